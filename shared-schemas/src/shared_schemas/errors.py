@@ -1,0 +1,119 @@
+"""Every error that Headrace raises on purpose.
+
+    HeadraceError
+    ├── InvalidInput          what was sent cannot be right: never retried
+    │   ├── SpecRejected      the job's specification
+    │   ├── DataRejected      the data set a job points at; names the row or the column
+    │   └── MalformedId       a job id, queue name or model reference that cannot be parsed
+    ├── NotFound              the thing named does not exist
+    │   ├── JobNotFound
+    │   └── ModelNotFound
+    ├── JobExpired            it existed; its result_ttl has passed
+    ├── StateConflict         the job's state forbids the request
+    ├── IdempotencyConflict   the key was used before with another body
+    ├── ClaimLost             another attempt owns the job now: write nothing more
+    ├── AttemptFailed         a handler's typed failure, retryable or not
+    └── BackendUnavailable    Redis is away, read-only or misconfigured
+
+`code` is part of the API and never changes; `retryable` says whether the same call may succeed later.
+This module knows no transport: the gateway maps codes to HTTP, a worker to an ErrorInfo.
+"""
+
+from typing import ClassVar
+
+import msgspec
+
+
+class ErrorInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why a job failed, as the API shows it.
+
+    code: stable, snake_case. message: one sentence without a traceback. row: 1-based data row of the
+    CSV, the header not counted. column: the name of the column at fault.
+    """
+
+    code: str
+    message: str
+    retryable: bool = False
+    row: int | None = None
+    column: str | None = None
+
+
+class HeadraceError(Exception):
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+
+    def info(self) -> ErrorInfo:
+        return ErrorInfo(code=self.code, message=str(self), retryable=self.retryable)
+
+
+class InvalidInput(HeadraceError):
+    code = "invalid_input"
+
+
+class SpecRejected(InvalidInput):
+    """pointer: JSON pointer (RFC 6901) into the body, empty for the whole of it."""
+
+    code = "invalid_spec"
+
+    def __init__(self, message: str, *, pointer: str = "") -> None:
+        super().__init__(message)
+        self.pointer = pointer
+
+
+class DataRejected(InvalidInput):
+    """A data set that cannot be trained on. `code` says which rule it breaks, e.g. data_empty."""
+
+    def __init__(self, code: str, message: str, *, row: int | None = None, column: str | None = None) -> None:
+        super().__init__(message)
+        self.data_code, self.row, self.column = code, row, column
+
+    def info(self) -> ErrorInfo:
+        return ErrorInfo(code=self.data_code, message=str(self), row=self.row, column=self.column)
+
+
+class MalformedId(InvalidInput):
+    code = "malformed_id"
+
+
+class NotFound(HeadraceError):
+    code = "not_found"
+
+
+class JobNotFound(NotFound):
+    code = "job_not_found"
+
+
+class ModelNotFound(NotFound):
+    code = "model_not_found"
+
+
+class JobExpired(HeadraceError):
+    code = "job_expired"
+
+
+class StateConflict(HeadraceError):
+    code = "state_conflict"
+
+
+class IdempotencyConflict(HeadraceError):
+    code = "idempotency_key_reused"
+
+
+class ClaimLost(HeadraceError):
+    code = "claim_lost"
+
+
+class AttemptFailed(HeadraceError):
+    """Raised by a handler to end its attempt with a typed failure."""
+
+    def __init__(self, code: str, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.failure = ErrorInfo(code=code, message=message, retryable=retryable)
+
+    def info(self) -> ErrorInfo:
+        return self.failure
+
+
+class BackendUnavailable(HeadraceError):
+    code = "backend_unavailable"
+    retryable = True

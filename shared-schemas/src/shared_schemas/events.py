@@ -1,0 +1,121 @@
+"""What happens to a job, in order: the entries of its timeline.
+
+A producer encodes an event once, as JSON, without its stamp; the script that appends it stamps `n` (1, 2,
+3, … without a gap), `at` (milliseconds since the epoch, by Redis' clock) and `attempt` in front, and from
+then on the bytes pass through every reader untouched. The tag in `event` is also the SSE event name.
+"""
+
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+
+from shared_schemas.artifacts import ArtifactRef
+from shared_schemas.errors import ErrorInfo
+from shared_schemas.job import JobState
+
+
+class Reason(StrEnum):
+    """Why the state changed; each is one row of lifecycle.TRANSITIONS."""
+
+    SUBMITTED = "submitted"
+    SCHEDULED = "scheduled"
+    DUE = "due"
+    CLAIMED = "claimed"
+    RETRY = "retry"
+    RELEASED = "released"
+    WORKER_LOST = "worker_lost"
+    PAUSE_REQUESTED = "pause_requested"
+    PAUSE_WITHDRAWN = "pause_withdrawn"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    CANCEL_REQUESTED = "cancel_requested"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class _Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event"):
+    n: int = 0
+    at: int = 0
+    attempt: int = 0
+
+
+class StateChanged(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="state"):
+    """delay_ms: how long a scheduled job waits, counted from `at`. error: what a retry follows from."""
+
+    state: JobState
+    reason: Reason
+    worker: str | None = None
+    delay_ms: int | None = None
+    error: ErrorInfo | None = None
+
+
+class Progressed(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="progress"):
+    """fraction: 0 to 1 of the whole job. step and total: optimiser steps or items. epoch: from 1."""
+
+    fraction: float
+    step: int | None = None
+    total: int | None = None
+    epoch: int | None = None
+    message: str | None = None
+
+
+class Measured(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="metric"):
+    """values: finite numbers by name (loss, accuracy, perplexity, learning_rate, steps_per_s, …); a value that
+    was not finite is null. step: optimiser steps done. Never coalesced."""
+
+    split: Literal["train", "validation", "test"]
+    step: int
+    values: dict[str, float | None]
+
+
+class Logged(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="log"):
+    """One line. dropped: how many lines before this one were left out because the job wrote too many."""
+
+    line: str
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    dropped: int = 0
+
+
+class Emitted(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="output"):
+    """A part of the result as it is made: `chunk` is text to append for input `index` of the job."""
+
+    chunk: str
+    index: int = 0
+    finish_reason: Literal["stop", "length"] | None = None
+
+
+class Checkpointed(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="checkpoint"):
+    step: int
+    artifact: ArtifactRef
+    metrics: dict[str, float | None] = {}
+
+
+class Produced(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="artifact"):
+    """A file that outlives the job. model: the reference it is served under, where it is a model."""
+
+    name: str
+    artifact: ArtifactRef
+    model: str | None = None
+
+
+class Done(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="done"):
+    """The end: always last, exactly once. digest: sha256 over what a replay must reproduce."""
+
+    state: JobState
+    reason: Reason
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    error: ErrorInfo | None = None
+    digest: str | None = None
+
+
+class Gap(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="gap"):
+    """Made by a reader, never stored: events up to `oldest` - 1 are no longer kept."""
+
+    requested: int
+    oldest: int
+
+
+JobEvent = StateChanged | Progressed | Measured | Logged | Emitted | Checkpointed | Produced | Done
+StreamEvent = JobEvent | Gap

@@ -1,0 +1,79 @@
+"""Names and ids: how they are spelled and what follows from them.
+
+A job id is `<queue>-<ulid>`: the queue decides the keys, the ULID (26 characters of lower-case
+Crockford base32, https://github.com/ulid/spec) makes ids sort by the time of submission.
+A queue's name begins with its kind: `training`, `training-large`, `inference`. A shard of a queue is
+written `training.3`. Nothing here reads a clock: the caller passes the time.
+"""
+
+import re
+from enum import StrEnum
+from typing import Annotated, NewType
+
+import msgspec
+
+from shared_schemas.errors import MalformedId
+
+JobId = NewType("JobId", str)
+QueueName = NewType("QueueName", str)
+ModelName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$", max_length=63)]
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_ULID_LENGTH = 26
+_QUEUE = re.compile(r"(?P<kind>training|inference)(-[a-z0-9]{1,24}){0,2}(\.[0-9]{1,3})?")
+_JOB_ID = re.compile(
+    r"(?P<queue>(?P<kind>training|inference)(-[a-z0-9]{1,24}){0,2}(\.[0-9]{1,3})?)-(?P<ulid>[0-7][0-9a-hjkmnp-tv-z]{25})"
+)
+
+
+class JobKind(StrEnum):
+    TRAINING = "training"
+    INFERENCE = "inference"
+
+
+def default_queue(kind: JobKind) -> QueueName:
+    return QueueName(kind.value)
+
+
+def parse_queue(name: str) -> QueueName:
+    """MalformedId unless `name` is a kind, optionally followed by up to two `-word`s and a `.shard`."""
+    if _QUEUE.fullmatch(name) is None:
+        raise MalformedId("a queue is named training or inference, optionally followed by -name and .shard")
+    return QueueName(name)
+
+
+def kind_of_queue(queue: QueueName) -> JobKind:
+    match = _QUEUE.fullmatch(queue)
+    if match is None:
+        raise MalformedId("not a queue name")
+    return JobKind(match["kind"])
+
+
+def new_job_id(queue: QueueName, *, now_ms: int, entropy: bytes) -> JobId:
+    """entropy: 10 random bytes."""
+    number = (now_ms << 80) | int.from_bytes(entropy, "big")
+    digits = [_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5)]
+    return JobId(f"{queue}-{''.join(digits)}")
+
+
+def parse_job_id(text: str) -> JobId:
+    if _JOB_ID.fullmatch(text) is None:
+        raise MalformedId("not a job id")
+    return JobId(text)
+
+
+def is_job_id(text: str) -> bool:
+    return _JOB_ID.fullmatch(text) is not None
+
+
+def queue_of(job_id: JobId) -> QueueName:
+    return QueueName(job_id[: -_ULID_LENGTH - 1])
+
+
+def kind_of(job_id: JobId) -> JobKind:
+    return kind_of_queue(queue_of(job_id))
+
+
+def ulid_of(job_id: JobId) -> str:
+    """The time-sortable part: comparing two of them compares the times of submission."""
+    return job_id[-_ULID_LENGTH:]

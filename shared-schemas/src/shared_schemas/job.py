@@ -1,0 +1,79 @@
+"""A job: what was asked and where it stands."""
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from shared_schemas.artifacts import ArtifactRef
+from shared_schemas.errors import ErrorInfo
+from shared_schemas.ids import JobId, JobKind, QueueName
+from shared_schemas.specs import JobSpec, Priority
+
+
+class JobState(StrEnum):
+    """scheduled: waits for a time, a back-off or another job. queued: waits for a worker. running: a worker
+    holds it. paused: waits for a person. The other three are terminal, written once and never changed."""
+
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self in TERMINAL_STATES
+
+
+TERMINAL_STATES = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    fraction: float
+    step: int | None = None
+    total: int | None = None
+    epoch: int | None = None
+    message: str | None = None
+
+
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+    step: int
+    artifact: ArtifactRef
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a job stands: the fold of its timeline over Job.submitted.
+
+    attempt: attempts begun. failures: attempts that failed; crashes: attempts whose worker was lost.
+    due_at: when a scheduled job becomes due. started_at: begin of the newest attempt. worker: its holder.
+    metrics: the latest values by split. last_event: number of the newest event. digest: see events.Done.
+    """
+
+    id: JobId
+    kind: JobKind
+    queue: QueueName
+    priority: Priority
+    spec: JobSpec
+    state: JobState
+    created_at: datetime
+    attempt: int = 0
+    failures: int = 0
+    crashes: int = 0
+    due_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    worker: str | None = None
+    cancel_requested: bool = False
+    pause_requested: bool = False
+    progress: Progress | None = None
+    metrics: dict[str, dict[str, float | None]] = {}
+    checkpoint: Checkpoint | None = None
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    error: ErrorInfo | None = None
+    digest: str | None = None
+    last_event: int = 0
+    replay_of: JobId | None = None
+    retry_of: JobId | None = None

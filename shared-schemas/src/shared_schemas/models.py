@@ -1,0 +1,102 @@
+"""A published model: what it is, how to feed it, and where it came from."""
+
+import re
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from shared_schemas.artifacts import ArtifactRef
+from shared_schemas.errors import MalformedId
+from shared_schemas.ids import ModelName
+from shared_schemas.specs import Hyperparameters
+
+Task = Literal["text-classification", "text-generation", "tabular-classification", "tabular-regression"]
+
+_REFERENCE = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]{0,62})(@(?P<version>[a-z0-9][a-z0-9._-]{0,31}))?")
+
+
+class ModelRef(msgspec.Struct, frozen=True):
+    """`name@version`; version counts from 1 for each name."""
+
+    name: str
+    version: int
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+def parse_model_reference(text: str) -> tuple[str, int | str | None]:
+    """-> (name, version number | alias | None for the latest)."""
+    match = _REFERENCE.fullmatch(text)
+    if match is None:
+        raise MalformedId("a model is written name, name@version or name@alias")
+    version = match["version"]
+    return match["name"], int(version) if version is not None and version.isdigit() else version
+
+
+class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One input or output of the ONNX graph. shape: a name stands for a dimension that varies."""
+
+    name: str
+    dtype: Literal["float32", "int64", "bool"]
+    shape: tuple[int | str, ...]
+
+
+class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All an inference worker needs, and where it came from.
+
+    onnx: one file without external data. tokenizer: tokenizer.json of Hugging Face `tokenizers`.
+    labels: class names by output index. features: column names by input index, in training order.
+    context_length: longest input in tokens. metrics: on held-out rows; baseline: the same for the trivial
+    predictor (majority class, uniform tokens, mean target). data_sha256, code_sha256: digests of the CSV
+    and of the recipe. weights_sha256: of the trained parameters; equal for equal seeds on a CPU.
+    """
+
+    task: Task
+    model_type: str
+    onnx: ArtifactRef
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    tokenizer: ArtifactRef | None = None
+    labels: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    target: str | None = None
+    context_length: int | None = None
+    parameters: int = 0
+    metrics: dict[str, float | None] = {}
+    baseline: dict[str, float | None] = {}
+    hyperparameters: Hyperparameters = Hyperparameters()
+    seed: int = 0
+    data_sha256: str = ""
+    code_sha256: str = ""
+    weights_sha256: str = ""
+    opset: int = 0
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """One published version, as the registry gives it."""
+
+    name: ModelName
+    version: Annotated[int, Meta(ge=1)]
+    job_id: str
+    created_at: datetime
+    aliases: tuple[str, ...]
+    manifest: ModelManifest
+
+    @property
+    def ref(self) -> ModelRef:
+        return ModelRef(self.name, self.version)
+
+
+class TrainingResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a training job returns. model: the reference it was published under. steps: optimiser steps done."""
+
+    model: str
+    task: Task
+    metrics: dict[str, float | None]
+    baseline: dict[str, float | None]
+    steps: int
+    weights_sha256: str
+    onnx_sha256: str

@@ -1,0 +1,36 @@
+"""How an attempt ends: the values a handler's run is turned into, and the only input of settle."""
+
+import msgspec
+
+from shared_schemas.errors import ErrorInfo
+
+
+class Success(msgspec.Struct, frozen=True):
+    """result: JSON. digest: sha256 hex over the part that a replay with the same seed must reproduce."""
+
+    result: msgspec.Raw
+    digest: str | None = None
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """The job fails for good."""
+
+    error: ErrorInfo
+
+
+class Retry(msgspec.Struct, frozen=True):
+    """The attempt failed; the job is due again after delay_s."""
+
+    error: ErrorInfo
+    delay_s: float
+
+
+class Release(msgspec.Struct, frozen=True):
+    """The worker gives the job back (drain, pause): queued again at the front, nothing charged."""
+
+
+class Cancellation(msgspec.Struct, frozen=True):
+    """The job was cancelled while it ran."""
+
+
+Outcome = Success | Failure | Retry | Release | Cancellation

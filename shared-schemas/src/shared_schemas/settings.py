@@ -1,0 +1,43 @@
+"""Settings from environment variables. The mapping is passed in: nothing here reads the environment."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from shared_schemas.errors import InvalidInput
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class SettingsRejected(InvalidInput):
+    code = "settings_rejected"
+
+
+def from_environ(settings: type[T], *, prefix: str, environ: Mapping[str, str]) -> T:
+    """Build `settings` from `PREFIX_FIELD_NAME` variables; a field that is not set keeps its default.
+
+    SettingsRejected names the variable at fault and never its value, which may be a secret.
+    """
+    values: dict[str, Any] = {}
+    for field in msgspec.structs.fields(settings):
+        variable = f"{prefix}{field.name.upper()}"
+        if variable not in environ:
+            if field.required:
+                raise SettingsRejected(f"{variable} is not set")
+            continue
+        text = environ[variable]
+        value: Any = text.split(",") if _is_sequence(field.type) else text
+        try:
+            values[field.name] = msgspec.convert(value, field.type, strict=False)
+        except msgspec.ValidationError as error:
+            raise SettingsRejected(f"{variable}: {_without_value(str(error))}") from None
+    return settings(**values)
+
+
+def _is_sequence(annotation: Any) -> bool:
+    return getattr(annotation, "__origin__", None) in (tuple, list)
+
+
+def _without_value(message: str) -> str:
+    return message.split(" - at ")[0]
