@@ -15,6 +15,6 @@ decode_event = msgspec.json.Decoder(StreamEvent).decode
 decode_manifest = msgspec.json.Decoder(ModelManifest).decode
 
 
-def encode_event_body(event: JobEvent) -> bytes:
+def encode_event_body(event: JobEvent) -> str:
     """The event without its stamp and opening brace: the appending script writes both in front."""
-    return encode_json(event)[1:]
+    return encode_json(event)[1:].decode()

@@ -77,3 +77,50 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     last_event: int = 0
     replay_of: JobId | None = None
     retry_of: JobId | None = None
+
+
+class JobSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One row of a listing. subject: the model_type that is trained or the model_id that is run."""
+
+    id: JobId
+    kind: JobKind
+    queue: QueueName
+    state: JobState
+    subject: str
+    created_at: datetime
+    attempt: int = 0
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    fraction: float | None = None
+    error: ErrorInfo | None = None
+    tags: tuple[str, ...] = ()
+    worker: str | None = None
+
+
+class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """jobs: how many are in each state. ready: queued jobs by lane. oldest_queued_at: submission of the oldest
+    queued job. workers: how many are registered."""
+
+    name: QueueName
+    kind: JobKind
+    jobs: dict[str, int]
+    ready: dict[str, int]
+    dead: int
+    workers: int
+    oldest_queued_at: datetime | None = None
+
+
+class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A registered worker. seen_at: its last renewal. jobs: what it runs now. facts: device, versions."""
+
+    name: str
+    queue: QueueName
+    kind: JobKind
+    host: str
+    pid: int
+    slots: int
+    started_at: datetime
+    seen_at: datetime
+    state: str
+    jobs: tuple[JobId, ...] = ()
+    facts: dict[str, str] = {}

@@ -96,9 +96,7 @@ def advance(job: Job, event: JobEvent) -> Job:
         case Measured():
             return msgspec.structs.replace(job, metrics={**job.metrics, event.split: event.values})
         case Checkpointed():
-            return msgspec.structs.replace(
-                job, checkpoint=Checkpoint(step=event.step, artifact=event.artifact)
-            )
+            return msgspec.structs.replace(job, checkpoint=Checkpoint(step=event.step, artifact=event.artifact))
         case _:
             return job
 
@@ -116,9 +114,7 @@ def _change_state(job: Job, event: StateChanged) -> Job:
         case Reason.CLAIMED:
             return msgspec.structs.replace(job, started_at=at, worker=event.worker)
         case Reason.RETRY:
-            return msgspec.structs.replace(
-                _let_go(job), failures=job.failures + 1, error=event.error
-            )
+            return msgspec.structs.replace(_let_go(job), failures=job.failures + 1, error=event.error)
         case Reason.WORKER_LOST:
             return msgspec.structs.replace(_let_go(job), crashes=job.crashes + 1)
         case Reason.RELEASED | Reason.PAUSED:

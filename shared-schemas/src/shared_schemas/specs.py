@@ -49,9 +49,7 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     depends_on: Annotated[tuple[Annotated[str, Meta(max_length=128)], ...], Meta(max_length=16)] = ()
 
 
-class Hyperparameters(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
-):
+class Hyperparameters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """None means: the recipe's own default. Lengths are in tokens, fractions of 1.
 
     max_steps ends training early, whatever epochs says. width and layers shape either model type: the model
@@ -96,9 +94,7 @@ class TrainingSpec(JobOptions, frozen=True, kw_only=True, omit_defaults=True, ta
     resume_from: Annotated[str, Meta(max_length=128)] | None = None
 
 
-class InferenceParameters(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
-):
+class InferenceParameters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """Sampling of a language model; temperature 0 takes the most likely token each time. top_k of a
     classifier: how many scores to return, all by default."""
 
@@ -109,9 +105,7 @@ class InferenceParameters(
     stop: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...], Meta(max_length=8)] = ()
 
 
-class InferenceSpec(
-    JobOptions, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="inference"
-):
+class InferenceSpec(JobOptions, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="inference"):
     """Run a published model.
 
     model_id: `name`, `name@version`, `name@alias` or the id of the training job that made it; the gateway

@@ -1,0 +1,91 @@
+"""Artifacts on a local or shared file system, named by their sha256. It knows no model and no job.
+
+A file appears under its name only when it is whole: it is written beside its place, synced and renamed.
+Writing the same contents twice, from two attempts at once, is harmless.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from shared_schemas.artifacts import ArtifactRef
+from shared_schemas.errors import HeadraceError, NotFound
+
+_CHUNK_BYTES = 1 << 20
+
+
+class ArtifactMissing(NotFound):
+    code = "artifact_missing"
+
+
+class ArtifactCorrupt(HeadraceError):
+    code = "artifact_corrupt"
+
+
+class ArtifactStore:
+    """Files under root/sha256/<two hex digits>/<sha256>."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._incoming = root / "incoming"
+        self._incoming.mkdir(parents=True, exist_ok=True)
+
+    def put_file(self, path: Path, *, media_type: str = "application/octet-stream") -> ArtifactRef:
+        with path.open("rb") as source:
+            return self._put(lambda target: shutil.copyfileobj(source, target, _CHUNK_BYTES), media_type)
+
+    def put_bytes(self, data: bytes, *, media_type: str = "application/octet-stream") -> ArtifactRef:
+        return self._put(lambda target: target.write(data), media_type)
+
+    def path(self, ref: ArtifactRef) -> Path:
+        """Where the file lies. ArtifactMissing if it does not."""
+        path = self._place(ref.sha256)
+        if not path.is_file():
+            raise ArtifactMissing(f"artifact {ref.sha256} is not in the store")
+        return path
+
+    def verify(self, ref: ArtifactRef) -> Path:
+        """The path, after reading the whole file. ArtifactCorrupt if its size or digest differs."""
+        path = self.path(ref)
+        if path.stat().st_size != ref.n_bytes or _digest(path) != ref.sha256:
+            raise ArtifactCorrupt(f"artifact {ref.sha256} does not have the contents it is named by")
+        return path
+
+    def _place(self, sha256: str) -> Path:
+        return self._root / "sha256" / sha256[:2] / sha256
+
+    def _put(self, write: Callable[[IO[bytes]], object], media_type: str) -> ArtifactRef:
+        descriptor, name = tempfile.mkstemp(dir=self._incoming)
+        temporary = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as target:
+                write(target)
+                target.flush()
+                os.fsync(target.fileno())
+            sha256, n_bytes = _digest(temporary), temporary.stat().st_size
+            place = self._place(sha256)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            # mkstemp makes files private to their owner; another service's user reads this one.
+            temporary.chmod(0o644)
+            temporary.replace(place)
+            _sync_directory(place.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return ArtifactRef(sha256=sha256, n_bytes=n_bytes, media_type=media_type)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,306 @@
+"""The worker's side of a queue: claim, record, settle, renew. Knows no model and starts no task.
+
+A claim is a worker's time-limited hold on a delivery. Its fence, checked inside every script, is the only
+thing that allows a write; the pending list of the consumer group is for delivery alone, since XACK takes
+no consumer and a stale worker can acknowledge another's entry.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, cast
+
+import msgspec
+from redis.exceptions import ResponseError
+
+from shared_schemas.codec import decode_event, encode_event_body, encode_json
+from shared_schemas.errors import ErrorInfo
+from shared_schemas.events import Checkpointed, JobEvent, Measured, Progressed, Reason
+from shared_schemas.ids import JobId, QueueName
+from shared_schemas.job import Checkpoint
+from shared_schemas.outcome import Cancellation, Failure, Outcome, Release, Retry, Success
+from shared_schemas.stream import keys, scripts
+from shared_schemas.stream.connection import AsyncRedis, SyncRedis, translated
+from shared_schemas.stream.keys import GROUP, Lane
+
+LANES = tuple(Lane)
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """A begun attempt. spec: JSON, not yet decoded, because it may be of a newer version. failures, crashes: of
+    the job before this attempt. cancel_requested, pause_requested: asked for since the job was queued."""
+
+    job_id: JobId
+    queue: QueueName
+    lane: str
+    entry: str
+    fence: str
+    attempt: int
+    failures: int
+    crashes: int
+    spec: bytes
+    checkpoint: Checkpoint | None
+    cancel_requested: bool
+    pause_requested: bool
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Events of one attempt, in order. first: how many of its events were handed over before these, which lets a
+    script drop what a repeated call brings twice."""
+
+    claim: Claim
+    first: int
+    events: Sequence[JobEvent]
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """The end of one attempt, with the events not yet recorded."""
+
+    batch: Batch
+    outcome: Outcome
+
+
+class Renewal(msgspec.Struct, frozen=True):
+    held: bool
+    cancel_requested: bool
+    pause_requested: bool
+
+
+class Claims:
+    """One queue, one worker. worker: the consumer's name, unique for each start of a process.
+
+    reader: a client with no retries, used for nothing but claiming: a claim is the one call that must not be sent
+    twice unseen. After it fails, recover() finds what an unread answer had handed over.
+    """
+
+    def __init__(
+        self, client: AsyncRedis, reader: AsyncRedis, queue: QueueName, *, worker: str, lease_s: float
+    ) -> None:
+        self._client, self._reader = client, reader
+        self.queue, self.worker, self.lease_s = queue, worker, lease_s
+        self._tag = keys.tag(queue)
+
+    async def open(self) -> None:
+        """Make the groups and put the queue on record. Safe to repeat."""
+        with translated():
+            await self._client.sadd(keys.QUEUES, self.queue)
+            for lane in LANES:
+                try:
+                    await self._client.xgroup_create(keys.ready(self.queue, lane), GROUP, id="0", mkstream=True)
+                except ResponseError as error:
+                    if not str(error).startswith("BUSYGROUP"):
+                        raise
+
+    async def claim(
+        self, slots: int, *, token: str, held: Collection[JobId] = (), entries: Sequence[Sequence[str]] = ()
+    ) -> list[Claim]:
+        """Begin up to `slots` attempts, without waiting. token: random, new for each call. held: jobs this worker
+        runs now. entries: (lane, entry, job id) from `wait` or `recover`."""
+        rows = await scripts.call(
+            self._reader,
+            "claim",
+            self._tag,
+            {
+                "worker": self.worker,
+                "held": dict.fromkeys(held, True),
+                "lanes": LANES,
+                "slots": slots,
+                "lease_ms": round(self.lease_s * 1000),
+                "token": token,
+                "entries": entries,
+                "running": scripts.transition(Reason.CLAIMED, worker=self.worker),
+                "expired": expired_transition(),
+            },
+        )
+        return [self._claim(row) for row in rows]
+
+    async def wait(self, *, timeout_s: float) -> list[tuple[str, str, str]]:
+        """Wait for an entry in any lane; pass what comes to `claim`. Empty after timeout_s, which must stay below
+        the reader's own timeout."""
+        streams = {keys.ready(self.queue, lane): ">" for lane in LANES}
+        with translated():
+            try:
+                reply = await self._reader.xreadgroup(
+                    GROUP, self.worker, cast(Any, streams), count=1, block=round(timeout_s * 1000)
+                )
+            except ResponseError as error:
+                if not str(error).startswith("NOGROUP"):
+                    raise
+                reply = None
+        if reply is None:
+            await self.open()
+            return []
+        return _entries(reply)
+
+    async def recover(self) -> list[tuple[str, str, str]]:
+        """Entries delivered to this worker and not acknowledged, those of running attempts included."""
+        streams = {keys.ready(self.queue, lane): "0" for lane in LANES}
+        with translated():
+            try:
+                reply = await self._reader.xreadgroup(GROUP, self.worker, cast(Any, streams), count=1000)
+            except ResponseError as error:
+                if not str(error).startswith("NOGROUP"):
+                    raise
+                return []
+        return _entries(reply)
+
+    async def record(self, batches: Sequence[Batch]) -> list[bool]:
+        """Append events. False for an attempt that no longer owns its job."""
+        answers = await scripts.call(
+            self._client, "record", self._tag, {"items": [_batch_item(batch) for batch in batches]}
+        )
+        return [answer == b"ok" for answer in answers]
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """End attempts. False for one that no longer owned its job: nothing of it was written."""
+        answers = await scripts.call(
+            self._client,
+            "settle",
+            self._tag,
+            {
+                "items": [
+                    {**_batch_item(settlement.batch), **_ending(settlement.outcome)} for settlement in settlements
+                ],
+                **request_transitions(),
+            },
+        )
+        return [answer == b"ok" for answer in answers]
+
+    async def close(self) -> None:
+        """Remove this worker's registration and, where nothing is pending for it, its consumer."""
+        with translated():
+            await self._client.delete(keys.worker(self.queue, self.worker))
+            await self._client.zrem(keys.workers(self.queue), self.worker)
+            for lane in LANES:
+                stream = keys.ready(self.queue, lane)
+                try:
+                    pending = await self._client.xpending_range(stream, GROUP, "-", "+", 1, self.worker)
+                    # Deleting a consumer drops what is pending for it.
+                    if not pending:
+                        await self._client.xgroup_delconsumer(stream, GROUP, self.worker)
+                except ResponseError as error:
+                    if not str(error).startswith("NOGROUP"):
+                        raise
+
+    def _claim(self, row: list[Any]) -> Claim:
+        job_id, lane, entry, fence, attempt, failures, crashes, spec, checkpoint, cancel, pause = row
+        return Claim(
+            job_id=JobId(job_id.decode()),
+            queue=self.queue,
+            lane=lane.decode(),
+            entry=entry.decode(),
+            fence=fence.decode(),
+            attempt=int(attempt),
+            failures=int(failures),
+            crashes=int(crashes),
+            spec=spec,
+            checkpoint=checkpoint_of(checkpoint),
+            cancel_requested=bool(cancel),
+            pause_requested=bool(pause),
+        )
+
+
+class Leases:
+    """Renewal, on a thread of its own with a connection of its own: torch, ONNX Runtime or a slow callback on the
+    event loop must not make a live worker look dead."""
+
+    def __init__(self, client: SyncRedis, queue: QueueName, *, worker: str, lease_s: float) -> None:
+        self._client, self._worker, self._lease_s = client, worker, lease_s
+        self._tag = keys.tag(queue)
+
+    def renew(self, fences: Mapping[JobId, str], facts: Mapping[str, str]) -> dict[JobId, Renewal]:
+        """Extend each lease and, with facts, the worker's registration (see ledger.WORKER_FACTS)."""
+        rows = scripts.call_from_thread(
+            self._client,
+            "renew",
+            self._tag,
+            {
+                "worker": self._worker,
+                "lease_ms": round(self._lease_s * 1000),
+                "items": [{"id": job_id, "fence": fence} for job_id, fence in fences.items()],
+                "facts": [part for fact in facts.items() for part in fact],
+            },
+        )
+        return {
+            job_id: Renewal(bool(held), bool(cancel), bool(pause))
+            for job_id, (held, cancel, pause) in zip(fences, rows, strict=True)
+        }
+
+
+def checkpoint_of(data: bytes | None) -> Checkpoint | None:
+    event = decode_event(data) if data else None
+    return Checkpoint(step=event.step, artifact=event.artifact) if isinstance(event, Checkpointed) else None
+
+
+def expired_transition() -> dict[str, Any]:
+    return failed_transition(
+        ErrorInfo(code="start_deadline_exceeded", message="no worker began the job before its start deadline")
+    )
+
+
+def failed_transition(error: ErrorInfo) -> dict[str, Any]:
+    return {
+        **scripts.transition(Reason.FAILED, error=error),
+        "error": encode_json(error).decode(),
+        "dead": True,
+    }
+
+
+def request_transitions() -> dict[str, Any]:
+    """What becomes of an attempt that lets go of a job while a request to cancel or pause it stands."""
+    return {
+        "cancelled": scripts.transition(Reason.CANCELLED),
+        "paused": scripts.transition(Reason.PAUSED),
+    }
+
+
+def _entries(reply: Any) -> list[tuple[str, str, str]]:
+    entries = []
+    for stream, items in reply or ():
+        lane = stream.decode().rsplit(":", 1)[1]
+        for entry, fields in items:
+            # Redis 6.2 returns a pending entry that was deleted with no fields.
+            job_id = fields.get(b"job", b"").decode() if fields else ""
+            entries.append((lane, entry.decode(), job_id))
+    return entries
+
+
+def _batch_item(batch: Batch) -> dict[str, Any]:
+    return {
+        "id": batch.claim.job_id,
+        "fence": batch.claim.fence,
+        "first": batch.first,
+        "events": [(_name(event), encode_event_body(event), _kept_in(event)) for event in batch.events],
+    }
+
+
+def _name(event: JobEvent) -> str:
+    return cast(str, event.__struct_config__.tag)
+
+
+def _kept_in(event: JobEvent) -> str | None:
+    """The field of the job's hash that keeps the newest event of this sort."""
+    match event:
+        case Progressed():
+            return "progress"
+        case Measured(split=split):
+            return f"metric:{split}"
+        case Checkpointed():
+            return "checkpoint"
+        case _:
+            return None
+
+
+def _ending(outcome: Outcome) -> dict[str, Any]:
+    match outcome:
+        case Success(result, digest):
+            kept: dict[str, Any] = {"result": bytes(result).decode()} | ({"digest": digest} if digest else {})
+            transition = scripts.transition(Reason.SUCCEEDED, result=result, digest=digest)
+            return {"how": "finish", "transition": transition | kept}
+        case Failure(error):
+            return {"how": "finish", "transition": failed_transition(error)}
+        case Cancellation():
+            return {"how": "finish", "transition": scripts.transition(Reason.CANCELLED)}
+        case Retry(error, delay_s):
+            transition = {**scripts.transition(Reason.RETRY, error=error), "error": encode_json(error).decode()}
+            return {"how": "schedule", "transition": transition, "delay_ms": round(delay_s * 1000)}
+        case Release():
+            return {"how": "enqueue", "transition": scripts.transition(Reason.RELEASED)}

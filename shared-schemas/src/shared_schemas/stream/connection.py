@@ -1,0 +1,134 @@
+"""Connections to Redis, every option stated, and the check that this Redis can be trusted with jobs.
+
+redis-py changed its defaults between majors (protocol, timeouts, retries, pool size), so none is left to it.
+Errors of the client library end here: everything above sees BackendUnavailable.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+import redis
+import redis.asyncio
+from msgspec import Meta
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import FullJitterBackoff
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TimeoutError,
+)
+from redis.retry import Retry
+
+from shared_schemas.errors import BackendUnavailable
+
+# redis-py annotates every reply as bytes, str or nothing, whatever decode_responses says. Its replies are taken as
+# they are by the few modules of this package and leave it as Structs.
+AsyncRedis: TypeAlias = Any
+SyncRedis: TypeAlias = Any
+
+_PASSING = (
+    "MISCONF",
+    "LOADING",
+    "READONLY",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "MASTERDOWN",
+    "NOREPLICAS",
+    "OOM",
+    "BUSY",
+)
+
+
+class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """redis_url: redis://, rediss:// or unix://. redis_timeout_s: longest wait for one reply.
+    redis_connections: size of the pool of one process."""
+
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    redis_timeout_s: Annotated[float, Meta(gt=0.0)] = 5.0
+    redis_connections: Annotated[int, Meta(ge=4)] = 64
+
+
+def connect(settings: RedisSettings, *, retries: int = 3) -> AsyncRedis:
+    """A pool for short commands. A command is sent again up to `retries` times when the line breaks, which is
+    safe because every script is idempotent; the claim is not and passes 0."""
+    retry = AsyncRetry(FullJitterBackoff(cap=0.5, base=0.02), retries, supported_errors=(ConnectionError, TimeoutError))
+    return redis.asyncio.Redis.from_url(
+        settings.redis_url,
+        protocol=2,
+        decode_responses=False,
+        socket_timeout=settings.redis_timeout_s,
+        socket_connect_timeout=settings.redis_timeout_s,
+        max_connections=settings.redis_connections,
+        health_check_interval=0,
+        retry=retry,
+    )
+
+
+def connect_for_thread(settings: RedisSettings) -> SyncRedis:
+    """One connection for a thread of its own."""
+    retry = Retry(FullJitterBackoff(cap=0.5, base=0.02), 1, supported_errors=(ConnectionError, TimeoutError))
+    return redis.Redis.from_url(
+        settings.redis_url,
+        protocol=2,
+        decode_responses=False,
+        socket_timeout=settings.redis_timeout_s,
+        socket_connect_timeout=settings.redis_timeout_s,
+        max_connections=2,
+        health_check_interval=0,
+        retry=retry,
+    )
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise BackendUnavailable for what passes when Redis is back; anything else is a bug and stays itself."""
+    try:
+        yield
+    except (
+        ConnectionError,
+        TimeoutError,
+        BusyLoadingError,
+        ReadOnlyError,
+        OutOfMemoryError,
+        OSError,
+    ) as error:
+        raise BackendUnavailable(f"Redis does not answer ({type(error).__name__})") from error
+    except NoScriptError:
+        raise
+    except ResponseError as error:
+        if str(error).startswith(_PASSING) or "READONLY" in str(error) or "MISCONF" in str(error):
+            raise BackendUnavailable("Redis refuses writes at the moment") from error
+        raise
+    except RedisError as error:
+        raise BackendUnavailable(f"Redis does not answer ({type(error).__name__})") from error
+
+
+async def check_server(client: AsyncRedis) -> list[str]:
+    """What makes this Redis unfit to keep jobs, one sentence each; empty when it is fit."""
+    with translated():
+        facts: dict[str, Any] = await client.info("everything")
+    return faults_of(facts)
+
+
+def faults_of(facts: dict[str, Any]) -> list[str]:
+    """facts: the reply of INFO, as redis-py parses it."""
+    faults = []
+    version = tuple(int(part) for part in str(facts.get("redis_version", "0")).split(".")[:2])
+    if version < (6, 2):
+        faults.append(f"Redis {facts.get('redis_version')} is too old: 6.2 or newer is needed")
+    if facts.get("maxmemory_policy", "noeviction") != "noeviction":
+        faults.append(f"maxmemory-policy is {facts['maxmemory_policy']}: it may evict jobs; set it to noeviction")
+    if not facts.get("aof_enabled"):
+        faults.append("the append-only file is off: a restart would lose jobs; set appendonly to yes")
+    if facts.get("aof_last_write_status", "ok") != "ok":
+        faults.append("the last write of the append-only file failed: is the disk full?")
+    if facts.get("role", "master") != "master":
+        faults.append("this Redis is a replica: connect to the master")
+    return faults

@@ -1,0 +1,206 @@
+"""What keeps a queue moving whoever died: promotion, dependencies, reclaiming, repair, expiry.
+
+Each verb is safe to call from any number of processes at once. Nothing here loops or sleeps: the runtime and
+the gateway decide how often.
+"""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import msgspec
+from redis.exceptions import ResponseError
+
+from shared_schemas.errors import ErrorInfo
+from shared_schemas.events import Reason
+from shared_schemas.ids import JobId, QueueName, is_job_id
+from shared_schemas.job import JobState
+from shared_schemas.stream import keys, scripts
+from shared_schemas.stream.claims import (
+    LANES,
+    expired_transition,
+    failed_transition,
+    request_transitions,
+)
+from shared_schemas.stream.connection import AsyncRedis, translated
+from shared_schemas.stream.ledger import cancel
+
+CRASH_LIMIT = 2
+TOMBSTONE_MS = 86_400_000
+_LIMIT = 200
+
+
+class Promotion(msgspec.Struct, frozen=True):
+    """next_s: seconds until the next due job, deadline or expiry; None when there is none."""
+
+    promoted: int
+    expired: int
+    next_s: float | None
+
+
+class Suspect(msgspec.Struct, frozen=True):
+    """A running job whose lease is running out, as it was seen. beat: how often it had been renewed."""
+
+    job_id: JobId
+    fence: str
+    beat: int
+
+
+class Housekeeping:
+    """One queue."""
+
+    def __init__(self, client: AsyncRedis, queue: QueueName) -> None:
+        self._client, self._queue, self._tag = client, queue, keys.tag(queue)
+        self._claim_cursors = dict.fromkeys(LANES, "0-0")
+        self._repair_cursor = ""
+
+    async def promote(self) -> Promotion:
+        """Make due jobs ready, release or cancel those that waited for others, end those past their deadline."""
+        promoted, expired, waiting, next_ms = await scripts.call(
+            self._client,
+            "promote_due",
+            self._tag,
+            {
+                "limit": _LIMIT,
+                "due": scripts.transition(Reason.DUE),
+                "expired": expired_transition(),
+            },
+        )
+        if waiting:
+            promoted += await self._look_at_dependencies([JobId(job_id.decode()) for job_id in waiting])
+        return Promotion(promoted, expired, None if next_ms < 0 else next_ms / 1000)
+
+    async def sweep(self) -> int:
+        """Drop finished jobs past their result_ttl. -> how many."""
+        return cast(
+            int,
+            await scripts.call(self._client, "sweep", self._tag, {"limit": _LIMIT, "tombstone_ms": TOMBSTONE_MS}),
+        )
+
+    async def suspects(self, *, lease_s: float) -> list[Suspect]:
+        """Running jobs with less than half their lease left. A live worker renews long before that."""
+        with translated():
+            seconds, microseconds = await self._client.time()
+            limit_ms = seconds * 1000 + microseconds // 1000 + round(lease_s * 500)
+            ids = await self._client.zrangebyscore(keys.leases(self._queue), "-inf", limit_ms, 0, _LIMIT)
+            pipeline = self._client.pipeline(transaction=False)
+            for job_id in ids:
+                pipeline.hmget(keys.job(JobId(job_id.decode())), "fence", "beat")
+            rows = await pipeline.execute()
+        return [
+            Suspect(JobId(job_id.decode()), (fence or b"").decode(), int(beat or 0))
+            for job_id, (fence, beat) in zip(ids, rows, strict=True)
+        ]
+
+    async def reclaim(self, suspects: Sequence[Suspect]) -> list[str]:
+        """Take back jobs whose beat has not moved since it was seen, at least half a lease ago by the caller's own
+        clock. -> "requeued", "poison" (the job has now lost its worker CRASH_LIMIT times) or "alive" for each."""
+        poison = ErrorInfo(
+            code="poison", message=f"the job's worker was lost {CRASH_LIMIT} times while it ran this job"
+        )
+        answers = await scripts.call(
+            self._client,
+            "reclaim",
+            self._tag,
+            {
+                "items": [{"id": s.job_id, "fence": s.fence, "beat": s.beat} for s in suspects],
+                "lost": scripts.transition(Reason.WORKER_LOST),
+                "poison": failed_transition(poison),
+                "crash_limit": CRASH_LIMIT,
+                **request_transitions(),
+            },
+        )
+        return [answer.decode() for answer in answers]
+
+    async def redeliver(self, *, idle_s: float, worker: str) -> int:
+        """Make entries ready again that were delivered idle_s ago and never begun. -> how many."""
+        entries = []
+        for lane in LANES:
+            try:
+                with translated():
+                    reply: Any = await self._client.xautoclaim(
+                        keys.ready(self._queue, lane),
+                        keys.GROUP,
+                        worker,
+                        round(idle_s * 1000),
+                        # Always from the start, entries past COUNT would never be looked at.
+                        start_id=self._claim_cursors[lane],
+                        count=100,
+                    )
+            except ResponseError as error:
+                if not str(error).startswith("NOGROUP"):
+                    raise
+                continue
+            self._claim_cursors[lane] = reply[0].decode()
+            entries += [
+                (lane, entry.decode(), fields[b"job"].decode() if fields else None)
+                for entry, fields in reply[1]
+                if entry is not None
+            ]
+        if not entries:
+            return 0
+        return cast(
+            int,
+            await scripts.call(
+                self._client,
+                "redeliver",
+                self._tag,
+                {"entries": entries, "running": JobState.RUNNING, "queued": JobState.QUEUED},
+            ),
+        )
+
+    async def repair(self) -> int:
+        """Look at the next page of open jobs and set going those that nothing would move. -> how many."""
+        repaired, cursor = await scripts.call(
+            self._client,
+            "repair",
+            self._tag,
+            {
+                "lanes": LANES,
+                "cursor": self._repair_cursor,
+                "limit": _LIMIT,
+                "queued": JobState.QUEUED,
+                "running": JobState.RUNNING,
+            },
+        )
+        self._repair_cursor = cursor.decode()
+        return cast(int, repaired)
+
+    async def _look_at_dependencies(self, waiting: list[JobId]) -> int:
+        with translated():
+            pipeline = self._client.pipeline(transaction=False)
+            for job_id in waiting:
+                pipeline.hget(keys.job(job_id), "depends_on")
+            wanted = [
+                [JobId(parent) for parent in (reply or b"").decode().split() if is_job_id(parent)]
+                for reply in await pipeline.execute()
+            ]
+            parents = sorted({parent for row in wanted for parent in row})
+            pipeline = self._client.pipeline(transaction=False)
+            for parent in parents:
+                pipeline.hget(keys.job(parent), "state")
+            replies = await pipeline.execute()
+        states = {
+            parent: JobState(state.decode()) if state else None for parent, state in zip(parents, replies, strict=True)
+        }
+        met: list[JobId] = []
+        for job_id, row in zip(waiting, wanted, strict=True):
+            found = [states[parent] for parent in row]
+            if all(state is JobState.SUCCEEDED for state in found):
+                met.append(job_id)
+            elif any(state is None or (state.is_terminal and state is not JobState.SUCCEEDED) for state in found):
+                await self._cancel_dependent(job_id)
+        if not met:
+            return 0
+        return cast(
+            int,
+            await scripts.call(
+                self._client,
+                "meet_dependencies",
+                self._tag,
+                {"ids": met, "due": scripts.transition(Reason.DUE)},
+            ),
+        )
+
+    async def _cancel_dependent(self, job_id: JobId) -> None:
+        error = ErrorInfo(code="dependency_failed", message="a job that this one depends on did not succeed")
+        await cancel(self._client, job_id, error)

@@ -1,0 +1,96 @@
+"""Every key, spelled once for Python; lua/prelude.lua spells the same for the scripts.
+
+    {hr:<queue>}:ready:<lane>              stream   group `workers`; an entry holds a job id and nothing else
+    {hr:<queue>}:job:<id>                  hash     the truth about a job
+    {hr:<queue>}:events:<id>               stream   its timeline; entry ids 1-0, 2-0, …
+    {hr:<queue>}:listing:<state>:<lane>    zset     ids in a state, score 0: ordered by id, that is by time
+    {hr:<queue>}:tagged:<tag>              zset     ids with a tag, likewise
+    {hr:<queue>}:dead                      zset     failed jobs not yet retried, likewise
+    {hr:<queue>}:due                       zset     scheduled jobs by the time they are due, ms
+    {hr:<queue>}:waiting                   zset     scheduled jobs whose dependencies are open, score 0
+    {hr:<queue>}:deadlines                 zset     jobs never begun by the time they must have been, ms
+    {hr:<queue>}:leases                    zset     running jobs by the end of their lease, ms
+    {hr:<queue>}:expiring                  zset     finished jobs by the time they are dropped, ms
+    {hr:<queue>}:gone:<id>                 string   tombstone of a dropped job, for a day
+    {hr:<queue>}:idem:<sha256>             string   "<job id> <fingerprint>" of an Idempotency-Key
+    {hr:<queue>}:log                       stream   state changes of all jobs, capped
+    {hr:<queue>}:workers                   zset     workers by the end of their registration, ms
+    {hr:<queue>}:worker:<name>             hash     one worker
+    {hr}:queues                            set      names of the queues ever used
+    {hr:models}:…                          see registry.py
+
+    channels  {hr:<queue>}:bell:<id>  new events of a job   {hr:<queue>}:bell  new entries of the log
+              {hr:<queue>}:control    requests to running attempts
+
+All keys of a queue share its hash tag, so every script runs in one slot of Redis Cluster.
+"""
+
+from enum import StrEnum
+
+from shared_schemas.ids import JobId, QueueName, queue_of
+
+GROUP = "workers"
+QUEUES = "{hr}:queues"
+MODELS = "{hr:models}:"
+
+
+class Lane(StrEnum):
+    """The ready streams of a queue in the order they are served. front: jobs that had begun before and were
+    released, resumed or lost with their worker, so that recovery does not wait behind a backlog."""
+
+    FRONT = "front"
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+def tag(queue: QueueName) -> str:
+    return f"{{hr:{queue}}}:"
+
+
+def ready(queue: QueueName, lane: Lane) -> str:
+    return f"{tag(queue)}ready:{lane}"
+
+
+def job(job_id: JobId) -> str:
+    return f"{tag(queue_of(job_id))}job:{job_id}"
+
+
+def gone(job_id: JobId) -> str:
+    return f"{tag(queue_of(job_id))}gone:{job_id}"
+
+
+def events(job_id: JobId) -> str:
+    return f"{tag(queue_of(job_id))}events:{job_id}"
+
+
+def log(queue: QueueName) -> str:
+    return f"{tag(queue)}log"
+
+
+def leases(queue: QueueName) -> str:
+    return f"{tag(queue)}leases"
+
+
+def workers(queue: QueueName) -> str:
+    return f"{tag(queue)}workers"
+
+
+def worker(queue: QueueName, name: str) -> str:
+    return f"{tag(queue)}worker:{name}"
+
+
+def listing(queue: QueueName, state: str, lane: Lane) -> str:
+    return f"{tag(queue)}listing:{state}:{lane}"
+
+
+def job_bell(job_id: JobId) -> str:
+    return f"{tag(queue_of(job_id))}bell:{job_id}"
+
+
+def log_bell(queue: QueueName) -> str:
+    return f"{tag(queue)}bell"
+
+
+def control(queue: QueueName) -> str:
+    return f"{tag(queue)}control"

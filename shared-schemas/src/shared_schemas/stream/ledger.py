@@ -1,0 +1,413 @@
+"""The durable jobs, from the side that submits and asks. Runs nothing and follows nothing."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, cast
+
+import msgspec
+
+from shared_schemas.codec import WIRE_VERSION, decode_event, decode_spec, encode_json
+from shared_schemas.errors import (
+    ErrorInfo,
+    IdempotencyConflict,
+    JobExpired,
+    JobNotFound,
+    StateConflict,
+)
+from shared_schemas.events import Measured, Progressed, Reason
+from shared_schemas.ids import JobId, QueueName, kind_of, kind_of_queue, queue_of
+from shared_schemas.job import (
+    Job,
+    JobState,
+    JobSummary,
+    Progress,
+    QueueStatus,
+    WorkerStatus,
+)
+from shared_schemas.lifecycle import TRANSITIONS, moment
+from shared_schemas.specs import InferenceSpec, JobSpec, Priority
+from shared_schemas.stream import keys, scripts
+from shared_schemas.stream.claims import LANES, checkpoint_of
+from shared_schemas.stream.connection import AsyncRedis, translated
+from shared_schemas.stream.keys import Lane
+
+IDEMPOTENCY_TTL_MS = 86_400_000
+_SUMMARY = (
+    "state", "subject", "created", "attempt", "started", "finished", "progress", "error", "tags", "worker",
+)  # fmt: skip
+_LOOKS = 2_000
+
+
+class Submission(msgspec.Struct, frozen=True, kw_only=True):
+    """job_id: made by the caller, which makes a repeated call harmless. idempotency_key: sha256 hex of the
+    client's key; fingerprint: sha256 hex of the body as decoded."""
+
+    job_id: JobId
+    spec: JobSpec
+    idempotency_key: str | None = None
+    fingerprint: str = ""
+    replay_of: JobId | None = None
+    retry_of: JobId | None = None
+
+
+class Submitted(msgspec.Struct, frozen=True):
+    """job_id: the job that stands for the submission; created: False if it stood before."""
+
+    job_id: JobId
+    created: bool
+
+
+class Page(msgspec.Struct, frozen=True):
+    """before: pass it to get the next page; None at the end."""
+
+    jobs: list[JobSummary]
+    before: str | None
+
+
+class Ledger:
+    def __init__(self, client: AsyncRedis) -> None:
+        self._client = client
+
+    async def submit(self, submission: Submission) -> Submitted:
+        """Store the job and make it ready, or scheduled if it waits for a time or for other jobs.
+
+        IdempotencyConflict: the key was used with another body. StateConflict: the job in retry_of was retried.
+        """
+        spec, job_id = submission.spec, submission.job_id
+        queue = queue_of(job_id)
+        answer, known = await scripts.call(
+            self._client,
+            "submit",
+            keys.tag(queue),
+            {
+                "id": job_id,
+                "version": WIRE_VERSION,
+                "spec": encode_json(spec).decode(),
+                "lane": _lane_of(spec.priority),
+                "subject": spec.model_id if isinstance(spec, InferenceSpec) else spec.model_type,
+                "tags": " ".join(spec.tags),
+                "depends_on": " ".join(spec.depends_on),
+                "queued": scripts.transition(Reason.SUBMITTED),
+                "scheduled": scripts.transition(Reason.SCHEDULED),
+                "run_at": None if spec.run_at is None else round(spec.run_at.timestamp() * 1000),
+                "deadline_after_ms": None if spec.start_deadline_s is None else _ms(spec.start_deadline_s),
+                "ttl_ms": _ms(spec.result_ttl_s),
+                "idem": submission.idempotency_key,
+                "fingerprint": submission.fingerprint or "-",
+                "idem_ttl_ms": IDEMPOTENCY_TTL_MS,
+                "replay_of": submission.replay_of,
+                "retry_of": submission.retry_of,
+            },
+        )
+        if answer == b"conflict":
+            raise IdempotencyConflict("this Idempotency-Key was used with another body")
+        if answer == b"retried":
+            raise StateConflict(f"the job was retried before, as {known.decode()}")
+        return Submitted(JobId(known.decode()), created=answer == b"created")
+
+    async def find(self, job_id: JobId) -> Job:
+        """JobNotFound; JobExpired once its result_ttl has passed."""
+        with translated():
+            fields = await self._client.hgetall(keys.job(job_id))
+            if not fields and await self._client.exists(keys.gone(job_id)):
+                raise JobExpired("the job's result_ttl has passed")
+        if not fields:
+            raise JobNotFound("no such job")
+        return job_of(job_id, {name.decode(): value for name, value in fields.items()})
+
+    async def list_jobs(
+        self,
+        queue: QueueName,
+        *,
+        states: Sequence[JobState] = (),
+        tag: str | None = None,
+        dead: bool = False,
+        limit: int = 20,
+        before: JobId | None = None,
+    ) -> Page:
+        """Newest first. before: list those older than this job. tag: only with it; dead: only dead letters."""
+        wanted = tuple(states) or tuple(JobState)
+        if dead:
+            sets = ["dead"]
+        elif tag is not None:
+            sets = [f"tagged:{tag}"]
+        else:
+            sets = [f"listing:{state}:{lane}" for state in wanted for lane in LANES]
+        rows, next_before = await scripts.call(
+            self._client,
+            "list",
+            keys.tag(queue),
+            {
+                "sets": sets,
+                "before": before or "",
+                "limit": limit,
+                "states": scripts.packed(wanted),
+                "fields": _SUMMARY,
+                "looks": _LOOKS,
+            },
+        )
+        return Page([_summary(queue, row) for row in rows], next_before.decode() or None)
+
+    async def cancel(self, job_id: JobId) -> JobState:
+        """Cancel the job now if it is not running, else ask its attempt to end. -> cancelled or running.
+        JobNotFound; StateConflict if it has ended otherwise."""
+        return await cancel(self._client, job_id)
+
+    async def pause(self, job_id: JobId) -> JobState:
+        """Set the job aside, or ask its attempt to save a checkpoint and let go. -> paused or running."""
+        answer = await scripts.call(
+            self._client,
+            "request_pause",
+            keys.tag(queue_of(job_id)),
+            {
+                "id": job_id,
+                "paused": scripts.transition(Reason.PAUSED, sources=frozenset({JobState.SCHEDULED, JobState.QUEUED})),
+                "requested": scripts.transition(Reason.PAUSE_REQUESTED),
+            },
+        )
+        return _heed(answer, {b"paused": JobState.PAUSED, b"requested": JobState.RUNNING})
+
+    async def resume(self, job_id: JobId) -> JobState:
+        """Let a paused job go on. -> queued, scheduled, or running if the pause was withdrawn in time."""
+        answer = await scripts.call(
+            self._client,
+            "resume",
+            keys.tag(queue_of(job_id)),
+            {
+                "id": job_id,
+                "queued": scripts.transition(Reason.RESUMED),
+                "scheduled": scripts.transition(Reason.SCHEDULED),
+                "withdrawn": scripts.transition(Reason.PAUSE_WITHDRAWN),
+            },
+        )
+        return _heed(
+            answer,
+            {
+                b"queued": JobState.QUEUED,
+                b"scheduled": JobState.SCHEDULED,
+                b"withdrawn": JobState.RUNNING,
+            },
+        )
+
+    async def queue_position(self, job_id: JobId) -> int | None:
+        """How many jobs are served before this one; None unless it is queued."""
+        queue = queue_of(job_id)
+        with translated():
+            pipeline = self._client.pipeline(transaction=True)
+            for lane in LANES:
+                listing = keys.listing(queue, JobState.QUEUED, lane)
+                pipeline.zrank(listing, job_id)
+                pipeline.zcard(listing)
+            replies = await pipeline.execute()
+        ahead = 0
+        for rank, size in zip(replies[::2], replies[1::2], strict=True):
+            if rank is not None:
+                return ahead + cast(int, rank)
+            ahead += size
+        return None
+
+    async def queues(self) -> list[QueueName]:
+        with translated():
+            names = await self._client.smembers(keys.QUEUES)
+        return sorted(QueueName(name.decode()) for name in names)
+
+    async def register_queue(self, queue: QueueName) -> None:
+        with translated():
+            await self._client.sadd(keys.QUEUES, queue)
+
+    async def queue_status(self, queue: QueueName) -> QueueStatus:
+        with translated():
+            pipeline = self._client.pipeline(transaction=True)
+            for state in JobState:
+                for lane in LANES:
+                    pipeline.zcard(keys.listing(queue, state, lane))
+            pipeline.zcard(f"{keys.tag(queue)}dead")
+            pipeline.zcard(keys.workers(queue))
+            for lane in LANES:
+                pipeline.zrange(keys.listing(queue, JobState.QUEUED, lane), 0, 0)
+            replies = await pipeline.execute()
+            oldest = min((ids[0] for ids in replies[-len(LANES) :] if ids), default=None)
+            created = None if oldest is None else await self._client.hget(keys.job(JobId(oldest.decode())), "created")
+        counts = {
+            state: dict(zip(LANES, replies[i * len(LANES) : (i + 1) * len(LANES)], strict=True))
+            for i, state in enumerate(JobState)
+        }
+        dead, workers = replies[len(JobState) * len(LANES) :][:2]
+        return QueueStatus(
+            name=queue,
+            kind=kind_of_queue(queue),
+            jobs={state.value: sum(lanes.values()) for state, lanes in counts.items()},
+            ready={lane.value: count for lane, count in counts[JobState.QUEUED].items()},
+            dead=dead,
+            workers=workers,
+            oldest_queued_at=None if created is None else moment(int(created)),
+        )
+
+    async def workers(self, queue: QueueName) -> list[WorkerStatus]:
+        with translated():
+            seconds, _ = await self._client.time()
+            names = await self._client.zrangebyscore(keys.workers(queue), seconds * 1000, "+inf")
+            pipeline = self._client.pipeline(transaction=False)
+            for name in names:
+                pipeline.hgetall(keys.worker(queue, name.decode()))
+            rows = await pipeline.execute()
+        return [
+            _worker(name.decode(), queue, {k.decode(): v.decode() for k, v in row.items()})
+            for name, row in zip(names, rows, strict=True)
+            if row
+        ]
+
+
+async def cancel(client: AsyncRedis, job_id: JobId, error: ErrorInfo | None = None) -> JobState:
+    """As Ledger.cancel; error: why, where it was not asked for by a person."""
+    sources = TRANSITIONS[Reason.CANCELLED].sources - {JobState.RUNNING}
+    cancelled = scripts.transition(Reason.CANCELLED, sources=sources, error=error)
+    if error is not None:
+        cancelled["error"] = encode_json(error).decode()
+    answer = await scripts.call(
+        client,
+        "request_cancel",
+        keys.tag(queue_of(job_id)),
+        {
+            "id": job_id,
+            "cancelled": cancelled,
+            "requested": scripts.transition(Reason.CANCEL_REQUESTED),
+        },
+    )
+    if answer[0] == b"refused" and answer[1].decode() == JobState.CANCELLED:
+        return JobState.CANCELLED
+    return _heed(answer, {b"cancelled": JobState.CANCELLED, b"requested": JobState.RUNNING})
+
+
+def worker_facts(
+    *,
+    host: str,
+    pid: int,
+    slots: int,
+    started_at: datetime,
+    state: str,
+    jobs: Sequence[JobId],
+    facts: dict[str, str],
+) -> dict[str, str]:
+    """The fields of a worker's registration, as Leases.renew writes them and Ledger.workers reads them."""
+    return {
+        "host": host,
+        "pid": str(pid),
+        "slots": str(slots),
+        "started": str(round(started_at.timestamp() * 1000)),
+        "state": state,
+        "jobs": " ".join(jobs),
+        "facts": encode_json(facts).decode(),
+    }
+
+
+def job_of(job_id: JobId, fields: dict[str, bytes]) -> Job:
+    """The job as its hash has it."""
+
+    def time_of(name: str) -> datetime | None:
+        return moment(int(fields[name])) if name in fields else None
+
+    def text(name: str) -> str | None:
+        return fields[name].decode() if name in fields else None
+
+    state = JobState(fields["state"].decode())
+    spec = decode_spec(fields["spec"])
+    replay_of, retry_of = text("replay_of"), text("retry_of")
+    return Job(
+        id=job_id,
+        kind=kind_of(job_id),
+        queue=queue_of(job_id),
+        priority=spec.priority,
+        spec=spec,
+        state=state,
+        created_at=moment(int(fields["created"])),
+        attempt=int(fields["attempt"]),
+        failures=int(fields["failures"]),
+        crashes=int(fields["crashes"]),
+        due_at=time_of("due") if state is JobState.SCHEDULED else None,
+        started_at=time_of("started"),
+        finished_at=time_of("finished"),
+        worker=text("worker"),
+        cancel_requested="cancel" in fields,
+        pause_requested="pause" in fields,
+        progress=_progress(fields.get("progress")),
+        metrics=_metrics(fields),
+        checkpoint=checkpoint_of(fields.get("checkpoint")),
+        result=msgspec.Raw(fields.get("result", b"null")),
+        error=msgspec.json.decode(fields["error"], type=ErrorInfo) if "error" in fields else None,
+        digest=text("digest"),
+        last_event=int(fields["n"]),
+        replay_of=JobId(replay_of) if replay_of else None,
+        retry_of=JobId(retry_of) if retry_of else None,
+    )
+
+
+def _progress(data: bytes | None) -> Progress | None:
+    event = decode_event(data) if data else None
+    if not isinstance(event, Progressed):
+        return None
+    return Progress(
+        fraction=event.fraction,
+        step=event.step,
+        total=event.total,
+        epoch=event.epoch,
+        message=event.message,
+    )
+
+
+def _metrics(fields: dict[str, bytes]) -> dict[str, dict[str, float | None]]:
+    events = (decode_event(value) for name, value in fields.items() if name.startswith("metric:"))
+    return {event.split: event.values for event in events if isinstance(event, Measured)}
+
+
+def _summary(queue: QueueName, row: list[Any]) -> JobSummary:
+    job_id = JobId(row[0].decode())
+    fact = dict(zip(_SUMMARY, row[1:], strict=True))
+    progress = _progress(fact["progress"])
+    return JobSummary(
+        id=job_id,
+        kind=kind_of(job_id),
+        queue=queue,
+        state=JobState(fact["state"].decode()),
+        subject=fact["subject"].decode(),
+        created_at=moment(int(fact["created"])),
+        attempt=int(fact["attempt"]),
+        started_at=moment(int(fact["started"])) if fact["started"] else None,
+        finished_at=moment(int(fact["finished"])) if fact["finished"] else None,
+        fraction=progress.fraction if progress else None,
+        error=msgspec.json.decode(fact["error"], type=ErrorInfo) if fact["error"] else None,
+        tags=tuple(fact["tags"].decode().split()),
+        worker=fact["worker"].decode() if fact["worker"] else None,
+    )
+
+
+def _worker(name: str, queue: QueueName, row: dict[str, str]) -> WorkerStatus:
+    return WorkerStatus(
+        name=name,
+        queue=queue,
+        kind=kind_of_queue(queue),
+        host=row["host"],
+        pid=int(row["pid"]),
+        slots=int(row["slots"]),
+        started_at=moment(int(row["started"])),
+        seen_at=moment(int(row["seen"])),
+        state=row["state"],
+        jobs=tuple(JobId(job_id) for job_id in row["jobs"].split()),
+        facts=msgspec.json.decode(row["facts"], type=dict[str, str]),
+    )
+
+
+def _heed(answer: list[bytes], meanings: dict[bytes, JobState]) -> JobState:
+    if answer[0] == b"missing":
+        raise JobNotFound("no such job")
+    if answer[0] == b"refused":
+        raise StateConflict(f"the job is {answer[1].decode()}")
+    return meanings[answer[0]]
+
+
+def _lane_of(priority: Priority) -> Lane:
+    return Lane(priority.value)
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

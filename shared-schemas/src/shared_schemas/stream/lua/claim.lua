@@ -1,0 +1,65 @@
+-- Begin attempts for the entries a worker was handed, and for more entries while it has free slots.
+-- ARGS     worker, held (ids it runs now, as keys), lanes (in the order to serve), slots, lease_ms, token (random, new for each call)
+--          entries: {{lane, entry, id}, …} handed out by a blocking read or found among the worker's own
+--          running: transition; expired: transition for a job whose start deadline has passed
+-- RETURNS  {{id, lane, entry, fence, attempt, failures, crashes, spec, checkpoint or false, cancel, pause}, …}
+-- WHY      reading and beginning in one step leaves no entry that was delivered and not begun
+local begun = {}
+
+local function answer(job)
+  local more = redis.call('HMGET', key('job', job.id), 'spec', 'checkpoint')
+  begun[#begun + 1] = { job.id, job.lane, job.entry, job.fence, job.attempt, job.failures, job.crashes,
+    more[1], more[2], job.cancel and 1 or 0, job.pause and 1 or 0 }
+end
+
+local function begin(lane, entry, id)
+  local job = id and load(id)
+  if not job then return retire(lane, entry) end
+  if job.state == args.running.state and job.entry == entry then
+    -- The same worker asks again because an answer was lost; any other holder keeps its job.
+    if job.worker == args.worker and not args.held[id] then answer(job) end
+    return
+  end
+  if job.entry ~= entry or not allows(args.running, job) then return retire(lane, entry) end
+  if job.attempt == 0 and job.deadline and now > tonumber(job.deadline) then
+    retire(lane, entry)
+    return finish(job, args.expired)
+  end
+  if #begun >= args.slots then
+    retire(lane, entry)
+    local again = redis.call('XADD', key('ready', FRONT), '*', 'job', id)
+    relist(job, job.state, FRONT)
+    return set(job, 'entry', again, 'lane', FRONT)
+  end
+  job.attempt = job.attempt + 1
+  job.fence, job.worker = job.attempt .. '-' .. args.token, args.worker
+  relist(job, args.running.state, job.lane)
+  redis.call('ZADD', tag .. 'leases', ms(now + args.lease_ms), id)
+  redis.call('ZREM', tag .. 'deadlines', id)
+  announce(job, args.running.event, args.running.body)
+  set(job, 'state', job.state, 'attempt', job.attempt, 'fence', job.fence, 'worker', args.worker,
+    'started', ms(now), 'recorded', 0, 'beat', 0, 'n', job.n)
+  answer(job)
+end
+
+local function read(lane)
+  local command = { 'XREADGROUP', 'GROUP', GROUP, args.worker, 'COUNT', args.slots - #begun, 'STREAMS', key('ready', lane), '>' }
+  local reply = redis.pcall(unpack(command))
+  if reply and reply.err then
+    -- A lost group starts over at 0: what was delivered before is told apart by the job's hash.
+    redis.call('XGROUP', 'CREATE', key('ready', lane), GROUP, '0', 'MKSTREAM')
+    reply = redis.call(unpack(command))
+  end
+  return reply and reply[1] and reply[1][2]
+end
+
+for _, handed in ipairs(args.entries) do begin(handed[1], handed[2], handed[3]) end
+for _, lane in ipairs(args.lanes) do
+  -- A stretch of tombstones must not end the search while there are slots.
+  while #begun < args.slots do
+    local entries = read(lane)
+    if not entries then break end
+    for _, entry in ipairs(entries) do begin(lane, entry[1], entry[2] and entry[2][2]) end
+  end
+end
+return begun

@@ -1,0 +1,39 @@
+-- One page of job summaries, newest first.
+-- ARGS     sets: names of the zsets to merge; before: an id or ""; limit; states: "|a|b|" or "" for all
+--          fields: hash fields of a summary, the state first; looks: how many jobs to look at, at most
+-- RETURNS  {rows = {{id, field value, …}, …}, the id to go on before or ""}
+-- WHY      one snapshot: a job that changes its state meanwhile is neither missed nor doubled
+local function head_of(name, before)
+  local from = before == '' and '+' or '(' .. before
+  return { name = name, at = 1, ids = redis.call('ZREVRANGEBYLEX', tag .. name, from, '-', 'LIMIT', 0, args.limit) }
+end
+
+local heads, page, looked, last = {}, {}, 0, ''
+for i, name in ipairs(args.sets) do heads[i] = head_of(name, args.before) end
+
+local function newest()
+  local best
+  for i, head in ipairs(heads) do
+    if head.at > #head.ids and #head.ids == args.limit then
+      head = head_of(head.name, head.ids[#head.ids])
+      heads[i] = head
+    end
+    local id = head.ids[head.at]
+    if id and (not best or id > best.ids[best.at]) then best = head end
+  end
+  return best
+end
+
+while #page < args.limit and looked < args.looks do
+  local head = newest()
+  if not head then return { page, '' } end
+  last = head.ids[head.at]
+  head.at = head.at + 1
+  looked = looked + 1
+  local row = redis.call('HMGET', key('job', last), unpack(args.fields))
+  if row[1] and (args.states == '' or string.find(args.states, '|' .. row[1] .. '|', 1, true)) then
+    table.insert(row, 1, last)
+    page[#page + 1] = row
+  end
+end
+return { page, newest() and last or '' }

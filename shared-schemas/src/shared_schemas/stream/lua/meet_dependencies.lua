@@ -1,0 +1,18 @@
+-- The jobs that these jobs waited for have succeeded.
+-- ARGS     ids; due: transition
+-- RETURNS  how many became ready
+-- WHY      a job that also waits for a time stays scheduled until then
+local ready = 0
+for _, id in ipairs(args.ids) do
+  redis.call('ZREM', tag .. 'waiting', id)
+  local job = load(id)
+  if job and job.waiting then
+    redis.call('HDEL', key('job', id), 'waiting')
+    local due = job.due and tonumber(job.due) > now
+    if not due and allows(args.due, job) then
+      enqueue(job, job.home, args.due)
+      ready = ready + 1
+    end
+  end
+end
+return ready

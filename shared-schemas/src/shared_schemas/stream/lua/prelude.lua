@@ -1,0 +1,125 @@
+-- Joined in front of every script of a queue.
+-- KEYS[1] -> the queue's tag "{hr:<queue>}:"; every key touched is made from it, so all lie in one slot
+-- ARGV[1] -> the arguments, one MessagePack map; each script's header names its fields
+-- A transition argument is {sources = "|a|b|", state, event, body}: the states it may leave, the one it
+-- enters, and the event to append (its name, and its JSON without the opening brace).
+-- No script writes before everything it will do has been validated: Lua has no rollback.
+local tag = KEYS[1]
+local args = cmsgpack.unpack(ARGV[1])
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local GROUP, FRONT, LOG_LENGTH = 'workers', 'front', 100000
+
+local function key(kind, name) return tag .. kind .. ':' .. name end
+local function ms(number) return string.format('%.0f', number) end
+
+local FIELDS = { 'state', 'lane', 'home', 'entry', 'n', 'attempt', 'failures', 'crashes', 'fence', 'settled',
+  'worker', 'recorded', 'beat', 'cancel', 'pause', 'due', 'waiting', 'deadline', 'ttl' }
+local NUMBERS = { n = true, attempt = true, failures = true, crashes = true, recorded = true, beat = true }
+
+local function load(id)
+  local values = redis.call('HMGET', key('job', id), unpack(FIELDS))
+  if not values[1] then return nil end
+  local job = { id = id, bell = {} }
+  for i, field in ipairs(FIELDS) do
+    job[field] = NUMBERS[field] and tonumber(values[i] or 0) or values[i]
+  end
+  return job
+end
+
+local function allows(transition, job)
+  return string.find(transition.sources, '|' .. job.state .. '|', 1, true) ~= nil
+end
+
+local function set(job, ...) redis.call('HSET', key('job', job.id), ...) end
+
+-- Appends one numbered, stamped event to the timeline and keeps it for the bell.
+local function append(job, event, body)
+  job.n = job.n + 1
+  local data = string.format('{"n":%d,"at":%s,"attempt":%d,', job.n, ms(now), job.attempt) .. body
+  redis.call('XADD', key('events', job.id), job.n .. '-0', 'event', event, 'data', data)
+  job.bell[#job.bell + 1] = job.n .. ' ' .. event .. ' ' .. data
+  return data
+end
+
+local function ring(job)
+  if #job.bell > 0 then redis.call('PUBLISH', key('bell', job.id), table.concat(job.bell, '\n')) end
+  job.bell = {}
+end
+
+-- Appends a change of state to the timeline and to the log of all jobs.
+local function announce(job, event, body)
+  local data = append(job, event, body)
+  local entry = redis.call('XADD', tag .. 'log', 'MAXLEN', '~', LOG_LENGTH, '*', 'job', job.id, 'event', event, 'data', data)
+  redis.call('PUBLISH', tag .. 'bell', entry .. ' ' .. job.id .. ' ' .. event .. ' ' .. data)
+  ring(job)
+end
+
+local function relist(job, state, lane)
+  if job.state then redis.call('ZREM', tag .. 'listing:' .. job.state .. ':' .. job.lane, job.id) end
+  redis.call('ZADD', tag .. 'listing:' .. state .. ':' .. lane, 0, job.id)
+  job.state, job.lane = state, lane
+end
+
+-- Acknowledges a delivered entry. An undelivered one must stay: deleting it would make the group's lag unknown.
+local function retire(lane, entry)
+  redis.call('XACK', key('ready', lane), GROUP, entry)
+  redis.call('XDEL', key('ready', lane), entry)
+end
+
+local function let_go(job)
+  redis.call('ZREM', tag .. 'leases', job.id)
+  redis.call('HDEL', key('job', job.id), 'fence', 'worker', 'pause')
+end
+
+-- The four ways a job moves: to a ready stream, to the schedule, aside, and to its end.
+local function enqueue(job, lane, transition)
+  relist(job, transition.state, lane)
+  local entry = redis.call('XADD', key('ready', lane), '*', 'job', job.id)
+  job.entry = entry
+  announce(job, transition.event, transition.body)
+  set(job, 'state', job.state, 'lane', lane, 'entry', entry, 'n', job.n)
+  redis.call('HDEL', key('job', job.id), 'due')
+end
+
+local function schedule(job, due, transition)
+  relist(job, transition.state, job.lane)
+  local body = transition.body
+  if due then
+    body = '"delay_ms":' .. ms(math.max(0, due - now)) .. ',' .. body
+    redis.call('ZADD', tag .. 'due', ms(due), job.id)
+    set(job, 'due', ms(due))
+  end
+  announce(job, transition.event, body)
+  set(job, 'state', job.state, 'lane', job.lane, 'n', job.n)
+end
+
+local function park(job, transition)
+  relist(job, transition.state, job.lane)
+  redis.call('ZREM', tag .. 'due', job.id)
+  announce(job, transition.event, transition.body)
+  set(job, 'state', job.state, 'n', job.n)
+end
+
+-- transition.result, .error, .digest: JSON fields to keep; transition.dead: list it as a dead letter.
+local function finish(job, transition)
+  relist(job, transition.state, job.lane)
+  for _, set_name in ipairs({ 'due', 'waiting', 'deadlines' }) do redis.call('ZREM', tag .. set_name, job.id) end
+  redis.call('HDEL', key('job', job.id), 'error', 'due', 'waiting')
+  for _, field in ipairs({ 'result', 'error', 'digest' }) do
+    if transition[field] then set(job, field, transition[field]) end
+  end
+  if transition.dead then redis.call('ZADD', tag .. 'dead', 0, job.id) end
+  redis.call('ZADD', tag .. 'expiring', ms(now + tonumber(job.ttl)), job.id)
+  announce(job, transition.event, transition.body)
+  set(job, 'state', job.state, 'n', job.n, 'finished', ms(now))
+end
+
+-- What was asked of an attempt that has just let go of its job without ending it.
+local function heed_requests(job)
+  if job.cancel then
+    if allows(args.cancelled, job) then finish(job, args.cancelled) end
+  elseif job.pause then
+    if allows(args.paused, job) then park(job, args.paused) end
+  end
+end

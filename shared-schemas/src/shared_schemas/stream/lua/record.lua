@@ -1,0 +1,23 @@
+-- Append the events of running attempts.
+-- ARGS     items: {{id, fence, first, events = {{event, body, field or nil}, …}}, …}
+--          first: the producer's own count of this attempt's events before these, which makes the call repeatable
+--          field: the hash field that keeps the newest event of this sort
+-- RETURNS  for each item "ok" | "lost": another attempt owns the job, or it has ended
+-- WHY      an event may be appended only while its attempt's fence holds
+local function record(item)
+  local job = load(item.id)
+  if not job or job.fence ~= item.fence then return 'lost' end
+  for i, event in ipairs(item.events) do
+    if item.first + i > job.recorded then
+      local data = append(job, event[1], event[2])
+      if event[3] then set(job, event[3], data) end
+    end
+  end
+  set(job, 'n', job.n, 'recorded', math.max(job.recorded, item.first + #item.events))
+  ring(job)
+  return 'ok'
+end
+
+local answers = {}
+for i, item in ipairs(args.items) do answers[i] = record(item) end
+return answers

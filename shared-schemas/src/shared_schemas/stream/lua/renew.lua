@@ -1,0 +1,23 @@
+-- Extend the leases of a worker's attempts and its own registration; bring back what is asked of them.
+-- ARGS     worker, lease_ms, items: {{id, fence}, …}
+--          facts: {field, value, …} of the worker, or empty to leave the registration alone
+-- RETURNS  for each item {held (0|1), cancel (0|1), pause (0|1)}
+-- WHY      ownership is checked before XCLAIM resets the idle time, so a stale worker cannot take a job back
+local function renew(item)
+  local job = load(item.id)
+  if not job or job.fence ~= item.fence then return { 0, 0, 0 } end
+  redis.call('HINCRBY', key('job', job.id), 'beat', 1)
+  redis.call('ZADD', tag .. 'leases', ms(now + args.lease_ms), job.id)
+  redis.pcall('XCLAIM', key('ready', job.lane), GROUP, args.worker, 0, job.entry, 'JUSTID')
+  return { 1, job.cancel and 1 or 0, job.pause and 1 or 0 }
+end
+
+local answers = {}
+for i, item in ipairs(args.items) do answers[i] = renew(item) end
+if #args.facts > 0 then
+  redis.call('HSET', key('worker', args.worker), 'seen', ms(now), unpack(args.facts))
+  redis.call('PEXPIRE', key('worker', args.worker), ms(args.lease_ms * 2))
+  redis.call('ZADD', tag .. 'workers', ms(now + args.lease_ms * 2), args.worker)
+  redis.call('ZREMRANGEBYSCORE', tag .. 'workers', '-inf', ms(now))
+end
+return answers

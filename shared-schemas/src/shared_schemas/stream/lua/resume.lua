@@ -1,0 +1,23 @@
+-- Let a paused job go on, or withdraw a pause that its attempt has not yet heeded.
+-- ARGS     id; queued, scheduled, withdrawn: transitions
+-- RETURNS  {"queued" | "scheduled" | "withdrawn" | "missing"} | {"refused", state}
+-- WHY      the state is read and changed in one step
+local function resume()
+  local job = load(args.id)
+  if not job then return { 'missing' } end
+  if allows(args.withdrawn, job) and job.pause then
+    redis.call('HDEL', key('job', job.id), 'pause')
+    announce(job, args.withdrawn.event, args.withdrawn.body)
+    set(job, 'n', job.n)
+    return { 'withdrawn' }
+  end
+  if not allows(args.queued, job) then return { 'refused', job.state } end
+  local due = job.due and tonumber(job.due) > now and tonumber(job.due) or nil
+  if due or job.waiting then
+    schedule(job, due, args.scheduled)
+    return { 'scheduled' }
+  end
+  enqueue(job, job.attempt > 0 and FRONT or job.home, args.queued)
+  return { 'queued' }
+end
+return resume()

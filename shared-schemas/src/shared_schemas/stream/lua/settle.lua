@@ -1,0 +1,36 @@
+-- End attempts: the last events, the change of state and the acknowledgement in one step.
+-- ARGS     items: {{id, fence, first, events, transition, how, delay_ms}, …}; events as in record
+--          how: "finish" | "schedule" (after delay_ms; counts as a failure) | "enqueue" (at the front)
+--          cancelled, paused: transitions for a request that came while the attempt ran
+-- RETURNS  for each item "ok" | "lost"
+-- WHY      result, terminal event and XACK must not be seen apart; only the holder of the fence may end it
+local function settle(item)
+  local job = load(item.id)
+  if not job then return 'lost' end
+  if job.settled == item.fence then return 'ok' end
+  if job.fence ~= item.fence or not allows(item.transition, job) then return 'lost' end
+  for i, event in ipairs(item.events) do
+    if item.first + i > job.recorded then
+      local data = append(job, event[1], event[2])
+      if event[3] then set(job, event[3], data) end
+    end
+  end
+  retire(job.lane, job.entry)
+  let_go(job)
+  set(job, 'settled', item.fence)
+  if item.how == 'finish' then
+    finish(job, item.transition)
+  elseif item.how == 'schedule' then
+    set(job, 'failures', job.failures + 1, 'error', item.transition.error)
+    schedule(job, now + item.delay_ms, item.transition)
+    heed_requests(job)
+  else
+    enqueue(job, FRONT, item.transition)
+    heed_requests(job)
+  end
+  return 'ok'
+end
+
+local answers = {}
+for i, item in ipairs(args.items) do answers[i] = settle(item) end
+return answers

