@@ -19,13 +19,13 @@ def shared_redis() -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def redis_url(shared_redis: RedisServer) -> Iterator[str]:
+def redis_url(shared_redis: RedisServer) -> str:
     """The shared server, emptied before each test."""
     client = redis.Redis(unix_socket_path=str(shared_redis.socket), protocol=2)
     client.flushall()
     client.script_flush()
     client.close()
-    yield shared_redis.url
+    return shared_redis.url
 
 
 @pytest.fixture
