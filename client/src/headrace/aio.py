@@ -1,0 +1,199 @@
+"""The client for async programs (anyio: asyncio or trio): the same thin shell as client.py, awaited."""
+
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import anyio
+import httpx
+import msgspec
+from shared_schemas.events import StreamEvent
+from shared_schemas.ids import JobKind
+from shared_schemas.job import Job, JobState, JobSummary, QueueStatus, WorkerStatus
+from shared_schemas.models import Model
+from shared_schemas.specs import InferenceSpec, TrainingSpec
+
+from headrace import requests
+from headrace.connection import Settings, as_client_error, pause_before_another
+from headrace.errors import ApiError, Unreachable, WaitTimedOut
+from headrace.following import Following, Received
+from headrace.replies import JobPage, JobStatus, ModelPage, Submitted
+from headrace.requests import Request, ended
+
+T = TypeVar("T")
+P = TypeVar("P", JobPage, ModelPage)
+
+
+class AsyncClient:
+    """As Client. Close an iterator of events that you leave early (contextlib.aclosing)."""
+
+    def __init__(self, url: str | None = None, *, settings: Settings | None = None) -> None:
+        settings = settings or Settings()
+        self._settings = msgspec.structs.replace(settings, url=url) if url is not None else settings
+        self._http = httpx.AsyncClient(**self._settings.options())
+        self._rng = random.SystemRandom()
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def submit_training(
+        self, spec: TrainingSpec | None = None, *, idempotency_key: str | None = None, **fields: Any
+    ) -> Submitted:
+        return await self.send(
+            requests.submit(requests.spec_of(TrainingSpec, spec, fields), idempotency_key=idempotency_key)
+        )
+
+    async def submit_inference(
+        self, spec: InferenceSpec | None = None, *, idempotency_key: str | None = None, **fields: Any
+    ) -> Submitted:
+        return await self.send(
+            requests.submit(requests.spec_of(InferenceSpec, spec, fields), idempotency_key=idempotency_key)
+        )
+
+    async def submit_body(self, kind: JobKind, body: bytes, *, idempotency_key: str | None = None) -> Submitted:
+        return await self.send(requests.submit_body(kind, body, idempotency_key=idempotency_key))
+
+    async def job(self, job_id: str) -> Job:
+        return await self.send(requests.job(job_id))
+
+    async def status(self, job_id: str) -> JobStatus:
+        return await self.send(requests.status(job_id))
+
+    async def events(self, job_id: str, *, after: int = 0) -> AsyncIterator[StreamEvent]:
+        async for item in self.follow(job_id, after=after):
+            if item.event is not None:
+                yield item.event
+
+    async def follow(self, job_id: str, *, after: int = 0) -> AsyncIterator[Received]:
+        following = Following(after=after, patience_s=self._settings.patience_s, clock=time.monotonic, rng=self._rng)
+        path = requests.events_path(job_id)
+        while not following.is_over():
+            cause: Exception | None = None
+            try:
+                async with self._http.stream(
+                    "GET", path, headers=following.headers(), timeout=self._settings.stream_timeout()
+                ) as response:
+                    body = b"" if response.status_code == httpx.codes.OK else await response.aread()
+                    following.answered(response.status_code, response.headers, body)
+                    if response.status_code == httpx.codes.OK:
+                        async for chunk in response.aiter_bytes():
+                            for item in following.receive(chunk):
+                                yield item
+                            if following.is_over():
+                                return
+            except httpx.TransportError as error:
+                cause = as_client_error(error, self._settings.url)
+            if not following.is_over():
+                following.cut(cause)
+                await anyio.sleep(following.pause_s())
+
+    async def wait(self, job_id: str, *, timeout_s: float | None = None) -> Job:
+        try:
+            with anyio.fail_after(timeout_s):
+                job = await self.job(job_id)
+                if job.state.is_terminal:
+                    return job
+                async for _ in self.follow(job_id, after=job.last_event):
+                    pass
+                return await self.job(job_id)
+        except TimeoutError:
+            raise WaitTimedOut("the job has not ended in time") from None
+
+    async def result(self, job_id: str, *, timeout_s: float | None = None) -> Any:
+        return msgspec.json.decode(ended(await self.wait(job_id, timeout_s=timeout_s)))
+
+    async def cancel(self, job_id: str) -> JobStatus:
+        return await self.send(requests.cancel(job_id))
+
+    async def pause(self, job_id: str) -> JobStatus:
+        return await self.send(requests.pause(job_id))
+
+    async def resume(self, job_id: str) -> JobStatus:
+        return await self.send(requests.resume(job_id))
+
+    async def retry(self, job_id: str) -> Submitted:
+        return await self.send(requests.retry(job_id))
+
+    async def replay(self, job_id: str) -> Submitted:
+        return await self.send(requests.replay(job_id))
+
+    async def list(
+        self,
+        *,
+        kind: str | None = None,
+        states: Sequence[JobState] = (),
+        queue: str | None = None,
+        tag: str | None = None,
+        page_size: int | None = None,
+    ) -> AsyncIterator[JobSummary]:
+        def ask(cursor: str | None) -> Request[JobPage]:
+            return requests.list_jobs(kind=kind, states=states, queue=queue, tag=tag, limit=page_size, cursor=cursor)
+
+        async for page in self._pages(ask):
+            for row in page.jobs:
+                yield row
+
+    async def dead_letters(self, *, queue: str | None = None) -> AsyncIterator[JobSummary]:
+        async for page in self._pages(lambda cursor: requests.dead_letters(queue=queue, cursor=cursor)):
+            for row in page.jobs:
+                yield row
+
+    async def models(self) -> AsyncIterator[Model]:
+        async for page in self._pages(lambda cursor: requests.list_models(cursor=cursor)):
+            for row in page.models:
+                yield row
+
+    async def model(self, name: str) -> Sequence[Model]:
+        return (await self.send(requests.model(name))).versions
+
+    async def set_alias(self, name: str, alias: str, version: int) -> Model:
+        return await self.send(requests.set_alias(name, alias, version))
+
+    async def queues(self) -> Sequence[QueueStatus]:
+        return (await self.send(requests.queues())).queues
+
+    async def workers(self) -> Sequence[WorkerStatus]:
+        return (await self.send(requests.workers())).workers
+
+    async def ready(self) -> bool:
+        try:
+            await self.send(requests.ready())
+        except (ApiError, Unreachable):
+            return False
+        return True
+
+    async def _pages(self, ask: Callable[[str | None], Request[P]]) -> AsyncIterator[P]:
+        cursor: str | None = None
+        while True:
+            page = await self.send(ask(cursor))
+            yield page
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def send(self, request: Request[T]) -> T:
+        failures = 0
+        while True:
+            try:
+                response = await self._http.request(
+                    request.method,
+                    request.path,
+                    params=request.params,
+                    headers=request.headers,
+                    content=request.body,
+                )
+                return request.read(response.status_code, response.headers, response.content)
+            except (httpx.TransportError, ApiError) as error:
+                failures += 1
+                pause_s = pause_before_another(request, failures, error, self._settings, self._rng)
+            await anyio.sleep(pause_s)

@@ -1,0 +1,244 @@
+"""The blocking client: a thin shell that sends what requests.py says and follows as following.py says."""
+
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+import msgspec
+from shared_schemas.events import StreamEvent
+from shared_schemas.ids import JobKind
+from shared_schemas.job import Job, JobState, JobSummary, QueueStatus, WorkerStatus
+from shared_schemas.models import Model
+from shared_schemas.specs import InferenceSpec, TrainingSpec
+
+from headrace import requests
+from headrace.connection import Settings, as_client_error, pause_before_another
+from headrace.errors import ApiError, Unreachable
+from headrace.following import Following, Received
+from headrace.replies import JobPage, JobStatus, ModelPage, Submitted
+from headrace.requests import Request, ended
+
+T = TypeVar("T")
+P = TypeVar("P", JobPage, ModelPage)
+
+
+class Client:
+    """Talks to one gateway. Safe to share between threads; close it, or use it as a context.
+
+    Every method may raise ApiError, Unreachable or ProtocolError (headrace.errors). Job ids are strings.
+    """
+
+    def __init__(self, url: str | None = None, *, settings: Settings | None = None) -> None:
+        settings = settings or Settings()
+        self._settings = msgspec.structs.replace(settings, url=url) if url is not None else settings
+        self._http = httpx.Client(**self._settings.options())
+        self._rng = random.SystemRandom()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def submit_training(
+        self, spec: TrainingSpec | None = None, *, idempotency_key: str | None = None, **fields: Any
+    ) -> Submitted:
+        """A spec, or its fields as keywords: submit_training(model_type="mlp", data_path="wine.csv")."""
+        return self.send(requests.submit(requests.spec_of(TrainingSpec, spec, fields), idempotency_key=idempotency_key))
+
+    def submit_inference(
+        self, spec: InferenceSpec | None = None, *, idempotency_key: str | None = None, **fields: Any
+    ) -> Submitted:
+        """A spec, or its fields as keywords: submit_inference(model_id="prose", input_data="once upon")."""
+        return self.send(
+            requests.submit(requests.spec_of(InferenceSpec, spec, fields), idempotency_key=idempotency_key)
+        )
+
+    def submit_body(self, kind: JobKind, body: bytes, *, idempotency_key: str | None = None) -> Submitted:
+        """JSON as it stands: the gateway checks it."""
+        return self.send(requests.submit_body(kind, body, idempotency_key=idempotency_key))
+
+    def job(self, job_id: str) -> Job:
+        return self.send(requests.job(job_id))
+
+    def status(self, job_id: str) -> JobStatus:
+        return self.send(requests.status(job_id))
+
+    def events(self, job_id: str, *, after: int = 0) -> Iterator[StreamEvent]:
+        """What happens to the job, from event after + 1 until `done`. A cut line, a gateway that restarts or says 503
+        is asked again where it left off; nothing is missing or doubled. Ends at once if there is nothing after."""
+        return (item.event for item in self.follow(job_id, after=after) if item.event is not None)
+
+    def follow(self, job_id: str, *, after: int = 0, timeout_s: float | None = None) -> Iterator[Received]:
+        """As events, with each event's JSON. WaitTimedOut once timeout_s has passed."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        following = Following(
+            after=after,
+            patience_s=self._settings.patience_s,
+            clock=time.monotonic,
+            rng=self._rng,
+            deadline=deadline,
+        )
+        path = requests.events_path(job_id)
+        while not following.is_over():
+            cause: Exception | None = None
+            try:
+                with (
+                    self._http.stream(
+                        "GET", path, headers=following.headers(), timeout=self._settings.stream_timeout()
+                    ) as response,
+                    _cut_after(response, following.remaining_s()),
+                ):
+                    body = b"" if response.status_code == httpx.codes.OK else response.read()
+                    following.answered(response.status_code, response.headers, body)
+                    if response.status_code == httpx.codes.OK:
+                        for chunk in response.iter_bytes():
+                            yield from following.receive(chunk)
+                            if following.is_over():
+                                return
+            except httpx.TransportError as error:
+                cause = as_client_error(error, self._settings.url)
+            if not following.is_over():
+                following.cut(cause)
+                time.sleep(following.pause_s())
+
+    def wait(self, job_id: str, *, timeout_s: float | None = None) -> Job:
+        """The job once it has ended, however it did. WaitTimedOut after timeout_s."""
+        job = self.job(job_id)
+        if job.state.is_terminal:
+            return job
+        for _ in self.follow(job_id, after=job.last_event, timeout_s=timeout_s):
+            pass
+        return self.job(job_id)
+
+    def result(self, job_id: str, *, timeout_s: float | None = None) -> Any:
+        """What the job returned, decoded from JSON, once it has ended. JobFailed, JobCancelled; WaitTimedOut."""
+        return msgspec.json.decode(ended(self.wait(job_id, timeout_s=timeout_s)))
+
+    def cancel(self, job_id: str) -> JobStatus:
+        """Cancel the job, or ask its running attempt to end: `events` tells when it has."""
+        return self.send(requests.cancel(job_id))
+
+    def pause(self, job_id: str) -> JobStatus:
+        return self.send(requests.pause(job_id))
+
+    def resume(self, job_id: str) -> JobStatus:
+        return self.send(requests.resume(job_id))
+
+    def retry(self, job_id: str) -> Submitted:
+        """A finished job again, as a new one."""
+        return self.send(requests.retry(job_id))
+
+    def replay(self, job_id: str) -> Submitted:
+        """The same spec, seed and model version again, as a new job whose digest should be the same."""
+        return self.send(requests.replay(job_id))
+
+    def list(
+        self,
+        *,
+        kind: str | None = None,
+        states: Sequence[JobState] = (),
+        queue: str | None = None,
+        tag: str | None = None,
+        page_size: int | None = None,
+    ) -> Iterator[JobSummary]:
+        """Jobs, newest first, page by page as they are asked for."""
+
+        def ask(cursor: str | None) -> Request[JobPage]:
+            return requests.list_jobs(kind=kind, states=states, queue=queue, tag=tag, limit=page_size, cursor=cursor)
+
+        for page in self._pages(ask):
+            yield from page.jobs
+
+    def dead_letters(self, *, queue: str | None = None) -> Iterator[JobSummary]:
+        """Jobs that failed for good and were not retried."""
+        for page in self._pages(lambda cursor: requests.dead_letters(queue=queue, cursor=cursor)):
+            yield from page.jobs
+
+    def models(self) -> Iterator[Model]:
+        """The newest version of each published model."""
+        for page in self._pages(lambda cursor: requests.list_models(cursor=cursor)):
+            yield from page.models
+
+    def model(self, name: str) -> Sequence[Model]:
+        """Every version of a model, newest first."""
+        return self.send(requests.model(name)).versions
+
+    def set_alias(self, name: str, alias: str, version: int) -> Model:
+        return self.send(requests.set_alias(name, alias, version))
+
+    def queues(self) -> Sequence[QueueStatus]:
+        return self.send(requests.queues()).queues
+
+    def workers(self) -> Sequence[WorkerStatus]:
+        return self.send(requests.workers()).workers
+
+    def ready(self) -> bool:
+        """Whether the gateway answers and has its Redis. Never raises for a gateway that is away."""
+        try:
+            self.send(requests.ready())
+        except (ApiError, Unreachable):
+            return False
+        return True
+
+    def _pages(self, ask: Callable[[str | None], Request[P]]) -> Iterator[P]:
+        cursor: str | None = None
+        while True:
+            page = self.send(ask(cursor))
+            yield page
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def send(self, request: Request[T]) -> T:
+        """One request, sent again after a cut line or a 503 where that is harmless."""
+        failures = 0
+        while True:
+            try:
+                response = self._http.request(
+                    request.method,
+                    request.path,
+                    params=request.params,
+                    headers=request.headers,
+                    content=request.body,
+                )
+                return request.read(response.status_code, response.headers, response.content)
+            except (httpx.TransportError, ApiError) as error:
+                failures += 1
+                pause_s = pause_before_another(request, failures, error, self._settings, self._rng)
+            time.sleep(pause_s)
+
+
+@contextmanager
+def _cut_after(response: httpx.Response, remaining_s: float | None) -> Iterator[None]:
+    """End the line when the caller's time is up: httpx can only limit the silence between two chunks."""
+    stream = response.extensions.get("network_stream")
+    line = stream.get_extra_info("socket") if stream is not None else None
+    if remaining_s is None or not isinstance(line, socket.socket):
+        yield
+        return
+    timer = threading.Timer(max(0.0, remaining_s), _shut, (line,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _shut(line: socket.socket) -> None:
+    try:
+        line.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return

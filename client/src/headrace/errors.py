@@ -1,0 +1,138 @@
+"""Every error that the client raises on purpose.
+
+ClientError
+├── ApiError              the gateway answered with a problem; `code` is the stable part
+│   ├── BadRequest        400, 413, 415, 422: what was sent cannot be right
+│   ├── NotFound          404
+│   │   └── Gone          410: it existed; its result_ttl has passed
+│   ├── Conflict          409: the job's state forbids it
+│   └── Unavailable       429, 502, 503, 504: the same call may succeed later
+├── Unreachable           no contact with the gateway
+├── ProtocolError         it answered in a way that is not Headrace's
+├── InvalidJob            the keywords given do not make a job; nothing was sent
+├── WaitTimedOut          also a TimeoutError: the job had not ended in time
+└── JobEnded
+    ├── JobFailed         the job ended as failed; `error` says why
+    └── JobCancelled      the job was cancelled
+"""
+
+from http import HTTPStatus
+
+import msgspec
+from shared_schemas.errors import ErrorInfo
+from shared_schemas.job import Job
+
+
+class FieldError(msgspec.Struct, frozen=True, kw_only=True):
+    """pointer: JSON pointer (RFC 6901) into the body that was sent."""
+
+    detail: str = ""
+    pointer: str = ""
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """application/problem+json (RFC 9457) with Headrace's own members."""
+
+    code: str = "http_error"
+    title: str = ""
+    detail: str = ""
+    request_id: str = ""
+    errors: tuple[FieldError, ...] = ()
+
+
+class ClientError(Exception):
+    """code: stable, snake_case. retryable: whether the same call may succeed later."""
+
+    code: str = "client_error"
+    retryable: bool = False
+
+
+class ApiError(ClientError):
+    """retry_after_s: how long the gateway asked to wait."""
+
+    def __init__(self, status: int, problem: Problem, *, retry_after_s: float | None = None) -> None:
+        super().__init__(problem.detail or problem.title or f"the gateway answered {status}")
+        self.code, self.status, self.detail = problem.code, status, problem.detail
+        self.errors, self.request_id = problem.errors, problem.request_id
+        self.retry_after_s = retry_after_s
+
+
+class BadRequest(ApiError):
+    pass
+
+
+class NotFound(ApiError):
+    pass
+
+
+class Gone(NotFound):
+    pass
+
+
+class Conflict(ApiError):
+    pass
+
+
+class Unavailable(ApiError):
+    retryable = True
+
+
+class Unreachable(ClientError):
+    code = "unreachable"
+    retryable = True
+
+
+class ProtocolError(ClientError):
+    code = "protocol_error"
+
+
+class InvalidJob(ClientError):
+    code = "invalid_spec"
+
+
+class WaitTimedOut(ClientError, TimeoutError):
+    code = "wait_timed_out"
+    retryable = True
+
+
+class JobEnded(ClientError):
+    """job: as it ended. error: why, where it says."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.error: ErrorInfo | None = job.error
+        super().__init__(f"{job.id} {job.state}" + (f": {job.error.message}" if job.error else ""))
+
+
+class JobFailed(JobEnded):
+    code = "job_failed"
+
+
+class JobCancelled(JobEnded):
+    code = "job_cancelled"
+
+
+_BY_STATUS: dict[int, type[ApiError]] = {
+    HTTPStatus.NOT_FOUND: NotFound,
+    HTTPStatus.GONE: Gone,
+    HTTPStatus.CONFLICT: Conflict,
+    HTTPStatus.BAD_REQUEST: BadRequest,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: BadRequest,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: BadRequest,
+    HTTPStatus.UNPROCESSABLE_ENTITY: BadRequest,
+    HTTPStatus.TOO_MANY_REQUESTS: Unavailable,
+    HTTPStatus.BAD_GATEWAY: Unavailable,
+    HTTPStatus.SERVICE_UNAVAILABLE: Unavailable,
+    HTTPStatus.GATEWAY_TIMEOUT: Unavailable,
+}
+_decode_problem = msgspec.json.Decoder(Problem).decode
+
+
+def api_error(status: int, body: bytes, *, retry_after: str | None = None) -> ApiError:
+    """The error an answer stands for, whatever made it: a proxy's HTML page gives code http_error."""
+    try:
+        problem = _decode_problem(body)
+    except msgspec.MsgspecError:
+        problem = Problem()
+    delay_s = float(retry_after) if retry_after is not None and retry_after.isdigit() else None
+    return _BY_STATUS.get(status, ApiError)(status, problem, retry_after_s=delay_s)

@@ -1,0 +1,181 @@
+"""What to send for each verb of the API and how to read the answer. Pure: nothing here touches a socket."""
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+import msgspec
+from shared_schemas.codec import encode_json
+from shared_schemas.ids import JobKind
+from shared_schemas.job import Job, JobState
+from shared_schemas.models import Model
+from shared_schemas.specs import InferenceSpec, TrainingSpec
+
+from headrace.errors import InvalidJob, JobCancelled, JobFailed, ProtocolError, api_error
+from headrace.replies import JobPage, JobStatus, ModelPage, ModelVersions, Queues, Submitted, Workers
+
+T = TypeVar("T")
+Spec = TypeVar("Spec", TrainingSpec, InferenceSpec)
+
+
+class Request(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """repeatable: doing it twice is the same as doing it once, so it may be sent again after a cut line."""
+
+    method: str
+    path: str
+    decode: Callable[[bytes], T]
+    params: tuple[tuple[str, str], ...] = ()
+    headers: dict[str, str] = {}
+    body: bytes | None = None
+    repeatable: bool = True
+
+    def read(self, status: int, headers: Mapping[str, str], body: bytes) -> T:
+        """What the answer says. ApiError for a problem, ProtocolError for what is not Headrace's."""
+        if not 200 <= status < 300:
+            raise api_error(status, body, retry_after=headers.get("retry-after"))
+        try:
+            return self.decode(body)
+        except msgspec.MsgspecError as error:
+            raise ProtocolError(f"the answer to {self.method} {self.path} cannot be read: {error}") from None
+
+
+_submitted = msgspec.json.Decoder(Submitted).decode
+_job = msgspec.json.Decoder(Job).decode
+_status = msgspec.json.Decoder(JobStatus).decode
+_jobs = msgspec.json.Decoder(JobPage).decode
+_model = msgspec.json.Decoder(Model).decode
+_models = msgspec.json.Decoder(ModelPage).decode
+_versions = msgspec.json.Decoder(ModelVersions).decode
+_queues = msgspec.json.Decoder(Queues).decode
+_workers = msgspec.json.Decoder(Workers).decode
+_raw = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+def spec_of(kind: type[Spec], spec: Spec | None, fields: Mapping[str, Any]) -> Spec:
+    """The spec itself, or one made of keywords. InvalidJob says which keyword is wrong."""
+    if spec is not None:
+        if fields:
+            raise InvalidJob("give a spec or keywords, not both")
+        return spec
+    try:
+        return msgspec.convert(fields, kind, from_attributes=True)
+    except msgspec.ValidationError as error:
+        raise InvalidJob(str(error)) from None
+
+
+def submit(spec: TrainingSpec | InferenceSpec, *, idempotency_key: str | None) -> Request[Submitted]:
+    """A key is made where none is given, so that a repeated request makes no second job."""
+    kind = JobKind.TRAINING if isinstance(spec, TrainingSpec) else JobKind.INFERENCE
+    return submit_body(kind, encode_json(spec), idempotency_key=idempotency_key)
+
+
+def submit_body(kind: JobKind, body: bytes, *, idempotency_key: str | None) -> Request[Submitted]:
+    headers = {"content-type": "application/json", "idempotency-key": idempotency_key or uuid.uuid4().hex}
+    return Request(method="POST", path=f"/jobs/{kind.value}", decode=_submitted, headers=headers, body=body)
+
+
+def job(job_id: str) -> Request[Job]:
+    return Request(method="GET", path=_of_job(job_id), decode=_job)
+
+
+def status(job_id: str) -> Request[JobStatus]:
+    return Request(method="GET", path=_of_job(job_id, "status"), decode=_status)
+
+
+def cancel(job_id: str) -> Request[JobStatus]:
+    return Request(method="POST", path=_of_job(job_id, "cancel"), decode=_status)
+
+
+def pause(job_id: str) -> Request[JobStatus]:
+    return Request(method="POST", path=_of_job(job_id, "pause"), decode=_status, repeatable=False)
+
+
+def resume(job_id: str) -> Request[JobStatus]:
+    return Request(method="POST", path=_of_job(job_id, "resume"), decode=_status, repeatable=False)
+
+
+def retry(job_id: str) -> Request[Submitted]:
+    return Request(method="POST", path=_of_job(job_id, "retry"), decode=_submitted, repeatable=False)
+
+
+def replay(job_id: str) -> Request[Submitted]:
+    return Request(method="POST", path=_of_job(job_id, "replay"), decode=_submitted, repeatable=False)
+
+
+def list_jobs(
+    *,
+    kind: str | None = None,
+    states: Sequence[JobState] = (),
+    queue: str | None = None,
+    tag: str | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> Request[JobPage]:
+    params = _params(kind=kind, queue=queue, tag=tag, limit=limit, cursor=cursor)
+    return Request(
+        method="GET", path="/jobs", decode=_jobs, params=(*params, *(("status", state.value) for state in states))
+    )
+
+
+def dead_letters(*, queue: str | None = None, limit: int | None = None, cursor: str | None = None) -> Request[JobPage]:
+    return Request(
+        method="GET", path="/dead-letters", decode=_jobs, params=_params(queue=queue, limit=limit, cursor=cursor)
+    )
+
+
+def list_models(*, limit: int | None = None, cursor: str | None = None) -> Request[ModelPage]:
+    return Request(method="GET", path="/models", decode=_models, params=_params(limit=limit, cursor=cursor))
+
+
+def model(name: str) -> Request[ModelVersions]:
+    return Request(method="GET", path=f"/models/{_segment(name)}", decode=_versions)
+
+
+def set_alias(name: str, alias: str, version: int) -> Request[Model]:
+    return Request(
+        method="PUT",
+        path=f"/models/{_segment(name)}/aliases/{_segment(alias)}",
+        decode=_model,
+        headers={"content-type": "application/json"},
+        body=encode_json({"version": version}),
+    )
+
+
+def queues() -> Request[Queues]:
+    return Request(method="GET", path="/queues", decode=_queues)
+
+
+def workers() -> Request[Workers]:
+    return Request(method="GET", path="/workers", decode=_workers)
+
+
+def ready() -> Request[msgspec.Raw]:
+    return Request(method="GET", path="/readyz", decode=_raw)
+
+
+def events_path(job_id: str) -> str:
+    return _of_job(job_id, "events")
+
+
+def ended(job: Job) -> msgspec.Raw:
+    """The result of a job that has ended. JobFailed or JobCancelled if it has none."""
+    match job.state:
+        case JobState.FAILED:
+            raise JobFailed(job)
+        case JobState.CANCELLED:
+            raise JobCancelled(job)
+        case _:
+            return job.result
+
+
+def _of_job(job_id: str, verb: str = "") -> str:
+    return f"/jobs/{_segment(job_id)}" + (f"/{verb}" if verb else "")
+
+
+def _segment(text: str) -> str:
+    return quote(text, safe="@")
+
+
+def _params(**values: str | int | None) -> tuple[tuple[str, str], ...]:
+    return tuple((name, str(value)) for name, value in values.items() if value is not None)
