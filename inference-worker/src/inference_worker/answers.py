@@ -1,0 +1,66 @@
+"""What a job returns for each input, made from the model's output. Pure.
+
+JSON has no NaN: what is not finite becomes null, and nonfinite_count says how many numbers of the model's output
+were not.
+"""
+
+import msgspec
+import numpy as np
+from shared_schemas.errors import ErrorInfo, HeadraceError
+
+from inference_worker.generation import Generated
+from inference_worker.tensors import Array, softmax
+
+
+class Classified(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """score: of the label; scores: by label, highest first. Null where the model's output has no such value."""
+
+    label: str | None
+    score: float | None
+    scores: dict[str, float | None]
+    nonfinite_count: int = 0
+
+
+class Predicted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    prediction: float | None
+    nonfinite_count: int = 0
+
+
+class ItemError(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """As ErrorInfo, of one input."""
+
+    code: str
+    message: str
+    column: str | None = None
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """In the place of an input that could not be used."""
+
+    error: ItemError
+
+
+Answer = Classified | Predicted | Generated | Refused
+
+
+def classified(logits: Array, labels: tuple[str, ...], *, top_k: int | None = None) -> Classified:
+    """logits: float [len(labels)]. top_k: how many scores to keep."""
+    n_bad = int(np.count_nonzero(~np.isfinite(logits)))
+    probabilities = softmax(logits)
+    if not np.isfinite(probabilities).all():
+        return Classified(label=None, score=None, scores=dict.fromkeys(labels[:top_k]), nonfinite_count=n_bad)
+    order = np.argsort(-probabilities, kind="stable")
+    scores: dict[str, float | None] = {labels[i]: float(probabilities[i]) for i in order[:top_k]}
+    best = int(order[0])
+    return Classified(label=labels[best], score=float(probabilities[best]), scores=scores, nonfinite_count=n_bad)
+
+
+def predicted(prediction: Array) -> Predicted:
+    """prediction: float [] or [1]."""
+    value = float(prediction.reshape(()))
+    return Predicted(prediction=value) if np.isfinite(value) else Predicted(prediction=None, nonfinite_count=1)
+
+
+def refused(error: HeadraceError) -> Refused:
+    info: ErrorInfo = error.info()
+    return Refused(ItemError(code=info.code, message=info.message, column=info.column))

@@ -1,0 +1,165 @@
+"""One loaded model at work: callers hand in rows, one task forms batches, another runs them in a thread.
+
+The two tasks are joined by a channel of one batch. While the model is busy only a full batch is formed ahead;
+one that could still grow stays open until the model is free, so batches grow exactly when there is load and an
+idle model starts at once. It knows neither jobs nor what the tensors mean.
+"""
+
+import anyio
+import structlog
+from anyio import to_thread
+from anyio.abc import TaskStatus
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from shared_schemas.errors import AttemptFailed, HeadraceError
+
+from inference_worker.batcher import Batcher, BatchLimits
+from inference_worker.session import OrtSession
+from inference_worker.tensors import Arrays, Row, split, stack
+
+log = structlog.get_logger()
+
+
+class _Call:
+    """A row and the caller who waits for its outputs."""
+
+    __slots__ = ("cancelled", "done", "error", "outputs", "row")
+
+    def __init__(self, row: Row) -> None:
+        self.row = row
+        self.done = anyio.Event()
+        self.cancelled = False
+        self.outputs: Arrays = {}
+        self.error: HeadraceError | None = None
+
+    def succeed(self, outputs: Arrays) -> None:
+        self.outputs = outputs
+        self.done.set()
+
+    def fail(self, error: HeadraceError) -> None:
+        self.error = error
+        self.done.set()
+
+
+class Engine:
+    def __init__(self, session: OrtSession, limits: BatchLimits, *, run_timeout_s: float = 60.0) -> None:
+        """run_timeout_s: a run that takes longer is stopped and fails its callers with model_timeout."""
+        self._session = session
+        self._run_timeout_s = run_timeout_s
+        self._batcher: Batcher[_Call] = Batcher(limits)
+        self._wake = anyio.Event()
+        self._is_busy = False
+        self._is_open = False
+        # ONNX Runtime spreads one run over its own threads: a second run at once would only fight for them.
+        self._compute_thread = anyio.CapacityLimiter(1)
+        self.n_runs = 0
+        self.n_rows = 0
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; started once rows are taken. Callers who still wait then get a retryable failure."""
+        sending, receiving = anyio.create_memory_object_stream[list[_Call]](1)
+        self._is_open = True
+        try:
+            async with sending, receiving, anyio.create_task_group() as tasks:
+                tasks.start_soon(self._form_batches, sending)
+                tasks.start_soon(self._run_batches, receiving)
+                task_status.started()
+        finally:
+            self._is_open = False
+            for call in self._batcher.drain():
+                call.fail(_stopping())
+
+    async def infer(self, row: Row) -> Arrays:
+        """The outputs for one row, without the batch dimension. AttemptFailed: model_failed if the model cannot
+        process this row, whatever it was batched with; model_timeout; worker_stopping (retryable).
+        A caller that is cancelled takes its row out of the queue."""
+        if not self._is_open:
+            raise _stopping()
+        call = _Call(row)
+        self._batcher.append(call, shape=row.shape, elements=row.n_elements, now=anyio.current_time())
+        self._wake.set()
+        try:
+            await call.done.wait()
+        finally:
+            call.cancelled = True
+        if call.error is not None:
+            raise call.error
+        return call.outputs
+
+    async def _form_batches(self, sending: MemoryObjectSendStream[list[_Call]]) -> None:
+        while True:
+            now = anyio.current_time()
+            batch = self._batcher.next_batch(now, only_full=self._is_busy)
+            if batch:
+                self._is_busy = True
+                await sending.send(batch)
+                continue
+            self._wake = anyio.Event()
+            wait_s = None if self._is_busy else self._batcher.wait_s(now)
+            with anyio.move_on_after(wait_s):
+                await self._wake.wait()
+
+    async def _run_batches(self, receiving: MemoryObjectReceiveStream[list[_Call]]) -> None:
+        try:
+            async for batch in receiving:
+                try:
+                    await self._run_batch(batch)
+                finally:
+                    _fail_unanswered(batch)
+                if receiving.statistics().current_buffer_used == 0:
+                    self._is_busy = False
+                    self._wake.set()
+        finally:
+            while receiving.statistics().current_buffer_used:
+                _fail_unanswered(receiving.receive_nowait())
+
+    async def _run_batch(self, batch: list[_Call]) -> None:
+        """Answer every call. A batch that fails is halved until the rows at fault fail alone."""
+        left = [batch]
+        while left:
+            calls = [call for call in left.pop() if not call.cancelled]
+            if not calls:
+                continue
+            try:
+                outputs = await self._run_rows([call.row for call in calls])
+            except TimeoutError:
+                for call in calls:
+                    call.fail(AttemptFailed("model_timeout", "the model took too long"))
+            except Exception as error:  # any failure of a run becomes its callers' own
+                if len(calls) > 1:
+                    left += [calls[len(calls) // 2 :], calls[: len(calls) // 2]]
+                    continue
+                log.warning("run_failed", error=str(error.__cause__ or error))
+                calls[0].fail(error if isinstance(error, HeadraceError) else _failed())
+            else:
+                for call, row_outputs in zip(calls, outputs, strict=True):
+                    call.succeed(row_outputs)
+
+    async def _run_rows(self, rows: list[Row]) -> list[Arrays]:
+        self.n_runs += 1
+        self.n_rows += len(rows)
+        try:
+            with anyio.fail_after(self._run_timeout_s):
+                return await to_thread.run_sync(
+                    self._run_in_thread, rows, limiter=self._compute_thread, abandon_on_cancel=True
+                )
+        except BaseException:
+            # The thread is left behind when the wait ends early; it holds the limiter until its run has ended.
+            self._session.terminate()
+            raise
+
+    def _run_in_thread(self, rows: list[Row]) -> list[Arrays]:
+        return split(self._session.run(stack(rows)), rows)
+
+
+def _fail_unanswered(batch: list[_Call]) -> None:
+    for call in batch:
+        if not call.done.is_set():
+            call.fail(_stopping())
+
+
+def _failed() -> AttemptFailed:
+    return AttemptFailed("model_failed", "the model could not process this input")
+
+
+def _stopping() -> AttemptFailed:
+    return AttemptFailed("worker_stopping", "the model was unloaded before it ran", retryable=True)

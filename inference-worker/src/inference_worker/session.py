@@ -1,0 +1,106 @@
+"""The only file that imports onnxruntime: one model file as a thing that runs batches. It knows no job or task.
+
+CUDA is asked for only where a driver answers, since a build with CUDA lists its provider on every machine and
+logs an error when it cannot load it; which provider really runs is what the session itself says afterwards.
+"""
+
+import contextlib
+import ctypes
+import functools
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import onnxruntime  # type: ignore[import-untyped]
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidProtobuf  # type: ignore[import-untyped]
+from shared_schemas.errors import AttemptFailed
+from shared_schemas.models import TensorSpec
+
+from inference_worker.tensors import Array, Arrays
+
+Device = Literal["auto", "cpu"]
+_DTYPES: dict[str, Literal["float32", "int64", "bool"]] = {
+    "tensor(float)": "float32",
+    "tensor(int64)": "int64",
+    "tensor(bool)": "bool",
+}
+_FATAL_ONLY = 4
+
+
+class OrtSession:
+    """A loaded model. One run at a time; `terminate` may be called from another thread."""
+
+    def __init__(self, path: Path, *, device: Device = "auto", intra_op_threads: int = 0) -> None:
+        """intra_op_threads: 0 lets ONNX Runtime take one per core. AttemptFailed: model_corrupt if the file is
+        not ONNX, model_unsupported if this runtime cannot run it."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = intra_op_threads
+        options.log_severity_level = _FATAL_ONLY
+        # Threads that spin between runs steal the cores from the event loop and from other models.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=providers(device))
+        except InvalidProtobuf as error:
+            raise AttemptFailed("model_corrupt", "the model file is not valid ONNX") from error
+        except Exception as error:  # onnxruntime raises a dozen unrelated classes for one reason
+            raise AttemptFailed("model_unsupported", "ONNX Runtime cannot load this model") from error
+        self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
+        self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
+        self._output_names = [spec.name for spec in self.outputs]
+        self._run_options = onnxruntime.RunOptions()
+
+    @property
+    def provider(self) -> str:
+        return str(self._session.get_providers()[0])
+
+    def run(self, feed: Mapping[str, Array]) -> Arrays:
+        """Every array [batch, ...]. AttemptFailed model_failed if the model cannot process this batch."""
+        self._run_options = options = onnxruntime.RunOptions()
+        options.log_severity_level = _FATAL_ONLY
+        try:
+            outputs = self._session.run(self._output_names, dict(feed), options)
+        except Exception as error:  # see above
+            raise AttemptFailed("model_failed", "the model could not process this input") from error
+        return {name: np.asarray(output) for name, output in zip(self._output_names, outputs, strict=True)}
+
+    def terminate(self) -> None:
+        """Make the run in progress fail soon."""
+        self._run_options.terminate = True
+
+
+def providers(device: Device) -> list[str]:
+    if device == "auto" and _cuda_answers():
+        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    return ["CPUExecutionProvider"]
+
+
+def runtime_facts(device: Device) -> dict[str, str]:
+    return {"onnxruntime": str(onnxruntime.__version__), "device": "cuda" if len(providers(device)) > 1 else "cpu"}
+
+
+@functools.cache
+def _cuda_answers() -> bool:
+    """True if the build has CUDA, a driver starts and sees a device, and CUDA's libraries have been loaded."""
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        return False
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    n_devices = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(n_devices)) != 0 or n_devices.value == 0:
+        return False
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):  # it prints what it misses instead of raising
+        onnxruntime.preload_dlls()
+    return "Failed to load" not in said.getvalue()
+
+
+def _spec(node: Any) -> TensorSpec:
+    dtype = _DTYPES.get(node.type)
+    if dtype is None:
+        raise AttemptFailed("model_unsupported", "the model has a tensor that is neither float32, int64 nor bool")
+    shape = tuple(d if isinstance(d, int) else str(d) for d in cast("list[int | str | None]", node.shape))
+    return TensorSpec(name=node.name, dtype=dtype, shape=shape)

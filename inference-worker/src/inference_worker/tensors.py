@@ -1,0 +1,93 @@
+"""Rows in and out of batches: pad, stack, split. It knows shapes, not models, texts or jobs.
+
+A text is padded to a length that follows from its own length alone. So rows of one bucket stack without further
+padding, and what the model computes for a row does not depend on the company it ran in.
+"""
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from shared_schemas.models import TensorSpec
+
+Array: TypeAlias = NDArray[Any]
+Arrays: TypeAlias = dict[str, Array]
+
+_SHORTEST = 16
+
+
+class Row(msgspec.Struct, frozen=True, eq=False):
+    """One item of a batch. inputs: by name, without the batch dimension. take: of each output keep only this
+    position of its first dimension after the batch; None keeps all of it."""
+
+    inputs: Arrays
+    take: int | None = None
+
+    @property
+    def shape(self) -> Hashable:
+        return tuple((name, array.shape, array.dtype.char) for name, array in self.inputs.items())
+
+    @property
+    def n_elements(self) -> int:
+        return max(array.size for array in self.inputs.values())
+
+
+def padded_length(length: int, *, longest: int) -> int:
+    """The next of 16, 24, 32, 48, 64, 96, 128, …, but at most `longest`: a third of the work is lost at worst,
+    and few different lengths keep buckets full."""
+    step = _SHORTEST
+    while step < length:
+        if step * 3 // 2 >= length:
+            step = step * 3 // 2
+            break
+        step *= 2
+    return min(step, longest)
+
+
+def text_row(ids: Sequence[int], *, longest: int, pad: int = 0, take: int | None = None) -> Row:
+    """ids: 1 to `longest` of them -> input_ids and attention_mask, both int64 [padded_length], padded on the right."""
+    length = padded_length(len(ids), longest=longest)
+    input_ids = np.full(length, pad, dtype=np.int64)
+    input_ids[: len(ids)] = ids
+    attention_mask = np.zeros(length, dtype=np.int64)
+    attention_mask[: len(ids)] = 1
+    return Row({"input_ids": input_ids, "attention_mask": attention_mask}, take)
+
+
+def example_row(inputs: Iterable[TensorSpec], *, longest: int | None = None) -> Row:
+    """A row that fits the signature, for the warm-up: ones, with 16 for every dimension that varies, or `longest`
+    if that is less."""
+    varying = _SHORTEST if longest is None else min(_SHORTEST, longest)
+    return Row(
+        {
+            spec.name: np.ones([d if isinstance(d, int) else varying for d in spec.shape[1:]], dtype=spec.dtype)
+            for spec in inputs
+        }
+    )
+
+
+def stack(rows: Sequence[Row]) -> Arrays:
+    """n rows of one shape [...] -> arrays [n, ...]."""
+    return {name: np.stack([row.inputs[name] for row in rows]) for name in rows[0].inputs}
+
+
+def split(outputs: Mapping[str, Array], rows: Sequence[Row]) -> list[Arrays]:
+    """Arrays [n, ...] -> n rows of arrays [...], each a copy: a row must not keep its batch in memory.
+    ValueError if an output has no batch dimension of n."""
+    for name, array in outputs.items():
+        if array.ndim == 0 or array.shape[0] != len(rows):
+            raise ValueError(f"output {name} has shape {array.shape}, expected {len(rows)} rows")
+    return [
+        {name: np.array(array[i] if row.take is None else array[i, row.take]) for name, array in outputs.items()}
+        for i, row in enumerate(rows)
+    ]
+
+
+def softmax(logits: Array) -> NDArray[np.float64]:
+    """float [n] -> float64 [n] that sums to 1; not finite where the logits have a NaN or +inf, or nothing else
+    than -inf."""
+    with np.errstate(invalid="ignore"):
+        shifted = np.exp(logits.astype(np.float64) - np.max(logits))
+        return np.asarray(shifted / shifted.sum())

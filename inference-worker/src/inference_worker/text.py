@@ -1,0 +1,120 @@
+"""Text to token ids and back, by the tokenizer a model was published with. It knows no tensors and no jobs.
+
+Going back is incremental: a character may be spread over several tokens, so bytes are held until they make one.
+Byte-level BPE spells each byte as one printable character, by the table of GPT-2
+(https://github.com/openai/gpt-2/blob/master/src/encoder.py, bytes_to_unicode).
+"""
+
+import codecs
+from pathlib import Path
+
+from anyio import to_thread
+from shared_schemas.errors import AttemptFailed, InvalidInput
+from tokenizers import Tokenizer, decoders
+
+# Above this many characters encoding takes milliseconds, which the event loop should not.
+_LONG_TEXT = 10_000
+
+
+class TextCodec:
+    def __init__(self, path: Path) -> None:
+        """path: a tokenizer.json. AttemptFailed model_corrupt if it is not one."""
+        try:
+            self._tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises bare Exception
+            raise AttemptFailed("model_corrupt", "the tokenizer file is not valid") from error
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        # "<eos>" written by a user is text, not the end of it.
+        self._tokenizer.encode_special_tokens = True
+        self.n_tokens = self._tokenizer.get_vocab_size()
+        self.pad_id = self._tokenizer.token_to_id("<pad>") or 0
+        self.bos_id = self._tokenizer.token_to_id("<bos>")
+        self.eos_id = self._tokenizer.token_to_id("<eos>")
+        added = self._tokenizer.get_added_tokens_decoder()
+        self._added = {token_id: b"" if token.special else token.content.encode() for token_id, token in added.items()}
+        self.unspoken_ids = [i for i, token in added.items() if token.special and i != self.eos_id]
+        """Special tokens that a model must not say: all but the end."""
+
+    @property
+    def is_byte_level(self) -> bool:
+        return isinstance(self._tokenizer.decoder, decoders.ByteLevel)
+
+    async def encode(self, text: str, *, longest: int) -> list[int]:
+        """The first `longest` ids, with what the tokenizer itself puts around a text. InvalidInput if there are
+        none."""
+        ids = (await self._ids(text, add_special_tokens=True))[:longest]
+        if not ids:
+            raise InvalidInput("the text is empty")
+        return ids
+
+    async def encode_prompt(self, text: str) -> list[int]:
+        """<bos> and the ids of the text. InvalidInput if that is nothing at all."""
+        ids = await self._ids(text, add_special_tokens=False)
+        if self.bos_id is not None:
+            ids = [self.bos_id, *ids]
+        if not ids:
+            raise InvalidInput("the prompt is empty")
+        return ids
+
+    def bytes_of(self, token_id: int) -> bytes:
+        """What a token spells; nothing for a special token or an unknown id."""
+        if token_id in self._added:
+            return self._added[token_id]
+        token = self._tokenizer.id_to_token(token_id)
+        return bytes(_BYTE_OF[character] for character in token or "" if character in _BYTE_OF)
+
+    async def _ids(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        if len(text) <= _LONG_TEXT:
+            return self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
+        return await to_thread.run_sync(lambda: self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids)
+
+
+class TextStream:
+    """Tokens in, text out, as early as it is certain: neither half a character nor the beginning of a stop string
+    is given away. The chunks together are the text."""
+
+    def __init__(self, codec: TextCodec, stop: tuple[str, ...] = ()) -> None:
+        self._codec = codec
+        self._stop = stop
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._held = ""
+        self.is_stopped = False
+
+    def push(self, token_id: int) -> str:
+        """The text that this token makes certain."""
+        return self._release(self._decoder.decode(self._codec.bytes_of(token_id)), is_last=False)
+
+    def finish(self) -> str:
+        """What was held back; half a character becomes U+FFFD."""
+        return self._release(self._decoder.decode(b"", final=True), is_last=True)
+
+    def _release(self, text: str, *, is_last: bool) -> str:
+        if self.is_stopped:
+            return ""
+        text = self._held + text
+        found = [at for at in (text.find(stop) for stop in self._stop) if at >= 0]
+        if found:
+            self.is_stopped, self._held = True, ""
+            return text[: min(found)]
+        n_held = 0 if is_last else self._possible_stop(text)
+        self._held = text[len(text) - n_held :]
+        return text[: len(text) - n_held]
+
+    def _possible_stop(self, text: str) -> int:
+        """How many characters at the end may be the beginning of a stop string."""
+        longest = max((len(stop) for stop in self._stop), default=0) - 1
+        for n in range(min(longest, len(text)), 0, -1):
+            if any(stop.startswith(text[-n:]) for stop in self._stop):
+                return n
+        return 0
+
+
+def _byte_table() -> dict[str, int]:
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    table = {chr(byte): byte for byte in printable}
+    others = [byte for byte in range(256) if byte not in table.values()]
+    return table | {chr(256 + n): byte for n, byte in enumerate(others)}
+
+
+_BYTE_OF = _byte_table()

@@ -1,0 +1,63 @@
+"""An attempt that is not backed by Redis: it keeps what a handler records, and can be asked to stop."""
+
+from collections.abc import Callable
+
+import anyio
+from shared_schemas.events import JobEvent
+from shared_schemas.ids import JobId
+from shared_schemas.job import Checkpoint
+from shared_schemas.specs import JobSpec, TrainingSpec
+from worker_runtime.handler import StopReason
+
+
+class CollectingAttempt:
+    """Implements worker_runtime.handler.Attempt. events: in the order of recording. stop: settable."""
+
+    def __init__(
+        self,
+        spec: JobSpec,
+        *,
+        number: int = 1,
+        fence: str | None = None,
+        checkpoint: Checkpoint | None = None,
+        job_id: str | None = None,
+    ) -> None:
+        kind = "training" if isinstance(spec, TrainingSpec) else "inference"
+        self.job_id = JobId(job_id or f"{kind}-01arz3ndektsv4rrffq69g5fav")
+        self.spec = spec
+        self.number = number
+        self.fence = fence or f"{number}-0123456789abcdef"
+        self.checkpoint = checkpoint
+        self.events: list[JobEvent] = []
+        self._stop: StopReason | None = None
+        self._stopped = anyio.Event()
+        self._changed = anyio.Event()
+
+    @property
+    def stop(self) -> StopReason | None:
+        return self._stop
+
+    @stop.setter
+    def stop(self, reason: StopReason) -> None:
+        self._stop = reason
+        self._stopped.set()
+
+    async def stopped(self) -> StopReason:
+        await self._stopped.wait()
+        assert self._stop is not None
+        return self._stop
+
+    async def record(self, event: JobEvent) -> None:
+        await anyio.lowlevel.checkpoint()
+        self.events.append(event)
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    async def flush(self) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    async def until(self, is_met: Callable[[list[JobEvent]], bool], *, within_s: float = 20.0) -> None:
+        """Wait until what was recorded meets a condition."""
+        with anyio.fail_after(within_s):
+            while not is_met(self.events):
+                await self._changed.wait()

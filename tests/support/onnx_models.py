@@ -1,0 +1,216 @@
+"""Small real ONNX graphs with known answers, and what it takes to publish them."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from shared_schemas.errors import ModelNotFound
+from shared_schemas.models import Model, ModelManifest, Task, TensorSpec
+from shared_schemas.store.files import ArtifactStore
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+Floats = NDArray[np.float32]
+SPECIAL_TOKENS = ["<pad>", "<unk>", "<bos>", "<eos>"]
+_FEATURES = (TensorSpec(name="features", dtype="float32", shape=("batch", "n")),)
+_TEXT = (
+    TensorSpec(name="input_ids", dtype="int64", shape=("batch", "length")),
+    TensorSpec(name="attention_mask", dtype="int64", shape=("batch", "length")),
+)
+
+
+def linear(weights: Floats, bias: Floats) -> bytes:
+    """features [batch, n] -> logits [batch, k] = features @ weights [n, k] + bias [k]."""
+    nodes = [helper.make_node("Gemm", ["features", "weights", "bias"], ["logits"])]
+    return _save(
+        nodes, [_features(len(weights))], [_floats("logits", ["batch", len(bias)])], weights=weights, bias=bias
+    )
+
+
+def regression(weights: Floats) -> bytes:
+    """features [batch, n] -> prediction [batch] = features @ weights [n]."""
+    nodes = [helper.make_node("MatMul", ["features", "weights"], ["prediction"])]
+    return _save(nodes, [_features(len(weights))], [_floats("prediction", ["batch"])], weights=weights)
+
+
+def logarithm(n_features: int) -> bytes:
+    """features [batch, n] -> prediction [batch] = log of their sum: NaN below zero."""
+    axes = np.array([1], dtype=np.int64)
+    nodes = [
+        helper.make_node("ReduceSum", ["features", "axes"], ["sum"], keepdims=0),
+        helper.make_node("Log", ["sum"], ["prediction"]),
+    ]
+    return _save(nodes, [_features(n_features)], [_floats("prediction", ["batch"])], axes=axes)
+
+
+def mlp(sizes: Sequence[int], *, seed: int = 0) -> bytes:
+    """features [batch, sizes[0]] -> logits [batch, sizes[-1]], ReLU between."""
+    rng = np.random.default_rng(seed)
+    nodes, constants, name = [], {}, "features"
+    for i, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        constants[f"w{i}"] = (rng.standard_normal((n_in, n_out)) / n_in**0.5).astype(np.float32)
+        constants[f"b{i}"] = np.zeros(n_out, dtype=np.float32)
+        is_last = i == len(sizes) - 2
+        nodes.append(helper.make_node("Gemm", [name, f"w{i}", f"b{i}"], ["logits" if is_last else f"sum{i}"]))
+        if not is_last:
+            nodes.append(helper.make_node("Relu", [f"sum{i}"], [f"relu{i}"]))
+        name = f"relu{i}"
+    return _save(nodes, [_features(sizes[0])], [_floats("logits", ["batch", sizes[-1]])], **constants)
+
+
+def bag_of_words(embeddings: Floats) -> bytes:
+    """input_ids [batch, length] -> logits [batch, k]: the mean of embeddings [vocabulary, k] under the mask."""
+    axes, last = np.array([1], dtype=np.int64), np.array([2], dtype=np.int64)
+    nodes = [
+        helper.make_node("Gather", ["embeddings", "input_ids"], ["words"], axis=0),
+        helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["mask", "last"], ["mask3"]),
+        helper.make_node("Mul", ["words", "mask3"], ["kept"]),
+        helper.make_node("ReduceSum", ["kept", "axes"], ["sum"], keepdims=0),
+        helper.make_node("ReduceSum", ["mask", "axes"], ["count"], keepdims=1),
+        helper.make_node("Div", ["sum", "count"], ["logits"]),
+    ]
+    outputs = [_floats("logits", ["batch", embeddings.shape[1]])]
+    return _save(nodes, _text_inputs(), outputs, embeddings=embeddings, axes=axes, last=last)
+
+
+def bigram(table: Floats) -> bytes:
+    """input_ids [batch, length] -> logits [batch, length, vocabulary]: the row of table for each token. An id
+    outside the table makes the run fail."""
+    nodes = [helper.make_node("Gather", ["table", "input_ids"], ["logits"], axis=0)]
+    return _save(nodes, _text_inputs(), [_floats("logits", ["batch", "length", table.shape[1]])], table=table)
+
+
+def running_sum(table: Floats) -> bytes:
+    """As bigram, but each position has the sum over itself and all before it: causal, with a memory."""
+    axis = np.array(1, dtype=np.int64)
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["rows"], axis=0),
+        helper.make_node("CumSum", ["rows", "axis"], ["logits"]),
+    ]
+    outputs = [_floats("logits", ["batch", "length", table.shape[1]])]
+    return _save(nodes, _text_inputs(), outputs, table=table, axis=axis)
+
+
+def endless_loop(n_features: int) -> bytes:
+    """features [batch, n] -> prediction [batch], after a loop of 2**62 turns."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go"], ["go_on"]),
+            helper.make_node("Sin", ["value"], ["value_next"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            _floats("value", ["batch"]),
+        ],
+        [helper.make_tensor_value_info("go_on", TensorProto.BOOL, []), _floats("value_next", ["batch"])],
+    )
+    nodes = [
+        helper.make_node("ReduceSum", ["features", "axes"], ["sum"], keepdims=0),
+        helper.make_node("Loop", ["turns", "yes", "sum"], ["prediction"], body=body),
+    ]
+    constants = {"axes": np.array([1], dtype=np.int64), "turns": np.array(2**62), "yes": np.array(True)}
+    return _save(nodes, [_features(n_features)], [_floats("prediction", ["batch"])], **constants)
+
+
+def with_external_data(model: bytes, folder: Path) -> bytes:
+    """The same model with its tensors moved into a file beside it."""
+    path = folder / "external.onnx"
+    onnx.save(onnx.load_from_string(model), path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    return path.read_bytes()
+
+
+def byte_tokenizer(lines: Sequence[str] = (), *, vocabulary_size: int = 260) -> bytes:
+    """tokenizer.json of a byte-level BPE: all 256 bytes, the four special tokens and what is learnt from lines."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary_size,
+        special_tokens=SPECIAL_TOKENS,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(lines, trainer)
+    return tokenizer.to_str().encode()
+
+
+def a_model(
+    store: ArtifactStore,
+    onnx_file: bytes,
+    *,
+    task: Task = "tabular-classification",
+    name: str = "model",
+    version: int = 1,
+    labels: Sequence[str] = (),
+    features: Sequence[str] = (),
+    tokenizer: bytes | None = None,
+    context_length: int | None = None,
+) -> Model:
+    """Put the files into the store and describe them as the registry would."""
+    output = "prediction" if task == "tabular-regression" else "logits"
+    manifest = ModelManifest(
+        task=task,
+        model_type="test",
+        onnx=store.put_bytes(onnx_file),
+        inputs=_TEXT if task.startswith("text") else _FEATURES,
+        outputs=(TensorSpec(name=output, dtype="float32", shape=("batch", "n")),),
+        tokenizer=None if tokenizer is None else store.put_bytes(tokenizer),
+        labels=tuple(labels),
+        features=tuple(features),
+        context_length=context_length,
+    )
+    made_by = "training-01arz3ndektsv4rrffq69g5fav"
+    return Model(
+        name=name, version=version, job_id=made_by, created_at=datetime.now(UTC), aliases=(), manifest=manifest
+    )
+
+
+class Published:
+    """The models of a test, found as ModelRegistry.resolve finds them: by name for the newest, or name@version."""
+
+    def __init__(self, *published: Model) -> None:
+        self._models = list(published)
+        self.n_lookups = 0
+
+    def add(self, model: Model) -> None:
+        self._models.append(model)
+
+    async def resolve(self, model_id: str) -> Model:
+        self.n_lookups += 1
+        found = [model for model in self._models if model_id in (model.name, str(model.ref))]
+        if not found:
+            raise ModelNotFound("no such model is published")
+        return found[-1]
+
+
+def _features(n: int) -> onnx.ValueInfoProto:
+    return _floats("features", ["batch", n])
+
+
+def _floats(name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+
+def _text_inputs() -> list[onnx.ValueInfoProto]:
+    make: Callable[..., onnx.ValueInfoProto] = helper.make_tensor_value_info
+    return [make(spec.name, TensorProto.INT64, spec.shape) for spec in _TEXT]
+
+
+def _save(
+    nodes: list[onnx.NodeProto],
+    inputs: list[onnx.ValueInfoProto],
+    outputs: list[onnx.ValueInfoProto],
+    **constants: NDArray[Any],
+) -> bytes:
+    initializers = [numpy_helper.from_array(array, name) for name, array in constants.items()]
+    graph = helper.make_graph(nodes, "graph", inputs, outputs, initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
