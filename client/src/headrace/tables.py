@@ -1,0 +1,152 @@
+"""Answers of the gateway as tables and cards for a person."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from shared_schemas.job import Job, JobState, JobSummary, QueueStatus, WorkerStatus
+from shared_schemas.models import Model
+
+from headrace import text
+from headrace.replies import JobStatus
+from headrace.views import STATE_STYLES
+
+_MAX_SCORES = 5
+
+
+def jobs(rows: Iterable[JobSummary]) -> Table:
+    table = _table("job", "state", "of", "progress", "submitted", "took", "note")
+    for row in rows:
+        took = None
+        if row.started_at is not None and row.finished_at is not None:
+            took = (row.finished_at - row.started_at).total_seconds()
+        note = f"{row.error.code}: {row.error.message}" if row.error else " ".join(row.tags)
+        table.add_row(
+            row.id,
+            state(row.state.value),
+            row.subject,
+            "" if row.fraction is None else f"{row.fraction:.0%}",
+            text.ago(row.created_at),
+            "" if took is None else text.duration(took),
+            Text(text.shortened(note, 60), style="red" if row.error else "dim"),
+        )
+    return table
+
+
+def models(rows: Iterable[Model]) -> Table:
+    table = _table("model", "task", "metrics", "baseline", "parameters", "aliases", "published")
+    for row in rows:
+        table.add_row(
+            Text(str(row.ref), style="bold"),
+            row.manifest.task,
+            text.metrics(row.manifest.metrics),
+            Text(text.metrics(row.manifest.baseline), style="dim"),
+            f"{row.manifest.parameters:,}",
+            " ".join(row.aliases),
+            text.ago(row.created_at),
+        )
+    return table
+
+
+def queues(rows: Iterable[QueueStatus]) -> Table:
+    table = _table("queue", *(value.value for value in JobState), "dead", "workers", "oldest queued")
+    for row in rows:
+        oldest = text.ago(row.oldest_queued_at) if row.oldest_queued_at is not None else ""
+        counts = (str(row.jobs.get(value.value, 0)) for value in JobState)
+        table.add_row(row.name, *counts, str(row.dead), str(row.workers), oldest)
+    return table
+
+
+def workers(rows: Iterable[WorkerStatus]) -> Table:
+    table = _table("worker", "queue", "state", "jobs", "host", "pid", "up since", "facts")
+    for row in rows:
+        facts = " ".join(f"{name}={value}" for name, value in row.facts.items())
+        table.add_row(
+            row.name,
+            row.queue,
+            row.state,
+            f"{len(row.jobs)}/{row.slots}",
+            row.host,
+            str(row.pid),
+            text.ago(row.started_at),
+            Text(facts, style="dim"),
+        )
+    return table
+
+
+def status(row: JobStatus) -> Table:
+    card = _card()
+    card.add_row("job", row.job_id)
+    card.add_row("state", state(row.status.value))
+    if row.queue_position is not None:
+        card.add_row("position", f"{row.queue_position} ahead of it")
+    if row.attempt:
+        card.add_row("attempt", str(row.attempt))
+    if row.progress is not None:
+        step = f", step {row.progress.step}" if row.progress.step is not None else ""
+        card.add_row("progress", f"{row.progress.fraction:.0%}{step}")
+    for split, values in row.metrics.items():
+        card.add_row(split, text.metrics(values))
+    for name, moment in (("submitted", row.created_at), ("started", row.started_at), ("finished", row.finished_at)):
+        if moment is not None:
+            card.add_row(name, text.ago(moment))
+    if row.due_at is not None:
+        card.add_row("due", text.ago(row.due_at))
+    if row.worker is not None:
+        card.add_row("worker", row.worker)
+    asked = [name for name, set_ in (("cancel", row.cancel_requested), ("pause", row.pause_requested)) if set_]
+    if asked:
+        card.add_row("asked to", ", ".join(asked))
+    if row.error is not None:
+        card.add_row("error", Text(f"{row.error.code}: {row.error.message}", style="red"))
+    return card
+
+
+def print_result(console: Console, job: Job) -> None:
+    """The result as a person reads it: text as text, scores as a line, everything else as JSON."""
+    value = msgspec.json.decode(job.result)
+    items = value if isinstance(value, list) else [value]
+    for item in items:
+        console.print(answer(item), soft_wrap=True)
+
+
+def answer(item: Any) -> Text:
+    """One answer of an inference job, or a training result, in a line or two."""
+    match item:
+        case {"error": {"code": code, "message": message}}:
+            return Text.assemble(("  error ", "red"), f"{code}: {message}")
+        case {"label": label, "score": score, "scores": scores}:
+            others = " · ".join(f"{name} {text.number(p)}" for name, p in list(scores.items())[:_MAX_SCORES])
+            return Text.assemble("  ", (str(label), "bold green"), f" {score:.1%}  ", (others, "dim"))
+        case {"prediction": prediction}:
+            return Text.assemble("  ", (text.number(prediction), "bold green"))
+        case {"text": made, "finish_reason": reason, "tokens": tokens}:
+            return Text.assemble((made, "green"), (f"  [{tokens} tokens, {reason}]", "dim"))
+        case {"model": model, "metrics": values, "baseline": baseline}:
+            return Text.assemble(
+                "  model ", (str(model), "bold"), f"  {text.metrics(values)}",
+                (f"  (baseline: {text.metrics(baseline)})", "dim"),
+            )  # fmt: skip
+        case _:
+            return Text(msgspec.json.format(msgspec.json.encode(item), indent=2).decode())
+
+
+def state(value: str) -> Text:
+    return Text(value, style=STATE_STYLES.get(value, ""))
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in columns:
+        table.add_column(column, overflow="fold" if column == "facts" else "ellipsis")
+    return table
+
+
+def _card() -> Table:
+    card = Table.grid(padding=(0, 2))
+    card.add_column(style="dim")
+    card.add_column()
+    return card

@@ -1,0 +1,268 @@
+"""A job as it happens, on a terminal (redrawn in place) or on a pipe (a line for what is worth one)."""
+
+from types import TracebackType
+from typing import Protocol, Self
+
+import msgspec
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+from shared_schemas.events import Done, Emitted, Gap, Logged, Measured, Produced, Progressed, StateChanged, StreamEvent
+
+from headrace import text
+from headrace.picture import Picture
+
+STATE_STYLES = {
+    "scheduled": "yellow",
+    "queued": "cyan",
+    "running": "blue",
+    "paused": "magenta",
+    "succeeded": "green",
+    "failed": "red",
+    "cancelled": "yellow",
+}
+_LEVEL_STYLES = {"debug": "dim", "info": "", "warning": "yellow", "error": "red"}
+_SPARKLINE_WIDTH = 40
+_BAR_WIDTH = 40
+_OUTPUT_LINES = 12
+_SHOWN_APART = ("loss", "steps_per_s")
+# A pipe gets a line of progress for each tenth of the job, but not more than one in this time.
+_PLAIN_STEP = 0.1
+_PLAIN_EVERY_MS = 1000
+
+
+class View(Protocol):
+    """Use it as a context; show every event in order."""
+
+    picture: Picture
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    def show(self, event: StreamEvent) -> None: ...
+
+
+def view_of(job_id: str, console: Console, *, title: str | None = None) -> View:
+    picture = Picture(job_id)
+    name = title or job_id
+    return LiveView(picture, name, console) if console.is_terminal else PlainView(picture, name, console)
+
+
+class LiveView:
+    def __init__(self, picture: Picture, title: str, console: Console) -> None:
+        self.picture, self._title, self._console = picture, title, console
+        self._ascii = "utf" not in console.encoding.lower()
+        self._live = Live(
+            console=console, get_renderable=self._render, refresh_per_second=10, vertical_overflow="visible"
+        )
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def show(self, event: StreamEvent) -> None:
+        self.picture.apply(event)
+        line = _line_of(event)
+        if line is not None:
+            self._console.print(line, soft_wrap=True)
+
+    def _render(self) -> RenderableType:
+        picture = self.picture
+        parts: list[RenderableType] = [_headline(picture, self._title)]
+        if picture.fraction or picture.step is not None:
+            parts.append(self._progress())
+        if picture.losses:
+            curve = text.sparkline(picture.losses, width=_SPARKLINE_WIDTH, ascii_only=self._ascii)
+            parts.append(
+                Text.assemble(
+                    ("  loss ", "dim"),
+                    (curve.ljust(_SPARKLINE_WIDTH), "cyan"),
+                    f"  {text.number(picture.losses[0])} → {text.number(picture.losses[-1])}",
+                )
+            )
+        for split in ("train", "validation", "test"):
+            shown = text.metrics(picture.latest.get(split, {}), without=_SHOWN_APART if split == "train" else ())
+            if shown:
+                parts.append(Text.assemble((f"  {split} ", "dim"), shown, overflow="ellipsis", no_wrap=True))
+        parts.extend(self._outputs())
+        return Group(*parts)
+
+    def _progress(self) -> RenderableType:
+        picture = self.picture
+        facts = [f"{picture.fraction:4.0%}"]
+        if picture.step is not None:
+            facts.append(f"step {picture.step}" + (f"/{picture.total}" if picture.total else ""))
+        if picture.epoch is not None:
+            facts.append(f"epoch {picture.epoch}")
+        rate = picture.steps_per_s()
+        if rate is not None:
+            facts.append(f"{text.number(rate)} steps/s")
+        if picture.done is None and picture.left_s() is not None:
+            facts.append(f"{text.duration(picture.left_s())} left")
+        row = Table.grid(padding=(0, 1))
+        row.add_row(
+            " ",
+            ProgressBar(
+                total=1.0,
+                completed=picture.fraction,
+                width=_BAR_WIDTH,
+                complete_style="blue",
+                finished_style="green",
+            ),
+            Text(" · ".join(facts), no_wrap=True, overflow="ellipsis"),
+        )
+        return row
+
+    def _outputs(self) -> list[RenderableType]:
+        outputs = self.picture.outputs
+        if not outputs:
+            return []
+        cursor = "" if self.picture.done is not None else "▌"
+        if len(outputs) == 1:
+            lines = Text(next(iter(outputs.values())) + cursor, style="green").wrap(
+                self._console, max(20, self._console.width - 4)
+            )
+            tail = lines if self.picture.done is not None else lines[-_OUTPUT_LINES:]
+            return [Text("  │ ", style="dim").append_text(line) for line in tail]
+        width = max(20, self._console.width - 10)
+        return [
+            Text.assemble((f"  {index:>3} ", "dim"), (text.shortened(made, width), "green"))
+            for index, made in sorted(outputs.items())[-_OUTPUT_LINES:]
+        ]
+
+
+class PlainView:
+    def __init__(self, picture: Picture, title: str, console: Console) -> None:
+        self.picture, self._title, self._console = picture, title, console
+        self._shown_fraction, self._shown_at = -1.0, 0
+        self._open_output: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close_output()
+
+    def show(self, event: StreamEvent) -> None:
+        self.picture.apply(event)
+        match event:
+            case Emitted():
+                self._write_chunk(event)
+            case Progressed():
+                self._show_progress(event)
+            case Measured() if event.split != "train":
+                self._print(f"{event.split} at step {event.step}: {text.metrics(event.values)}")
+            case StateChanged():
+                self._print(_state_line(event))
+            case Done():
+                self._print(f"{event.state.value} after {text.duration(self.picture.ran_s())}")
+            case _:
+                line = _line_of(event)
+                if line is not None:
+                    self._print(line.plain)
+
+    def _show_progress(self, event: Progressed) -> None:
+        due = event.fraction >= self._shown_fraction + _PLAIN_STEP and event.at >= self._shown_at + _PLAIN_EVERY_MS
+        if not due and event.fraction < 1.0:
+            return
+        if self._shown_fraction >= 1.0:
+            return
+        self._shown_fraction, self._shown_at = event.fraction, event.at
+        facts = [f"{event.fraction:.0%}"]
+        if event.step is not None:
+            facts.append(f"step {event.step}" + (f"/{event.total}" if event.total else ""))
+        if self.picture.losses:
+            facts.append(f"loss {text.number(self.picture.losses[-1])}")
+        rate = self.picture.steps_per_s()
+        if rate is not None:
+            facts.append(f"{text.number(rate)} steps/s")
+        if event.fraction < 1.0 and self.picture.left_s() is not None:
+            facts.append(f"{text.duration(self.picture.left_s())} left")
+        self._print(" · ".join(facts))
+
+    def _write_chunk(self, event: Emitted) -> None:
+        if self._open_output != event.index:
+            self._close_output()
+            self._open_output = event.index
+        self._console.print(event.chunk, end="", markup=False, soft_wrap=True)
+        self._console.file.flush()
+
+    def _close_output(self) -> None:
+        if self._open_output is not None:
+            self._console.print()
+            self._open_output = None
+
+    def _print(self, line: str) -> None:
+        self._close_output()
+        self._console.print(f"{self._title}: {line}", markup=False, soft_wrap=True)
+
+
+def _headline(picture: Picture, title: str) -> Text:
+    style = STATE_STYLES.get(picture.state, "")
+    facts = [f"attempt {picture.attempt}"] if picture.attempt > 1 else []
+    if picture.worker is not None and picture.done is None:
+        facts.append(picture.worker)
+    if picture.message:
+        facts.append(picture.message)
+    if picture.newest_ms:
+        facts.append(text.duration(picture.ran_s()))
+    return Text.assemble(
+        ("● ", style), (title, "bold"), "  ", (picture.state, style), "  ", (" · ".join(facts), "dim"),
+        no_wrap=True, overflow="ellipsis",
+    )  # fmt: skip
+
+
+def _line_of(event: StreamEvent) -> Text | None:
+    """What deserves a line of its own that stays."""
+    match event:
+        case Logged():
+            dropped = f" (after {event.dropped} lines left out)" if event.dropped else ""
+            return Text.assemble(("  log ", "dim"), (event.line + dropped, _LEVEL_STYLES[event.level]))
+        case Produced(model=str(model)):
+            return Text.assemble(("  published ", "dim"), (model, "bold"))
+        case StateChanged(error=error) if error is not None:
+            return Text.assemble(("  retry ", "yellow"), f"{error.code}: {error.message}")
+        case Gap():
+            return Text(f"  events {event.requested} to {event.oldest - 1} are no longer kept", style="yellow")
+        case _:
+            return None
+
+
+def _state_line(event: StateChanged) -> str:
+    worker = f" on {event.worker}" if event.worker else ""
+    delay = f", due in {text.duration(event.delay_ms / 1000)}" if event.delay_ms else ""
+    error = f": {event.error.message}" if event.error else ""
+    return f"{event.state.value} ({event.reason.value}{worker}{delay}){error}"
+
+
+def readable(event: StreamEvent) -> Text:
+    """One event on one line, for `headrace events`."""
+    stamp = Text(f"{event.n:>6} ", style="dim")
+    match event:
+        case StateChanged():
+            body = Text(_state_line(event), style=STATE_STYLES.get(event.state.value, ""))
+        case Progressed():
+            step = "" if event.step is None else f" step {event.step}" + (f"/{event.total}" if event.total else "")
+            body = Text(f"{event.fraction:.1%}{step} {event.message or ''}".rstrip())
+        case Measured():
+            body = Text(f"{event.split} step {event.step}: {text.metrics(event.values)}")
+        case Emitted():
+            body = Text(f"[{event.index}] {event.chunk!r} {event.finish_reason or ''}".rstrip(), style="green")
+        case Done():
+            error = f" {event.error.code}: {event.error.message}" if event.error else ""
+            body = Text(event.state.value + error, style=STATE_STYLES.get(event.state.value, ""))
+        case _:
+            body = _line_of(event) or Text(msgspec.json.encode(event).decode(), style="dim")
+            body = Text(body.plain.strip())
+    name = type(event).__struct_config__.tag
+    return Text.assemble(stamp, (f"{name!s:<11}", "bold"), body)
