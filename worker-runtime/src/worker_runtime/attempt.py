@@ -1,0 +1,161 @@
+"""One attempt as the runtime holds it: its outbox, and the ways to ask it to stop.
+
+The handler sees the same object through handler.Attempt. It does not talk to Redis: the recorder empties the outbox.
+"""
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+
+import anyio
+import structlog
+from shared_schemas.errors import ClaimLost
+from shared_schemas.events import JobEvent, Logged, Progressed
+from shared_schemas.ids import JobId
+from shared_schemas.job import Checkpoint
+from shared_schemas.specs import JobSpec
+from shared_schemas.stream.claims import Batch, Claim
+
+from worker_runtime.handler import StopReason
+
+OUTBOX_EVENTS = 1000
+LOG_LINES = 5000
+LINE_CHARACTERS = 8192
+PROGRESS_INTERVAL_S = 0.25
+BATCH_EVENTS = 500
+# Past its timeout by this much, an attempt whose event loop hangs is left to be reclaimed.
+OVERTIME_S = 30.0
+
+_COOPERATIVE = (StopReason.DRAINING, StopReason.PAUSED)
+
+
+class RunningAttempt:
+    def __init__(self, claim: Claim, spec: JobSpec, *, worker: str, ring: Callable[[], None]) -> None:
+        self.claim, self.scope = claim, anyio.CancelScope()
+        self._spec, self._ring = spec, ring
+        self._stop: StopReason | None = None
+        self._stopped = anyio.Event()
+        self._outbox: deque[JobEvent] = deque()
+        self._confirmed = 0
+        self._moved = anyio.Event()
+        self._late_progress: Progressed | None = None
+        self._progress_at = -math.inf
+        self._lines = 0
+        self._dropped = 0
+        self.renew_until = math.inf if spec.timeout_s is None else time.monotonic() + spec.timeout_s + OVERTIME_S
+        self.log = structlog.get_logger().bind(job_id=claim.job_id, attempt=claim.attempt, worker=worker)
+
+    @property
+    def job_id(self) -> JobId:
+        return self.claim.job_id
+
+    @property
+    def spec(self) -> JobSpec:
+        return self._spec
+
+    @property
+    def number(self) -> int:
+        return self.claim.attempt
+
+    @property
+    def fence(self) -> str:
+        return self.claim.fence
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        return self.claim.checkpoint
+
+    @property
+    def stop(self) -> StopReason | None:
+        return self._stop
+
+    async def stopped(self) -> StopReason:
+        await self._stopped.wait()
+        assert self._stop is not None  # noqa: S101 - set before the event, by ask()
+        return self._stop
+
+    def ask(self, reason: StopReason) -> None:
+        """Ask the handler to end. A stronger reason replaces a weaker one; a lost claim is the last word."""
+        if self._stop is StopReason.CLAIM_LOST or (self._stop is not None and reason in _COOPERATIVE):
+            return
+        self._stop = reason
+        self._stopped.set()
+        if reason not in _COOPERATIVE:
+            self.scope.cancel()
+        if reason is StopReason.CLAIM_LOST:
+            self._wake()
+
+    def withdraw_pause(self) -> None:
+        if self._stop is StopReason.PAUSED:
+            self._stop, self._stopped = None, anyio.Event()
+
+    async def record(self, event: JobEvent) -> None:
+        while len(self._outbox) >= OUTBOX_EVENTS:
+            await self._wait_for_room()
+        self._refuse_if_lost()
+        match event:
+            case Progressed() if time.monotonic() - self._progress_at < PROGRESS_INTERVAL_S:
+                self._late_progress = event
+                return
+            case Progressed():
+                self._progress_at, self._late_progress = time.monotonic(), None
+            case Logged() if self._lines >= LOG_LINES:
+                self._dropped += 1
+                return
+            case Logged():
+                self._lines += 1
+                if len(event.line) > LINE_CHARACTERS:
+                    event = Logged(line=event.line[:LINE_CHARACTERS] + " …", level=event.level, dropped=event.dropped)
+            case _:
+                pass
+        self._outbox.append(event)
+        self._ring()
+
+    async def flush(self) -> None:
+        self._close_thinned()
+        target = self._confirmed + len(self._outbox)
+        while self._confirmed < target:
+            await self._wait_for_room()
+        self._refuse_if_lost()
+
+    def unsent(self, *, limit: int = BATCH_EVENTS) -> Batch | None:
+        """The next events to record; the same again until `confirm`."""
+        if not self._outbox or self._stop is StopReason.CLAIM_LOST:
+            return None
+        events = [self._outbox[i] for i in range(min(limit, len(self._outbox)))]
+        return Batch(self.claim, self._confirmed, events)
+
+    def last_batch(self) -> Batch:
+        """All that is left, thinned progress and the count of dropped lines included."""
+        self._close_thinned()
+        if self._dropped:
+            line = f"{self._dropped} more lines were left out"
+            self._outbox.append(Logged(line=line, level="warning", dropped=self._dropped))
+            self._dropped = 0
+        return Batch(self.claim, self._confirmed, tuple(self._outbox))
+
+    def confirm(self, batch: Batch) -> None:
+        recorded = batch.first + len(batch.events) - self._confirmed
+        for _ in range(recorded):
+            self._outbox.popleft()
+        self._confirmed += max(0, recorded)
+        self._wake()
+
+    def _close_thinned(self) -> None:
+        if self._late_progress is not None:
+            self._outbox.append(self._late_progress)
+            self._late_progress = None
+            self._ring()
+
+    def _wake(self) -> None:
+        self._moved.set()
+        self._moved = anyio.Event()
+
+    async def _wait_for_room(self) -> None:
+        self._refuse_if_lost()
+        await self._moved.wait()
+
+    def _refuse_if_lost(self) -> None:
+        if self._stop is StopReason.CLAIM_LOST:
+            raise ClaimLost("another attempt owns the job now")

@@ -1,0 +1,85 @@
+"""Free slots become attempts: claim without waiting first, wait for an entry only when there is none."""
+
+import secrets
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+from shared_schemas.errors import BackendUnavailable
+from shared_schemas.stream.claims import Claims
+
+from worker_runtime.attempt import RunningAttempt
+from worker_runtime.backoff import Backoff
+from worker_runtime.draining import Draining
+from worker_runtime.holding import Held
+from worker_runtime.running import Runner
+
+WAIT_S = 1.0
+FAILURES_IN_A_ROW = 5
+
+
+class Claiming:
+    """lock: shared by the queues of a worker, so that two never count the same free slot."""
+
+    def __init__(self, claims: Claims, held: Held, runner: Runner, draining: Draining, lock: anyio.Lock) -> None:
+        self._claims, self._held, self._runner = claims, held, runner
+        self._draining, self._lock = draining, lock
+        self._entries: list[tuple[str, str, str]] = []
+
+    async def run(self, attempts: TaskGroup) -> None:
+        backoff, hesitation = Backoff(), Backoff(cap_s=60.0)
+        must_recover = True
+        while not self._draining.has_begun:
+            await self._draining.unless(self._held.until_free)
+            if self._runner.consecutive_failures >= FAILURES_IN_A_ROW:
+                delay_s = hesitation.next_s()
+                structlog.get_logger().error("claiming_suspended", failures_in_a_row=FAILURES_IN_A_ROW, s=delay_s)
+                await self._draining.unless(anyio.sleep, delay_s)
+            else:
+                hesitation.reset()
+            try:
+                if must_recover:
+                    await self._claims.open()
+                    self._entries = await self._claims.recover()
+                    must_recover = False
+                if not await self._claim(attempts) and not self._draining.has_begun:
+                    self._entries = await self._claims.wait(timeout_s=WAIT_S)
+                backoff.reset()
+            except BackendUnavailable as error:
+                # An answer that was not read may have handed over entries or begun attempts.
+                must_recover = True
+                delay_s = backoff.next_s()
+                structlog.get_logger().warning("claiming_interrupted", error=str(error), retry_s=round(delay_s, 2))
+                await anyio.sleep(delay_s)
+        if self._entries:
+            await self._hand_back()
+
+    async def _claim(self, attempts: TaskGroup) -> bool:
+        async with self._lock:
+            slots = 0 if self._draining.has_begun else max(0, self._held.free)
+            if slots == 0 and not self._entries:
+                return False
+            claims = await self._claims.claim(
+                slots,
+                token=secrets.token_hex(8),
+                held=self._held.ids(self._claims.queue),
+                entries=self._entries,
+            )
+            self._entries = []
+            for claim in claims:
+                attempt = self._runner.begin(claim)
+                if attempt is None:
+                    attempts.start_soon(self._runner.refuse, claim)
+                else:
+                    attempts.start_soon(self._run, attempt)
+        return bool(claims)
+
+    async def _run(self, attempt: RunningAttempt) -> None:
+        await self._runner.run(attempt, draining=self._draining.has_begun)
+
+    async def _hand_back(self) -> None:
+        try:
+            await self._claims.claim(0, token=secrets.token_hex(8), entries=self._entries)
+        except BackendUnavailable:
+            # They are delivered again once they have been idle for a lease.
+            structlog.get_logger().warning("entries_left_behind", count=len(self._entries))

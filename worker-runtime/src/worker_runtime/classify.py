@@ -1,0 +1,40 @@
+"""One table: how what a handler raised becomes an outcome. The only place that decides about retries."""
+
+import random
+
+from shared_schemas.errors import ErrorInfo, HeadraceError
+from shared_schemas.outcome import Cancellation, Failure, Outcome, Release, Retry
+from shared_schemas.retry import RetryPolicy
+
+from worker_runtime.handler import StopReason
+
+_RNG = random.SystemRandom()
+
+TIMEOUT = ErrorInfo(code="timeout", message="the attempt ran longer than the job's timeout_s")
+
+
+def error_of(error: Exception) -> ErrorInfo:
+    """What the API may show. The message of an unexpected exception may hold anything, so only its type is named."""
+    if isinstance(error, HeadraceError):
+        return error.info()
+    return ErrorInfo(code="internal", message=f"the worker failed with {type(error).__name__}", retryable=True)
+
+
+def outcome_of_error(error: ErrorInfo, policy: RetryPolicy, *, failures: int) -> Outcome:
+    """failures: attempts that had failed before this one."""
+    if error.retryable and policy.allows_another(failures + 1):
+        return Retry(error, policy.delay_s(failures + 1, _RNG))
+    return Failure(error)
+
+
+def outcome_of_stop(reason: StopReason) -> Outcome | None:
+    """For an attempt whose scope was cancelled; None where nothing may be written any more."""
+    match reason:
+        case StopReason.CANCELLED:
+            return Cancellation()
+        case StopReason.TIMED_OUT:
+            return Failure(TIMEOUT)
+        case StopReason.PAUSED | StopReason.DRAINING:
+            return Release()
+        case StopReason.CLAIM_LOST:
+            return None

@@ -1,0 +1,75 @@
+"""Ending a worker: stop claiming, let short attempts end, ask long ones to save themselves, release the rest."""
+
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import structlog
+
+from worker_runtime.handler import StopReason
+from worker_runtime.holding import Held
+
+# How long the last settlements may take when Redis is slow or away.
+SETTLE_S = 10.0
+
+
+class Draining:
+    def __init__(self, held: Held, *, grace_s: float) -> None:
+        self._held, self._grace_s = held, grace_s
+        self._begun, self._hurried = anyio.Event(), anyio.Event()
+
+    @property
+    def has_begun(self) -> bool:
+        return self._begun.is_set()
+
+    async def begun(self) -> None:
+        await self._begun.wait()
+
+    def begin(self) -> None:
+        """The second time, the grace is over at once."""
+        if self._begun.is_set():
+            self._hurried.set()
+        self._begun.set()
+
+    async def unless(self, wait: Callable[..., Awaitable[Any]], *arguments: Any) -> None:
+        """Wait, but no longer than until draining begins."""
+        async with anyio.create_task_group() as group:
+
+            async def watch() -> None:
+                await self._begun.wait()
+                group.cancel_scope.cancel()
+
+            group.start_soon(watch)
+            await wait(*arguments)
+            group.cancel_scope.cancel()
+
+    async def listen(self) -> None:
+        """Turn SIGTERM and SIGINT into a drain."""
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for number in signals:
+                structlog.get_logger().info("drain_requested", signal=signal.Signals(number).name)
+                self.begin()
+
+    async def run(self) -> None:
+        """Return once no attempt is left, or Redis has not taken the last of them in time."""
+        await self._begun.wait()
+        attempts = len(self._held.all())
+        structlog.get_logger().info("draining", attempts=attempts, grace_s=self._grace_s)
+        self._held.ask_all(StopReason.DRAINING)
+        with anyio.move_on_after(self._grace_s):
+            async with anyio.create_task_group() as group:
+
+                async def hurry() -> None:
+                    await self._hurried.wait()
+                    group.cancel_scope.cancel()
+
+                group.start_soon(hurry)
+                await self._held.until_empty()
+                group.cancel_scope.cancel()
+        for attempt in self._held.all():
+            attempt.scope.cancel()
+        with anyio.move_on_after(SETTLE_S):
+            await self._held.until_empty()
+        for attempt in self._held.all():
+            attempt.log.error("attempt_left_behind", reason="Redis did not take its end; its lease will run out")

@@ -1,0 +1,80 @@
+"""Renewal of leases, on a thread that no handler and no event loop can hold up.
+
+A worker that cannot renew for a whole lease stops its own attempts: by then another worker may run them.
+"""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import structlog
+from shared_schemas.errors import BackendUnavailable
+from shared_schemas.ids import JobId, QueueName
+from shared_schemas.stream.claims import Leases, Renewal
+from shared_schemas.stream.ledger import worker_facts
+
+from worker_runtime.holding import Held
+
+BEATS_PER_LEASE = 3
+
+
+class Heartbeat(threading.Thread):
+    """hear: called from this thread with the fences that were renewed and what Redis said of each; must not wait.
+    lost: likewise, when no renewal has worked for a lease."""
+
+    def __init__(
+        self,
+        leases: dict[QueueName, Leases],
+        held: Held,
+        *,
+        lease_s: float,
+        state: Callable[[], str],
+        facts: dict[str, str],
+        hear: Callable[[dict[JobId, str], dict[JobId, Renewal]], None],
+        lost: Callable[[], None],
+    ) -> None:
+        super().__init__(name="heartbeat", daemon=True)
+        self._leases, self._held, self._lease_s = leases, held, lease_s
+        self._state, self._facts, self._hear, self._lost = state, facts, hear, lost
+        self._started_at = datetime.now(UTC)
+        self._ending = threading.Event()
+        self._now = threading.Event()
+
+    def end(self) -> None:
+        self._ending.set()
+        self._now.set()
+
+    def beat_soon(self) -> None:
+        """Tell Redis now rather than with the next beat."""
+        self._now.set()
+
+    def run(self) -> None:
+        renewed_at = time.monotonic()
+        while not self._ending.is_set():
+            try:
+                for queue, leases in self._leases.items():
+                    self._renew(queue, leases)
+                renewed_at = time.monotonic()
+            except BackendUnavailable as error:
+                structlog.get_logger().warning("renewal_failed", error=str(error))
+                if time.monotonic() - renewed_at >= self._lease_s:
+                    self._lost()
+            self._now.wait(self._lease_s / BEATS_PER_LEASE)
+            self._now.clear()
+
+    def _renew(self, queue: QueueName, leases: Leases) -> None:
+        now = time.monotonic()
+        fences = {a.job_id: a.fence for a in self._held.all(queue) if now < a.renew_until}
+        facts = worker_facts(
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            slots=self._held.slots,
+            started_at=self._started_at,
+            state=self._state(),
+            jobs=list(fences),
+            facts=self._facts,
+        )
+        self._hear(fences, leases.renew(fences, facts))

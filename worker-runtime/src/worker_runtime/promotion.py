@@ -1,0 +1,27 @@
+"""Makes due jobs ready, ends those past their start deadline and drops what has expired."""
+
+import anyio
+import structlog
+from shared_schemas.errors import BackendUnavailable
+from shared_schemas.stream.housekeeping import Housekeeping
+
+from worker_runtime.backoff import Backoff
+
+TICK_S = 1.0
+SHORTEST_S = 0.02
+
+
+async def promote(housekeeping: Housekeeping) -> None:
+    backoff = Backoff()
+    while True:
+        try:
+            promotion = await housekeeping.promote()
+            if promotion.promoted or promotion.expired:
+                structlog.get_logger().info("jobs_promoted", ready=promotion.promoted, expired=promotion.expired)
+            if promotion.next_s == 0.0:
+                await housekeeping.sweep()
+            backoff.reset()
+            wait_s = TICK_S if promotion.next_s is None else min(TICK_S, promotion.next_s)
+            await anyio.sleep(max(SHORTEST_S, wait_s))
+        except BackendUnavailable:
+            await anyio.sleep(backoff.next_s())

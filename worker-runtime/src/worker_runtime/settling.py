@@ -1,0 +1,50 @@
+"""Ends attempts: one `settle` at a time for all that ended meanwhile, again and again until Redis has answered."""
+
+import anyio
+import structlog
+from shared_schemas.errors import BackendUnavailable
+from shared_schemas.stream.claims import Claims, Settlement
+
+from worker_runtime.backoff import Backoff
+
+BATCH_SETTLEMENTS = 200
+
+
+class _Ending:
+    def __init__(self, settlement: Settlement) -> None:
+        self.settlement, self.answered, self.accepted = settlement, anyio.Event(), False
+
+
+class Settler:
+    def __init__(self, claims: Claims) -> None:
+        self._claims = claims
+        self._endings: list[_Ending] = []
+        self._rung = anyio.Event()
+
+    async def settle(self, settlement: Settlement) -> bool:
+        """False if the attempt no longer owned its job: nothing of it was written. The result is kept and offered
+        again for as long as Redis is away; the fence decides, not the time that has passed."""
+        ending = _Ending(settlement)
+        self._endings.append(ending)
+        self._rung.set()
+        await ending.answered.wait()
+        return ending.accepted
+
+    async def run(self) -> None:
+        backoff = Backoff()
+        while True:
+            await self._rung.wait()
+            self._rung = anyio.Event()
+            while self._endings:
+                batch = self._endings[:BATCH_SETTLEMENTS]
+                try:
+                    answers = await self._claims.settle([ending.settlement for ending in batch])
+                except BackendUnavailable as error:
+                    structlog.get_logger().warning("settle_postponed", jobs=len(batch), error=str(error))
+                    await anyio.sleep(backoff.next_s())
+                    continue
+                backoff.reset()
+                del self._endings[: len(batch)]
+                for ending, accepted in zip(batch, answers, strict=True):
+                    ending.accepted = accepted
+                    ending.answered.set()

@@ -1,0 +1,172 @@
+"""A worker: one task group whose duties each have a file of their own. Reads like a table of contents."""
+
+import os
+import secrets
+import socket
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+from anyio.from_thread import BlockingPortal
+from shared_schemas.errors import BackendUnavailable
+from shared_schemas.ids import JobId, QueueName, default_queue, kind_of_queue, parse_queue
+from shared_schemas.settings import SettingsRejected
+from shared_schemas.stream.claims import Claims, Leases, Renewal
+from shared_schemas.stream.connection import AsyncRedis, check_server, connect, connect_for_thread
+from shared_schemas.stream.housekeeping import Housekeeping
+from shared_schemas.stream.timeline import Doorbells
+
+from worker_runtime import cancelling, promotion
+from worker_runtime.backoff import Backoff
+from worker_runtime.claiming import Claiming
+from worker_runtime.draining import Draining
+from worker_runtime.handler import Handler, StopReason
+from worker_runtime.heartbeat import Heartbeat
+from worker_runtime.holding import Held
+from worker_runtime.reclaiming import Reclaiming
+from worker_runtime.recording import Recorder
+from worker_runtime.running import Runner
+from worker_runtime.settings import RuntimeSettings
+from worker_runtime.settling import Settler
+
+CLOSING_S = 2.0
+
+
+class Worker:
+    """Serves `handler.kind` jobs until drained.
+
+    worker = Worker(settings, handler)
+    await worker.run()          # returns after SIGTERM or worker.drain(), once no attempt is left
+
+    """
+
+    def __init__(self, settings: RuntimeSettings, handler: Handler) -> None:
+        self._settings, self._handler = settings, handler
+        self.queues = _queues(settings, handler)
+        self.name = f"{settings.worker_name or f'{socket.gethostname()}-{os.getpid()}'}-{secrets.token_hex(3)}"
+        self._held = Held(settings.slots)
+        self._draining = Draining(self._held, grace_s=settings.drain_grace_s)
+
+    def drain(self) -> None:
+        """End as after SIGTERM; a second time: at once."""
+        self._draining.begin()
+
+    async def run(self, *, handle_signals: bool = True) -> None:
+        """handle_signals: turn SIGTERM and SIGINT into a drain; only in a process's main thread."""
+        settings, log = self._settings, structlog.get_logger().bind(worker=self.name)
+        client = connect(settings)
+        readers = {queue: connect(settings, retries=0) for queue in self.queues}
+        claims = {
+            queue: Claims(client, readers[queue], queue, worker=self.name, lease_s=settings.lease_s)
+            for queue in self.queues
+        }
+        log.info("worker_started", queues=self.queues, slots=settings.slots, **self._handler.describe())
+        try:
+            async with BlockingPortal() as portal, anyio.create_task_group() as duties:
+                if handle_signals:
+                    duties.start_soon(self._draining.listen)
+                duties.start_soon(self._check_redis, client)
+                heartbeat = self._start_heartbeat(portal)
+                lock = anyio.Lock()
+                async with anyio.create_task_group() as attempts:
+                    for queue in self.queues:
+                        self._start_duties(duties, attempts, client, claims[queue], lock)
+                    duties.start_soon(cancelling.listen, lambda: Doorbells(client), self.queues, self._held)
+                    duties.start_soon(self._tell_when_draining, heartbeat)
+                    await self._draining.run()
+                    attempts.cancel_scope.cancel()
+                heartbeat.end()
+                duties.cancel_scope.cancel()
+        finally:
+            with anyio.move_on_after(CLOSING_S, shield=True):
+                await self._close(claims.values(), [client, *readers.values()])
+        log.info("worker_stopped")
+
+    def _start_duties(
+        self, duties: TaskGroup, attempts: TaskGroup, client: AsyncRedis, claims: Claims, lock: anyio.Lock
+    ) -> None:
+        settings = self._settings
+        recorder, settler = Recorder(claims, lambda: self._held.all(claims.queue)), Settler(claims)
+        runner = Runner(self._handler, self._held, recorder, settler, worker=self.name)
+        housekeeping = Housekeeping(client, claims.queue)
+        reclaiming = Reclaiming(housekeeping, worker=self.name, lease_s=settings.lease_s)
+        duties.start_soon(recorder.run)
+        duties.start_soon(settler.run)
+        duties.start_soon(reclaiming.run)
+        duties.start_soon(promotion.promote, housekeeping)
+        attempts.start_soon(Claiming(claims, self._held, runner, self._draining, lock).run, attempts)
+
+    def _start_heartbeat(self, portal: BlockingPortal) -> Heartbeat:
+        settings = self._settings
+
+        def tell(function: Callable[..., None], *arguments: object) -> None:
+            # The portal closes when the worker has stopped; then there is nobody left to tell.
+            with suppress(RuntimeError):
+                portal.start_task_soon(function, *arguments)
+
+        heartbeat = Heartbeat(
+            {
+                queue: Leases(connect_for_thread(settings), queue, worker=self.name, lease_s=settings.lease_s)
+                for queue in self.queues
+            },
+            self._held,
+            lease_s=settings.lease_s,
+            state=lambda: "draining" if self._draining.has_begun else "running",
+            facts=self._handler.describe(),
+            hear=lambda fences, renewals: tell(self._heed, fences, renewals),
+            lost=lambda: tell(self._held.ask_all, StopReason.CLAIM_LOST),
+        )
+        heartbeat.start()
+        return heartbeat
+
+    def _heed(self, fences: dict[JobId, str], renewals: dict[JobId, Renewal]) -> None:
+        for job_id, renewal in renewals.items():
+            attempt = self._held.attempt(job_id)
+            if attempt is None or attempt.fence != fences[job_id]:
+                continue
+            if not renewal.held:
+                attempt.ask(StopReason.CLAIM_LOST)
+            elif renewal.cancel_requested:
+                attempt.ask(StopReason.CANCELLED)
+            elif renewal.pause_requested:
+                attempt.ask(StopReason.PAUSED)
+            else:
+                attempt.withdraw_pause()
+
+    async def _tell_when_draining(self, heartbeat: Heartbeat) -> None:
+        await self._draining.begun()
+        heartbeat.beat_soon()
+
+    async def _check_redis(self, client: AsyncRedis) -> None:
+        """Say once, plainly, what makes this Redis unfit; serve all the same, as the jobs are there already."""
+        backoff = Backoff()
+        while True:
+            try:
+                for fault in await check_server(client):
+                    structlog.get_logger().error("redis_unfit", fault=fault)
+                return
+            except BackendUnavailable:
+                await anyio.sleep(backoff.next_s())
+
+    async def _close(self, claims: Iterable[Claims], clients: Iterable[AsyncRedis]) -> None:
+        try:
+            for each in claims:
+                await each.close()
+        except BackendUnavailable:
+            structlog.get_logger().warning("registration_left_behind", worker=self.name)
+        for client in clients:
+            await client.aclose()
+
+
+def run_worker(settings: RuntimeSettings, handler: Handler) -> None:
+    """Run until drained: the body of a worker's main()."""
+    anyio.run(Worker(settings, handler).run)
+
+
+def _queues(settings: RuntimeSettings, handler: Handler) -> list[QueueName]:
+    queues = [parse_queue(name) for name in settings.queues] or [default_queue(handler.kind)]
+    if any(kind_of_queue(queue) is not handler.kind for queue in queues):
+        raise SettingsRejected(f"HEADRACE_QUEUES: a {handler.kind} worker serves {handler.kind} queues only")
+    return queues
