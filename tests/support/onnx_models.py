@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def mlp(sizes: Sequence[int], *, seed: int = 0) -> bytes:
     """features [batch, sizes[0]] -> logits [batch, sizes[-1]], ReLU between."""
     rng = np.random.default_rng(seed)
     nodes, constants, name = [], {}, "features"
-    for i, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for i, (n_in, n_out) in enumerate(pairwise(sizes)):
         constants[f"w{i}"] = (rng.standard_normal((n_in, n_out)) / n_in**0.5).astype(np.float32)
         constants[f"b{i}"] = np.zeros(n_out, dtype=np.float32)
         is_last = i == len(sizes) - 2

@@ -64,3 +64,21 @@ def predicted(prediction: Array) -> Predicted:
 def refused(error: HeadraceError) -> Refused:
     info: ErrorInfo = error.info()
     return Refused(ItemError(code=info.code, message=info.message, column=info.column))
+
+
+def reproducible(answer: Answer) -> Answer:
+    """The part of an answer that a replay must give again. The last bits of a number depend on the company that
+    its row had in a batch (ONNX Runtime has another kernel for a single row), so scores are rounded to 3 decimals
+    and predictions to 4 digits. A text has no such freedom: its digest is over every character."""
+    match answer:
+        case Classified():
+            scores = {label: _rounded(score) for label, score in sorted(answer.scores.items())}
+            return msgspec.structs.replace(answer, score=_rounded(answer.score), scores=scores)
+        case Predicted(prediction=float(value)):
+            return Predicted(prediction=float(f"{value:.4g}"))
+        case _:
+            return answer
+
+
+def _rounded(score: float | None) -> float | None:
+    return None if score is None else round(score, 3)

@@ -13,7 +13,7 @@ from shared_schemas.outcome import Release, Success
 from shared_schemas.specs import InferenceSpec
 from worker_runtime.handler import Attempt, StopReason
 
-from inference_worker.answers import Answer, classified, predicted, refused
+from inference_worker.answers import Answer, classified, predicted, refused, reproducible
 from inference_worker.generation import FinishReason, generate
 from inference_worker.inputs import features_of, inputs_of, text_of
 from inference_worker.loading import LoadedModels
@@ -154,5 +154,5 @@ def _first(group: ExceptionGroup[Exception]) -> Exception:
 
 
 def _success(answer: Answer | list[Answer]) -> Success:
-    result = encode_json(answer)
-    return Success(msgspec.Raw(result), hashlib.sha256(result).hexdigest())
+    same = [reproducible(one) for one in answer] if isinstance(answer, list) else reproducible(answer)
+    return Success(msgspec.Raw(encode_json(answer)), hashlib.sha256(encode_json(same)).hexdigest())

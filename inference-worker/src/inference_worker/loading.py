@@ -18,7 +18,7 @@ from shared_schemas.models import Model, ModelRef, parse_model_reference
 from shared_schemas.store.files import ArtifactStore
 
 from inference_worker.model import LoadedModel, open_model
-from inference_worker.settings import ServingSettings
+from inference_worker.settings import Settings
 
 log = structlog.get_logger()
 
@@ -44,9 +44,7 @@ class _Place:
 class LoadedModels:
     """An async context manager: the models it loaded are served until it is left."""
 
-    def __init__(
-        self, resolve: Callable[[str], Awaitable[Model]], store: ArtifactStore, settings: ServingSettings
-    ) -> None:
+    def __init__(self, resolve: Callable[[str], Awaitable[Model]], store: ArtifactStore, settings: Settings) -> None:
         self._resolve = resolve
         self._store = store
         self._settings = settings

@@ -12,7 +12,7 @@ from shared_schemas.store.files import ArtifactCorrupt, ArtifactMissing, Artifac
 from inference_worker.engine import Engine
 from inference_worker.onnx_file import check_is_one_file
 from inference_worker.session import OrtSession
-from inference_worker.settings import ServingSettings
+from inference_worker.settings import Settings
 from inference_worker.tensors import example_row
 from inference_worker.text import TextCodec
 
@@ -55,7 +55,7 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return self.codec, self.manifest.context_length
 
 
-def open_model(model: Model, store: ArtifactStore, settings: ServingSettings) -> LoadedModel:
+def open_model(model: Model, store: ArtifactStore, settings: Settings) -> LoadedModel:
     """Verify the files and load them; blocking. AttemptFailed: model_unavailable (retryable), model_corrupt,
     model_unsupported."""
     manifest = model.manifest

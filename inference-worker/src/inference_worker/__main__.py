@@ -1,0 +1,45 @@
+"""Starts an inference worker: reads the environment once and wires the parts."""
+
+import os
+import sys
+from pathlib import Path
+
+import anyio
+from shared_schemas.settings import SettingsRejected, from_environ
+from shared_schemas.store.files import ArtifactStore
+from shared_schemas.stream.connection import connect
+from shared_schemas.stream.registry import ModelRegistry
+from worker_runtime.telemetry import configure_logs
+from worker_runtime.worker import Worker
+
+from inference_worker.handler import InferenceHandler
+from inference_worker.loading import LoadedModels
+from inference_worker.settings import Settings
+
+_CLOSING_S = 2.0
+
+
+async def serve(settings: Settings) -> None:
+    """Return once drained."""
+    redis = connect(settings)
+    store = ArtifactStore(Path(settings.artifacts_root))
+    try:
+        async with LoadedModels(ModelRegistry(redis).resolve, store, settings) as models:
+            handler = InferenceHandler(models, items_in_flight=settings.items_in_flight, device=settings.device)
+            await Worker(settings, handler).run()
+    finally:
+        with anyio.move_on_after(_CLOSING_S, shield=True):
+            await redis.aclose()
+
+
+def main() -> None:
+    try:
+        settings = from_environ(Settings, prefix="HEADRACE_", environ=os.environ)
+        configure_logs(settings.log_format)
+        anyio.run(serve, settings)
+    except (SettingsRejected, OSError) as error:
+        sys.exit(f"inference-worker: {error}")
+
+
+if __name__ == "__main__":
+    main()

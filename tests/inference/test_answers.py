@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+from inference_worker.answers import classified, predicted, reproducible
+from inference_worker.generation import Generated
+from shared_schemas.codec import encode_json
+
+LABELS = ("red", "green", "blue")
+
+
+def test_a_classification_has_the_likeliest_label_and_scores_from_high_to_low() -> None:
+    answer = classified(np.log(np.array([0.2, 0.5, 0.3], dtype=np.float32)), LABELS)
+
+    assert answer.label == "green"
+    assert answer.score == pytest.approx(0.5)
+    assert list(answer.scores) == ["green", "blue", "red"]
+    assert encode_json(answer).startswith(b'{"label":"green","score":0.')
+
+
+def test_top_k_limits_the_scores() -> None:
+    assert list(classified(np.array([1.0, 2.0, 3.0]), LABELS, top_k=2).scores) == ["blue", "green"]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_score_that_is_no_number_becomes_null_and_is_counted(bad: float) -> None:
+    answer = encode_json(classified(np.array([bad, 1.0, 2.0]), LABELS))
+
+    assert answer == (b'{"label":null,"score":null,"scores":{"red":null,"green":null,"blue":null},"nonfinite_count":1}')
+
+
+def test_a_prediction_that_is_no_number_becomes_null_and_is_counted() -> None:
+    assert encode_json(predicted(np.array([np.nan]))) == b'{"prediction":null,"nonfinite_count":1}'
+    assert encode_json(predicted(np.array(2.5))) == b'{"prediction":2.5}'
+
+
+def test_a_replay_may_differ_in_the_last_bits_of_a_number_and_in_nothing_else() -> None:
+    logits = np.array([0.3, 0.1, -0.7])
+    text = Generated(text="once", finish_reason="stop", prompt_tokens=1, tokens=2)
+
+    assert reproducible(classified(logits + 1e-7, LABELS)) == reproducible(classified(logits * (1 + 1e-7), LABELS))
+    assert reproducible(classified(logits, LABELS)) != reproducible(
+        classified(logits + np.array([0.1, 0.0, 0.0]), LABELS)
+    )
+    assert reproducible(predicted(np.array(12345.678))) == reproducible(predicted(np.array(12345.679)))
+    assert reproducible(predicted(np.array(1.25))) != reproducible(predicted(np.array(1.26)))
+    assert reproducible(text) is text

@@ -1,0 +1,148 @@
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import numpy as np
+import pytest
+from inference_worker.batcher import BatchLimits
+from inference_worker.engine import Engine
+from inference_worker.session import OrtSession
+from inference_worker.tensors import Array, Row, text_row
+from shared_schemas.errors import AttemptFailed
+
+from tests.support.onnx_models import bigram, endless_loop, mlp
+
+TABLE = np.random.default_rng(0).standard_normal((50, 50)).astype(np.float32)
+POISON = 50
+
+
+@asynccontextmanager
+async def serving(
+    model: bytes, folder: Path, *, run_timeout_s: float = 20.0, max_batch: int = 16, max_wait_ms: float = 0.0
+) -> AsyncIterator[Engine]:
+    path = folder / "model.onnx"
+    path.write_bytes(model)
+    session = OrtSession(path, device="cpu", intra_op_threads=1)
+    engine = Engine(session, BatchLimits(max_batch=max_batch, max_wait_ms=max_wait_ms), run_timeout_s=run_timeout_s)
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(engine.run)
+            try:
+                yield engine
+            finally:
+                tasks.cancel_scope.cancel()
+
+
+async def answers(engine: Engine, rows: list[Row], output: str = "logits") -> list[Array | str]:
+    """The output of each row, or the code of its failure, all asked for at once."""
+    found: dict[int, Array | str] = {}
+
+    async def ask(index: int) -> None:
+        try:
+            found[index] = (await engine.infer(rows[index]))[output]
+        except AttemptFailed as error:
+            found[index] = error.info().code
+
+    async with anyio.create_task_group() as callers:
+        for index in range(len(rows)):
+            callers.start_soon(ask, index)
+    return [found[index] for index in range(len(rows))]
+
+
+async def test_batched_results_are_those_of_single_runs(tmp_path: Path) -> None:
+    inputs = np.random.default_rng(1).standard_normal((40, 8)).astype(np.float32)
+    rows = [Row({"features": x}) for x in inputs]
+
+    async with serving(mlp([8, 64, 64, 3]), tmp_path) as engine:
+        alone = [(await engine.infer(row))["logits"] for row in rows]
+        n_alone = engine.n_runs
+        together = await answers(engine, rows)
+
+    assert n_alone == 40
+    assert engine.n_runs - n_alone < 10
+    np.testing.assert_allclose(together, alone, rtol=1e-5)
+
+
+async def test_texts_of_different_lengths_get_their_own_positions(tmp_path: Path) -> None:
+    texts = [list(range(1, 1 + n)) for n in (1, 5, 16, 17, 40, 3)]
+    rows = [text_row(ids, longest=48, take=len(ids) - 1) for ids in texts]
+
+    async with serving(bigram(TABLE), tmp_path) as engine:
+        found = await answers(engine, rows)
+
+    assert all(np.array_equal(logits, TABLE[ids[-1]]) for logits, ids in zip(found, texts, strict=True))
+
+
+@pytest.mark.parametrize("poisoned", [{0}, {7}, {15}, {3, 11}])
+async def test_a_row_that_cannot_be_processed_fails_alone(tmp_path: Path, poisoned: set[int]) -> None:
+    rows = [text_row([POISON if i in poisoned else i], longest=16, take=0) for i in range(16)]
+
+    async with serving(bigram(TABLE), tmp_path, max_wait_ms=5000) as engine:
+        found = await answers(engine, rows)
+
+    assert engine.n_rows > 16, "they did not run as one batch at first"
+    for i, answer in enumerate(found):
+        if i in poisoned:
+            assert answer == "model_failed"
+        else:
+            assert np.array_equal(answer, TABLE[i])
+
+
+async def test_a_full_batch_runs_although_more_time_to_wait_is_left(tmp_path: Path) -> None:
+    rows = [text_row([i], longest=16, take=0) for i in range(4)]
+
+    async with serving(bigram(TABLE), tmp_path, max_batch=4, max_wait_ms=10_000) as engine:
+        with anyio.fail_after(5):
+            await answers(engine, rows)
+
+    assert engine.n_runs == 1
+
+
+async def test_the_row_of_a_cancelled_caller_never_runs(tmp_path: Path) -> None:
+    rows = [text_row([i], longest=16, take=0) for i in range(4)]
+
+    async with serving(bigram(TABLE), tmp_path, max_batch=4, max_wait_ms=10_000) as engine:
+        async with anyio.create_task_group() as impatient:
+            for row in rows[:3]:
+                impatient.start_soon(engine.infer, row)
+            await anyio.wait_all_tasks_blocked()
+            impatient.cancel_scope.cancel()
+        await answers(engine, rows)
+
+    assert (engine.n_runs, engine.n_rows) == (1, 4)
+
+
+async def test_a_run_that_takes_too_long_is_stopped_and_the_engine_goes_on(tmp_path: Path) -> None:
+    row = Row({"features": np.ones(2, dtype=np.float32)})
+
+    async with serving(endless_loop(2), tmp_path, run_timeout_s=0.2) as engine:
+        first = await answers(engine, [row, row], "prediction")
+        second = await answers(engine, [row], "prediction")
+
+    assert first + second == ["model_timeout"] * 3
+
+
+async def test_an_engine_that_stops_in_the_middle_of_a_run_ends_soon_and_answers_everybody(tmp_path: Path) -> None:
+    row = Row({"features": np.ones(2, dtype=np.float32)})
+    found: list[Array | str] = []
+
+    async def ask(engine: Engine) -> None:
+        found.extend(await answers(engine, [row] * 5, "prediction"))
+
+    async with anyio.create_task_group() as callers:
+        with anyio.fail_after(10):
+            async with serving(endless_loop(2), tmp_path, max_batch=2) as engine:
+                callers.start_soon(ask, engine)
+                await anyio.wait_all_tasks_blocked()
+
+    assert found == ["worker_stopping"] * 5
+
+
+async def test_a_stopped_engine_takes_nothing(tmp_path: Path) -> None:
+    async with serving(bigram(TABLE), tmp_path) as engine:
+        pass
+
+    with pytest.raises(AttemptFailed, match="unloaded") as refusal:
+        await engine.infer(text_row([1], longest=16))
+    assert refusal.value.info().retryable
