@@ -1,0 +1,132 @@
+"""Real workers in the test's own process, with handlers that do what a script tells them."""
+
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+import msgspec
+from shared_schemas.codec import decode_event
+from shared_schemas.events import Done, JobEvent
+from shared_schemas.ids import JobId, JobKind, QueueName, default_queue, new_job_id
+from shared_schemas.job import Job, JobState
+from shared_schemas.lifecycle import fold, submitted
+from shared_schemas.outcome import Release, Success
+from shared_schemas.specs import InferenceSpec, JobSpec
+from shared_schemas.stream.connection import AsyncRedis, RedisSettings, connect
+from shared_schemas.stream.ledger import Ledger, Submission
+from shared_schemas.stream.timeline import Timeline
+from worker_runtime import Attempt, RuntimeSettings, Worker
+
+INFERENCE = default_queue(JobKind.INFERENCE)
+Script = Callable[[Attempt], Awaitable[Success | Release]]
+
+
+def success(value: object = None) -> Success:
+    return Success(msgspec.Raw(msgspec.json.encode(value)))
+
+
+class ScriptedHandler:
+    """Runs `script` for each attempt and keeps what it saw."""
+
+    kind = JobKind.INFERENCE
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self.attempts: list[Attempt] = []
+        self.at_once = 0
+        self.most_at_once = 0
+
+    def describe(self) -> dict[str, str]:
+        return {"device": "test"}
+
+    async def run(self, attempt: Attempt) -> Success | Release:
+        self.attempts.append(attempt)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            return await self._script(attempt)
+        finally:
+            self.at_once -= 1
+
+
+@asynccontextmanager
+async def running_worker(
+    redis_url: str, handler: ScriptedHandler, *, slots: int = 4, lease_s: float = 1.0, drain_grace_s: float = 2.0
+) -> AsyncIterator[Worker]:
+    settings = RuntimeSettings(
+        redis_url=redis_url, slots=slots, lease_s=lease_s, drain_grace_s=drain_grace_s, redis_timeout_s=3.0
+    )
+    worker = Worker(settings, handler)
+    async with anyio.create_task_group() as group:
+
+        async def run() -> None:
+            await worker.run(handle_signals=False)
+
+        group.start_soon(run)
+        try:
+            yield worker
+        finally:
+            worker.drain()
+            worker.drain()
+
+
+class Bench:
+    """The submitter's side of a test."""
+
+    def __init__(self, client: AsyncRedis) -> None:
+        self.client = client
+        self.ledger, self.timeline = Ledger(client), Timeline(client)
+
+    async def submit(self, spec: JobSpec | None = None, *, queue: QueueName = INFERENCE, **options: object) -> JobId:
+        job_id = new_job_id(queue, now_ms=time.time_ns() // 1_000_000, entropy=os.urandom(10))
+        spec = spec or InferenceSpec(model_id="m", input_data="x", **options)  # type: ignore[arg-type]
+        return (await self.ledger.submit(Submission(job_id=job_id, spec=spec))).job_id
+
+    async def events(self, job_id: JobId) -> list[JobEvent]:
+        entries, after = [], 0
+        while page := await self.timeline.read(job_id, after=after):
+            entries += page
+            after = page[-1].n
+        return [decode_event(entry.data) for entry in entries]  # type: ignore[misc]
+
+    async def until(
+        self, job_id: JobId, found: Callable[[JobEvent], bool], *, after: int = 0, deadline_s: float = 20.0
+    ) -> JobEvent:
+        """The first event after number `after` for which `found` holds, as soon as it is there."""
+        from shared_schemas.stream import keys
+
+        with anyio.fail_after(deadline_s):
+            while True:
+                reply = await self.client.xread({keys.events(job_id): f"{after}-0"}, block=1000, count=100)
+                for entry, fields in reply[0][1] if reply else ():
+                    event = decode_event(fields[b"data"])
+                    after = int(entry.split(b"-")[0])
+                    if found(event):  # type: ignore[arg-type]
+                        return event  # type: ignore[return-value]
+
+    async def done(self, job_id: JobId, *, deadline_s: float = 20.0) -> Job:
+        await self.until(job_id, lambda event: isinstance(event, Done), deadline_s=deadline_s)
+        return await self.folded(job_id)
+
+    async def folded(self, job_id: JobId) -> Job:
+        """The job, after checking that its hash and its timeline tell the same story."""
+        job, events = await self.ledger.find(job_id), await self.events(job_id)
+        told = fold(submitted(job_id, job.spec, replay_of=job.replay_of, retry_of=job.retry_of), events)
+        assert told == job
+        assert [event.n for event in events] == list(range(1, len(events) + 1))
+        assert sum(isinstance(event, Done) for event in events) == (1 if job.state.is_terminal else 0)
+        return job
+
+    async def until_state(self, job_id: JobId, state: JobState, *, deadline_s: float = 20.0) -> None:
+        await self.until(job_id, lambda event: getattr(event, "state", None) is state, deadline_s=deadline_s)
+
+
+@asynccontextmanager
+async def bench(redis_url: str) -> AsyncIterator[Bench]:
+    client = connect(RedisSettings(redis_url=redis_url))
+    try:
+        yield Bench(client)
+    finally:
+        await client.aclose()
