@@ -20,7 +20,7 @@ _FROM_LOCAL = {
 }
 
 
-def build() -> typer.Typer:
+def build(*, entry_point_group: str = _ENTRY_POINTS) -> typer.Typer:
     app = typer.Typer(
         name="headrace",
         help="Training and inference jobs on Redis Streams: submit them, watch them live, replay them.",
@@ -34,7 +34,7 @@ def build() -> typer.Typer:
     following.register(app)
     jobs.register(app)
     inspecting.register(app)
-    for entry_point in entry_points(group=_ENTRY_POINTS):
+    for entry_point in entry_points(group=entry_point_group):
         entry_point.load()(app)
     present = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
     for name, help_text in _FROM_LOCAL.items():

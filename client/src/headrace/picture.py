@@ -83,7 +83,7 @@ class Picture:
     def left_s(self) -> float | None:
         """How long the job still takes if it goes on at its recent pace."""
         span = self._span()
-        if span is None or span[1] <= 0 or self.done is not None:
+        if span is None or span[1] <= 0 or self.fraction >= 1 or self.done is not None:
             return None
         return (1.0 - self.fraction) * span[0] / span[1]
 

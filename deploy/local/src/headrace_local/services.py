@@ -1,0 +1,150 @@
+"""One service as a process: started, watched, started again if it dies, stopped. Knows no jobs.
+
+One thread per service waits for its process and reads what it writes. Each process leads its own group, so a
+Ctrl-C of the terminal reaches this process alone, and dies with it (tether.py).
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from headrace_local import tether
+from headrace_local.logs import Log
+
+_FIRST_DELAY_S = 0.5
+_LONGEST_DELAY_S = 15.0
+# One that ran this long was well; its next death counts as the first.
+_WELL_AFTER_S = 30.0
+_KILL_WAIT_S = 10.0
+_LAST_LINES_S = 2.0
+
+
+class Service:
+    """dies_by: the signal it gets when this process is gone. Deaths that nobody asked for are counted in `deaths`."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        log: Log,
+        dies_by: signal.Signals = signal.SIGKILL,
+    ) -> None:
+        self.name, self.deaths = name, 0
+        self._command, self._environment, self._log, self._dies_by = list(command), dict(environment), log, dies_by
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._supervise, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def pid(self) -> int | None:
+        process = self._process
+        return None if process is None or process.poll() is not None else process.pid
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM: drain and end. It is not started again."""
+        with self._lock:
+            self._stopping.set()
+            self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        with self._lock:
+            self._stopping.set()
+            self._signal(signal.SIGKILL)
+
+    def wait(self, *, timeout_s: float) -> bool:
+        """Whether it has ended within the time."""
+        if self._thread.ident is None:
+            return True
+        self._thread.join(max(0.0, timeout_s))
+        return not self._thread.is_alive()
+
+    def _supervise(self) -> None:
+        delay_s = _FIRST_DELAY_S
+        while True:
+            with self._lock:
+                if self._stopping.is_set():
+                    return
+                self._process = process = self._spawn()
+            began = time.monotonic()
+            reader = threading.Thread(target=self._pump, args=(process,), name=f"{self.name} log", daemon=True)
+            reader.start()
+            code = _wait_with_group(process)
+            reader.join(_LAST_LINES_S)
+            if self._stopping.is_set():
+                return
+            self.deaths += 1
+            if time.monotonic() - began > _WELL_AFTER_S:
+                delay_s = _FIRST_DELAY_S
+            self._log.note(self.name, f"ended by itself ({_cause(code)}); again in {delay_s:g} s", style="bold red")
+            self._stopping.wait(delay_s)
+            delay_s = min(_LONGEST_DELAY_S, delay_s * 2)
+
+    def _spawn(self) -> "subprocess.Popen[bytes]":
+        tethered = [sys.executable, "-I", "-S", str(Path(tether.__file__)), str(os.getpid()), str(int(self._dies_by))]
+        return subprocess.Popen(
+            [*tethered, *self._command],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            process_group=0,
+        )
+
+    def _pump(self, process: "subprocess.Popen[bytes]") -> None:
+        if process.stdout is None:
+            return
+        with process.stdout as lines:
+            for line in lines:
+                written = line.decode(errors="replace").rstrip()
+                if written:
+                    self._log.line(self.name, written)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+
+
+def stop(services: Sequence[Service], *, grace_s: float, log: Log) -> None:
+    """Ask all at once, wait together, kill those that do not end in time."""
+    end = time.monotonic() + grace_s
+    for service in services:
+        service.ask_to_stop()
+    for service in services:
+        if not service.wait(timeout_s=end - time.monotonic()):
+            log.note(service.name, f"did not end within {grace_s:g} s: killed", style="bold red")
+            service.kill()
+            service.wait(timeout_s=_KILL_WAIT_S)
+
+
+def kill(services: Sequence[Service]) -> None:
+    for service in services:
+        service.kill()
+    for service in services:
+        service.wait(timeout_s=_KILL_WAIT_S)
+
+
+def _wait_with_group(process: "subprocess.Popen[bytes]") -> int:
+    """Wait for its end and kill what it started and left behind."""
+    if hasattr(os, "waitid"):
+        # Not reaped yet, its id cannot belong to another group.
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    return process.wait()
+
+
+def _cause(code: int) -> str:
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

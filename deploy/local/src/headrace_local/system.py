@@ -1,0 +1,216 @@
+"""The whole system on one machine: which services there are, in what order they start and stop."""
+
+import fcntl
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import msgspec
+from headrace import Client, ClientError, Settings
+
+from headrace_local import redis_server
+from headrace_local.errors import DataDirInUse, NotReady, PortTaken
+from headrace_local.logs import Log
+from headrace_local.services import Service, kill, stop
+
+_READY_WITHIN_S = 90.0
+_REDIS_STOP_S = 15.0
+_GATEWAY_STOP_S = 15.0
+# Nothing announces that a process is ready: it is asked, this often.
+_ASK_EVERY_S = 0.05
+
+
+class SystemConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """data_dir: everything that is kept: redis/, data/ (the CSVs), artifacts/. redis_url: another Redis in place of the
+    embedded one. environment: what the services inherit; HEADRACE_* in it is kept where not set here.
+    drain_grace_s: how long workers may take to end or release what they run."""
+
+    data_dir: Path
+    environment: Mapping[str, str]
+    host: str = "127.0.0.1"
+    port: int = 8000
+    training_workers: int = 1
+    inference_workers: int = 1
+    redis_url: str | None = None
+    drain_grace_s: float = 30.0
+
+    @property
+    def url(self) -> str:
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104 - any address is also this
+        return f"http://{host}:{self.port}"
+
+    @property
+    def data_root(self) -> Path:
+        return self.data_dir / "data"
+
+    @property
+    def artifacts_root(self) -> Path:
+        return self.data_dir / "artifacts"
+
+
+class LocalSystem:
+    """redis_version: of the embedded server, None where another is used. redis_url: of the one in use."""
+
+    def __init__(self, config: SystemConfig, *, redis_url: str, redis_version: str | None) -> None:
+        self.config, self.redis_url, self.redis_version = config, redis_url, redis_version
+        self.url = config.url
+        self.services: list[Service] = []
+
+    def pids(self) -> dict[str, int]:
+        return {service.name: service.pid for service in self.services if service.pid is not None}
+
+
+@contextmanager
+def running_system(config: SystemConfig, log: Log) -> Iterator[LocalSystem]:
+    """Start everything, give it when it is ready, and stop it: workers drain, then the gateway, Redis last.
+
+    A KeyboardInterrupt while it stops kills what is left. LocalError says why it cannot be started.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_claimed(config.data_dir))
+        _check_port(config.host, config.port)
+        if config.redis_url is None:
+            redis_url, version = stack.enter_context(_embedded_redis(config, log))
+        else:
+            redis_url, version = config.redis_url, None
+        system = LocalSystem(config, redis_url=redis_url, redis_version=version)
+        environment = _environment(config, redis_url)
+        gateway = Service("gateway", _module("gateway"), environment=environment, log=log)
+        workers = [
+            Service(name, _module(module), environment=environment | {"HEADRACE_WORKER_NAME": name}, log=log)
+            for name, module in _workers(config)
+        ]
+        system.services = [gateway, *workers]
+        try:
+            for service in system.services:
+                service.start()
+            _await_services(system)
+            yield system
+        except BaseException:
+            _stop_in_order(gateway, workers, config, log)
+            raise
+        _stop_in_order(gateway, workers, config, log)
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _workers(config: SystemConfig) -> list[tuple[str, str]]:
+    return [
+        *((f"training-{i}", "training_worker") for i in range(1, config.training_workers + 1)),
+        *((f"inference-{i}", "inference_worker") for i in range(1, config.inference_workers + 1)),
+    ]
+
+
+def _module(name: str) -> list[str]:
+    return [sys.executable, "-m", name]
+
+
+def _environment(config: SystemConfig, redis_url: str) -> dict[str, str]:
+    return {
+        **config.environment,
+        "PYTHONUNBUFFERED": "1",
+        "HEADRACE_REDIS_URL": redis_url,
+        "HEADRACE_DATA_ROOT": str(config.data_root),
+        "HEADRACE_ARTIFACTS_ROOT": str(config.artifacts_root),
+        "HEADRACE_HOST": config.host,
+        "HEADRACE_PORT": str(config.port),
+        "HEADRACE_DRAIN_GRACE_S": str(config.drain_grace_s),
+        "HEADRACE_LOG_FORMAT": "json",
+    }
+
+
+@contextmanager
+def _claimed(data_dir: Path) -> Iterator[None]:
+    """Make the folders and hold the data dir: two servers on one append-only file would ruin it."""
+    for folder in (data_dir, data_dir / "redis", data_dir / "data", data_dir / "artifacts"):
+        folder.mkdir(parents=True, exist_ok=True)
+    (data_dir / "redis").chmod(0o700)
+    with (data_dir / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DataDirInUse(f"{data_dir} is used by another headrace: choose another --data-dir") from None
+        yield
+
+
+def _check_port(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise PortTaken(f"cannot listen on {host} port {port} ({error.strerror}): choose another --port") from None
+
+
+@contextmanager
+def _embedded_redis(config: SystemConfig, log: Log) -> Iterator[tuple[str, str]]:
+    binary = redis_server.find_binary(config.environment.get("PATH"))
+    folder = config.data_dir / "redis"
+    unix_socket, made = redis_server.socket_path(folder)
+    service = Service(
+        "redis",
+        redis_server.command(binary, folder=folder, unix_socket=unix_socket),
+        environment=config.environment,
+        log=log,
+        dies_by=signal.SIGTERM,
+    )
+    service.start()
+    try:
+        _until(lambda: redis_server.answers(unix_socket), [service], what=f"Redis (see {folder / 'redis.log'})")
+        yield f"unix://{unix_socket}", binary.version
+    finally:
+        stop([service], grace_s=_REDIS_STOP_S, log=log)
+        if made is not None:
+            shutil.rmtree(made, ignore_errors=True)
+
+
+def _await_services(system: LocalSystem) -> None:
+    wanted = system.config.training_workers + system.config.inference_workers
+    with Client(system.url, settings=Settings(timeout_s=5.0, retries=0)) as client:
+        _until(client.ready, system.services, what="the gateway")
+        _until(lambda: _registered(client) >= wanted, system.services, what="a worker")
+
+
+def _registered(client: Client) -> int:
+    try:
+        return len(client.workers())
+    except ClientError:
+        return 0
+
+
+def _until(ready: Callable[[], bool], services: list[Service], *, what: str) -> None:
+    end = time.monotonic() + _READY_WITHIN_S
+    while not ready():
+        dead = [service.name for service in services if service.deaths >= 1]
+        if dead:
+            raise NotReady(f"{' and '.join(dead)} ended while starting; the lines above say why")
+        if time.monotonic() > end:
+            raise NotReady(f"{what} was not ready within {_READY_WITHIN_S:.0f} s")
+        time.sleep(_ASK_EVERY_S)
+
+
+def _stop_in_order(gateway: Service, workers: list[Service], config: SystemConfig, log: Log) -> None:
+    try:
+        # A worker's own grace comes first; what it needs beyond that is taken from it.
+        stop(workers, grace_s=config.drain_grace_s + 10.0, log=log)
+        stop([gateway], grace_s=_GATEWAY_STOP_S, log=log)
+    except KeyboardInterrupt:
+        log.note("headrace", "killing what is left", style="bold red")
+        kill([*workers, gateway])
+        raise
+
+
+def inherited(environ: Mapping[str, str]) -> dict[str, str]:
+    """What services get of this process' environment. HEADRACE_* passes: it tunes what is not set here."""
+    return {name: value for name, value in environ.items() if name != "HEADRACE_URL"}

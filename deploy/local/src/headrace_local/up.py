@@ -1,0 +1,47 @@
+"""The system in the foreground: start, say what to try, wait for Ctrl-C."""
+
+import threading
+
+from headrace.connection import DEFAULT_URL
+from rich.console import Console
+from rich.markup import escape
+
+from headrace_local.logs import Log
+from headrace_local.samples import write_samples
+from headrace_local.system import LocalSystem, SystemConfig, running_system
+
+
+def stay_up(config: SystemConfig, console: Console, log: Log) -> None:
+    """Returns after the first Ctrl-C and a drain; KeyboardInterrupt if a second one cut that short."""
+    log.note("headrace", "starting", style="dim")
+    with running_system(config, log) as system:
+        write_samples(config.data_root)
+        _say_what_to_try(system, console)
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            log.note("headrace", "draining; Ctrl-C again kills")
+    log.note("headrace", "stopped")
+
+
+def _say_what_to_try(system: LocalSystem, console: Console) -> None:
+    config, url = system.config, system.url
+    redis = f"Redis {system.redis_version}, embedded" if system.redis_version else system.redis_url
+    lines = [
+        f"[bold green]Headrace is up[/] at [bold]{url}[/]  [dim]API: {url}/docs[/]",
+        f"  [dim]{escape(redis)} · {config.training_workers} training, {config.inference_workers} inference workers[/]",
+        f"  [dim]data sets go into {escape(str(config.data_root))}; samples are there[/]",
+        "",
+    ]
+    if url != DEFAULT_URL:
+        lines.append(f"  export HEADRACE_URL={url}")
+    lines += [
+        "  headrace submit training mlp wine.csv --name wine --watch",
+        "  headrace submit training transformer train.csv --name topics --watch",
+        f"  curl -X POST {url}/jobs/training -H 'Content-Type: application/json' \\",
+        '       -d \'{"model_type": "transformer", "data_path": "/data/train.csv"}\'',
+        f"  curl -N {url}/jobs/JOB/events",
+        "",
+    ]
+    for line in lines:
+        console.print(line, soft_wrap=True)

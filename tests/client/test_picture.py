@@ -1,0 +1,103 @@
+"""What a person is shown of a job, from its events alone."""
+
+import io
+
+from headrace.picture import Picture
+from headrace.text import duration, number, sparkline
+from headrace.views import LiveView, PlainView, view_of
+from rich.console import Console
+from shared_schemas.events import Done, Emitted, Logged, Measured, Progressed, Reason, StateChanged, StreamEvent
+from shared_schemas.job import JobState
+
+
+def a_training(steps: int = 100, *, step_ms: int = 100) -> list[StreamEvent]:
+    events: list[StreamEvent] = [
+        StateChanged(n=1, at=1000, state=JobState.QUEUED, reason=Reason.SUBMITTED),
+        StateChanged(n=2, at=2000, attempt=1, state=JobState.RUNNING, reason=Reason.CLAIMED, worker="w"),
+        Logged(n=3, at=2000, attempt=1, line="reading [bold]data[/]"),
+    ]
+    for step in range(1, steps + 1):
+        at = 2000 + step * step_ms
+        events.append(
+            Measured(n=len(events) + 1, at=at, attempt=1, split="train", step=step, values={"loss": 1 / step})
+        )
+        events.append(
+            Progressed(n=len(events) + 1, at=at, attempt=1, fraction=step / steps, step=step, total=steps, epoch=1)
+        )
+    return events
+
+
+def test_rate_and_time_left_follow_from_the_events_own_clock() -> None:
+    picture = Picture("j")
+    for event in a_training()[:-100]:
+        picture.apply(event)
+
+    assert picture.step == 50
+    assert picture.steps_per_s() is not None
+    assert abs((picture.steps_per_s() or 0) - 10.0) < 0.01
+    assert abs((picture.left_s() or 0) - 5.0) < 0.01
+
+
+def test_a_new_attempt_begins_its_output_and_its_rate_anew() -> None:
+    picture = Picture("j")
+    for event in [*a_training()[:20], Emitted(n=21, at=3000, attempt=1, chunk="old")]:
+        picture.apply(event)
+
+    picture.apply(StateChanged(n=22, at=9000, attempt=2, state=JobState.RUNNING, reason=Reason.CLAIMED, worker="x"))
+    picture.apply(Emitted(n=23, at=9100, attempt=2, chunk="new"))
+
+    assert picture.outputs == {0: "new"}
+    assert picture.steps_per_s() is None
+
+
+def test_the_loss_curve_stays_bounded_and_keeps_its_ends() -> None:
+    picture = Picture("j")
+    for event in a_training(5000, step_ms=1):
+        picture.apply(event)
+
+    assert 100 < len(picture.losses) < 512
+    assert picture.losses[0] == 1.0
+    assert picture.losses[-1] < 0.001
+
+
+def test_a_pipe_gets_plain_lines_without_control_characters() -> None:
+    file = io.StringIO()
+    console = Console(file=file, width=200)
+    with view_of("j", console) as view:
+        for event in a_training():
+            view.show(event)
+        view.show(Done(n=999, at=99_000, state=JobState.SUCCEEDED, reason=Reason.SUCCEEDED))
+
+    written = file.getvalue()
+    assert isinstance(view, PlainView)
+    assert "\x1b" not in written
+    assert "reading [bold]data[/]" in written
+    assert "100% · step 100/100" in written
+    assert len(written.splitlines()) < 20
+
+
+def test_a_terminal_gets_bar_curve_and_log() -> None:
+    file = io.StringIO()
+    console = Console(file=file, width=100, force_terminal=True, color_system=None)
+    with view_of("j", console, title="training wine") as view:
+        for event in a_training():
+            view.show(event)
+
+    written = file.getvalue()
+    assert isinstance(view, LiveView)
+    assert "step 100/100" in written
+    assert "█▃▂▂▁▁" in written
+    assert "reading [bold]data[/]" in written
+
+
+def test_a_sparkline_goes_from_lowest_to_highest_within_its_width() -> None:
+    assert sparkline([3, 2, 1, 0], width=4) == "█▆▃▁"
+    assert sparkline([1, 1, 1], width=10) == "▁▁▁"
+    assert len(sparkline(list(range(1000)), width=40)) == 40
+    assert sparkline([0, 1], width=2, ascii_only=True) == "_@"
+    assert sparkline([], width=5) == ""
+
+
+def test_numbers_and_times_are_short() -> None:
+    assert [number(v) for v in (None, 3.0, 0.123456, 12345.6)] == ["n/a", "3", "0.1235", "12,346"]
+    assert [duration(s) for s in (None, 0.25, 61.0, 125, 7300)] == ["-", "250 ms", "61.0 s", "2 min 05 s", "2 h 01 min"]

@@ -1,0 +1,130 @@
+"""One service as a process: watched, started again, stopped, never left behind."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+from headrace_local.logs import Log
+from headrace_local.services import Service, stop
+from rich.console import Console
+
+DEADLINE_S = 20.0
+ENVIRONMENT = dict(os.environ)
+SLEEPER = "import time\nprint('up', flush=True)\ntime.sleep(600)"
+
+
+class Lines(io.StringIO):
+    """A file that can be waited on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._grown = threading.Condition()
+
+    def write(self, text: str) -> int:
+        with self._grown:
+            written = super().write(text)
+            self._grown.notify_all()
+        return written
+
+    def wait_for(self, text: str, *, times: int = 1) -> None:
+        with self._grown:
+            assert self._grown.wait_for(lambda: self.getvalue().count(text) >= times, DEADLINE_S), self.getvalue()
+
+
+@pytest.fixture
+def lines() -> Lines:
+    return Lines()
+
+
+def a_service(program: str, lines: Lines) -> Service:
+    log = Log(Console(file=lines, width=200))
+    return Service("sleeper", [sys.executable, "-c", program], environment=ENVIRONMENT, log=log)
+
+
+def test_what_a_service_writes_is_shown_with_its_name(lines: Lines) -> None:
+    program = """print('plain words')
+print('{"event": "job_done", "level": "info", "job_id": "j-1", "timestamp": "x"}')
+print('{"event": "too fine", "level": "debug"}', flush=True)
+import time; time.sleep(600)"""
+    service = a_service(program, lines)
+    service.start()
+    lines.wait_for("job_done  job_id=j-1")
+    service.kill()
+
+    assert service.wait(timeout_s=DEADLINE_S)
+    assert "sleeper      plain words" in lines.getvalue()
+    assert "too fine" not in lines.getvalue()
+
+
+def test_a_service_that_dies_is_reported_and_started_again(lines: Lines) -> None:
+    service = a_service(SLEEPER, lines)
+    service.start()
+    lines.wait_for("up")
+    first = service.pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    lines.wait_for("up", times=2)
+    second = service.pid
+    service.kill()
+
+    assert service.wait(timeout_s=DEADLINE_S)
+    assert "ended by itself (killed by SIGKILL); again in 0.5 s" in lines.getvalue()
+    assert service.deaths == 1
+    assert second != first
+
+
+def test_one_that_does_not_heed_sigterm_is_killed_after_the_grace(lines: Lines) -> None:
+    program = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SLEEPER
+    service = a_service(program, lines)
+    service.start()
+    lines.wait_for("up")
+
+    stop([service], grace_s=0.2, log=Log(Console(file=lines, width=200)))
+
+    assert service.pid is None
+    assert "did not end within 0.2 s: killed" in lines.getvalue()
+
+
+def test_what_a_service_started_ends_with_it(lines: Lines) -> None:
+    program = f"""import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print('child', child.pid, flush=True)
+{SLEEPER}"""
+    service = a_service(program, lines)
+    service.start()
+    lines.wait_for("up")
+    child = int(lines.getvalue().split("child ")[1].split()[0])
+
+    stop([service], grace_s=DEADLINE_S, log=Log(Console(file=lines)))
+
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can tie a process to its parent")
+def test_services_die_with_their_supervisor_even_if_it_is_killed(tmp_path: Path) -> None:
+    program = """import os, sys, time
+from rich.console import Console
+from headrace_local.logs import Log
+from headrace_local.services import Service
+service = Service("s", [sys.executable, "-c", "import time; time.sleep(600)"], environment=dict(os.environ),
+                  log=Log(Console()))
+service.start()
+while service.pid is None:
+    time.sleep(0.01)
+print(service.pid, flush=True)
+time.sleep(600)"""
+    supervisor = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=tmp_path)
+    assert supervisor.stdout is not None
+    with supervisor.stdout:
+        orphan = psutil.Process(int(supervisor.stdout.readline()))
+        supervisor.kill()
+        supervisor.wait()
+    _, alive = psutil.wait_procs([orphan], timeout=DEADLINE_S)
+
+    assert not alive
