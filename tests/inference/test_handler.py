@@ -10,8 +10,8 @@ import pytest
 from inference_worker.handler import InferenceHandler
 from inference_worker.loading import LoadedModels
 from inference_worker.settings import Settings
-from shared_schemas.errors import AttemptFailed, HeadraceError, InvalidInput, ModelNotFound, SpecRejected
-from shared_schemas.events import Emitted, Progressed
+from shared_schemas.errors import AttemptFailed, ClaimLost, HeadraceError, InvalidInput, ModelNotFound, SpecRejected
+from shared_schemas.events import Emitted, JobEvent, Progressed
 from shared_schemas.outcome import Release, Success
 from shared_schemas.specs import InferenceParameters, InferenceSpec, TrainingSpec
 from shared_schemas.store.files import ArtifactStore
@@ -215,6 +215,21 @@ async def test_a_cancelled_job_is_gone_at_once_and_its_model_idle(tmp_path: Path
         await result_of(handler, asking("writer", "good", max_tokens=3))
 
     assert len(attempt.events) == n_events
+
+
+class LostAttempt(CollectingAttempt):
+    """Another attempt owns the job by now."""
+
+    async def record(self, event: JobEvent) -> None:
+        raise ClaimLost("another attempt owns the job")
+
+
+async def test_a_job_that_another_worker_owns_ends_as_lost(tmp_path: Path) -> None:
+    spec = InferenceSpec(model_id="writer", input_data=["good", "bad"])
+
+    async with handling(tmp_path) as handler:
+        with pytest.raises(ClaimLost):
+            await handler.run(LostAttempt(spec))
 
 
 async def test_an_unknown_model_is_not_found(tmp_path: Path) -> None:

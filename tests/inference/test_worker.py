@@ -1,0 +1,136 @@
+"""The worker as its own process, against a real Redis."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+import msgspec
+import numpy as np
+import pytest
+from anyio import to_thread
+from shared_schemas.events import Emitted
+from shared_schemas.ids import JobKind, default_queue
+from shared_schemas.job import JobState
+from shared_schemas.models import Model
+from shared_schemas.outcome import Success
+from shared_schemas.specs import InferenceParameters, InferenceSpec, TrainingSpec
+from shared_schemas.store.files import ArtifactStore
+from shared_schemas.stream.claims import Batch, Claims, Settlement
+from shared_schemas.stream.registry import ModelRegistry
+
+from tests.support.onnx_models import a_model, bigram, byte_tokenizer, linear
+from tests.support.workers import Bench, bench
+
+TRAINING = default_queue(JobKind.TRAINING)
+IDENTITY = np.eye(2, dtype=np.float32)
+
+
+@contextmanager
+def worker_process(redis_url: str, artifacts: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    environment = {
+        **os.environ,
+        "HEADRACE_REDIS_URL": redis_url,
+        "HEADRACE_ARTIFACTS_ROOT": str(artifacts),
+        "HEADRACE_DEVICE": "cpu",
+        "HEADRACE_INTRA_OP_THREADS": "1",
+        **settings,
+    }
+    process = subprocess.Popen([sys.executable, "-m", "inference_worker"], env=environment)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(20)
+
+
+async def publish(jobs: Bench, model: Model) -> str:
+    """As a training worker does: stage the model, then settle the job that made it."""
+    await jobs.submit(TrainingSpec(model_type="mlp", data_path="x.csv"), queue=TRAINING)
+    claims = Claims(jobs.client, jobs.client, TRAINING, worker="trainer", lease_s=30.0)
+    await claims.open()
+    [claim] = await claims.claim(1, token="0" * 16)
+    ref = await ModelRegistry(jobs.client).stage(
+        name=model.name, job_id=claim.job_id, fence=claim.fence, manifest=model.manifest
+    )
+    assert await claims.settle([Settlement(Batch(claim, 0, ()), Success(msgspec.Raw(b"{}")))]) == [True]
+    return str(ref)
+
+
+async def test_a_published_model_is_served_until_the_worker_is_told_to_end(redis_url: str, tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    classifier = a_model(store, linear(IDENTITY, IDENTITY[0]), labels=("a", "b"), features=("x", "y"))
+
+    async with bench(redis_url) as jobs:
+        ref = await publish(jobs, classifier)
+        with worker_process(redis_url, tmp_path) as process:
+            specs = [InferenceSpec(model_id=ref, input_data=[i, 3]) for i in range(40)]
+            ids = [await jobs.submit(spec) for spec in specs]
+            done = [await jobs.done(job_id) for job_id in ids]
+            process.send_signal(signal.SIGTERM)
+            code = await to_thread.run_sync(lambda: process.wait(20))
+
+    labels = [msgspec.json.decode(job.result)["label"] for job in done]
+    assert labels == ["b"] * 2 + ["a"] * 38
+    assert all(job.state is JobState.SUCCEEDED for job in done)
+    assert code == 0
+
+
+async def test_a_text_is_in_the_timeline_token_by_token(redis_url: str, tmp_path: Path) -> None:
+    table = np.random.default_rng(0).standard_normal((260, 260)).astype(np.float32)
+    writer = a_model(
+        ArtifactStore(tmp_path), bigram(table), task="text-generation", tokenizer=byte_tokenizer(), context_length=16
+    )
+
+    async with bench(redis_url) as jobs:
+        await publish(jobs, writer)
+        with worker_process(redis_url, tmp_path):
+            parameters = InferenceParameters(seed=5, max_tokens=30)
+            job = await jobs.done(
+                await jobs.submit(InferenceSpec(model_id="model", input_data="x", parameters=parameters))
+            )
+        events = await jobs.events(job.id)
+
+    result = msgspec.json.decode(job.result)
+    outputs = [event for event in events if isinstance(event, Emitted)]
+    assert "".join(event.chunk for event in outputs) == result["text"]
+    assert len(outputs) > 5
+    assert outputs[-1].finish_reason == result["finish_reason"]
+
+
+@pytest.mark.parametrize(("model_id", "code"), [("nobody", "model_not_found"), ("model", "invalid_input")])
+async def test_what_cannot_be_answered_fails_at_once_with_its_code(
+    redis_url: str, tmp_path: Path, model_id: str, code: str
+) -> None:
+    classifier = a_model(ArtifactStore(tmp_path), linear(IDENTITY, IDENTITY[0]), labels=("a", "b"), features=("x", "y"))
+
+    async with bench(redis_url) as jobs:
+        await publish(jobs, classifier)
+        with worker_process(redis_url, tmp_path):
+            job = await jobs.done(await jobs.submit(InferenceSpec(model_id=model_id, input_data={"x": 1})))
+
+    assert (job.state, job.attempt) == (JobState.FAILED, 1)
+    assert job.error is not None
+    assert job.error.code == code
+
+
+async def test_a_job_that_is_cancelled_while_it_writes_ends_within_two_seconds(redis_url: str, tmp_path: Path) -> None:
+    table = np.zeros((260, 260), dtype=np.float32)
+    table[:, 3] = -100.0  # it never ends by itself
+    writer = a_model(
+        ArtifactStore(tmp_path), bigram(table), task="text-generation", tokenizer=byte_tokenizer(), context_length=16
+    )
+
+    async with bench(redis_url) as jobs:
+        await publish(jobs, writer)
+        with worker_process(redis_url, tmp_path):
+            parameters = InferenceParameters(max_tokens=8192)
+            job_id = await jobs.submit(InferenceSpec(model_id="model", input_data=["x"] * 8, parameters=parameters))
+            await jobs.until(job_id, lambda event: isinstance(event, Emitted))
+            await jobs.ledger.cancel(job_id)
+            with anyio.fail_after(2):
+                await jobs.until_state(job_id, JobState.CANCELLED)
