@@ -113,6 +113,35 @@ async def test_the_row_of_a_cancelled_caller_never_runs(tmp_path: Path) -> None:
     assert (engine.n_runs, engine.n_rows) == (1, 4)
 
 
+async def test_a_caller_cancelled_after_its_batch_was_formed_does_not_run_either(tmp_path: Path) -> None:
+    row = Row({"features": np.ones(2, dtype=np.float32)})
+
+    async with serving(endless_loop(2), tmp_path, run_timeout_s=0.5, max_batch=2) as engine:
+        async with anyio.create_task_group() as busy, anyio.create_task_group() as impatient:
+            busy.start_soon(answers, engine, [row] * 2, "prediction")
+            await anyio.wait_all_tasks_blocked()
+            impatient.start_soon(answers, engine, [row] * 2, "prediction")
+            await anyio.wait_all_tasks_blocked()
+            impatient.cancel_scope.cancel()
+        await anyio.wait_all_tasks_blocked()
+
+    assert (engine.n_runs, engine.n_rows) == (1, 2)
+
+
+async def test_a_batch_stays_open_for_company_while_the_model_is_busy(tmp_path: Path) -> None:
+    row = Row({"features": np.ones(2, dtype=np.float32)})
+
+    async with (
+        serving(endless_loop(2), tmp_path, run_timeout_s=0.5) as engine,
+        anyio.create_task_group() as callers,
+    ):
+        for n_more in (1, 1, 2):
+            callers.start_soon(answers, engine, [row] * n_more, "prediction")
+            await anyio.wait_all_tasks_blocked()
+
+    assert (engine.n_runs, engine.n_rows) == (2, 4)
+
+
 async def test_a_run_that_takes_too_long_is_stopped_and_the_engine_goes_on(tmp_path: Path) -> None:
     row = Row({"features": np.ones(2, dtype=np.float32)})
 

@@ -87,10 +87,11 @@ async def test_a_text_ends_before_a_stop_string(tmp_path: Path) -> None:
 
 async def test_what_only_looked_like_a_stop_string_is_part_of_the_text(tmp_path: Path) -> None:
     async with serving(saying("one stak"), tmp_path) as model:
-        answer, chunks = await write(model, parameters=InferenceParameters(temperature=0.0, stop=("stop",)))
+        answer, chunks = await write(model, parameters=InferenceParameters(temperature=0.0, stop=("stop", "kx")))
 
     assert (answer.text, answer.finish_reason) == ("one stak", "stop")
     assert ("sta", None) in chunks
+    assert chunks[-1] == ("k", "stop")
 
 
 @pytest.mark.parametrize("seed", range(5))

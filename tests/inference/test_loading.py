@@ -184,12 +184,27 @@ async def test_a_file_that_is_not_there_may_come_later(store: ArtifactStore) -> 
     assert (refusal.code, refusal.retryable) == ("model_unavailable", True)
 
 
-async def test_models_that_do_not_keep_their_promises_are_refused(store: ArtifactStore, tmp_path: Path) -> None:
+async def test_tensors_outside_the_file_are_refused_even_where_they_could_be_read(
+    store: ArtifactStore, tmp_path: Path
+) -> None:
+    outside = with_external_data(linear(WEIGHTS, WEIGHTS[0]), tmp_path)
+    model = a_model(store, outside, labels=LABELS, features=FEATURES)
+    (tmp_path / "weights.bin").rename(store.path(model.manifest.onnx).parent / "weights.bin")
+
+    async with LoadedModels(Published(model).resolve, store, CPU) as models:
+        refusal = await refusal_of(models, "model")
+
+    assert (refusal.code, refusal.message) == (
+        "model_unsupported",
+        "the model keeps tensors outside its file, which is refused",
+    )
+
+
+async def test_models_that_do_not_keep_their_promises_are_refused(store: ArtifactStore) -> None:
     model = linear(WEIGHTS, WEIGHTS[0])
     table = np.zeros((260, 260), dtype=np.float32)
     text = {"task": "text-generation", "context_length": 8}
     unusable = {
-        "outside": a_model(store, with_external_data(model, tmp_path), labels=LABELS, features=FEATURES),
         "html": a_model(store, b"<html>", labels=LABELS, features=FEATURES),
         "labels": a_model(store, model, labels=("a", "b", "c"), features=FEATURES),
         "features": a_model(store, model, labels=LABELS, features=("a",)),

@@ -15,6 +15,7 @@ from inference_worker.tensors import Array
 
 _CODE = "invalid_input"
 _NAMED_AT_MOST = 64
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class Inputs(msgspec.Struct, frozen=True):
@@ -67,6 +68,6 @@ def _from_object(item: Mapping[str, Any], features: Sequence[str]) -> Array:
 def _number(value: Any, feature: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise DataRejected(_CODE, f"the feature {feature!r} is not a number", column=feature)
-    if not abs(value) <= float(np.finfo(np.float32).max):
+    if not abs(value) <= _LARGEST:
         raise DataRejected(_CODE, f"the feature {feature!r} does not fit into 32 bits", column=feature)
     return float(value)
