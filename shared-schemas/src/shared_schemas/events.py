@@ -13,6 +13,7 @@ import msgspec
 from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.job import JobState
+from shared_schemas.raw import null
 
 
 class Reason(StrEnum):
@@ -105,7 +106,7 @@ class Done(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="done"):
 
     state: JobState
     reason: Reason
-    result: msgspec.Raw = msgspec.Raw(b"null")
+    result: msgspec.Raw = msgspec.field(default_factory=null)
     error: ErrorInfo | None = None
     digest: str | None = None
 

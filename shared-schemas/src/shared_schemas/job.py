@@ -8,6 +8,7 @@ import msgspec
 from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.ids import JobId, JobKind, QueueName
+from shared_schemas.raw import null
 from shared_schemas.specs import JobSpec, Priority
 
 
@@ -71,7 +72,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     progress: Progress | None = None
     metrics: dict[str, dict[str, float | None]] = {}
     checkpoint: Checkpoint | None = None
-    result: msgspec.Raw = msgspec.Raw(b"null")
+    result: msgspec.Raw = msgspec.field(default_factory=null)
     error: ErrorInfo | None = None
     digest: str | None = None
     last_event: int = 0

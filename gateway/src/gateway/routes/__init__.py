@@ -1,0 +1,1 @@
+"""The routes. Each one decodes, calls one verb and encodes."""

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import msgspec
 
-from shared_schemas.ids import JobId, QueueName
+from shared_schemas.ids import JobId, QueueName, queue_of
 from shared_schemas.stream import keys
 from shared_schemas.stream.connection import AsyncRedis, translated
 
@@ -28,6 +28,10 @@ class LogEntry(msgspec.Struct, frozen=True):
     job_id: JobId
     event: str
     data: bytes
+
+    @property
+    def queue(self) -> QueueName:
+        return queue_of(self.job_id)
 
 
 class Timeline:

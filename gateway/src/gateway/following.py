@@ -1,0 +1,112 @@
+"""Following timelines: replay first, then live, without a gap at the hand-over. Knows numbers, not transports.
+
+Subscribe, then read, then listen: whatever happens after the subscription rings, whatever came before is read, and
+what is both is told apart by its number. A number that is not the next one sends the follower back to the timeline.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import anyio
+import msgspec
+from shared_schemas.errors import BackendUnavailable
+from shared_schemas.ids import JobId
+from shared_schemas.stream import keys
+from shared_schemas.stream.timeline import Entry, Timeline, entries_of_ring
+
+from gateway.hub import Hub, Rings, Signal
+
+SUBSCRIBE_S = 5.0
+PAGE_EVENTS = 500
+_RETRY_S = 0.25
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Events of one job that follow each other. requested, missing_up_to: the reader had the first of these numbers,
+    and what lies between it and the second is no longer kept."""
+
+    job_id: JobId
+    entries: list[Entry]
+    requested: int = 0
+    missing_up_to: int | None = None
+
+
+class Idle(msgspec.Struct, frozen=True):
+    """Nothing has happened for a while."""
+
+
+class Follower:
+    """cursors: for each job the number of the last event the reader has. Ends once every job has ended, or the process
+    is closing."""
+
+    def __init__(self, hub: Hub, timeline: Timeline, cursors: dict[JobId, int], *, idle_s: float) -> None:
+        self._hub, self._timeline, self._idle_s = hub, timeline, idle_s
+        self.cursors = dict(cursors)
+        self._open = set(cursors)
+        self._jobs = {keys.job_bell(job_id): job_id for job_id in cursors}
+
+    async def follow(self, *, live: bool = True) -> AsyncGenerator[Batch | Idle, None]:
+        async with self._hub.subscribe(*self._jobs) as subscriber:
+            with anyio.move_on_after(SUBSCRIBE_S) as waiting:
+                await subscriber.ready()
+            if waiting.cancelled_caught:
+                raise BackendUnavailable("Redis does not answer")
+            async with aclosing(self._replay(set(self._open))) as replay:
+                async for batch in replay:
+                    yield batch
+            while live and self._open:
+                heard = await subscriber.next(timeout_s=self._idle_s)
+                if heard is Signal.CLOSING:
+                    return
+                if not heard:
+                    yield Idle()
+                batches, behind = self._sort(heard)
+                for batch in batches:
+                    yield batch
+                async with aclosing(self._replay(behind)) as replay:
+                    async for item in replay:
+                        yield item
+
+    def _sort(self, heard: Rings | Signal) -> tuple[list[Batch], set[JobId]]:
+        """-> (what can be handed on as it came, jobs whose timeline must be read)."""
+        if isinstance(heard, Signal) or not heard:
+            # A bell may be lost without a trace; a look once in a while costs one XRANGE.
+            return [], set(self._open)
+        batches, behind = [], set()
+        for channel, payload in heard:
+            job_id = self._jobs[channel]
+            fresh = self._fresh(job_id, entries_of_ring(payload))
+            if fresh is None:
+                behind.add(job_id)
+            elif fresh and job_id not in behind:
+                batches.append(self._advance(job_id, fresh))
+        return batches, behind
+
+    def _fresh(self, job_id: JobId, entries: list[Entry]) -> list[Entry] | None:
+        """Those after the cursor; None if one before them is missing."""
+        fresh = [entry for entry in entries if entry.n > self.cursors[job_id]]
+        return None if fresh and fresh[0].n != self.cursors[job_id] + 1 else fresh
+
+    async def _replay(self, jobs: set[JobId]) -> AsyncGenerator[Batch | Idle, None]:
+        for job_id in sorted(jobs):
+            while job_id in self._open and not self._hub.is_closing:
+                try:
+                    entries = await self._timeline.read(job_id, after=self.cursors[job_id], limit=PAGE_EVENTS)
+                    oldest = 0 if entries else (await self._timeline.bounds(job_id))[0]
+                except BackendUnavailable:
+                    # The line stays open while Redis is away; the reader has all there is so far.
+                    yield Idle()
+                    await anyio.sleep(_RETRY_S)
+                    continue
+                if not entries:
+                    if oldest == 0:
+                        self._open.discard(job_id)
+                    break
+                missing = entries[0].n if entries[0].n != self.cursors[job_id] + 1 else None
+                yield self._advance(job_id, entries, missing)
+
+    def _advance(self, job_id: JobId, entries: list[Entry], missing_up_to: int | None = None) -> Batch:
+        requested, self.cursors[job_id] = self.cursors[job_id], entries[-1].n
+        if entries[-1].event == "done":
+            self._open.discard(job_id)
+        return Batch(job_id, entries, requested, missing_up_to)

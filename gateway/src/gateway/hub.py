@@ -1,0 +1,179 @@
+"""One subscription connection for the process, shared by every open line. Knows channels, not events.
+
+A bell is a hint. A subscriber whose buffer is full, or whose line to Redis was cut, is told to read the timeline
+again (MISSED); nothing is ever lost, so a slow reader costs a bounded buffer and no more.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from enum import Enum
+
+import anyio
+import structlog
+from shared_schemas.errors import BackendUnavailable
+from shared_schemas.stream.timeline import Doorbells
+
+BUFFERED_RINGS = 256
+_OWN_CHANNEL = "{hr}:gateway"
+_SHORTEST_S, _LONGEST_S = 0.05, 1.0
+
+
+Rings = list[tuple[str, bytes]]
+
+
+class Signal(Enum):
+    """MISSED: rings may have been lost, read the timeline. CLOSING: the process is going away."""
+
+    MISSED = "missed"
+    CLOSING = "closing"
+
+
+class Subscriber:
+    """What one open line waits on: rings of its channels, in order."""
+
+    def __init__(self) -> None:
+        self._rings: deque[tuple[str, bytes]] = deque()
+        self._signal: Signal | None = None
+        self._woken = anyio.Event()
+        self._silent_channels: set[str] = set()
+
+    async def ready(self) -> None:
+        """Return once every channel is subscribed: what happens from now on rings."""
+        while self._silent_channels and self._signal is not Signal.CLOSING:
+            self._woken = anyio.Event()
+            await self._woken.wait()
+
+    async def next(self, *, timeout_s: float) -> Rings | Signal:
+        """The rings since the last call, at least one; empty after timeout_s."""
+        with anyio.move_on_after(timeout_s):
+            while self._signal is None and not self._rings:
+                self._woken = anyio.Event()
+                await self._woken.wait()
+        if self._signal is Signal.CLOSING:
+            return Signal.CLOSING
+        if self._signal is Signal.MISSED:
+            self._signal = None
+            self._rings.clear()
+            return Signal.MISSED
+        rings = list(self._rings)
+        self._rings.clear()
+        return rings
+
+    def expect(self, channel: str) -> None:
+        self._silent_channels.add(channel)
+
+    def confirm(self, channel: str) -> None:
+        """The channel is subscribed, or subscribed again after the line was cut."""
+        if channel in self._silent_channels:
+            self._silent_channels.discard(channel)
+            self._woken.set()
+        else:
+            self.warn(Signal.MISSED)
+
+    def offer(self, channel: str, payload: bytes) -> None:
+        if len(self._rings) >= BUFFERED_RINGS:
+            self.warn(Signal.MISSED)
+        if self._signal is None:
+            self._rings.append((channel, payload))
+        self._woken.set()
+
+    def warn(self, signal: Signal) -> None:
+        if self._signal is not Signal.CLOSING:
+            self._signal = signal
+        self._woken.set()
+
+
+class Hub:
+    """doorbells: makes a new subscription connection."""
+
+    def __init__(self, doorbells: Callable[[], Doorbells]) -> None:
+        self._make = doorbells
+        self._bells: Doorbells | None = None
+        self._subscribers: dict[str, set[Subscriber]] = {}
+        self._confirmed: set[str] = set()
+        self._closing = False
+
+    @property
+    def lines(self) -> int:
+        """Open lines."""
+        return len({subscriber for group in self._subscribers.values() for subscriber in group})
+
+    @property
+    def is_closing(self) -> bool:
+        return self._closing
+
+    async def run(self) -> None:
+        wait_s = _SHORTEST_S
+        while True:
+            try:
+                async with self._make() as bells:
+                    await bells.add(_OWN_CHANNEL, *self._subscribers)
+                    self._bells = bells
+                    async for channel, payload in bells.rings():
+                        wait_s = _SHORTEST_S
+                        self._hand_out(channel, payload)
+            except BackendUnavailable as error:
+                structlog.get_logger().warning("subscription_lost", error=str(error), retry_s=wait_s)
+            finally:
+                self._bells = None
+                self._confirmed.clear()
+            await anyio.sleep(wait_s)
+            wait_s = min(_LONGEST_S, wait_s * 2)
+
+    def close(self) -> None:
+        """End every open line."""
+        self._closing = True
+        for group in self._subscribers.values():
+            for subscriber in group:
+                subscriber.warn(Signal.CLOSING)
+
+    @asynccontextmanager
+    async def subscribe(self, *channels: str) -> AsyncIterator[Subscriber]:
+        """Await ready() before reading the timeline."""
+        subscriber = Subscriber()
+        if self._closing:
+            subscriber.warn(Signal.CLOSING)
+        new = []
+        for channel in channels:
+            group = self._subscribers.setdefault(channel, set())
+            if not group:
+                new.append(channel)
+            group.add(subscriber)
+            if channel not in self._confirmed:
+                subscriber.expect(channel)
+        try:
+            await self._tell(new, [])
+            yield subscriber
+        finally:
+            unused = []
+            for channel in channels:
+                group = self._subscribers[channel]
+                group.discard(subscriber)
+                if not group:
+                    del self._subscribers[channel]
+                    self._confirmed.discard(channel)
+                    unused.append(channel)
+            with anyio.move_on_after(1.0, shield=True):
+                await self._tell([], unused)
+
+    async def _tell(self, new: list[str], unused: list[str]) -> None:
+        if self._bells is None:
+            return
+        try:
+            if new:
+                await self._bells.add(*new)
+            if unused:
+                await self._bells.remove(*unused)
+        except BackendUnavailable:
+            # run() sees the same broken line, and subscribes to all that is wanted when it is back.
+            return
+
+    def _hand_out(self, channel: str, payload: bytes | None) -> None:
+        if payload is None and channel in self._subscribers:
+            self._confirmed.add(channel)
+        for subscriber in self._subscribers.get(channel, ()):
+            if payload is None:
+                subscriber.confirm(channel)
+            else:
+                subscriber.offer(channel, payload)

@@ -1,0 +1,123 @@
+"""Following what happens to all jobs: the logs of all queues as one, in the order of Redis' clock.
+
+A cursor names a place in each queue's log, `training:1795526361044-0,inference:1795526361050-2`, because the clocks
+of two queues may lie on two servers. Each queue's own order is exact; across queues it is by time.
+"""
+
+import re
+from collections.abc import AsyncGenerator
+
+import anyio
+from shared_schemas.errors import BackendUnavailable, MalformedId
+from shared_schemas.ids import QueueName, parse_queue
+from shared_schemas.stream import keys
+from shared_schemas.stream.ledger import Ledger
+from shared_schemas.stream.timeline import LogEntry, Timeline, log_entry_of_ring
+
+from gateway.following import PAGE_EVENTS, SUBSCRIBE_S, Idle
+from gateway.hub import Hub, Rings, Signal
+
+_PLACE = re.compile(r"\d{1,15}-\d{1,10}")
+_RETRY_S = 0.25
+
+
+class LogFollower:
+    """cursors: for each queue the entry after which to begin; a queue that is not named begins at its first."""
+
+    def __init__(
+        self, hub: Hub, timeline: Timeline, ledger: Ledger, cursors: dict[QueueName, str], *, idle_s: float
+    ) -> None:
+        self._hub, self._timeline, self._ledger, self._idle_s = hub, timeline, ledger, idle_s
+        self.cursors = dict(cursors)
+
+    def cursor(self) -> str:
+        return ",".join(f"{queue}:{place}" for queue, place in sorted(self.cursors.items()))
+
+    async def read(self) -> list[LogEntry]:
+        """The next entries of all queues, in order; empty at the end. Moves no cursor."""
+        pages = [
+            await self._timeline.read_log(queue, after=self.cursors.get(queue, "0-0"), limit=PAGE_EVENTS)
+            for queue in await self._ledger.queues()
+        ]
+        # Of a queue with more to come nothing is known past its page, so nothing later than that is handed on.
+        horizon = min((_order(page[-1]) for page in pages if len(page) == PAGE_EVENTS), default=None)
+        entries = sorted((entry for page in pages for entry in page), key=_order)
+        return [entry for entry in entries if horizon is None or _order(entry) <= horizon]
+
+    def advance(self, entry: LogEntry) -> str:
+        """Move past the entry. -> the cursor after it."""
+        self.cursors[entry.queue] = entry.id
+        return self.cursor()
+
+    async def follow(self, *, live: bool = True) -> AsyncGenerator[list[LogEntry] | Idle, None]:
+        """For ever, or to the end of what there is, or until the process is closing. The caller advances past each
+        entry before it asks for more."""
+        while not self._hub.is_closing:
+            queues = await self._ledger.queues()
+            async with self._hub.subscribe(*(keys.log_bell(queue) for queue in queues)) as subscriber:
+                with anyio.move_on_after(SUBSCRIBE_S) as waiting:
+                    await subscriber.ready()
+                if waiting.cancelled_caught:
+                    raise BackendUnavailable("Redis does not answer")
+                heard: Rings | Signal = Signal.MISSED
+                while heard is not Signal.CLOSING:
+                    if isinstance(heard, Signal) or not heard:
+                        while entries := await self._read_when_possible():
+                            yield entries
+                        if not live:
+                            return
+                    elif fresh := self._fresh(heard):
+                        yield fresh
+                    heard = await subscriber.next(timeout_s=self._idle_s)
+                    if not heard:
+                        yield Idle()
+                        if await self._has_new_queue(queues):
+                            break
+
+    def _fresh(self, heard: Rings) -> list[LogEntry]:
+        entries = [log_entry_of_ring(payload) for _, payload in heard]
+        return [entry for entry in entries if _place(entry.id) > _place(self.cursors.get(entry.queue, "0-0"))]
+
+    async def _read_when_possible(self) -> list[LogEntry]:
+        while not self._hub.is_closing:
+            try:
+                return await self.read()
+            except BackendUnavailable:
+                await anyio.sleep(_RETRY_S)
+        return []
+
+    async def _has_new_queue(self, known: list[QueueName]) -> bool:
+        try:
+            return await self._ledger.queues() != known
+        except BackendUnavailable:
+            return False
+
+
+async def end_of_logs(timeline: Timeline, ledger: Ledger) -> dict[QueueName, str]:
+    """The cursor from which only what is still to come is followed."""
+    return {queue: await timeline.log_end(queue) for queue in await ledger.queues()}
+
+
+def parse_cursor(text: str) -> dict[QueueName, str] | None:
+    """`0` or an empty text: everything that is kept. None if it is not a cursor."""
+    if text in ("", "0", "0-0"):
+        return {}
+    cursors = {}
+    for part in text.split(","):
+        queue, _, place = part.rpartition(":")
+        if _PLACE.fullmatch(place) is None:
+            return None
+        try:
+            cursors[parse_queue(queue)] = place
+        except MalformedId:
+            return None
+    return cursors
+
+
+def _place(entry_id: str) -> tuple[int, int]:
+    ms, _, n = entry_id.partition("-")
+    return int(ms), int(n)
+
+
+def _order(entry: LogEntry) -> tuple[tuple[int, int], str]:
+    return _place(entry.id), entry.queue

@@ -1,0 +1,45 @@
+"""The edge of the application: request ids and one log line a request. Pure ASGI, so streams pass unbuffered."""
+
+import re
+import secrets
+import time
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_GIVEN = re.compile(rb"[A-Za-z0-9_-]{8,64}")
+
+
+class Edge:
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        request_id = given if _GIVEN.fullmatch(given) else secrets.token_hex(8).encode()
+        scope.setdefault("state", {})["request_id"] = request_id.decode()
+        began, status = time.perf_counter(), 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            route = scope.get("route")
+            structlog.get_logger().info(
+                "request_served",
+                method=scope["method"],
+                # The template, not the path: a path is the caller's text.
+                route=getattr(route, "path", None),
+                status=status,
+                took_ms=round((time.perf_counter() - began) * 1000, 2),
+                request_id=request_id.decode(),
+            )

@@ -1,0 +1,156 @@
+"""The OpenAPI document, made of the same Structs that decode and encode."""
+
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from shared_schemas.events import StreamEvent
+from shared_schemas.replies import Problem
+
+TRAINING_EXAMPLE = {"model_type": "transformer", "data_path": "/data/train.csv"}
+INFERENCE_EXAMPLE = {"model_id": "model_123", "input_data": "sample text"}
+
+_TEMPLATE = "#/components/schemas/{name}"
+_types: dict[str, Any] = {"Problem": Problem}
+
+_HEADERS = [
+    {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+        "description": "The same key with the same body gives the same job, for a day.",
+    },
+    {
+        "name": "Prefer",
+        "in": "header",
+        "schema": {"type": "string"},
+        "description": "`wait=N`: hold the answer for up to N seconds (1 to 60) until the job has ended.",
+    },
+]
+_CURSOR_HEADER = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "schema": {"type": "string"},
+    "description": "The last event the reader has; wins over `after`. EventSource sends it by itself.",
+}
+
+
+def submission(spec: type[msgspec.Struct], example: dict[str, Any]) -> dict[str, Any]:
+    from shared_schemas.replies import JobDetails, Submitted
+
+    return _operation(
+        body=(spec, example),
+        parameters=_HEADERS,
+        responses={
+            202: _json(Submitted, "Accepted."),
+            200: _json(JobDetails, "It ended within the time that Prefer gave."),
+        },
+        problems=(400, 404, 413, 415, 422, 503),
+        status_code=202,
+    )
+
+
+def reply(answer: type[msgspec.Struct], *problems: int, status: int = 200, also: int | None = None) -> dict[str, Any]:
+    responses = {status: _json(answer, "Done.")}
+    if also is not None:
+        responses[also] = _json(answer, "Asked for, not yet done." if also < 500 else "It cannot serve now.")
+    return _operation(responses=responses, problems=(*problems, 503) if also != 503 else problems, status_code=status)
+
+
+def listing(query: type[msgspec.Struct], answer: type[msgspec.Struct]) -> dict[str, Any]:
+    return _operation(parameters=_query(query), responses={200: _json(answer, "One page.")}, problems=(422, 503))
+
+
+def put(body: type[msgspec.Struct], answer: type[msgspec.Struct], example: dict[str, Any]) -> dict[str, Any]:
+    return _operation(
+        body=(body, example),
+        responses={200: _json(answer, "Done.")},
+        problems=(400, 404, 413, 415, 422, 503),
+    )
+
+
+def events(query: type[msgspec.Struct]) -> dict[str, Any]:
+    from shared_schemas.replies import EventPage
+
+    _types["StreamEvent"] = StreamEvent
+    content = {
+        "text/event-stream": {"schema": {"type": "string"}},
+        "application/x-ndjson": {"schema": {"type": "string"}},
+        **_json(EventPage, "")["content"],
+    }
+    return _operation(
+        parameters=[*_query(query), _CURSOR_HEADER],
+        responses={
+            200: {"description": "Events in order, each with its number.", "content": content},
+            204: {"description": "The reader has them all and there will be no more."},
+        },
+        problems=(404, 406, 410, 422, 503),
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Make app.openapi() give the routes with the schemas of the Structs."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            made = get_openapi(
+                title=app.title,
+                version=app.version,
+                summary=app.summary,
+                description=app.description,
+                routes=app.routes,
+            )
+            _, components = msgspec.json.schema_components(tuple(_types.values()), ref_template=_TEMPLATE)
+            made["components"] = {"schemas": dict(sorted(components.items()))}
+            app.openapi_schema = made
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]
+
+
+def _operation(
+    *,
+    responses: dict[int, dict[str, Any]],
+    problems: tuple[int, ...] = (),
+    parameters: list[dict[str, Any]] | None = None,
+    body: tuple[type[msgspec.Struct], dict[str, Any]] | None = None,
+    status_code: int = 200,
+) -> dict[str, Any]:
+    """Keyword arguments of a route."""
+    extra: dict[str, Any] = {"responses": {str(status): response for status, response in responses.items()}}
+    for status in problems:
+        extra["responses"].setdefault(
+            str(status),
+            {
+                "description": "A problem, RFC 9457.",
+                "content": {"application/problem+json": {"schema": {"$ref": _TEMPLATE.format(name="Problem")}}},
+            },
+        )
+    if parameters:
+        extra["parameters"] = parameters
+    if body is not None:
+        struct, example = body
+        content = {"schema": _reference(struct), "example": example}
+        extra["requestBody"] = {"required": True, "content": {"application/json": content}}
+    return {"openapi_extra": extra, "response_model": None, "status_code": status_code}
+
+
+def _json(answer: type[msgspec.Struct], description: str) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": _reference(answer)}}}
+
+
+def _reference(struct: type[msgspec.Struct]) -> dict[str, Any]:
+    _types[struct.__name__] = struct
+    return {"$ref": _TEMPLATE.format(name=struct.__name__)}
+
+
+def _query(query: type[msgspec.Struct]) -> list[dict[str, Any]]:
+    (_,), components = msgspec.json.schema_components((query,), ref_template=_TEMPLATE)
+    schema = components.pop(query.__name__)
+    for field in msgspec.structs.fields(query):
+        _types.setdefault(f"{query.__name__}.{field.name}", field.type)
+    return [
+        {"name": name, "in": "query", "required": name in schema.get("required", ()), "schema": of}
+        for name, of in schema["properties"].items()
+    ]

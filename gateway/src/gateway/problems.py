@@ -1,0 +1,123 @@
+"""Every error as application/problem+json (RFC 9457). Says what is wrong, never what was sent."""
+
+from collections.abc import Mapping, Sequence
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from shared_schemas.codec import encode_json
+from shared_schemas.errors import HeadraceError, SpecRejected
+from shared_schemas.replies import Problem, ProblemItem
+from starlette.exceptions import HTTPException
+
+_STATUS = {
+    "not_found": 404,
+    "job_not_found": 404,
+    "model_not_found": 404,
+    "malformed_id": 404,
+    "job_expired": 410,
+    "state_conflict": 409,
+    "idempotency_key_reused": 422,
+    "invalid_spec": 422,
+    "backend_unavailable": 503,
+}
+_TITLES = {
+    400: "Bad request",
+    404: "Not found",
+    405: "Method not allowed",
+    406: "Not acceptable",
+    409: "Conflict",
+    410: "Gone",
+    413: "Body too large",
+    415: "Unsupported media type",
+    422: "Unprocessable content",
+    429: "Too many requests",
+    500: "Internal error",
+    503: "Service unavailable",
+}
+_ROUTER_CODES = {404: "route_not_found", 405: "method_not_allowed"}
+RETRY_AFTER_S = "2"
+
+
+class ProblemError(Exception):
+    """Ends the request with this problem."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        errors: Sequence[ProblemItem] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.code, self.detail = status, code, detail
+        self.errors, self.headers = tuple(errors), dict(headers or {})
+
+
+def install(app: FastAPI) -> None:
+    app.add_exception_handler(ProblemError, _on_problem)
+    app.add_exception_handler(HeadraceError, _on_headrace_error)
+    app.add_exception_handler(HTTPException, _on_router_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(Exception, _on_anything_else)
+
+
+def response_of(problem: ProblemError, request: Request) -> Response:
+    body = Problem(
+        type=f"urn:headrace:problem:{problem.code}",
+        title=_TITLES.get(problem.status, "Error"),
+        status=problem.status,
+        detail=problem.detail,
+        instance=f"urn:headrace:request:{request_id(request)}",
+        code=problem.code,
+        request_id=request_id(request),
+        errors=problem.errors,
+    )
+    return Response(encode_json(body), problem.status, headers=problem.headers, media_type="application/problem+json")
+
+
+def request_id(request: Request) -> str:
+    return str(request.scope.get("state", {}).get("request_id", ""))
+
+
+def of_headrace_error(error: HeadraceError) -> ProblemError:
+    status = _STATUS.get(error.code, 500)
+    if status == 500:
+        return internal()
+    items = []
+    if isinstance(error, SpecRejected):
+        items = [ProblemItem(pointer=error.pointer, code=error.code, detail=str(error))]
+    headers = {"Retry-After": RETRY_AFTER_S} if status == 503 else {}
+    return ProblemError(status, error.code, str(error), errors=items, headers=headers)
+
+
+def internal() -> ProblemError:
+    return ProblemError(500, "internal", "the gateway failed; the log has the request_id")
+
+
+async def _on_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ProblemError)  # noqa: S101 - narrows for the type checker
+    return response_of(error, request)
+
+
+async def _on_headrace_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HeadraceError)  # noqa: S101 - narrows for the type checker
+    return response_of(of_headrace_error(error), request)
+
+
+async def _on_router_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - narrows for the type checker
+    code = _ROUTER_CODES.get(error.status_code, "http_error")
+    detail = {404: "no such route", 405: "this route has no such method"}.get(error.status_code, "refused")
+    return response_of(ProblemError(error.status_code, code, detail, headers=error.headers), request)
+
+
+async def _on_validation_error(request: Request, _: Exception) -> Response:
+    return response_of(ProblemError(422, "invalid_parameter", "a parameter is not valid"), request)
+
+
+async def _on_anything_else(request: Request, error: Exception) -> Response:
+    structlog.get_logger().error("request_failed", request_id=request_id(request), exc_info=error)
+    return response_of(internal(), request)

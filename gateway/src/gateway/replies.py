@@ -1,0 +1,79 @@
+"""Jobs as the API shows them: links, results, and whether a replay agrees with its original."""
+
+import msgspec
+from fastapi import Response
+from shared_schemas.codec import encode_json
+from shared_schemas.errors import JobExpired, JobNotFound
+from shared_schemas.ids import JobId
+from shared_schemas.job import Job, JobState
+from shared_schemas.replies import JobDetails, JobResult, JobStatus, ReplayOf, Submitted
+
+from gateway.services import Services
+
+_VERBS = ("status", "events", "result", "cancel")
+
+
+def urls_of(job_id: JobId) -> dict[str, str]:
+    return {"self": f"/jobs/{job_id}"} | {verb: f"/jobs/{job_id}/{verb}" for verb in _VERBS}
+
+
+def json_response(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(encode_json(value), status, headers=headers, media_type="application/json")
+
+
+def submitted(job_id: JobId, state: JobState) -> Submitted:
+    return Submitted(job_id=job_id, status=state, urls=urls_of(job_id))
+
+
+async def details(services: Services, job: Job) -> JobDetails:
+    fields = {field: getattr(job, field) for field in job.__struct_fields__}
+    return JobDetails(**fields, status=job.state, urls=urls_of(job.id), replay=await _replay(services, job))
+
+
+async def status(services: Services, job: Job) -> JobStatus:
+    position = await services.ledger.queue_position(job.id) if job.state is JobState.QUEUED else None
+    return JobStatus(
+        job_id=job.id,
+        kind=job.kind,
+        status=job.state,
+        attempt=job.attempt,
+        queue_position=position,
+        progress=job.progress,
+        metrics=job.metrics,
+        error=job.error,
+        result=job.result,
+        cancel_requested=job.cancel_requested,
+        pause_requested=job.pause_requested,
+        worker=job.worker,
+        last_event=job.last_event,
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        due_at=job.due_at,
+        replay=await _replay(services, job),
+        urls=urls_of(job.id),
+    )
+
+
+def result(job: Job) -> JobResult:
+    return JobResult(job_id=job.id, status=job.state, result=job.result, error=job.error)
+
+
+async def _replay(services: Services, job: Job) -> ReplayOf | None:
+    if job.replay_of is None:
+        return None
+    identical = None
+    if job.state.is_terminal:
+        try:
+            original = await services.ledger.find(job.replay_of)
+        except (JobNotFound, JobExpired):
+            original = None
+        if original is not None and original.state.is_terminal:
+            identical = _outcome(job) == _outcome(original)
+    return ReplayOf(of=job.replay_of, identical=identical)
+
+
+def _outcome(job: Job) -> tuple[object, ...]:
+    """What two runs of the same spec must agree on. Without a digest, the result as it is."""
+    error = job.error.code if job.error else None
+    return (job.state, error, job.digest or bytes(msgspec.Raw(job.result)))

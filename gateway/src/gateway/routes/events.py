@@ -1,0 +1,215 @@
+"""Timelines over HTTP: one job, many jobs, or all of them; as server-sent events, NDJSON or a JSON page."""
+
+import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated, Literal
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from msgspec import Meta
+from shared_schemas.codec import encode_json
+from shared_schemas.errors import JobNotFound, MalformedId
+from shared_schemas.events import Gap
+from shared_schemas.ids import JobId, parse_job_id
+from shared_schemas.replies import EventPage, ProblemItem
+
+from gateway import openapi, replies
+from gateway.body import read_query
+from gateway.following import Batch, Follower
+from gateway.log_following import LogFollower, end_of_logs, parse_cursor
+from gateway.problems import ProblemError
+from gateway.services import Services, services_of
+from gateway.streaming import JSON, KEEP_ALIVE, NDJSON, RETRY_MS, SSE, StreamResponse, sse_frame, with_job_id
+
+router = APIRouter(tags=["events"])
+
+_NUMBER = re.compile(r"\d{1,12}")
+_PAGE = 500
+_MOST_JOBS = 100
+
+
+class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """after: the last event the reader has; the header Last-Event-ID wins over it. follow: false ends an NDJSON answer
+    with what there is now."""
+
+    after: Annotated[str, Meta(max_length=16_384)] | None = None
+    follow: Literal["true", "false"] = "true"
+
+
+class AllEventsQuery(EventsQuery, frozen=True, kw_only=True):
+    """job: only these jobs, may be given up to 100 times. Without it: the changes of state of all jobs, from
+    `after`, or from now on."""
+
+    job: Annotated[tuple[str, ...], Meta(max_length=_MOST_JOBS)] = ()
+
+
+@router.get("/jobs/{job_id}/events", **openapi.events(EventsQuery))
+async def job_events(request: Request, job_id: str) -> Response:
+    """The job's timeline from any number on, then live until `done`. A finished job is replayed. 204 past its end."""
+    services, query = services_of(request), read_query(request, EventsQuery)
+    found, last, is_done = await _bounds(services, job_id)
+    text = _cursor_text(request, query) or "0"
+    if _NUMBER.fullmatch(text) is None:
+        raise _bad_cursor()
+    after, media_type = int(text), _media_type(request)
+    if media_type == JSON:
+        return await _job_page(services, found, after, last, is_done)
+    if is_done and after >= last:
+        return Response(status_code=204)
+    if after > last:
+        # A cursor from before Redis lost its last writes: the reader must know, and begins again.
+        return stream_of_job(services, found, after=0, media_type=media_type, lost=after, follow=query.follow == "true")
+    return stream_of_job(services, found, after=after, media_type=media_type, follow=query.follow == "true")
+
+
+@router.get("/events", **openapi.events(AllEventsQuery))
+async def all_events(request: Request) -> Response:
+    """Many jobs on one line, or what happens to all of them in order. Every event names its job."""
+    services = services_of(request)
+    query = read_query(request, AllEventsQuery, repeated=frozenset({"job"}))
+    text, media_type, follow = _cursor_text(request, query), _media_type(request), query.follow == "true"
+    if query.job:
+        cursors = await _cursors_of_jobs(services, query.job, text)
+        follower = Follower(services.hub, services.timeline, cursors, idle_s=services.settings.keep_alive_s)
+        if media_type == JSON:
+            raise ProblemError(406, "not_acceptable", "many jobs are sent as an event stream or NDJSON")
+        return _respond(services, _many_jobs(follower, media_type, follow=follow), media_type)
+    places = await end_of_logs(services.timeline, services.ledger) if text is None else parse_cursor(text)
+    if places is None:
+        raise _bad_cursor()
+    log = LogFollower(services.hub, services.timeline, services.ledger, places, idle_s=services.settings.keep_alive_s)
+    if media_type == JSON:
+        entries = (await log.read())[:_PAGE]
+        data = tuple(msgspec.Raw(with_job_id(entry.job_id, entry.data)) for entry in entries)
+        for entry in entries:
+            log.advance(entry)
+        return replies.json_response(EventPage(events=data, next_after=log.cursor() or "0", done=False))
+    return _respond(services, _log(log, media_type, follow=follow), media_type)
+
+
+def stream_of_job(
+    services: Services, job_id: JobId, *, after: int, media_type: str, lost: int | None = None, follow: bool = True
+) -> Response:
+    follower = Follower(services.hub, services.timeline, {job_id: after}, idle_s=services.settings.keep_alive_s)
+    return _respond(services, _one_job(follower, media_type, lost=lost, follow=follow), media_type)
+
+
+def _respond(services: Services, chunks: AsyncGenerator[bytes, None], media_type: str) -> Response:
+    return StreamResponse(chunks, media_type=media_type, send_timeout_s=services.settings.send_timeout_s)
+
+
+async def _one_job(
+    follower: Follower, media_type: str, *, lost: int | None, follow: bool
+) -> AsyncGenerator[bytes, None]:
+    opening = _opening(media_type)
+    if lost is not None:
+        opening += _write(media_type, "0", "gap", _gap(lost, 1))
+    yield opening
+    async with aclosing(follower.follow(live=follow)) as items:
+        async for item in items:
+            if isinstance(item, Batch):
+                chunk = b"".join(_write(media_type, str(entry.n), entry.event, entry.data) for entry in item.entries)
+                if item.missing_up_to is not None:
+                    gap = _gap(item.requested, item.missing_up_to)
+                    chunk = _write(media_type, str(item.missing_up_to - 1), "gap", gap) + chunk
+                yield chunk
+            elif media_type == SSE:
+                yield KEEP_ALIVE
+
+
+async def _many_jobs(follower: Follower, media_type: str, *, follow: bool) -> AsyncGenerator[bytes, None]:
+    yield _opening(media_type)
+    cursors = dict(follower.cursors)
+    async with aclosing(follower.follow(live=follow)) as items:
+        async for item in items:
+            if not isinstance(item, Batch):
+                if media_type == SSE:
+                    yield KEEP_ALIVE
+                continue
+            frames = []
+            if item.missing_up_to is not None:
+                gap = _gap(item.requested, item.missing_up_to)
+                frames.append(_write(media_type, _composite(cursors), "gap", with_job_id(item.job_id, gap)))
+            for entry in item.entries:
+                cursors[item.job_id] = entry.n
+                data = with_job_id(item.job_id, entry.data)
+                frames.append(_write(media_type, _composite(cursors), entry.event, data))
+            yield b"".join(frames)
+
+
+async def _log(log: LogFollower, media_type: str, *, follow: bool) -> AsyncGenerator[bytes, None]:
+    yield _opening(media_type)
+    async with aclosing(log.follow(live=follow)) as items:
+        async for item in items:
+            if isinstance(item, list):
+                yield b"".join(
+                    _write(media_type, log.advance(entry), entry.event, with_job_id(entry.job_id, entry.data))
+                    for entry in item
+                )
+            elif media_type == SSE:
+                yield KEEP_ALIVE
+
+
+async def _job_page(services: Services, job_id: JobId, after: int, last: int, is_done: bool) -> Response:
+    entries = await services.timeline.read(job_id, after=after, limit=_PAGE)
+    reached = entries[-1].n if entries else after
+    done = (is_done and reached >= last) or bool(entries and entries[-1].event == "done")
+    events = tuple(msgspec.Raw(entry.data) for entry in entries)
+    return replies.json_response(EventPage(events=events, next_after=str(reached), done=done))
+
+
+async def _bounds(services: Services, text: str) -> tuple[JobId, int, bool]:
+    """-> (id, number of its last event, whether it has ended). JobNotFound, JobExpired."""
+    try:
+        job_id = parse_job_id(text)
+    except MalformedId:
+        raise JobNotFound("no such job") from None
+    job = await services.ledger.find(job_id)
+    return job_id, job.last_event, job.state.is_terminal
+
+
+async def _cursors_of_jobs(services: Services, jobs: tuple[str, ...], text: str | None) -> dict[JobId, int]:
+    given: dict[str, int] = {}
+    for part in (text or "").split(",") if text not in (None, "", "0") else ():
+        name, _, number = part.rpartition(":")
+        if _NUMBER.fullmatch(number) is None:
+            raise _bad_cursor()
+        given[name] = int(number)
+    return {(await _bounds(services, job))[0]: given.get(job, 0) for job in jobs}
+
+
+def _cursor_text(request: Request, query: EventsQuery) -> str | None:
+    return request.headers.get("last-event-id", query.after)
+
+
+def _media_type(request: Request) -> str:
+    """SSE unless another is asked for; what curl and EventSource send gets SSE."""
+    accept = request.headers.get("accept", "*/*")
+    for media_type in (SSE, NDJSON, JSON):
+        if media_type in accept:
+            return media_type
+    if "*/*" in accept or "text/*" in accept:
+        return SSE
+    raise ProblemError(406, "not_acceptable", f"events come as {SSE}, {NDJSON} or {JSON}")
+
+
+def _opening(media_type: str) -> bytes:
+    return b"retry: %d\n\n" % RETRY_MS if media_type == SSE else b""
+
+
+def _write(media_type: str, cursor: str, event: str, data: bytes) -> bytes:
+    return sse_frame(cursor, event, data) if media_type == SSE else data + b"\n"
+
+
+def _gap(requested: int, oldest: int) -> bytes:
+    return encode_json(Gap(requested=requested, oldest=oldest))
+
+
+def _composite(cursors: dict[JobId, int]) -> str:
+    return ",".join(f"{job_id}:{n}" for job_id, n in cursors.items())
+
+
+def _bad_cursor() -> ProblemError:
+    item = ProblemItem(pointer="after", code="invalid_value", detail="not a cursor of this stream")
+    return ProblemError(422, "invalid_parameter", "the cursor is not valid", errors=[item])

@@ -1,0 +1,34 @@
+"""For whoever watches the process."""
+
+from fastapi import APIRouter, Request, Response
+from shared_schemas.errors import BackendUnavailable
+from shared_schemas.replies import Health
+from shared_schemas.stream.connection import check_server
+
+from gateway import openapi, replies
+from gateway.problems import RETRY_AFTER_S
+from gateway.services import services_of
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz", **openapi.reply(Health))
+async def healthz(_: Request) -> Response:
+    """The process answers."""
+    return replies.json_response(Health(status="ok"))
+
+
+@router.get("/readyz", **openapi.reply(Health, also=503))
+async def readyz(request: Request) -> Response:
+    """The process can serve: Redis answers and can be trusted with jobs. 503 says what is wrong."""
+    services = services_of(request)
+    try:
+        faults = await check_server(services.client)
+    except BackendUnavailable as error:
+        faults = [str(error)]
+    if services.hub.is_closing:
+        faults.append("the gateway is shutting down")
+    if not faults:
+        return replies.json_response(Health(status="ok"))
+    health = Health(status="unavailable", faults=tuple(faults))
+    return replies.json_response(health, 503, {"Retry-After": RETRY_AFTER_S})

@@ -1,0 +1,69 @@
+"""What is published."""
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from shared_schemas.errors import MalformedId, ModelNotFound
+from shared_schemas.models import Model, parse_model_reference
+from shared_schemas.replies import AliasRequest, ModelPage, ModelVersions, ProblemItem
+
+from gateway import openapi, replies
+from gateway.body import read_json, read_query
+from gateway.problems import ProblemError
+from gateway.routes.jobs import Cursor, Limit
+from gateway.services import services_of
+
+router = APIRouter(tags=["models"])
+
+_alias = msgspec.json.Decoder(AliasRequest)
+
+
+class ModelsQuery(msgspec.Struct, frozen=True, kw_only=True):
+    limit: Limit = 20
+    cursor: Cursor | None = None
+
+
+@router.get("/models", **openapi.listing(ModelsQuery, ModelPage))
+async def list_models(request: Request) -> Response:
+    """The latest version of each model, by name."""
+    query = read_query(request, ModelsQuery)
+    models = await services_of(request).registry.list_models(after=query.cursor or "", limit=query.limit + 1)
+    page, more = models[: query.limit], models[query.limit :]
+    return replies.json_response(ModelPage(models=tuple(page), next_cursor=page[-1].name if more else None))
+
+
+@router.get("/models/{name}", **openapi.reply(ModelVersions, 404))
+async def get_model(request: Request, name: str) -> Response:
+    """All versions of a model, newest first."""
+    versions = await services_of(request).registry.versions(_plain(name))
+    return replies.json_response(ModelVersions(versions=tuple(versions)))
+
+
+@router.get("/models/{name}/versions/{version}", **openapi.reply(Model, 404))
+async def get_version(request: Request, name: str, version: str) -> Response:
+    """One version of a model, by number or alias."""
+    return replies.json_response(await services_of(request).registry.resolve(f"{_plain(name)}@{version}"))
+
+
+@router.put("/models/{name}/aliases/{alias}", **openapi.put(AliasRequest, Model, {"version": 1}))
+async def set_alias(request: Request, name: str, alias: str) -> Response:
+    """Point an alias at a version: `name@alias` then names it. `latest` moves by itself and cannot be set."""
+    services = services_of(request)
+    wanted = await read_json(request, _alias, max_bytes=services.settings.max_body_bytes)
+    try:
+        _, parsed = parse_model_reference(f"{_plain(name)}@{alias}")
+    except MalformedId:
+        parsed = None
+    if not isinstance(parsed, str) or parsed == "latest":
+        item = ProblemItem(pointer="alias", code="invalid_value", detail="not a name for an alias")
+        raise ProblemError(422, "invalid_parameter", "the alias is not valid", errors=[item])
+    return replies.json_response(await services.registry.set_alias(name, parsed, wanted.version))
+
+
+def _plain(name: str) -> str:
+    try:
+        plain, version = parse_model_reference(name)
+    except MalformedId:
+        plain, version = "", None
+    if not plain or version is not None:
+        raise ModelNotFound("no such model is published")
+    return plain

@@ -1,0 +1,44 @@
+"""Queues and the workers that serve them."""
+
+from fastapi import APIRouter, Request, Response
+from shared_schemas.errors import MalformedId
+from shared_schemas.ids import parse_queue
+from shared_schemas.job import QueueStatus
+from shared_schemas.replies import Queues, Workers
+
+from gateway import openapi, replies
+from gateway.problems import ProblemError
+from gateway.routes.jobs import queues_of
+from gateway.services import services_of
+
+router = APIRouter(tags=["queues"])
+
+
+@router.get("/queues", **openapi.reply(Queues))
+async def list_queues(request: Request) -> Response:
+    """How many jobs each queue has in each state, and who serves it."""
+    ledger = services_of(request).ledger
+    queues = [await ledger.queue_status(queue) for queue in await ledger.queues()]
+    return replies.json_response(Queues(queues=tuple(queues)))
+
+
+@router.get("/queues/{name}", **openapi.reply(QueueStatus, 404))
+async def get_queue(request: Request, name: str) -> Response:
+    """One queue."""
+    ledger = services_of(request).ledger
+    try:
+        queue = parse_queue(name)
+    except MalformedId:
+        queue = None
+    if queue is None or queue not in await ledger.queues():
+        raise ProblemError(404, "queue_not_found", "no such queue has been used")
+    return replies.json_response(await ledger.queue_status(queue))
+
+
+@router.get("/workers", **openapi.reply(Workers))
+async def list_workers(request: Request) -> Response:
+    """The workers that are registered now, what they run and on what."""
+    services = services_of(request)
+    queues = await queues_of(services, None, None)
+    workers = [worker for queue in queues for worker in await services.ledger.workers(queue)]
+    return replies.json_response(Workers(workers=tuple(workers)))

@@ -1,0 +1,43 @@
+"""What the routes work with: made once for the process, found again from a request."""
+
+from typing import cast
+
+import msgspec
+from fastapi import Request
+from shared_schemas.ids import QueueName
+from shared_schemas.stream.connection import AsyncRedis, connect
+from shared_schemas.stream.ledger import Ledger
+from shared_schemas.stream.registry import ModelRegistry
+from shared_schemas.stream.timeline import Doorbells, Timeline
+
+from gateway.hub import Hub
+from gateway.settings import GatewaySettings
+
+
+class Services(msgspec.Struct, kw_only=True):
+    """registered: queues that this process has put on record."""
+
+    settings: GatewaySettings
+    client: AsyncRedis
+    ledger: Ledger
+    timeline: Timeline
+    registry: ModelRegistry
+    hub: Hub
+    registered: set[QueueName] = msgspec.field(default_factory=set)
+
+    @classmethod
+    def open(cls, settings: GatewaySettings) -> "Services":
+        """Nothing is connected yet: the first command does."""
+        client = connect(settings)
+        return cls(
+            settings=settings,
+            client=client,
+            ledger=Ledger(client),
+            timeline=Timeline(client),
+            registry=ModelRegistry(client),
+            hub=Hub(lambda: Doorbells(client)),
+        )
+
+
+def services_of(request: Request) -> Services:
+    return cast(Services, request.app.state.services)

@@ -1,0 +1,129 @@
+"""From a decoded body to a stored job: defaults, pins and the checks that need Redis. Knows no transport."""
+
+import hashlib
+import re
+import secrets
+import time
+
+import msgspec
+from shared_schemas.codec import encode_json
+from shared_schemas.errors import HeadraceError, JobExpired, JobNotFound, MalformedId, ModelNotFound, SpecRejected
+from shared_schemas.ids import (
+    JobId,
+    JobKind,
+    QueueName,
+    default_queue,
+    is_job_id,
+    kind_of,
+    kind_of_queue,
+    new_job_id,
+    parse_job_id,
+    parse_queue,
+)
+from shared_schemas.specs import InferenceSpec, JobSpec, TrainingSpec
+from shared_schemas.stream.ledger import Submission, Submitted
+
+from gateway.services import Services
+
+_SEED_BITS = 31
+_FORBIDDEN_IN_PATH = re.compile(r"[\x00-\x1f\x7f\\]")
+
+
+class UnknownModel(HeadraceError):
+    code = "model_not_found"
+
+
+async def submit(
+    services: Services,
+    spec: JobSpec,
+    *,
+    idempotency_key: str | None = None,
+    replay_of: JobId | None = None,
+    retry_of: JobId | None = None,
+) -> Submitted:
+    """SpecRejected, ModelNotFound, IdempotencyConflict, StateConflict, BackendUnavailable."""
+    queue = _queue(spec)
+    # The fingerprint is of what the client meant: before seeds are drawn and versions pinned.
+    fingerprint = hashlib.sha256(encode_json(spec)).hexdigest()
+    _check_paths(spec)
+    await _check_parents(services, spec)
+    pinned = msgspec.structs.replace(await _pin(services, spec), queue=queue)
+    if queue not in services.registered:
+        await services.ledger.register_queue(queue)
+        services.registered.add(queue)
+    return await services.ledger.submit(
+        Submission(
+            job_id=new_job_id(queue, now_ms=time.time_ns() // 1_000_000, entropy=secrets.token_bytes(10)),
+            spec=pinned,
+            idempotency_key=None if idempotency_key is None else hashlib.sha256(idempotency_key.encode()).hexdigest(),
+            fingerprint=fingerprint,
+            replay_of=replay_of,
+            retry_of=retry_of,
+        )
+    )
+
+
+def again(spec: JobSpec) -> JobSpec:
+    """The spec to run once more, now: without what belonged to the time of the first run."""
+    return msgspec.structs.replace(spec, run_at=None, depends_on=(), start_deadline_s=None)
+
+
+def _queue(spec: JobSpec) -> QueueName:
+    kind = JobKind.TRAINING if isinstance(spec, TrainingSpec) else JobKind.INFERENCE
+    if spec.queue is None:
+        return default_queue(kind)
+    try:
+        queue = parse_queue(spec.queue)
+    except MalformedId as error:
+        raise SpecRejected(str(error), pointer="/queue") from None
+    if kind_of_queue(queue) is not kind:
+        raise SpecRejected(f"a queue of {kind} jobs is named {kind} or {kind}-…", pointer="/queue")
+    return queue
+
+
+def _check_paths(spec: JobSpec) -> None:
+    """What no data root can hold. The worker, which has the files, checks the rest."""
+    if not isinstance(spec, TrainingSpec):
+        return
+    for field in ("data_path", "validation_path"):
+        path = getattr(spec, field)
+        if path is not None and (_FORBIDDEN_IN_PATH.search(path) or ".." in path.split("/") or path.startswith("~")):
+            raise SpecRejected("the path is not allowed", pointer=f"/{field}")
+
+
+async def _check_parents(services: Services, spec: JobSpec) -> None:
+    for i, parent in enumerate(spec.depends_on):
+        await _exists(services, parent, pointer=f"/depends_on/{i}")
+    if isinstance(spec, TrainingSpec) and spec.resume_from is not None:
+        source = await _exists(services, spec.resume_from, pointer="/resume_from")
+        if kind_of(source) is not JobKind.TRAINING:
+            raise SpecRejected("only a training job can be resumed from", pointer="/resume_from")
+
+
+async def _exists(services: Services, text: str, *, pointer: str) -> JobId:
+    try:
+        job_id = parse_job_id(text)
+        await services.ledger.find(job_id)
+    except (MalformedId, JobNotFound, JobExpired):
+        raise SpecRejected("there is no such job", pointer=pointer) from None
+    return job_id
+
+
+async def _pin(services: Services, spec: JobSpec) -> JobSpec:
+    """Fix what a replay must repeat: the seed and the version of the model."""
+    if isinstance(spec, TrainingSpec):
+        return spec if spec.seed is not None else msgspec.structs.replace(spec, seed=secrets.randbits(_SEED_BITS))
+    parameters = spec.parameters
+    if parameters.seed is None:
+        parameters = msgspec.structs.replace(parameters, seed=secrets.randbits(_SEED_BITS))
+    return msgspec.structs.replace(spec, model_id=await _pinned_model(services, spec), parameters=parameters)
+
+
+async def _pinned_model(services: Services, spec: InferenceSpec) -> str:
+    if is_job_id(spec.model_id) and spec.model_id in spec.depends_on:
+        # It will exist by the time this job may run.
+        return spec.model_id
+    try:
+        return str((await services.registry.resolve(spec.model_id)).ref)
+    except (MalformedId, ModelNotFound):
+        raise UnknownModel("no such model is published; GET /models lists those that are") from None

@@ -1,0 +1,25 @@
+"""Structured logs: JSON on a pipe, readable on a terminal. Never a body, a header or a query."""
+
+import logging
+import sys
+
+import structlog
+
+
+def configure_logs(log_format: str) -> None:
+    """log_format: json, console, or auto, which is console on a terminal. Logs go to stderr."""
+    readable = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+            if readable
+            else structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )

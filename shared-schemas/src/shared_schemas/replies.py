@@ -1,0 +1,136 @@
+"""What the gateway answers, where it is more than one Struct of the vocabulary. Client and OpenAPI read the same."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from shared_schemas.errors import ErrorInfo
+from shared_schemas.ids import JobId, JobKind
+from shared_schemas.job import Job, JobState, JobSummary, Progress, QueueStatus, WorkerStatus
+from shared_schemas.models import Model
+from shared_schemas.raw import null
+
+
+class Submitted(msgspec.Struct, frozen=True, kw_only=True):
+    """A job was accepted. urls: paths by name (self, status, events, result, cancel)."""
+
+    job_id: JobId
+    status: JobState
+    urls: dict[str, str] = {}
+
+
+class ReplayOf(msgspec.Struct, frozen=True, kw_only=True):
+    """of: the job that was run again. identical: whether the results agree, null while either is open or gone."""
+
+    of: JobId
+    identical: bool | None
+
+
+class JobDetails(Job, frozen=True, kw_only=True, omit_defaults=True):
+    """All about a job. status: the same as state."""
+
+    status: JobState
+    urls: dict[str, str] = {}
+    replay: ReplayOf | None = None
+
+
+class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a job stands. queue_position: jobs that are served before this one, null unless it is queued.
+    result: what it returned, null until it has succeeded."""
+
+    job_id: JobId
+    kind: JobKind
+    status: JobState
+    attempt: int = 0
+    queue_position: int | None = None
+    progress: Progress | None = None
+    metrics: dict[str, dict[str, float | None]] = {}
+    error: ErrorInfo | None = None
+    result: msgspec.Raw = msgspec.field(default_factory=null)
+    cancel_requested: bool = False
+    pause_requested: bool = False
+    worker: str | None = None
+    last_event: int = 0
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    due_at: datetime | None = None
+    replay: ReplayOf | None = None
+    urls: dict[str, str] = {}
+
+
+class JobResult(msgspec.Struct, frozen=True, kw_only=True):
+    """How a finished job ended."""
+
+    job_id: JobId
+    status: JobState
+    result: msgspec.Raw = msgspec.field(default_factory=null)
+    error: ErrorInfo | None = None
+
+
+class JobPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Newest first. next_cursor: pass it as `cursor` for the next page, null at the end."""
+
+    jobs: tuple[JobSummary, ...]
+    next_cursor: str | None = None
+
+
+class EventPage(msgspec.Struct, frozen=True, kw_only=True):
+    """next_after: pass it as `after` to go on. done: there will be no more."""
+
+    events: tuple[msgspec.Raw, ...]
+    next_after: str
+    done: bool
+
+
+class ModelPage(msgspec.Struct, frozen=True, kw_only=True):
+    models: tuple[Model, ...]
+    next_cursor: str | None = None
+
+
+class ModelVersions(msgspec.Struct, frozen=True, kw_only=True):
+    """versions: newest first."""
+
+    versions: tuple[Model, ...]
+
+
+class AliasRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    version: Annotated[int, Meta(ge=1)]
+
+
+class Queues(msgspec.Struct, frozen=True, kw_only=True):
+    queues: tuple[QueueStatus, ...]
+
+
+class Workers(msgspec.Struct, frozen=True, kw_only=True):
+    workers: tuple[WorkerStatus, ...]
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """faults: what keeps the gateway from serving, one sentence each."""
+
+    status: Literal["ok", "unavailable"]
+    faults: tuple[str, ...] = ()
+
+
+class ProblemItem(msgspec.Struct, frozen=True, kw_only=True):
+    """pointer: JSON pointer (RFC 6901) into the body, or the name of the header or query parameter."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """RFC 9457. code: stable; request_id: also in the logs."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    request_id: str
+    errors: tuple[ProblemItem, ...] = ()
