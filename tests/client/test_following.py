@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shared_schemas.events import Done, Gap, Logged, Reason
 from shared_schemas.job import JobState
+from shared_schemas.replies import Problem
 
 _STREAM = {"content-type": "text/event-stream; charset=utf-8"}
 
@@ -79,6 +80,17 @@ def test_a_gap_that_the_gateway_declares_is_handed_on_and_passed() -> None:
     assert following.is_over()
 
 
+def test_a_gateway_that_lost_what_was_seen_is_followed_from_where_it_begins_again() -> None:
+    following = a_following(after=40)
+    following.answered(200, _STREAM, b"")
+    gap = b"event: gap\ndata: " + msgspec.json.encode(Gap(requested=40, oldest=1)) + b"\n\n"
+
+    items = following.receive(gap + sent(1, 2, end=2))
+
+    assert [item.n for item in items] == [0, 1, 2]
+    assert following.is_over()
+
+
 def test_a_sort_of_event_that_is_not_known_yet_is_counted_and_kept_as_json() -> None:
     following = a_following()
     following.answered(200, _STREAM, b"")
@@ -97,8 +109,19 @@ def test_204_ends_it_at_once() -> None:
 
 
 def test_a_problem_that_asking_again_would_not_help_is_raised() -> None:
+    problem = Problem(
+        type="t",
+        title="Not found",
+        status=404,
+        detail="no such job",
+        instance="i",
+        code="job_not_found",
+        request_id="r",
+    )
     with pytest.raises(NotFound, match="no such job"):
-        a_following().answered(404, {}, b'{"code":"job_not_found","detail":"no such job"}')
+        a_following().answered(404, {}, msgspec.json.encode(problem))
+    with pytest.raises(NotFound, match="without saying why"):
+        a_following().answered(404, {}, b"<html>a proxy's own page</html>")
 
 
 def test_503_is_asked_again_after_the_time_the_gateway_names() -> None:
@@ -125,6 +148,16 @@ def test_it_gives_up_once_no_byte_came_for_the_patience() -> None:
     following.cut(OSError("refused"))
     with pytest.raises(Unreachable, match="refused"):
         following.pause_s()
+
+
+def test_without_a_patience_it_never_gives_up() -> None:
+    clock = Clock()
+    following = a_following(clock, patience_s=None)
+    following.cut(OSError("refused"))
+    clock.now += 1e9
+    following.cut(OSError("refused"))
+
+    assert following.pause_s() >= 0
 
 
 def test_pauses_grow_with_vain_lines_and_start_again_with_an_event() -> None:

@@ -11,15 +11,15 @@ import httpx
 import msgspec
 from shared_schemas.events import StreamEvent
 from shared_schemas.ids import JobKind
-from shared_schemas.job import Job, JobState, JobSummary, QueueStatus, WorkerStatus
+from shared_schemas.job import JobState, JobSummary, QueueStatus, WorkerStatus
 from shared_schemas.models import Model
+from shared_schemas.replies import JobDetails, JobPage, JobStatus, ModelPage, Submitted
 from shared_schemas.specs import InferenceSpec, TrainingSpec
 
 from headrace import requests
 from headrace.connection import Settings, as_client_error, pause_before_another
 from headrace.errors import ApiError, Unreachable, WaitTimedOut
 from headrace.following import Following, Received
-from headrace.replies import JobPage, JobStatus, ModelPage, Submitted
 from headrace.requests import Request, ended
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ class AsyncClient:
     async def submit_body(self, kind: JobKind, body: bytes, *, idempotency_key: str | None = None) -> Submitted:
         return await self.send(requests.submit_body(kind, body, idempotency_key=idempotency_key))
 
-    async def job(self, job_id: str) -> Job:
+    async def job(self, job_id: str) -> JobDetails:
         return await self.send(requests.job(job_id))
 
     async def status(self, job_id: str) -> JobStatus:
@@ -97,7 +97,7 @@ class AsyncClient:
                 following.cut(cause)
                 await anyio.sleep(following.pause_s())
 
-    async def wait(self, job_id: str, *, timeout_s: float | None = None) -> Job:
+    async def wait(self, job_id: str, *, timeout_s: float | None = None) -> JobDetails:
         try:
             with anyio.fail_after(timeout_s):
                 job = await self.job(job_id)

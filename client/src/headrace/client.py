@@ -13,15 +13,15 @@ import httpx
 import msgspec
 from shared_schemas.events import StreamEvent
 from shared_schemas.ids import JobKind
-from shared_schemas.job import Job, JobState, JobSummary, QueueStatus, WorkerStatus
+from shared_schemas.job import JobState, JobSummary, QueueStatus, WorkerStatus
 from shared_schemas.models import Model
+from shared_schemas.replies import JobDetails, JobPage, JobStatus, ModelPage, Submitted
 from shared_schemas.specs import InferenceSpec, TrainingSpec
 
 from headrace import requests
 from headrace.connection import Settings, as_client_error, pause_before_another
 from headrace.errors import ApiError, Unreachable
 from headrace.following import Following, Received
-from headrace.replies import JobPage, JobStatus, ModelPage, Submitted
 from headrace.requests import Request, ended
 
 T = TypeVar("T")
@@ -69,7 +69,7 @@ class Client:
         """JSON as it stands: the gateway checks it."""
         return self.send(requests.submit_body(kind, body, idempotency_key=idempotency_key))
 
-    def job(self, job_id: str) -> Job:
+    def job(self, job_id: str) -> JobDetails:
         return self.send(requests.job(job_id))
 
     def status(self, job_id: str) -> JobStatus:
@@ -113,7 +113,7 @@ class Client:
                 following.cut(cause)
                 time.sleep(following.pause_s())
 
-    def wait(self, job_id: str, *, timeout_s: float | None = None) -> Job:
+    def wait(self, job_id: str, *, timeout_s: float | None = None) -> JobDetails:
         """The job once it has ended, however it did. WaitTimedOut after timeout_s."""
         job = self.job(job_id)
         if job.state.is_terminal:

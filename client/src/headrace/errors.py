@@ -21,23 +21,7 @@ from http import HTTPStatus
 import msgspec
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.job import Job
-
-
-class FieldError(msgspec.Struct, frozen=True, kw_only=True):
-    """pointer: JSON pointer (RFC 6901) into the body that was sent."""
-
-    detail: str = ""
-    pointer: str = ""
-
-
-class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """application/problem+json (RFC 9457) with Headrace's own members."""
-
-    code: str = "http_error"
-    title: str = ""
-    detail: str = ""
-    request_id: str = ""
-    errors: tuple[FieldError, ...] = ()
+from shared_schemas.replies import Problem
 
 
 class ClientError(Exception):
@@ -51,7 +35,7 @@ class ApiError(ClientError):
     """retry_after_s: how long the gateway asked to wait."""
 
     def __init__(self, status: int, problem: Problem, *, retry_after_s: float | None = None) -> None:
-        super().__init__(problem.detail or problem.title or f"the gateway answered {status}")
+        super().__init__(problem.detail or problem.title)
         self.code, self.status, self.detail = problem.code, status, problem.detail
         self.errors, self.request_id = problem.errors, problem.request_id
         self.retry_after_s = retry_after_s
@@ -132,7 +116,10 @@ def api_error(status: int, body: bytes, *, retry_after: str | None = None) -> Ap
     """The error an answer stands for, whatever made it: a proxy's HTML page gives code http_error."""
     try:
         problem = _decode_problem(body)
-    except msgspec.MsgspecError:
-        problem = Problem()
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        detail = f"the gateway answered {status} without saying why"
+        problem = Problem(
+            type="about:blank", title="", status=status, detail=detail, instance="", code="http_error", request_id=""
+        )
     delay_s = float(retry_after) if retry_after is not None and retry_after.isdigit() else None
     return _BY_STATUS.get(status, ApiError)(status, problem, retry_after_s=delay_s)

@@ -15,6 +15,7 @@ from headrace.errors import ProtocolError, Unreachable, WaitTimedOut, api_error
 from headrace.sse import SseParser
 
 _BACKOFF = RetryPolicy(backoff_s=0.2, max_backoff_s=5.0)
+_LONGEST_ASKED_S = 30.0
 _OK, _NO_CONTENT = 200, 204
 
 
@@ -91,7 +92,8 @@ class Following:
         for sent in self._parser.feed(chunk):
             item = _decode(sent.data)
             if isinstance(item.event, Gap):
-                self._after = max(self._after, item.event.oldest - 1)
+                # It goes back where the gateway has lost what this reader had seen: the job begins again there.
+                self._after = item.event.oldest - 1
             elif item.n <= self._after:
                 continue
             elif item.n > self._after + 1:
@@ -118,11 +120,13 @@ class Following:
         silent_s = 0.0 if self._lost_at is None else self._clock() - self._lost_at
         if self._patience_s is not None and silent_s >= self._patience_s:
             raise Unreachable(f"no contact with the gateway for {silent_s:.0f} s: {self._cause}") from self._cause
-        wished_s = max(self._asked_to_wait_s, (self._parser.retry_ms or 0) / 1000)
+        # What a gateway that drains asks for, it gets; after a line that broke the first attempt comes at once.
+        orderly = self._cause is None or self._asked_to_wait_s > 0
+        asked_s = max(self._asked_to_wait_s, (self._parser.retry_ms or 0) / 1000 if orderly else 0.0)
         self._asked_to_wait_s = 0.0
-        pause_s = min(wished_s, 30.0) + _BACKOFF.delay_s(max(1, self._lines_without_event), self._rng)
-        remaining_s = self.remaining_s()
-        return pause_s if remaining_s is None else max(0.0, min(pause_s, remaining_s))
+        pause_s = min(asked_s, _LONGEST_ASKED_S) + _BACKOFF.delay_s(max(1, self._lines_without_event), self._rng)
+        limits = [self.remaining_s(), None if self._patience_s is None else self._patience_s - silent_s]
+        return max(0.0, min([pause_s, *(limit for limit in limits if limit is not None)]))
 
     def _misnumbered(self, n: int) -> ProtocolError:
         return ProtocolError(f"event {self._after + 1} is missing: the gateway went on with {n}")

@@ -9,6 +9,7 @@ from shared_schemas.events import (
     Checkpointed,
     Done,
     Emitted,
+    Gap,
     Measured,
     Produced,
     Progressed,
@@ -67,6 +68,11 @@ class Picture:
                 self.checkpoint_step = event.step
             case Produced(model=str(model)):
                 self.models.append(model)
+            case Gap(requested=requested, oldest=oldest) if oldest <= requested:
+                # What was seen is told again.
+                self.losses.clear()
+                self.outputs.clear()
+                self.models.clear()
             case Done():
                 self.done, self.state = event, event.state.value
             case _:

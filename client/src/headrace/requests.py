@@ -10,10 +10,10 @@ from shared_schemas.codec import encode_json
 from shared_schemas.ids import JobKind
 from shared_schemas.job import Job, JobState
 from shared_schemas.models import Model
+from shared_schemas.replies import JobDetails, JobPage, JobStatus, ModelPage, ModelVersions, Queues, Submitted, Workers
 from shared_schemas.specs import InferenceSpec, TrainingSpec
 
 from headrace.errors import InvalidJob, JobCancelled, JobFailed, ProtocolError, api_error
-from headrace.replies import JobPage, JobStatus, ModelPage, ModelVersions, Queues, Submitted, Workers
 
 T = TypeVar("T")
 Spec = TypeVar("Spec", TrainingSpec, InferenceSpec)
@@ -41,7 +41,7 @@ class Request(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
 
 _submitted = msgspec.json.Decoder(Submitted).decode
-_job = msgspec.json.Decoder(Job).decode
+_job = msgspec.json.Decoder(JobDetails).decode
 _status = msgspec.json.Decoder(JobStatus).decode
 _jobs = msgspec.json.Decoder(JobPage).decode
 _model = msgspec.json.Decoder(Model).decode
@@ -75,7 +75,7 @@ def submit_body(kind: JobKind, body: bytes, *, idempotency_key: str | None) -> R
     return Request(method="POST", path=f"/jobs/{kind.value}", decode=_submitted, headers=headers, body=body)
 
 
-def job(job_id: str) -> Request[Job]:
+def job(job_id: str) -> Request[JobDetails]:
     return Request(method="GET", path=_of_job(job_id), decode=_job)
 
 

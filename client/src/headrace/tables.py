@@ -9,9 +9,9 @@ from rich.table import Table
 from rich.text import Text
 from shared_schemas.job import Job, JobState, JobSummary, QueueStatus, WorkerStatus
 from shared_schemas.models import Model
+from shared_schemas.replies import JobStatus
 
 from headrace import text
-from headrace.replies import JobStatus
 from headrace.views import STATE_STYLES
 
 _MAX_SCORES = 5

@@ -169,7 +169,7 @@ class PlainView:
             case _:
                 line = _line_of(event)
                 if line is not None:
-                    self._print(line.plain)
+                    self._print(line.plain.strip())
 
     def _show_progress(self, event: Progressed) -> None:
         due = event.fraction >= self._shown_fraction + _PLAIN_STEP and event.at >= self._shown_at + _PLAIN_EVERY_MS
@@ -232,8 +232,10 @@ def _line_of(event: StreamEvent) -> Text | None:
             return Text.assemble(("  published ", "dim"), (model, "bold"))
         case StateChanged(error=error) if error is not None:
             return Text.assemble(("  retry ", "yellow"), f"{error.code}: {error.message}")
-        case Gap():
-            return Text(f"  events {event.requested} to {event.oldest - 1} are no longer kept", style="yellow")
+        case Gap(requested=requested, oldest=oldest):
+            lost = f"events {requested} to {oldest - 1} are no longer kept"
+            again = f"the gateway has lost events before {requested + 1}: again from {oldest}"
+            return Text(f"  {lost if oldest > requested else again}", style="yellow")
         case _:
             return None
 

@@ -118,26 +118,17 @@ def at_pace(happened: Iterable[StreamEvent], *, speed: float) -> Iterator[Stream
 
 
 def _run_again(client: Client, job_id: str, *, as_json: bool) -> None:
-    original = client.wait(job_id)
+    client.wait(job_id)
     again = client.replay(job_id)
     show(client.events(again.job_id), again.job_id, err if as_json else out, title=f"replay of {job_id}")
     repeated = client.job(again.job_id)
-    identical = is_identical(original, repeated)
+    identical = repeated.replay is not None and repeated.replay.identical is True
     if as_json:
-        print_json({"job_id": repeated.id, "replay_of": original.id, "identical": identical, "status": repeated.state})
+        print_json({"job_id": repeated.id, "replay_of": job_id, "identical": identical, "status": repeated.state})
     else:
         if repeated.state is JobState.SUCCEEDED:
             tables.print_result(out, repeated)
         verdict = "[bold green]identical[/] to" if identical else "[bold red]different[/] from"
-        out.print(f"The replay {repeated.id} is {verdict} {original.id}", soft_wrap=True)
+        out.print(f"The replay {repeated.id} is {verdict} {job_id}", soft_wrap=True)
     if not identical:
         raise typer.Exit(ExitCode.JOB_FAILED)
-
-
-def is_identical(original: Job, repeated: Job) -> bool:
-    """Whether a replay made what its original had made. Failures are compared by their code."""
-    if original.state is not repeated.state:
-        return False
-    if original.state is JobState.SUCCEEDED:
-        return original.digest is not None and original.digest == repeated.digest
-    return getattr(original.error, "code", None) == getattr(repeated.error, "code", None)

@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 from shared_schemas.ids import JobKind
 from shared_schemas.job import JobState
+from shared_schemas.replies import JobStatus, Submitted
 
 from headrace import tables
 from headrace.commands.following import print_end
 from headrace.commands.shared import JobArgument, JsonOption, UrlOption, connected, out, print_json
 from headrace.connection import DEFAULT_URL
-from headrace.replies import JobStatus, Submitted
 
 
 def register(app: typer.Typer) -> None:

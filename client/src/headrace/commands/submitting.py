@@ -9,6 +9,7 @@ import msgspec
 import typer
 from shared_schemas.codec import encode_json
 from shared_schemas.ids import JobKind
+from shared_schemas.replies import Submitted
 from shared_schemas.specs import Hyperparameters, InferenceSpec, JobOptions, Priority, TrainingSpec
 
 from headrace.client import Client
@@ -17,7 +18,6 @@ from headrace.commands.jobs import print_submitted
 from headrace.commands.shared import JsonOption, UrlOption, connected
 from headrace.connection import DEFAULT_URL
 from headrace.errors import InvalidJob
-from headrace.replies import Submitted
 
 _BodyOption = Annotated[
     str | None, typer.Option("--json-body", metavar="FILE", help="The whole body as JSON, from a file or - for stdin.")

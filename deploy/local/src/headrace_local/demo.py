@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 from headrace import Client, text
-from headrace.commands.following import is_identical
 from headrace.tables import answer
 from headrace.views import view_of
 from rich.console import Console
@@ -105,7 +104,8 @@ class _Demo:
         reply = self._client.replay(self._to_replay.id)
         again = self._client.wait(reply.job_id, timeout_s=60.0)
         self._jobs.append(("replay", again.id))
-        same = self.verdict.expect(is_identical(self._to_replay, again), "the replay differs from its original")
+        identical = again.replay is not None and again.replay.identical is True
+        same = self.verdict.expect(identical, "the replay differs from its original")
         self._say("identical" if same else "different", f"digest {(again.digest or 'none')[:16]}…", good=same)
 
     def conclude(self, *, took_s: float, kept: Path | None) -> None:

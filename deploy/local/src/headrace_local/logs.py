@@ -15,6 +15,8 @@ _SERVICE_STYLES = ("cyan", "magenta", "blue", "green", "yellow")
 _LEVEL_STYLES = {"debug": "dim", "info": "", "warning": "yellow", "error": "bold red", "critical": "bold red"}
 _LEVELS = tuple(_LEVEL_STYLES)
 _NAME_WIDTH = 12
+# One line for each request: too much for a person who did not ask for it.
+_FINE_EVENTS = frozenset({"request_served"})
 # Known from the line's own prefix, or the same on every line.
 _LEFT_OUT = frozenset({"event", "level", "timestamp", "logger", "service", "queue", "pid", "exception"})
 
@@ -34,6 +36,8 @@ class Log:
         except msgspec.MsgspecError:
             fields = {"event": written, "level": "info"}
         level = str(fields.get("level", "info")).lower()
+        if fields.get("event") in _FINE_EVENTS and level == "info":
+            level = "debug"
         if level in _LEVELS and _LEVELS.index(level) < self._level:
             return
         facts = " ".join(f"{name}={value}" for name, value in fields.items() if name not in _LEFT_OUT)

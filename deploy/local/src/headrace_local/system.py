@@ -176,17 +176,18 @@ def _embedded_redis(config: SystemConfig, log: Log) -> Iterator[tuple[str, str]]
 
 
 def _await_services(system: LocalSystem) -> None:
-    wanted = system.config.training_workers + system.config.inference_workers
+    workers = system.services[1:]
     with Client(system.url, settings=Settings(timeout_s=5.0, retries=0)) as client:
         _until(client.ready, system.services, what="the gateway")
-        _until(lambda: _registered(client) >= wanted, system.services, what="a worker")
+        _until(lambda: _registered(client) >= {worker.pid for worker in workers}, system.services, what="a worker")
 
 
-def _registered(client: Client) -> int:
+def _registered(client: Client) -> set[int | None]:
+    """Process ids of this machine's workers: another Redis may have workers of other machines as well."""
     try:
-        return len(client.workers())
+        return {worker.pid for worker in client.workers() if worker.host == socket.gethostname()}
     except ClientError:
-        return 0
+        return set()
 
 
 def _until(ready: Callable[[], bool], services: list[Service], *, what: str) -> None:

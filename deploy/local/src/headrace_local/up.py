@@ -26,7 +26,8 @@ def stay_up(config: SystemConfig, console: Console, log: Log) -> None:
 
 def _say_what_to_try(system: LocalSystem, console: Console) -> None:
     config, url = system.config, system.url
-    redis = f"Redis {system.redis_version}, embedded" if system.redis_version else system.redis_url
+    # Not its address: that may hold a password.
+    redis = f"Redis {system.redis_version}, embedded" if system.redis_version else "Redis as given"
     lines = [
         f"[bold green]Headrace is up[/] at [bold]{url}[/]  [dim]API: {url}/docs[/]",
         f"  [dim]{escape(redis)} · {config.training_workers} training, {config.inference_workers} inference workers[/]",

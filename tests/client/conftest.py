@@ -1,0 +1,33 @@
+"""A real gateway process on the shared Redis, without workers: tests bring their own."""
+
+import io
+import os
+from collections.abc import Iterator
+
+import pytest
+from headrace_local.logs import Log
+from headrace_local.system import LocalSystem, SystemConfig, free_port, running_system
+from rich.console import Console
+
+from tests.support.redis_server import RedisServer
+
+
+@pytest.fixture(scope="module")
+def system(shared_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
+    config = SystemConfig(
+        data_dir=tmp_path_factory.mktemp("system"),
+        environment={name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")},
+        port=free_port(),
+        training_workers=0,
+        inference_workers=0,
+        redis_url=shared_redis.url,
+    )
+    with running_system(config, Log(Console(file=io.StringIO(), width=200))) as system:
+        yield system
+
+
+@pytest.fixture
+def gateway_url(system: LocalSystem, redis_url: str) -> str:
+    """The gateway's address, its Redis emptied."""
+    del redis_url
+    return system.url
