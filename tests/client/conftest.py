@@ -8,8 +8,10 @@ import pytest
 from headrace_local.logs import Log
 from headrace_local.system import LocalSystem, SystemConfig, free_port, running_system
 from rich.console import Console
+from shared_schemas.ids import JobKind, default_queue
 
 from tests.support.redis_server import RedisServer
+from tests.support.workers import bench
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,9 @@ def system(shared_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture
-def gateway_url(system: LocalSystem, redis_url: str) -> str:
-    """The gateway's address, its Redis emptied."""
-    del redis_url
+async def gateway_url(system: LocalSystem, redis_url: str) -> str:
+    """The gateway's address, its Redis emptied but for the names of the queues, which a gateway writes once."""
+    async with bench(redis_url) as jobs:
+        for kind in JobKind:
+            await jobs.ledger.register_queue(default_queue(kind))
     return system.url

@@ -31,7 +31,7 @@ from shared_schemas.outcome import Success
 from worker_runtime import Attempt
 
 from tests.support.proxy import cutting_proxy
-from tests.support.workers import INFERENCE, ScriptedHandler, bench, running_worker, success
+from tests.support.workers import ScriptedHandler, bench, running_worker, success
 
 MISSING = "training-01kav0000000000000000000000"[:35]
 
@@ -102,7 +102,6 @@ async def test_waiting_ends_when_the_time_is_up(gateway_url: str, redis_url: str
 
 async def test_lists_come_page_by_page_and_whole(gateway_url: str, redis_url: str) -> None:
     async with bench(redis_url) as jobs, AsyncClient(gateway_url) as client:
-        await jobs.ledger.register_queue(INFERENCE)
         ids = sorted([await jobs.submit() for _ in range(7)])
 
         listed = [row.id async for row in client.list(page_size=3)]
