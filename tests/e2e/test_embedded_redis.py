@@ -3,11 +3,12 @@
 import os
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from headrace_local.errors import NoRedis
-from headrace_local.redis_server import answers, command, find_binary, socket_path
+from headrace_local.redis_server import RedisBinary, answers, check_data, command, find_binary, socket_path
 
 
 def a_server(folder: Path, name: str, prints: str) -> None:
@@ -31,6 +32,23 @@ def test_a_server_on_the_path_is_taken(tmp_path: Path) -> None:
     assert (found.path, found.version) == (str(tmp_path / "valkey-server"), "8.1.3")
 
 
+def test_of_several_on_the_path_the_newest_is_taken(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("a", "b", "c")]
+    for folder, version in zip(folders, ("7.4.2", "8.0.1", "6.2.14"), strict=True):
+        folder.mkdir()
+        a_server(folder, "redis-server", f"Redis server v={version} sha=0:0")
+
+    assert find_binary(os.pathsep.join(map(str, folders))).version == "8.0.1"
+
+
+def test_data_of_a_newer_server_is_not_passed_over_in_silence(tmp_path: Path) -> None:
+    (tmp_path / "appendonlydir").mkdir()
+
+    check_data(RedisBinary("redis-server", "7.0.15"), tmp_path)
+    with pytest.raises(NoRedis, match="written by Redis 7"):
+        check_data(RedisBinary("redis-server", "6.2.14"), tmp_path)
+
+
 @pytest.mark.parametrize("prints", ["Redis server v=6.0.16 sha=0:0", "Redis server v=5.0", "something else"])
 def test_one_that_is_too_old_is_passed_over_for_the_one_in_the_wheel(tmp_path: Path, prints: str) -> None:
     a_server(tmp_path, "redis-server", prints)
@@ -48,8 +66,6 @@ def test_without_any_the_message_names_both_ways_out(tmp_path: Path) -> None:
         "from headrace_local.redis_server import find_binary\n"
         f"find_binary({str(tmp_path)!r})\n"
     )
-    import sys
-
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
 
     last = done.stderr.strip().splitlines()[-1]

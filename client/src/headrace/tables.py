@@ -24,7 +24,8 @@ def jobs(rows: Iterable[JobSummary]) -> Table:
         if row.started_at is not None and row.finished_at is not None:
             took = (row.finished_at - row.started_at).total_seconds()
         note = f"{row.error.code}: {row.error.message}" if row.error else " ".join(row.tags)
-        table.add_row(
+        _add(
+            table,
             row.id,
             state(row.state.value),
             row.subject,
@@ -39,8 +40,9 @@ def jobs(rows: Iterable[JobSummary]) -> Table:
 def models(rows: Iterable[Model]) -> Table:
     table = _table("model", "task", "metrics", "baseline", "parameters", "aliases", "published")
     for row in rows:
-        table.add_row(
-            Text(str(row.ref), style="bold"),
+        _add(
+            table,
+            str(row.ref),
             row.manifest.task,
             text.metrics(row.manifest.metrics),
             Text(text.metrics(row.manifest.baseline), style="dim"),
@@ -52,25 +54,29 @@ def models(rows: Iterable[Model]) -> Table:
 
 
 def queues(rows: Iterable[QueueStatus]) -> Table:
-    table = _table("queue", *(value.value for value in JobState), "dead", "workers", "oldest queued")
+    table = _table("queue", "workers", "jobs", "dead", "oldest queued")
     for row in rows:
+        counts = Text(" · ").join(
+            Text.assemble(str(row.jobs[value.value]), " ", state(value.value))
+            for value in JobState
+            if row.jobs.get(value.value)
+        )
         oldest = text.ago(row.oldest_queued_at) if row.oldest_queued_at is not None else ""
-        counts = (str(row.jobs.get(value.value, 0)) for value in JobState)
-        table.add_row(row.name, *counts, str(row.dead), str(row.workers), oldest)
+        _add(table, row.name, str(row.workers), counts, str(row.dead), oldest)
     return table
 
 
 def workers(rows: Iterable[WorkerStatus]) -> Table:
-    table = _table("worker", "queue", "state", "jobs", "host", "pid", "up since", "facts")
+    table = _table("worker", "queue", "state", "jobs", "process", "up since", "facts")
     for row in rows:
         facts = " ".join(f"{name}={value}" for name, value in row.facts.items())
-        table.add_row(
+        _add(
+            table,
             row.name,
             row.queue,
             row.state,
             f"{len(row.jobs)}/{row.slots}",
-            row.host,
-            str(row.pid),
+            f"{row.host}:{row.pid}",
             text.ago(row.started_at),
             Text(facts, style="dim"),
         )
@@ -139,10 +145,17 @@ def state(value: str) -> Text:
 
 
 def _table(*columns: str) -> Table:
+    """The first column names the row and is never cut; the others give way where the terminal is narrow."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for column in columns:
-        table.add_column(column, overflow="fold" if column == "facts" else "ellipsis")
+        table.add_column(column, overflow="fold" if column == "facts" else "ellipsis", no_wrap=column == columns[0])
     return table
+
+
+def _add(table: Table, name: str, *cells: str | Text) -> None:
+    first = table.columns[0]
+    first.min_width = max(first.min_width or 0, len(name))
+    table.add_row(Text(name, style="bold"), *cells)
 
 
 def _card() -> Table:

