@@ -1,0 +1,55 @@
+"""The training worker as a process: settings from the environment, everything wired, then run until drained."""
+
+import os
+import sys
+
+import anyio
+import structlog
+from shared_schemas.errors import JobExpired, JobNotFound
+from shared_schemas.ids import JobId
+from shared_schemas.job import Checkpoint
+from shared_schemas.models import ModelManifest, ModelRef
+from shared_schemas.settings import SettingsRejected, from_environ
+from shared_schemas.stream.connection import connect
+from shared_schemas.stream.ledger import Ledger
+from shared_schemas.stream.registry import ModelRegistry
+from worker_runtime import Worker, configure_logs
+
+from training_worker.handler import TrainingHandler
+from training_worker.settings import TrainingSettings
+
+EX_CONFIG = 78
+
+
+async def serve(settings: TrainingSettings) -> None:
+    client = connect(settings)
+    registry, ledger = ModelRegistry(client), Ledger(client)
+
+    async def publish(name: str, job_id: JobId, fence: str, manifest: ModelManifest) -> ModelRef:
+        return await registry.stage(name=name, job_id=job_id, fence=fence, manifest=manifest)
+
+    async def find_checkpoint(job_id: JobId) -> Checkpoint | None:
+        try:
+            return (await ledger.find(job_id)).checkpoint
+        except (JobNotFound, JobExpired):
+            return None
+
+    try:
+        await Worker(settings, TrainingHandler(settings, publish, find_checkpoint)).run()
+    finally:
+        await client.aclose()
+
+
+def main() -> None:
+    try:
+        settings = from_environ(TrainingSettings, prefix="HEADRACE_", environ=os.environ)
+        configure_logs(settings.log_format)
+        anyio.run(serve, settings)
+    except SettingsRejected as error:
+        print(f"training-worker: {error}", file=sys.stderr)
+        raise SystemExit(EX_CONFIG) from None
+    structlog.get_logger().info("process_ended")
+
+
+if __name__ == "__main__":
+    main()

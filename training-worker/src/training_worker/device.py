@@ -1,0 +1,28 @@
+"""Where to train, and how to make it repeatable."""
+
+import random
+
+import numpy as np
+import torch
+
+
+def choose(wanted: str) -> torch.device:
+    """auto: CUDA where there is a device, else the CPU."""
+    if wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available()):
+        return torch.device("cuda")
+    return torch.device("cpu")
+
+
+def describe(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return f"cpu ({torch.get_num_threads()} threads)"
+
+
+def seed_everything(seed: int) -> None:
+    """The same seed gives the same weights, bit for bit on a CPU with the same number of threads."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # recipes of users may draw from the global generator
+    torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False

@@ -1,0 +1,81 @@
+"""What supervisor and child say to each other: length-prefixed JSON frames over two pipes.
+
+The child's events are the events of the timeline, the same Structs; a few more end the conversation.
+"""
+
+import struct
+from typing import IO
+
+import msgspec
+from shared_schemas.errors import ErrorInfo
+from shared_schemas.events import Checkpointed, JobEvent, Logged, Measured, Progressed
+from shared_schemas.job import Checkpoint
+from shared_schemas.models import ModelManifest
+from shared_schemas.specs import TrainingSpec
+
+MOST_BYTES = 16 << 20
+_HEADER = struct.Struct(">I")
+
+
+class Assignment(msgspec.Struct, frozen=True, kw_only=True):
+    """All a child needs to know. checkpoint: where to go on from; starts_new_run: it is another job's, whose weights
+    and optimiser are the start of a run of our own."""
+
+    spec: TrainingSpec
+    seed: int
+    data_root: str
+    artifacts_root: str
+    device: str
+    threads: int
+    checkpoint: Checkpoint | None = None
+    starts_new_run: bool = False
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """Save a checkpoint and end."""
+
+
+class Finished(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="finished"):
+    """The model is in the store. steps: optimiser steps done in all."""
+
+    manifest: ModelManifest
+    steps: int
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="refused"):
+    """It ended with a typed failure."""
+
+    error: ErrorInfo
+
+
+class Stopped(msgspec.Struct, frozen=True, tag_field="event", tag="stopped"):
+    """It ended as asked; what it had is in its last checkpoint."""
+
+
+Report = Measured | Progressed | Logged | Checkpointed | Finished | Refused | Stopped
+
+_encode = msgspec.json.Encoder().encode
+decode_assignment = msgspec.json.Decoder(Assignment).decode
+decode_report = msgspec.json.Decoder(Report).decode
+
+
+def frame(message: Assignment | Stop | JobEvent | Finished | Refused | Stopped) -> bytes:
+    body = _encode(message)
+    return _HEADER.pack(len(body)) + body
+
+
+def body_length(header: bytes) -> int:
+    """ValueError for a frame that no child of ours would send."""
+    (length,) = _HEADER.unpack(header)
+    if length > MOST_BYTES:
+        raise ValueError("frame too large")
+    return int(length)
+
+
+HEADER_BYTES = _HEADER.size
+
+
+def read_frame(source: IO[bytes]) -> bytes | None:
+    """The next body; None at the end."""
+    header = source.read(HEADER_BYTES)
+    return source.read(body_length(header)) if len(header) == HEADER_BYTES else None

@@ -1,0 +1,106 @@
+"""What a recipe owes the trainer: data as batches, a model, a loss, an evaluation, and what the export needs.
+
+Shapes: B rows of a batch, T tokens, F features, C classes, V entries of the vocabulary.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+import torch
+from shared_schemas.models import Task, TensorSpec
+from shared_schemas.specs import Hyperparameters, TrainingSpec
+from torch import Tensor, nn
+
+from training_worker.tables import Table
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """How to train: the hyperparameters with the recipe's defaults filled in. max_steps None: epochs alone decide."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    warmup_fraction: float
+    max_steps: int | None
+
+
+class Export(msgspec.Struct, frozen=True, kw_only=True):
+    """examples: held-out rows as the graph's inputs, in order. dynamic: per input, the dimensions that vary.
+    classes_axis: the axis of the first output along which the largest wins, None where there is none."""
+
+    examples: tuple[Tensor, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    dynamic: tuple[Mapping[int, str], ...]
+    classes_axis: int | None
+
+
+class Prepared(Protocol):
+    """A data set and a model made for it. Everything random in it follows from the seed.
+
+    baseline: what the trivial predictor reaches on the held-out rows; headline: the metric it is compared by.
+    """
+
+    @property
+    def task(self) -> Task: ...
+    @property
+    def model(self) -> nn.Module: ...
+    @property
+    def plan(self) -> Plan: ...
+    @property
+    def n_rows(self) -> int: ...
+    @property
+    def tokens_per_row(self) -> int: ...
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+    @property
+    def features(self) -> tuple[str, ...]: ...
+    @property
+    def target(self) -> str | None: ...
+    @property
+    def context_length(self) -> int | None: ...
+    @property
+    def tokenizer(self) -> bytes | None: ...
+    @property
+    def baseline(self) -> dict[str, float | None]: ...
+    @property
+    def headline(self) -> str: ...
+
+    def describe(self) -> Sequence[str]:
+        """Lines for the log: rows, classes, parameters."""
+        ...
+
+    def loss(self, rows: Tensor, device: torch.device) -> Tensor:
+        """rows (B,) of training row numbers -> mean loss, a scalar."""
+        ...
+
+    def evaluate(self, device: torch.device) -> dict[str, float | None]:
+        """Metrics on held-out rows. The model is in eval mode; draws no random numbers."""
+        ...
+
+    def export(self) -> Export: ...
+
+
+class Recipe(Protocol):
+    def prepare(self, spec: TrainingSpec, table: Table, validation: Table | None, *, seed: int) -> Prepared:
+        """DataRejected if the data cannot be trained on."""
+        ...
+
+
+def plan_of(wanted: Hyperparameters, defaults: Plan) -> Plan:
+    """What was asked for, and the recipe's defaults for the rest."""
+    given = {field: value for field in Plan.__struct_fields__ if (value := getattr(wanted, field, None)) is not None}
+    return msgspec.structs.replace(defaults, **given)
+
+
+def split_rows(n_rows: int, fraction: float, *, seed: int) -> tuple[list[int], list[int]]:
+    """-> (training rows, held-out rows), at least one of each."""
+    order: list[int] = torch.randperm(n_rows, generator=torch.Generator().manual_seed(seed)).tolist()
+    held_out = min(n_rows - 1, max(1, round(n_rows * fraction)))
+    return sorted(order[held_out:]), sorted(order[:held_out])
+
+
+def n_parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())

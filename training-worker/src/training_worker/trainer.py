@@ -1,0 +1,123 @@
+"""The loop: step, report, validate, checkpoint. Knows steps and epochs, not what is being learned."""
+
+import hashlib
+import math
+import time
+from collections.abc import Callable
+
+import torch
+from shared_schemas.errors import AttemptFailed
+from shared_schemas.events import Checkpointed, JobEvent, Logged, Measured, Progressed
+from shared_schemas.job import Checkpoint
+from torch import Tensor, nn
+
+from training_worker.checkpoint import TrainState
+from training_worker.optim import learning_rate
+from training_worker.recipes.recipe import Prepared
+
+GRADIENT_NORM = 1.0
+
+
+class StoppedEarlyError(Exception):
+    """The run was asked to stop; its last checkpoint holds all of it."""
+
+
+class Trainer:
+    """report: takes events. save: makes a checkpoint of a state. should_stop: looked at after each step."""
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        optimiser: torch.optim.Optimizer,
+        *,
+        device: torch.device,
+        seed: int,
+        checkpoint_every_s: float,
+        report: Callable[[JobEvent], None],
+        save: Callable[[TrainState], Checkpoint],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self._prepared, self._optimiser, self._device, self._seed = prepared, optimiser, device, seed
+        self._report, self._save, self._should_stop = report, save, should_stop
+        self._checkpoint_every_s = checkpoint_every_s
+        plan = prepared.plan
+        self._batches = math.ceil(prepared.n_rows / plan.batch_size)
+        self.total = min(plan.epochs * self._batches, plan.max_steps or plan.epochs * self._batches)
+
+    def fit(self, state: TrainState) -> dict[str, float | None]:
+        """Train from `state` to the end. -> the last metrics on held-out rows. StoppedEarlyError when asked to stop."""
+        saved_at = time.monotonic()
+        while state.step < self.total:
+            order = self._order(state.epoch)
+            while state.batch < self._batches and state.step < self.total:
+                self._step(state, order)
+                if self._should_stop():
+                    self._checkpoint(state)
+                    raise StoppedEarlyError
+                if time.monotonic() - saved_at >= self._checkpoint_every_s:
+                    self._checkpoint(state)
+                    saved_at = time.monotonic()
+            if state.batch >= self._batches:
+                state.epoch, state.batch = state.epoch + 1, 0
+            if state.step < self.total:
+                self._validate(state)
+        return self._validate(state)
+
+    def _step(self, state: TrainState, order: Tensor) -> None:
+        prepared, began = self._prepared, time.monotonic()
+        size = prepared.plan.batch_size
+        rows = order[state.batch * size : (state.batch + 1) * size]
+        rate = learning_rate(prepared.plan, state.step, self.total)
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        prepared.model.train()
+        self._optimiser.zero_grad(set_to_none=True)
+        loss = prepared.loss(rows, self._device)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(prepared.model.parameters(), GRADIENT_NORM)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise AttemptFailed("training_diverged", f"the loss is not finite after {state.step} steps")
+        self._optimiser.step()
+        state.step, state.batch = state.step + 1, state.batch + 1
+        self._tell_of_step(state, value, rate, len(rows), time.monotonic() - began)
+
+    def _tell_of_step(self, state: TrainState, loss: float, rate: float, n_rows: int, took_s: float) -> None:
+        values: dict[str, float | None] = {"loss": loss, "learning_rate": rate, "steps_per_s": 1 / max(took_s, 1e-9)}
+        if self._prepared.tokens_per_row:
+            values["tokens_per_s"] = n_rows * self._prepared.tokens_per_row / max(took_s, 1e-9)
+        self._report(Measured(split="train", step=state.step, values=values))
+        fraction = state.step / self.total
+        epoch = (state.step - 1) // self._batches + 1
+        self._report(Progressed(fraction=fraction, step=state.step, total=self.total, epoch=epoch))
+
+    def _validate(self, state: TrainState) -> dict[str, float | None]:
+        self._prepared.model.eval()
+        with torch.no_grad():
+            metrics = {
+                name: value if value is None or math.isfinite(value) else None
+                for name, value in self._prepared.evaluate(self._device).items()
+            }
+        self._report(Measured(split="validation", step=state.step, values=metrics))
+        told = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items() if value is not None)
+        self._report(Logged(line=f"step {state.step} of {self.total}: validation {told}"))
+        return metrics
+
+    def _checkpoint(self, state: TrainState) -> None:
+        checkpoint = self._save(state)
+        self._report(Checkpointed(step=checkpoint.step, artifact=checkpoint.artifact))
+
+    def _order(self, epoch: int) -> Tensor:
+        """The rows of an epoch, shuffled by the seed and its number."""
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + epoch)
+        return torch.randperm(self._prepared.n_rows, generator=generator)
+
+
+def weights_digest(model: nn.Module) -> str:
+    """sha256 over names, shapes and bytes of all parameters and buffers, in order of their names."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        tensor = value.detach().cpu().contiguous()
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
