@@ -15,7 +15,7 @@ from typing import IO
 
 import torch
 from shared_schemas.errors import ErrorInfo, HeadraceError
-from shared_schemas.events import JobEvent, Logged, Measured
+from shared_schemas.events import JobEvent, Logged
 from shared_schemas.models import ModelManifest
 from shared_schemas.store.files import ArtifactStore
 
@@ -113,7 +113,6 @@ def _run(assignment: Assignment, line: Line, stop: threading.Event) -> Finished:
         should_stop=stop.is_set,
     )
     metrics = trainer.fit(state)
-    line.send(Measured(split="test", step=state.step, values=metrics))
     line.send(Logged(line="exporting to ONNX and checking it against torch"))
     digest = weights_digest(prepared.model)
     return Finished(

@@ -67,7 +67,8 @@ def _compare(model: nn.Module, export: Export, proto: onnx.ModelProto) -> None:
             wanted = model(*examples).numpy()
         names = [spec.name for spec in export.inputs]
         feed = {name: example.numpy() for name, example in zip(names, examples, strict=True)}
-        found = np.asarray(evaluator.run(None, feed)[0])
+        [*outputs] = evaluator.run(None, feed)
+        found = np.asarray(outputs[0])
         scale = max(1.0, float(np.abs(wanted).max()))
         difference = float(np.abs(wanted - found).max()) / scale if found.shape == wanted.shape else np.inf
         if not difference <= TOLERANCE:

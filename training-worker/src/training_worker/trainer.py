@@ -16,6 +16,8 @@ from training_worker.optim import learning_rate
 from training_worker.recipes.recipe import Prepared
 
 GRADIENT_NORM = 1.0
+# Held-out rows are looked at after each epoch, but no more often than this in all.
+VALIDATIONS = 20
 
 
 class StoppedEarlyError(Exception):
@@ -42,6 +44,7 @@ class Trainer:
         self._checkpoint_every_s = checkpoint_every_s
         plan = prepared.plan
         self._batches = math.ceil(prepared.n_rows / plan.batch_size)
+        self._validate_every = math.ceil(plan.epochs / VALIDATIONS)
         self.total = min(plan.epochs * self._batches, plan.max_steps or plan.epochs * self._batches)
 
     def fit(self, state: TrainState) -> dict[str, float | None]:
@@ -59,7 +62,7 @@ class Trainer:
                     saved_at = time.monotonic()
             if state.batch >= self._batches:
                 state.epoch, state.batch = state.epoch + 1, 0
-            if state.step < self.total:
+            if state.step < self.total and state.epoch % self._validate_every == 0:
                 self._validate(state)
         return self._validate(state)
 

@@ -17,9 +17,9 @@ from training_worker.recipes.labels import encode as encode_labels
 from training_worker.recipes.recipe import Export, Plan, Prepared, n_parameters, plan_of, split_rows
 from training_worker.tables import Table, label_column, text_column
 
-_CLASSIFIER = Plan(epochs=8, batch_size=32, learning_rate=1e-3, weight_decay=0.01, warmup_fraction=0.1, max_steps=None)
+_CLASSIFIER = Plan(epochs=5, batch_size=32, learning_rate=1e-3, weight_decay=0.01, warmup_fraction=0.1, max_steps=None)
 _LANGUAGE_MODEL = Plan(
-    epochs=12, batch_size=32, learning_rate=3e-3, weight_decay=0.01, warmup_fraction=0.1, max_steps=None
+    epochs=8, batch_size=32, learning_rate=3e-3, weight_decay=0.01, warmup_fraction=0.1, max_steps=None
 )
 _FEWEST_ROWS = 8
 _EVALUATION_ROWS = 128
