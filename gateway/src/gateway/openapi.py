@@ -102,11 +102,22 @@ def install(app: FastAPI) -> None:
                 routes=app.routes,
             )
             _, components = msgspec.json.schema_components(tuple(_types.values()), ref_template=_TEMPLATE)
+            _forget_validation_error(made)
             made["components"] = {"schemas": dict(sorted(components.items()))}
             app.openapi_schema = made
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
+
+
+def _forget_validation_error(document: dict[str, Any]) -> None:
+    """FastAPI describes its own 422 for every path parameter; ours are problems like all others."""
+    for path in document["paths"].values():
+        for operation in path.values():
+            answer = operation["responses"].get("422", {})
+            answer.get("content", {}).pop("application/json", None)
+            if not answer.get("content"):
+                operation["responses"].pop("422", None)
 
 
 def _operation(

@@ -106,9 +106,19 @@ class ClaimLost(HeadraceError):
 class AttemptFailed(HeadraceError):
     """Raised by a handler to end its attempt with a typed failure."""
 
-    def __init__(self, code: str, message: str, *, retryable: bool = False) -> None:
+    code = "attempt_failed"
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        retryable: bool = False,
+        row: int | None = None,
+        column: str | None = None,
+    ) -> None:
         super().__init__(message)
-        self.failure = ErrorInfo(code=code, message=message, retryable=retryable)
+        self.failure = ErrorInfo(code=code, message=message, retryable=retryable, row=row, column=column)
 
     def info(self) -> ErrorInfo:
         return self.failure
