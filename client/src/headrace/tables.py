@@ -88,7 +88,7 @@ def status(row: JobStatus) -> Table:
     card.add_row("job", row.job_id)
     card.add_row("state", state(row.status.value))
     if row.queue_position is not None:
-        card.add_row("position", f"{row.queue_position} ahead of it")
+        card.add_row("position", f"{row.queue_position} ahead of it" if row.queue_position else "next in line")
     if row.attempt:
         card.add_row("attempt", str(row.attempt))
     if row.progress is not None:

@@ -9,12 +9,15 @@ import random
 import msgspec
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import AttemptFailed
 from shared_schemas.job import Checkpoint
 from shared_schemas.store.files import ArtifactCorrupt, ArtifactMissing, ArtifactStore
 from torch import Tensor, nn
+
+from training_worker.recipes.recipe import Learned, Prepared, learned_of
 
 MEDIA_TYPE = "application/vnd.safetensors"
 
@@ -31,6 +34,7 @@ class TrainState(msgspec.Struct, kw_only=True):
 class _Rest(msgspec.Struct, kw_only=True):
     """python: random.getstate(); numpy: position and Gaussian cache of the legacy generator."""
 
+    learned: Learned
     state: TrainState
     python: tuple[int, tuple[int, ...], float | None]
     numpy_position: int
@@ -39,17 +43,18 @@ class _Rest(msgspec.Struct, kw_only=True):
 
 
 def save_checkpoint(
-    store: ArtifactStore, state: TrainState, model: nn.Module, optimiser: torch.optim.Optimizer
+    store: ArtifactStore, state: TrainState, prepared: Prepared, optimiser: torch.optim.Optimizer
 ) -> Checkpoint:
     generator = np.random.get_state(legacy=False)  # the global one, which recipes of users may draw from
     rest = _Rest(
+        learned=learned_of(prepared),
         state=state,
         python=random.getstate(),
         numpy_position=generator["state"]["pos"],
         numpy_has_gauss=generator["has_gauss"],
         numpy_gauss=generator["gauss"],
     )
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors = {f"model.{name}": value for name, value in prepared.model.state_dict().items()}
     for index, slots in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value) for name, value in slots.items()}
     tensors["random.torch"] = torch.get_rng_state()
@@ -63,51 +68,62 @@ def save_checkpoint(
     return Checkpoint(step=state.step, artifact=store.put_bytes(data, media_type=MEDIA_TYPE))
 
 
-def load_checkpoint(
-    store: ArtifactStore,
-    ref: ArtifactRef,
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    *,
-    device: torch.device,
-    starts_new_run: bool,
-) -> TrainState:
-    """Put the model and the optimiser back; of the same run also the generators and the place in the data.
+class Saved:
+    """A checkpoint that has been read. learned: what its weights belong with."""
 
-    AttemptFailed checkpoint_not_found, checkpoint_corrupt, checkpoint_mismatch.
-    """
+    def __init__(self, tensors: dict[str, Tensor], rest: _Rest) -> None:
+        self._tensors, self._rest = tensors, rest
+
+    @property
+    def learned(self) -> Learned:
+        return self._rest.learned
+
+    def restore(
+        self, model: nn.Module, optimiser: torch.optim.Optimizer, *, device: torch.device, starts_new_run: bool
+    ) -> TrainState:
+        """Put the model, which is on `device`, and the optimiser back; of the same run also the generators and the
+        place in the data. AttemptFailed checkpoint_mismatch."""
+        tensors = self._tensors
+        weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+        try:
+            model.load_state_dict(weights)
+            _load_optimiser(optimiser, tensors)
+        except (RuntimeError, KeyError, ValueError):
+            raise AttemptFailed(
+                "checkpoint_mismatch", "the checkpoint is of another model: data or hyperparameters differ"
+            ) from None
+        if starts_new_run:
+            return TrainState()
+        self._restore_generators(device)
+        return self._rest.state
+
+    def _restore_generators(self, device: torch.device) -> None:
+        tensors, rest = self._tensors, self._rest
+        torch.set_rng_state(tensors["random.torch"])
+        if "random.cuda" in tensors and device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["random.cuda"])
+        random.setstate(rest.python)
+        np.random.set_state(
+            {
+                "bit_generator": "MT19937",
+                "state": {"key": tensors["random.numpy"].numpy().astype(np.uint32), "pos": rest.numpy_position},
+                "has_gauss": rest.numpy_has_gauss,
+                "gauss": rest.numpy_gauss,
+            }
+        )
+
+
+def read_checkpoint(store: ArtifactStore, ref: ArtifactRef) -> Saved:
+    """AttemptFailed checkpoint_not_found, checkpoint_corrupt."""
     try:
         path = store.verify(ref)
+        with safe_open(path, framework="pt") as file:
+            rest = msgspec.json.decode(file.metadata()["rest"], type=_Rest)
+        return Saved(load_file(path), rest)
     except ArtifactMissing:
         raise AttemptFailed("checkpoint_not_found", "the checkpoint's file is not in the store") from None
-    except ArtifactCorrupt:
+    except (ArtifactCorrupt, SafetensorError, msgspec.MsgspecError, KeyError, TypeError):
         raise AttemptFailed("checkpoint_corrupt", "the checkpoint's file is damaged") from None
-    tensors = load_file(path)
-    weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
-    try:
-        model.load_state_dict(weights)
-        _load_optimiser(optimiser, tensors)
-    except (RuntimeError, KeyError, ValueError):
-        raise AttemptFailed(
-            "checkpoint_mismatch", "the checkpoint is of another model: data or hyperparameters differ"
-        ) from None
-    model.to(device)
-    if starts_new_run:
-        return TrainState()
-    rest = msgspec.json.decode(_metadata(path), type=_Rest)
-    torch.set_rng_state(tensors["random.torch"])
-    if "random.cuda" in tensors and device.type == "cuda":
-        torch.cuda.set_rng_state(tensors["random.cuda"])
-    random.setstate(rest.python)
-    np.random.set_state(
-        {
-            "bit_generator": "MT19937",
-            "state": {"key": tensors["random.numpy"].numpy().astype(np.uint32), "pos": rest.numpy_position},
-            "has_gauss": rest.numpy_has_gauss,
-            "gauss": rest.numpy_gauss,
-        }
-    )
-    return rest.state
 
 
 def _load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
@@ -117,11 +133,3 @@ def _load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]
             _, index, slot = name.split(".", 2)
             slots.setdefault(int(index), {})[slot] = value
     optimiser.load_state_dict({"state": slots, "param_groups": optimiser.state_dict()["param_groups"]})
-
-
-def _metadata(path: object) -> bytes:
-    from safetensors import safe_open
-
-    with safe_open(path, framework="pt") as file:
-        rest: str = file.metadata()["rest"]
-    return rest.encode()

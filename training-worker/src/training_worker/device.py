@@ -26,3 +26,9 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
+
+
+def limit_threads(threads: int) -> None:
+    """threads: of torch on the CPU; 0 leaves it alone."""
+    if threads:
+        torch.set_num_threads(threads)

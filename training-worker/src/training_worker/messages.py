@@ -48,18 +48,25 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=
     error: ErrorInfo
 
 
+class Crashed(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="crashed"):
+    """An exception that nobody expected. type: its name. traceback: for the worker's own log."""
+
+    type: str
+    traceback: str
+
+
 class Stopped(msgspec.Struct, frozen=True, tag_field="event", tag="stopped"):
     """It ended as asked; what it had is in its last checkpoint."""
 
 
-Report = Measured | Progressed | Logged | Checkpointed | Finished | Refused | Stopped
+Report = Measured | Progressed | Logged | Checkpointed | Finished | Refused | Crashed | Stopped
 
 _encode = msgspec.json.Encoder().encode
 decode_assignment = msgspec.json.Decoder(Assignment).decode
 decode_report = msgspec.json.Decoder(Report).decode
 
 
-def frame(message: Assignment | Stop | JobEvent | Finished | Refused | Stopped) -> bytes:
+def frame(message: Assignment | Stop | JobEvent | Finished | Refused | Crashed | Stopped) -> bytes:
     body = _encode(message)
     return _HEADER.pack(len(body)) + body
 

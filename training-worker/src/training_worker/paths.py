@@ -27,12 +27,17 @@ def resolve(data_path: str, root: Path) -> Path:
     if ".." in path.parts or not path.parts:
         raise _not_allowed()
     inside = root.resolve()
-    found = inside.joinpath(*path.parts)
-    if not found.resolve().is_relative_to(inside):
+    try:
+        found = inside.joinpath(*path.parts).resolve()
+        is_file = found.is_file()
+    except (OSError, RuntimeError):
+        # A name that no file system takes, a folder that may not be entered, links in a circle.
+        raise _not_allowed() from None
+    if not found.is_relative_to(inside):
         raise _not_allowed()
-    if not found.is_file():
+    if not is_file:
         raise DataRejected("data_not_found", "there is no such file under the data root")
-    return found.resolve()
+    return found
 
 
 def _not_allowed() -> DataRejected:

@@ -6,7 +6,6 @@ Every complaint names the row or the column: rows count from 1, the header not c
 import csv
 import hashlib
 import io
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from shared_schemas.errors import DataRejected
 MOST_BYTES = 2 << 30
 MOST_COLUMNS = 4096
 LONGEST_FIELD = 1 << 20
+# Of float32. Beyond it a finite number of the file is infinite in training.
+LARGEST = 3.4028234e38
 _NOT_CSV = (b"\x1f\x8b", b"PK\x03\x04", b"PAR1", b"\xfd7zXZ", b"BZh", b"\x28\xb5\x2f\xfd", b"\xff\xfe", b"\xfe\xff")
 
 
@@ -47,8 +48,16 @@ class Table:
                 raise DataRejected("data_missing_value", f"row {row} has no {name!r}", row=row, column=name)
         return cells
 
+    def labels(self, name: str) -> list[str]:
+        """A column of class names, none of which is empty or stands for a missing number."""
+        cells = self.texts(name)
+        for row, cell in enumerate(cells, start=1):
+            if cell.strip().lower() == "nan":
+                raise DataRejected("data_missing_value", f"row {row} has no {name!r}", row=row, column=name)
+        return cells
+
     def numbers(self, name: str) -> list[float]:
-        """A column of finite numbers."""
+        """A column of numbers that are finite as float32."""
         values = []
         for row, cell in enumerate(self.texts(name), start=1):
             try:
@@ -57,7 +66,7 @@ class Table:
                 raise DataRejected(
                     "data_not_numeric", f"row {row} of {name!r} is not a number", row=row, column=name
                 ) from None
-            if not math.isfinite(value):
+            if not abs(value) <= LARGEST:
                 raise DataRejected(
                     "data_missing_value", f"row {row} of {name!r} is not a finite number", row=row, column=name
                 )
@@ -72,9 +81,12 @@ class Table:
 
 def read_table(path: Path) -> Table:
     """DataRejected data_empty, data_format, data_encoding, data_ragged, data_duplicate_column, data_too_large."""
-    if path.stat().st_size > MOST_BYTES:
-        raise DataRejected("data_too_large", f"a data set may have {MOST_BYTES} bytes")
-    data = path.read_bytes()
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise DataRejected("data_too_large", f"a data set may have {MOST_BYTES} bytes")
+        data = path.read_bytes()
+    except OSError:
+        raise DataRejected("data_not_readable", "the data cannot be read") from None
     sha256 = hashlib.sha256(data).hexdigest()
     text = _decode(data)
     header, height = _check_shape(text)
@@ -130,8 +142,15 @@ def _decode(data: bytes) -> str:
     try:
         return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        row = data.count(b"\n", 0, error.start)
-        raise DataRejected("data_encoding", f"row {row} is not UTF-8", row=row) from None
+        row = _row_of(data[: error.start])
+        where = f"row {row}" if row else "the header"
+        raise DataRejected("data_encoding", f"{where} is not UTF-8", row=row or None) from None
+
+
+def _row_of(before: bytes) -> int:
+    """The row that comes after these bytes, 0 for the header. A field in quotes may hold line ends."""
+    reader = csv.reader(io.StringIO(before.decode("utf-8-sig") + "."))
+    return sum(1 for row in reader if row) - 1
 
 
 def _check_shape(text: str) -> tuple[list[str], int]:

@@ -112,7 +112,8 @@ class Trainer:
 
     def _order(self, epoch: int) -> Tensor:
         """The rows of an epoch, shuffled by the seed and its number."""
-        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + epoch)
+        seed = hashlib.sha256(f"{self._seed} {epoch}".encode()).digest()[:8]
+        generator = torch.Generator().manual_seed(int.from_bytes(seed, "big", signed=True))
         return torch.randperm(self._prepared.n_rows, generator=generator)
 
 

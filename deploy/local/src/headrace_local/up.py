@@ -20,6 +20,8 @@ def stay_up(config: SystemConfig, console: Console, log: Log) -> None:
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
+            # The terminal has written ^C where the cursor stood.
+            console.print()
             log.note("headrace", "draining; Ctrl-C again kills")
     log.note("headrace", "stopped")
 

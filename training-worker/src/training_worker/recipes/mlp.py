@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-from shared_schemas.errors import DataRejected
+from shared_schemas.errors import DataRejected, SpecRejected
 from shared_schemas.models import Task, TensorSpec
 from shared_schemas.specs import TrainingSpec
 from torch import Tensor, nn
 from torch.nn import functional
 
 from training_worker.recipes.labels import classes_of, encode, majority_accuracy
-from training_worker.recipes.recipe import Export, Plan, n_parameters, plan_of, split_rows
+from training_worker.recipes.recipe import Export, Learned, Plan, n_parameters, plan_of, split_rows
 from training_worker.tables import Table, label_column
 
 _DEFAULTS = Plan(epochs=60, batch_size=32, learning_rate=3e-3, weight_decay=0.01, warmup_fraction=0.05, max_steps=None)
@@ -45,18 +45,23 @@ class PreparedMlp:
     context_length = None
     tokenizer = None
 
-    def __init__(self, spec: TrainingSpec, table: Table, validation: Table | None, *, seed: int) -> None:
+    def __init__(
+        self, spec: TrainingSpec, table: Table, validation: Table | None, *, seed: int, learned: Learned | None
+    ) -> None:
         wanted = spec.hyperparameters
         self.plan = plan_of(wanted, _DEFAULTS)
         self.target = target = label_column(table.columns, spec.label_column) or table.columns[-1]
-        self.features = spec.feature_columns or tuple(c for c in table.columns if c != target)
+        named = tuple(dict.fromkeys(spec.feature_columns))
+        inferred = learned.features if learned else tuple(c for c in table.columns if c != target)
+        self.features = named or inferred
         if not self.features or target in self.features:
             raise DataRejected("data_column_missing", "there must be features beside the label", column=target)
         if table.height < _FEWEST_ROWS:
             raise DataRejected("data_too_few_rows", f"the data has {table.height} rows; {_FEWEST_ROWS} are needed")
         is_regression = spec.task == "regression" or (spec.task is None and _is_quantity(table, target))
         self.task: Task = "tabular-regression" if is_regression else "tabular-classification"
-        self.labels = () if is_regression else classes_of(table.texts(target), target)
+        found = () if is_regression else classes_of(table.labels(target), target)
+        self.labels = learned.labels if learned else found
         x, y = self._read(table)
         if validation is None:
             train, held_out = split_rows(table.height, wanted.validation_fraction or 0.2, seed=seed)
@@ -120,7 +125,7 @@ class PreparedMlp:
         x = torch.tensor([table.numbers(name) for name in self.features], dtype=torch.float32).T.contiguous()
         target = self.target
         if self.labels:
-            return x, encode(table.texts(target), self.labels, target)
+            return x, encode(table.labels(target), self.labels, target)
         return x, torch.tensor(table.numbers(target), dtype=torch.float32)
 
     def _baseline(self) -> dict[str, float | None]:
@@ -130,8 +135,12 @@ class PreparedMlp:
 
 
 class MlpRecipe:
-    def prepare(self, spec: TrainingSpec, table: Table, validation: Table | None, *, seed: int) -> PreparedMlp:
-        return PreparedMlp(spec, table, validation, seed=seed)
+    def prepare(
+        self, spec: TrainingSpec, table: Table, validation: Table | None, *, seed: int, learned: Learned | None
+    ) -> PreparedMlp:
+        if spec.task == "language-modeling":
+            raise SpecRejected("an mlp classifies or measures", pointer="/task")
+        return PreparedMlp(spec, table, validation, seed=seed, learned=learned)
 
 
 def _is_quantity(table: Table, target: str) -> bool:

@@ -37,6 +37,17 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     classes_axis: int | None
 
 
+class Learned(msgspec.Struct, frozen=True, kw_only=True):
+    """What weights mean nothing without: a run that starts from those of another must use the same.
+
+    tokenizer: JSON. labels and features: by index.
+    """
+
+    tokenizer: str | None
+    labels: tuple[str, ...]
+    features: tuple[str, ...]
+
+
 class Prepared(Protocol):
     """A data set and a model made for it. Everything random in it follows from the seed.
 
@@ -84,9 +95,17 @@ class Prepared(Protocol):
 
 
 class Recipe(Protocol):
-    def prepare(self, spec: TrainingSpec, table: Table, validation: Table | None, *, seed: int) -> Prepared:
-        """DataRejected if the data cannot be trained on."""
+    def prepare(
+        self, spec: TrainingSpec, table: Table, validation: Table | None, *, seed: int, learned: Learned | None
+    ) -> Prepared:
+        """learned: of the checkpoint whose weights this run will start from. DataRejected if the data cannot be
+        trained on, or does not fit what was learned."""
         ...
+
+
+def learned_of(prepared: Prepared) -> Learned:
+    tokenizer = None if prepared.tokenizer is None else prepared.tokenizer.decode()
+    return Learned(tokenizer=tokenizer, labels=prepared.labels, features=prepared.features)
 
 
 def plan_of(wanted: Hyperparameters, defaults: Plan) -> Plan:

@@ -7,6 +7,7 @@ import torch
 from shared_schemas.errors import DataRejected, SpecRejected
 from shared_schemas.models import Task, TensorSpec
 from shared_schemas.specs import Hyperparameters, TrainingSpec
+from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 
@@ -14,7 +15,7 @@ from training_worker.recipes import tokens
 from training_worker.recipes.attention import Classifier, LanguageModel, Transformer
 from training_worker.recipes.labels import classes_of, majority_accuracy
 from training_worker.recipes.labels import encode as encode_labels
-from training_worker.recipes.recipe import Export, Plan, Prepared, n_parameters, plan_of, split_rows
+from training_worker.recipes.recipe import Export, Learned, Plan, Prepared, n_parameters, plan_of, split_rows
 from training_worker.tables import Table, label_column, text_column
 
 _CLASSIFIER = Plan(epochs=5, batch_size=32, learning_rate=1e-3, weight_decay=0.01, warmup_fraction=0.1, max_steps=None)
@@ -30,12 +31,21 @@ class PreparedClassifier:
     features: tuple[str, ...] = ()
     headline = "accuracy"
 
-    def __init__(self, spec: TrainingSpec, table: Table, validation: Table | None, *, label: str, seed: int) -> None:
+    def __init__(
+        self,
+        spec: TrainingSpec,
+        table: Table,
+        validation: Table | None,
+        *,
+        label: str,
+        seed: int,
+        learned: Learned | None,
+    ) -> None:
         wanted = spec.hyperparameters
         self.plan, self.target = plan_of(wanted, _CLASSIFIER), label
         text = text_column(table, spec.text_column, label)
-        texts, cells = table.texts(text), table.texts(label)
-        self.labels = classes_of(cells, label)
+        texts, cells = table.texts(text), table.labels(label)
+        self.labels = learned.labels if learned else classes_of(cells, label)
         numbers = encode_labels(cells, self.labels, label)
         if validation is None:
             train, held_out = split_rows(table.height, wanted.validation_fraction or 0.15, seed=seed)
@@ -43,8 +53,8 @@ class PreparedClassifier:
             texts, numbers = [texts[i] for i in train], numbers[train]
         else:
             texts_held = validation.texts(text)
-            numbers_held = encode_labels(validation.texts(label), self.labels, label)
-        made = tokens.train_tokenizer(texts, wanted.vocabulary_size or 2048)
+            numbers_held = encode_labels(validation.labels(label), self.labels, label)
+        made = _tokenizer(learned, texts, wanted.vocabulary_size or 2048)
         self.tokenizer = made.to_str().encode()
         self.context_length = wanted.max_length or 96
         self.tokens_per_row = 0
@@ -97,7 +107,9 @@ class PreparedLanguageModel:
     target = None
     headline = "perplexity"
 
-    def __init__(self, spec: TrainingSpec, table: Table, validation: Table | None, *, seed: int) -> None:
+    def __init__(
+        self, spec: TrainingSpec, table: Table, validation: Table | None, *, seed: int, learned: Learned | None
+    ) -> None:
         wanted = spec.hyperparameters
         self.plan = plan_of(wanted, _LANGUAGE_MODEL)
         text = text_column(table, spec.text_column, None)
@@ -107,7 +119,7 @@ class PreparedLanguageModel:
             texts_held, texts = [texts[i] for i in held_out], [texts[i] for i in train]
         else:
             texts_held = validation.texts(text)
-        made = tokens.train_tokenizer(texts, wanted.vocabulary_size or 1024)
+        made = _tokenizer(learned, texts, wanted.vocabulary_size or 1024)
         self.tokenizer = made.to_str().encode()
         self.context_length = wanted.max_length or 64
         self.tokens_per_row = self.context_length
@@ -156,17 +168,19 @@ class PreparedLanguageModel:
 
 
 class TransformerRecipe:
-    def prepare(self, spec: TrainingSpec, table: Table, validation: Table | None, *, seed: int) -> Prepared:
+    def prepare(
+        self, spec: TrainingSpec, table: Table, validation: Table | None, *, seed: int, learned: Learned | None
+    ) -> Prepared:
         if spec.task == "regression":
             raise SpecRejected("a transformer classifies text or continues it", pointer="/task")
         if table.height < _FEWEST_ROWS:
             raise DataRejected("data_too_few_rows", f"the data has {table.height} rows; {_FEWEST_ROWS} are needed")
         label = None if spec.task == "language-modeling" else label_column(table.columns, spec.label_column)
         if label is not None:
-            return PreparedClassifier(spec, table, validation, label=label, seed=seed)
+            return PreparedClassifier(spec, table, validation, label=label, seed=seed, learned=learned)
         if spec.task == "classification":
             raise DataRejected("data_column_missing", "name the label_column: the data has no column called label")
-        return PreparedLanguageModel(spec, table, validation, seed=seed)
+        return PreparedLanguageModel(spec, table, validation, seed=seed, learned=learned)
 
 
 _INPUTS = (
@@ -176,10 +190,21 @@ _INPUTS = (
 _DYNAMIC = ({0: "batch", 1: "length"}, {0: "batch", 1: "length"})
 
 
+def _tokenizer(learned: Learned | None, texts: Sequence[str], vocabulary: int) -> Tokenizer:
+    if learned is not None and learned.tokenizer is not None:
+        return tokens.read_tokenizer(learned.tokenizer)
+    return tokens.train_tokenizer(texts, vocabulary)
+
+
+def _heads(width: int) -> int:
+    """About 32 dimensions a head, in equal parts."""
+    return next(heads for heads in range(max(1, width // 32), 0, -1) if width % heads == 0)
+
+
 def _body(wanted: Hyperparameters, *, vocabulary: int, context: int, width: int, layers: int, dropout: float,
           is_causal: bool) -> Transformer:  # fmt: skip
     width = wanted.width or width
-    heads = wanted.heads or max(1, width // 32)
+    heads = wanted.heads or _heads(width)
     if width % heads:
         raise SpecRejected("width must be a multiple of heads", pointer="/hyperparameters/heads")
     return Transformer(
