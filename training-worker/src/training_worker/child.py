@@ -1,4 +1,4 @@
-"""A process for one attempt: takes an assignment from the supervisor, and tells how it goes. Knows no Redis and no job id.
+"""A process for one attempt: takes an assignment from the supervisor and tells how it goes. Knows no Redis, no job id.
 
 A crash, an out-of-memory kill or a poisoned CUDA context ends this process and nothing else. It dies with its parent.
 """

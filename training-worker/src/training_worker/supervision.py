@@ -1,0 +1,180 @@
+"""The child process of an attempt, seen from outside: started, listened to, asked to stop, killed.
+
+It never imports torch: that is the child's, which may crash without taking the worker along.
+"""
+
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import anyio
+import msgspec
+import structlog
+from anyio.abc import Process
+from anyio.streams.buffered import BufferedByteReceiveStream
+from anyio.streams.text import TextReceiveStream
+from shared_schemas.errors import AttemptFailed
+from shared_schemas.events import Logged
+from worker_runtime import Attempt, StopReason
+
+from training_worker.messages import (
+    HEADER_BYTES,
+    Assignment,
+    Crashed,
+    Finished,
+    Refused,
+    Stop,
+    Stopped,
+    body_length,
+    decode_report,
+    frame,
+)
+
+REAP_S = 5.0
+# What the child printed last is still in the pipe when its last report is here.
+LAST_LINES_S = 1.0
+LINE_CHARACTERS = 8192
+_SECRET = re.compile(r"HEADRACE_REDIS|PASSWORD|SECRET|TOKEN", re.IGNORECASE)
+_NEW_LINE = re.compile(r"[\r\n]+")
+_THREADS = ("OMP_NUM_THREADS", "POLARS_MAX_THREADS", "RAYON_NUM_THREADS")
+
+End = Finished | Refused | Stopped
+
+
+async def supervise(attempt: Attempt, assignment: Assignment, *, stall_timeout_s: float) -> End:
+    """Run the attempt in a child process and relay what it reports.
+
+    AttemptFailed worker_process_died, training_stalled, recipe_failed, all retryable. However this ends, cancellation
+    included, no process of the child's session is left.
+    """
+    watchdog = _Watchdog(stall_timeout_s)
+    async with _child(assignment) as child:
+        async with anyio.create_task_group() as group:
+            all_lines = anyio.Event()
+            group.start_soon(_relay_lines, child, attempt, all_lines)
+            group.start_soon(_pass_on_stop, child, attempt)
+            group.start_soon(watchdog.watch, child)
+            end = await _relay_reports(child, attempt, watchdog)
+            with anyio.move_on_after(LAST_LINES_S):
+                await all_lines.wait()
+            group.cancel_scope.cancel()
+        if watchdog.has_bitten:
+            message = f"the training process made no step for {stall_timeout_s:g} s"
+            raise AttemptFailed("training_stalled", message, retryable=True)
+        if end is None:
+            _kill(child)
+            with anyio.move_on_after(REAP_S):
+                await child.wait()
+            raise AttemptFailed("worker_process_died", f"the training process {_how(child.returncode)}", retryable=True)
+    if isinstance(end, Crashed):
+        structlog.get_logger().error("recipe_failed", job_id=attempt.job_id, traceback=end.traceback)
+        raise AttemptFailed("recipe_failed", f"the training code failed with {end.type}", retryable=True)
+    return end
+
+
+class _Watchdog:
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s, self._heard_at, self.has_bitten = timeout_s, time.monotonic(), False
+
+    def hear(self) -> None:
+        self._heard_at = time.monotonic()
+
+    async def watch(self, child: Process) -> None:
+        # Every report moves the time to wait for; there is no event to wait for instead.
+        while (left_s := self._heard_at + self._timeout_s - time.monotonic()) > 0:  # noqa: ASYNC110
+            await anyio.sleep(left_s)
+        self.has_bitten = True
+        _kill(child)
+
+
+@asynccontextmanager
+async def _child(assignment: Assignment) -> AsyncIterator[Process]:
+    """A child that has its assignment. When the block is left, however it is left, no process of it remains."""
+    child = await anyio.open_process(
+        [sys.executable, "-m", "training_worker.child", str(os.getpid())],
+        start_new_session=True,
+        env=_environment(assignment.threads),
+    )
+    try:
+        assert child.stdin is not None  # noqa: S101 - a pipe by default
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, BrokenPipeError):
+            await child.stdin.send(frame(assignment))
+        yield child
+    finally:
+        _kill(child)
+        with anyio.move_on_after(REAP_S, shield=True):
+            await child.aclose()
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """Ours, without what gives access to Redis or to anything else that user code has no business with."""
+    kept = {name: value for name, value in os.environ.items() if not _SECRET.search(name)}
+    # Passive: a thread of torch that waits sleeps, instead of taking a core that another process could use.
+    limits = {"OMP_WAIT_POLICY": "PASSIVE"} | (dict.fromkeys(_THREADS, str(threads)) if threads else {})
+    # Unbuffered: lines that user code prints are seen when they are printed.
+    return kept | limits | {"PYTHONUNBUFFERED": "1"}
+
+
+async def _relay_reports(child: Process, attempt: Attempt, watchdog: _Watchdog) -> End | Crashed | None:
+    """None if the pipe ended without an end being told."""
+    assert child.stdout is not None  # noqa: S101 - a pipe by default
+    source = BufferedByteReceiveStream(child.stdout)
+    while True:
+        try:
+            header = await source.receive_exactly(HEADER_BYTES)
+            report = decode_report(await source.receive_exactly(body_length(header)))
+        except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
+            # The pipe ends a moment before the process does, and its own way to end is what will be told.
+            with anyio.move_on_after(REAP_S):
+                await child.wait()
+            return None
+        except (msgspec.MsgspecError, ValueError):
+            # Whatever wrote this is not our child any more.
+            return None
+        watchdog.hear()
+        if isinstance(report, Finished | Refused | Stopped | Crashed):
+            return report
+        await attempt.record(report)
+
+
+async def _relay_lines(child: Process, attempt: Attempt, all_lines: anyio.Event) -> None:
+    """What the child prints, line by line: a line without an end is cut, as it must not grow here."""
+    assert child.stderr is not None  # noqa: S101 - a pipe by default
+    rest = ""
+    with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+        async for text in TextReceiveStream(child.stderr, errors="replace"):
+            *lines, rest = _NEW_LINE.split(rest + text)
+            if len(rest) > LINE_CHARACTERS:
+                lines, rest = [*lines, rest], ""
+            for line in lines:
+                if line.strip():
+                    await attempt.record(Logged(line=line))
+    if rest.strip():
+        await attempt.record(Logged(line=rest))
+    all_lines.set()
+
+
+async def _pass_on_stop(child: Process, attempt: Attempt) -> None:
+    if await attempt.stopped() in (StopReason.DRAINING, StopReason.PAUSED):
+        assert child.stdin is not None  # noqa: S101 - a pipe by default
+        # Where the pipe is closed it has ended by itself; its last report says how.
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, BrokenPipeError):
+            await child.stdin.send(frame(Stop()))
+
+
+def _kill(child: Process) -> None:
+    """The child and whatever it has started: it leads a session of its own."""
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+
+
+def _how(returncode: int | None) -> str:
+    if returncode is None:
+        return "closed its pipe"
+    if returncode < 0:
+        return f"was ended by {signal.Signals(-returncode).name}"
+    return f"exited with {returncode}"

@@ -1,0 +1,132 @@
+"""An attempt from its assignment to a model in the store: reads, prepares, trains, exports. Knows no process."""
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+from shared_schemas.errors import AttemptFailed
+from shared_schemas.events import JobEvent, Logged
+from shared_schemas.models import ModelManifest
+from shared_schemas.store.files import ArtifactStore
+
+from training_worker import device as devices
+from training_worker import recipes
+from training_worker.checkpoint import Saved, TrainState, read_checkpoint, save_checkpoint
+from training_worker.export import export_model
+from training_worker.messages import Assignment, Finished
+from training_worker.optim import optimiser_of
+from training_worker.paths import resolve
+from training_worker.recipes.recipe import Prepared, Recipe
+from training_worker.tables import read_table
+from training_worker.trainer import Trainer, weights_digest
+
+DEFAULT_CHECKPOINT_EVERY_S = 30.0
+
+
+def train(assignment: Assignment, *, report: Callable[[JobEvent], None], should_stop: Callable[[], bool]) -> Finished:
+    """report: takes events as they happen. should_stop: looked at after each step.
+
+    StoppedEarlyError when asked to stop; HeadraceError for data, a specification or a checkpoint that will not do.
+    """
+    spec, store = assignment.spec, ArtifactStore(Path(assignment.artifacts_root))
+    recipe = recipes.find(spec.model_type)
+    root = Path(assignment.data_root)
+    table = read_table(resolve(spec.data_path, root))
+    validation = None if spec.validation_path is None else read_table(resolve(spec.validation_path, root))
+    devices.limit_threads(assignment.threads)
+    device = devices.choose(assignment.device)
+    devices.seed_everything(assignment.seed)
+    saved = _checkpoint(assignment, store, report)
+    prepared = recipe.prepare(
+        spec, table, validation, seed=assignment.seed, learned=None if saved is None else saved.learned
+    )
+    prepared.model.to(device)
+    optimiser = optimiser_of(prepared.model, prepared.plan)
+    for told in (*prepared.describe(), f"device {devices.describe(device)}", _baseline(prepared)):
+        report(Logged(line=told))
+    state = TrainState()
+    if saved is not None:
+        state = saved.restore(prepared.model, optimiser, device=device, starts_new_run=assignment.starts_new_run)
+    trainer = Trainer(
+        prepared,
+        optimiser,
+        device=device,
+        seed=assignment.seed,
+        checkpoint_every_s=spec.hyperparameters.checkpoint_every_s or DEFAULT_CHECKPOINT_EVERY_S,
+        report=report,
+        save=lambda state: save_checkpoint(store, state, prepared, optimiser),
+        should_stop=should_stop,
+    )
+    metrics = trainer.fit(state)
+    report(Logged(line="exporting to ONNX and checking it against torch"))
+    digest = weights_digest(prepared.model)
+    return Finished(
+        manifest=_manifest(assignment, prepared, recipe, store, table.sha256, digest, metrics), steps=state.step
+    )
+
+
+def _checkpoint(assignment: Assignment, store: ArtifactStore, report: Callable[[JobEvent], None]) -> Saved | None:
+    """What to go on from. A damaged checkpoint of the job itself costs time, not the job: it starts anew."""
+    if assignment.checkpoint is None:
+        return None
+    try:
+        saved = read_checkpoint(store, assignment.checkpoint.artifact)
+    except AttemptFailed as error:
+        if assignment.starts_new_run:
+            raise
+        report(Logged(line=f"{error}: starts from the beginning", level="warning"))
+        return None
+    report(Logged(line=f"goes on from the checkpoint of step {assignment.checkpoint.step}"))
+    return saved
+
+
+def _manifest(
+    assignment: Assignment,
+    prepared: Prepared,
+    recipe: Recipe,
+    store: ArtifactStore,
+    data_sha256: str,
+    weights_sha256: str,
+    metrics: dict[str, float | None],
+) -> ModelManifest:
+    export = prepared.export()
+    onnx, opset = export_model(prepared.model, export, store)
+    tokenizer = prepared.tokenizer
+    return ModelManifest(
+        task=prepared.task,
+        model_type=assignment.spec.model_type,
+        onnx=onnx,
+        inputs=export.inputs,
+        outputs=export.outputs,
+        tokenizer=None if tokenizer is None else store.put_bytes(tokenizer, media_type="application/json"),
+        labels=prepared.labels,
+        features=prepared.features,
+        target=prepared.target,
+        context_length=prepared.context_length,
+        parameters=sum(parameter.numel() for parameter in prepared.model.parameters()),
+        metrics=metrics,
+        baseline=prepared.baseline,
+        hyperparameters=assignment.spec.hyperparameters,
+        seed=assignment.seed,
+        data_sha256=data_sha256,
+        code_sha256=_code_digest(recipe),
+        weights_sha256=weights_sha256,
+        opset=opset,
+    )
+
+
+def _baseline(prepared: Prepared) -> str:
+    told = ", ".join(f"{name} {value:.4g}" for name, value in prepared.baseline.items() if value is not None)
+    return f"baseline to beat: {told}"
+
+
+def _code_digest(recipe: Recipe) -> str:
+    """Of the source of the recipe's package, file by file; of its one file where it is in no package."""
+    module = Path(inspect.getfile(type(recipe)))
+    is_package = (module.parent / "__init__.py").exists()
+    digest = hashlib.sha256()
+    for path in sorted(module.parent.glob("*.py")) if is_package else [module]:
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
