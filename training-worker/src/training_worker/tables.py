@@ -89,7 +89,9 @@ def read_table(path: Path) -> Table:
         raise DataRejected("data_not_readable", "the data cannot be read") from None
     sha256 = hashlib.sha256(data).hexdigest()
     text = _decode(data)
-    header, height = _check_shape(text)
+    header, height, n_blank = _check_shape(text)
+    if n_blank:
+        text = _without_blank_lines(text)
     if height == 0:
         raise DataRejected("data_empty", "the data has a header and no rows")
     frame = (
@@ -137,7 +139,7 @@ def text_column(table: Table, named: str | None, label: str | None) -> str:
 def _decode(data: bytes) -> str:
     if data.startswith(_NOT_CSV) or b"\0" in data[:4096]:
         raise DataRejected("data_format", "the data is not a CSV in UTF-8")
-    if not data.strip():
+    if not data.removeprefix(b"\xef\xbb\xbf").strip():
         raise DataRejected("data_empty", "the data is empty")
     try:
         return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
@@ -149,20 +151,24 @@ def _decode(data: bytes) -> str:
 
 def _row_of(before: bytes) -> int:
     """The row that comes after these bytes, 0 for the header. A field in quotes may hold line ends."""
-    reader = csv.reader(io.StringIO(before.decode("utf-8-sig") + "."))
+    reader = csv.reader(io.StringIO(before.decode("utf-8-sig") + ".", newline=""))
     return sum(1 for row in reader if row) - 1
 
 
-def _check_shape(text: str) -> tuple[list[str], int]:
-    """-> (header, number of rows). The module csv is strict about quotes where polars forgives."""
+def _check_shape(text: str) -> tuple[list[str], int, int]:
+    """-> (header, number of rows, blank lines). The module csv is strict about quotes where polars forgives."""
     csv.field_size_limit(LONGEST_FIELD)
-    reader = csv.reader(io.StringIO(text), strict=True)
-    height = 0
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header: list[str] = []
+    height = n_blank = 0
     try:
-        header = next(reader)
-        _check_header(header)
         for row in reader:
             if not row:
+                n_blank += 1
+                continue
+            if not header:
+                header = row
+                _check_header(header)
                 continue
             height += 1
             if len(row) != len(header):
@@ -172,7 +178,15 @@ def _check_shape(text: str) -> tuple[list[str], int]:
     except csv.Error as error:
         message = "a field is too long" if "limit" in str(error) else "the quotes do not match"
         raise DataRejected("data_format", f"row {height + 1}: {message}", row=height + 1) from None
-    return header, height
+    return header, height, n_blank
+
+
+def _without_blank_lines(text: str) -> str:
+    """polars takes a blank line for a row where there is but one column."""
+    kept = io.StringIO(newline="")
+    rows = (row for row in csv.reader(io.StringIO(text, newline="")) if row)
+    csv.writer(kept, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows(rows)
+    return kept.getvalue()
 
 
 def _check_header(header: list[str]) -> None:

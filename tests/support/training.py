@@ -1,0 +1,102 @@
+"""Small data sets and ways to train on them, for the tests of the training worker."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+from shared_schemas.events import Checkpointed, JobEvent, Measured
+from shared_schemas.job import Checkpoint
+from shared_schemas.specs import Hyperparameters, TrainingSpec
+from training_worker.messages import Assignment, Finished
+
+TINY = Hyperparameters(
+    epochs=2, batch_size=8, width=16, layers=1, heads=2, max_length=8, vocabulary_size=280, dropout=0.1
+)
+
+
+def write_csv(path: Path, lines: list[str]) -> Path:
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def write_table(path: Path, n_rows: int = 48) -> Path:
+    """Two features, a class that they decide, a number that they make: x, z, kind, amount."""
+    rng = random.Random(5)
+    lines = ["x,z,kind,amount"]
+    for _ in range(n_rows):
+        x, z = rng.uniform(-1, 1), rng.uniform(-1, 1)
+        lines.append(f"{x:.4f},{z:.4f},{'warm' if x + z > 0 else 'cold'},{3 * x - z + 100:.4f}")
+    return write_csv(path, lines)
+
+
+def write_texts(path: Path, n_rows: int = 32, *, labelled: bool = True) -> Path:
+    """Texts of which a word gives the class away."""
+    rng = random.Random(7)
+    lines = ["text,label" if labelled else "text"]
+    for _ in range(n_rows):
+        kind = rng.choice(["rain", "sun"])
+        text = " ".join(rng.choices(["the", "day", "of", "a", "long", "week"], k=7) + [kind])
+        lines.append(f"{text},{kind}" if labelled else text)
+    return write_csv(path, lines)
+
+
+def assignment(root: Path, *, checkpoint: Checkpoint | None = None, starts_new_run: bool = False,
+               **spec: object) -> Assignment:  # fmt: skip
+    """Of a job whose data lies in `root`; artifacts go to `root`/artifacts. One thread, for equal bits everywhere."""
+    wanted = TrainingSpec(**({"hyperparameters": TINY, "seed": 11} | spec))  # type: ignore[arg-type]
+    return Assignment(
+        spec=wanted,
+        seed=wanted.seed or 0,
+        data_root=str(root),
+        artifacts_root=str(root / "artifacts"),
+        device="cpu",
+        threads=1,
+        checkpoint=checkpoint,
+        starts_new_run=starts_new_run,
+    )
+
+
+def steps_until(n_steps: int) -> Callable[[], bool]:
+    """should_stop that says yes after the nth step."""
+    left = [n_steps]
+
+    def should_stop() -> bool:
+        left[0] -= 1
+        return left[0] <= 0
+
+    return should_stop
+
+
+def never() -> bool:
+    return False
+
+
+def trained(given: Assignment) -> tuple[Finished, list[JobEvent]]:
+    from training_worker.training import train
+
+    events: list[JobEvent] = []
+    return train(given, report=events.append, should_stop=never), events
+
+
+def stopped(given: Assignment, *, after_steps: int) -> tuple[Checkpoint, list[JobEvent]]:
+    """Train until stopped. -> (its last checkpoint, events)."""
+    from training_worker.trainer import StoppedEarlyError
+    from training_worker.training import train
+
+    events: list[JobEvent] = []
+    try:
+        train(given, report=events.append, should_stop=steps_until(after_steps))
+    except StoppedEarlyError:
+        last = [event for event in events if isinstance(event, Checkpointed)][-1]
+        return Checkpoint(step=last.step, artifact=last.artifact), events
+    raise AssertionError("it was not stopped")
+
+
+def measured(events: list[JobEvent]) -> list[tuple[str, int, dict[str, float | None]]]:
+    """What was measured, without what a clock measures."""
+    clocked = {"steps_per_s", "tokens_per_s"}
+    return [
+        (event.split, event.step, {name: value for name, value in event.values.items() if name not in clocked})
+        for event in events
+        if isinstance(event, Measured)
+    ]

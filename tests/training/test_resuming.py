@@ -1,0 +1,149 @@
+"""A run that was stopped and went on is the run that never stopped, bit for bit."""
+
+from pathlib import Path
+
+import pytest
+from shared_schemas.artifacts import ArtifactRef
+from shared_schemas.errors import AttemptFailed
+from shared_schemas.events import Checkpointed, JobEvent, Logged, Measured
+from shared_schemas.job import Checkpoint
+from shared_schemas.specs import Hyperparameters
+from shared_schemas.store.files import ArtifactStore
+from training_worker.messages import Finished
+
+from tests.support.training import TINY, assignment, measured, never, stopped, trained, write_table, write_texts
+
+# 27 training rows in batches of 8: four steps an epoch, two epochs.
+STEPS = 8
+
+
+@pytest.fixture(scope="module")
+def never_stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished, list[JobEvent]]:
+    root = tmp_path_factory.mktemp("whole")
+    write_texts(root / "texts.csv")
+    return root, *trained(assignment(root, model_type="transformer", data_path="texts.csv"))
+
+
+@pytest.mark.parametrize("after_steps", [1, 3, 4, 5, STEPS])
+def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(
+    never_stopped: tuple[Path, Finished, list[JobEvent]], after_steps: int
+) -> None:
+    root, whole, events = never_stopped
+    job = {"model_type": "transformer", "data_path": "texts.csv"}
+    assert whole.steps == STEPS
+
+    checkpoint, before = stopped(assignment(root, **job), after_steps=after_steps)
+    rest, after = trained(assignment(root, checkpoint=checkpoint, **job))
+
+    assert checkpoint.step == after_steps
+    assert measured(before) + measured(after) == measured(events)
+    assert rest == whole
+
+
+def test_a_run_may_be_stopped_many_times(tmp_path: Path) -> None:
+    write_table(tmp_path / "table.csv")
+    job = {"model_type": "mlp", "data_path": "table.csv", "feature_columns": ("x", "z"), "hyperparameters": TINY}
+    whole, events = trained(assignment(tmp_path, **job))
+
+    told, checkpoint = [], None
+    for _ in range(whole.steps):
+        checkpoint, part = stopped(assignment(tmp_path, checkpoint=checkpoint, **job), after_steps=1)
+        told += measured(part)
+    rest, last = trained(assignment(tmp_path, checkpoint=checkpoint, **job))
+
+    assert told + measured(last) == measured(events)
+    assert rest == whole
+
+
+def test_a_checkpoint_is_made_as_often_as_asked_for(tmp_path: Path) -> None:
+    write_table(tmp_path / "table.csv")
+    often = Hyperparameters(epochs=1, batch_size=8, width=8, layers=1, checkpoint_every_s=1e-6)
+
+    _, events = trained(
+        assignment(tmp_path, model_type="mlp", data_path="table.csv", feature_columns=("x", "z"), hyperparameters=often)
+    )
+
+    made = [event for event in events if isinstance(event, Checkpointed)]
+    assert [event.step for event in made] == [1, 2, 3, 4, 5]
+    store = ArtifactStore(tmp_path / "artifacts")
+    assert all(store.verify(event.artifact).stat().st_size == event.artifact.n_bytes for event in made)
+
+
+def test_another_job_starts_from_the_weights_of_a_checkpoint(tmp_path: Path) -> None:
+    write_texts(tmp_path / "texts.csv")
+    job = {"model_type": "transformer", "data_path": "texts.csv"}
+    checkpoint, _ = stopped(assignment(tmp_path, **job), after_steps=STEPS)
+
+    afresh, slow = trained(assignment(tmp_path, seed=5, **job))
+    finished, events = trained(assignment(tmp_path, checkpoint=checkpoint, starts_new_run=True, seed=5, **job))
+
+    assert [step for split, step, _ in measured(events) if split == "train"] == list(range(1, STEPS + 1))
+    assert finished.manifest.tokenizer != afresh.manifest.tokenizer
+    assert _first_loss(events) < _first_loss(slow)
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
+    write_texts(tmp_path / "texts.csv")
+    write_table(tmp_path / "table.csv")
+    checkpoint, _ = stopped(assignment(tmp_path, model_type="transformer", data_path="texts.csv"), after_steps=1)
+
+    code = _refused(
+        tmp_path,
+        checkpoint,
+        model_type="transformer",
+        data_path="texts.csv",
+        hyperparameters=Hyperparameters(width=32, layers=1, max_length=8),
+    )
+
+    assert code == "checkpoint_mismatch"
+
+
+def test_a_checkpoint_that_is_gone_fails_a_job_that_was_to_start_from_it(tmp_path: Path) -> None:
+    write_texts(tmp_path / "texts.csv")
+    absent = Checkpoint(step=3, artifact=ArtifactRef(sha256="0" * 64, n_bytes=7))
+
+    assert _refused(tmp_path, absent, model_type="transformer", data_path="texts.csv") == "checkpoint_not_found"
+
+
+def test_a_damaged_checkpoint_fails_a_job_that_was_to_start_from_it(tmp_path: Path) -> None:
+    write_texts(tmp_path / "texts.csv")
+    checkpoint = _damaged(tmp_path)
+
+    assert _refused(tmp_path, checkpoint, model_type="transformer", data_path="texts.csv") == "checkpoint_corrupt"
+
+
+def test_a_job_whose_own_checkpoint_is_damaged_starts_from_the_beginning(
+    never_stopped: tuple[Path, Finished, list[JobEvent]], tmp_path: Path
+) -> None:
+    write_texts(tmp_path / "texts.csv")
+    job = {"model_type": "transformer", "data_path": "texts.csv"}
+    _, whole, _ = never_stopped
+
+    finished, events = trained(assignment(tmp_path, checkpoint=_damaged(tmp_path), **job))
+
+    assert finished == whole
+    assert [event.level for event in events if isinstance(event, Logged)][0] == "warning"
+
+
+def _damaged(root: Path) -> Checkpoint:
+    checkpoint, _ = stopped(assignment(root, model_type="transformer", data_path="texts.csv"), after_steps=1)
+    path = ArtifactStore(root / "artifacts").path(checkpoint.artifact)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    return checkpoint
+
+
+def _refused(root: Path, checkpoint: Checkpoint, **spec: object) -> str:
+    from training_worker.training import train
+
+    given = assignment(root, checkpoint=checkpoint, starts_new_run=True, **spec)
+    with pytest.raises(AttemptFailed) as caught:
+        train(given, report=lambda event: None, should_stop=never)
+    return caught.value.info().code
+
+
+def _first_loss(events: list[JobEvent]) -> float:
+    loss = next(event.values["loss"] for event in events if isinstance(event, Measured))
+    assert loss is not None
+    return loss
