@@ -1,0 +1,107 @@
+"""A queue and its workers as the protocol sees them: claims without a runtime, for tests of single scripts."""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+from shared_schemas.errors import ErrorInfo
+from shared_schemas.events import JobEvent
+from shared_schemas.ids import JobId, QueueName
+from shared_schemas.outcome import Cancellation, Failure, Outcome, Release, Retry, Success
+from shared_schemas.stream.claims import Batch, Claim, Claims, Leases, Settlement
+from shared_schemas.stream.connection import RedisSettings, connect, connect_for_thread
+from shared_schemas.stream.housekeeping import Housekeeping
+from shared_schemas.stream.registry import ModelRegistry
+
+from tests.support.workers import INFERENCE, Bench
+
+LEASE_S = 10.0
+BAD = ErrorInfo(code="bad", message="bad")
+
+
+def success(value: object = None) -> Success:
+    return Success(msgspec.Raw(msgspec.json.encode(value)), "digest")
+
+
+OUTCOMES: dict[str, Outcome] = {
+    "success": success(1),
+    "failure": Failure(BAD),
+    "retry": Retry(BAD, 0.0),
+    "release": Release(),
+    "cancellation": Cancellation(),
+}
+
+
+class QueueBench(Bench):
+    """Workers are named; `claims[name]` makes one when it is first asked for."""
+
+    def __init__(self, client: object, reader: object, url: str, queue: QueueName) -> None:
+        super().__init__(client)
+        self._reader, self._url, self.queue = reader, url, queue
+        self.house = Housekeeping(client, queue)
+        self.registry = ModelRegistry(client)
+        self._claims: dict[str, Claims] = {}
+
+    async def worker(self, name: str) -> Claims:
+        if name not in self._claims:
+            self._claims[name] = Claims(self.client, self._reader, self.queue, worker=name, lease_s=LEASE_S)
+            await self._claims[name].open()
+        return self._claims[name]
+
+    async def claim(self, worker: str = "a", slots: int = 10) -> list[Claim]:
+        return await (await self.worker(worker)).claim(slots, token=secrets.token_hex(4))
+
+    async def record(self, claim: Claim, *events: JobEvent, first: int = 0, worker: str = "a") -> bool:
+        [held] = await (await self.worker(worker)).record([Batch(claim, first, events)])
+        return held
+
+    async def settle(self, claim: Claim, outcome: Outcome, *events: JobEvent, first: int = 0) -> bool:
+        settlement = Settlement(Batch(claim, first, events), outcome)
+        [accepted] = await (await self.worker("a")).settle([settlement])
+        return accepted
+
+    async def lose(self, claim: Claim) -> str:
+        """What happens once the claim's worker has been silent for long enough."""
+        fields = await self.client.hmget(f"{{hr:{self.queue}}}:job:{claim.job_id}", "fence", "beat")
+        from shared_schemas.stream.housekeeping import Suspect
+
+        fence, beat = (fields[0] or b"").decode(), int(fields[1] or 0)
+        [answer] = await self.house.reclaim([Suspect(claim.job_id, fence, beat)])
+        return answer
+
+    def leases(self, worker: str = "a") -> Leases:
+        settings = RedisSettings(redis_url=self._url)
+        return Leases(connect_for_thread(settings), self.queue, worker=worker, lease_s=LEASE_S)
+
+    async def fields(self, job_id: JobId) -> dict[str, str]:
+        stored = await self.client.hgetall(f"{{hr:{self.queue}}}:job:{job_id}")
+        return {name.decode(): value.decode() for name, value in stored.items()}
+
+    async def listings(self, job_id: JobId) -> list[str]:
+        """The listings that name the job; there must be one."""
+        found = []
+        async for name in self.client.scan_iter(match=f"{{hr:{self.queue}}}:listing:*"):
+            if await self.client.zscore(name, job_id) is not None:
+                found.append(name.decode().split("listing:")[1])
+        return found
+
+    async def pending(self) -> int:
+        """Entries delivered and not acknowledged, over all lanes."""
+        total = 0
+        for lane in ("front", "high", "normal", "low"):
+            total += (await self.client.xpending(f"{{hr:{self.queue}}}:ready:{lane}", "workers"))["pending"]
+        return total
+
+
+@asynccontextmanager
+async def queue_bench(redis_url: str, queue: QueueName = INFERENCE) -> AsyncIterator[QueueBench]:
+    settings = RedisSettings(redis_url=redis_url)
+    client, reader = connect(settings), connect(settings, retries=0)
+    try:
+        side = QueueBench(client, reader, redis_url, queue)
+        await side.worker("a")
+        yield side
+    finally:
+        await client.aclose()
+        await reader.aclose()
