@@ -14,7 +14,7 @@ import structlog
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.ids import JobId, QueueName
 from shared_schemas.stream.claims import Leases, Renewal
-from shared_schemas.stream.ledger import worker_facts
+from shared_schemas.stream.rows import worker_facts
 
 from worker_runtime.holding import Held
 

@@ -207,7 +207,7 @@ class Leases:
         self._tag = keys.tag(queue)
 
     def renew(self, fences: Mapping[JobId, str], facts: Mapping[str, str]) -> dict[JobId, Renewal]:
-        """Extend each lease and, with facts, the worker's registration (see ledger.WORKER_FACTS)."""
+        """Extend each lease and, with facts, the worker's registration (see rows.worker_facts)."""
         rows = scripts.call_from_thread(
             self._client,
             "renew",

@@ -23,7 +23,9 @@ local function is_before(a, b)
 end
 
 local function is_live(job)
-  if #redis.call('XRANGE', key('ready', job.lane), job.entry, job.entry) == 0 then return false end
+  local found = redis.call('XRANGE', key('ready', job.lane), job.entry, job.entry)
+  -- A stream that was deleted gives the same ids again, to other jobs.
+  if #found == 0 or found[1][2][2] ~= job.id then return false end
   local last_delivered = delivered[job.lane]
   if not last_delivered or is_before(last_delivered, job.entry) then return true end
   return #redis.call('XPENDING', key('ready', job.lane), GROUP, job.entry, job.entry, 1) > 0
