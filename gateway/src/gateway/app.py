@@ -1,17 +1,20 @@
 """The application: wires routes, errors and the edge. `uvicorn gateway.app:app` runs it; importing connects nothing."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 
 import anyio
+import structlog
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from shared_schemas.settings import from_environ
 from starlette.middleware.cors import CORSMiddleware
 
 from gateway import openapi, problems
+from gateway.draining import called_on_signal
 from gateway.housekeeping import keep_house
 from gateway.middleware import Edge
 from gateway.routes import events, health, jobs, models, queues, submit
@@ -19,6 +22,7 @@ from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.telemetry import configure_logs
 
+_PAUSE_S = 1.0
 _DESCRIPTION = "Submit training and inference jobs, and watch them live."
 
 
@@ -35,6 +39,8 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         app.include_router(module.router)
     problems.install(app)
     openapi.install(app)
+    # The last one added is the outermost: answers to failures carry the headers that a page needs to read them.
+    app.add_middleware(Edge)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -43,7 +49,6 @@ def create_app(settings: GatewaySettings) -> FastAPI:
             allow_headers=["Content-Type", "Idempotency-Key", "Last-Event-ID", "Prefer", "X-Request-ID"],
             expose_headers=["Location", "Idempotency-Replayed", "X-Request-ID"],
         )
-    app.add_middleware(Edge)
     return app
 
 
@@ -51,13 +56,27 @@ def create_app(settings: GatewaySettings) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Starts with Redis away as well: requests get 503 until it is back."""
     services: Services = app.state.services
+    log = structlog.get_logger()
     async with anyio.create_task_group() as duties:
-        duties.start_soon(services.hub.run)
-        duties.start_soon(keep_house, services.client, services.ledger)
-        yield
+        duties.start_soon(_kept_up, "hub", services.hub.run)
+        duties.start_soon(_kept_up, "housekeeping", partial(keep_house, services))
+        with called_on_signal(services.hub.close):
+            log.info("gateway_started", host=services.settings.host, port=services.settings.port)
+            yield
         services.hub.close()
         duties.cancel_scope.cancel()
     await services.client.aclose()
+    log.info("gateway_stopped")
+
+
+async def _kept_up(name: str, duty: Callable[[], Awaitable[None]]) -> None:
+    """A duty that fails in a way nobody foresaw is logged and begun again: without it the rest is of no use."""
+    while True:
+        try:
+            await duty()
+        except Exception:
+            structlog.get_logger().exception("duty_failed", duty=name)
+        await anyio.sleep(_PAUSE_S)
 
 
 def __getattr__(name: str) -> FastAPI:

@@ -1,16 +1,20 @@
-"""Request body and query -> Struct. Order: encoding, size, media type, parse, meaning."""
+"""Request body and query -> Struct. Order: size, media type, parse, meaning."""
 
 import re
 from typing import Any, TypeVar
 
+import anyio
 import msgspec
 from fastapi import Request
 from shared_schemas.replies import ProblemItem
 
 from gateway.problems import ProblemError
+from gateway.settings import GatewaySettings
 
 T = TypeVar("T")
 
+# What is left of the body would be read as the next request.
+_CLOSE = {"Connection": "close"}
 _AT = re.compile(r" - at `(?P<path>[^`]*)`$")
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -19,20 +23,24 @@ _MISSING = re.compile(r"Object missing required field `(?P<name>\w+)`")
 _MEDIA = re.compile(r'application/json\s*(;\s*charset="?utf-8"?\s*)?', re.IGNORECASE)
 
 
-async def read_json(request: Request, decoder: "msgspec.json.Decoder[T]", *, max_bytes: int) -> T:
-    """The body as the decoder's Struct. ProblemError 400, 413, 415 or 422."""
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise ProblemError(415, "encoding_unsupported", "send the body without Content-Encoding")
+async def read_json(request: Request, decoder: "msgspec.json.Decoder[T]", settings: GatewaySettings) -> T:
+    """The body as the decoder's Struct. ProblemError 400, 408, 413, 415 or 422."""
+    max_bytes = settings.max_body_bytes
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > max_bytes:
         raise _too_large(max_bytes)
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise ProblemError(415, "encoding_unsupported", "send the body without Content-Encoding")
     if _MEDIA.fullmatch(request.headers.get("content-type", "")) is None:
         raise ProblemError(415, "media_type_unsupported", "send the body as application/json in UTF-8")
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > max_bytes:
-            raise _too_large(max_bytes)
+    with anyio.move_on_after(settings.body_timeout_s) as limit:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > max_bytes:
+                raise _too_large(max_bytes)
+    if limit.cancelled_caught:
+        raise ProblemError(408, "body_timeout", "the body took too long to arrive", headers=_CLOSE)
     return decode(bytes(body), decoder)
 
 
@@ -83,7 +91,7 @@ def item_of(message: str) -> ProblemItem:
     if text.startswith("Invalid"):
         return ProblemItem(pointer=pointer, code="invalid_value", detail="not one of the allowed values")
     detail = text[0].lower() + text[1:]
-    is_bound = any(word in text for word in (">", "<", "length", "regex", "matching", "multiple"))
+    is_bound = any(word in text for word in (">", "<", "length", "regex", "matching", "multiple", "range"))
     return ProblemItem(pointer=pointer, code="out_of_range" if is_bound else "wrong_type", detail=detail)
 
 
@@ -97,4 +105,4 @@ def _shown(name: str) -> str:
 
 
 def _too_large(max_bytes: int) -> ProblemError:
-    return ProblemError(413, "body_too_large", f"a body may have {max_bytes} bytes", headers={"Connection": "close"})
+    return ProblemError(413, "body_too_large", f"a body may have {max_bytes} bytes", headers=_CLOSE)

@@ -18,7 +18,7 @@ from gateway.hub import Hub, Rings, Signal
 
 SUBSCRIBE_S = 5.0
 PAGE_EVENTS = 500
-_RETRY_S = 0.25
+_SHORTEST_S, _LONGEST_S = 0.25, 2.0
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -88,18 +88,23 @@ class Follower:
         return None if fresh and fresh[0].n != self.cursors[job_id] + 1 else fresh
 
     async def _replay(self, jobs: set[JobId]) -> AsyncGenerator[Batch | Idle, None]:
+        wait_s = silent_s = 0.0
         for job_id in sorted(jobs):
             while job_id in self._open and not self._hub.is_closing:
                 try:
                     entries = await self._timeline.read(job_id, after=self.cursors[job_id], limit=PAGE_EVENTS)
-                    oldest = 0 if entries else (await self._timeline.bounds(job_id))[0]
+                    is_kept = bool(entries) or (await self._timeline.bounds(job_id))[1] > 0
                 except BackendUnavailable:
                     # The line stays open while Redis is away; the reader has all there is so far.
-                    yield Idle()
-                    await anyio.sleep(_RETRY_S)
+                    wait_s = min(_LONGEST_S, max(_SHORTEST_S, wait_s * 2))
+                    silent_s += wait_s
+                    if silent_s >= self._idle_s:
+                        silent_s = 0.0
+                        yield Idle()
+                    await anyio.sleep(wait_s)
                     continue
                 if not entries:
-                    if oldest == 0:
+                    if not is_kept:
                         self._open.discard(job_id)
                     break
                 missing = entries[0].n if entries[0].n != self.cursors[job_id] + 1 else None

@@ -4,26 +4,37 @@ import anyio
 import structlog
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.ids import QueueName
-from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.housekeeping import Housekeeping
-from shared_schemas.stream.ledger import Ledger
+
+from gateway.services import Services
 
 TICK_S = 1.0
+_LONGEST_S = 5.0
 
 
-async def keep_house(client: AsyncRedis, ledger: Ledger) -> None:
+async def keep_house(services: Services) -> None:
     duties: dict[QueueName, Housekeeping] = {}
-    away = False
+    wait_s = TICK_S
     while True:
         try:
-            for queue in await ledger.queues():
-                duty = duties.setdefault(queue, Housekeeping(client, queue))
-                promotion = await duty.promote()
+            for queue in await _queues(services):
+                if queue not in duties:
+                    duties[queue] = Housekeeping(services.client, queue)
+                    services.hub.recheck()
+                promotion = await duties[queue].promote()
                 if promotion.next_s == 0.0:
-                    await duty.sweep()
-            away = False
+                    await duties[queue].sweep()
+            wait_s = TICK_S
         except BackendUnavailable as error:
-            if not away:
-                structlog.get_logger().warning("redis_away", error=str(error))
-            away = True
-        await anyio.sleep(TICK_S)
+            if wait_s == TICK_S:
+                structlog.get_logger().warning("redis_away", cause=str(error))
+            wait_s = min(_LONGEST_S, wait_s * 2)
+        await anyio.sleep(wait_s)
+
+
+async def _queues(services: Services) -> list[QueueName]:
+    """The queues on record. One that this process has used and Redis has lost is put back."""
+    queues = await services.ledger.queues()
+    for queue in services.registered.difference(queues):
+        await services.ledger.register_queue(queue)
+    return sorted(services.registered.union(queues))

@@ -81,6 +81,7 @@ class Subscriber:
     def warn(self, signal: Signal) -> None:
         if self._signal is not Signal.CLOSING:
             self._signal = signal
+        self._rings.clear()
         self._woken.set()
 
 
@@ -89,15 +90,10 @@ class Hub:
 
     def __init__(self, doorbells: Callable[[], Doorbells]) -> None:
         self._make = doorbells
-        self._bells: Doorbells | None = None
         self._subscribers: dict[str, set[Subscriber]] = {}
         self._confirmed: set[str] = set()
+        self._changed = anyio.Event()
         self._closing = False
-
-    @property
-    def lines(self) -> int:
-        """Open lines."""
-        return len({subscriber for group in self._subscribers.values() for subscriber in group})
 
     @property
     def is_closing(self) -> bool:
@@ -108,15 +104,16 @@ class Hub:
         while True:
             try:
                 async with self._make() as bells:
-                    await bells.add(_OWN_CHANNEL, *self._subscribers)
-                    self._bells = bells
-                    async for channel, payload in bells.rings():
-                        wait_s = _SHORTEST_S
-                        self._hand_out(channel, payload)
-            except BackendUnavailable as error:
-                structlog.get_logger().warning("subscription_lost", error=str(error), retry_s=wait_s)
+                    await bells.add(_OWN_CHANNEL)
+                    async with anyio.create_task_group() as group:
+                        group.start_soon(self._keep_asked, bells)
+                        async for channel, payload in bells.rings():
+                            wait_s = _SHORTEST_S
+                            self._hand_out(channel, payload)
+            except* BackendUnavailable as errors:
+                causes = sorted({str(error) for error in errors.exceptions})
+                structlog.get_logger().warning("subscription_lost", causes=causes, retry_s=wait_s)
             finally:
-                self._bells = None
                 self._confirmed.clear()
             await anyio.sleep(wait_s)
             wait_s = min(_LONGEST_S, wait_s * 2)
@@ -124,9 +121,11 @@ class Hub:
     def close(self) -> None:
         """End every open line."""
         self._closing = True
-        for group in self._subscribers.values():
-            for subscriber in group:
-                subscriber.warn(Signal.CLOSING)
+        self._warn_all(Signal.CLOSING)
+
+    def recheck(self) -> None:
+        """Have every open line look again at what it follows."""
+        self._warn_all(Signal.MISSED)
 
     @asynccontextmanager
     async def subscribe(self, *channels: str) -> AsyncIterator[Subscriber]:
@@ -134,46 +133,45 @@ class Hub:
         subscriber = Subscriber()
         if self._closing:
             subscriber.warn(Signal.CLOSING)
-        new = []
         for channel in channels:
-            group = self._subscribers.setdefault(channel, set())
-            if not group:
-                new.append(channel)
-            group.add(subscriber)
+            self._subscribers.setdefault(channel, set()).add(subscriber)
             if channel not in self._confirmed:
                 subscriber.expect(channel)
+        self._changed.set()
         try:
-            await self._tell(new, [])
             yield subscriber
         finally:
-            unused = []
             for channel in channels:
                 group = self._subscribers[channel]
                 group.discard(subscriber)
                 if not group:
                     del self._subscribers[channel]
-                    self._confirmed.discard(channel)
-                    unused.append(channel)
-            with anyio.move_on_after(1.0, shield=True):
-                await self._tell([], unused)
+            self._changed.set()
 
-    async def _tell(self, new: list[str], unused: list[str]) -> None:
-        if self._bells is None:
-            return
-        try:
-            if new:
-                await self._bells.add(*new)
-            if unused:
-                await self._bells.remove(*unused)
-        except BackendUnavailable:
-            # run() sees the same broken line, and subscribes to all that is wanted when it is back.
-            return
+    async def _keep_asked(self, bells: Doorbells) -> None:
+        """Subscribe to what is wanted. One task does it for all, because a line that goes away in the middle of a
+        command would break the connection of the others, and two commands could overtake each other."""
+        asked: set[str] = set()
+        while True:
+            self._changed = anyio.Event()
+            wanted = set(self._subscribers)
+            if new := wanted - asked:
+                await bells.add(*new)
+            if unused := asked - wanted:
+                self._confirmed -= unused
+                await bells.remove(*unused)
+            asked = wanted
+            await self._changed.wait()
 
     def _hand_out(self, channel: str, payload: bytes | None) -> None:
-        if payload is None and channel in self._subscribers:
+        if payload is None:
             self._confirmed.add(channel)
         for subscriber in self._subscribers.get(channel, ()):
             if payload is None:
                 subscriber.confirm(channel)
             else:
                 subscriber.offer(channel, payload)
+
+    def _warn_all(self, signal: Signal) -> None:
+        for subscriber in {subscriber for group in self._subscribers.values() for subscriber in group}:
+            subscriber.warn(signal)

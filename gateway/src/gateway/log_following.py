@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 
 import anyio
 from shared_schemas.errors import BackendUnavailable, MalformedId
-from shared_schemas.ids import QueueName, parse_queue
+from shared_schemas.ids import JobKind, QueueName, default_queue, parse_queue
 from shared_schemas.stream import keys
 from shared_schemas.stream.ledger import Ledger
 from shared_schemas.stream.timeline import LogEntry, Timeline, log_entry_of_ring
@@ -37,7 +37,7 @@ class LogFollower:
         """The next entries of all queues, in order; empty at the end. Moves no cursor."""
         pages = [
             await self._timeline.read_log(queue, after=self.cursors.get(queue, "0-0"), limit=PAGE_EVENTS)
-            for queue in await self._ledger.queues()
+            for queue in await self._queues()
         ]
         # Of a queue with more to come nothing is known past its page, so nothing later than that is handed on.
         horizon = min((_order(page[-1]) for page in pages if len(page) == PAGE_EVENTS), default=None)
@@ -53,7 +53,7 @@ class LogFollower:
         """For ever, or to the end of what there is, or until the process is closing. The caller advances past each
         entry before it asks for more."""
         while not self._hub.is_closing:
-            queues = await self._ledger.queues()
+            queues = await self._queues()
             async with self._hub.subscribe(*(keys.log_bell(queue) for queue in queues)) as subscriber:
                 with anyio.move_on_after(SUBSCRIBE_S) as waiting:
                     await subscriber.ready()
@@ -66,13 +66,13 @@ class LogFollower:
                             yield entries
                         if not live:
                             return
+                        if await self._has_new_queue(queues):
+                            break
                     elif fresh := self._fresh(heard):
                         yield fresh
                     heard = await subscriber.next(timeout_s=self._idle_s)
                     if not heard:
                         yield Idle()
-                        if await self._has_new_queue(queues):
-                            break
 
     def _fresh(self, heard: Rings) -> list[LogEntry]:
         entries = [log_entry_of_ring(payload) for _, payload in heard]
@@ -86,9 +86,13 @@ class LogFollower:
                 await anyio.sleep(_RETRY_S)
         return []
 
+    async def _queues(self) -> list[QueueName]:
+        """Those that jobs go to by default are followed before their first job."""
+        return sorted({default_queue(kind) for kind in JobKind}.union(await self._ledger.queues()))
+
     async def _has_new_queue(self, known: list[QueueName]) -> bool:
         try:
-            return await self._ledger.queues() != known
+            return await self._queues() != known
         except BackendUnavailable:
             return False
 

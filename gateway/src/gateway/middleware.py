@@ -1,11 +1,16 @@
-"""The edge of the application: request ids and one log line a request. Pure ASGI, so streams pass unbuffered."""
+"""The edge of the application: request ids, one log line a request, and an answer whatever fails inside. Pure ASGI, so
+that streams pass unbuffered."""
 
 import re
 import secrets
 import time
 
 import structlog
+from fastapi import Request
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.problems import internal, response_of
 
 _GIVEN = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 
@@ -21,6 +26,7 @@ class Edge:
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
         request_id = given if _GIVEN.fullmatch(given) else secrets.token_hex(8).encode()
         scope.setdefault("state", {})["request_id"] = request_id.decode()
+        log = structlog.get_logger().bind(request_id=request_id.decode(), method=scope["method"])
         began, status = time.perf_counter(), 0
 
         async def send_with_id(message: Message) -> None:
@@ -32,14 +38,15 @@ class Edge:
 
         try:
             await self._app(scope, receive, send_with_id)
+        except ClientDisconnect:
+            # It went away while it sent its body: nobody is left to answer.
+            log.info("client_left")
+        except Exception:
+            log.exception("request_failed")
+            if status == 0:
+                await response_of(internal(), Request(scope))(scope, receive, send_with_id)
         finally:
-            route = scope.get("route")
-            structlog.get_logger().info(
-                "request_served",
-                method=scope["method"],
-                # The template, not the path: a path is the caller's text.
-                route=getattr(route, "path", None),
-                status=status,
-                took_ms=round((time.perf_counter() - began) * 1000, 2),
-                request_id=request_id.decode(),
-            )
+            # The template, not the path: a path is the caller's text.
+            route = getattr(scope.get("route"), "path", None)
+            took_ms = round((time.perf_counter() - began) * 1000, 2)
+            log.info("request_served", route=route, status=status, took_ms=took_ms)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from shared_schemas.codec import encode_json
@@ -19,6 +18,7 @@ _STATUS = {
     "state_conflict": 409,
     "idempotency_key_reused": 422,
     "invalid_spec": 422,
+    "path_not_allowed": 422,
     "backend_unavailable": 503,
 }
 _TITLES = {
@@ -26,6 +26,7 @@ _TITLES = {
     404: "Not found",
     405: "Method not allowed",
     406: "Not acceptable",
+    408: "Request timeout",
     409: "Conflict",
     410: "Gone",
     413: "Body too large",
@@ -61,7 +62,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HeadraceError, _on_headrace_error)
     app.add_exception_handler(HTTPException, _on_router_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
-    app.add_exception_handler(Exception, _on_anything_else)
 
 
 def response_of(problem: ProblemError, request: Request) -> Response:
@@ -116,8 +116,3 @@ async def _on_router_error(request: Request, error: Exception) -> Response:
 
 async def _on_validation_error(request: Request, _: Exception) -> Response:
     return response_of(ProblemError(422, "invalid_parameter", "a parameter is not valid"), request)
-
-
-async def _on_anything_else(request: Request, error: Exception) -> Response:
-    structlog.get_logger().error("request_failed", request_id=request_id(request), exc_info=error)
-    return response_of(internal(), request)

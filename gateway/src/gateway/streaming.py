@@ -4,7 +4,7 @@ The format is that of the WHATWG HTML standard, section 9.2. Stored bytes pass t
 of JSON. A reader that takes nothing is cut off and can resume; nothing is buffered for it beyond the socket.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
 import anyio
@@ -14,6 +14,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 RETRY_MS = 2000
+# The ASGI extension by which server.py lets a connection be aborted.
+ABORT = "headrace.abort"
+_ABORTED_S = 1.0
 KEEP_ALIVE = b": keep-alive\n\n"
 SSE, NDJSON, JSON = "text/event-stream", "application/x-ndjson", "application/json"
 
@@ -30,11 +33,18 @@ def with_job_id(job_id: str, data: bytes) -> bytes:
 class StreamResponse(Response):
     """chunks: closed when the reader goes away or takes nothing for send_timeout_s."""
 
-    def __init__(self, chunks: AsyncGenerator[bytes, None], *, media_type: str, send_timeout_s: float) -> None:
+    def __init__(
+        self,
+        chunks: AsyncGenerator[bytes, None],
+        *,
+        media_type: str,
+        send_timeout_s: float,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self._chunks, self._send_timeout_s = chunks, send_timeout_s
         super().__init__(
             status_code=200,
-            headers={"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"},
+            headers={"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no", **(headers or {})},
             media_type=media_type,
         )
         del self.headers["content-length"]
@@ -51,6 +61,9 @@ class StreamResponse(Response):
             group.start_soon(watch_reader)
             if await self._write(send):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
+            elif abort := scope.get("extensions", {}).get(ABORT):
+                abort["abort"]()
+                await anyio.sleep(_ABORTED_S)
             group.cancel_scope.cancel()
 
     async def _write(self, send: Send) -> bool:

@@ -7,7 +7,7 @@ import time
 
 import msgspec
 from shared_schemas.codec import encode_json
-from shared_schemas.errors import HeadraceError, JobExpired, JobNotFound, MalformedId, ModelNotFound, SpecRejected
+from shared_schemas.errors import JobExpired, JobNotFound, MalformedId, ModelNotFound, SpecRejected
 from shared_schemas.ids import (
     JobId,
     JobKind,
@@ -26,11 +26,12 @@ from shared_schemas.stream.ledger import Submission, Submitted
 from gateway.services import Services
 
 _SEED_BITS = 31
-_FORBIDDEN_IN_PATH = re.compile(r"[\x00-\x1f\x7f\\]")
+# Control characters, backslashes, a step upwards, a home folder, a URL, a folder.
+_FORBIDDEN_IN_PATH = re.compile(r"[\x00-\x1f\x7f-\x9f\\]|(^|/)\.\.(/|$)|^~|^[A-Za-z][A-Za-z0-9+.-]*:/|(^|/)\.?$")
 
 
-class UnknownModel(HeadraceError):
-    code = "model_not_found"
+class PathNotAllowed(SpecRejected):
+    code = "path_not_allowed"
 
 
 async def submit(
@@ -87,8 +88,9 @@ def _check_paths(spec: JobSpec) -> None:
         return
     for field in ("data_path", "validation_path"):
         path = getattr(spec, field)
-        if path is not None and (_FORBIDDEN_IN_PATH.search(path) or ".." in path.split("/") or path.startswith("~")):
-            raise SpecRejected("the path is not allowed", pointer=f"/{field}")
+        if path is not None and _FORBIDDEN_IN_PATH.search(path):
+            # One message for all, so that it tells nothing about what is there.
+            raise PathNotAllowed("a path names a file under the data root", pointer=f"/{field}")
 
 
 async def _check_parents(services: Services, spec: JobSpec) -> None:
@@ -126,4 +128,4 @@ async def _pinned_model(services: Services, spec: InferenceSpec) -> str:
     try:
         return str((await services.registry.resolve(spec.model_id)).ref)
     except (MalformedId, ModelNotFound):
-        raise UnknownModel("no such model is published; GET /models lists those that are") from None
+        raise ModelNotFound("no such model is published; GET /models lists those that are") from None

@@ -6,6 +6,15 @@ import sys
 import structlog
 
 
+class _Passed(logging.Handler):
+    """What the server and the libraries log, as one structured line like all others."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger().log(
+            record.levelno, "library_logged", logger=record.name, message=record.getMessage(), exc_info=record.exc_info
+        )
+
+
 def configure_logs(log_format: str) -> None:
     """log_format: json, console, or auto, which is console on a terminal. Logs go to stderr."""
     readable = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
@@ -23,3 +32,4 @@ def configure_logs(log_format: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+    logging.basicConfig(level=logging.WARNING, handlers=[_Passed()], force=True)

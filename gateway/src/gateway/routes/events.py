@@ -70,11 +70,9 @@ async def all_events(request: Request) -> Response:
     query = read_query(request, AllEventsQuery, repeated=frozenset({"job"}))
     text, media_type, follow = _cursor_text(request, query), _media_type(request), query.follow == "true"
     if query.job:
-        cursors = await _cursors_of_jobs(services, query.job, text)
-        follower = Follower(services.hub, services.timeline, cursors, idle_s=services.settings.keep_alive_s)
         if media_type == JSON:
             raise ProblemError(406, "not_acceptable", "many jobs are sent as an event stream or NDJSON")
-        return _respond(services, _many_jobs(follower, media_type, follow=follow), media_type)
+        return await _stream_of_jobs(services, _cursors_of_jobs(query.job, text), media_type, follow=follow)
     places = await end_of_logs(services.timeline, services.ledger) if text is None else parse_cursor(text)
     if places is None:
         raise _bad_cursor()
@@ -89,14 +87,24 @@ async def all_events(request: Request) -> Response:
 
 
 def stream_of_job(
-    services: Services, job_id: JobId, *, after: int, media_type: str, lost: int | None = None, follow: bool = True
+    services: Services,
+    job_id: JobId,
+    *,
+    after: int,
+    media_type: str,
+    lost: int | None = None,
+    follow: bool = True,
+    headers: dict[str, str] | None = None,
 ) -> Response:
     follower = Follower(services.hub, services.timeline, {job_id: after}, idle_s=services.settings.keep_alive_s)
-    return _respond(services, _one_job(follower, media_type, lost=lost, follow=follow), media_type)
+    return _respond(services, _one_job(follower, media_type, lost=lost, follow=follow), media_type, headers)
 
 
-def _respond(services: Services, chunks: AsyncGenerator[bytes, None], media_type: str) -> Response:
-    return StreamResponse(chunks, media_type=media_type, send_timeout_s=services.settings.send_timeout_s)
+def _respond(
+    services: Services, chunks: AsyncGenerator[bytes, None], media_type: str, headers: dict[str, str] | None = None
+) -> Response:
+    timeout_s = services.settings.send_timeout_s
+    return StreamResponse(chunks, media_type=media_type, send_timeout_s=timeout_s, headers=headers)
 
 
 async def _one_job(
@@ -118,9 +126,32 @@ async def _one_job(
                 yield KEEP_ALIVE
 
 
-async def _many_jobs(follower: Follower, media_type: str, *, follow: bool) -> AsyncGenerator[bytes, None]:
-    yield _opening(media_type)
-    cursors = dict(follower.cursors)
+async def _stream_of_jobs(services: Services, cursors: dict[str, int], media_type: str, *, follow: bool) -> Response:
+    """204 once every job has ended and the reader has all of it."""
+    places: dict[JobId, int] = {}
+    lost: dict[JobId, int] = {}
+    ended: set[JobId] = set()
+    for text, after in cursors.items():
+        job_id, last, is_done = await _bounds(services, text)
+        places[job_id] = after
+        if is_done and after >= last:
+            ended.add(job_id)
+        elif after > last:
+            places[job_id], lost[job_id] = 0, after
+    if len(ended) == len(places):
+        return Response(status_code=204)
+    open_places = {job_id: after for job_id, after in places.items() if job_id not in ended}
+    follower = Follower(services.hub, services.timeline, open_places, idle_s=services.settings.keep_alive_s)
+    return _respond(services, _many_jobs(follower, media_type, places, lost, follow=follow), media_type)
+
+
+async def _many_jobs(
+    follower: Follower, media_type: str, cursors: dict[JobId, int], lost: dict[JobId, int], *, follow: bool
+) -> AsyncGenerator[bytes, None]:
+    def frame(event: str, job_id: JobId, data: bytes) -> bytes:
+        return _write(media_type, _composite(cursors), event, with_job_id(job_id, data))
+
+    yield _opening(media_type) + b"".join(frame("gap", job_id, _gap(n, 1)) for job_id, n in lost.items())
     async with aclosing(follower.follow(live=follow)) as items:
         async for item in items:
             if not isinstance(item, Batch):
@@ -129,12 +160,11 @@ async def _many_jobs(follower: Follower, media_type: str, *, follow: bool) -> As
                 continue
             frames = []
             if item.missing_up_to is not None:
-                gap = _gap(item.requested, item.missing_up_to)
-                frames.append(_write(media_type, _composite(cursors), "gap", with_job_id(item.job_id, gap)))
+                cursors[item.job_id] = item.missing_up_to - 1
+                frames.append(frame("gap", item.job_id, _gap(item.requested, item.missing_up_to)))
             for entry in item.entries:
                 cursors[item.job_id] = entry.n
-                data = with_job_id(item.job_id, entry.data)
-                frames.append(_write(media_type, _composite(cursors), entry.event, data))
+                frames.append(frame(entry.event, item.job_id, entry.data))
             yield b"".join(frames)
 
 
@@ -169,14 +199,14 @@ async def _bounds(services: Services, text: str) -> tuple[JobId, int, bool]:
     return job_id, job.last_event, job.state.is_terminal
 
 
-async def _cursors_of_jobs(services: Services, jobs: tuple[str, ...], text: str | None) -> dict[JobId, int]:
+def _cursors_of_jobs(jobs: tuple[str, ...], text: str | None) -> dict[str, int]:
     given: dict[str, int] = {}
     for part in (text or "").split(",") if text not in (None, "", "0") else ():
         name, _, number = part.rpartition(":")
         if _NUMBER.fullmatch(number) is None:
             raise _bad_cursor()
         given[name] = int(number)
-    return {(await _bounds(services, job))[0]: given.get(job, 0) for job in jobs}
+    return {job: given.get(job, 0) for job in jobs}
 
 
 def _cursor_text(request: Request, query: EventsQuery) -> str | None:

@@ -1,5 +1,6 @@
 """For whoever watches the process."""
 
+import anyio
 from fastapi import APIRouter, Request, Response
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.replies import Health
@@ -8,6 +9,9 @@ from shared_schemas.stream.connection import check_server
 from gateway import openapi, replies
 from gateway.problems import RETRY_AFTER_S
 from gateway.services import services_of
+
+# Whoever probes gives up soon; commands wait longer.
+_PATIENCE_S = 2.0
 
 router = APIRouter(tags=["health"])
 
@@ -22,10 +26,12 @@ async def healthz(_: Request) -> Response:
 async def readyz(request: Request) -> Response:
     """The process can serve: Redis answers and can be trusted with jobs. 503 says what is wrong."""
     services = services_of(request)
-    try:
-        faults = await check_server(services.client)
-    except BackendUnavailable as error:
-        faults = [str(error)]
+    faults = ["Redis does not answer"]
+    with anyio.move_on_after(_PATIENCE_S):
+        try:
+            faults = await check_server(services.client)
+        except BackendUnavailable as error:
+            faults = [str(error)]
     if services.hub.is_closing:
         faults.append("the gateway is shutting down")
     if not faults:

@@ -17,7 +17,6 @@ from shared_schemas.specs import Tag
 from gateway import openapi, replies
 from gateway.body import read_query
 from gateway.problems import ProblemError
-from gateway.routes.submit import state_of
 from gateway.services import Services, services_of
 from gateway.submitting import again, submit
 
@@ -135,7 +134,7 @@ async def retry_job(request: Request, job_id: str) -> Response:
     if job.state not in (JobState.FAILED, JobState.CANCELLED):
         raise StateConflict(f"the job is {job.state}; only a failed or cancelled one can be retried")
     answer = await submit(services, again(job.spec), retry_of=job.id)
-    return await _accepted(services, answer.job_id)
+    return _accepted(answer.job_id)
 
 
 @router.post("/jobs/{job_id}/replay", **openapi.reply(Submitted, 404, 409, 410, status=202))
@@ -147,7 +146,7 @@ async def replay_job(request: Request, job_id: str) -> Response:
     if not job.state.is_terminal:
         raise StateConflict(f"the job is {job.state}; only a finished one can be replayed")
     answer = await submit(services, again(job.spec), replay_of=job.id)
-    return await _accepted(services, answer.job_id)
+    return _accepted(answer.job_id)
 
 
 async def find(services: Services, text: str) -> Job:
@@ -201,6 +200,5 @@ async def _status(services: Services, job_id: JobId, code: int) -> Response:
     return replies.json_response(await replies.status(services, await services.ledger.find(job_id)), code)
 
 
-async def _accepted(services: Services, job_id: JobId) -> Response:
-    state = await state_of(services, job_id, True)
-    return replies.json_response(replies.submitted(job_id, state), 202, {"Location": f"/jobs/{job_id}"})
+def _accepted(job_id: JobId) -> Response:
+    return replies.json_response(replies.submitted(job_id, JobState.QUEUED), 202, {"Location": f"/jobs/{job_id}"})

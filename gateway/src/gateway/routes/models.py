@@ -48,7 +48,7 @@ async def get_version(request: Request, name: str, version: str) -> Response:
 async def set_alias(request: Request, name: str, alias: str) -> Response:
     """Point an alias at a version: `name@alias` then names it. `latest` moves by itself and cannot be set."""
     services = services_of(request)
-    wanted = await read_json(request, _alias, max_bytes=services.settings.max_body_bytes)
+    wanted = await read_json(request, _alias, services.settings)
     try:
         _, parsed = parse_model_reference(f"{_plain(name)}@{alias}")
     except MalformedId:

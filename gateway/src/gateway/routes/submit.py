@@ -1,6 +1,8 @@
 """POST /jobs/training and POST /jobs/inference."""
 
 import re
+from contextlib import aclosing, suppress
+from datetime import UTC, datetime
 
 import anyio
 import msgspec
@@ -32,7 +34,7 @@ _LONGEST_WAIT_S = 60
 async def submit_training(request: Request) -> Response:
     """Train a model on a CSV and publish it."""
     services = services_of(request)
-    spec = await read_json(request, _training, max_bytes=services.settings.max_body_bytes)
+    spec = await read_json(request, _training, services.settings)
     return await _submit(request, services, spec)
 
 
@@ -40,7 +42,7 @@ async def submit_training(request: Request) -> Response:
 async def submit_inference(request: Request) -> Response:
     """Run a published model on one input or a list of inputs."""
     services = services_of(request)
-    spec = await read_json(request, _inference, max_bytes=services.settings.max_body_bytes)
+    spec = await read_json(request, _inference, services.settings)
     return await _submit(request, services, spec)
 
 
@@ -52,30 +54,29 @@ async def _submit(request: Request, services: Services, spec: JobSpec) -> Respon
     if not answer.created:
         headers["Idempotency-Replayed"] = "true"
     if SSE in request.headers.get("accept", ""):
-        return stream_of_job(services, job_id, after=0, media_type=SSE)
-    if wait_s and await ended_within(services, job_id, wait_s):
+        return stream_of_job(services, job_id, after=0, media_type=SSE, headers=headers)
+    if wait_s and await _has_ended_within(services, job_id, wait_s):
         job = await services.ledger.find(job_id)
         headers["Preference-Applied"] = f"wait={wait_s}"
         return replies.json_response(await replies.details(services, job), 200, headers)
-    return replies.json_response(
-        replies.submitted(job_id, await state_of(services, job_id, answer.created)), 202, headers
-    )
+    state = _first_state(spec) if answer.created else (await services.ledger.find(job_id)).state
+    return replies.json_response(replies.submitted(job_id, state), 202, headers)
 
 
-async def state_of(services: Services, job_id: JobId, is_new: bool) -> JobState:
-    """Where a job that was just submitted stands. A second look is not worth a failed request."""
-    try:
-        return (await services.ledger.find(job_id)).state
-    except BackendUnavailable:
-        return JobState.QUEUED if is_new else JobState.SCHEDULED
+def _first_state(spec: JobSpec) -> JobState:
+    """Where a job stands that was stored just now, without asking."""
+    is_early = spec.run_at is not None and spec.run_at > datetime.now(UTC)
+    return JobState.SCHEDULED if spec.depends_on or is_early else JobState.QUEUED
 
 
-async def ended_within(services: Services, job_id: JobId, wait_s: float) -> bool:
+async def _has_ended_within(services: Services, job_id: JobId, wait_s: float) -> bool:
     follower = Follower(services.hub, services.timeline, {job_id: 0}, idle_s=services.settings.keep_alive_s)
-    with anyio.move_on_after(wait_s):
-        async for item in follower.follow():
-            if isinstance(item, Batch) and item.entries[-1].event == "done":
-                return True
+    # The job is stored: whatever happens to the waiting, the answer is that it was accepted.
+    with suppress(BackendUnavailable), anyio.move_on_after(wait_s):
+        async with aclosing(follower.follow()) as items:
+            async for item in items:
+                if isinstance(item, Batch) and item.entries[-1].event == "done":
+                    return True
     return False
 
 

@@ -59,8 +59,10 @@ def connect(settings: RedisSettings, *, retries: int = 3) -> AsyncRedis:
     """A pool for short commands. A command is sent again up to `retries` times when the line breaks, which is
     safe because every script is idempotent; the claim is not and passes 0."""
     retry = AsyncRetry(FullJitterBackoff(cap=0.5, base=0.02), retries, supported_errors=(ConnectionError, TimeoutError))
-    return redis.asyncio.Redis.from_url(
+    # Whoever finds all connections in use waits for one; the plain pool would fail the command at once.
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
         settings.redis_url,
+        timeout=settings.redis_timeout_s,
         protocol=2,
         decode_responses=False,
         socket_timeout=settings.redis_timeout_s,
@@ -69,6 +71,7 @@ def connect(settings: RedisSettings, *, retries: int = 3) -> AsyncRedis:
         health_check_interval=0,
         retry=retry,
     )
+    return redis.asyncio.Redis.from_pool(pool)
 
 
 def connect_for_thread(settings: RedisSettings) -> SyncRedis:

@@ -1,0 +1,223 @@
+"""A real gateway process, and the verbs that a test drives jobs through without a worker."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import msgspec
+from shared_schemas.artifacts import ArtifactRef
+from shared_schemas.events import JobEvent, Logged, Progressed
+from shared_schemas.ids import JobId, JobKind, QueueName, default_queue, queue_of
+from shared_schemas.models import ModelManifest, TensorSpec
+from shared_schemas.outcome import Outcome, Success
+from shared_schemas.stream.claims import Batch, Claim, Claims, Settlement
+from shared_schemas.stream.connection import AsyncRedis, RedisSettings, connect
+from shared_schemas.stream.housekeeping import Housekeeping
+from shared_schemas.stream.ledger import Ledger
+from shared_schemas.stream.registry import ModelRegistry
+
+INFERENCE, TRAINING = default_queue(JobKind.INFERENCE), default_queue(JobKind.TRAINING)
+TRAINING_BODY = {"model_type": "transformer", "data_path": "/data/train.csv"}
+MODEL = "echo"
+DEADLINE_S = 20.0
+
+
+class Gateway:
+    """One process, which can be ended and started again on the same port. log: the lines it wrote."""
+
+    def __init__(self, redis_url: str, log: Path, *, module: Sequence[str] = ("gateway",), **settings: object) -> None:
+        self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._log, self._module = log, module
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")},
+            "HEADRACE_REDIS_URL": redis_url,
+            "HEADRACE_PORT": str(self.port),
+            **{f"HEADRACE_{name.upper()}": str(value) for name, value in settings.items()},
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def log(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self._log.read_text().splitlines()]
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", *self._module], env=self._environment, stdout=log, stderr=log
+            )
+        # A line to the port is taken as soon as the process listens; until then it is refused at once.
+        transport = httpx.HTTPTransport(retries=100)
+        with httpx.Client(transport=transport, base_url=self.url, timeout=DEADLINE_S) as client:
+            client.get("/healthz").raise_for_status()
+
+    def terminate(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+
+    def stop(self, *, within_s: float = DEADLINE_S) -> int:
+        """-> the exit status."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            return self.process.wait(timeout=within_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+    def client(self, **options: Any) -> httpx.AsyncClient:
+        limits = httpx.Limits(max_connections=1000, max_keepalive_connections=0)
+        options = {"timeout": DEADLINE_S, "limits": limits, **options}
+        return httpx.AsyncClient(base_url=self.url, trust_env=False, **options)
+
+
+@contextmanager
+def running_gateway(redis_url: str, folder: Path, **settings: Any) -> Iterator[Gateway]:
+    gateway = Gateway(redis_url, folder / "gateway.log", **settings)
+    gateway.start()
+    try:
+        yield gateway
+    finally:
+        gateway.stop()
+
+
+class Driver:
+    """Takes jobs through their states, as a worker and the housekeeping would."""
+
+    def __init__(self, client: AsyncRedis, reader: AsyncRedis) -> None:
+        self.client, self._reader = client, reader
+        self.ledger, self.registry = Ledger(client), ModelRegistry(client)
+
+    async def begin(self, job_id: JobId) -> Claim:
+        """Claim jobs of its queue until this one comes."""
+        claims = self._claims(queue_of(job_id))
+        await claims.open()
+        held: list[JobId] = []
+        with anyio.fail_after(DEADLINE_S):
+            while True:
+                for claim in await claims.claim(16, token=os.urandom(8).hex(), held=held):
+                    held.append(claim.job_id)
+                    if claim.job_id == job_id:
+                        return claim
+                assert await claims.wait(timeout_s=1.0) or held
+
+    async def record(self, claim: Claim, *events: JobEvent, first: int = 0) -> None:
+        assert await self._claims(claim.queue).record([Batch(claim, first, events)]) == [True]
+
+    async def settle(self, claim: Claim, outcome: Outcome, *, first: int = 0) -> None:
+        assert await self._claims(claim.queue).settle([Settlement(Batch(claim, first, ()), outcome)]) == [True]
+
+    async def finish(self, job_id: JobId, outcome: Outcome | None = None, *, n_events: int = 0) -> Claim:
+        """Run it: n_events log lines, then its end."""
+        claim = await self.begin(job_id)
+        if n_events:
+            await self.record(claim, *(Logged(line=f"line {i}") for i in range(n_events)))
+        await self.settle(claim, outcome or succeeded(), first=n_events)
+        return claim
+
+    async def publish(self, name: str = MODEL, *, by: JobId | None = None) -> JobId:
+        """Publish a model as a training job does: staged, then the job succeeds."""
+        if by is None:
+            by = await self._training_job()
+        claim = await self.begin(by)
+        await self.registry.stage(name=name, job_id=by, fence=claim.fence, manifest=a_manifest())
+        await self.settle(claim, succeeded({"model": name}))
+        return by
+
+    async def sweep(self, queue: QueueName) -> None:
+        await Housekeeping(self.client, queue).sweep()
+
+    async def count_jobs(self) -> int:
+        names = [key async for key in self.client.scan_iter(match="{hr:*}:job:*", count=1000)]
+        return len([name for name in names if not name.startswith(b"{hr:models}")])
+
+    async def _training_job(self) -> JobId:
+        from shared_schemas.specs import TrainingSpec
+
+        from tests.support.workers import Bench
+
+        return await Bench(self.client).submit(
+            TrainingSpec(model_type="mlp", data_path="a.csv", seed=1), queue=TRAINING
+        )
+
+    def _claims(self, queue: QueueName) -> Claims:
+        return Claims(self.client, self._reader, queue, worker="driver", lease_s=60.0)
+
+
+@asynccontextmanager
+async def driver(redis_url: str) -> AsyncIterator[Driver]:
+    settings = RedisSettings(redis_url=redis_url)
+    client, reader = connect(settings), connect(settings, retries=0)
+    try:
+        yield Driver(client, reader)
+    finally:
+        await client.aclose()
+        await reader.aclose()
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """One server-sent event, as it came."""
+
+    id: str
+    event: str
+    data: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.data)
+
+
+async def frames(response: httpx.Response) -> AsyncIterator[Frame]:
+    """As the standard says, except that data must be one line: https://html.spec.whatwg.org/#parsing-an-event-stream"""
+    fields: dict[str, str] = {}
+    async for line in response.aiter_lines():
+        if line:
+            name, _, value = line.partition(": ")
+            assert name not in fields, line
+            fields[name] = value
+        else:
+            if "data" in fields:
+                yield Frame(fields["id"], fields["event"], fields["data"])
+            fields = {}
+
+
+async def read_frames(client: httpx.AsyncClient, path: str, **options: Any) -> list[Frame]:
+    """All frames of a stream that ends."""
+    async with client.stream("GET", path, **options) as response:
+        assert response.status_code == 200, await response.aread()
+        return [frame async for frame in frames(response)]
+
+
+def succeeded(value: object = None, *, digest: str | None = None) -> Success:
+    return Success(msgspec.Raw(msgspec.json.encode(value)), digest)
+
+
+def progressed(i: int, n: int) -> Progressed:
+    return Progressed(fraction=i / n, step=i, total=n)
+
+
+def a_manifest() -> ModelManifest:
+    file = ArtifactRef(sha256="a" * 64, n_bytes=1)
+    tensor = TensorSpec(name="features", dtype="float32", shape=("batch", 4))
+    return ModelManifest(task="tabular-regression", model_type="mlp", onnx=file, inputs=(tensor,), outputs=(tensor,))
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
