@@ -1,0 +1,58 @@
+"""Job ids and queue names: what follows from them, and what is refused."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from shared_schemas.errors import MalformedId
+from shared_schemas.ids import (
+    JobKind,
+    QueueName,
+    is_job_id,
+    kind_of,
+    new_job_id,
+    parse_job_id,
+    parse_queue,
+    queue_of,
+    ulid_of,
+)
+
+queues = st.from_regex(r"(training|inference)(-[a-z0-9]{1,24}){0,2}(\.[0-9]{1,3})?", fullmatch=True).map(QueueName)
+moments = st.integers(0, 2**48 - 1)
+entropies = st.binary(min_size=10, max_size=10)
+
+
+@given(queues, moments, entropies)
+def test_an_id_carries_its_queue_and_kind(queue: QueueName, now_ms: int, entropy: bytes) -> None:
+    job_id = new_job_id(queue, now_ms=now_ms, entropy=entropy)
+
+    assert parse_job_id(job_id) == job_id
+    assert queue_of(job_id) == queue
+    assert kind_of(job_id) is JobKind(queue.split("-")[0].split(".")[0])
+
+
+@given(queues, moments, moments, entropies, entropies)
+def test_ids_of_a_queue_sort_by_time(queue: QueueName, one: int, other: int, a: bytes, b: bytes) -> None:
+    first = new_job_id(queue, now_ms=min(one, other), entropy=a)
+    second = new_job_id(queue, now_ms=max(one, other), entropy=b)
+
+    if one != other:
+        assert first < second
+        assert ulid_of(first) < ulid_of(second)
+
+
+@given(st.text(max_size=64))
+def test_what_is_not_an_id_is_told_apart(text: str) -> None:
+    if is_job_id(text):
+        assert parse_job_id(text) == text
+    else:
+        with pytest.raises(MalformedId):
+            parse_job_id(text)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "train", "Training", "training-", "training-A", "inference.", "inference.1234", "inference-a-b-c", "{x}"],
+)
+def test_a_queue_is_named_after_its_kind(name: str) -> None:
+    with pytest.raises(MalformedId):
+        parse_queue(name)
