@@ -1,5 +1,6 @@
 """A worker: one task group whose duties each have a file of their own. Reads like a table of contents."""
 
+import asyncio
 import os
 import secrets
 import socket
@@ -9,7 +10,6 @@ from contextlib import suppress
 import anyio
 import structlog
 from anyio.abc import TaskGroup
-from anyio.from_thread import BlockingPortal
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.ids import JobId, QueueName, default_queue, kind_of_queue, parse_queue
 from shared_schemas.settings import SettingsRejected
@@ -64,11 +64,11 @@ class Worker:
         }
         log.info("worker_started", queues=self.queues, slots=settings.slots, **self._handler.describe())
         try:
-            async with BlockingPortal() as portal, anyio.create_task_group() as duties:
+            async with anyio.create_task_group() as duties:
                 if handle_signals:
                     duties.start_soon(self._draining.listen)
                 duties.start_soon(self._check_redis, client)
-                heartbeat = self._start_heartbeat(portal)
+                heartbeat = self._start_heartbeat(asyncio.get_running_loop())
                 lock = anyio.Lock()
                 async with anyio.create_task_group() as attempts:
                     for queue in self.queues:
@@ -98,13 +98,14 @@ class Worker:
         duties.start_soon(promotion.promote, housekeeping)
         attempts.start_soon(Claiming(claims, self._held, runner, self._draining, lock).run, attempts)
 
-    def _start_heartbeat(self, portal: BlockingPortal) -> Heartbeat:
+    def _start_heartbeat(self, loop: asyncio.AbstractEventLoop) -> Heartbeat:
         settings = self._settings
 
         def tell(function: Callable[..., None], *arguments: object) -> None:
-            # The portal closes when the worker has stopped; then there is nobody left to tell.
+            # Without waiting for the loop, as anyio's portal would: a loop that is held up must not stop the renewals.
+            # It is closed when the worker has stopped; then there is nobody left to tell.
             with suppress(RuntimeError):
-                portal.start_task_soon(function, *arguments)
+                loop.call_soon_threadsafe(function, *arguments)
 
         heartbeat = Heartbeat(
             {

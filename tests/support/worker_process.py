@@ -1,0 +1,104 @@
+"""A real worker as a process of its own, for tests that kill, stop and end it.
+
+    python -m tests.support.worker_process <behaviour>
+
+behaviour: what its handler does with a job, one of BEHAVIOURS. Settings come from the environment, as in production.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+import msgspec
+from shared_schemas.events import Emitted
+from shared_schemas.ids import JobKind
+from shared_schemas.outcome import Release, Success
+from shared_schemas.settings import from_environ
+from worker_runtime import Attempt, RuntimeSettings, configure_logs, run_worker
+
+ROOT = Path(__file__).parents[2]
+
+
+async def answer(attempt: Attempt) -> Success:
+    return Success(msgspec.Raw(msgspec.json.encode(attempt.number)))
+
+
+async def hang(attempt: Attempt) -> Success:
+    """Says that it runs, then waits for ever."""
+    await attempt.record(Emitted(chunk=f"attempt {attempt.number}"))
+    await anyio.sleep_forever()
+    raise AssertionError("unreachable")
+
+
+async def speak(attempt: Attempt) -> Success:
+    """A part every twentieth of a second, for three seconds."""
+    for n in range(60):
+        await attempt.record(Emitted(chunk=f"{n} "))
+        await anyio.sleep(0.05)
+    return await answer(attempt)
+
+
+async def block(attempt: Attempt) -> Success:
+    """Holds the event loop up for several leases, as a careless handler would."""
+    await attempt.record(Emitted(chunk="blocking"))
+    await attempt.flush()
+    time.sleep(4)  # noqa: ASYNC251 - the fault under test
+    return await answer(attempt)
+
+
+async def crash(attempt: Attempt) -> Success:
+    await attempt.record(Emitted(chunk="crashing"))
+    await attempt.flush()
+    os._exit(1)
+
+
+async def let_go(attempt: Attempt) -> Success | Release:
+    """Ends as soon as it is asked to."""
+    await attempt.record(Emitted(chunk="waiting"))
+    await attempt.stopped()
+    return Release()
+
+
+BEHAVIOURS = {function.__name__: function for function in (answer, hang, speak, block, crash, let_go)}
+
+
+class Handler:
+    kind = JobKind.INFERENCE
+
+    def __init__(self, behaviour: str) -> None:
+        self._run = BEHAVIOURS[behaviour]
+
+    def describe(self) -> dict[str, str]:
+        return {}
+
+    async def run(self, attempt: Attempt) -> Success | Release:
+        return await self._run(attempt)
+
+
+@contextmanager
+def worker_process(
+    redis_url: str, behaviour: str, *, lease_s: float = 1.0, **settings: object
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker that is killed when the block is left."""
+    environment = {f"HEADRACE_{name.upper()}": str(value) for name, value in settings.items()}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.worker_process", behaviour],
+        cwd=ROOT,
+        env={**os.environ, "HEADRACE_REDIS_URL": redis_url, "HEADRACE_LEASE_S": str(lease_s), **environment},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+if __name__ == "__main__":
+    configure_logs("json")
+    run_worker(from_environ(RuntimeSettings, prefix="HEADRACE_", environ=os.environ), Handler(sys.argv[1]))
