@@ -35,7 +35,7 @@ def write_texts(path: Path, n_rows: int = 32, *, labelled: bool = True) -> Path:
     lines = ["text,label" if labelled else "text"]
     for _ in range(n_rows):
         kind = rng.choice(["rain", "sun"])
-        text = " ".join(rng.choices(["the", "day", "of", "a", "long", "week"], k=7) + [kind])
+        text = " ".join([*rng.choices(["the", "day", "of", "a", "long", "week"], k=7), kind])
         lines.append(f"{text},{kind}" if labelled else text)
     return write_csv(path, lines)
 

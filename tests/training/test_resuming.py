@@ -122,7 +122,7 @@ def test_a_job_whose_own_checkpoint_is_damaged_starts_from_the_beginning(
     finished, events = trained(assignment(tmp_path, checkpoint=_damaged(tmp_path), **job))
 
     assert finished == whole
-    assert [event.level for event in events if isinstance(event, Logged)][0] == "warning"
+    assert next(event.level for event in events if isinstance(event, Logged)) == "warning"
 
 
 def _damaged(root: Path) -> Checkpoint:

@@ -15,14 +15,23 @@ _SHORTEST = 60
 
 # Which part of the manual a topic belongs to. Topics that quote whole other topics come last in reading, below.
 _PARTS = {
-    "statements": "assert assignment augassign async break class compound continue del else for function global if import "
-    "nonlocal pass raise return try while with",
-    "expressions": "atom-identifiers atom-literals attribute-references await binary bitwise booleans calls comparisons "
-    "conversions dict exprlists in lambda lists operator-summary power shifting slicings subscriptions unary yield",
-    "data-model": "attribute-access callable-types context-managers customization id-classes naming execmodel "
-    "numeric-types objects sequence-types specialattrs specialnames types",
-    "built-in-types": "bltin-code-objects bltin-ellipsis-object bltin-null-object bltin-type-objects truth typesfunctions "
-    "typesmapping typesmethods typesmodules typesseq typesseq-mutable",
+    "statements": (
+        "assert assignment augassign async break class compound continue del else for function "
+        "global if import nonlocal pass raise return try while with"
+    ),
+    "expressions": (
+        "atom-identifiers atom-literals attribute-references await binary bitwise booleans calls "
+        "comparisons conversions dict exprlists in lambda lists operator-summary power shifting "
+        "slicings subscriptions unary yield"
+    ),
+    "data-model": (
+        "attribute-access callable-types context-managers customization id-classes naming execmodel "
+        "numeric-types objects sequence-types specialattrs specialnames types"
+    ),
+    "built-in-types": (
+        "bltin-code-objects bltin-ellipsis-object bltin-null-object bltin-type-objects truth "
+        "typesfunctions typesmapping typesmethods typesmodules typesseq typesseq-mutable"
+    ),
     "strings": "formatstrings string-methods strings identifiers numbers integers floating imaginary",
     "debugger": "debugger",
 }
