@@ -17,10 +17,13 @@ async def keep_house(services: Services) -> None:
     wait_s = TICK_S
     while True:
         try:
-            for queue in await _queues(services):
+            for queue in await services.queues():
                 if queue not in duties:
                     duties[queue] = Housekeeping(services.client, queue)
                     services.hub.recheck()
+                if queue in services.registered:
+                    # Once more, should Redis have lost it with its last second.
+                    await services.ledger.register_queue(queue)
                 promotion = await duties[queue].promote()
                 if promotion.next_s == 0.0:
                     await duties[queue].sweep()
@@ -30,11 +33,3 @@ async def keep_house(services: Services) -> None:
                 structlog.get_logger().warning("redis_away", cause=str(error))
             wait_s = min(_LONGEST_S, wait_s * 2)
         await anyio.sleep(wait_s)
-
-
-async def _queues(services: Services) -> list[QueueName]:
-    """The queues on record. One that this process has used and Redis has lost is put back."""
-    queues = await services.ledger.queues()
-    for queue in services.registered.difference(queues):
-        await services.ledger.register_queue(queue)
-    return sorted(services.registered.union(queues))

@@ -5,13 +5,12 @@ of two queues may lie on two servers. Each queue's own order is exact; across qu
 """
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import anyio
 from shared_schemas.errors import BackendUnavailable, MalformedId
 from shared_schemas.ids import JobKind, QueueName, default_queue, parse_queue
 from shared_schemas.stream import keys
-from shared_schemas.stream.ledger import Ledger
 from shared_schemas.stream.timeline import LogEntry, Timeline, log_entry_of_ring
 
 from gateway.following import PAGE_EVENTS, SUBSCRIBE_S, Idle
@@ -20,14 +19,16 @@ from gateway.hub import Hub, Rings, Signal
 _PLACE = re.compile(r"\d{1,15}-\d{1,10}")
 _RETRY_S = 0.25
 
+Queues = Callable[[], Awaitable[list[QueueName]]]
+
 
 class LogFollower:
     """cursors: for each queue the entry after which to begin; a queue that is not named begins at its first."""
 
     def __init__(
-        self, hub: Hub, timeline: Timeline, ledger: Ledger, cursors: dict[QueueName, str], *, idle_s: float
+        self, hub: Hub, timeline: Timeline, queues: Queues, cursors: dict[QueueName, str], *, idle_s: float
     ) -> None:
-        self._hub, self._timeline, self._ledger, self._idle_s = hub, timeline, ledger, idle_s
+        self._hub, self._timeline, self._known_queues, self._idle_s = hub, timeline, queues, idle_s
         self.cursors = dict(cursors)
 
     def cursor(self) -> str:
@@ -88,7 +89,7 @@ class LogFollower:
 
     async def _queues(self) -> list[QueueName]:
         """Those that jobs go to by default are followed before their first job."""
-        return sorted({default_queue(kind) for kind in JobKind}.union(await self._ledger.queues()))
+        return sorted({default_queue(kind) for kind in JobKind}.union(await self._known_queues()))
 
     async def _has_new_queue(self, known: list[QueueName]) -> bool:
         try:
@@ -97,9 +98,9 @@ class LogFollower:
             return False
 
 
-async def end_of_logs(timeline: Timeline, ledger: Ledger) -> dict[QueueName, str]:
+async def end_of_logs(timeline: Timeline, queues: Queues) -> dict[QueueName, str]:
     """The cursor from which only what is still to come is followed."""
-    return {queue: await timeline.log_end(queue) for queue in await ledger.queues()}
+    return {queue: await timeline.log_end(queue) for queue in await queues()}
 
 
 def parse_cursor(text: str) -> dict[QueueName, str] | None:

@@ -38,6 +38,10 @@ class Services(msgspec.Struct, kw_only=True):
             hub=Hub(lambda: Doorbells(client)),
         )
 
+    async def queues(self) -> list[QueueName]:
+        """Those on record and those that this process has used, should Redis have lost their names."""
+        return sorted(self.registered.union(await self.ledger.queues()))
+
 
 def services_of(request: Request) -> Services:
     return cast(Services, request.app.state.services)

@@ -73,10 +73,10 @@ async def all_events(request: Request) -> Response:
         if media_type == JSON:
             raise ProblemError(406, "not_acceptable", "many jobs are sent as an event stream or NDJSON")
         return await _stream_of_jobs(services, _cursors_of_jobs(query.job, text), media_type, follow=follow)
-    places = await end_of_logs(services.timeline, services.ledger) if text is None else parse_cursor(text)
+    places = await end_of_logs(services.timeline, services.queues) if text is None else parse_cursor(text)
     if places is None:
         raise _bad_cursor()
-    log = LogFollower(services.hub, services.timeline, services.ledger, places, idle_s=services.settings.keep_alive_s)
+    log = LogFollower(services.hub, services.timeline, services.queues, places, idle_s=services.settings.keep_alive_s)
     if media_type == JSON:
         entries = (await log.read())[:_PAGE]
         data = tuple(msgspec.Raw(with_job_id(entry.job_id, entry.data)) for entry in entries)

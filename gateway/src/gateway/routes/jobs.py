@@ -1,7 +1,6 @@
 """What can be asked of jobs and done with them."""
 
 import base64
-import binascii
 from collections.abc import Iterable
 from typing import Annotated
 
@@ -51,10 +50,11 @@ class DeadLettersQuery(msgspec.Struct, frozen=True, kw_only=True):
 async def list_jobs(request: Request) -> Response:
     """Jobs, newest first. Inserting and finishing jobs moves no page."""
     query, services = read_query(request, JobsQuery, repeated=frozenset({"status"})), services_of(request)
+    moment = _moment(query.cursor)
     queues = await queues_of(services, query.kind, query.queue)
     pages = [
         await services.ledger.list_jobs(
-            queue, states=query.status, tag=query.tag, limit=query.limit, before=_before(queue, query.cursor)
+            queue, states=query.status, tag=query.tag, limit=query.limit, before=_before(queue, moment)
         )
         for queue in queues
     ]
@@ -65,8 +65,9 @@ async def list_jobs(request: Request) -> Response:
 async def list_dead_letters(request: Request) -> Response:
     """Failed jobs that were not retried, newest first."""
     query, services = read_query(request, DeadLettersQuery), services_of(request)
+    moment = _moment(query.cursor)
     pages = [
-        await services.ledger.list_jobs(queue, dead=True, limit=query.limit, before=_before(queue, query.cursor))
+        await services.ledger.list_jobs(queue, dead=True, limit=query.limit, before=_before(queue, moment))
         for queue in await queues_of(services, query.kind, query.queue)
     ]
     page = _page((page.jobs for page in pages), (page.before for page in pages), query.limit)
@@ -165,7 +166,7 @@ async def queues_of(services: Services, kind: JobKind | None, name: str | None) 
             item = ProblemItem(pointer="queue", code="malformed_id", detail=str(error))
             raise ProblemError(422, "invalid_parameter", "not a queue's name", errors=[item]) from None
     else:
-        queues = await services.ledger.queues()
+        queues = await services.queues()
     return [queue for queue in queues if kind is None or kind_of_queue(queue) is kind]
 
 
@@ -184,16 +185,21 @@ def _page(pages: Iterable[list[JobSummary]], befores: Iterable[str | None], limi
     return JobPage(jobs=tuple(kept), next_cursor=base64.urlsafe_b64encode(last.encode()).decode().rstrip("="))
 
 
-def _before(queue: QueueName, cursor: str | None) -> JobId | None:
-    """A cursor is a point in time: in each queue, the id that a job of that time would have."""
+def _moment(cursor: str | None) -> str | None:
+    """A cursor is a point in time, written as a ULID."""
     if cursor is None:
         return None
     try:
         ulid = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
-        return parse_job_id(f"{queue}-{ulid}")
-    except (binascii.Error, UnicodeDecodeError, MalformedId):
+        return ulid_of(parse_job_id(f"{JobKind.TRAINING}-{ulid}"))
+    except (ValueError, MalformedId):
         item = ProblemItem(pointer="cursor", code="invalid_value", detail="not a cursor of this API")
         raise ProblemError(422, "invalid_parameter", "the cursor is not valid", errors=[item]) from None
+
+
+def _before(queue: QueueName, moment: str | None) -> JobId | None:
+    """The id that a job of that time would have in this queue."""
+    return None if moment is None else JobId(f"{queue}-{moment}")
 
 
 async def _status(services: Services, job_id: JobId, code: int) -> Response:

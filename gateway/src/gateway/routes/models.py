@@ -41,7 +41,11 @@ async def get_model(request: Request, name: str) -> Response:
 @router.get("/models/{name}/versions/{version}", **openapi.reply(Model, 404))
 async def get_version(request: Request, name: str, version: str) -> Response:
     """One version of a model, by number or alias."""
-    return replies.json_response(await services_of(request).registry.resolve(f"{_plain(name)}@{version}"))
+    try:
+        found = await services_of(request).registry.resolve(f"{_plain(name)}@{version}")
+    except MalformedId:
+        raise ModelNotFound("no such version is published") from None
+    return replies.json_response(found)
 
 
 @router.put("/models/{name}/aliases/{alias}", **openapi.put(AliasRequest, Model, {"version": 1}))

@@ -17,22 +17,22 @@ router = APIRouter(tags=["queues"])
 @router.get("/queues", **openapi.reply(Queues))
 async def list_queues(request: Request) -> Response:
     """How many jobs each queue has in each state, and who serves it."""
-    ledger = services_of(request).ledger
-    queues = [await ledger.queue_status(queue) for queue in await ledger.queues()]
+    services = services_of(request)
+    queues = [await services.ledger.queue_status(queue) for queue in await services.queues()]
     return replies.json_response(Queues(queues=tuple(queues)))
 
 
 @router.get("/queues/{name}", **openapi.reply(QueueStatus, 404))
 async def get_queue(request: Request, name: str) -> Response:
     """One queue."""
-    ledger = services_of(request).ledger
+    services = services_of(request)
     try:
         queue = parse_queue(name)
     except MalformedId:
         queue = None
-    if queue is None or queue not in await ledger.queues():
+    if queue is None or queue not in await services.queues():
         raise ProblemError(404, "queue_not_found", "no such queue has been used")
-    return replies.json_response(await ledger.queue_status(queue))
+    return replies.json_response(await services.ledger.queue_status(queue))
 
 
 @router.get("/workers", **openapi.reply(Workers))

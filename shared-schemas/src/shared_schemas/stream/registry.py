@@ -86,6 +86,7 @@ class ModelRegistry:
         return [await self.resolve(name.decode()) for name in names]
 
     async def set_alias(self, name: str, alias: str, version: int) -> Model:
+        await self._publish_settled()
         done = await scripts.call(self._client, "set_alias", _TAG, {"name": name, "alias": alias, "version": version})
         if not done:
             raise ModelNotFound("no such version is published")
