@@ -3,15 +3,26 @@
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from shared_schemas.events import Checkpointed, JobEvent, Measured
 from shared_schemas.job import Checkpoint
 from shared_schemas.specs import Hyperparameters, TrainingSpec
+from shared_schemas.store.files import ArtifactStore
 from training_worker.messages import Assignment, Finished
 
 TINY = Hyperparameters(
     epochs=2, batch_size=8, width=16, layers=1, heads=2, max_length=8, vocabulary_size=280, dropout=0.1
 )
+
+
+class Fit(NamedTuple):
+    """What two runs are compared by."""
+
+    steps: int
+    weights_sha256: str
+    metrics: dict[str, float | None]
+    tokenizer: bytes | None
 
 
 def write_csv(path: Path, lines: list[str]) -> Path:
@@ -72,20 +83,31 @@ def never() -> bool:
 
 
 def trained(given: Assignment) -> tuple[Finished, list[JobEvent]]:
+    """Train to the end and export."""
     from training_worker.training import train
 
     events: list[JobEvent] = []
     return train(given, report=events.append, should_stop=never), events
 
 
+def fitted(given: Assignment) -> tuple[Fit, list[JobEvent]]:
+    """Train to the end, without the export, which takes most of the time of a run as small as a test's."""
+    from training_worker.training import fit
+
+    events: list[JobEvent] = []
+    end = fit(given, ArtifactStore(Path(given.artifacts_root)), report=events.append, should_stop=never)
+    return Fit(end.steps, end.weights_sha256, end.metrics, end.prepared.tokenizer), events
+
+
 def stopped(given: Assignment, *, after_steps: int) -> tuple[Checkpoint, list[JobEvent]]:
     """Train until stopped. -> (its last checkpoint, events)."""
     from training_worker.trainer import StoppedEarlyError
-    from training_worker.training import train
+    from training_worker.training import fit
 
     events: list[JobEvent] = []
+    store = ArtifactStore(Path(given.artifacts_root))
     try:
-        train(given, report=events.append, should_stop=steps_until(after_steps))
+        fit(given, store, report=events.append, should_stop=steps_until(after_steps))
     except StoppedEarlyError:
         last = [event for event in events if isinstance(event, Checkpointed)][-1]
         return Checkpoint(step=last.step, artifact=last.artifact), events

@@ -9,31 +9,30 @@ from shared_schemas.events import Checkpointed, JobEvent, Logged, Measured
 from shared_schemas.job import Checkpoint
 from shared_schemas.specs import Hyperparameters
 from shared_schemas.store.files import ArtifactStore
-from training_worker.messages import Finished
 
-from tests.support.training import TINY, assignment, measured, never, stopped, trained, write_table, write_texts
+from tests.support.training import TINY, Fit, assignment, fitted, measured, never, stopped, write_table, write_texts
 
 # 27 training rows in batches of 8: four steps an epoch, two epochs.
 STEPS = 8
 
 
 @pytest.fixture(scope="module")
-def never_stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished, list[JobEvent]]:
+def never_stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Fit, list[JobEvent]]:
     root = tmp_path_factory.mktemp("whole")
     write_texts(root / "texts.csv")
-    return root, *trained(assignment(root, model_type="transformer", data_path="texts.csv"))
+    return root, *fitted(assignment(root, model_type="transformer", data_path="texts.csv"))
 
 
 @pytest.mark.parametrize("after_steps", [1, 3, 4, 5, STEPS])
 def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(
-    never_stopped: tuple[Path, Finished, list[JobEvent]], after_steps: int
+    never_stopped: tuple[Path, Fit, list[JobEvent]], after_steps: int
 ) -> None:
     root, whole, events = never_stopped
     job = {"model_type": "transformer", "data_path": "texts.csv"}
     assert whole.steps == STEPS
 
     checkpoint, before = stopped(assignment(root, **job), after_steps=after_steps)
-    rest, after = trained(assignment(root, checkpoint=checkpoint, **job))
+    rest, after = fitted(assignment(root, checkpoint=checkpoint, **job))
 
     assert checkpoint.step == after_steps
     assert measured(before) + measured(after) == measured(events)
@@ -43,13 +42,13 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(
 def test_a_run_may_be_stopped_many_times(tmp_path: Path) -> None:
     write_table(tmp_path / "table.csv")
     job = {"model_type": "mlp", "data_path": "table.csv", "feature_columns": ("x", "z"), "hyperparameters": TINY}
-    whole, events = trained(assignment(tmp_path, **job))
+    whole, events = fitted(assignment(tmp_path, **job))
 
     told, checkpoint = [], None
     for _ in range(whole.steps):
         checkpoint, part = stopped(assignment(tmp_path, checkpoint=checkpoint, **job), after_steps=1)
         told += measured(part)
-    rest, last = trained(assignment(tmp_path, checkpoint=checkpoint, **job))
+    rest, last = fitted(assignment(tmp_path, checkpoint=checkpoint, **job))
 
     assert told + measured(last) == measured(events)
     assert rest == whole
@@ -59,7 +58,7 @@ def test_a_checkpoint_is_made_as_often_as_asked_for(tmp_path: Path) -> None:
     write_table(tmp_path / "table.csv")
     often = Hyperparameters(epochs=1, batch_size=8, width=8, layers=1, checkpoint_every_s=1e-6)
 
-    _, events = trained(
+    _, events = fitted(
         assignment(tmp_path, model_type="mlp", data_path="table.csv", feature_columns=("x", "z"), hyperparameters=often)
     )
 
@@ -74,11 +73,11 @@ def test_another_job_starts_from_the_weights_of_a_checkpoint(tmp_path: Path) -> 
     job = {"model_type": "transformer", "data_path": "texts.csv"}
     checkpoint, _ = stopped(assignment(tmp_path, **job), after_steps=STEPS)
 
-    afresh, slow = trained(assignment(tmp_path, seed=5, **job))
-    finished, events = trained(assignment(tmp_path, checkpoint=checkpoint, starts_new_run=True, seed=5, **job))
+    afresh, slow = fitted(assignment(tmp_path, seed=5, **job))
+    finished, events = fitted(assignment(tmp_path, checkpoint=checkpoint, starts_new_run=True, seed=5, **job))
 
     assert [step for split, step, _ in measured(events) if split == "train"] == list(range(1, STEPS + 1))
-    assert finished.manifest.tokenizer != afresh.manifest.tokenizer
+    assert finished.tokenizer != afresh.tokenizer
     assert _first_loss(events) < _first_loss(slow)
 
 
@@ -113,13 +112,13 @@ def test_a_damaged_checkpoint_fails_a_job_that_was_to_start_from_it(tmp_path: Pa
 
 
 def test_a_job_whose_own_checkpoint_is_damaged_starts_from_the_beginning(
-    never_stopped: tuple[Path, Finished, list[JobEvent]], tmp_path: Path
+    never_stopped: tuple[Path, Fit, list[JobEvent]], tmp_path: Path
 ) -> None:
     write_texts(tmp_path / "texts.csv")
     job = {"model_type": "transformer", "data_path": "texts.csv"}
     _, whole, _ = never_stopped
 
-    finished, events = trained(assignment(tmp_path, checkpoint=_damaged(tmp_path), **job))
+    finished, events = fitted(assignment(tmp_path, checkpoint=_damaged(tmp_path), **job))
 
     assert finished == whole
     assert next(event.level for event in events if isinstance(event, Logged)) == "warning"

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnxruntime
 import pytest
@@ -11,11 +12,13 @@ from shared_schemas.models import ModelManifest
 from shared_schemas.specs import Hyperparameters
 from shared_schemas.store.files import ArtifactStore
 from tokenizers import Tokenizer
+from training_worker.handler import digest_of
 from training_worker.messages import Finished
 
 from tests.support.training import (
     TINY,
     assignment,
+    fitted,
     measured,
     never,
     trained,
@@ -181,19 +184,32 @@ def test_validation_rows_of_their_own_are_held_out_even_if_it_is_one(tmp_path: P
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path: Path) -> None:
     write_texts(tmp_path / "texts.csv")
 
-    first, events = trained(assignment(tmp_path, model_type="transformer", data_path="texts.csv"))
-    again, same = trained(assignment(tmp_path, model_type="transformer", data_path="texts.csv"))
-    other, _ = trained(assignment(tmp_path, model_type="transformer", data_path="texts.csv", seed=2**53 - 1))
+    first, events = fitted(assignment(tmp_path, model_type="transformer", data_path="texts.csv"))
+    again, same = fitted(assignment(tmp_path, model_type="transformer", data_path="texts.csv"))
+    other, _ = fitted(assignment(tmp_path, model_type="transformer", data_path="texts.csv", seed=2**53 - 1))
 
-    assert first.manifest == again.manifest
+    assert first == again
     assert measured(events) == measured(same)
-    assert other.manifest.weights_sha256 != first.manifest.weights_sha256
+    assert other.weights_sha256 != first.weights_sha256
+
+
+def test_the_digest_of_a_result_leaves_out_what_may_differ_in_a_replay(tmp_path: Path) -> None:
+    write_table(tmp_path / "table.csv")
+    job = {"model_type": "mlp", "data_path": "table.csv", "feature_columns": ("x", "z"), "hyperparameters": TINY}
+
+    manifest = trained(assignment(tmp_path, **job))[0].manifest
+    again = trained(assignment(tmp_path, tags=("replay",), **job))[0].manifest
+    worse = msgspec.structs.replace(manifest, metrics={**manifest.metrics, "rmse": 1.0})
+
+    assert again == manifest
+    assert digest_of(msgspec.structs.replace(manifest, opset=99)) == digest_of(manifest)
+    assert digest_of(worse) != digest_of(manifest)
 
 
 def test_max_steps_ends_a_run_in_the_middle_of_an_epoch(tmp_path: Path) -> None:
     write_table(tmp_path / "table.csv")
 
-    finished, events = trained(
+    finished, events = fitted(
         assignment(
             tmp_path,
             model_type="mlp",
@@ -313,7 +329,7 @@ def test_a_width_that_its_heads_do_not_divide_is_refused_only_if_both_were_asked
     write_texts(tmp_path / "texts.csv")
     odd = Hyperparameters(epochs=1, width=35, layers=1, max_length=8, vocabulary_size=280, max_steps=1)
 
-    trained(assignment(tmp_path, model_type="transformer", data_path="texts.csv", hyperparameters=odd))
+    fitted(assignment(tmp_path, model_type="transformer", data_path="texts.csv", hyperparameters=odd))
     error = refused(
         tmp_path,
         model_type="transformer",

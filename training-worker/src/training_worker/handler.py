@@ -89,8 +89,13 @@ class TrainingHandler:
             weights_sha256=manifest.weights_sha256,
             onnx_sha256=manifest.onnx.sha256,
         )
-        repeatable = encode_json([manifest.weights_sha256, sorted(manifest.metrics.items())])
-        return Success(msgspec.Raw(encode_json(result)), hashlib.sha256(repeatable).hexdigest())
+        return Success(msgspec.Raw(encode_json(result)), digest_of(manifest))
+
+
+def digest_of(manifest: ModelManifest) -> str:
+    """sha256 over what a replay with the same seed must reproduce: weights and metrics, no version, no time."""
+    repeatable = encode_json([manifest.weights_sha256, sorted(manifest.metrics.items())])
+    return hashlib.sha256(repeatable).hexdigest()
 
 
 def default_name(spec: TrainingSpec) -> str:

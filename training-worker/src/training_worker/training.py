@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 from shared_schemas.errors import AttemptFailed
 from shared_schemas.events import JobEvent, Logged
 from shared_schemas.models import ModelManifest
@@ -24,12 +25,34 @@ from training_worker.trainer import Trainer, weights_digest
 DEFAULT_CHECKPOINT_EVERY_S = 30.0
 
 
-def train(assignment: Assignment, *, report: Callable[[JobEvent], None], should_stop: Callable[[], bool]) -> Finished:
+Report = Callable[[JobEvent], None]
+
+
+class Trained(msgspec.Struct, frozen=True, kw_only=True):
+    """A model at the end of its training. metrics: on held-out rows."""
+
+    recipe: Recipe
+    prepared: Prepared
+    steps: int
+    metrics: dict[str, float | None]
+    data_sha256: str
+    weights_sha256: str
+
+
+def train(assignment: Assignment, *, report: Report, should_stop: Callable[[], bool]) -> Finished:
     """report: takes events as they happen. should_stop: looked at after each step.
 
     StoppedEarlyError when asked to stop; HeadraceError for data, a specification or a checkpoint that will not do.
     """
-    spec, store = assignment.spec, ArtifactStore(Path(assignment.artifacts_root))
+    store = ArtifactStore(Path(assignment.artifacts_root))
+    trained = fit(assignment, store, report=report, should_stop=should_stop)
+    report(Logged(line="exporting to ONNX and checking it against torch"))
+    return Finished(manifest=_manifest(assignment, trained, store), steps=trained.steps)
+
+
+def fit(assignment: Assignment, store: ArtifactStore, *, report: Report, should_stop: Callable[[], bool]) -> Trained:
+    """The same without what comes after the last step. store: where checkpoints go."""
+    spec = assignment.spec
     recipe = recipes.find(spec.model_type)
     root = Path(assignment.data_root)
     table = read_table(resolve(spec.data_path, root))
@@ -38,9 +61,8 @@ def train(assignment: Assignment, *, report: Callable[[JobEvent], None], should_
     device = devices.choose(assignment.device)
     devices.seed_everything(assignment.seed)
     saved = _checkpoint(assignment, store, report)
-    prepared = recipe.prepare(
-        spec, table, validation, seed=assignment.seed, learned=None if saved is None else saved.learned
-    )
+    learned = None if saved is None else saved.learned
+    prepared = recipe.prepare(spec, table, validation, seed=assignment.seed, learned=learned)
     prepared.model.to(device)
     optimiser = optimiser_of(prepared.model, prepared.plan)
     for told in (*prepared.describe(), f"device {devices.describe(device)}", _baseline(prepared)):
@@ -59,14 +81,17 @@ def train(assignment: Assignment, *, report: Callable[[JobEvent], None], should_
         should_stop=should_stop,
     )
     metrics = trainer.fit(state)
-    report(Logged(line="exporting to ONNX and checking it against torch"))
-    digest = weights_digest(prepared.model)
-    return Finished(
-        manifest=_manifest(assignment, prepared, recipe, store, table.sha256, digest, metrics), steps=state.step
+    return Trained(
+        recipe=recipe,
+        prepared=prepared,
+        steps=state.step,
+        metrics=metrics,
+        data_sha256=table.sha256,
+        weights_sha256=weights_digest(prepared.model),
     )
 
 
-def _checkpoint(assignment: Assignment, store: ArtifactStore, report: Callable[[JobEvent], None]) -> Saved | None:
+def _checkpoint(assignment: Assignment, store: ArtifactStore, report: Report) -> Saved | None:
     """What to go on from. A damaged checkpoint of the job itself costs time, not the job: it starts anew."""
     if assignment.checkpoint is None:
         return None
@@ -81,15 +106,8 @@ def _checkpoint(assignment: Assignment, store: ArtifactStore, report: Callable[[
     return saved
 
 
-def _manifest(
-    assignment: Assignment,
-    prepared: Prepared,
-    recipe: Recipe,
-    store: ArtifactStore,
-    data_sha256: str,
-    weights_sha256: str,
-    metrics: dict[str, float | None],
-) -> ModelManifest:
+def _manifest(assignment: Assignment, trained: Trained, store: ArtifactStore) -> ModelManifest:
+    prepared = trained.prepared
     export = prepared.export()
     onnx, opset = export_model(prepared.model, export, store)
     tokenizer = prepared.tokenizer
@@ -105,13 +123,13 @@ def _manifest(
         target=prepared.target,
         context_length=prepared.context_length,
         parameters=sum(parameter.numel() for parameter in prepared.model.parameters()),
-        metrics=metrics,
+        metrics=trained.metrics,
         baseline=prepared.baseline,
         hyperparameters=assignment.spec.hyperparameters,
         seed=assignment.seed,
-        data_sha256=data_sha256,
-        code_sha256=_code_digest(recipe),
-        weights_sha256=weights_sha256,
+        data_sha256=trained.data_sha256,
+        code_sha256=_code_digest(trained.recipe),
+        weights_sha256=trained.weights_sha256,
         opset=opset,
     )
 

@@ -1,0 +1,81 @@
+"""Recipes as a user might bring them, each misbehaving in its own way before its first batch. Run by real children."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from shared_schemas.specs import TrainingSpec
+from training_worker.recipes.mlp import MlpRecipe, PreparedMlp
+from training_worker.recipes.recipe import Learned
+from training_worker.tables import Table
+
+
+def _marked(spec: TrainingSpec) -> Path:
+    """A file for the test to read: its path travels in the job's metadata."""
+    return Path(spec.metadata["mark"])
+
+
+class _OddRecipe:
+    def prepare(
+        self, spec: TrainingSpec, table: Table, validation: Table | None, *, seed: int, learned: Learned | None
+    ) -> PreparedMlp:
+        self.misbehave(spec)
+        return MlpRecipe().prepare(spec, table, validation, seed=seed, learned=learned)
+
+    def misbehave(self, spec: TrainingSpec) -> None:
+        raise NotImplementedError
+
+
+class Hanging(_OddRecipe):
+    """Prints for ever and makes no step; has started a process of its own, and says which."""
+
+    def misbehave(self, spec: TrainingSpec) -> None:
+        grandchild = subprocess.Popen(["sleep", "600"])
+        _marked(spec).write_text(f"{os.getpid()} {grandchild.pid}")
+        while True:
+            print("still here", flush=True)
+            time.sleep(0.05)
+
+
+class Killed(_OddRecipe):
+    def misbehave(self, spec: TrainingSpec) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Exiting(_OddRecipe):
+    def misbehave(self, spec: TrainingSpec) -> None:
+        os._exit(3)
+
+
+class Raising(_OddRecipe):
+    def misbehave(self, spec: TrainingSpec) -> None:
+        raise LookupError("a secret of the data")
+
+
+class OutOfMemory(_OddRecipe):
+    def misbehave(self, spec: TrainingSpec) -> None:
+        raise MemoryError
+
+
+class Printing(_OddRecipe):
+    """Tells what it can see of its surroundings, in lines of its own."""
+
+    def misbehave(self, spec: TrainingSpec) -> None:
+        print("seen:", *sorted(name for name in os.environ if name.startswith("HEADRACE_")))
+        print("warned", file=sys.stderr)
+        print("a line without an end", end="")
+
+
+class Forging(_OddRecipe):
+    """Writes what is no frame to every descriptor that could be the supervisor's."""
+
+    def misbehave(self, spec: TrainingSpec) -> None:
+        for descriptor in range(3, 32):
+            try:
+                os.write(descriptor, b"\xff" * 64)
+            except OSError:
+                continue
+        time.sleep(600)
