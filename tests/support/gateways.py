@@ -101,20 +101,23 @@ class Driver:
 
     def __init__(self, client: AsyncRedis, reader: AsyncRedis) -> None:
         self.client, self._reader = client, reader
+        self._begun: dict[JobId, Claim] = {}
         self.ledger, self.registry = Ledger(client), ModelRegistry(client)
 
     async def begin(self, job_id: JobId) -> Claim:
         """Claim jobs of its queue until this one comes."""
         claims = self._claims(queue_of(job_id))
         await claims.open()
-        held: list[JobId] = []
         with anyio.fail_after(DEADLINE_S):
-            while True:
-                for claim in await claims.claim(16, token=os.urandom(8).hex(), held=held):
-                    held.append(claim.job_id)
-                    if claim.job_id == job_id:
-                        return claim
-                assert await claims.wait(timeout_s=1.0) or held
+            while job_id not in self._begun:
+                for claim in await claims.claim(16, token=os.urandom(8).hex(), held=list(self._begun)):
+                    self._begun[claim.job_id] = claim
+                if job_id not in self._begun:
+                    # What comes is pending for this worker from then on, and not claimed by the next call.
+                    entries = await claims.wait(timeout_s=1.0)
+                    for claim in await claims.claim(16, token=os.urandom(8).hex(), entries=entries):
+                        self._begun[claim.job_id] = claim
+        return self._begun.pop(job_id)
 
     async def record(self, claim: Claim, *events: JobEvent, first: int = 0) -> None:
         assert await self._claims(claim.queue).record([Batch(claim, first, events)]) == [True]
@@ -185,12 +188,15 @@ class Frame(msgspec.Struct, frozen=True):
 async def frames(response: httpx.Response) -> AsyncIterator[Frame]:
     """As the standard says, except that data must be one line: https://html.spec.whatwg.org/#parsing-an-event-stream"""
     fields: dict[str, str] = {}
-    async for line in response.aiter_lines():
-        if line:
-            name, _, value = line.partition(": ")
-            assert name not in fields, line
-            fields[name] = value
-        else:
+    left = b""
+    async for chunk in response.aiter_bytes():
+        *lines, left = (left + chunk).split(b"\n")
+        for line in lines:
+            if line:
+                name, _, value = line.decode().partition(": ")
+                assert name not in fields, line
+                fields[name] = value
+                continue
             if "data" in fields:
                 yield Frame(fields["id"], fields["event"], fields["data"])
             fields = {}

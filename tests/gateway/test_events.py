@@ -1,0 +1,243 @@
+"""Timelines over HTTP: every way to read one, from every place, once."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from shared_schemas.events import Logged
+from shared_schemas.ids import JobId
+from shared_schemas.stream import keys
+
+from tests.support.gateways import MODEL, TRAINING_BODY, Driver, Frame, frames, read_frames, succeeded
+
+SSE, NDJSON, JSON = ({"Accept": kind} for kind in ("text/event-stream", "application/x-ndjson", "application/json"))
+
+
+async def submitted(http: httpx.AsyncClient, **fields: Any) -> JobId:
+    return JobId((await http.post("/jobs/training", json={**TRAINING_BODY, **fields})).json()["job_id"])
+
+
+async def stored(drive: Driver, job_id: JobId) -> list[bytes]:
+    return [fields[b"data"] for _, fields in await drive.client.xrange(keys.events(job_id))]
+
+
+def numbers(received: Sequence[Frame]) -> list[int]:
+    return [int(frame.id) for frame in received]
+
+
+async def test_a_finished_job_is_replayed_and_the_stored_bytes_are_not_touched(
+    http: httpx.AsyncClient, drive: Driver
+) -> None:
+    job_id = await submitted(http)
+    claim = await drive.begin(job_id)
+    await drive.record(claim, Logged(line='ü \u2028 \\ " </script> \x1b[31m\ttab'))
+    await drive.settle(claim, succeeded({"x": 1.5}), first=1)
+
+    received = await read_frames(http, f"/jobs/{job_id}/events", headers=SSE)
+
+    assert [frame.data.encode() for frame in received] == await stored(drive, job_id)
+    assert [frame.event for frame in received] == ["state", "state", "log", "done"]
+    assert [frame.json["n"] for frame in received] == numbers(received) == [1, 2, 3, 4]
+
+
+async def test_a_stream_is_announced_so_that_no_proxy_holds_it_back(http: httpx.AsyncClient) -> None:
+    async with http.stream("GET", f"/jobs/{await submitted(http)}/events") as response:
+        first = await anext(response.aiter_bytes())
+        headers = response.headers
+
+    assert first.startswith(b"retry: 2000\n")
+    assert headers["content-type"].startswith("text/event-stream")
+    assert (headers["cache-control"], headers["x-accel-buffering"]) == ("no-cache, no-transform", "no")
+
+
+async def test_a_line_cut_at_any_event_goes_on_with_nothing_missing_or_doubled(
+    http: httpx.AsyncClient, drive: Driver
+) -> None:
+    job_id = await submitted(http)
+    await drive.finish(job_id, n_events=197)
+
+    for cut in range(200):
+        header = {"Last-Event-ID": str(cut)} if cut % 2 else {}
+        after = {} if cut % 2 else {"after": str(cut)}
+        rest = await read_frames(http, f"/jobs/{job_id}/events", headers=header, params=after)
+        assert numbers(rest) == list(range(cut + 1, 201))
+
+
+async def test_the_header_wins_over_the_query(http: httpx.AsyncClient, drive: Driver) -> None:
+    job_id = await submitted(http)
+    await drive.finish(job_id)
+
+    rest = await read_frames(http, f"/jobs/{job_id}/events?after=0", headers={"Last-Event-ID": "2"})
+
+    assert numbers(rest) == [3]
+
+
+@pytest.mark.parametrize("after", ["3", "4", "999999999999"])
+async def test_past_the_end_there_is_nothing_and_the_browser_stops(
+    http: httpx.AsyncClient, drive: Driver, after: str
+) -> None:
+    job_id = await submitted(http)
+    await drive.finish(job_id)
+
+    response = await http.get(f"/jobs/{job_id}/events", headers={**SSE, "Last-Event-ID": after})
+
+    assert (response.status_code, response.content) == (204, b"")
+
+
+@pytest.mark.parametrize("cursor", ["x", "-1", "1.5", "1-0", "9" * 20])
+async def test_a_cursor_that_is_none_is_refused(http: httpx.AsyncClient, cursor: str) -> None:
+    job_id = await submitted(http)
+
+    for request in ({"headers": {"Last-Event-ID": cursor}}, {"params": {"after": cursor}}):
+        response = await http.get(f"/jobs/{job_id}/events", **request)
+        assert (response.status_code, response.json()["code"]) == (422, "invalid_parameter")
+
+
+async def test_an_unknown_format_is_refused(http: httpx.AsyncClient) -> None:
+    response = await http.get(f"/jobs/{await submitted(http)}/events", headers={"Accept": "image/png"})
+
+    assert (response.status_code, response.json()["code"]) == (406, "not_acceptable")
+
+
+async def test_a_reader_is_told_what_is_no_longer_kept(http: httpx.AsyncClient, drive: Driver) -> None:
+    job_id = await submitted(http)
+    await drive.finish(job_id, n_events=5)
+    await drive.client.xtrim(keys.events(job_id), minid="5-0", approximate=False)
+
+    received = await read_frames(http, f"/jobs/{job_id}/events?after=1", headers=SSE)
+
+    assert [(frame.id, frame.event) for frame in received][:2] == [("4", "gap"), ("5", "log")]
+    assert (received[0].json["requested"], received[0].json["oldest"]) == (1, 5)
+    assert numbers(received[1:]) == [5, 6, 7, 8]
+
+
+async def test_a_reader_ahead_of_an_open_job_is_told_and_begins_again(http: httpx.AsyncClient, drive: Driver) -> None:
+    job_id = await submitted(http)
+
+    async with http.stream("GET", f"/jobs/{job_id}/events?after=40") as response:
+        stream = frames(response)
+        gap, first = await anext(stream), await anext(stream)
+        await drive.finish(job_id)
+        rest = [frame async for frame in stream]
+
+    assert (gap.event, gap.json["requested"], gap.json["oldest"]) == ("gap", 40, 1)
+    assert numbers([first, *rest]) == [1, 2, 3]
+
+
+async def test_ndjson_has_one_stored_event_a_line_and_follows(http: httpx.AsyncClient, drive: Driver) -> None:
+    job_id = await submitted(http)
+
+    async with http.stream("GET", f"/jobs/{job_id}/events", headers=NDJSON) as response:
+        lines = response.aiter_lines()
+        received = [await anext(lines)]
+        await drive.finish(job_id, n_events=3)
+        received += [line async for line in lines]
+
+    assert response.headers["content-type"].startswith("application/x-ndjson")
+    assert [line.encode() for line in received] == await stored(drive, job_id)
+
+
+async def test_ndjson_ends_with_what_there_is_when_it_is_not_to_follow(http: httpx.AsyncClient) -> None:
+    job_id = await submitted(http)
+
+    response = await http.get(f"/jobs/{job_id}/events?follow=false", headers=NDJSON)
+
+    assert len(response.text.splitlines()) == 1
+
+
+async def test_json_pages_lead_to_the_end(http: httpx.AsyncClient, drive: Driver) -> None:
+    job_id = await submitted(http)
+    claim = await drive.begin(job_id)
+    await drive.record(claim, *(Logged(line=str(i)) for i in range(600)))
+    received, after, pages = [], "0", 0
+    page = {"done": False}
+    while not page["done"]:
+        if pages == 2:
+            await drive.settle(claim, succeeded(), first=600)
+        page = (await http.get(f"/jobs/{job_id}/events", headers=JSON, params={"after": after})).json()
+        received += page["events"]
+        after, pages = page["next_after"], pages + 1
+
+    assert [event["n"] for event in received] == list(range(1, 604))
+    assert pages == 3
+
+
+async def test_two_jobs_on_one_line_each_in_order_and_resumed_by_a_common_cursor(
+    http: httpx.AsyncClient, drive: Driver
+) -> None:
+    a, b = await submitted(http), await submitted(http, queue="training-large")
+    path = f"/events?job={a}&job={b}"
+    async with http.stream("GET", path) as response:
+        stream = frames(response)
+        before = [await anext(stream), await anext(stream)]
+        await drive.finish(a, n_events=3)
+        await drive.finish(b, n_events=2)
+        received = before + [frame async for frame in stream]
+
+    by_job = {job: [frame.json["n"] for frame in received if frame.json["job_id"] == job] for job in (a, b)}
+    assert by_job == {a: [1, 2, 3, 4, 5, 6], b: [1, 2, 3, 4, 5]}
+    assert all(frame.data.startswith(f'{{"job_id":"{frame.json["job_id"]}",') for frame in received)
+    everything = {(frame.json["job_id"], frame.json["n"]) for frame in received}
+    for cut, frame in enumerate(received[:-1]):
+        rest = await read_frames(http, path, headers={"Last-Event-ID": frame.id})
+        read = [(other.json["job_id"], other.json["n"]) for other in received[: cut + 1] + rest]
+        assert len(read) == len(set(read))
+        assert set(read) == everything
+    assert (await http.get(path, headers={"Last-Event-ID": received[-1].id})).status_code == 204
+
+
+async def test_many_jobs_tell_what_is_missing_of_which(http: httpx.AsyncClient, drive: Driver) -> None:
+    a, b = await submitted(http), await submitted(http)
+    await drive.finish(a, n_events=3)
+    await drive.finish(b)
+    await drive.client.xtrim(keys.events(a), minid="4-0", approximate=False)
+
+    received = await read_frames(http, f"/events?job={a}&job={b}", headers=SSE)
+
+    [gap] = [frame for frame in received if frame.event == "gap"]
+    assert (gap.json["job_id"], gap.json["oldest"]) == (a, 4)
+    rest = await read_frames(http, f"/events?job={a}&job={b}", headers={"Last-Event-ID": gap.id})
+    assert "gap" not in {frame.event for frame in rest}
+
+
+async def test_all_jobs_are_replayed_in_the_order_in_which_it_happened(http: httpx.AsyncClient, drive: Driver) -> None:
+    trained = await drive.publish()
+    inference = JobId((await http.post("/jobs/inference", json={"model_id": MODEL, "input_data": 1})).json()["job_id"])
+    large = await submitted(http, queue="training-large")
+    for job_id in (large, inference):
+        await drive.finish(job_id)
+    expected = [
+        (trained, 1), (trained, 2), (trained, 3), (inference, 1), (large, 1),
+        (large, 2), (large, 3), (inference, 2), (inference, 3),
+    ]  # fmt: skip
+
+    async def all_after(cursor: str) -> list[tuple[str, int]]:
+        async with http.stream("GET", "/events?follow=false", headers={"Last-Event-ID": cursor}) as response:
+            received.extend([frame async for frame in frames(response)])
+        return [(frame.json["job_id"], frame.json["n"]) for frame in received]
+
+    received: list[Frame] = []
+    assert await all_after("0") == expected
+    for cut, frame in enumerate(list(received)):
+        received = []
+        assert await all_after(frame.id) == expected[cut + 1 :]
+    page = (await http.get("/events?after=0", headers=JSON)).json()
+    assert [(event["job_id"], event["n"]) for event in page["events"]] == expected
+    assert (await http.get("/events", headers=JSON, params={"after": page["next_after"]})).json()["events"] == []
+
+
+async def test_without_a_cursor_only_what_happens_from_now_on_is_sent(http: httpx.AsyncClient, drive: Driver) -> None:
+    await drive.publish()
+
+    async with http.stream("GET", "/events") as response:
+        chunks = response.aiter_bytes()
+        await anext(chunks)
+        with anyio.fail_after(5):
+            # A queue never used before, too, long before the next keep-alive.
+            job_id = await submitted(http, queue="training-new")
+            text = await anext(chunks)
+
+    assert text.count(b"\ndata: ") == 1
+    assert f'data: {{"job_id":"{job_id}","n":1,'.encode() in text
