@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,12 @@ DEADLINE_S = 20.0
 class Gateway:
     """One process, which can be ended and started again on the same port. log: the lines it wrote."""
 
-    def __init__(self, redis_url: str, log: Path, *, module: Sequence[str] = ("gateway",), **settings: object) -> None:
+    def __init__(self, redis_url: str, log: Path, *, is_bare: bool = False, **settings: object) -> None:
+        """is_bare: as `uvicorn gateway.app:app` instead of `python -m gateway`."""
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._log, self._module = log, module
+        self._log = log
+        self._module = ["uvicorn", "gateway.app:app", "--port", str(self.port)] if is_bare else ["gateway"]
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")},
             "HEADRACE_REDIS_URL": redis_url,

@@ -1,26 +1,24 @@
 """Timelines over HTTP: one job, many jobs, or all of them; as server-sent events, NDJSON or a JSON page."""
 
 import re
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable
 from typing import Annotated, Literal
 
 import msgspec
 from fastapi import APIRouter, Request, Response
 from msgspec import Meta
-from shared_schemas.codec import encode_json
-from shared_schemas.errors import JobNotFound, MalformedId
-from shared_schemas.events import Gap
+from shared_schemas.errors import BackendUnavailable, JobNotFound, MalformedId
 from shared_schemas.ids import JobId, parse_job_id
 from shared_schemas.replies import EventPage, ProblemItem
 
 from gateway import openapi, replies
 from gateway.body import read_query
-from gateway.following import Batch, Follower
+from gateway.delivery import many_jobs, one_job, pause, whole_log
+from gateway.following import Follower
 from gateway.log_following import LogFollower, end_of_logs, parse_cursor
 from gateway.problems import ProblemError
 from gateway.services import Services, services_of
-from gateway.streaming import JSON, KEEP_ALIVE, NDJSON, RETRY_MS, SSE, StreamResponse, sse_frame, with_job_id
+from gateway.streaming import JSON, NDJSON, SSE, StreamResponse, with_job_id
 
 router = APIRouter(tags=["events"])
 
@@ -36,6 +34,10 @@ class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
     after: Annotated[str, Meta(max_length=16_384)] | None = None
     follow: Literal["true", "false"] = "true"
 
+    @property
+    def is_live(self) -> bool:
+        return self.follow == "true"
+
 
 class AllEventsQuery(EventsQuery, frozen=True, kw_only=True):
     """job: only these jobs, may be given up to 100 times. Without it: the changes of state of all jobs, from
@@ -47,43 +49,79 @@ class AllEventsQuery(EventsQuery, frozen=True, kw_only=True):
 @router.get("/jobs/{job_id}/events", **openapi.events(EventsQuery))
 async def job_events(request: Request, job_id: str) -> Response:
     """The job's timeline from any number on, then live until `done`. A finished job is replayed. 204 past its end."""
-    services, query = services_of(request), read_query(request, EventsQuery)
-    found, last, is_done = await _bounds(services, job_id)
-    text = _cursor_text(request, query) or "0"
-    if _NUMBER.fullmatch(text) is None:
-        raise _bad_cursor()
-    after, media_type = int(text), _media_type(request)
-    if media_type == JSON:
-        return await _job_page(services, found, after, last, is_done)
-    if is_done and after >= last:
-        return Response(status_code=204)
-    if after > last:
-        # A cursor from before Redis lost its last writes: the reader must know, and begins again.
-        return stream_of_job(services, found, after=0, media_type=media_type, lost=after, follow=query.follow == "true")
-    return stream_of_job(services, found, after=after, media_type=media_type, follow=query.follow == "true")
+    query = read_query(request, EventsQuery)
+    return await _or_pause(request, _events_of_job(request, job_id, query))
 
 
 @router.get("/events", **openapi.events(AllEventsQuery))
 async def all_events(request: Request) -> Response:
     """Many jobs on one line, or what happens to all of them in order. Every event names its job."""
-    services = services_of(request)
     query = read_query(request, AllEventsQuery, repeated=frozenset({"job"}))
-    text, media_type, follow = _cursor_text(request, query), _media_type(request), query.follow == "true"
-    if query.job:
-        if media_type == JSON:
-            raise ProblemError(406, "not_acceptable", "many jobs are sent as an event stream or NDJSON")
-        return await _stream_of_jobs(services, _cursors_of_jobs(query.job, text), media_type, follow=follow)
+    return await _or_pause(request, _events_of_many(request, query) if query.job else _events_of_all(request, query))
+
+
+async def _or_pause(request: Request, answer: Awaitable[Response]) -> Response:
+    """An EventSource whose line was cut gives up for good on a 503, so it gets an empty stream and comes back."""
+    try:
+        return await answer
+    except BackendUnavailable:
+        if request.headers.get("last-event-id", "0") == "0" or _media_type(request) != SSE:
+            raise
+        return _respond(services_of(request), pause(), SSE)
+
+
+async def _events_of_job(request: Request, text: str, query: EventsQuery) -> Response:
+    services, media_type = services_of(request), _media_type(request)
+    job_id, last, is_done = await _bounds(services, text)
+    cursor = _cursor_text(request, query) or "0"
+    if _NUMBER.fullmatch(cursor) is None:
+        raise _bad_cursor()
+    after, lost = int(cursor), None
+    if media_type == JSON:
+        return await _job_page(services, job_id, after, last, is_done)
+    if is_done and after >= last:
+        return Response(status_code=204)
+    if after > last:
+        # A cursor from before Redis lost its last writes: the reader must know, and begins again.
+        after, lost = 0, after
+    return stream_of_job(services, job_id, after=after, media_type=media_type, lost=lost, follow=query.is_live)
+
+
+async def _events_of_many(request: Request, query: AllEventsQuery) -> Response:
+    """204 once every job has ended and the reader has all of it."""
+    services, media_type = services_of(request), _media_type(request)
+    if media_type == JSON:
+        raise ProblemError(406, "not_acceptable", "many jobs are sent as an event stream or NDJSON")
+    places: dict[JobId, int] = {}
+    lost: dict[JobId, int] = {}
+    ended: set[JobId] = set()
+    for text, after in _cursors_of_jobs(query.job, _cursor_text(request, query)).items():
+        job_id, last, is_done = await _bounds(services, text)
+        places[job_id] = after
+        if is_done and after >= last:
+            ended.add(job_id)
+        elif after > last:
+            places[job_id], lost[job_id] = 0, after
+    if len(ended) == len(places):
+        return Response(status_code=204)
+    followed = {job_id: after for job_id, after in places.items() if job_id not in ended}
+    follower = Follower(services.hub, services.timeline, followed, idle_s=services.settings.keep_alive_s)
+    return _respond(services, many_jobs(follower, media_type, places, lost, follow=query.is_live), media_type)
+
+
+async def _events_of_all(request: Request, query: AllEventsQuery) -> Response:
+    services, media_type, text = services_of(request), _media_type(request), _cursor_text(request, query)
     places = await end_of_logs(services.timeline, services.queues) if text is None else parse_cursor(text)
     if places is None:
         raise _bad_cursor()
     log = LogFollower(services.hub, services.timeline, services.queues, places, idle_s=services.settings.keep_alive_s)
-    if media_type == JSON:
-        entries = (await log.read())[:_PAGE]
-        data = tuple(msgspec.Raw(with_job_id(entry.job_id, entry.data)) for entry in entries)
-        for entry in entries:
-            log.advance(entry)
-        return replies.json_response(EventPage(events=data, next_after=log.cursor() or "0", done=False))
-    return _respond(services, _log(log, media_type, follow=follow), media_type)
+    if media_type != JSON:
+        return _respond(services, whole_log(log, media_type, follow=query.is_live), media_type)
+    entries = (await log.read())[:_PAGE]
+    data = tuple(msgspec.Raw(with_job_id(entry.job_id, entry.data)) for entry in entries)
+    for entry in entries:
+        log.advance(entry)
+    return replies.json_response(EventPage(events=data, next_after=log.cursor() or "0", done=False))
 
 
 def stream_of_job(
@@ -97,7 +135,7 @@ def stream_of_job(
     headers: dict[str, str] | None = None,
 ) -> Response:
     follower = Follower(services.hub, services.timeline, {job_id: after}, idle_s=services.settings.keep_alive_s)
-    return _respond(services, _one_job(follower, media_type, lost=lost, follow=follow), media_type, headers)
+    return _respond(services, one_job(follower, media_type, lost=lost, follow=follow), media_type, headers)
 
 
 def _respond(
@@ -105,80 +143,6 @@ def _respond(
 ) -> Response:
     timeout_s = services.settings.send_timeout_s
     return StreamResponse(chunks, media_type=media_type, send_timeout_s=timeout_s, headers=headers)
-
-
-async def _one_job(
-    follower: Follower, media_type: str, *, lost: int | None, follow: bool
-) -> AsyncGenerator[bytes, None]:
-    opening = _opening(media_type)
-    if lost is not None:
-        opening += _write(media_type, "0", "gap", _gap(lost, 1))
-    yield opening
-    async with aclosing(follower.follow(live=follow)) as items:
-        async for item in items:
-            if isinstance(item, Batch):
-                chunk = b"".join(_write(media_type, str(entry.n), entry.event, entry.data) for entry in item.entries)
-                if item.missing_up_to is not None:
-                    gap = _gap(item.requested, item.missing_up_to)
-                    chunk = _write(media_type, str(item.missing_up_to - 1), "gap", gap) + chunk
-                yield chunk
-            elif media_type == SSE:
-                yield KEEP_ALIVE
-
-
-async def _stream_of_jobs(services: Services, cursors: dict[str, int], media_type: str, *, follow: bool) -> Response:
-    """204 once every job has ended and the reader has all of it."""
-    places: dict[JobId, int] = {}
-    lost: dict[JobId, int] = {}
-    ended: set[JobId] = set()
-    for text, after in cursors.items():
-        job_id, last, is_done = await _bounds(services, text)
-        places[job_id] = after
-        if is_done and after >= last:
-            ended.add(job_id)
-        elif after > last:
-            places[job_id], lost[job_id] = 0, after
-    if len(ended) == len(places):
-        return Response(status_code=204)
-    open_places = {job_id: after for job_id, after in places.items() if job_id not in ended}
-    follower = Follower(services.hub, services.timeline, open_places, idle_s=services.settings.keep_alive_s)
-    return _respond(services, _many_jobs(follower, media_type, places, lost, follow=follow), media_type)
-
-
-async def _many_jobs(
-    follower: Follower, media_type: str, cursors: dict[JobId, int], lost: dict[JobId, int], *, follow: bool
-) -> AsyncGenerator[bytes, None]:
-    def frame(event: str, job_id: JobId, data: bytes) -> bytes:
-        return _write(media_type, _composite(cursors), event, with_job_id(job_id, data))
-
-    yield _opening(media_type) + b"".join(frame("gap", job_id, _gap(n, 1)) for job_id, n in lost.items())
-    async with aclosing(follower.follow(live=follow)) as items:
-        async for item in items:
-            if not isinstance(item, Batch):
-                if media_type == SSE:
-                    yield KEEP_ALIVE
-                continue
-            frames = []
-            if item.missing_up_to is not None:
-                cursors[item.job_id] = item.missing_up_to - 1
-                frames.append(frame("gap", item.job_id, _gap(item.requested, item.missing_up_to)))
-            for entry in item.entries:
-                cursors[item.job_id] = entry.n
-                frames.append(frame(entry.event, item.job_id, entry.data))
-            yield b"".join(frames)
-
-
-async def _log(log: LogFollower, media_type: str, *, follow: bool) -> AsyncGenerator[bytes, None]:
-    yield _opening(media_type)
-    async with aclosing(log.follow(live=follow)) as items:
-        async for item in items:
-            if isinstance(item, list):
-                yield b"".join(
-                    _write(media_type, log.advance(entry), entry.event, with_job_id(entry.job_id, entry.data))
-                    for entry in item
-                )
-            elif media_type == SSE:
-                yield KEEP_ALIVE
 
 
 async def _job_page(services: Services, job_id: JobId, after: int, last: int, is_done: bool) -> Response:
@@ -222,22 +186,6 @@ def _media_type(request: Request) -> str:
     if "*/*" in accept or "text/*" in accept:
         return SSE
     raise ProblemError(406, "not_acceptable", f"events come as {SSE}, {NDJSON} or {JSON}")
-
-
-def _opening(media_type: str) -> bytes:
-    return b"retry: %d\n\n" % RETRY_MS if media_type == SSE else b""
-
-
-def _write(media_type: str, cursor: str, event: str, data: bytes) -> bytes:
-    return sse_frame(cursor, event, data) if media_type == SSE else data + b"\n"
-
-
-def _gap(requested: int, oldest: int) -> bytes:
-    return encode_json(Gap(requested=requested, oldest=oldest))
-
-
-def _composite(cursors: dict[JobId, int]) -> str:
-    return ",".join(f"{job_id}:{n}" for job_id, n in cursors.items())
 
 
 def _bad_cursor() -> ProblemError:

@@ -1,0 +1,318 @@
+"""Live lines under load and under faults: nothing is missing, nothing comes twice, nothing is left behind."""
+
+import re
+import socket
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import anyio
+import httpx
+import psutil
+import pytest
+from shared_schemas.events import Logged
+from shared_schemas.ids import JobId
+from shared_schemas.stream import keys
+
+from tests.support.gateways import (
+    DEADLINE_S,
+    TRAINING_BODY,
+    Driver,
+    Gateway,
+    driver,
+    frames,
+    running_gateway,
+    succeeded,
+)
+from tests.support.redis_server import RedisServer
+
+KEEP_ALIVE_S, SEND_TIMEOUT_S = 0.3, 0.5
+
+
+@pytest.fixture(scope="module")
+def quick(shared_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway whose patience is short."""
+    folder = tmp_path_factory.mktemp("gateway")
+    settings = {"keep_alive_s": KEEP_ALIVE_S, "send_timeout_s": SEND_TIMEOUT_S}
+    with running_gateway(shared_redis.url, folder, **settings) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+async def lines(quick: Gateway, redis_url: str) -> AsyncIterator[httpx.AsyncClient]:
+    async with quick.client() as client:
+        yield client
+
+
+async def submitted(http: httpx.AsyncClient) -> JobId:
+    return JobId((await http.post("/jobs/training", json=TRAINING_BODY)).json()["job_id"])
+
+
+class Reader:
+    """Follows one job as EventSource does: resumes from the last event after every cut, ends with `done`."""
+
+    def __init__(self, job_id: JobId) -> None:
+        self._path = f"/jobs/{job_id}/events"
+        self.numbers: list[int] = []
+        self.lines = 0
+        self._grown = anyio.Event()
+
+    async def follow(self, http: httpx.AsyncClient) -> None:
+        is_done = False
+        with anyio.fail_after(60):
+            while not is_done:
+                header = {"Last-Event-ID": str(self.numbers[-1])} if self.numbers else {}
+                try:
+                    async with http.stream("GET", self._path, headers=header) as response:
+                        if response.status_code != 200:
+                            assert response.status_code == 503
+                            await anyio.sleep(0.05)
+                            continue
+                        self.lines += 1
+                        async for frame in frames(response):
+                            self.numbers.append(int(frame.id))
+                            is_done = frame.event == "done"
+                            self._grown.set()
+                except httpx.TransportError:
+                    await anyio.sleep(0.05)
+
+    async def has(self, n: int) -> None:
+        with anyio.fail_after(DEADLINE_S):
+            while not self.numbers or self.numbers[-1] < n:
+                self._grown = anyio.Event()
+                await self._grown.wait()
+
+
+async def record(drive: Driver, job_id: JobId, n_events: int, *, at_once: int = 1) -> None:
+    """Run a job with n_events events before its end: two states and log lines, in pieces."""
+    claim = await drive.begin(job_id)
+    first, wanted = 0, n_events - 2
+    while first < wanted:
+        n = min(at_once, wanted - first)
+        await drive.record(claim, *(Logged(line=f"{first + i}") for i in range(n)), first=first)
+        first += n
+    await drive.settle(claim, succeeded(), first=first)
+
+
+async def test_readers_that_come_while_events_are_recorded_get_each_once(
+    lines: httpx.AsyncClient, drive: Driver
+) -> None:
+    job_id = await submitted(lines)
+    readers = [Reader(job_id) for _ in range(40)]
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(record, drive, job_id, 1500)
+        for i, reader in enumerate(readers):
+            group.start_soon(reader.follow, lines)
+            await readers[0].has(i * 30 + 1)
+
+    for reader in readers:
+        assert reader.numbers == list(range(1, 1502))
+        assert reader.lines == 1
+
+
+async def test_bursts_larger_than_a_buffer_are_read_from_the_timeline(lines: httpx.AsyncClient, drive: Driver) -> None:
+    job_id = await submitted(lines)
+    readers = [Reader(job_id) for _ in range(5)]
+
+    async with anyio.create_task_group() as group:
+        for reader in readers:
+            group.start_soon(reader.follow, lines)
+        await readers[0].has(1)
+        group.start_soon(lambda: record(drive, job_id, 5000, at_once=700))
+
+    assert [reader.numbers for reader in readers] == [list(range(1, 5002))] * 5
+
+
+async def test_three_hundred_readers_of_a_job_share_one_subscription(own_redis: RedisServer, tmp_path: Path) -> None:
+    with running_gateway(own_redis.url, tmp_path, redis_connections=8) as gateway:
+        async with gateway.client() as http, driver(own_redis.url) as drive:
+            job_id = await submitted(http)
+            claim = await drive.begin(job_id)
+            readers = [Reader(job_id) for _ in range(300)]
+
+            async def connections() -> tuple[int, int, list[bytes]]:
+                clients = await drive.client.client_list()
+                subscribed = sum(int(client["sub"]) > 0 for client in clients)
+                return len(clients), subscribed, await drive.client.pubsub_channels("*bell:*")
+
+            async with anyio.create_task_group() as group:
+                for n in (50, 300):
+                    for reader in readers[n - 250 if n > 50 else 0 : n]:
+                        group.start_soon(reader.follow, http)
+                    for reader in readers[:n]:
+                        await reader.has(2)
+                    total, subscribed, channels = await connections()
+                    assert (subscribed, channels) == (1, [keys.job_bell(job_id).encode()])
+                    # The gateway's pool and the two of this test.
+                    assert total <= 8 + 2
+                await drive.record(claim, *(Logged(line="x") for _ in range(20)))
+                await drive.settle(claim, succeeded(), first=20)
+            await until_no_bells(drive)
+
+            assert (await connections())[:2] == (total, 1)
+    assert [reader.numbers for reader in readers] == [list(range(1, 24))] * 300
+    assert [reader.lines for reader in readers] == [1] * 300
+
+
+async def test_a_silent_line_is_kept_alive(lines: httpx.AsyncClient) -> None:
+    job_id = await submitted(lines)
+
+    async with lines.stream("GET", f"/jobs/{job_id}/events") as response:
+        text = b""
+        with anyio.fail_after(KEEP_ALIVE_S * 20):
+            async for chunk in response.aiter_bytes():
+                text += chunk
+                if text.count(b": keep-alive\n\n") == 3:
+                    break
+
+    assert text.count(b"data: ") == 1
+
+
+async def test_a_reader_that_takes_nothing_is_cut_off_and_the_others_are_not_held_up(
+    lines: httpx.AsyncClient, drive: Driver, quick: Gateway
+) -> None:
+    job_id = await submitted(lines)
+    reader = Reader(job_id)
+    claim = await drive.begin(job_id)
+    stalled = socket.socket()
+    stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    stalled.connect(("127.0.0.1", quick.port))
+    stalled.sendall(f"GET /jobs/{job_id}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(reader.follow, lines)
+        for i in range(100):
+            await drive.record(claim, Logged(line="x" * 200_000), first=i)
+        await reader.has(102)
+        await until_closed(quick, stalled.getsockname()[1])
+        await drive.settle(claim, succeeded(), first=100)
+
+    stalled.close()
+    assert reader.numbers == list(range(1, 104))
+    assert [line["send_timeout_s"] for line in quick.log() if line["event"] == "slow_reader_dropped"] == [
+        SEND_TIMEOUT_S
+    ]
+    assert [line for line in quick.log() if line["level"] == "error"] == []
+
+
+async def test_a_reader_that_goes_away_is_forgotten(lines: httpx.AsyncClient, drive: Driver, quick: Gateway) -> None:
+    job_id = await submitted(lines)
+    for _ in range(20):
+        async with lines.stream("GET", f"/jobs/{job_id}/events") as response:
+            await anext(response.aiter_bytes())
+
+    await until_no_bells(drive)
+    assert [line for line in quick.log() if line["level"] == "error"] == []
+
+
+async def test_when_redis_dies_under_open_lines_requests_get_503_and_the_lines_go_on(
+    own_redis: RedisServer, tmp_path: Path
+) -> None:
+    with running_gateway(own_redis.url, tmp_path, keep_alive_s=KEEP_ALIVE_S, redis_timeout_s=1) as gateway:
+        async with gateway.client() as http, driver(own_redis.url) as drive:
+            job_id = await submitted(http)
+            readers = [Reader(job_id) for _ in range(20)]
+            claim = await drive.begin(job_id)
+            async with anyio.create_task_group() as group:
+                for reader in readers:
+                    group.start_soon(reader.follow, http)
+                for reader in readers:
+                    await reader.has(2)
+                for round_ in range(2):
+                    own_redis.kill()
+                    refused = [
+                        await http.get(f"/jobs/{job_id}"),
+                        await http.get("/jobs"),
+                        await http.post("/jobs/training", json=TRAINING_BODY),
+                        await http.get(f"/jobs/{job_id}/events"),
+                        await http.get("/readyz"),
+                    ]
+                    resuming = await http.get(f"/jobs/{job_id}/events", headers={"Last-Event-ID": "2"})
+                    alive = await http.get("/healthz")
+                    own_redis.start()
+                    await drive.record(claim, Logged(line="a"), Logged(line="b"), first=round_ * 2)
+                    for reader in readers:
+                        await reader.has(4 + round_ * 2)
+                await drive.settle(claim, succeeded(), first=4)
+            ready = await http.get("/readyz")
+
+    assert [reply.status_code for reply in refused] == [503] * 5
+    assert {reply.headers["retry-after"] for reply in refused} == {"2"}
+    assert {reply.json()["code"] for reply in refused[:4]} == {"backend_unavailable"}
+    # An EventSource would take a 503 as final.
+    assert (resuming.status_code, resuming.content) == (200, b"retry: 2000\n\n")
+    assert (alive.status_code, ready.status_code) == (200, 200)
+    assert [reader.numbers for reader in readers] == [list(range(1, 8))] * 20
+    assert [reader.lines for reader in readers] == [1] * 20
+
+
+async def test_a_gateway_starts_without_redis_and_serves_once_it_is_there(
+    own_redis: RedisServer, tmp_path: Path
+) -> None:
+    own_redis.kill()
+    with running_gateway(own_redis.url, tmp_path, redis_timeout_s=1) as gateway:
+        async with gateway.client() as http:
+            before = await http.get("/readyz")
+            own_redis.start()
+            job_id = await submitted(http)
+
+            async with http.stream("GET", f"/jobs/{job_id}/events") as response:
+                first = await anext(frames(response))
+
+    assert before.status_code == 503
+    assert first.event == "state"
+
+
+async def test_a_lost_subscription_is_made_up_for(lines: httpx.AsyncClient, drive: Driver) -> None:
+    job_id = await submitted(lines)
+    reader = Reader(job_id)
+    claim = await drive.begin(job_id)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(reader.follow, lines)
+        await reader.has(2)
+        for i in range(10):
+            await drive.client.client_kill_filter(_type="pubsub")
+            await drive.record(claim, Logged(line="x"), first=i)
+        await reader.has(12)
+        await drive.settle(claim, succeeded(), first=10)
+
+    assert reader.numbers == list(range(1, 14))
+    assert reader.lines == 1
+
+
+@pytest.mark.parametrize("is_bare", [False, True])
+async def test_a_gateway_told_to_stop_ends_its_lines_and_goes(redis_url: str, tmp_path: Path, is_bare: bool) -> None:
+    gateway = Gateway(redis_url, tmp_path / "gateway.log", is_bare=is_bare)
+    gateway.start()
+    async with gateway.client() as http:
+        job_id = await submitted(http)
+        async with (
+            http.stream("GET", f"/jobs/{job_id}/events") as one,
+            http.stream("GET", "/events") as all_,
+            http.stream("GET", f"/events?job={job_id}", headers={"Accept": "application/x-ndjson"}) as many,
+        ):
+            gateway.terminate()
+            with anyio.fail_after(5):
+                texts = [await response.aread() for response in (one, all_, many)]
+            status = await anyio.to_thread.run_sync(lambda: gateway.stop(within_s=5))
+
+    # A clean end of a chunked answer: httpx raises where a line is cut.
+    assert [text.count(b'"event":"state"') for text in texts] == [1, 0, 1]
+    assert status in (0, -15)
+    assert not re.search("Traceback|error", (tmp_path / "gateway.log").read_text())
+
+
+async def until_no_bells(drive: Driver) -> None:
+    """Until no gateway subscribes to a job."""
+    with anyio.fail_after(DEADLINE_S):
+        while await drive.client.pubsub_channels("*bell:*"):  # noqa: ASYNC110 - nothing announces it
+            await anyio.sleep(0.02)
+
+
+async def until_closed(gateway: Gateway, port: int) -> None:
+    """Until the gateway has no line to the local port."""
+    process = psutil.Process(gateway.pid)
+    with anyio.fail_after(DEADLINE_S):
+        while port in {line.raddr.port for line in process.net_connections("tcp") if line.raddr}:  # noqa: ASYNC110 - nor this
+            await anyio.sleep(0.02)
