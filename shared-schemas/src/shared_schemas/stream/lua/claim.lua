@@ -25,12 +25,7 @@ local function begin(lane, entry, id)
     retire(lane, entry)
     return finish(job, args.expired)
   end
-  if #begun >= args.slots then
-    retire(lane, entry)
-    local again = redis.call('XADD', key('ready', FRONT), '*', 'job', id)
-    relist(job, job.state, FRONT)
-    return set(job, 'entry', again, 'lane', FRONT)
-  end
+  if #begun >= args.slots then return hand_back(job) end
   job.attempt = job.attempt + 1
   job.fence, job.worker = job.attempt .. '-' .. args.token, args.worker
   relist(job, args.running.state, job.lane)

@@ -42,6 +42,16 @@ local function append(job, event, body)
   return data
 end
 
+-- Appends what a producer hands over, {first, events = {{event, body, field or nil}, …}}, less what is there already.
+local function append_new(job, item)
+  for i, event in ipairs(item.events) do
+    if item.first + i > job.recorded then
+      local data = append(job, event[1], event[2])
+      if event[3] then set(job, event[3], data) end
+    end
+  end
+end
+
 local function ring(job)
   if #job.bell > 0 then redis.call('PUBLISH', key('bell', job.id), table.concat(job.bell, '\n')) end
   job.bell = {}
@@ -65,6 +75,14 @@ end
 local function retire(lane, entry)
   redis.call('XACK', key('ready', lane), GROUP, entry)
   redis.call('XDEL', key('ready', lane), entry)
+end
+
+-- Gives a delivered entry back: the job is queued still, and stands first now.
+local function hand_back(job)
+  retire(job.lane, job.entry)
+  local again = redis.call('XADD', key('ready', FRONT), '*', 'job', job.id)
+  relist(job, job.state, FRONT)
+  set(job, 'entry', again, 'lane', FRONT)
 end
 
 local function let_go(job)

@@ -7,12 +7,7 @@
 local function record(item)
   local job = load(item.id)
   if not job or job.fence ~= item.fence then return 'lost' end
-  for i, event in ipairs(item.events) do
-    if item.first + i > job.recorded then
-      local data = append(job, event[1], event[2])
-      if event[3] then set(job, event[3], data) end
-    end
-  end
+  append_new(job, item)
   set(job, 'n', job.n, 'recorded', math.max(job.recorded, item.first + #item.events))
   ring(job)
   return 'ok'

@@ -9,10 +9,7 @@ for _, claimed in ipairs(args.entries) do
   if not job or job.entry ~= entry then
     retire(lane, entry)
   elseif job.state == args.queued then
-    retire(lane, entry)
-    local fresh = redis.call('XADD', key('ready', FRONT), '*', 'job', id)
-    relist(job, job.state, FRONT)
-    set(job, 'entry', fresh, 'lane', FRONT)
+    hand_back(job)
     again = again + 1
   elseif job.state ~= args.running then
     retire(lane, entry)

@@ -9,12 +9,7 @@ local function settle(item)
   if not job then return 'lost' end
   if job.settled == item.fence then return 'ok' end
   if job.fence ~= item.fence or not allows(item.transition, job) then return 'lost' end
-  for i, event in ipairs(item.events) do
-    if item.first + i > job.recorded then
-      local data = append(job, event[1], event[2])
-      if event[3] then set(job, event[3], data) end
-    end
-  end
+  append_new(job, item)
   retire(job.lane, job.entry)
   let_go(job)
   set(job, 'settled', item.fence)
