@@ -94,15 +94,15 @@ async def record(drive: Driver, job_id: JobId, n_events: int, *, at_once: int = 
 
 
 async def test_readers_that_come_while_events_are_recorded_get_each_once(
-    lines: httpx.AsyncClient, drive: Driver
+    http: httpx.AsyncClient, drive: Driver
 ) -> None:
-    job_id = await submitted(lines)
+    job_id = await submitted(http)
     readers = [Reader(job_id) for _ in range(40)]
 
     async with anyio.create_task_group() as group:
         group.start_soon(record, drive, job_id, 1500)
         for i, reader in enumerate(readers):
-            group.start_soon(reader.follow, lines)
+            group.start_soon(reader.follow, http)
             await readers[0].has(i * 30 + 1)
 
     for reader in readers:
@@ -110,13 +110,13 @@ async def test_readers_that_come_while_events_are_recorded_get_each_once(
         assert reader.lines == 1
 
 
-async def test_bursts_larger_than_a_buffer_are_read_from_the_timeline(lines: httpx.AsyncClient, drive: Driver) -> None:
-    job_id = await submitted(lines)
+async def test_bursts_larger_than_a_buffer_are_read_from_the_timeline(http: httpx.AsyncClient, drive: Driver) -> None:
+    job_id = await submitted(http)
     readers = [Reader(job_id) for _ in range(5)]
 
     async with anyio.create_task_group() as group:
         for reader in readers:
-            group.start_soon(reader.follow, lines)
+            group.start_soon(reader.follow, http)
         await readers[0].has(1)
         group.start_soon(lambda: record(drive, job_id, 5000, at_once=700))
 
@@ -124,7 +124,7 @@ async def test_bursts_larger_than_a_buffer_are_read_from_the_timeline(lines: htt
 
 
 async def test_three_hundred_readers_of_a_job_share_one_subscription(own_redis: RedisServer, tmp_path: Path) -> None:
-    with running_gateway(own_redis.url, tmp_path, redis_connections=8) as gateway:
+    with running_gateway(own_redis.url, tmp_path, keep_alive_s=3600, redis_connections=8) as gateway:
         async with gateway.client() as http, driver(own_redis.url) as drive:
             job_id = await submitted(http)
             claim = await drive.begin(job_id)
@@ -195,20 +195,20 @@ async def test_a_reader_that_takes_nothing_is_cut_off_and_the_others_are_not_hel
     assert [line for line in quick.log() if line["level"] == "error"] == []
 
 
-async def test_a_reader_that_goes_away_is_forgotten(lines: httpx.AsyncClient, drive: Driver, quick: Gateway) -> None:
-    job_id = await submitted(lines)
+async def test_a_reader_that_goes_away_is_forgotten(http: httpx.AsyncClient, drive: Driver, gateway: Gateway) -> None:
+    job_id = await submitted(http)
     for _ in range(20):
-        async with lines.stream("GET", f"/jobs/{job_id}/events") as response:
+        async with http.stream("GET", f"/jobs/{job_id}/events") as response:
             await anext(response.aiter_bytes())
 
     await until_no_bells(drive)
-    assert [line for line in quick.log() if line["level"] == "error"] == []
+    assert [line for line in gateway.log() if line["level"] == "error"] == []
 
 
 async def test_when_redis_dies_under_open_lines_requests_get_503_and_the_lines_go_on(
     own_redis: RedisServer, tmp_path: Path
 ) -> None:
-    with running_gateway(own_redis.url, tmp_path, keep_alive_s=KEEP_ALIVE_S, redis_timeout_s=1) as gateway:
+    with running_gateway(own_redis.url, tmp_path, keep_alive_s=3600, redis_timeout_s=1) as gateway:
         async with gateway.client() as http, driver(own_redis.url) as drive:
             job_id = await submitted(http)
             readers = [Reader(job_id) for _ in range(20)]
@@ -263,13 +263,13 @@ async def test_a_gateway_starts_without_redis_and_serves_once_it_is_there(
     assert first.event == "state"
 
 
-async def test_a_lost_subscription_is_made_up_for(lines: httpx.AsyncClient, drive: Driver) -> None:
-    job_id = await submitted(lines)
+async def test_a_lost_subscription_is_made_up_for(http: httpx.AsyncClient, drive: Driver) -> None:
+    job_id = await submitted(http)
     reader = Reader(job_id)
     claim = await drive.begin(job_id)
 
     async with anyio.create_task_group() as group:
-        group.start_soon(reader.follow, lines)
+        group.start_soon(reader.follow, http)
         await reader.has(2)
         for i in range(10):
             await drive.client.client_kill_filter(_type="pubsub")
@@ -279,6 +279,37 @@ async def test_a_lost_subscription_is_made_up_for(lines: httpx.AsyncClient, driv
 
     assert reader.numbers == list(range(1, 14))
     assert reader.lines == 1
+
+
+async def test_lines_that_come_and_go_while_the_subscription_is_lost_leave_no_reader_without_bells(
+    http: httpx.AsyncClient, drive: Driver
+) -> None:
+    jobs = [await submitted(http) for _ in range(3)]
+    claims = [await drive.begin(job_id) for job_id in jobs]
+    readers = [Reader(job_id) for job_id in jobs]
+
+    async def come_and_go(job_id: JobId) -> None:
+        for _ in range(25):
+            async with http.stream("GET", f"/jobs/{job_id}/events") as response:
+                if response.status_code == 200:
+                    await anext(response.aiter_bytes())
+
+    async with anyio.create_task_group() as group:
+        for reader in readers:
+            group.start_soon(reader.follow, http)
+        async with anyio.create_task_group() as visitors:
+            for job_id in jobs * 4:
+                visitors.start_soon(come_and_go, job_id)
+            for i in range(15):
+                await drive.client.client_kill_filter(_type="pubsub")
+                for claim in claims:
+                    await drive.record(claim, Logged(line="x"), first=i)
+        for claim, reader in zip(claims, readers, strict=True):
+            await drive.record(claim, Logged(line="x"), first=15)
+            await reader.has(18)
+            await drive.settle(claim, succeeded(), first=16)
+
+    assert [reader.numbers for reader in readers] == [list(range(1, 20))] * 3
 
 
 @pytest.mark.parametrize("is_bare", [False, True])

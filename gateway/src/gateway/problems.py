@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
+import anyio
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from shared_schemas.codec import encode_json
 from shared_schemas.errors import HeadraceError, SpecRejected
 from shared_schemas.replies import Problem, ProblemItem
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 _STATUS = {
     "not_found": 404,
@@ -38,6 +40,8 @@ _TITLES = {
 }
 _ROUTER_CODES = {404: "route_not_found", 405: "method_not_allowed"}
 RETRY_AFTER_S = "2"
+_BODY_UNREAD = (408, 413)
+_LINGER_S = 2.0
 
 
 class ProblemError(Exception):
@@ -75,7 +79,21 @@ def response_of(problem: ProblemError, request: Request) -> Response:
         request_id=request_id(request),
         errors=problem.errors,
     )
-    return Response(encode_json(body), problem.status, headers=problem.headers, media_type="application/problem+json")
+    kind = _PartingResponse if problem.status in _BODY_UNREAD else Response
+    return kind(encode_json(body), problem.status, headers=problem.headers, media_type="application/problem+json")
+
+
+class _PartingResponse(Response):
+    """For a request whose body was not read to its end. To close at once would reset the line, and the client might
+    never see the answer: what still comes is read and dropped for a moment."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": bytes(self.body), "more_body": True})
+        with anyio.move_on_after(_LINGER_S):
+            while (await receive()).get("more_body", False):
+                pass
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def request_id(request: Request) -> str:
