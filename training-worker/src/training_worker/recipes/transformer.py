@@ -20,7 +20,7 @@ from training_worker.tables import Table, label_column, text_column
 
 _CLASSIFIER = Plan(epochs=5, batch_size=32, learning_rate=1e-3, weight_decay=0.01, warmup_fraction=0.1, max_steps=None)
 _LANGUAGE_MODEL = Plan(
-    epochs=8, batch_size=32, learning_rate=3e-3, weight_decay=0.01, warmup_fraction=0.1, max_steps=None
+    epochs=8, batch_size=32, learning_rate=4e-3, weight_decay=0.01, warmup_fraction=0.1, max_steps=None
 )
 _FEWEST_ROWS = 8
 _EVALUATION_ROWS = 128
@@ -54,7 +54,7 @@ class PreparedClassifier:
         else:
             texts_held = validation.texts(text)
             numbers_held = encode_labels(validation.labels(label), self.labels, label)
-        made = _tokenizer(learned, texts, wanted.vocabulary_size or 2048)
+        made = _tokenizer(learned, texts, wanted.vocabulary_size or 1024)
         self.tokenizer = made.to_str().encode()
         self.context_length = wanted.max_length or 96
         self.tokens_per_row = 0
@@ -63,8 +63,8 @@ class PreparedClassifier:
         self._y, self._y_held = numbers, numbers_held
         self.n_rows = len(numbers)
         self.baseline: dict[str, float | None] = {"accuracy": majority_accuracy(self._y, self._y_held)}
-        body = _body(wanted, vocabulary=made.get_vocab_size(), context=self.context_length, width=96, layers=2,
-                     dropout=0.1, is_causal=False)  # fmt: skip
+        body = _body(wanted, vocabulary=made.get_vocab_size(), context=self.context_length, width=64, layers=2,
+                     dropout=0.3, is_causal=False)  # fmt: skip
         self.model = Classifier(body, len(self.labels))
 
     def describe(self) -> Sequence[str]:
@@ -128,7 +128,7 @@ class PreparedLanguageModel:
         self.n_rows, self._vocabulary = len(self._windows), made.get_vocab_size()
         # A model that knows nothing gives each token of the vocabulary the same chance.
         self.baseline: dict[str, float | None] = {"perplexity": float(self._vocabulary)}
-        body = _body(wanted, vocabulary=self._vocabulary, context=self.context_length, width=128, layers=3,
+        body = _body(wanted, vocabulary=self._vocabulary, context=self.context_length, width=128, layers=2,
                      dropout=0.1, is_causal=True)  # fmt: skip
         self.model = LanguageModel(body)
 
