@@ -241,3 +241,21 @@ async def test_without_a_cursor_only_what_happens_from_now_on_is_sent(http: http
 
     assert text.count(b"\ndata: ") == 1
     assert f'data: {{"job_id":"{job_id}","n":1,'.encode() in text
+
+
+async def test_a_reader_of_all_jobs_is_told_what_is_no_longer_kept(http: httpx.AsyncClient, drive: Driver) -> None:
+    jobs = [await submitted(http) for _ in range(4)]
+    everything = (await http.get("/events?after=0&follow=false", headers=NDJSON)).text.splitlines()
+    ids = [entry.decode() for entry, _ in await drive.client.xrange(keys.log("training"))]  # type: ignore[arg-type]
+    await drive.client.xtrim(keys.log("training"), minid=ids[2], approximate=False)  # type: ignore[arg-type]
+
+    for cursor, missed in ((ids[0], True), (ids[2], False)):
+        path = f"/events?follow=false&after=training:{cursor}"
+        received = await read_frames(http, path)
+        page = (await http.get(path, headers=JSON)).json()["events"]
+        gaps, rest = received[: int(missed)], received[int(missed) :]
+        assert [(gap.event, gap.json["queue"]) for gap in gaps] == [("gap", "training")] * missed
+        assert [gap.json["requested"] for gap in gaps] == [int(ids[0].split("-")[0])] * missed
+        assert [frame.json["job_id"] for frame in rest] == (jobs[2:] if missed else jobs[3:])
+        assert [event["event"] for event in page] == [frame.event for frame in received]
+    assert len(everything) == 4

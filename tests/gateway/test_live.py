@@ -110,6 +110,40 @@ async def test_readers_that_come_while_events_are_recorded_get_each_once(
         assert reader.lines == 1
 
 
+async def test_the_only_event_after_a_reader_came_reaches_it_however_close_the_two_are(
+    http: httpx.AsyncClient, drive: Driver
+) -> None:
+    jobs = [await submitted(http) for _ in range(200)]
+    readers = [Reader(job_id) for job_id in jobs]
+
+    async with anyio.create_task_group() as group:
+        for job_id, reader in zip(jobs, readers, strict=True):
+            group.start_soon(reader.follow, http)
+            group.start_soon(drive.ledger.cancel, job_id)
+
+    assert [reader.numbers for reader in readers] == [[1, 2]] * 200
+
+
+async def test_an_event_whose_bell_was_never_heard_is_read_when_the_next_one_rings(
+    http: httpx.AsyncClient, drive: Driver
+) -> None:
+    job_id = await submitted(http)
+    claim = await drive.begin(job_id)
+    reader = Reader(job_id)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(reader.follow, http)
+        await reader.has(2)
+        data = '{"n":3,"at":1,"attempt":1,"event":"log","line":"unheard"}'
+        await drive.client.xadd(keys.events(job_id), {"event": "log", "data": data}, id="3-0")
+        await drive.client.hset(keys.job(job_id), mapping={"n": 3, "recorded": 1})
+        await drive.record(claim, Logged(line="heard"), first=1)
+        await reader.has(4)
+        await drive.settle(claim, succeeded(), first=2)
+
+    assert reader.numbers == [1, 2, 3, 4, 5]
+
+
 async def test_bursts_larger_than_a_buffer_are_read_from_the_timeline(http: httpx.AsyncClient, drive: Driver) -> None:
     job_id = await submitted(http)
     readers = [Reader(job_id) for _ in range(5)]

@@ -1,6 +1,6 @@
 """From followed events to the bytes of an answer: server-sent events or NDJSON. Knows no request."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from shared_schemas.codec import encode_json
@@ -59,8 +59,10 @@ async def many_jobs(
             yield b"".join(frames)
 
 
-async def whole_log(log: LogFollower, media_type: str, *, follow: bool) -> AsyncGenerator[bytes, None]:
-    yield _opening(media_type)
+async def whole_log(
+    log: LogFollower, media_type: str, gaps: Sequence[bytes], *, follow: bool
+) -> AsyncGenerator[bytes, None]:
+    yield _opening(media_type) + b"".join(_write(media_type, log.cursor(), "gap", gap) for gap in gaps)
     async with aclosing(log.follow(live=follow)) as items:
         async for item in items:
             if isinstance(item, list):

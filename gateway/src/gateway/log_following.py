@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import anyio
 from shared_schemas.errors import BackendUnavailable, MalformedId
+from shared_schemas.events import Gap
 from shared_schemas.ids import JobKind, QueueName, default_queue, parse_queue
 from shared_schemas.stream import keys
 from shared_schemas.stream.timeline import LogEntry, Timeline, log_entry_of_ring
@@ -18,6 +19,7 @@ from gateway.hub import Hub, Rings, Signal
 
 _PLACE = re.compile(r"\d{1,15}-\d{1,10}")
 _RETRY_S = 0.25
+_LAST = 2**64 - 1
 
 Queues = Callable[[], Awaitable[list[QueueName]]]
 
@@ -49,6 +51,21 @@ class LogFollower:
         """Move past the entry. -> the cursor after it."""
         self.cursors[entry.queue] = entry.id
         return self.cursor()
+
+    async def gaps(self) -> list[tuple[QueueName, Gap]]:
+        """Queues of whose log some after the cursor is no longer kept: the entry that the cursor names is gone. Here
+        a gap counts in milliseconds since the epoch; the cursor goes on from what is kept."""
+        found = []
+        for queue, place in self.cursors.items():
+            ms, n = _place(place)
+            before = f"{ms}-{n - 1}" if n else f"{ms - 1}-{_LAST}"
+            if ms == 0 or [entry.id for entry in await self._timeline.read_log(queue, after=before, limit=1)] == [
+                place
+            ]:
+                continue
+            kept = await self._timeline.read_log(queue, limit=1)
+            found.append((queue, Gap(requested=ms, oldest=_place(kept[0].id)[0] if kept else 0)))
+        return found
 
     async def follow(self, *, live: bool = True) -> AsyncGenerator[list[LogEntry] | Idle, None]:
         """For ever, or to the end of what there is, or until the process is closing. The caller advances past each

@@ -30,6 +30,11 @@ def with_job_id(job_id: str, data: bytes) -> bytes:
     return b'{"job_id":"%b",%b' % (job_id.encode(), data[1:])
 
 
+def with_queue(queue: str, data: bytes) -> bytes:
+    """A gap in the log of one queue."""
+    return b'{"queue":"%b",%b' % (queue.encode(), data[1:])
+
+
 class StreamResponse(Response):
     """chunks: closed when the reader goes away or takes nothing for send_timeout_s."""
 

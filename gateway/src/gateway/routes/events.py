@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from fastapi import APIRouter, Request, Response
 from msgspec import Meta
+from shared_schemas.codec import encode_json
 from shared_schemas.errors import BackendUnavailable, JobNotFound, MalformedId
 from shared_schemas.ids import JobId, parse_job_id
 from shared_schemas.replies import EventPage, ProblemItem
@@ -18,7 +19,7 @@ from gateway.following import Follower
 from gateway.log_following import LogFollower, end_of_logs, parse_cursor
 from gateway.problems import ProblemError
 from gateway.services import Services, services_of
-from gateway.streaming import JSON, NDJSON, SSE, StreamResponse, with_job_id
+from gateway.streaming import JSON, NDJSON, SSE, StreamResponse, with_job_id, with_queue
 
 router = APIRouter(tags=["events"])
 
@@ -115,13 +116,15 @@ async def _events_of_all(request: Request, query: AllEventsQuery) -> Response:
     if places is None:
         raise _bad_cursor()
     log = LogFollower(services.hub, services.timeline, services.queues, places, idle_s=services.settings.keep_alive_s)
+    gaps = [with_queue(queue, encode_json(gap)) for queue, gap in await log.gaps()] if text is not None else []
     if media_type != JSON:
-        return _respond(services, whole_log(log, media_type, follow=query.is_live), media_type)
+        return _respond(services, whole_log(log, media_type, gaps, follow=query.is_live), media_type)
     entries = (await log.read())[:_PAGE]
-    data = tuple(msgspec.Raw(with_job_id(entry.job_id, entry.data)) for entry in entries)
+    events = gaps + [with_job_id(entry.job_id, entry.data) for entry in entries]
     for entry in entries:
         log.advance(entry)
-    return replies.json_response(EventPage(events=data, next_after=log.cursor() or "0", done=False))
+    page = EventPage(events=tuple(map(msgspec.Raw, events)), next_after=log.cursor() or "0", done=False)
+    return replies.json_response(page)
 
 
 def stream_of_job(
