@@ -61,7 +61,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         duties.start_soon(_kept_up, "hub", services.hub.run)
         duties.start_soon(_kept_up, "housekeeping", partial(keep_house, services))
         with called_on_signal(services.hub.close):
-            log.info("gateway_started", host=services.settings.host, port=services.settings.port)
+            log.info("gateway_started")
             yield
         services.hub.close()
         duties.cancel_scope.cancel()

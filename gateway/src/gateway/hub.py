@@ -111,8 +111,9 @@ class Hub:
                             wait_s = _SHORTEST_S
                             self._hand_out(channel, payload)
             except* BackendUnavailable as errors:
-                causes = sorted({str(error) for error in errors.exceptions})
-                structlog.get_logger().warning("subscription_lost", causes=causes, retry_s=wait_s)
+                if wait_s == _SHORTEST_S:
+                    causes = sorted({str(error) for error in errors.exceptions})
+                    structlog.get_logger().warning("subscription_lost", causes=causes)
             finally:
                 self._confirmed.clear()
             await anyio.sleep(wait_s)

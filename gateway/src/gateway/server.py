@@ -1,5 +1,6 @@
 """uvicorn as the gateway needs it: structured logs, a bounded drain, and a way to cut a stalled reader off."""
 
+import structlog
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -31,4 +32,5 @@ def serve(app: FastAPI, settings: GatewaySettings) -> None:
         timeout_graceful_shutdown=max(1, round(settings.drain_s)),
         timeout_keep_alive=_KEEP_ALIVE_S,
     )
+    structlog.get_logger().info("gateway_starting", host=settings.host, port=settings.port)
     uvicorn.Server(config).run()
