@@ -1,0 +1,66 @@
+"""What was exported is compared with what was trained before anyone sees it."""
+
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from shared_schemas.errors import AttemptFailed
+from shared_schemas.models import TensorSpec
+from shared_schemas.store.files import ArtifactStore
+from torch import Tensor, nn
+from training_worker.export import export_model
+from training_worker.recipes.recipe import Export
+
+
+class Scaled(nn.Module):
+    """Computes something else while it is exported: by a factor, or by taking the rows in another order."""
+
+    def __init__(self, *, factor: float = 1.0, is_reversed: bool = False) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 2)
+        self.factor, self.is_reversed = factor, is_reversed
+
+    def forward(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.linear(features)
+        if torch.compiler.is_exporting():
+            logits = logits * self.factor
+            if self.is_reversed:
+                logits = logits.flip(-1)
+        return logits
+
+
+def an_export(n_rows: int) -> Export:
+    torch.manual_seed(3)
+    return Export(
+        examples=(torch.randn(n_rows, 3),),
+        inputs=(TensorSpec(name="features", dtype="float32", shape=("batch", 3)),),
+        outputs=(TensorSpec(name="logits", dtype="float32", shape=("batch", 2)),),
+        dynamic=({0: "batch"},),
+        classes_axis=1,
+    )
+
+
+@pytest.mark.parametrize("model", [Scaled(factor=1.01), Scaled(is_reversed=True)])
+def test_an_export_that_computes_something_else_is_not_published(tmp_path: Path, model: Scaled) -> None:
+    store = ArtifactStore(tmp_path)
+
+    with pytest.raises(AttemptFailed) as caught:
+        export_model(model, an_export(5), store)
+
+    assert caught.value.info().code == "export_mismatch"
+    assert list((tmp_path / "incoming").iterdir()) == []
+    assert not (tmp_path / "sha256").exists()
+
+
+@pytest.mark.parametrize("n_rows", [1, 5])
+def test_an_export_is_one_checked_file_of_float32_with_a_batch_of_any_size(tmp_path: Path, n_rows: int) -> None:
+    store = ArtifactStore(tmp_path)
+
+    ref, opset = export_model(Scaled(), an_export(n_rows), store)
+
+    proto = onnx.load(store.verify(ref), load_external_data=False)
+    assert proto.opset_import[0].version == opset
+    assert proto.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
+    assert all(tensor.data_location != onnx.TensorProto.EXTERNAL for tensor in proto.graph.initializer)
+    assert {tensor.data_type for tensor in proto.graph.initializer} <= {onnx.TensorProto.FLOAT, onnx.TensorProto.INT64}
