@@ -49,7 +49,7 @@ async def test_an_answer_that_was_lost_is_given_again_to_the_same_worker(redis_u
         [again] = await worker.claim(5, token="other", entries=entries)
 
         assert again == lost
-        assert await worker.claim(5, token="third", held=[lost.job_id], entries=entries) == []
+        assert await worker.claim(5, token="third", held={lost.job_id: lost.fence}, entries=entries) == []
         assert await (await side.worker("b")).claim(5, token="x", entries=entries) == []
 
 

@@ -112,7 +112,8 @@ class Driver:
         await claims.open()
         with anyio.fail_after(DEADLINE_S):
             while job_id not in self._begun:
-                for claim in await claims.claim(16, token=os.urandom(8).hex(), held=list(self._begun)):
+                fences = {begun.job_id: begun.fence for begun in self._begun.values()}
+                for claim in await claims.claim(16, token=os.urandom(8).hex(), held=fences):
                     self._begun[claim.job_id] = claim
                 if job_id not in self._begun:
                     # What comes is pending for this worker from then on, and not claimed by the next call.

@@ -7,9 +7,11 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 
 import anyio
 import structlog
+from shared_schemas.codec import encode_event_body
 from shared_schemas.errors import ClaimLost
 from shared_schemas.events import JobEvent, Logged, Progressed
 from shared_schemas.ids import JobId
@@ -41,9 +43,11 @@ class RunningAttempt:
         self._moved = anyio.Event()
         self._late_progress: Progressed | None = None
         self._progress_at = -math.inf
+        self._pause_asked_at = math.inf
+        self._is_ending = False
         self._lines = 0
         self._dropped = 0
-        self.renew_until = math.inf if spec.timeout_s is None else time.monotonic() + spec.timeout_s + OVERTIME_S
+        self._renew_until = math.inf if spec.timeout_s is None else time.monotonic() + spec.timeout_s + OVERTIME_S
         self.log = structlog.get_logger().bind(job_id=claim.job_id, attempt=claim.attempt, worker=worker)
 
     @property
@@ -71,14 +75,19 @@ class RunningAttempt:
         return self._stop
 
     async def stopped(self) -> StopReason:
-        await self._stopped.wait()
-        assert self._stop is not None  # noqa: S101 - set before the event, by ask()
+        # A pause may be withdrawn before the waiter wakes.
+        while self._stop is None:
+            await self._stopped.wait()
         return self._stop
 
     def ask(self, reason: StopReason) -> None:
         """Ask the handler to end. A stronger reason replaces a weaker one; a lost claim is the last word."""
-        if self._stop is StopReason.CLAIM_LOST or (self._stop is not None and reason in _COOPERATIVE):
+        if self._stop is StopReason.CLAIM_LOST or reason is self._stop:
             return
+        if self._stop is not None and reason in _COOPERATIVE and self._stop is not StopReason.PAUSED:
+            return
+        if reason is StopReason.PAUSED:
+            self._pause_asked_at = time.monotonic()
         self._stop = reason
         self._stopped.set()
         if reason not in _COOPERATIVE:
@@ -90,13 +99,25 @@ class RunningAttempt:
         if self._stop is StopReason.PAUSED:
             self._stop, self._stopped = None, anyio.Event()
 
+    def wants_renewal(self, now: float) -> bool:
+        """now: by the monotonic clock. Called from the heartbeat's thread."""
+        return self._stop is not StopReason.CLAIM_LOST and now < self._renew_until
+
+    def has_ignored_pause(self, *, grace_s: float) -> bool:
+        return self._stop is StopReason.PAUSED and time.monotonic() - self._pause_asked_at >= grace_s
+
     async def record(self, event: JobEvent) -> None:
         while len(self._outbox) >= OUTBOX_EVENTS:
             await self._wait_for_room()
         self._refuse_if_lost()
+        if isinstance(event, Logged):
+            event = Logged(line=_presentable(event.line), level=event.level, dropped=event.dropped)
+        # What cannot be written must fail here, in the handler that made it, and not in the call that serves all.
+        encode_event_body(event)
         match event:
-            case Progressed() if time.monotonic() - self._progress_at < PROGRESS_INTERVAL_S:
+            case Progressed() if self.progress_due_s > 0.0:
                 self._late_progress = event
+                self._ring()
                 return
             case Progressed():
                 self._progress_at, self._late_progress = time.monotonic(), None
@@ -105,15 +126,13 @@ class RunningAttempt:
                 return
             case Logged():
                 self._lines += 1
-                if len(event.line) > LINE_CHARACTERS:
-                    event = Logged(line=event.line[:LINE_CHARACTERS] + " …", level=event.level, dropped=event.dropped)
             case _:
                 pass
         self._outbox.append(event)
         self._ring()
 
     async def flush(self) -> None:
-        self._close_thinned()
+        self._release_progress()
         target = self._confirmed + len(self._outbox)
         while self._confirmed < target:
             await self._wait_for_room()
@@ -121,14 +140,28 @@ class RunningAttempt:
 
     def unsent(self, *, limit: int = BATCH_EVENTS) -> Batch | None:
         """The next events to record; the same again until `confirm`."""
-        if not self._outbox or self._stop is StopReason.CLAIM_LOST:
+        if self._is_ending or self._stop is StopReason.CLAIM_LOST:
             return None
-        events = [self._outbox[i] for i in range(min(limit, len(self._outbox)))]
-        return Batch(self.claim, self._confirmed, events)
+        if self.progress_due_s <= 0.0:
+            self._release_progress()
+        if not self._outbox:
+            return None
+        return Batch(self.claim, self._confirmed, tuple(islice(self._outbox, limit)))
+
+    @property
+    def progress_due_s(self) -> float:
+        """Seconds until progress may be recorded again."""
+        return self._progress_at + PROGRESS_INTERVAL_S - time.monotonic()
+
+    @property
+    def holds_progress(self) -> bool:
+        return self._late_progress is not None and not self._is_ending
 
     def last_batch(self) -> Batch:
-        """All that is left, thinned progress and the count of dropped lines included."""
-        self._close_thinned()
+        """All that is left, thinned progress and the count of dropped lines included. It travels with the end of the
+        attempt: `unsent` gives nothing more."""
+        self._release_progress()
+        self._is_ending = True
         if self._dropped:
             line = f"{self._dropped} more lines were left out"
             self._outbox.append(Logged(line=line, level="warning", dropped=self._dropped))
@@ -142,10 +175,10 @@ class RunningAttempt:
         self._confirmed += max(0, recorded)
         self._wake()
 
-    def _close_thinned(self) -> None:
+    def _release_progress(self) -> None:
         if self._late_progress is not None:
             self._outbox.append(self._late_progress)
-            self._late_progress = None
+            self._progress_at, self._late_progress = time.monotonic(), None
             self._ring()
 
     def _wake(self) -> None:
@@ -159,3 +192,9 @@ class RunningAttempt:
     def _refuse_if_lost(self) -> None:
         if self._stop is StopReason.CLAIM_LOST:
             raise ClaimLost("another attempt owns the job now")
+
+
+def _presentable(line: str) -> str:
+    """Cut to length, and without the halves of characters that a child's output may hold."""
+    cut = line if len(line) <= LINE_CHARACTERS else line[:LINE_CHARACTERS] + " …"
+    return cut.encode("utf-8", "replace").decode("utf-8")

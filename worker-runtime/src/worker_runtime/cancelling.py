@@ -7,6 +7,7 @@ import structlog
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.ids import JobId, QueueName
 from shared_schemas.stream import keys
+from shared_schemas.stream.claims import Renewal
 from shared_schemas.stream.timeline import Doorbells
 
 from worker_runtime.backoff import Backoff
@@ -30,9 +31,26 @@ async def listen(doorbells: Callable[[], Doorbells], queues: list[QueueName], he
             await anyio.sleep(backoff.next_s())
 
 
+def heed_renewals(held: Held, fences: dict[JobId, str], renewals: dict[JobId, Renewal], pause_grace_s: float) -> None:
+    """What a renewal brought back: claims that are lost, and requests that were missed."""
+    for job_id, renewal in renewals.items():
+        attempt = held.attempt(job_id, fences[job_id])
+        if attempt is None:
+            continue
+        if not renewal.held:
+            attempt.ask(StopReason.CLAIM_LOST)
+        elif renewal.cancel_requested:
+            attempt.ask(StopReason.CANCELLED)
+        elif renewal.pause_requested:
+            attempt.ask(StopReason.PAUSED)
+            if attempt.has_ignored_pause(grace_s=pause_grace_s):
+                attempt.scope.cancel()
+        else:
+            attempt.withdraw_pause()
+
+
 def _heed(payload: bytes, held: Held) -> None:
     verb, _, job_id = payload.decode(errors="replace").partition(" ")
-    attempt, reason = held.attempt(JobId(job_id)), _REQUESTS.get(verb)
-    if attempt is not None and reason is not None:
+    reason = _REQUESTS.get(verb)
+    if reason is not None and held.ask(JobId(job_id), reason):
         structlog.get_logger().info("stop_requested", job_id=job_id, reason=reason)
-        attempt.ask(reason)

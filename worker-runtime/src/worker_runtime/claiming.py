@@ -11,38 +11,43 @@ from shared_schemas.stream.claims import Claims
 from worker_runtime.attempt import RunningAttempt
 from worker_runtime.backoff import Backoff
 from worker_runtime.draining import Draining
+from worker_runtime.hesitation import FAILED_JOBS, Hesitation
 from worker_runtime.holding import Held
 from worker_runtime.running import Runner
 
 WAIT_S = 1.0
-FAILURES_IN_A_ROW = 5
 
 
 class Claiming:
     """lock: shared by the queues of a worker, so that two never count the same free slot."""
 
-    def __init__(self, claims: Claims, held: Held, runner: Runner, draining: Draining, lock: anyio.Lock) -> None:
+    def __init__(
+        self,
+        claims: Claims,
+        held: Held,
+        runner: Runner,
+        draining: Draining,
+        hesitation: Hesitation,
+        lock: anyio.Lock,
+    ) -> None:
         self._claims, self._held, self._runner = claims, held, runner
-        self._draining, self._lock = draining, lock
+        self._draining, self._hesitation, self._lock = draining, hesitation, lock
         self._entries: list[tuple[str, str, str]] = []
 
     async def run(self, attempts: TaskGroup) -> None:
-        backoff, hesitation = Backoff(), Backoff(cap_s=60.0)
-        must_recover = True
+        backoff, must_recover = Backoff(), True
         while not self._draining.has_begun:
-            await self._draining.unless(self._held.until_free)
-            if self._runner.consecutive_failures >= FAILURES_IN_A_ROW:
-                delay_s = hesitation.next_s()
-                structlog.get_logger().error("claiming_suspended", failures_in_a_row=FAILURES_IN_A_ROW, s=delay_s)
-                await self._draining.unless(anyio.sleep, delay_s)
-            else:
-                hesitation.reset()
+            # An entry in hand is given back where no slot is free, not kept from other workers.
+            if not self._entries:
+                await self._draining.unless(self._held.until_free)
+                await self._hesitate()
             try:
-                if must_recover:
+                if self._runner.take_given_up() or must_recover:
+                    must_recover = True
                     await self._claims.open()
                     self._entries = await self._claims.recover()
                     must_recover = False
-                if not await self._claim(attempts) and not self._draining.has_begun:
+                if not await self._claim(attempts) and self._held.free > 0 and not self._draining.has_begun:
                     self._entries = await self._claims.wait(timeout_s=WAIT_S)
                 backoff.reset()
             except BackendUnavailable as error:
@@ -50,9 +55,15 @@ class Claiming:
                 must_recover = True
                 delay_s = backoff.next_s()
                 structlog.get_logger().warning("claiming_interrupted", error=str(error), retry_s=round(delay_s, 2))
-                await anyio.sleep(delay_s)
+                await self._draining.unless(anyio.sleep, delay_s)
         if self._entries:
             await self._hand_back()
+
+    async def _hesitate(self) -> None:
+        delay_s = self._hesitation.due_s()
+        if delay_s is not None:
+            structlog.get_logger().error("claiming_suspended", failed_jobs=FAILED_JOBS, s=round(delay_s, 2))
+            await self._draining.unless(anyio.sleep, delay_s)
 
     async def _claim(self, attempts: TaskGroup) -> bool:
         async with self._lock:
@@ -62,7 +73,7 @@ class Claiming:
             claims = await self._claims.claim(
                 slots,
                 token=secrets.token_hex(8),
-                held=self._held.ids(self._claims.queue),
+                held=self._held.fences(self._claims.queue),
                 entries=self._entries,
             )
             self._entries = []

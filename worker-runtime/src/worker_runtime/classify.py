@@ -2,6 +2,7 @@
 
 import random
 
+import msgspec
 from shared_schemas.errors import ErrorInfo, HeadraceError
 from shared_schemas.outcome import Cancellation, Failure, Outcome, Release, Retry
 from shared_schemas.retry import RetryPolicy
@@ -10,14 +11,20 @@ from worker_runtime.handler import StopReason
 
 _RNG = random.SystemRandom()
 
+INTERNAL = "internal"
 TIMEOUT = ErrorInfo(code="timeout", message="the attempt ran longer than the job's timeout_s")
 
 
 def error_of(error: Exception) -> ErrorInfo:
     """What the API may show. The message of an unexpected exception may hold anything, so only its type is named."""
+    # A task group wraps what one of its tasks raised.
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
     if isinstance(error, HeadraceError):
-        return error.info()
-    return ErrorInfo(code="internal", message=f"the worker failed with {type(error).__name__}", retryable=True)
+        info = error.info()
+        # A name of a file may hold what no JSON can.
+        return msgspec.structs.replace(info, message=info.message.encode("utf-8", "replace").decode("utf-8"))
+    return ErrorInfo(code=INTERNAL, message=f"the worker failed with {type(error).__name__}", retryable=True)
 
 
 def outcome_of_error(error: ErrorInfo, policy: RetryPolicy, *, failures: int) -> Outcome:
@@ -27,14 +34,14 @@ def outcome_of_error(error: ErrorInfo, policy: RetryPolicy, *, failures: int) ->
     return Failure(error)
 
 
-def outcome_of_stop(reason: StopReason) -> Outcome | None:
-    """For an attempt whose scope was cancelled; None where nothing may be written any more."""
+def outcome_of_stop(reason: StopReason | None) -> Outcome | None:
+    """For an attempt that ended without an answer of its own; None where nothing may be written any more."""
     match reason:
         case StopReason.CANCELLED:
             return Cancellation()
         case StopReason.TIMED_OUT:
             return Failure(TIMEOUT)
-        case StopReason.PAUSED | StopReason.DRAINING:
+        case StopReason.PAUSED | StopReason.DRAINING | None:
             return Release()
         case StopReason.CLAIM_LOST:
             return None

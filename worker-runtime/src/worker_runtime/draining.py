@@ -10,6 +10,8 @@ import structlog
 from worker_runtime.handler import StopReason
 from worker_runtime.holding import Held
 
+# How long a claim that is under way may take; longer than the longest wait for an entry.
+CLAIMING_S = 3.0
 # How long the last settlements may take when Redis is slow or away.
 SETTLE_S = 10.0
 
@@ -51,12 +53,28 @@ class Draining:
                 structlog.get_logger().info("drain_requested", signal=signal.Signals(number).name)
                 self.begin()
 
-    async def run(self) -> None:
-        """Return once no attempt is left, or Redis has not taken the last of them in time."""
+    async def run(self, claiming_ended: anyio.Event) -> None:
+        """Return once no attempt is left, or Redis has not taken the last of them in time.
+
+        claiming_ended: set when nothing more will be claimed. A claim that were cut off could leave behind an attempt
+        that nobody runs.
+        """
         await self._begun.wait()
         attempts = len(self._held.all())
         structlog.get_logger().info("draining", attempts=attempts, grace_s=self._grace_s)
         self._held.ask_all(StopReason.DRAINING)
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._give_grace)
+            with anyio.move_on_after(CLAIMING_S):
+                await claiming_ended.wait()
+        for attempt in self._held.all():
+            attempt.scope.cancel()
+        with anyio.move_on_after(SETTLE_S):
+            await self._held.until_empty()
+        for attempt in self._held.all():
+            attempt.log.error("attempt_left_behind", reason="Redis did not take its end; its lease will run out")
+
+    async def _give_grace(self) -> None:
         with anyio.move_on_after(self._grace_s):
             async with anyio.create_task_group() as group:
 
@@ -69,7 +87,3 @@ class Draining:
                 group.cancel_scope.cancel()
         for attempt in self._held.all():
             attempt.scope.cancel()
-        with anyio.move_on_after(SETTLE_S):
-            await self._held.until_empty()
-        for attempt in self._held.all():
-            attempt.log.error("attempt_left_behind", reason="Redis did not take its end; its lease will run out")

@@ -14,6 +14,7 @@ import structlog
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.ids import JobId, QueueName
 from shared_schemas.stream.claims import Leases, Renewal
+from shared_schemas.stream.connection import SyncRedis
 from shared_schemas.stream.rows import worker_facts
 
 from worker_runtime.holding import Held
@@ -22,22 +23,27 @@ BEATS_PER_LEASE = 3
 
 
 class Heartbeat(threading.Thread):
-    """hear: called from this thread with the fences that were renewed and what Redis said of each; must not wait.
-    lost: likewise, when no renewal has worked for a lease."""
+    """clients: one connection for each queue, closed by this thread; a call on it must fail well within a lease.
+    hear: called from this thread with the fences that were renewed and what Redis said of each; must not wait.
+    lost: likewise with a queue, when no renewal of it has worked for a lease."""
 
     def __init__(
         self,
-        leases: dict[QueueName, Leases],
+        clients: dict[QueueName, SyncRedis],
         held: Held,
         *,
+        worker: str,
         lease_s: float,
         state: Callable[[], str],
         facts: dict[str, str],
         hear: Callable[[dict[JobId, str], dict[JobId, Renewal]], None],
-        lost: Callable[[], None],
+        lost: Callable[[QueueName], None],
     ) -> None:
         super().__init__(name="heartbeat", daemon=True)
-        self._leases, self._held, self._lease_s = leases, held, lease_s
+        self._clients, self._held, self._lease_s = clients, held, lease_s
+        self._leases = {
+            queue: Leases(client, queue, worker=worker, lease_s=lease_s) for queue, client in clients.items()
+        }
         self._state, self._facts, self._hear, self._lost = state, facts, hear, lost
         self._started_at = datetime.now(UTC)
         self._ending = threading.Event()
@@ -52,22 +58,28 @@ class Heartbeat(threading.Thread):
         self._now.set()
 
     def run(self) -> None:
-        renewed_at = time.monotonic()
+        renewed_at = dict.fromkeys(self._leases, time.monotonic())
         while not self._ending.is_set():
-            try:
-                for queue, leases in self._leases.items():
+            for queue, leases in self._leases.items():
+                asked_at = time.monotonic()
+                try:
                     self._renew(queue, leases)
-                renewed_at = time.monotonic()
-            except BackendUnavailable as error:
-                structlog.get_logger().warning("renewal_failed", error=str(error))
-                if time.monotonic() - renewed_at >= self._lease_s:
-                    self._lost()
+                    renewed_at[queue] = asked_at
+                except Exception as error:  # a thread that ended here would leave the worker running without leases
+                    if isinstance(error, BackendUnavailable):
+                        structlog.get_logger().warning("renewal_failed", queue=queue, error=str(error))
+                    else:
+                        structlog.get_logger().exception("renewal_failed", queue=queue)
+                    if time.monotonic() - renewed_at[queue] >= self._lease_s:
+                        self._lost(queue)
             self._now.wait(self._lease_s / BEATS_PER_LEASE)
             self._now.clear()
+        for client in self._clients.values():
+            client.close()
 
     def _renew(self, queue: QueueName, leases: Leases) -> None:
         now = time.monotonic()
-        fences = {a.job_id: a.fence for a in self._held.all(queue) if now < a.renew_until}
+        fences = {a.job_id: a.fence for a in self._held.all(queue) if a.wants_renewal(now)}
         facts = worker_facts(
             host=socket.gethostname(),
             pid=os.getpid(),

@@ -1,16 +1,23 @@
 """The attempts a worker holds now, and its free slots. The heartbeat's thread reads a snapshot of it."""
 
+from collections import deque
+
 import anyio
 from shared_schemas.ids import JobId, QueueName
 
 from worker_runtime.attempt import RunningAttempt
 from worker_runtime.handler import StopReason
 
+# Cancels of other workers' jobs are among them.
+MISSED_CANCELS = 256
+
 
 class Held:
     def __init__(self, slots: int) -> None:
         self.slots = slots
-        self._attempts: dict[JobId, RunningAttempt] = {}
+        # A job may be held twice: it was let go, and is claimed again before the answer to its end is here.
+        self._attempts: dict[tuple[JobId, str], RunningAttempt] = {}
+        self._missed: deque[JobId] = deque(maxlen=MISSED_CANCELS)
         self._changed = anyio.Event()
 
     @property
@@ -18,24 +25,36 @@ class Held:
         return self.slots - len(self._attempts)
 
     def take(self, attempt: RunningAttempt) -> None:
-        self._attempts[attempt.job_id] = attempt
+        self._attempts[attempt.job_id, attempt.fence] = attempt
+        if attempt.job_id in self._missed:
+            attempt.ask(StopReason.CANCELLED)
         self._notify()
 
     def let_go(self, attempt: RunningAttempt) -> None:
-        del self._attempts[attempt.job_id]
+        del self._attempts[attempt.job_id, attempt.fence]
         self._notify()
 
-    def attempt(self, job_id: JobId) -> RunningAttempt | None:
-        return self._attempts.get(job_id)
+    def attempt(self, job_id: JobId, fence: str) -> RunningAttempt | None:
+        return self._attempts.get((job_id, fence))
+
+    def ask(self, job_id: JobId, reason: StopReason) -> bool:
+        """False if no attempt of the job is here. A cancel may be heard before the answer that begins the attempt, so
+        it is kept for a while."""
+        attempt = next((a for a in reversed(self.all()) if a.job_id == job_id), None)
+        if attempt is not None:
+            attempt.ask(reason)
+        elif reason is StopReason.CANCELLED:
+            self._missed.append(job_id)
+        return attempt is not None
 
     def all(self, queue: QueueName | None = None) -> list[RunningAttempt]:
         return [a for a in list(self._attempts.values()) if queue is None or a.claim.queue == queue]
 
-    def ids(self, queue: QueueName) -> list[JobId]:
-        return [attempt.job_id for attempt in self.all(queue)]
+    def fences(self, queue: QueueName) -> dict[JobId, str]:
+        return {attempt.job_id: attempt.fence for attempt in self.all(queue)}
 
-    def ask_all(self, reason: StopReason) -> None:
-        for attempt in self.all():
+    def ask_all(self, reason: StopReason, queue: QueueName | None = None) -> None:
+        for attempt in self.all(queue):
             attempt.ask(reason)
 
     async def until_free(self) -> None:

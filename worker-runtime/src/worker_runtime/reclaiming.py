@@ -23,7 +23,7 @@ class Reclaiming:
 
     async def run(self) -> None:
         backoff = Backoff()
-        interval_s = min(2.0, self._lease_s / 6)
+        interval_s = min(1.0, self._lease_s / 6)
         while True:
             # Workers started together should not all look at the same moment.
             await anyio.sleep(interval_s * random.uniform(0.7, 1.0))  # noqa: S311

@@ -1,14 +1,18 @@
 """Empties the outboxes: one `record` at a time for all attempts of a queue, whatever piled up meanwhile."""
 
+import math
 from collections.abc import Callable
 
 import anyio
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.stream.claims import Claims
 
-from worker_runtime.attempt import RunningAttempt
+from worker_runtime.attempt import BATCH_EVENTS, RunningAttempt
 from worker_runtime.backoff import Backoff
 from worker_runtime.handler import StopReason
+
+# One call holds Redis up for no longer than these take to append, a few milliseconds.
+CALL_EVENTS = 2000
 
 
 class Recorder:
@@ -22,7 +26,8 @@ class Recorder:
     async def run(self) -> None:
         backoff = Backoff()
         while True:
-            await self._rung.wait()
+            with anyio.move_on_after(self._progress_due_s()):
+                await self._rung.wait()
             self._rung = anyio.Event()
             try:
                 while await self._record_once():
@@ -32,7 +37,9 @@ class Recorder:
                 self.ring()
 
     async def _record_once(self) -> bool:
-        unsent = [(attempt, batch) for attempt in self._attempts() if (batch := attempt.unsent()) is not None]
+        attempts = self._attempts()
+        share = max(1, min(BATCH_EVENTS, CALL_EVENTS // max(1, len(attempts))))
+        unsent = [(attempt, batch) for attempt in attempts if (batch := attempt.unsent(limit=share)) is not None]
         if not unsent:
             return False
         kept = await self._claims.record([batch for _, batch in unsent])
@@ -42,3 +49,8 @@ class Recorder:
             else:
                 attempt.ask(StopReason.CLAIM_LOST)
         return True
+
+    def _progress_due_s(self) -> float | None:
+        """None: no progress is held back, so only a ring brings something to record."""
+        due_s = min((a.progress_due_s for a in self._attempts() if a.holds_progress), default=math.inf)
+        return None if due_s == math.inf else max(0.0, due_s)

@@ -7,25 +7,38 @@ import msgspec
 import structlog
 from shared_schemas.codec import decode_spec
 from shared_schemas.errors import ErrorInfo
-from shared_schemas.outcome import Cancellation, Failure, Outcome, Release
+from shared_schemas.outcome import Cancellation, Failure, Outcome, Release, Success
 from shared_schemas.stream.claims import Batch, Claim, Settlement
 
 from worker_runtime.attempt import RunningAttempt
-from worker_runtime.classify import error_of, outcome_of_error, outcome_of_stop
+from worker_runtime.classify import INTERNAL, error_of, outcome_of_error, outcome_of_stop
 from worker_runtime.handler import Handler, StopReason
+from worker_runtime.hesitation import Hesitation
 from worker_runtime.holding import Held
 from worker_runtime.recording import Recorder
 from worker_runtime.settling import Settler
 
+# Redis holds every result of a week in memory; what is larger belongs into an artifact.
+RESULT_BYTES = 16 * 1024 * 1024
+RESULT_TOO_LARGE = ErrorInfo(code="result_too_large", message="the result is larger than 16 MiB")
+
 
 class Runner:
-    """consecutive_failures: attempts in a row that ended as an internal failure; a worker that fails everything must
-    not win all the work."""
+    """One queue."""
 
-    def __init__(self, handler: Handler, held: Held, recorder: Recorder, settler: Settler, *, worker: str) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        held: Held,
+        recorder: Recorder,
+        settler: Settler,
+        hesitation: Hesitation,
+        *,
+        worker: str,
+    ) -> None:
         self._handler, self._held, self._recorder, self._settler = handler, held, recorder, settler
-        self._worker = worker
-        self.consecutive_failures = 0
+        self._hesitation, self._worker = hesitation, worker
+        self._has_given_up = False
 
     def begin(self, claim: Claim) -> RunningAttempt | None:
         """Take the claim's slot. None if its spec cannot be read."""
@@ -50,6 +63,7 @@ class Runner:
             outcome = await self._outcome(attempt, draining=draining)
             if outcome is None:
                 attempt.log.warning("claim_lost", run_s=round(time.monotonic() - began, 3))
+                self._has_given_up = True
                 return
             accepted = await self._settler.settle(Settlement(attempt.last_batch(), outcome))
             attempt.log.info(
@@ -60,6 +74,12 @@ class Runner:
             )
         finally:
             self._held.let_go(attempt)
+
+    def take_given_up(self) -> bool:
+        """True once after attempts ended without a word to Redis. Where nobody else has taken such a job it should be
+        given back, before it is taken for one whose worker crashed."""
+        given_up, self._has_given_up = self._has_given_up, False
+        return given_up
 
     async def _outcome(self, attempt: RunningAttempt, *, draining: bool) -> Outcome | None:
         if attempt.claim.cancel_requested:
@@ -73,21 +93,21 @@ class Runner:
                     result = await self._handler.run(attempt)
                 except Exception as error:  # the boundary where any failure of a handler becomes a typed one
                     result = error_of(error)
-                    if result.code == "internal":
+                    if result.code == INTERNAL:
                         attempt.log.exception("handler_failed")
-            if limit.cancelled_caught:
+            if limit.cancel_called and attempt.stop is not StopReason.CANCELLED and not isinstance(result, Success):
                 attempt.ask(StopReason.TIMED_OUT)
-        if attempt.stop is StopReason.CLAIM_LOST:
-            return None
-        if isinstance(result, ErrorInfo):
-            if attempt.stop in (StopReason.CANCELLED, StopReason.TIMED_OUT):
-                return outcome_of_stop(attempt.stop)
-            self.consecutive_failures = self.consecutive_failures + 1 if result.code == "internal" else 0
+        if isinstance(result, Success) and attempt.stop is not StopReason.CLAIM_LOST:
+            self._hesitation.did_well()
+            return result if len(bytes(result.result)) <= RESULT_BYTES else Failure(RESULT_TOO_LARGE)
+        # Why it was cancelled says more than what its handler made of that.
+        if isinstance(result, ErrorInfo) and not attempt.scope.cancel_called:
+            if result.code == INTERNAL:
+                self._hesitation.failed(attempt.job_id)
+            else:
+                self._hesitation.did_well()
             return outcome_of_error(result, attempt.spec.retry, failures=attempt.claim.failures)
-        if result is not None:
-            self.consecutive_failures = 0
-            return result
-        return outcome_of_stop(attempt.stop) if attempt.stop is not None else Release()
+        return outcome_of_stop(attempt.stop)
 
 
 def _details(outcome: Outcome) -> dict[str, object]:

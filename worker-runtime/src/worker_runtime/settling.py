@@ -8,6 +8,8 @@ from shared_schemas.stream.claims import Claims, Settlement
 from worker_runtime.backoff import Backoff
 
 BATCH_SETTLEMENTS = 200
+# One call holds Redis up for no longer than these take to append, a few milliseconds.
+CALL_EVENTS = 2000
 
 
 class _Ending:
@@ -36,7 +38,7 @@ class Settler:
             await self._rung.wait()
             self._rung = anyio.Event()
             while self._endings:
-                batch = self._endings[:BATCH_SETTLEMENTS]
+                batch = self._next_batch()
                 try:
                     answers = await self._claims.settle([ending.settlement for ending in batch])
                 except BackendUnavailable as error:
@@ -48,3 +50,13 @@ class Settler:
                 for ending, accepted in zip(batch, answers, strict=True):
                     ending.accepted = accepted
                     ending.answered.set()
+
+    def _next_batch(self) -> list[_Ending]:
+        """As many as one call should carry, at least one."""
+        batch, events = list[_Ending](), 0
+        for ending in self._endings[:BATCH_SETTLEMENTS]:
+            events += len(ending.settlement.batch.events)
+            if batch and events > CALL_EVENTS:
+                break
+            batch.append(ending)
+        return batch

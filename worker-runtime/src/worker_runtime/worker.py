@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 import anyio
+import anyio.to_thread
+import msgspec
 import structlog
 from anyio.abc import TaskGroup
 from shared_schemas.errors import BackendUnavailable
-from shared_schemas.ids import JobId, QueueName, default_queue, kind_of_queue, parse_queue
+from shared_schemas.ids import QueueName, default_queue, kind_of_queue, parse_queue
 from shared_schemas.settings import SettingsRejected
-from shared_schemas.stream.claims import Claims, Leases, Renewal
+from shared_schemas.stream.claims import Claims
 from shared_schemas.stream.connection import AsyncRedis, check_server, connect, connect_for_thread
 from shared_schemas.stream.housekeeping import Housekeeping
 from shared_schemas.stream.timeline import Doorbells
@@ -23,7 +25,8 @@ from worker_runtime.backoff import Backoff
 from worker_runtime.claiming import Claiming
 from worker_runtime.draining import Draining
 from worker_runtime.handler import Handler, StopReason
-from worker_runtime.heartbeat import Heartbeat
+from worker_runtime.heartbeat import BEATS_PER_LEASE, Heartbeat
+from worker_runtime.hesitation import Hesitation
 from worker_runtime.holding import Held
 from worker_runtime.reclaiming import Reclaiming
 from worker_runtime.recording import Recorder
@@ -48,6 +51,7 @@ class Worker:
         self.name = f"{settings.worker_name or f'{socket.gethostname()}-{os.getpid()}'}-{secrets.token_hex(3)}"
         self._held = Held(settings.slots)
         self._draining = Draining(self._held, grace_s=settings.drain_grace_s)
+        self._hesitation, self._lock, self._claimed_all = Hesitation(), anyio.Lock(), anyio.Event()
 
     def drain(self) -> None:
         """End as after SIGTERM; a second time: at once."""
@@ -62,43 +66,49 @@ class Worker:
             queue: Claims(client, readers[queue], queue, worker=self.name, lease_s=settings.lease_s)
             for queue in self.queues
         }
+        heartbeat = self._heartbeat(asyncio.get_running_loop())
         log.info("worker_started", queues=self.queues, slots=settings.slots, **self._handler.describe())
         try:
+            heartbeat.start()
             async with anyio.create_task_group() as duties:
                 if handle_signals:
                     duties.start_soon(self._draining.listen)
                 duties.start_soon(self._check_redis, client)
-                heartbeat = self._start_heartbeat(asyncio.get_running_loop())
-                lock = anyio.Lock()
+                duties.start_soon(cancelling.listen, lambda: Doorbells(client), self.queues, self._held)
+                duties.start_soon(self._tell_when_draining, heartbeat)
                 async with anyio.create_task_group() as attempts:
-                    for queue in self.queues:
-                        self._start_duties(duties, attempts, client, claims[queue], lock)
-                    duties.start_soon(cancelling.listen, lambda: Doorbells(client), self.queues, self._held)
-                    duties.start_soon(self._tell_when_draining, heartbeat)
-                    await self._draining.run()
+                    claiming = [self._start_duties(duties, attempts, client, claims[queue]) for queue in self.queues]
+                    attempts.start_soon(self._claim, claiming, attempts)
+                    await self._draining.run(self._claimed_all)
                     attempts.cancel_scope.cancel()
-                heartbeat.end()
                 duties.cancel_scope.cancel()
         finally:
+            heartbeat.end()
             with anyio.move_on_after(CLOSING_S, shield=True):
+                # A renewal that is under way would register the worker again.
+                await anyio.to_thread.run_sync(heartbeat.join, CLOSING_S / 2)
                 await self._close(claims.values(), [client, *readers.values()])
         log.info("worker_stopped")
 
-    def _start_duties(
-        self, duties: TaskGroup, attempts: TaskGroup, client: AsyncRedis, claims: Claims, lock: anyio.Lock
-    ) -> None:
+    async def _claim(self, claiming: list[Claiming], attempts: TaskGroup) -> None:
+        async with anyio.create_task_group() as group:
+            for each in claiming:
+                group.start_soon(each.run, attempts)
+        self._claimed_all.set()
+
+    def _start_duties(self, duties: TaskGroup, attempts: TaskGroup, client: AsyncRedis, claims: Claims) -> Claiming:
         settings = self._settings
         recorder, settler = Recorder(claims, lambda: self._held.all(claims.queue)), Settler(claims)
-        runner = Runner(self._handler, self._held, recorder, settler, worker=self.name)
+        runner = Runner(self._handler, self._held, recorder, settler, self._hesitation, worker=self.name)
         housekeeping = Housekeeping(client, claims.queue)
         reclaiming = Reclaiming(housekeeping, worker=self.name, lease_s=settings.lease_s)
         duties.start_soon(recorder.run)
         duties.start_soon(settler.run)
         duties.start_soon(reclaiming.run)
         duties.start_soon(promotion.promote, housekeeping)
-        attempts.start_soon(Claiming(claims, self._held, runner, self._draining, lock).run, attempts)
+        return Claiming(claims, self._held, runner, self._draining, self._hesitation, self._lock)
 
-    def _start_heartbeat(self, loop: asyncio.AbstractEventLoop) -> Heartbeat:
+    def _heartbeat(self, loop: asyncio.AbstractEventLoop) -> Heartbeat:
         settings = self._settings
 
         def tell(function: Callable[..., None], *arguments: object) -> None:
@@ -107,34 +117,22 @@ class Worker:
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(function, *arguments)
 
-        heartbeat = Heartbeat(
-            {
-                queue: Leases(connect_for_thread(settings), queue, worker=self.name, lease_s=settings.lease_s)
-                for queue in self.queues
-            },
+        # A call that hangs must fail before the next beat is due, or a lost lease would be noticed late.
+        impatient = msgspec.structs.replace(
+            settings, redis_timeout_s=min(settings.redis_timeout_s, settings.lease_s / BEATS_PER_LEASE)
+        )
+        return Heartbeat(
+            {queue: connect_for_thread(impatient) for queue in self.queues},
             self._held,
+            worker=self.name,
             lease_s=settings.lease_s,
             state=lambda: "draining" if self._draining.has_begun else "running",
             facts=self._handler.describe(),
-            hear=lambda fences, renewals: tell(self._heed, fences, renewals),
-            lost=lambda: tell(self._held.ask_all, StopReason.CLAIM_LOST),
+            hear=lambda fences, renewals: tell(
+                cancelling.heed_renewals, self._held, fences, renewals, settings.drain_grace_s
+            ),
+            lost=lambda queue: tell(self._held.ask_all, StopReason.CLAIM_LOST, queue),
         )
-        heartbeat.start()
-        return heartbeat
-
-    def _heed(self, fences: dict[JobId, str], renewals: dict[JobId, Renewal]) -> None:
-        for job_id, renewal in renewals.items():
-            attempt = self._held.attempt(job_id)
-            if attempt is None or attempt.fence != fences[job_id]:
-                continue
-            if not renewal.held:
-                attempt.ask(StopReason.CLAIM_LOST)
-            elif renewal.cancel_requested:
-                attempt.ask(StopReason.CANCELLED)
-            elif renewal.pause_requested:
-                attempt.ask(StopReason.PAUSED)
-            else:
-                attempt.withdraw_pause()
 
     async def _tell_when_draining(self, heartbeat: Heartbeat) -> None:
         await self._draining.begun()

@@ -5,13 +5,13 @@ thing that allows a write; the pending list of the consumer group is for deliver
 no consumer and a stale worker can acknowledge another's entry.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
 from redis.exceptions import ResponseError
 
-from shared_schemas.codec import decode_event, encode_event_body, encode_json
+from shared_schemas.codec import WIRE_VERSION, decode_event, encode_event_body, encode_json
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.events import Checkpointed, JobEvent, Measured, Progressed, Reason
 from shared_schemas.ids import JobId, QueueName
@@ -90,17 +90,24 @@ class Claims:
                         raise
 
     async def claim(
-        self, slots: int, *, token: str, held: Collection[JobId] = (), entries: Sequence[Sequence[str]] = ()
+        self,
+        slots: int,
+        *,
+        token: str,
+        held: Mapping[JobId, str] | None = None,
+        entries: Sequence[Sequence[str]] = (),
     ) -> list[Claim]:
         """Begin up to `slots` attempts, without waiting. token: random, new for each call. held: jobs this worker
-        runs now. entries: (lane, entry, job id) from `wait` or `recover`."""
+        runs now and their fences; what it began before and does not name, it gives back. entries: (lane, entry, job
+        id) from `wait` or `recover`."""
         rows = await scripts.call(
             self._reader,
             "claim",
             self._tag,
             {
                 "worker": self.worker,
-                "held": dict.fromkeys(held, True),
+                "held": held or {},
+                "version": WIRE_VERSION,
                 "lanes": LANES,
                 "slots": slots,
                 "lease_ms": round(self.lease_s * 1000),
@@ -108,6 +115,8 @@ class Claims:
                 "entries": entries,
                 "running": scripts.transition(Reason.CLAIMED, worker=self.worker),
                 "expired": expired_transition(),
+                "released": scripts.transition(Reason.RELEASED),
+                **request_transitions(),
             },
         )
         return [self._claim(row) for row in rows]
@@ -122,7 +131,8 @@ class Claims:
                     GROUP, self.worker, cast(Any, streams), count=1, block=round(timeout_s * 1000)
                 )
             except ResponseError as error:
-                if not str(error).startswith("NOGROUP"):
+                # UNBLOCKED: the stream was deleted while this call waited for it.
+                if not str(error).startswith(("NOGROUP", "UNBLOCKED")):
                     raise
                 reply = None
         if reply is None:

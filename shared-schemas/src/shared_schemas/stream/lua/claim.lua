@@ -1,7 +1,8 @@
 -- Begin attempts for the entries a worker was handed, and for more entries while it has free slots.
--- ARGS     worker, held (ids it runs now, as keys), lanes (in the order to serve), slots, lease_ms, token (random, new for each call)
+-- ARGS     worker, held ({id = fence} of what it runs now), lanes (in the order to serve), slots, lease_ms, version (of the specs it reads)
+--          token (random, new for each call)
 --          entries: {{lane, entry, id}, …} handed out by a blocking read or found among the worker's own
---          running: transition; expired: transition for a job whose start deadline has passed
+--          running: transition; expired: transition for a job whose start deadline has passed; released, cancelled, paused: transitions
 -- RETURNS  {{id, lane, entry, fence, attempt, failures, crashes, spec, checkpoint or false, cancel, pause}, …}
 -- WHY      reading and beginning in one step leaves no entry that was delivered and not begun
 local begun = {}
@@ -16,15 +17,22 @@ local function begin(lane, entry, id)
   local job = id and load(id)
   if not job then return retire(lane, entry) end
   if job.state == args.running.state and job.entry == entry then
-    -- The same worker asks again because an answer was lost; any other holder keeps its job.
-    if job.worker == args.worker and not args.held[id] then answer(job) end
-    return
+    if job.worker ~= args.worker or args.held[id] == job.fence then return end
+    -- The same worker asks again. It never saw this attempt if it neither renewed nor recorded: an answer was lost.
+    if job.beat == 0 and job.recorded == 0 then return answer(job) end
+    -- Else it has given the attempt up, as it must when it could not renew in time. Nobody else has noticed yet.
+    retire(lane, entry)
+    let_go(job)
+    enqueue(job, FRONT, args.released)
+    return heed_requests(job)
   end
   if job.entry ~= entry or not allows(args.running, job) then return retire(lane, entry) end
   if job.attempt == 0 and job.deadline and now > tonumber(job.deadline) then
     retire(lane, entry)
     return finish(job, args.expired)
   end
+  -- It stays pending, for a newer worker to be handed it by redeliver.
+  if job.version > args.version then return end
   if #begun >= args.slots then return hand_back(job) end
   job.attempt = job.attempt + 1
   job.fence, job.worker = job.attempt .. '-' .. args.token, args.worker

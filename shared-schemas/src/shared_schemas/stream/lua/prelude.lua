@@ -14,8 +14,8 @@ local function key(kind, name) return tag .. kind .. ':' .. name end
 local function ms(number) return string.format('%.0f', number) end
 
 local FIELDS = { 'state', 'lane', 'home', 'entry', 'n', 'attempt', 'failures', 'crashes', 'fence', 'settled',
-  'worker', 'recorded', 'beat', 'cancel', 'pause', 'due', 'waiting', 'deadline', 'ttl' }
-local NUMBERS = { n = true, attempt = true, failures = true, crashes = true, recorded = true, beat = true }
+  'worker', 'recorded', 'beat', 'cancel', 'pause', 'due', 'waiting', 'deadline', 'ttl', 'version' }
+local NUMBERS = { n = true, attempt = true, failures = true, crashes = true, recorded = true, beat = true, version = true }
 
 local function load(id)
   local values = redis.call('HMGET', key('job', id), unpack(FIELDS))
