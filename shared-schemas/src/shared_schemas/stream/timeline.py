@@ -4,10 +4,11 @@ Entries are handed on as stored bytes; nothing here decodes an event.
 """
 
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
+from shared_schemas.errors import BackendUnavailable
 from shared_schemas.ids import JobId, QueueName, queue_of
 from shared_schemas.stream import keys
 from shared_schemas.stream.connection import AsyncRedis, translated
@@ -72,41 +73,68 @@ class Timeline:
 class Doorbells:
     """One subscription connection, shared by all who wait in this process.
 
-    Use it as an async context. Any error of the line ends `rings` with BackendUnavailable: open a new one,
-    add the channels again, and read what was missed from the timeline.
+    Use it as an async context. Any error of the line ends `rings` with BackendUnavailable, and so does a peer that
+    answers no ping: open a new one, add the channels again, and read what was missed from the timeline.
     """
 
     def __init__(self, client: AsyncRedis) -> None:
-        self._pubsub: Any = cast(Any, client).pubsub(ignore_subscribe_messages=False)
+        # A plain connection, not the client library's subscription: that one connects again by itself from whichever
+        # task noticed first, and two tasks would then shake hands on one line at the same time.
+        self._connection: Any = client.connection_pool.make_connection()
+        self._patience_s: float = self._connection.socket_timeout
+        self._is_cut = False
 
     async def __aenter__(self) -> "Doorbells":
+        try:
+            with translated():
+                await self._connection.connect()
+        except BaseException:
+            await self._connection.disconnect(nowait=True)
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._pubsub.aclose()
+        await self._connection.disconnect(nowait=True)
 
     async def add(self, *channels: str) -> None:
         """Ask for channels; each is confirmed by a ring of None from `rings`."""
-        with translated():
-            await self._pubsub.subscribe(*channels)
+        await self._send("SUBSCRIBE", *channels)
 
     async def remove(self, *channels: str) -> None:
-        with translated():
-            await self._pubsub.unsubscribe(*channels)
+        await self._send("UNSUBSCRIBE", *channels)
 
     async def rings(self) -> AsyncIterator[tuple[str, bytes | None]]:
         """(channel, payload) as they come; payload None: the channel is now subscribed. At least one channel
         must have been added."""
+        has_pinged = False
         while True:
+            reply = await self._read()
+            if reply is None and has_pinged:
+                raise BackendUnavailable("Redis does not answer (the subscription is silent)")
+            if reply is None:
+                await self._send("PING")
+            has_pinged = reply is None
+            match reply:
+                case [b"subscribe", bytes(channel), _]:
+                    yield channel.decode(), None
+                case [b"message", bytes(channel), payload]:
+                    yield channel.decode(), payload
+
+    async def _read(self) -> Any:
+        try:
             with translated():
-                message = await self._pubsub.get_message(timeout=None)
-            if message is None:
-                continue
-            channel = message["channel"].decode()
-            if message["type"] == "subscribe":
-                yield channel, None
-            elif message["type"] == "message":
-                yield channel, message["data"]
+                # The line is closed on leaving the context: closed here, it would go from under a command being sent.
+                return await self._connection.read_response(timeout=self._patience_s, disconnect_on_error=False)
+        except BackendUnavailable:
+            self._is_cut = True
+            raise
+
+    async def _send(self, *command: str) -> None:
+        # Sending on a line that is not connected would connect it.
+        if self._is_cut or not self._connection.is_connected:
+            raise BackendUnavailable("Redis does not answer (the subscription was cut)")
+        with translated():
+            await self._connection.send_command(*command, check_health=False)
 
 
 def entries_of_ring(payload: bytes) -> list[Entry]:
