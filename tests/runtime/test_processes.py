@@ -4,6 +4,7 @@ import signal
 import time
 
 import anyio
+import pytest
 from shared_schemas.errors import JobNotFound
 from shared_schemas.events import Emitted, Reason, StateChanged
 from shared_schemas.job import JobState
@@ -15,6 +16,10 @@ from tests.support.workers import bench
 LEASE_S = 1.5
 
 
+@pytest.mark.quick
+@pytest.mark.fault(
+    3, "kill -9 of a worker while its job runs", sees="the job runs again within one lease + 3 s, as attempt 2"
+)
 async def test_a_killed_workers_job_runs_again_within_a_lease_and_three_seconds(redis_url: str) -> None:
     async with bench(redis_url) as side:
         job_id = await side.submit()
@@ -33,6 +38,12 @@ async def test_a_killed_workers_job_runs_again_within_a_lease_and_three_seconds(
     assert took_s < LEASE_S + 3.0
 
 
+@pytest.mark.quick
+@pytest.mark.fault(
+    49,
+    "a job that kills every worker that takes it",
+    sees="after the second it is a dead letter, `poison`; the queue goes on",
+)
 async def test_a_job_that_kills_its_worker_twice_kills_no_third(redis_url: str) -> None:
     async with bench(redis_url) as side:
         job_id = await side.submit()
@@ -49,6 +60,12 @@ async def test_a_job_that_kills_its_worker_twice_kills_no_third(redis_url: str) 
     assert job.error.code == "poison"
 
 
+@pytest.mark.quick
+@pytest.mark.fault(
+    10,
+    "SIGSTOP of a worker past its lease, SIGCONT after the second attempt",
+    sees="one result, of attempt 2; nothing of attempt 1 after it",
+)
 async def test_a_worker_that_was_stopped_past_its_lease_writes_nothing_afterwards(redis_url: str) -> None:
     async with bench(redis_url) as side:
         job_id = await side.submit()
@@ -69,6 +86,10 @@ async def test_a_worker_that_was_stopped_past_its_lease_writes_nothing_afterward
     assert (job.state, job.attempt, bytes(job.result)) == (JobState.SUCCEEDED, 2, b"2")
 
 
+@pytest.mark.quick
+@pytest.mark.fault(
+    13, "an event loop blocked for several leases", sees="nothing: the lease is renewed on another thread"
+)
 async def test_a_blocked_event_loop_keeps_its_lease(redis_url: str) -> None:
     async with bench(redis_url) as side:
         job_id = await side.submit()
@@ -80,6 +101,8 @@ async def test_a_blocked_event_loop_keeps_its_lease(redis_url: str) -> None:
     assert (job.state, job.attempt, job.crashes) == (JobState.SUCCEEDED, 1, 0)
 
 
+@pytest.mark.quick
+@pytest.mark.fault(None, "a job many times as long as the lease", sees="nothing: it runs once")
 async def test_a_long_job_runs_once_while_its_worker_lives(redis_url: str) -> None:
     async with bench(redis_url) as side:
         job_id = await side.submit()
@@ -89,6 +112,12 @@ async def test_a_long_job_runs_once_while_its_worker_lives(redis_url: str) -> No
     assert (job.state, job.attempt, job.crashes) == (JobState.SUCCEEDED, 1, 0)
 
 
+@pytest.mark.quick
+@pytest.mark.fault(
+    9,
+    "SIGTERM of a worker with a job that lets go",
+    sees="the job is queued again at once; nothing is charged; exit status 0",
+)
 async def test_a_drained_worker_gives_its_job_back_without_a_charge(redis_url: str) -> None:
     async with bench(redis_url) as side:
         job_id = await side.submit()
@@ -106,6 +135,8 @@ async def test_a_drained_worker_gives_its_job_back_without_a_charge(redis_url: s
     assert reasons == [Reason.SUBMITTED, Reason.CLAIMED, Reason.RELEASED, Reason.CLAIMED]
 
 
+@pytest.mark.quick
+@pytest.mark.fault(9, "SIGTERM of a worker with a job that does not end", sees="it is released when the grace is over")
 async def test_a_job_that_does_not_end_is_released_when_the_grace_is_over(redis_url: str) -> None:
     async with bench(redis_url) as side:
         job_id = await side.submit()
@@ -121,6 +152,12 @@ async def test_a_job_that_does_not_end_is_released_when_the_grace_is_over(redis_
     assert workers == []
 
 
+@pytest.mark.quick
+@pytest.mark.fault(
+    19,
+    "kill -9 of Redis while a job runs, restart with its append-only file",
+    sees="nothing is missing: the same attempt goes on",
+)
 async def test_a_job_goes_on_when_redis_was_killed_and_is_back(own_redis: RedisServer) -> None:
     async with bench(own_redis.url) as side:
         job_id = await side.submit()
@@ -136,6 +173,8 @@ async def test_a_job_goes_on_when_redis_was_killed_and_is_back(own_redis: RedisS
     assert chunks == [f"{n} " for n in range(60)]
 
 
+@pytest.mark.quick
+@pytest.mark.fault(26, "FLUSHALL while a job runs", sees="the attempt is stopped, GET says 404, new jobs run")
 async def test_a_worker_whose_job_vanished_lives_on(redis_url: str) -> None:
     async with bench(redis_url) as side:
         job_id = await side.submit()

@@ -169,7 +169,7 @@ def test_a_job_is_the_fold_of_its_timeline_and_is_never_lost(shared_redis: Redis
                 await told.tell(step if isinstance(step, tuple) else (step,))
             await told.finish()
 
-    client = redis.Redis(unix_socket_path=str(shared_redis.socket), protocol=2)
+    client = redis.Redis.from_url(shared_redis.url, protocol=2)
     client.flushall()
     client.close()
     anyio.run(tell)

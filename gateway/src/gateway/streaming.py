@@ -10,6 +10,7 @@ from contextlib import aclosing
 import anyio
 import structlog
 from shared_schemas.errors import BackendUnavailable
+from shared_schemas.failpoints import reach
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -85,6 +86,7 @@ class StreamResponse(Response):
                     return True
                 with anyio.move_on_after(self._send_timeout_s) as limit:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                reach("chunk_sent")
                 if limit.cancelled_caught:
                     structlog.get_logger().warning("slow_reader_dropped", send_timeout_s=self._send_timeout_s)
                     return False

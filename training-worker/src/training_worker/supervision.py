@@ -19,6 +19,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from anyio.streams.text import TextReceiveStream
 from shared_schemas.errors import AttemptFailed
 from shared_schemas.events import Logged
+from shared_schemas.failpoints import reach
 from worker_runtime import Attempt, StopReason
 
 from training_worker.messages import (
@@ -103,6 +104,7 @@ async def _child(assignment: Assignment) -> AsyncIterator[Process]:
         assert child.stdin is not None  # noqa: S101 - a pipe by default
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, BrokenPipeError):
             await child.stdin.send(frame(assignment))
+        reach("child_started")
         yield child
     finally:
         _kill(child)

@@ -7,6 +7,7 @@ import msgspec
 import structlog
 from shared_schemas.codec import decode_spec
 from shared_schemas.errors import ErrorInfo
+from shared_schemas.failpoints import reach
 from shared_schemas.outcome import Cancellation, Failure, Outcome, Release, Success
 from shared_schemas.stream.claims import Batch, Claim, Settlement
 
@@ -59,8 +60,10 @@ class Runner:
     async def run(self, attempt: RunningAttempt, *, draining: bool) -> None:
         began = time.monotonic()
         attempt.log.info("attempt_begun", queue=attempt.claim.queue)
+        reach("attempt_begun")
         try:
             outcome = await self._outcome(attempt, draining=draining)
+            reach("handler_ended")
             if outcome is None:
                 attempt.log.warning("claim_lost", run_s=round(time.monotonic() - began, 3))
                 self._has_given_up = True
@@ -74,6 +77,7 @@ class Runner:
             )
         finally:
             self._held.let_go(attempt)
+        reach("attempt_let_go")
 
     def take_given_up(self) -> bool:
         """True once after attempts ended without a word to Redis. Where nobody else has taken such a job it should be

@@ -8,6 +8,7 @@ import anyio
 import msgspec
 from fastapi import APIRouter, Request, Response
 from shared_schemas.errors import BackendUnavailable
+from shared_schemas.failpoints import reach
 from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
 from shared_schemas.specs import InferenceSpec, JobSpec, TrainingSpec
@@ -49,6 +50,7 @@ async def submit_inference(request: Request) -> Response:
 async def _submit(request: Request, services: Services, spec: JobSpec) -> Response:
     key, wait_s = _idempotency_key(request), _wait_s(request)
     answer = await submit(services, spec, idempotency_key=key)
+    reach("job_accepted")
     job_id = answer.job_id
     headers = {"Location": f"/jobs/{job_id}"}
     if not answer.created:

@@ -14,6 +14,7 @@ from typing import IO
 
 from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import HeadraceError, NotFound
+from shared_schemas.failpoints import reach
 
 _CHUNK_BYTES = 1 << 20
 
@@ -71,8 +72,10 @@ class ArtifactStore:
             place.parent.mkdir(parents=True, exist_ok=True)
             # mkstemp makes files private to their owner; another service's user reads this one.
             temporary.chmod(0o644)
+            reach("artifact_written")
             temporary.replace(place)
             _sync_directory(place.parent)
+            reach("artifact_renamed")
         finally:
             temporary.unlink(missing_ok=True)
         return ArtifactRef(sha256=sha256, n_bytes=n_bytes, media_type=media_type)

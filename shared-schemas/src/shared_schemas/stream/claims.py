@@ -14,6 +14,7 @@ from redis.exceptions import ResponseError
 from shared_schemas.codec import WIRE_VERSION, decode_event, encode_event_body, encode_json
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.events import Checkpointed, JobEvent, Measured, Progressed, Reason
+from shared_schemas.failpoints import reach
 from shared_schemas.ids import JobId, QueueName
 from shared_schemas.job import Checkpoint
 from shared_schemas.outcome import Cancellation, Failure, Outcome, Release, Retry, Success
@@ -138,7 +139,10 @@ class Claims:
         if reply is None:
             await self.open()
             return []
-        return _entries(reply)
+        entries = _entries(reply)
+        if entries:
+            reach("entry_delivered")
+        return entries
 
     async def recover(self) -> list[tuple[str, str, str]]:
         """Entries delivered to this worker and not acknowledged, those of running attempts included."""

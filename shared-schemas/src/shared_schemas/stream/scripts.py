@@ -14,6 +14,7 @@ from redis.exceptions import NoScriptError
 
 from shared_schemas.codec import encode_event_body
 from shared_schemas.events import Done, Reason, StateChanged
+from shared_schemas.failpoints import reach
 from shared_schemas.job import JobState
 from shared_schemas.lifecycle import TRANSITIONS
 from shared_schemas.stream.connection import AsyncRedis, SyncRedis, translated
@@ -38,20 +39,26 @@ def load(name: str, prelude: str = "prelude") -> Script:
 async def call(client: AsyncRedis, name: str, tag: str, arguments: Mapping[str, Any]) -> Any:
     """Run lua/<name>.lua on the queue or registry that `tag` names. BackendUnavailable if Redis is away."""
     script, argument = load(name, _prelude_of(tag)), _encode(arguments)
+    reach(f"before_{name}")
     with translated():
         try:
-            return await client.evalsha(script.sha, 1, tag, argument)
+            reply = await client.evalsha(script.sha, 1, tag, argument)
         except NoScriptError:
-            return await client.eval(script.source, 1, tag, argument)
+            reply = await client.eval(script.source, 1, tag, argument)
+    reach(f"after_{name}")
+    return reply
 
 
 def call_from_thread(client: SyncRedis, name: str, tag: str, arguments: Mapping[str, Any]) -> Any:
     script, argument = load(name, _prelude_of(tag)), _encode(arguments)
+    reach(f"before_{name}")
     with translated():
         try:
-            return client.evalsha(script.sha, 1, tag, argument)
+            reply = client.evalsha(script.sha, 1, tag, argument)
         except NoScriptError:
-            return client.eval(script.source, 1, tag, argument)
+            reply = client.eval(script.source, 1, tag, argument)
+    reach(f"after_{name}")
+    return reply
 
 
 def _prelude_of(tag: str) -> str:
