@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,8 +35,11 @@ def executable() -> str:
 class RedisServer:
     """One server that can be killed and started again on the same data."""
 
-    def __init__(self, folder: Path, *, options: tuple[str, ...] = ()) -> None:
-        self.folder, self._options = folder, options
+    def __init__(
+        self, folder: Path, *, options: tuple[str, ...] = (), environment: Mapping[str, str] | None = None
+    ) -> None:
+        """options: given last, so that they win. environment: on top of the test's own."""
+        self.folder, self._options, self._environment = folder, options, {**os.environ, **(environment or {})}
         self.socket = folder / "redis.sock"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -57,6 +60,7 @@ class RedisServer:
                     *("--maxmemory-policy", "noeviction"),
                     *self._options,
                 ],
+                env=self._environment,
                 stdout=log,
                 stderr=log,
             )
@@ -95,8 +99,10 @@ class ForeignRedis:
 
 
 @contextmanager
-def running_redis(folder: Path, *, options: tuple[str, ...] = ()) -> Iterator[RedisServer]:
-    server = RedisServer(folder, options=options)
+def running_redis(
+    folder: Path, *, options: tuple[str, ...] = (), environment: Mapping[str, str] | None = None
+) -> Iterator[RedisServer]:
+    server = RedisServer(folder, options=options, environment=environment)
     server.start()
     try:
         yield server
