@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
@@ -30,7 +29,7 @@ from shared_schemas.job import JobState
 from shared_schemas.outcome import Success
 from worker_runtime import Attempt
 
-from tests.support.proxy import cutting_proxy
+from tests.support.fault_proxy import fault_proxy
 from tests.support.workers import ScriptedHandler, bench, running_worker, success
 
 MISSING = "training-01kav0000000000000000000000"[:35]
@@ -160,8 +159,7 @@ async def test_keywords_that_make_no_job_are_refused_here_and_bodies_there(gatew
 
 
 async def test_a_submission_whose_answer_is_lost_makes_one_job(gateway_url: str) -> None:
-    parts = urlsplit(gateway_url)
-    with cutting_proxy((str(parts.hostname), int(parts.port or 0)), cuts=[0, 0]) as proxy, Client(proxy.url) as client:
+    with fault_proxy(gateway_url, cuts=[0, 0]) as proxy, Client(proxy.url) as client:
         reply = await in_thread(client.submit_training, model_type="mlp", data_path="x.csv")
     async with AsyncClient(gateway_url) as client:
         ids = [row.id async for row in client.list()]

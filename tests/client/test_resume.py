@@ -3,7 +3,6 @@
 import os
 import signal
 from functools import partial
-from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
@@ -15,7 +14,7 @@ from shared_schemas.ids import JobId
 from shared_schemas.outcome import Success
 from worker_runtime import Attempt
 
-from tests.support.proxy import cutting_proxy
+from tests.support.fault_proxy import Greeting, fault_proxy
 from tests.support.workers import ScriptedHandler, bench, running_worker, success
 
 LINES = 25
@@ -38,11 +37,6 @@ async def a_finished_job(redis_url: str) -> JobId:
     return job_id
 
 
-def target(url: str) -> tuple[str, int]:
-    parts = urlsplit(url)
-    return str(parts.hostname), int(parts.port or 0)
-
-
 def read_all(url: str, job_id: str, settings: Settings = IMPATIENT) -> list[StreamEvent]:
     with Client(url, settings=settings) as client:
         return list(client.events(job_id))
@@ -60,7 +54,7 @@ async def test_a_line_cut_at_many_points_is_taken_up_where_it_broke(gateway_url:
 
     # Cuts in heads, between events, inside events and inside characters.
     for first in range(1, 12_000, 12_000 // CUTS):
-        with cutting_proxy(target(gateway_url), cuts=[first, None]) as proxy:
+        with fault_proxy(gateway_url, cuts=[first, None]) as proxy:
             got = await anyio.to_thread.run_sync(read_all, proxy.url, job_id)
         assert got == whole, f"cut after {first} bytes"
 
@@ -69,7 +63,7 @@ async def test_a_line_cut_again_and_again_still_comes_to_its_end(gateway_url: st
     job_id = await a_finished_job(redis_url)
     whole = await anyio.to_thread.run_sync(read_all, gateway_url, job_id)
 
-    with cutting_proxy(target(gateway_url), cuts=[900, 0, 1500, 10, 1201, 2503, 700, 3000]) as proxy:
+    with fault_proxy(gateway_url, cuts=[900, 0, 1500, 10, 1201, 2503, 700, 3000]) as proxy:
         async with AsyncClient(proxy.url, settings=IMPATIENT) as client:
             got = [event async for event in client.events(job_id)]
 
@@ -91,14 +85,14 @@ async def test_a_live_job_is_followed_over_cuts_while_it_runs(gateway_url: str, 
     async with bench(redis_url) as jobs, running_worker(redis_url, ScriptedHandler(in_steps)):
         job_id = await jobs.submit()
         got: list[StreamEvent] = []
-        with cutting_proxy(target(gateway_url)) as proxy:
+        with fault_proxy(gateway_url) as proxy:
             async with AsyncClient(proxy.url, settings=IMPATIENT) as client:
                 with anyio.fail_after(20):
                     remaining = list(steps)
                     async for event in client.events(job_id):
                         got.append(event)
                         if isinstance(event, Logged) and remaining:
-                            proxy.cut_all()
+                            proxy.cut()
                             remaining.pop(0).set()
 
     assert is_whole(got)
@@ -131,8 +125,8 @@ async def test_a_gateway_that_is_killed_and_comes_back_is_asked_again(system: Lo
 async def test_it_gives_up_when_nobody_answers_for_the_patience(gateway_url: str, redis_url: str) -> None:
     async with bench(redis_url) as jobs:
         job_id = await jobs.submit()
-        with cutting_proxy(target(gateway_url)) as proxy:
-            proxy.refuse(True)
+        with fault_proxy(gateway_url) as proxy:
+            proxy.greet(Greeting.REFUSE)
             with pytest.raises(Unreachable), anyio.fail_after(20):
                 await anyio.to_thread.run_sync(
                     partial(read_all, proxy.url, job_id, Settings(patience_s=0.5)), abandon_on_cancel=True

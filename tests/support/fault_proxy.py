@@ -1,0 +1,169 @@
+"""A TCP proxy on loopback that does to the lines through it what a bad network does.
+
+It runs on an event loop and a thread of its own, so that sync and async tests may drive it alike, and a test whose own
+loop is held up does not hold up the network. In front of Redis it reads what passes and can tell the commands apart;
+in front of anything else it moves bytes. It must not know what the lines are used for.
+
+    with fault_proxy(redis_url) as proxy:
+        dropped = proxy.drop_reply("settle", containing=job_id)
+        …                                       # a client of proxy.url
+        await dropped.happened()
+"""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from tests.support.line import CHUNK, Line
+from tests.support.network import Choice, Conditions, Network, Sighting, Watch, every
+
+_T = TypeVar("_T")
+
+
+class Greeting(Enum):
+    """What becomes of a new line."""
+
+    SERVE = "it is passed on"
+    REFUSE = "it is reset at once"
+    IGNORE = "it is taken and never answered"
+
+
+class FaultProxy:
+    """lines: how many were opened so far. cuts: for each of them in turn, after how many bytes from the target it is
+    closed; None or past the end: never. seed: of jitter and resets."""
+
+    def __init__(self, target: str, *, cuts: Sequence[int | None] = (), seed: int = 0) -> None:
+        self._target, self._cuts, self._network = urlsplit(target), list(cuts), Network(seed=seed)
+        self._is_redis = self._target.scheme in ("redis", "unix")
+        self._greeting = Greeting.SERVE
+        self._open: set[Line] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.lines = 0
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="fault-proxy", daemon=True)
+        self._thread.start()
+        self._server = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
+
+    @property
+    def url(self) -> str:
+        scheme = "redis" if self._is_redis else self._target.scheme
+        return f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def url_for(self, client: str) -> str:
+        """For a Redis client that will be known to the proxy by this name."""
+        return f"{self.url}?client_name={client}"
+
+    @property
+    def open_lines(self) -> list[Line]:
+        return self._do(lambda: sorted(self._open, key=lambda line: line.number))
+
+    def impose(self, conditions: Conditions, *, on: Choice = every) -> None:
+        """From now on, for open and new lines that `on` chooses, instead of what was imposed on them before."""
+        self._do(lambda: self._network.rules.insert(0, (on, conditions)))
+
+    def heal(self) -> None:
+        """Take back all that was imposed. What was held arrives."""
+        self._do(self._network.rules.clear)
+
+    def greet(self, greeting: Greeting) -> None:
+        """What becomes of lines that are opened from now on."""
+
+        def change() -> None:
+            self._greeting = greeting
+
+        self._do(change)
+
+    def cut(self, *, on: Choice = every, reset: bool = True) -> int:
+        """Cut open lines at both ends, by RST or else by FIN. -> how many."""
+
+        def cut() -> int:
+            chosen = [line for line in self._open if on(line)]
+            for line in chosen:
+                line.cut(reset=reset)
+            return len(chosen)
+
+        return self._do(cut)
+
+    def watch(self, command: str, *, containing: str = "", on: Choice = every) -> Sighting:
+        """command: as resp.name_of says. containing: what must be in it."""
+        watch = Watch(command, containing=containing, on=on)
+        self._do(lambda: self._network.passing.append(watch))
+        return watch.sighting
+
+    def drop_reply(self, command: str, *, containing: str = "", on: Choice = every, times: int = 1) -> Sighting:
+        """Let the command be executed, then reset the line in place of its reply. containing: what must be in the
+        command or in its reply."""
+        watch = Watch(command, containing=containing, on=on, times=times)
+        self._do(lambda: self._network.dropping.append(watch))
+        return watch.sighting
+
+    def close(self) -> None:
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _do(self, change: Callable[[], _T]) -> _T:
+        """On the proxy's loop. Returns once it is done."""
+
+        async def run() -> _T:
+            result = change()
+            self._network.notify()
+            # A socket that was aborted is closed in the next turn of the loop.
+            await asyncio.sleep(0)
+            return result
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result()
+
+    async def _listen(self) -> asyncio.Server:
+        return await asyncio.start_server(self._accept, sock=self._listener, limit=CHUNK)
+
+    async def _end(self) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        cut_after = self._cuts[self.lines] if self.lines < len(self._cuts) else None
+        line = Line(self._network, self.lines, writer, is_redis=self._is_redis, cut_after=cut_after)
+        self.lines += 1
+        if self._greeting is Greeting.REFUSE:
+            line.cut(reset=True)
+            return
+        self._open.add(line)
+        task = self._loop.create_task(self._serve(line, reader))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, line: Line, reader: asyncio.StreamReader) -> None:
+        try:
+            if self._greeting is Greeting.IGNORE:
+                await asyncio.Event().wait()
+            await line.serve(reader, await self._connect())
+            line.cut(reset=False)
+        except (OSError, asyncio.CancelledError):
+            line.cut(reset=True)
+        finally:
+            self._open.discard(line)
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._target.scheme == "unix":
+            return await asyncio.open_unix_connection(self._target.path, limit=CHUNK)
+        return await asyncio.open_connection(self._target.hostname, self._target.port, limit=CHUNK)
+
+
+@contextmanager
+def fault_proxy(target: str, *, cuts: Sequence[int | None] = (), seed: int = 0) -> Iterator[FaultProxy]:
+    """target: the URL of a Redis (redis://, unix://) or of an HTTP server."""
+    proxy = FaultProxy(target, cuts=cuts, seed=seed)
+    try:
+        yield proxy
+    finally:
+        proxy.close()
