@@ -43,9 +43,11 @@ class QueueBench(Bench):
         self.registry = ModelRegistry(client)
         self._claims: dict[str, Claims] = {}
 
-    async def worker(self, name: str) -> Claims:
+    async def worker(self, name: str, *, capacity: int = 1) -> Claims:
         if name not in self._claims:
-            self._claims[name] = Claims(self.client, self._reader, self.queue, worker=name, lease_s=LEASE_S)
+            self._claims[name] = Claims(
+                self.client, self._reader, self.queue, worker=name, lease_s=LEASE_S, capacity=capacity
+            )
             await self._claims[name].open()
         return self._claims[name]
 
@@ -89,7 +91,7 @@ class QueueBench(Bench):
     async def pending(self) -> int:
         """Entries delivered and not acknowledged, over all lanes."""
         total = 0
-        for lane in ("front", "high", "normal", "low"):
+        for lane in ("alone", "front", "high", "normal", "low"):
             total += (await self.client.xpending(f"{{hr:{self.queue}}}:ready:{lane}", "workers"))["pending"]
         return total
 

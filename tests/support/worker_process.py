@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import anyio
 import msgspec
@@ -19,13 +18,21 @@ from shared_schemas.events import Emitted
 from shared_schemas.ids import JobKind
 from shared_schemas.outcome import Release, Success
 from shared_schemas.settings import from_environ
+from shared_schemas.specs import InferenceSpec
 from worker_runtime import Attempt, RuntimeSettings, configure_logs, run_worker
 
-ROOT = Path(__file__).parents[2]
+from tests.support.armed import ROOT
+from tests.support.armed import command as armed_command
 
 
 async def answer(attempt: Attempt) -> Success:
     return Success(msgspec.Raw(msgspec.json.encode(attempt.number)))
+
+
+async def say(attempt: Attempt) -> Success:
+    await attempt.record(Emitted(chunk=f"attempt {attempt.number}"))
+    await attempt.flush()
+    return await answer(attempt)
 
 
 async def hang(attempt: Attempt) -> Success:
@@ -40,6 +47,11 @@ async def speak(attempt: Attempt) -> Success:
     for n in range(60):
         await attempt.record(Emitted(chunk=f"{n} "))
         await anyio.sleep(0.05)
+    return await answer(attempt)
+
+
+async def linger(attempt: Attempt) -> Success:
+    await anyio.sleep(0.5)
     return await answer(attempt)
 
 
@@ -64,7 +76,13 @@ async def let_go(attempt: Attempt) -> Success | Release:
     return Release()
 
 
-BEHAVIOURS = {function.__name__: function for function in (answer, hang, speak, block, crash, let_go)}
+async def obey(attempt: Attempt) -> Success | Release:
+    """Behaves as the job's input says."""
+    assert isinstance(attempt.spec, InferenceSpec)
+    return await BEHAVIOURS[str(attempt.spec.input_data)](attempt)
+
+
+BEHAVIOURS = {f.__name__: f for f in (answer, say, hang, speak, linger, block, crash, let_go, obey)}
 
 
 class Handler:
@@ -82,12 +100,21 @@ class Handler:
 
 @contextmanager
 def worker_process(
-    redis_url: str, behaviour: str, *, lease_s: float = 1.0, **settings: object
+    redis_url: str,
+    behaviour: str,
+    *,
+    lease_s: float = 1.0,
+    armed: tuple[str, str] | None = None,
+    armed_nth: int = 1,
+    **settings: object,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker that is killed when the block is left."""
+    """A worker that is killed when the block is left. armed: an action and the failpoint
+    where it is taken, the armed_nth time it is reached."""
+    module = "tests.support.worker_process"
+    command = [sys.executable, "-m", module, behaviour]
     environment = {f"HEADRACE_{name.upper()}": str(value) for name, value in settings.items()}
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.worker_process", behaviour],
+        command if armed is None else armed_command(*armed, module, behaviour, nth=armed_nth),
         cwd=ROOT,
         env={**os.environ, "HEADRACE_REDIS_URL": redis_url, "HEADRACE_LEASE_S": str(lease_s), **environment},
         stderr=subprocess.DEVNULL,

@@ -48,7 +48,7 @@ class Claiming:
                     self._entries = await self._claims.recover()
                     must_recover = False
                 if not await self._claim(attempts) and self._held.free > 0 and not self._draining.has_begun:
-                    self._entries = await self._claims.wait(timeout_s=WAIT_S)
+                    await self._wait()
                 backoff.reset()
             except BackendUnavailable as error:
                 # An answer that was not read may have handed over entries or begun attempts.
@@ -73,7 +73,7 @@ class Claiming:
             claims = await self._claims.claim(
                 slots,
                 token=secrets.token_hex(8),
-                held=self._held.fences(self._claims.queue),
+                held=self._held.fences(),
                 entries=self._entries,
             )
             self._entries = []
@@ -87,6 +87,15 @@ class Claiming:
 
     async def _run(self, attempt: RunningAttempt) -> None:
         await self._runner.run(attempt, draining=self._draining.has_begun)
+
+    async def _wait(self) -> None:
+        is_idle = not self._held.all()
+        if self._claims.suspects_wait and not is_idle:
+            # Not for longer: another worker may take the suspect meanwhile.
+            with anyio.move_on_after(WAIT_S):
+                await self._draining.unless(self._held.until_empty)
+        else:
+            self._entries = await self._claims.wait(timeout_s=WAIT_S, is_idle=is_idle)
 
     async def _hand_back(self) -> None:
         try:

@@ -22,7 +22,9 @@ class Held:
 
     @property
     def free(self) -> int:
-        return self.slots - len(self._attempts)
+        """A suspect takes every slot: its end must tell of nobody but itself."""
+        attempts = list(self._attempts.values())
+        return 0 if any(attempt.claim.is_suspect for attempt in attempts) else self.slots - len(attempts)
 
     def take(self, attempt: RunningAttempt) -> None:
         self._attempts[attempt.job_id, attempt.fence] = attempt
@@ -50,8 +52,8 @@ class Held:
     def all(self, queue: QueueName | None = None) -> list[RunningAttempt]:
         return [a for a in list(self._attempts.values()) if queue is None or a.claim.queue == queue]
 
-    def fences(self, queue: QueueName) -> dict[JobId, str]:
-        return {attempt.job_id: attempt.fence for attempt in self.all(queue)}
+    def fences(self) -> dict[JobId, str]:
+        return {attempt.job_id: attempt.fence for attempt in self.all()}
 
     def ask_all(self, reason: StopReason, queue: QueueName | None = None) -> None:
         for attempt in self.all(queue):

@@ -63,7 +63,14 @@ class Worker:
         client = connect(settings)
         readers = {queue: connect(settings, retries=0) for queue in self.queues}
         claims = {
-            queue: Claims(client, readers[queue], queue, worker=self.name, lease_s=settings.lease_s)
+            queue: Claims(
+                client,
+                readers[queue],
+                queue,
+                worker=self.name,
+                lease_s=settings.lease_s,
+                capacity=settings.slots,
+            )
             for queue in self.queues
         }
         heartbeat = self._heartbeat(asyncio.get_running_loop())

@@ -23,11 +23,13 @@ from shared_schemas.stream.connection import AsyncRedis, SyncRedis, translated
 from shared_schemas.stream.keys import GROUP, Lane
 
 LANES = tuple(Lane)
+_SHARED_LANES = tuple(lane for lane in LANES if lane is not Lane.ALONE)
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """A begun attempt. spec: JSON, not yet decoded, because it may be of a newer version. failures, crashes: of
-    the job before this attempt. cancel_requested, pause_requested: asked for since the job was queued."""
+    the job before this attempt. cancel_requested, pause_requested: asked for since the job was queued. is_suspect: its
+    worker must run nothing beside it."""
 
     job_id: JobId
     queue: QueueName
@@ -41,6 +43,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint: Checkpoint | None
     cancel_requested: bool
     pause_requested: bool
+    is_suspect: bool = False
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -66,18 +69,28 @@ class Renewal(msgspec.Struct, frozen=True):
 
 
 class Claims:
-    """One queue, one worker. worker: the consumer's name, unique for each start of a process.
+    """One queue, one worker. worker: the consumer's name, unique for each start of a process. capacity: how many
+    attempts it runs at once, free slots or not. suspects_wait: the last claim began nothing more because a suspect
+    waits for a worker that runs nothing.
 
     reader: a client with no retries, used for nothing but claiming: a claim is the one call that must not be sent
     twice unseen. After it fails, recover() finds what an unread answer had handed over.
     """
 
     def __init__(
-        self, client: AsyncRedis, reader: AsyncRedis, queue: QueueName, *, worker: str, lease_s: float
+        self,
+        client: AsyncRedis,
+        reader: AsyncRedis,
+        queue: QueueName,
+        *,
+        worker: str,
+        lease_s: float,
+        capacity: int = 1,
     ) -> None:
-        self._client, self._reader = client, reader
+        self._client, self._reader, self._capacity = client, reader, capacity
         self.queue, self.worker, self.lease_s = queue, worker, lease_s
         self._tag = keys.tag(queue)
+        self.suspects_wait = False
 
     async def open(self) -> None:
         """Make the groups and put the queue on record. Safe to repeat."""
@@ -99,9 +112,9 @@ class Claims:
         entries: Sequence[Sequence[str]] = (),
     ) -> list[Claim]:
         """Begin up to `slots` attempts, without waiting. token: random, new for each call. held: jobs this worker
-        runs now and their fences; what it began before and does not name, it gives back. entries: (lane, entry, job
-        id) from `wait` or `recover`."""
-        rows = await scripts.call(
+        runs now, of any queue, and their fences; what it began before and does not name, it gives back. entries: (lane,
+        entry, job id) from `wait` or `recover`."""
+        rows, suspects_wait = await scripts.call(
             self._reader,
             "claim",
             self._tag,
@@ -109,8 +122,9 @@ class Claims:
                 "worker": self.worker,
                 "held": held or {},
                 "version": WIRE_VERSION,
-                "lanes": LANES,
+                "lanes": _SHARED_LANES,
                 "slots": slots,
+                "capacity": self._capacity,
                 "lease_ms": round(self.lease_s * 1000),
                 "token": token,
                 "entries": entries,
@@ -120,12 +134,13 @@ class Claims:
                 **request_transitions(),
             },
         )
+        self.suspects_wait = bool(suspects_wait)
         return [self._claim(row) for row in rows]
 
-    async def wait(self, *, timeout_s: float) -> list[tuple[str, str, str]]:
-        """Wait for an entry in any lane; pass what comes to `claim`. Empty after timeout_s, which must stay below
-        the reader's own timeout."""
-        streams = {keys.ready(self.queue, lane): ">" for lane in LANES}
+    async def wait(self, *, timeout_s: float, is_idle: bool = True) -> list[tuple[str, str, str]]:
+        """Wait for an entry in any lane; pass what comes to `claim`. is_idle: this worker runs nothing and may take a
+        suspect. Empty after timeout_s, which must stay below the reader's own timeout."""
+        streams = {keys.ready(self.queue, lane): ">" for lane in (LANES if is_idle else _SHARED_LANES)}
         with translated():
             try:
                 reply = await self._reader.xreadgroup(
@@ -195,7 +210,7 @@ class Claims:
                         raise
 
     def _claim(self, row: list[Any]) -> Claim:
-        job_id, lane, entry, fence, attempt, failures, crashes, spec, checkpoint, cancel, pause = row
+        job_id, lane, entry, fence, attempt, failures, crashes, spec, checkpoint, cancel, pause, suspect = row
         return Claim(
             job_id=JobId(job_id.decode()),
             queue=self.queue,
@@ -209,6 +224,7 @@ class Claims:
             checkpoint=checkpoint_of(checkpoint),
             cancel_requested=bool(cancel),
             pause_requested=bool(pause),
+            is_suspect=bool(suspect),
         )
 
 

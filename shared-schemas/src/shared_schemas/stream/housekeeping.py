@@ -93,7 +93,8 @@ class Housekeeping:
 
     async def reclaim(self, suspects: Sequence[Suspect]) -> list[str]:
         """Take back jobs whose beat has not moved since it was seen, at least half a lease ago by the caller's own
-        clock. -> "requeued", "poison" (the job has now lost its worker CRASH_LIMIT times) or "alive" for each."""
+        clock. -> "requeued", "poison" (the job has now lost its worker CRASH_LIMIT times, running alone the last
+        time) or "alive" for each."""
         poison = ErrorInfo(
             code="poison", message=f"the job's worker was lost {CRASH_LIMIT} times while it ran this job"
         )

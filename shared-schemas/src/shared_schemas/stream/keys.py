@@ -35,9 +35,11 @@ MODELS = "{hr:models}:"
 
 
 class Lane(StrEnum):
-    """The ready streams of a queue in the order they are served. front: jobs that had begun before and were
-    released, resumed or lost with their worker, so that recovery does not wait behind a backlog."""
+    """The ready streams of a queue in the order they are served. alone: suspects, jobs whose worker was lost again
+    and again beside others. front: jobs that had begun before and were released, resumed or lost with their worker, so
+    that recovery does not wait behind a backlog."""
 
+    ALONE = "alone"
     FRONT = "front"
     HIGH = "high"
     NORMAL = "normal"

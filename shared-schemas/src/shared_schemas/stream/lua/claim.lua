@@ -1,16 +1,18 @@
 -- Begin attempts for the entries a worker was handed, and for more entries while it has free slots.
--- ARGS     worker, held ({id = fence} of what it runs now), lanes (in the order to serve), slots, lease_ms, version (of the specs it reads)
+-- ARGS     worker, held ({id = fence} of what it runs now), lanes (in the order to serve), slots (free), capacity (all)
+--          lease_ms, version (of the specs it reads)
 --          token (random, new for each call)
 --          entries: {{lane, entry, id}, …} handed out by a blocking read or found among the worker's own
 --          running: transition; expired: transition for a job whose start deadline has passed; released, cancelled, paused: transitions
--- RETURNS  {{id, lane, entry, fence, attempt, failures, crashes, spec, checkpoint or false, cancel, pause}, …}
+-- RETURNS  {attempts, suspects_wait (0|1)}; an attempt is {id, lane, entry, fence, attempt, failures, crashes, spec, checkpoint or false, cancel, pause, suspect}
+--          A suspect is begun only by a worker that runs nothing, which begins nothing else until it has ended.
 -- WHY      reading and beginning in one step leaves no entry that was delivered and not begun
 local begun = {}
 
 local function answer(job)
   local more = redis.call('HMGET', key('job', job.id), 'spec', 'checkpoint')
   begun[#begun + 1] = { job.id, job.lane, job.entry, job.fence, job.attempt, job.failures, job.crashes,
-    more[1], more[2], job.cancel and 1 or 0, job.pause and 1 or 0 }
+    more[1], more[2], job.cancel and 1 or 0, job.pause and 1 or 0, job.suspect and 1 or 0 }
 end
 
 local function begin(lane, entry, id)
@@ -33,7 +35,8 @@ local function begin(lane, entry, id)
   end
   -- It stays pending, for a newer worker to be handed it by redeliver.
   if job.version > args.version then return end
-  if #begun >= args.slots then return hand_back(job) end
+  if #begun >= args.slots or (job.suspect and (#begun > 0 or next(args.held))) then return hand_back(job) end
+  if job.suspect then args.slots = 1 end
   job.attempt = job.attempt + 1
   job.fence, job.worker = job.attempt .. '-' .. args.token, args.worker
   relist(job, args.running.state, job.lane)
@@ -42,11 +45,12 @@ local function begin(lane, entry, id)
   announce(job, args.running.event, args.running.body)
   set(job, 'state', job.state, 'attempt', job.attempt, 'fence', job.fence, 'worker', args.worker,
     'started', ms(now), 'recorded', 0, 'beat', 0, 'n', job.n)
+  if job.suspect or args.capacity == 1 then set(job, 'alone', 1) else redis.call('HDEL', key('job', job.id), 'alone') end
   answer(job)
 end
 
-local function read(lane)
-  local command = { 'XREADGROUP', 'GROUP', GROUP, args.worker, 'COUNT', args.slots - #begun, 'STREAMS', key('ready', lane), '>' }
+local function read(lane, count)
+  local command = { 'XREADGROUP', 'GROUP', GROUP, args.worker, 'COUNT', count, 'STREAMS', key('ready', lane), '>' }
   local reply = redis.pcall(unpack(command))
   if reply and reply.err then
     -- A lost group starts over at 0: what was delivered before is told apart by the job's hash.
@@ -56,13 +60,28 @@ local function read(lane)
   return reply and reply[1] and reply[1][2]
 end
 
+local function has_undelivered(lane)
+  local newest = redis.call('XREVRANGE', key('ready', lane), '+', '-', 'COUNT', 1)[1]
+  if not newest then return false end
+  local group = redis.pcall('XINFO', 'GROUPS', key('ready', lane))[1]
+  if not group then return true end
+  for i = 1, #group, 2 do
+    if group[i] == 'last-delivered-id' then return is_before(group[i + 1], newest[1]) end
+  end
+end
+
 for _, handed in ipairs(args.entries) do begin(handed[1], handed[2], handed[3]) end
+while args.slots > 0 and has_undelivered(ALONE) do
+  -- With something in hand, claim nothing more: the worker will soon be free for the suspect.
+  if #begun > 0 or next(args.held) then return { begun, 1 } end
+  for _, entry in ipairs(read(ALONE, 1) or {}) do begin(ALONE, entry[1], entry[2] and entry[2][2]) end
+end
 for _, lane in ipairs(args.lanes) do
   -- A stretch of tombstones must not end the search while there are slots.
   while #begun < args.slots do
-    local entries = read(lane)
+    local entries = read(lane, args.slots - #begun)
     if not entries then break end
     for _, entry in ipairs(entries) do begin(lane, entry[1], entry[2] and entry[2][2]) end
   end
 end
-return begun
+return { begun, 0 }

@@ -8,13 +8,13 @@ local tag = KEYS[1]
 local args = cmsgpack.unpack(ARGV[1])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local GROUP, FRONT, LOG_LENGTH = 'workers', 'front', 100000
+local GROUP, FRONT, ALONE, LOG_LENGTH = 'workers', 'front', 'alone', 100000
 
 local function key(kind, name) return tag .. kind .. ':' .. name end
 local function ms(number) return string.format('%.0f', number) end
 
 local FIELDS = { 'state', 'lane', 'home', 'entry', 'n', 'attempt', 'failures', 'crashes', 'fence', 'settled',
-  'worker', 'recorded', 'beat', 'cancel', 'pause', 'due', 'waiting', 'deadline', 'ttl', 'version' }
+  'worker', 'recorded', 'beat', 'cancel', 'pause', 'due', 'waiting', 'deadline', 'ttl', 'version', 'suspect', 'alone' }
 local NUMBERS = { n = true, attempt = true, failures = true, crashes = true, recorded = true, beat = true, version = true }
 
 local function load(id)
@@ -65,6 +65,14 @@ local function announce(job, event, body)
   ring(job)
 end
 
+-- Whether one stream id comes before another.
+local function is_before(a, b)
+  local a_ms, a_n = string.match(a, '(%d+)-(%d+)')
+  local b_ms, b_n = string.match(b, '(%d+)-(%d+)')
+  if a_ms ~= b_ms then return tonumber(a_ms) < tonumber(b_ms) end
+  return tonumber(a_n) < tonumber(b_n)
+end
+
 local function relist(job, state, lane)
   if job.state then redis.call('ZREM', tag .. 'listing:' .. job.state .. ':' .. job.lane, job.id) end
   redis.call('ZADD', tag .. 'listing:' .. state .. ':' .. lane, 0, job.id)
@@ -80,9 +88,10 @@ end
 -- Gives a delivered entry back: the job is queued still, and stands first now.
 local function hand_back(job)
   retire(job.lane, job.entry)
-  local again = redis.call('XADD', key('ready', FRONT), '*', 'job', job.id)
-  relist(job, job.state, FRONT)
-  set(job, 'entry', again, 'lane', FRONT)
+  local lane = job.suspect and ALONE or FRONT
+  local again = redis.call('XADD', key('ready', lane), '*', 'job', job.id)
+  relist(job, job.state, lane)
+  set(job, 'entry', again, 'lane', lane)
 end
 
 local function let_go(job)
@@ -92,6 +101,7 @@ end
 
 -- The four ways a job moves: to a ready stream, to the schedule, aside, and to its end.
 local function enqueue(job, lane, transition)
+  if job.suspect then lane = ALONE end
   relist(job, transition.state, lane)
   local entry = redis.call('XADD', key('ready', lane), '*', 'job', job.id)
   job.entry = entry

@@ -15,13 +15,6 @@ for _, lane in ipairs(args.lanes) do
   end
 end
 
-local function is_before(a, b)
-  local a_ms, a_n = string.match(a, '(%d+)-(%d+)')
-  local b_ms, b_n = string.match(b, '(%d+)-(%d+)')
-  if a_ms ~= b_ms then return tonumber(a_ms) < tonumber(b_ms) end
-  return tonumber(a_n) < tonumber(b_n)
-end
-
 local function is_live(job)
   local found = redis.call('XRANGE', key('ready', job.lane), job.entry, job.entry)
   -- A stream that was deleted gives the same ids again, to other jobs.

@@ -1,0 +1,81 @@
+"""A job that takes every worker down, beside jobs that do not: only the one pays."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+from shared_schemas.job import JobState
+from shared_schemas.specs import InferenceSpec
+
+from tests.support.queue_bench import queue_bench
+from tests.support.worker_process import worker_process
+
+LEASE_S = 1.0
+
+
+@asynccontextmanager
+async def restarted_worker(redis_url: str, *, slots: int) -> AsyncIterator[list[int]]:
+    """A worker that obeys, started again whenever it dies, as an orchestrator does. -> exit statuses so far."""
+    deaths: list[int] = []
+
+    async def keep_running() -> None:
+        while True:
+            with worker_process(redis_url, "obey", lease_s=LEASE_S, slots=slots) as worker:
+                deaths.append(await anyio.to_thread.run_sync(worker.wait, abandon_on_cancel=True))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(keep_running)
+        yield deaths
+        group.cancel_scope.cancel()
+
+
+@pytest.mark.quick
+@pytest.mark.fault(
+    49,
+    "a job that kills its worker, among jobs that run beside it",
+    sees="it is a dead letter, `poison`, after at most three workers; the others succeed",
+)
+async def test_a_poison_job_takes_none_of_its_neighbours_with_it(redis_url: str) -> None:
+    async with queue_bench(redis_url) as side:
+        neighbours = [await side.submit(InferenceSpec(model_id="m", input_data="linger")) for _ in range(3)]
+        poison = await side.submit(InferenceSpec(model_id="m", input_data="crash"))
+        async with restarted_worker(redis_url, slots=4) as deaths:
+            dead = await side.done(poison, deadline_s=60)
+            jobs = [await side.done(neighbour, deadline_s=60) for neighbour in neighbours]
+            later = await side.done(await side.submit(InferenceSpec(model_id="m", input_data="answer")), deadline_s=60)
+            died = list(deaths)
+
+        assert await side.pending() == 0
+    assert dead.error is not None
+    assert (dead.state, dead.error.code) == (JobState.FAILED, "poison")
+    assert [job.state for job in (*jobs, later)] == [JobState.SUCCEEDED] * 4
+    assert died == [1] * dead.crashes
+    assert dead.crashes <= 3
+
+
+@pytest.mark.quick
+@pytest.mark.fault(49, "a suspect job behind a steady backlog", sees="it gets its turn")
+async def test_a_suspect_is_not_starved_by_a_backlog(redis_url: str) -> None:
+    async with queue_bench(redis_url) as side:
+        suspect = await side.submit(InferenceSpec(model_id="m", input_data="answer"))
+        for worker in ("a", "b"):
+            await side.submit(InferenceSpec(model_id="m", input_data="answer"))
+            claims = await (await side.worker(worker, capacity=8)).claim(8, token=worker)
+            assert [await side.lose(claim) for claim in claims if claim.job_id == suspect] == ["requeued"]
+        assert (await side.fields(suspect))["lane"] == "alone"
+
+        async with anyio.create_task_group() as group:
+
+            async def flood() -> None:
+                while True:
+                    await side.done(await side.submit(InferenceSpec(model_id="m", input_data="linger")), deadline_s=60)
+
+            for _ in range(6):
+                group.start_soon(flood)
+            async with restarted_worker(redis_url, slots=4) as deaths:
+                job = await side.done(suspect, deadline_s=60)
+                assert deaths == []
+                group.cancel_scope.cancel()
+
+    assert (job.state, job.attempt, job.crashes) == (JobState.SUCCEEDED, 3, 2)

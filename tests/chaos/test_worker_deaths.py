@@ -1,0 +1,79 @@
+"""A worker that is killed between any two steps of an attempt: what becomes of its job."""
+
+import anyio
+import pytest
+from shared_schemas.events import Emitted
+from shared_schemas.job import JobState
+
+from tests.support.queue_bench import queue_bench
+from tests.support.worker_process import say, worker_process
+from tests.support.workers import ScriptedHandler, running_worker
+
+LEASE_S = 1.0
+
+# Where it is killed -> (attempts in all, workers lost while they held the job).
+STEPS = {
+    "before_claim": (1, 0),
+    "after_claim": (2, 1),
+    "attempt_begun": (2, 1),
+    "before_record": (2, 1),
+    "after_record": (2, 1),
+    "handler_ended": (2, 1),
+    "before_settle": (2, 1),
+    "after_settle": (1, 0),
+    "attempt_let_go": (1, 0),
+}
+
+
+@pytest.mark.quick
+@pytest.mark.fault(
+    1, "kill -9 of a worker between any two steps of an attempt", sees="one result; a crash is charged if it had begun"
+)
+@pytest.mark.parametrize("step", STEPS)
+async def test_a_worker_killed_between_two_steps_loses_no_job_and_ends_none_twice(redis_url: str, step: str) -> None:
+    async with queue_bench(redis_url) as side:
+        job_id = await side.submit()
+        with worker_process(redis_url, "say", lease_s=LEASE_S, armed=("kill", step)) as killed:
+            with anyio.fail_after(30):
+                await anyio.to_thread.run_sync(killed.wait, abandon_on_cancel=True)
+        async with running_worker(redis_url, ScriptedHandler(say), lease_s=LEASE_S):
+            job = await side.done(job_id)
+            chunks = [event.chunk for event in await side.events(job_id) if isinstance(event, Emitted)]
+
+        assert (job.state, job.attempt, job.crashes) == (JobState.SUCCEEDED, *STEPS[step])
+        assert bytes(job.result).decode() == str(job.attempt)
+        assert chunks[-1] == f"attempt {job.attempt}"
+        assert await side.pending() == 0
+
+
+@pytest.mark.quick
+@pytest.mark.fault(1, "kill -9 of a worker that was handed an entry and has not begun it", sees="nothing is charged")
+async def test_an_entry_that_a_dead_worker_was_handed_is_handed_on(redis_url: str) -> None:
+    async with queue_bench(redis_url) as side:
+        with worker_process(redis_url, "say", lease_s=LEASE_S, armed=("kill", "entry_delivered")) as killed:
+            with anyio.fail_after(30):
+                # Which of the first jobs finds it waiting for one depends on how fast it starts.
+                while killed.poll() is None:
+                    job_id = await side.submit()
+                    with anyio.move_on_after(LEASE_S):
+                        await side.done(job_id)
+        async with running_worker(redis_url, ScriptedHandler(say), lease_s=LEASE_S):
+            job = await side.done(job_id)
+
+        assert (job.state, job.attempt, job.crashes) == (JobState.SUCCEEDED, 1, 0)
+        assert await side.pending() == 0
+
+
+@pytest.mark.quick
+@pytest.mark.fault(1, "kill -9 of a worker in the middle of a renewal", sees="the job runs again, as attempt 2")
+@pytest.mark.parametrize("step", ["before_renew", "after_renew"])
+async def test_a_worker_killed_while_it_renews_is_noticed_like_any_other(redis_url: str, step: str) -> None:
+    async with queue_bench(redis_url) as side:
+        job_id = await side.submit()
+        with worker_process(redis_url, "hang", lease_s=LEASE_S, armed=("kill", step), armed_nth=3) as killed:
+            with anyio.fail_after(30):
+                await anyio.to_thread.run_sync(killed.wait, abandon_on_cancel=True)
+        async with running_worker(redis_url, ScriptedHandler(say), lease_s=LEASE_S):
+            job = await side.done(job_id)
+
+        assert (job.state, job.attempt, job.crashes) == (JobState.SUCCEEDED, 2, 1)
