@@ -164,7 +164,8 @@ class Ledger:
         return _heed(answer, {b"paused": JobState.PAUSED, b"requested": JobState.RUNNING})
 
     async def resume(self, job_id: JobId) -> JobState:
-        """Let a paused job go on. -> queued, scheduled, or running if the pause was withdrawn in time."""
+        """Let a paused job go on. -> queued, scheduled, or running if the pause was withdrawn in time; where it goes on
+        already, its state."""
         answer = await scripts.call(
             self._client,
             "resume",

@@ -1,6 +1,6 @@
 -- Let a paused job go on, or withdraw a pause that its attempt has not yet heeded.
 -- ARGS     id; queued, scheduled, withdrawn: transitions
--- RETURNS  {"queued" | "scheduled" | "withdrawn" | "missing"} | {"refused", state}
+-- RETURNS  {"queued" | "scheduled" | "withdrawn" | "missing"} | {"refused", state: it has ended}
 -- WHY      the state is read and changed in one step
 local function resume()
   local job = load(args.id)
@@ -11,7 +11,13 @@ local function resume()
     set(job, 'n', job.n)
     return { 'withdrawn' }
   end
-  if not allows(args.queued, job) then return { 'refused', job.state } end
+  if not allows(args.queued, job) then
+    -- A job that goes on already: the answer to the first of two calls was lost.
+    for _, answer in ipairs({ 'queued', 'scheduled', 'withdrawn' }) do
+      if job.state == args[answer].state then return { answer } end
+    end
+    return { 'refused', job.state }
+  end
   local due = job.due and tonumber(job.due) > now and tonumber(job.due) or nil
   if due or job.waiting then
     schedule(job, due, args.scheduled)
