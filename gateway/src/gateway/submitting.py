@@ -52,9 +52,10 @@ async def submit(
     if queue not in services.registered:
         await services.ledger.register_queue(queue)
         services.registered.add(queue)
-    return await services.ledger.submit(
+    job_id = new_job_id(queue, now_ms=time.time_ns() // 1_000_000, entropy=secrets.token_bytes(10))
+    submitted = await services.ledger.submit(
         Submission(
-            job_id=new_job_id(queue, now_ms=time.time_ns() // 1_000_000, entropy=secrets.token_bytes(10)),
+            job_id=job_id,
             spec=pinned,
             idempotency_key=None if idempotency_key is None else hashlib.sha256(idempotency_key.encode()).hexdigest(),
             fingerprint=fingerprint,
@@ -62,6 +63,8 @@ async def submit(
             retry_of=retry_of,
         )
     )
+    # Whoever is told its own id has made the job, even if the first answer was lost and the call was repeated.
+    return msgspec.structs.replace(submitted, created=submitted.job_id == job_id)
 
 
 def again(spec: JobSpec) -> JobSpec:
