@@ -97,8 +97,8 @@ class FaultProxy:
         return watch.sighting
 
     def drop_reply(self, command: str, *, containing: str = "", on: Choice = every, times: int = 1) -> Sighting:
-        """Let the command be executed, then reset the line in place of its reply. containing: what must be in the
-        command or in its reply."""
+        """Let the command be executed, then reset the line in place of its reply, unless that is an error. containing:
+        what must be in the command or in its reply."""
         watch = Watch(command, containing=containing, on=on, times=times)
         self._do(lambda: self._network.dropping.append(watch))
         return watch.sighting

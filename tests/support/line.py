@@ -105,6 +105,9 @@ class Line:
         if "SUBSCRIBE" in self.commands or not self._unanswered:
             return None
         name, command = self._unanswered.popleft()
+        # An error says that nothing was done, as the first call of a script that Redis does not know yet.
+        if reply.startswith(b"-"):
+            return None
         return self._network.drop_of(self, name, command + reply)
 
     async def _write(

@@ -22,9 +22,9 @@ def name_of(command: bytes) -> str:
     words = _words(command)
     verb = words[0].decode().upper()
     if verb == "EVALSHA":
-        return _script_names().get(words[1].decode(), verb)
+        return script_names().get(words[1].decode(), verb)
     if verb == "EVAL":
-        return _script_names().get(hashlib.sha1(words[1], usedforsecurity=False).hexdigest(), verb)
+        return script_names().get(hashlib.sha1(words[1], usedforsecurity=False).hexdigest(), verb)
     return verb
 
 
@@ -65,7 +65,7 @@ def _end_of(data: bytearray, at: int) -> int | None:
 
 
 @cache
-def _script_names() -> dict[str, str]:
+def script_names() -> dict[str, str]:
     names = {file.name.removesuffix(".lua") for file in (files("shared_schemas.stream") / "lua").iterdir()}
     preludes = {name for name in names if name.endswith("prelude")}
     return {scripts.load(name, prelude).sha: name for name in names - preludes for prelude in preludes}
