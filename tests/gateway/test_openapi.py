@@ -17,6 +17,7 @@ EXPECTED = {
     ("get", "/jobs/{job_id}"),
     ("get", "/jobs/{job_id}/status"),
     ("get", "/jobs/{job_id}/result"),
+    ("get", "/jobs/{job_id}/attempts"),
     ("get", "/jobs/{job_id}/events"),
     *(("post", f"/jobs/{{job_id}}/{verb}") for verb in ("cancel", "pause", "resume", "retry", "replay")),
     ("get", "/events"),
@@ -28,6 +29,9 @@ EXPECTED = {
     ("get", "/queues/{name}"),
     ("get", "/workers"),
     ("get", "/dead-letters"),
+    ("get", "/dead-letters/{job_id}"),
+    ("post", "/dead-letters/retry"),
+    ("post", "/dead-letters/purge"),
     ("get", "/healthz"),
     ("get", "/readyz"),
 }

@@ -171,9 +171,7 @@ async def test_a_job_that_loses_its_worker_twice_is_a_dead_letter(redis_url: str
         assert (job.state, job.crashes) == (JobState.FAILED, 2)
         assert job.error is not None
         assert job.error.code == "poison"
-        assert [
-            dead.id for dead in (await side.ledger.list_jobs(default_queue(JobKind.INFERENCE), dead=True)).jobs
-        ] == [job_id]
+        assert [dead.id for dead in (await side.dead_letters.page(default_queue(JobKind.INFERENCE))).jobs] == [job_id]
         assert await side.claim("c") == []
 
 

@@ -10,6 +10,8 @@ import anyio
 import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from shared_schemas.attempts import attempts_of
+from shared_schemas.codec import decode_event
 from shared_schemas.errors import JobNotFound, StateConflict
 from shared_schemas.events import Done, Emitted, Measured, Progressed
 from shared_schemas.ids import JobId
@@ -128,6 +130,8 @@ class Story:
         held = await side.client.zscore("{hr:inference}:leases", job_id)
         assert (held is not None) == (job.state is JobState.RUNNING)
         assert job.crashes <= 2
+        found = [decode_event(data) for data in await side.timeline.read_attempts(job_id)]
+        assert attempts_of(found) == attempts_of(await side.events(job_id))
         match job.state:
             case JobState.SCHEDULED:
                 due = await side.client.zscore("{hr:inference}:due", job_id)

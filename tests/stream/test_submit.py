@@ -91,13 +91,13 @@ async def test_a_failed_job_is_retried_once_as_a_new_one(redis_url: str) -> None
         job_id = await side.submit()
         [claim] = await side.claim()
         await side.settle(claim, OUTCOMES["failure"])
-        assert [job.id for job in (await side.ledger.list_jobs(INFERENCE, dead=True)).jobs] == [job_id]
+        assert [job.id for job in (await side.dead_letters.page(INFERENCE)).jobs] == [job_id]
 
         await side.ledger.submit(Submission(job_id=an_id(1), spec=SPEC, retry_of=job_id))
 
         assert (await side.folded(an_id(1))).retry_of == job_id
         assert (await side.folded(job_id)).state is JobState.FAILED
-        assert (await side.ledger.list_jobs(INFERENCE, dead=True)).jobs == []
+        assert (await side.dead_letters.page(INFERENCE)).jobs == []
         with pytest.raises(StateConflict):
             await side.ledger.submit(Submission(job_id=an_id(2), spec=SPEC, retry_of=job_id))
 
@@ -129,7 +129,7 @@ async def test_a_finished_job_is_dropped_with_all_that_belongs_to_it(redis_url: 
             await side.ledger.find(job_id)
         left = [name.decode() async for name in side.client.scan_iter() if job_id in name.decode()]
         assert left == [f"{{hr:inference}}:gone:{job_id}"]
-        for name in ("listing:failed:normal", "tagged:red", "dead", "expiring", "leases", "deadlines"):
+        for name in ("listing:failed:normal", "tagged:red", "dead", "dead:bad", "expiring", "leases", "deadlines"):
             assert await side.client.zscore(f"{{hr:inference}}:{name}", job_id) is None
 
 

@@ -11,6 +11,7 @@ from shared_schemas.ids import JobId, QueueName
 from shared_schemas.outcome import Cancellation, Failure, Outcome, Release, Retry, Success
 from shared_schemas.stream.claims import Batch, Claim, Claims, Leases, Settlement
 from shared_schemas.stream.connection import RedisSettings, connect, connect_for_thread
+from shared_schemas.stream.dead_letters import DeadLetters
 from shared_schemas.stream.housekeeping import Housekeeping
 from shared_schemas.stream.registry import ModelRegistry
 
@@ -41,6 +42,7 @@ class QueueBench(Bench):
         self._reader, self._url, self.queue = reader, url, queue
         self.house = Housekeeping(client, queue)
         self.registry = ModelRegistry(client)
+        self.dead_letters = DeadLetters(client)
         self._claims: dict[str, Claims] = {}
 
     async def worker(self, name: str, *, capacity: int = 1) -> Claims:

@@ -17,7 +17,7 @@ from gateway import openapi, problems
 from gateway.draining import called_on_signal
 from gateway.housekeeping import keep_house
 from gateway.middleware import Edge
-from gateway.routes import events, health, jobs, models, queues, submit
+from gateway.routes import dead_letters, events, health, jobs, models, queues, submit
 from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.telemetry import configure_logs
@@ -35,7 +35,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.services = Services.open(settings)
-    for module in (submit, jobs, events, models, queues, health):
+    for module in (submit, jobs, dead_letters, events, models, queues, health):
         app.include_router(module.router)
     problems.install(app)
     openapi.install(app)

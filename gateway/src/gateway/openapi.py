@@ -62,11 +62,13 @@ def listing(query: type[msgspec.Struct], answer: type[msgspec.Struct]) -> dict[s
     return _operation(parameters=_query(query), responses={200: _json(answer, "One page.")}, problems=(422, 503))
 
 
-def put(body: type[msgspec.Struct], answer: type[msgspec.Struct], example: dict[str, Any]) -> dict[str, Any]:
+def sending(
+    body: type[msgspec.Struct], answer: type[msgspec.Struct], example: dict[str, Any], *problems: int
+) -> dict[str, Any]:
     return _operation(
         body=(body, example),
         responses={200: _json(answer, "Done.")},
-        problems=(400, 404, 413, 415, 422, 503),
+        problems=(400, *problems, 408, 413, 415, 422, 503),
     )
 
 

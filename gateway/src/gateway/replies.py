@@ -2,7 +2,8 @@
 
 import msgspec
 from fastapi import Response
-from shared_schemas.codec import encode_json
+from shared_schemas.attempts import AttemptSummary, attempts_of
+from shared_schemas.codec import decode_event, encode_json
 from shared_schemas.errors import JobExpired, JobNotFound
 from shared_schemas.ids import JobId
 from shared_schemas.job import Job, JobState
@@ -53,6 +54,10 @@ async def status(services: Services, job: Job) -> JobStatus:
         replay=await _replay(services, job),
         urls=urls_of(job.id),
     )
+
+
+async def attempts(services: Services, job_id: JobId) -> tuple[AttemptSummary, ...]:
+    return attempts_of(decode_event(data) for data in await services.timeline.read_attempts(job_id))
 
 
 def result(job: Job) -> JobResult:

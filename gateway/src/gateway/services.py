@@ -6,6 +6,7 @@ import msgspec
 from fastapi import Request
 from shared_schemas.ids import QueueName
 from shared_schemas.stream.connection import AsyncRedis, connect
+from shared_schemas.stream.dead_letters import DeadLetters
 from shared_schemas.stream.ledger import Ledger
 from shared_schemas.stream.registry import ModelRegistry
 from shared_schemas.stream.timeline import Doorbells, Timeline
@@ -20,6 +21,7 @@ class Services(msgspec.Struct, kw_only=True):
     settings: GatewaySettings
     client: AsyncRedis
     ledger: Ledger
+    dead_letters: DeadLetters
     timeline: Timeline
     registry: ModelRegistry
     hub: Hub
@@ -33,6 +35,7 @@ class Services(msgspec.Struct, kw_only=True):
             settings=settings,
             client=client,
             ledger=Ledger(client),
+            dead_letters=DeadLetters(client),
             timeline=Timeline(client),
             registry=ModelRegistry(client),
             hub=Hub(lambda: Doorbells(client)),

@@ -4,10 +4,20 @@ import hashlib
 import re
 import secrets
 import time
+from collections.abc import Sequence
 
 import msgspec
 from shared_schemas.codec import encode_json
-from shared_schemas.errors import JobExpired, JobNotFound, MalformedId, ModelNotFound, SpecRejected
+from shared_schemas.errors import (
+    BackendUnavailable,
+    ErrorInfo,
+    HeadraceError,
+    JobExpired,
+    JobNotFound,
+    MalformedId,
+    ModelNotFound,
+    SpecRejected,
+)
 from shared_schemas.ids import (
     JobId,
     JobKind,
@@ -19,6 +29,7 @@ from shared_schemas.ids import (
     new_job_id,
     parse_job_id,
     parse_queue,
+    queue_of,
 )
 from shared_schemas.specs import InferenceSpec, JobSpec, TrainingSpec
 from shared_schemas.stream.ledger import Submission, Submitted
@@ -26,6 +37,8 @@ from shared_schemas.stream.ledger import Submission, Submitted
 from gateway.services import Services
 
 _SEED_BITS = 31
+# A spec may have a megabyte: one step must hold up neither Redis nor this process's memory.
+_RETRIES_AT_ONCE = 50
 # Control characters, backslashes, a step upwards, a home folder, a URL, a folder.
 _FORBIDDEN_IN_PATH = re.compile(r"[\x00-\x1f\x7f-\x9f\\]|(^|/)\.\.(/|$)|^~|^[A-Za-z][A-Za-z0-9+.-]*:/|(^|/)\.?$")
 
@@ -43,6 +56,53 @@ async def submit(
     retry_of: JobId | None = None,
 ) -> Submitted:
     """SpecRejected, ModelNotFound, IdempotencyConflict, StateConflict, BackendUnavailable."""
+    submission = await _prepared(
+        services, spec, idempotency_key=idempotency_key, replay_of=replay_of, retry_of=retry_of
+    )
+    submitted = await services.ledger.submit(submission)
+    # Whoever is told its own id has made the job, even if the first answer was lost and the call was repeated.
+    return msgspec.structs.replace(submitted, created=submitted.job_id == submission.job_id)
+
+
+async def retry_all(services: Services, job_ids: Sequence[JobId]) -> dict[JobId, JobId | ErrorInfo]:
+    """Run failed jobs again, in this order, some at a time in one step each. -> for each the job it was retried as, by
+    this call or another, or why it cannot be."""
+    answers: dict[JobId, JobId | ErrorInfo] = {}
+    for queue in sorted({queue_of(job_id) for job_id in job_ids}):
+        of_queue = [job_id for job_id in job_ids if queue_of(job_id) == queue]
+        for i in range(0, len(of_queue), _RETRIES_AT_ONCE):
+            answers |= await _retry_some(services, queue, of_queue[i : i + _RETRIES_AT_ONCE])
+    return answers
+
+
+async def _retry_some(services: Services, queue: QueueName, job_ids: Sequence[JobId]) -> dict[JobId, JobId | ErrorInfo]:
+    answers: dict[JobId, JobId | ErrorInfo] = {}
+    submissions: dict[JobId, Submission] = {}
+    for job_id in job_ids:
+        try:
+            spec = (await services.ledger.find(job_id)).spec
+            submissions[job_id] = await _prepared(services, again(spec), retry_of=job_id)
+        except BackendUnavailable:
+            raise
+        except HeadraceError as error:
+            answers[job_id] = error.info()
+        except msgspec.DecodeError:
+            answers[job_id] = SpecRejected("the job's specification cannot be read").info()
+    if submissions:
+        made = await services.ledger.submit_all(queue, list(submissions.values()))
+        answers |= {job_id: retried_as for job_id, (_, retried_as) in zip(submissions, made, strict=True)}
+    return answers
+
+
+async def _prepared(
+    services: Services,
+    spec: JobSpec,
+    *,
+    idempotency_key: str | None = None,
+    replay_of: JobId | None = None,
+    retry_of: JobId | None = None,
+) -> Submission:
+    """What to store: checked, its queue on record, its seed and version of the model pinned."""
     queue = _queue(spec)
     # The fingerprint is of what the client meant: before seeds are drawn and versions pinned.
     fingerprint = hashlib.sha256(encode_json(spec)).hexdigest()
@@ -52,19 +112,14 @@ async def submit(
     if queue not in services.registered:
         await services.ledger.register_queue(queue)
         services.registered.add(queue)
-    job_id = new_job_id(queue, now_ms=time.time_ns() // 1_000_000, entropy=secrets.token_bytes(10))
-    submitted = await services.ledger.submit(
-        Submission(
-            job_id=job_id,
-            spec=pinned,
-            idempotency_key=None if idempotency_key is None else hashlib.sha256(idempotency_key.encode()).hexdigest(),
-            fingerprint=fingerprint,
-            replay_of=replay_of,
-            retry_of=retry_of,
-        )
+    return Submission(
+        job_id=new_job_id(queue, now_ms=time.time_ns() // 1_000_000, entropy=secrets.token_bytes(10)),
+        spec=pinned,
+        idempotency_key=None if idempotency_key is None else hashlib.sha256(idempotency_key.encode()).hexdigest(),
+        fingerprint=fingerprint,
+        replay_of=replay_of,
+        retry_of=retry_of,
     )
-    # Whoever is told its own id has made the job, even if the first answer was lost and the call was repeated.
-    return msgspec.structs.replace(submitted, created=submitted.job_id == job_id)
 
 
 def again(spec: JobSpec) -> JobSpec:

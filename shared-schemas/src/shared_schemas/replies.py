@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from shared_schemas.attempts import AttemptSummary
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.ids import JobId, JobKind
 from shared_schemas.job import Job, JobState, JobSummary, Progress, QueueStatus, WorkerStatus
@@ -74,6 +75,69 @@ class JobPage(msgspec.Struct, frozen=True, kw_only=True):
     """Newest first. next_cursor: pass it as `cursor` for the next page, null at the end."""
 
     jobs: tuple[JobSummary, ...]
+    next_cursor: str | None = None
+
+
+class JobAttempts(msgspec.Struct, frozen=True, kw_only=True):
+    """attempts: the newest 100, oldest first."""
+
+    job_id: JobId
+    attempts: tuple[AttemptSummary, ...]
+
+
+class DeadLetter(JobSummary, frozen=True, kw_only=True, omit_defaults=True):
+    """A job that failed and was neither retried nor purged. error: the last word. attempts: the newest 100, oldest
+    first; none if it failed before any began."""
+
+    attempts: tuple[AttemptSummary, ...]
+
+
+class DeadLetterPage(msgspec.Struct, frozen=True, kw_only=True):
+    """As JobPage; full unless it is the last."""
+
+    jobs: tuple[DeadLetter, ...]
+    next_cursor: str | None = None
+
+
+class DeadLetterDetails(JobDetails, frozen=True, kw_only=True, omit_defaults=True):
+    """All about a dead letter."""
+
+    attempts: tuple[AttemptSummary, ...]
+
+
+class DeadLetterSelection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Which dead letters: those that meet every filter given. Without a filter, `all` must be true.
+
+    code: the error's. limit: the newest so many. cursor: go on after an answer's next_cursor.
+    """
+
+    queue: Annotated[str, Meta(max_length=64)] | None = None
+    kind: JobKind | None = None
+    code: Annotated[str, Meta(max_length=64)] | None = None
+    all: bool = False
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 1000
+    cursor: Annotated[str, Meta(max_length=128)] | None = None
+
+
+class RetriedJob(msgspec.Struct, frozen=True, kw_only=True):
+    """retried_as: the new job, or null and why not in error; the job is still a dead letter then."""
+
+    job_id: JobId
+    retried_as: JobId | None = None
+    error: ErrorInfo | None = None
+
+
+class DeadLettersRetried(msgspec.Struct, frozen=True, kw_only=True):
+    """jobs: newest first. next_cursor: pass it as `cursor` to go on with the rest, null if there is none."""
+
+    jobs: tuple[RetriedJob, ...]
+    next_cursor: str | None = None
+
+
+class DeadLettersPurged(msgspec.Struct, frozen=True, kw_only=True):
+    """job_ids: no longer dead letters, newest first; the jobs stay as they ended. next_cursor: as for a retry."""
+
+    job_ids: tuple[JobId, ...]
     next_cursor: str | None = None
 
 

@@ -1,28 +1,24 @@
 """What can be asked of jobs and done with them."""
 
-import base64
-from collections.abc import Iterable
 from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Request, Response
 from msgspec import Meta
 from shared_schemas.errors import JobNotFound, MalformedId, StateConflict
-from shared_schemas.ids import JobId, JobKind, QueueName, kind_of_queue, parse_job_id, parse_queue, ulid_of
-from shared_schemas.job import Job, JobState, JobSummary
-from shared_schemas.replies import JobDetails, JobPage, JobResult, JobStatus, ProblemItem, Submitted
+from shared_schemas.ids import JobId, JobKind, QueueName, kind_of_queue, parse_job_id, parse_queue
+from shared_schemas.job import Job, JobState
+from shared_schemas.replies import JobAttempts, JobDetails, JobPage, JobResult, JobStatus, ProblemItem, Submitted
 from shared_schemas.specs import Tag
 
-from gateway import openapi, replies
+from gateway import openapi, paging, replies
 from gateway.body import read_query
+from gateway.paging import Cursor, Limit
 from gateway.problems import ProblemError
 from gateway.services import Services, services_of
 from gateway.submitting import again, submit
 
 router = APIRouter(tags=["jobs"])
-
-Limit = Annotated[int, Meta(ge=1, le=100)]
-Cursor = Annotated[str, Meta(max_length=128)]
 
 
 class JobsQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,45 +32,19 @@ class JobsQuery(msgspec.Struct, frozen=True, kw_only=True):
     cursor: Cursor | None = None
 
 
-class DeadLettersQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """code: only failures with this error code."""
-
-    kind: JobKind | None = None
-    queue: Annotated[str, Meta(max_length=64)] | None = None
-    code: Annotated[str, Meta(max_length=64)] | None = None
-    limit: Limit = 20
-    cursor: Cursor | None = None
-
-
 @router.get("/jobs", **openapi.listing(JobsQuery, JobPage))
 async def list_jobs(request: Request) -> Response:
     """Jobs, newest first. Inserting and finishing jobs moves no page."""
     query, services = read_query(request, JobsQuery, repeated=frozenset({"status"})), services_of(request)
-    moment = _moment(query.cursor)
-    queues = await queues_of(services, query.kind, query.queue)
+    moment = paging.moment_of(query.cursor)
     pages = [
         await services.ledger.list_jobs(
-            queue, states=query.status, tag=query.tag, limit=query.limit, before=_before(queue, moment)
+            queue, states=query.status, tag=query.tag, limit=query.limit, before=paging.id_at(queue, moment)
         )
-        for queue in queues
-    ]
-    return replies.json_response(_page((page.jobs for page in pages), (page.before for page in pages), query.limit))
-
-
-@router.get("/dead-letters", **openapi.listing(DeadLettersQuery, JobPage))
-async def list_dead_letters(request: Request) -> Response:
-    """Failed jobs that were not retried, newest first."""
-    query, services = read_query(request, DeadLettersQuery), services_of(request)
-    moment = _moment(query.cursor)
-    pages = [
-        await services.ledger.list_jobs(queue, dead=True, limit=query.limit, before=_before(queue, moment))
         for queue in await queues_of(services, query.kind, query.queue)
     ]
-    page = _page((page.jobs for page in pages), (page.before for page in pages), query.limit)
-    if query.code is not None:
-        wanted = tuple(job for job in page.jobs if job.error is not None and job.error.code == query.code)
-        page = msgspec.structs.replace(page, jobs=wanted)
-    return replies.json_response(page)
+    jobs, next_cursor = paging.merged(pages, query.limit)
+    return replies.json_response(JobPage(jobs=jobs, next_cursor=next_cursor))
 
 
 @router.get("/jobs/{job_id}", **openapi.reply(JobDetails, 404, 410))
@@ -89,6 +59,14 @@ async def get_status(request: Request, job_id: str) -> Response:
     """Where a job stands: state, progress, place in the queue, metrics, error, result."""
     services = services_of(request)
     return replies.json_response(await replies.status(services, await find(services, job_id)))
+
+
+@router.get("/jobs/{job_id}/attempts", **openapi.reply(JobAttempts, 404, 410))
+async def get_attempts(request: Request, job_id: str) -> Response:
+    """Who ran the job, when, for how long, how each attempt ended and why: the newest 100, oldest first."""
+    services = services_of(request)
+    job = await find(services, job_id)
+    return replies.json_response(JobAttempts(job_id=job.id, attempts=await replies.attempts(services, job.id)))
 
 
 @router.get("/jobs/{job_id}/result", **openapi.reply(JobResult, 404, 409, 410))
@@ -158,48 +136,19 @@ async def find(services: Services, text: str) -> Job:
     return await services.ledger.find(job_id)
 
 
-async def queues_of(services: Services, kind: JobKind | None, name: str | None) -> list[QueueName]:
+async def queues_of(
+    services: Services, kind: JobKind | None, name: str | None, *, pointer: str = "queue"
+) -> list[QueueName]:
+    """pointer: where the name was given, for the problem if it cannot be one."""
     if name is not None:
         try:
             queues = [parse_queue(name)]
         except MalformedId as error:
-            item = ProblemItem(pointer="queue", code="malformed_id", detail=str(error))
+            item = ProblemItem(pointer=pointer, code="malformed_id", detail=str(error))
             raise ProblemError(422, "invalid_parameter", "not a queue's name", errors=[item]) from None
     else:
         queues = await services.queues()
     return [queue for queue in queues if kind is None or kind_of_queue(queue) is kind]
-
-
-def _page(pages: Iterable[list[JobSummary]], befores: Iterable[str | None], limit: int) -> JobPage:
-    """Merge the queues' pages by the time of submission. Of a queue that has more to come nothing is known past where
-    its page ends, so nothing older than that is handed on."""
-    befores = list(befores)
-    more = [ulid_of(JobId(before)) for before in befores if before is not None]
-    horizon = max(more, default="")
-    jobs = sorted((job for page in pages for job in page), key=lambda job: ulid_of(job.id), reverse=True)
-    kept = [job for job in jobs if ulid_of(job.id) >= horizon][:limit]
-    has_more = len(kept) < len(jobs) or bool(more)
-    if not has_more:
-        return JobPage(jobs=tuple(kept))
-    last = ulid_of(kept[-1].id) if len(kept) == limit or not more else horizon
-    return JobPage(jobs=tuple(kept), next_cursor=base64.urlsafe_b64encode(last.encode()).decode().rstrip("="))
-
-
-def _moment(cursor: str | None) -> str | None:
-    """A cursor is a point in time, written as a ULID."""
-    if cursor is None:
-        return None
-    try:
-        ulid = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
-        return ulid_of(parse_job_id(f"{JobKind.TRAINING}-{ulid}"))
-    except (ValueError, MalformedId):
-        item = ProblemItem(pointer="cursor", code="invalid_value", detail="not a cursor of this API")
-        raise ProblemError(422, "invalid_parameter", "the cursor is not valid", errors=[item]) from None
-
-
-def _before(queue: QueueName, moment: str | None) -> JobId | None:
-    """The id that a job of that time would have in this queue."""
-    return None if moment is None else JobId(f"{queue}-{moment}")
 
 
 async def _status(services: Services, job_id: JobId, code: int) -> Response:

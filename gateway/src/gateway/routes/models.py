@@ -8,8 +8,8 @@ from shared_schemas.replies import AliasRequest, ModelPage, ModelVersions, Probl
 
 from gateway import openapi, replies
 from gateway.body import read_json, read_query
+from gateway.paging import Cursor, Limit
 from gateway.problems import ProblemError
-from gateway.routes.jobs import Cursor, Limit
 from gateway.services import services_of
 
 router = APIRouter(tags=["models"])
@@ -48,7 +48,7 @@ async def get_version(request: Request, name: str, version: str) -> Response:
     return replies.json_response(found)
 
 
-@router.put("/models/{name}/aliases/{alias}", **openapi.put(AliasRequest, Model, {"version": 1}))
+@router.put("/models/{name}/aliases/{alias}", **openapi.sending(AliasRequest, Model, {"version": 1}, 404))
 async def set_alias(request: Request, name: str, alias: str) -> Response:
     """Point an alias at a version: `name@alias` then names it. `latest` moves by itself and cannot be set."""
     services = services_of(request)

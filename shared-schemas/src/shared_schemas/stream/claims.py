@@ -270,7 +270,7 @@ def failed_transition(error: ErrorInfo) -> dict[str, Any]:
     return {
         **scripts.transition(Reason.FAILED, error=error),
         "error": encode_json(error).decode(),
-        "dead": True,
+        "dead": error.code,
     }
 
 

@@ -5,7 +5,8 @@
     {hr:<queue>}:events:<id>               stream   its timeline; entry ids 1-0, 2-0, …
     {hr:<queue>}:listing:<state>:<lane>    zset     ids in a state, score 0: ordered by id, that is by time
     {hr:<queue>}:tagged:<tag>              zset     ids with a tag, likewise
-    {hr:<queue>}:dead                      zset     failed jobs not yet retried, likewise
+    {hr:<queue>}:dead                      zset     dead letters: failed jobs not retried and not purged, likewise
+    {hr:<queue>}:dead:<code>               zset     those of them that failed with this error code, likewise
     {hr:<queue>}:due                       zset     scheduled jobs by the time they are due, ms
     {hr:<queue>}:waiting                   zset     scheduled jobs whose dependencies are open, score 0
     {hr:<queue>}:deadlines                 zset     jobs never begun by the time they must have been, ms
@@ -64,6 +65,10 @@ def gone(job_id: JobId) -> str:
 
 def events(job_id: JobId) -> str:
     return f"{tag(queue_of(job_id))}events:{job_id}"
+
+
+def dead(queue: QueueName) -> str:
+    return f"{tag(queue)}dead"
 
 
 def log(queue: QueueName) -> str:

@@ -1,7 +1,7 @@
 """The durable jobs, from the side that submits and asks. Runs nothing and follows nothing."""
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 
@@ -18,7 +18,6 @@ from shared_schemas.ids import JobId, QueueName, kind_of_queue, queue_of
 from shared_schemas.job import (
     Job,
     JobState,
-    JobSummary,
     QueueStatus,
     WorkerStatus,
 )
@@ -28,10 +27,10 @@ from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.claims import LANES
 from shared_schemas.stream.connection import AsyncRedis, translated
 from shared_schemas.stream.keys import Lane
-from shared_schemas.stream.rows import SUMMARY_FIELDS, job_of, summary_of, worker_of
+from shared_schemas.stream.listing import Page, page_of
+from shared_schemas.stream.rows import job_of, worker_of
 
 IDEMPOTENCY_TTL_MS = 86_400_000
-_LOOKS = 2_000
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,13 +52,6 @@ class Submitted(msgspec.Struct, frozen=True):
     created: bool
 
 
-class Page(msgspec.Struct, frozen=True):
-    """before: pass it to get the next page; None at the end."""
-
-    jobs: list[JobSummary]
-    before: str | None
-
-
 class Ledger:
     def __init__(self, client: AsyncRedis) -> None:
         self._client = client
@@ -69,37 +61,29 @@ class Ledger:
 
         IdempotencyConflict: the key was used with another body. StateConflict: the job in retry_of was retried.
         """
-        spec, job_id = submission.spec, submission.job_id
-        queue = queue_of(job_id)
-        answer, known = await scripts.call(
+        [(answer, job_id)] = await self.submit_all(queue_of(submission.job_id), [submission])
+        if answer == "conflict":
+            raise IdempotencyConflict("this Idempotency-Key was used with another body")
+        if answer == "retried":
+            raise StateConflict(f"the job was retried before, as {job_id}")
+        return Submitted(job_id, created=answer == "created")
+
+    async def submit_all(self, queue: QueueName, submissions: Sequence[Submission]) -> list[tuple[str, JobId]]:
+        """As submit, for many jobs of one queue in one step. -> for each "created", "exists", "conflict" or "retried",
+        and the job that stands for it."""
+        answers = await scripts.call(
             self._client,
             "submit",
             keys.tag(queue),
             {
-                "id": job_id,
+                "items": [_submit_item(submission) for submission in submissions],
                 "version": WIRE_VERSION,
-                "spec": encode_json(spec).decode(),
-                "lane": _lane_of(spec.priority),
-                "subject": spec.model_id if isinstance(spec, InferenceSpec) else spec.model_type,
-                "tags": " ".join(spec.tags),
-                "depends_on": " ".join(spec.depends_on),
                 "queued": scripts.transition(Reason.SUBMITTED),
                 "scheduled": scripts.transition(Reason.SCHEDULED),
-                "run_at": None if spec.run_at is None else round(spec.run_at.timestamp() * 1000),
-                "deadline_after_ms": None if spec.start_deadline_s is None else _ms(spec.start_deadline_s),
-                "ttl_ms": _ms(spec.result_ttl_s),
-                "idem": submission.idempotency_key,
-                "fingerprint": submission.fingerprint or "-",
                 "idem_ttl_ms": IDEMPOTENCY_TTL_MS,
-                "replay_of": submission.replay_of,
-                "retry_of": submission.retry_of,
             },
         )
-        if answer == b"conflict":
-            raise IdempotencyConflict("this Idempotency-Key was used with another body")
-        if answer == b"retried":
-            raise StateConflict(f"the job was retried before, as {known.decode()}")
-        return Submitted(JobId(known.decode()), created=answer == b"created")
+        return [(answer.decode(), JobId(known.decode())) for answer, known in answers]
 
     async def find(self, job_id: JobId) -> Job:
         """JobNotFound; JobExpired once its result_ttl has passed."""
@@ -117,32 +101,16 @@ class Ledger:
         *,
         states: Sequence[JobState] = (),
         tag: str | None = None,
-        dead: bool = False,
         limit: int = 20,
         before: JobId | None = None,
     ) -> Page:
-        """Newest first. before: list those older than this job. tag: only with it; dead: only dead letters."""
+        """Newest first. before: list those older than this job. tag: only with it."""
         wanted = tuple(states) or tuple(JobState)
-        if dead:
-            sets = ["dead"]
-        elif tag is not None:
+        if tag is not None:
             sets = [f"tagged:{tag}"]
         else:
             sets = [f"listing:{state}:{lane}" for state in wanted for lane in LANES]
-        rows, next_before = await scripts.call(
-            self._client,
-            "list",
-            keys.tag(queue),
-            {
-                "sets": sets,
-                "before": before or "",
-                "limit": limit,
-                "states": scripts.packed(wanted),
-                "fields": SUMMARY_FIELDS,
-                "looks": _LOOKS,
-            },
-        )
-        return Page([summary_of(queue, row) for row in rows], next_before.decode() or None)
+        return await page_of(self._client, queue, sets, states=wanted, limit=limit, before=before)
 
     async def cancel(self, job_id: JobId) -> JobState:
         """Cancel the job now if it is not running, else ask its attempt to end. -> cancelled or running.
@@ -218,7 +186,7 @@ class Ledger:
             for state in JobState:
                 for lane in LANES:
                     pipeline.zcard(keys.listing(queue, state, lane))
-            pipeline.zcard(f"{keys.tag(queue)}dead")
+            pipeline.zcard(keys.dead(queue))
             pipeline.zcard(keys.workers(queue))
             for lane in LANES:
                 pipeline.zrange(keys.listing(queue, JobState.QUEUED, lane), 0, 0)
@@ -282,6 +250,25 @@ def _heed(answer: list[bytes], meanings: dict[bytes, JobState]) -> JobState:
     if answer[0] == b"refused":
         raise StateConflict(f"the job is {answer[1].decode()}")
     return meanings[answer[0]]
+
+
+def _submit_item(submission: Submission) -> dict[str, Any]:
+    spec = submission.spec
+    return {
+        "id": submission.job_id,
+        "spec": encode_json(spec).decode(),
+        "lane": _lane_of(spec.priority),
+        "subject": spec.model_id if isinstance(spec, InferenceSpec) else spec.model_type,
+        "tags": " ".join(spec.tags),
+        "depends_on": " ".join(spec.depends_on),
+        "run_at": None if spec.run_at is None else round(spec.run_at.timestamp() * 1000),
+        "deadline_after_ms": None if spec.start_deadline_s is None else _ms(spec.start_deadline_s),
+        "ttl_ms": _ms(spec.result_ttl_s),
+        "idem": submission.idempotency_key,
+        "fingerprint": submission.fingerprint or "-",
+        "replay_of": submission.replay_of,
+        "retry_of": submission.retry_of,
+    }
 
 
 def _lane_of(priority: Priority) -> Lane:

@@ -10,8 +10,11 @@ import msgspec
 
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.ids import JobId, QueueName, queue_of
-from shared_schemas.stream import keys
+from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.connection import AsyncRedis, translated
+
+# Of one job; only releases and pauses without end can make more.
+MOST_ATTEMPTS = 100
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -53,6 +56,17 @@ class Timeline:
         if not first or not last:
             return 0, 0
         return _entry(first[0]).n, _entry(last[0]).n
+
+    async def read_attempts(self, job_id: JobId) -> list[bytes]:
+        """The events, as stored, at which the attempts of the job began and ended, the newest MOST_ATTEMPTS; few,
+        however long the timeline. For attempts.attempts_of."""
+        rows = await scripts.call(
+            self._client,
+            "attempts",
+            keys.tag(queue_of(job_id)),
+            {"id": job_id, "limit": MOST_ATTEMPTS, "changes": "|state|done|"},
+        )
+        return list(rows)
 
     async def read_log(self, queue: QueueName, *, after: str = "0-0", limit: int = 1000) -> list[LogEntry]:
         """Changes of state of all jobs of the queue after the entry `after`."""

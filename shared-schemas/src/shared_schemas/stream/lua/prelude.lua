@@ -129,7 +129,19 @@ local function park(job, transition)
   set(job, 'state', job.state, 'n', job.n)
 end
 
--- transition.result, .error, .digest: JSON fields to keep; transition.dead: list it as a dead letter.
+-- A dead letter is listed twice, among all and among those that failed with the same code.
+local function list_dead(id, code)
+  redis.call('ZADD', tag .. 'dead', 0, id)
+  redis.call('ZADD', key('dead', code), 0, id)
+end
+
+local function unlist_dead(id)
+  local error = redis.call('HGET', key('job', id), 'error')
+  if error then redis.call('ZREM', key('dead', cjson.decode(error).code), id) end
+  return redis.call('ZREM', tag .. 'dead', id) == 1
+end
+
+-- transition.result, .error, .digest: JSON fields to keep; transition.dead: the code to list it under as a dead letter.
 local function finish(job, transition)
   relist(job, transition.state, job.lane)
   for _, set_name in ipairs({ 'due', 'waiting', 'deadlines' }) do redis.call('ZREM', tag .. set_name, job.id) end
@@ -137,7 +149,7 @@ local function finish(job, transition)
   for _, field in ipairs({ 'result', 'error', 'digest' }) do
     if transition[field] then set(job, field, transition[field]) end
   end
-  if transition.dead then redis.call('ZADD', tag .. 'dead', 0, job.id) end
+  if transition.dead then list_dead(job.id, transition.dead) end
   redis.call('ZADD', tag .. 'expiring', ms(now + tonumber(job.ttl)), job.id)
   announce(job, transition.event, transition.body)
   set(job, 'state', job.state, 'n', job.n, 'finished', ms(now))

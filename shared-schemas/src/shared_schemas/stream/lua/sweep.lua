@@ -7,7 +7,7 @@ for _, id in ipairs(dropped) do
   local fact = redis.call('HMGET', key('job', id), 'state', 'lane', 'tags')
   if fact[1] then redis.call('ZREM', tag .. 'listing:' .. fact[1] .. ':' .. fact[2], id) end
   for name in string.gmatch(fact[3] or '', '%S+') do redis.call('ZREM', key('tagged', name), id) end
-  redis.call('ZREM', tag .. 'dead', id)
+  unlist_dead(id)
   redis.call('ZREM', tag .. 'expiring', id)
   redis.call('DEL', key('job', id), key('events', id))
   redis.call('SET', key('gone', id), 1, 'PX', args.tombstone_ms)

@@ -1,0 +1,48 @@
+"""Pages over many queues: newest first, by a cursor that no insertion moves. Knows no route."""
+
+import base64
+from collections.abc import Sequence
+from typing import Annotated
+
+from msgspec import Meta
+from shared_schemas.errors import MalformedId
+from shared_schemas.ids import JobId, JobKind, QueueName, parse_job_id, ulid_of
+from shared_schemas.job import JobSummary
+from shared_schemas.replies import ProblemItem
+from shared_schemas.stream.listing import Page
+
+from gateway.problems import ProblemError
+
+Limit = Annotated[int, Meta(ge=1, le=100)]
+Cursor = Annotated[str, Meta(max_length=128)]
+
+
+def merged(pages: Sequence[Page], limit: int) -> tuple[tuple[JobSummary, ...], str | None]:
+    """The queues' pages by the time of submission, and the cursor of the next page. Of a queue that has more to come
+    nothing is known past where its page ends, so nothing older than that is handed on."""
+    more = [ulid_of(JobId(page.before)) for page in pages if page.before is not None]
+    horizon = max(more, default="")
+    jobs = sorted((job for page in pages for job in page.jobs), key=lambda job: ulid_of(job.id), reverse=True)
+    kept = [job for job in jobs if ulid_of(job.id) >= horizon][:limit]
+    has_more = len(kept) < len(jobs) or bool(more)
+    if not has_more:
+        return tuple(kept), None
+    last = ulid_of(kept[-1].id) if len(kept) == limit or not more else horizon
+    return tuple(kept), base64.urlsafe_b64encode(last.encode()).decode().rstrip("=")
+
+
+def moment_of(cursor: str | None, *, pointer: str = "cursor") -> str | None:
+    """A cursor is a point in time, written as a ULID. pointer: where it was given, for the problem if it is none."""
+    if cursor is None:
+        return None
+    try:
+        ulid = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
+        return ulid_of(parse_job_id(f"{JobKind.TRAINING}-{ulid}"))
+    except (ValueError, MalformedId):
+        item = ProblemItem(pointer=pointer, code="invalid_value", detail="not a cursor of this API")
+        raise ProblemError(422, "invalid_parameter", "the cursor is not valid", errors=[item]) from None
+
+
+def id_at(queue: QueueName, moment: str | None) -> JobId | None:
+    """The id that a job of that time would have in this queue."""
+    return None if moment is None else JobId(f"{queue}-{moment}")

@@ -1,0 +1,136 @@
+"""Dead letters: jobs that failed, to be looked at, retried or purged."""
+
+from typing import Annotated
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from msgspec import Meta
+from shared_schemas.errors import ErrorInfo
+from shared_schemas.ids import JobId, JobKind
+from shared_schemas.job import Job, JobState, JobSummary
+from shared_schemas.replies import (
+    DeadLetter,
+    DeadLetterDetails,
+    DeadLetterPage,
+    DeadLetterSelection,
+    DeadLettersPurged,
+    DeadLettersRetried,
+    ProblemItem,
+    RetriedJob,
+)
+from shared_schemas.stream.dead_letters import Standing
+
+from gateway import openapi, paging, replies
+from gateway.body import read_json, read_query
+from gateway.paging import Cursor, Limit
+from gateway.problems import ProblemError
+from gateway.routes.jobs import find, queues_of
+from gateway.services import Services, services_of
+from gateway.submitting import retry_all
+
+router = APIRouter(tags=["dead letters"])
+
+_selection = msgspec.json.Decoder(DeadLetterSelection)
+_EXAMPLE = {"queue": "training", "code": "internal"}
+
+
+class DeadLettersQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """code: only failures with this error code."""
+
+    kind: JobKind | None = None
+    queue: Annotated[str, Meta(max_length=64)] | None = None
+    code: Annotated[str, Meta(max_length=64)] | None = None
+    limit: Limit = 20
+    cursor: Cursor | None = None
+
+
+@router.get("/dead-letters", **openapi.listing(DeadLettersQuery, DeadLetterPage))
+async def list_dead_letters(request: Request) -> Response:
+    """Failed jobs that were neither retried nor purged, newest first, each with all its attempts."""
+    query, services = read_query(request, DeadLettersQuery), services_of(request)
+    jobs, next_cursor = await _select(services, query)
+    rows = [await _dead_letter(services, job) for job in jobs]
+    return replies.json_response(DeadLetterPage(jobs=tuple(rows), next_cursor=next_cursor))
+
+
+@router.get("/dead-letters/{job_id}", **openapi.reply(DeadLetterDetails, 404, 410))
+async def get_dead_letter(request: Request, job_id: str) -> Response:
+    """All about a dead letter, its attempts included. 404 says why the job is none."""
+    services = services_of(request)
+    job = await find(services, job_id)
+    standing = await services.dead_letters.standing(job.id)
+    if not standing.listed:
+        raise ProblemError(404, "not_a_dead_letter", _why_not(job, standing))
+    details = await replies.details(services, job)
+    fields = {field: getattr(details, field) for field in details.__struct_fields__}
+    attempts = await replies.attempts(services, job.id)
+    return replies.json_response(DeadLetterDetails(**fields, attempts=attempts))
+
+
+@router.post("/dead-letters/retry", **openapi.sending(DeadLetterSelection, DeadLettersRetried, _EXAMPLE))
+async def retry_dead_letters(request: Request) -> Response:
+    """Run dead letters again, each once, as a new job. Repeat a request whose answer was lost: it goes on with those
+    that are left."""
+    services = services_of(request)
+    selection = await _read_selection(request, services)
+    jobs, next_cursor = await _select(services, selection, pointer="/")
+    # In the order of their submission, as they would have run.
+    answers = await retry_all(services, [job.id for job in reversed(jobs)])
+    retried = tuple(_retried(job.id, answers[job.id]) for job in jobs)
+    return replies.json_response(DeadLettersRetried(jobs=retried, next_cursor=next_cursor))
+
+
+@router.post("/dead-letters/purge", **openapi.sending(DeadLetterSelection, DeadLettersPurged, _EXAMPLE))
+async def purge_dead_letters(request: Request) -> Response:
+    """Take dead letters off the list. The failed jobs stay as they are until their result_ttl has passed."""
+    services = services_of(request)
+    selection = await _read_selection(request, services)
+    jobs, next_cursor = await _select(services, selection, pointer="/")
+    purged: set[JobId] = set()
+    for queue in {job.queue for job in jobs}:
+        purged.update(await services.dead_letters.purge(queue, [job.id for job in jobs if job.queue == queue]))
+    job_ids = tuple(job.id for job in jobs if job.id in purged)
+    return replies.json_response(DeadLettersPurged(job_ids=job_ids, next_cursor=next_cursor))
+
+
+async def _read_selection(request: Request, services: Services) -> DeadLetterSelection:
+    selection = await read_json(request, _selection, services.settings)
+    is_filtered = not (selection.queue is selection.kind is selection.code is None)
+    if is_filtered == selection.all:
+        detail = "either a filter (queue, kind, code) or all: true" + (", not both" if selection.all else "")
+        item = ProblemItem(pointer="", code="filter_required", detail=detail)
+        raise ProblemError(422, "invalid_body", "the body does not say which dead letters", errors=[item])
+    return selection
+
+
+async def _select(
+    services: Services, wanted: DeadLettersQuery | DeadLetterSelection, *, pointer: str = ""
+) -> tuple[tuple[JobSummary, ...], str | None]:
+    """pointer: what stands before a name in a problem."""
+    moment = paging.moment_of(wanted.cursor, pointer=f"{pointer}cursor")
+    pages = [
+        await services.dead_letters.page(
+            queue, code=wanted.code, limit=wanted.limit, before=paging.id_at(queue, moment)
+        )
+        for queue in await queues_of(services, wanted.kind, wanted.queue, pointer=f"{pointer}queue")
+    ]
+    return paging.merged(pages, wanted.limit)
+
+
+async def _dead_letter(services: Services, job: JobSummary) -> DeadLetter:
+    fields = {field: getattr(job, field) for field in job.__struct_fields__}
+    return DeadLetter(**fields, attempts=await replies.attempts(services, job.id) if job.attempt else ())
+
+
+def _why_not(job: Job, standing: Standing) -> str:
+    if job.state is not JobState.FAILED:
+        return f"the job is {job.state}: only a failed one is a dead letter"
+    if standing.retried_as is not None:
+        return f"the job was retried as {standing.retried_as}"
+    return "the job failed and was purged from the dead letters"
+
+
+def _retried(job_id: JobId, answer: JobId | ErrorInfo) -> RetriedJob:
+    if isinstance(answer, ErrorInfo):
+        return RetriedJob(job_id=job_id, error=answer)
+    return RetriedJob(job_id=job_id, retried_as=answer)

@@ -1,0 +1,78 @@
+"""The attempts of a job as its timeline tells them: a fold, so nothing about them is stored a second time.
+
+Only changes of state count. What an attempt reports in between may be left out: the fold gives the same.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
+from functools import reduce
+
+import msgspec
+
+from shared_schemas.errors import ErrorInfo
+from shared_schemas.events import Done, Reason, StateChanged, StreamEvent
+from shared_schemas.lifecycle import moment
+
+
+class AttemptEnd(StrEnum):
+    """retried: it failed and another was allowed. failed: it failed and with it the job. worker_lost: its lease ran
+    out. released: given back without a charge, by a drain or a pause."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    RETRIED = "retried"
+    WORKER_LOST = "worker_lost"
+    RELEASED = "released"
+    CANCELLED = "cancelled"
+
+
+class AttemptSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """number: from 1. ended, finished_at, duration_s: none while it runs. error: why, where it failed."""
+
+    number: int
+    worker: str | None
+    started_at: datetime
+    finished_at: datetime | None = None
+    duration_s: float | None = None
+    ended: AttemptEnd | None = None
+    error: ErrorInfo | None = None
+
+
+_ENDS = {
+    Reason.SUCCEEDED: AttemptEnd.SUCCEEDED,
+    Reason.FAILED: AttemptEnd.FAILED,
+    Reason.RETRY: AttemptEnd.RETRIED,
+    Reason.WORKER_LOST: AttemptEnd.WORKER_LOST,
+    Reason.RELEASED: AttemptEnd.RELEASED,
+    Reason.PAUSED: AttemptEnd.RELEASED,
+    Reason.CANCELLED: AttemptEnd.CANCELLED,
+}
+
+
+def attempts_of(events: Iterable[StreamEvent]) -> tuple[AttemptSummary, ...]:
+    """events: a timeline, or at least its changes of state around each attempt, in order."""
+    return reduce(_advance, events, ())
+
+
+def _advance(attempts: tuple[AttemptSummary, ...], event: StreamEvent) -> tuple[AttemptSummary, ...]:
+    match event:
+        case StateChanged(reason=Reason.CLAIMED):
+            begun = AttemptSummary(number=event.attempt, worker=event.worker, started_at=moment(event.at))
+            return (*attempts, begun)
+        case StateChanged() | Done() if event.reason in _ENDS and attempts and attempts[-1].ended is None:
+            return (*attempts[:-1], _end(attempts[-1], event))
+        case _:
+            return attempts
+
+
+def _end(attempt: AttemptSummary, event: StateChanged | Done) -> AttemptSummary:
+    at = moment(event.at)
+    return msgspec.structs.replace(
+        attempt,
+        finished_at=at,
+        # Redis' clock may have been set back meanwhile.
+        duration_s=max(0.0, round((at - attempt.started_at).total_seconds(), 3)),
+        ended=_ENDS[event.reason],
+        error=event.error,
+    )

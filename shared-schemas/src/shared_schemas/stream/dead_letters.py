@@ -1,0 +1,46 @@
+"""Dead letters: the jobs that failed and wait for a person, who retries them or takes them off the list.
+
+A retry is a submission (ledger.Ledger.submit_all with retry_of), which takes the old job off the list in the same step.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from shared_schemas.ids import JobId, QueueName, queue_of
+from shared_schemas.job import JobState
+from shared_schemas.stream import keys, scripts
+from shared_schemas.stream.connection import AsyncRedis, translated
+from shared_schemas.stream.listing import Page, page_of
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """listed: whether the job is a dead letter now. retried_as: the job that was made of it."""
+
+    listed: bool
+    retried_as: JobId | None
+
+
+class DeadLetters:
+    def __init__(self, client: AsyncRedis) -> None:
+        self._client = client
+
+    async def page(
+        self, queue: QueueName, *, code: str | None = None, limit: int = 20, before: JobId | None = None
+    ) -> Page:
+        """Newest first. code: only those that failed with it; a page is as full and as cheap as without."""
+        name = "dead" if code is None else f"dead:{code}"
+        return await page_of(self._client, queue, [name], states=(JobState.FAILED,), limit=limit, before=before)
+
+    async def standing(self, job_id: JobId) -> Standing:
+        with translated():
+            pipeline = self._client.pipeline(transaction=True)
+            pipeline.zscore(keys.dead(queue_of(job_id)), job_id)
+            pipeline.hget(keys.job(job_id), "retried_as")
+            score, retried_as = await pipeline.execute()
+        return Standing(score is not None, JobId(retried_as.decode()) if retried_as else None)
+
+    async def purge(self, queue: QueueName, job_ids: Sequence[JobId]) -> list[JobId]:
+        """Take them off the list in one step; the jobs stay as they ended. -> those that were on it."""
+        answers = await scripts.call(self._client, "purge", keys.tag(queue), {"ids": job_ids})
+        return [job_id for job_id, was_listed in zip(job_ids, answers, strict=True) if was_listed]

@@ -1,0 +1,41 @@
+-- The events at which the attempts of a job began and ended, without what was reported in between.
+-- ARGS     id; limit: how many attempts, the newest; changes: "|a|b|", the names of events that change the state
+-- RETURNS  their data, oldest first
+-- WHY      a timeline may be long, but each event is stamped with its attempt: a begin is found by halving, and
+--          between the end of an attempt and the next begin lie changes of state alone
+local timeline = key('events', args.id)
+
+local function event_of(entry)
+  local n, fields = tonumber(string.match(entry[1], '^%d+')), entry[2]
+  return { n = n, name = fields[2], data = fields[4], attempt = tonumber(string.match(fields[4], '"attempt":(%d+)')) }
+end
+
+local function at(n) return event_of(redis.call('XRANGE', timeline, n .. '-0', '+', 'COUNT', 1)[1]) end
+
+local function begin_of(attempt, high)
+  local low = 1
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    if at(middle).attempt >= attempt then high = middle else low = middle + 1 end
+  end
+  return at(low)
+end
+
+local found = {}
+local function find_back_from(last)
+  local event = last
+  for attempt = last.attempt, math.max(1, last.attempt - args.limit + 1), -1 do
+    local begin = begin_of(attempt, event.n)
+    while event.n > begin.n and string.find(args.changes, '|' .. event.name .. '|', 1, true) do
+      table.insert(found, 1, event.data)
+      event = at(event.n - 1)
+    end
+    table.insert(found, 1, begin.data)
+    if begin.n == 1 then return end
+    event = at(begin.n - 1)
+  end
+end
+
+local newest = redis.call('XREVRANGE', timeline, '+', '-', 'COUNT', 1)[1]
+if newest then find_back_from(event_of(newest)) end
+return found
