@@ -44,7 +44,7 @@ local function begin(lane, entry, id)
   redis.call('ZREM', tag .. 'deadlines', id)
   announce(job, args.running.event, args.running.body)
   set(job, 'state', job.state, 'attempt', job.attempt, 'fence', job.fence, 'worker', args.worker,
-    'started', ms(now), 'recorded', 0, 'beat', 0, 'n', job.n)
+    'lease', ms(args.lease_ms), 'started', ms(now), 'recorded', 0, 'beat', 0, 'n', job.n)
   if job.suspect or args.capacity == 1 then set(job, 'alone', 1) else redis.call('HDEL', key('job', job.id), 'alone') end
   answer(job)
 end

@@ -8,10 +8,14 @@ for _, id in ipairs(args.ids) do
   local job = load(id)
   if job and job.waiting then
     redis.call('HDEL', key('job', id), 'waiting')
-    local due = job.due and tonumber(job.due) > now
-    if not due and allows(args.due, job) then
-      enqueue(job, job.home, args.due)
-      ready = ready + 1
+    if allows(args.due, job) then
+      if job.due and tonumber(job.due) > now then
+        -- Promotion may have passed it by before the clock was set back.
+        redis.call('ZADD', tag .. 'due', job.due, id)
+      else
+        enqueue(job, job.home, args.due)
+        ready = ready + 1
+      end
     end
   end
 end

@@ -14,7 +14,8 @@ local function key(kind, name) return tag .. kind .. ':' .. name end
 local function ms(number) return string.format('%.0f', number) end
 
 local FIELDS = { 'state', 'lane', 'home', 'entry', 'n', 'attempt', 'failures', 'crashes', 'fence', 'settled',
-  'worker', 'recorded', 'beat', 'cancel', 'pause', 'due', 'waiting', 'deadline', 'ttl', 'version', 'suspect', 'alone' }
+  'worker', 'recorded', 'beat', 'cancel', 'pause', 'due', 'waiting', 'deadline', 'ttl', 'version', 'suspect', 'alone',
+  'lease' }
 local NUMBERS = { n = true, attempt = true, failures = true, crashes = true, recorded = true, beat = true, version = true }
 
 local function load(id)
@@ -117,6 +118,8 @@ local function schedule(job, due, transition)
     body = '"delay_ms":' .. ms(math.max(0, due - now)) .. ',' .. body
     redis.call('ZADD', tag .. 'due', ms(due), job.id)
     set(job, 'due', ms(due))
+  else
+    redis.call('HDEL', key('job', job.id), 'due')
   end
   announce(job, transition.event, body)
   set(job, 'state', job.state, 'lane', job.lane, 'n', job.n)

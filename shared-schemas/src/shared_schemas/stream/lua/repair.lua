@@ -34,6 +34,15 @@ local function mend(id, lane)
   end
 end
 
+-- A lease that ends later than one from now can is of a time before the clock was set back.
+local function mend_lease(id)
+  local job, ends = load(id), redis.call('ZSCORE', tag .. 'leases', id)
+  local longest = job and job.lease and now + tonumber(job.lease)
+  if ends and not (longest and tonumber(ends) > longest) then return end
+  redis.call('ZADD', tag .. 'leases', ms(ends and longest or now), id)
+  repaired = repaired + 1
+end
+
 local function page(state, lane)
   local from = args.cursor == '' and '-' or '(' .. args.cursor
   local ids = redis.call('ZRANGEBYLEX', tag .. 'listing:' .. state .. ':' .. lane, from, '+', 'LIMIT', 0, args.limit)
@@ -43,11 +52,6 @@ end
 
 for _, lane in ipairs(args.lanes) do
   for _, id in ipairs(page(args.queued, lane)) do mend(id, lane) end
-  for _, id in ipairs(page(args.running, lane)) do
-    if not redis.call('ZSCORE', tag .. 'leases', id) then
-      redis.call('ZADD', tag .. 'leases', ms(now), id)
-      repaired = repaired + 1
-    end
-  end
+  for _, id in ipairs(page(args.running, lane)) do mend_lease(id) end
 end
 return { repaired, next_cursor }

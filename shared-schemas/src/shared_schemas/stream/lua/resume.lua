@@ -18,6 +18,8 @@ local function resume()
     end
     return { 'refused', job.state }
   end
+  -- It may have passed while the job was paused, which ends no job.
+  if job.attempt == 0 and job.deadline then redis.call('ZADD', tag .. 'deadlines', job.deadline, job.id) end
   local due = job.due and tonumber(job.due) > now and tonumber(job.due) or nil
   if due or job.waiting then
     schedule(job, due, args.scheduled)
