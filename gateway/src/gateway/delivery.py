@@ -7,9 +7,9 @@ from shared_schemas.codec import encode_json
 from shared_schemas.events import Gap
 from shared_schemas.ids import JobId
 
-from gateway.following import Batch, Follower
+from gateway.following import Follower
 from gateway.log_following import LogFollower
-from gateway.streaming import KEEP_ALIVE, RETRY_MS, SSE, sse_frame, with_job_id
+from gateway.streaming import RETRY_MS, SSE, sse_frame, with_job_id
 
 
 async def pause() -> AsyncGenerator[bytes, None]:
@@ -17,45 +17,33 @@ async def pause() -> AsyncGenerator[bytes, None]:
     yield _opening(SSE)
 
 
-async def one_job(
-    follower: Follower, media_type: str, *, lost: int | None, follow: bool
-) -> AsyncGenerator[bytes, None]:
-    opening = _opening(media_type)
-    if lost is not None:
-        opening += _write(media_type, "0", "gap", _gap(lost, 1))
-    yield opening
-    async with aclosing(follower.follow(live=follow)) as items:
-        async for item in items:
-            if isinstance(item, Batch):
-                chunk = b"".join(_write(media_type, str(entry.n), entry.event, entry.data) for entry in item.entries)
-                if item.missing_up_to is not None:
-                    gap = _gap(item.requested, item.missing_up_to)
-                    chunk = _write(media_type, str(item.missing_up_to - 1), "gap", gap) + chunk
-                yield chunk
-            elif media_type == SSE:
-                yield KEEP_ALIVE
+async def one_job(follower: Follower, media_type: str, *, follow: bool) -> AsyncGenerator[bytes, None]:
+    yield _opening(media_type)
+    async with aclosing(follower.follow(live=follow)) as batches:
+        async for batch in batches:
+            frames = [_write(media_type, str(entry.n), entry.event, entry.data) for entry in batch.entries]
+            if batch.missing_up_to is not None:
+                gap = _gap(batch.requested, batch.missing_up_to)
+                frames.insert(0, _write(media_type, str(batch.missing_up_to - 1), "gap", gap))
+            yield b"".join(frames)
 
 
 async def many_jobs(
-    follower: Follower, media_type: str, cursors: dict[JobId, int], lost: dict[JobId, int], *, follow: bool
+    follower: Follower, media_type: str, cursors: dict[JobId, int], *, follow: bool
 ) -> AsyncGenerator[bytes, None]:
     def frame(event: str, job_id: JobId, data: bytes) -> bytes:
         return _write(media_type, _composite(cursors), event, with_job_id(job_id, data))
 
-    yield _opening(media_type) + b"".join(frame("gap", job_id, _gap(n, 1)) for job_id, n in lost.items())
-    async with aclosing(follower.follow(live=follow)) as items:
-        async for item in items:
-            if not isinstance(item, Batch):
-                if media_type == SSE:
-                    yield KEEP_ALIVE
-                continue
+    yield _opening(media_type)
+    async with aclosing(follower.follow(live=follow)) as batches:
+        async for batch in batches:
             frames = []
-            if item.missing_up_to is not None:
-                cursors[item.job_id] = item.missing_up_to - 1
-                frames.append(frame("gap", item.job_id, _gap(item.requested, item.missing_up_to)))
-            for entry in item.entries:
-                cursors[item.job_id] = entry.n
-                frames.append(frame(entry.event, item.job_id, entry.data))
+            if batch.missing_up_to is not None:
+                cursors[batch.job_id] = batch.missing_up_to - 1
+                frames.append(frame("gap", batch.job_id, _gap(batch.requested, batch.missing_up_to)))
+            for entry in batch.entries:
+                cursors[batch.job_id] = entry.n
+                frames.append(frame(entry.event, batch.job_id, entry.data))
             yield b"".join(frames)
 
 
@@ -63,15 +51,12 @@ async def whole_log(
     log: LogFollower, media_type: str, gaps: Sequence[bytes], *, follow: bool
 ) -> AsyncGenerator[bytes, None]:
     yield _opening(media_type) + b"".join(_write(media_type, log.cursor(), "gap", gap) for gap in gaps)
-    async with aclosing(log.follow(live=follow)) as items:
-        async for item in items:
-            if isinstance(item, list):
-                yield b"".join(
-                    _write(media_type, log.advance(entry), entry.event, with_job_id(entry.job_id, entry.data))
-                    for entry in item
-                )
-            elif media_type == SSE:
-                yield KEEP_ALIVE
+    async with aclosing(log.follow(live=follow)) as batches:
+        async for entries in batches:
+            yield b"".join(
+                _write(media_type, log.advance(entry), entry.event, with_job_id(entry.job_id, entry.data))
+                for entry in entries
+            )
 
 
 def _opening(media_type: str) -> bytes:

@@ -4,8 +4,10 @@ Subscribe, then read, then listen: whatever happens after the subscription rings
 what is both is told apart by its number. A number that is not the next one sends the follower back to the timeline.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from functools import partial
+from typing import TypeVar
 
 import anyio
 import msgspec
@@ -18,12 +20,30 @@ from gateway.hub import Hub, Rings, Signal
 
 SUBSCRIBE_S = 5.0
 PAGE_EVENTS = 500
+# A page is held for its reader until it is taken. Of how large events are nothing is known before the first page.
+_FIRST_PAGE_EVENTS, _PAGE_BYTES = 10, 1 << 17
 _SHORTEST_S, _LONGEST_S = 0.25, 2.0
+
+T = TypeVar("T")
+
+
+async def when_possible(hub: Hub, read: Callable[[], Awaitable[T]]) -> T | None:
+    """What `read` gives, as soon as Redis can: a line stays open while Redis is away. None: the process is closing."""
+    wait_s = _SHORTEST_S
+    with hub.while_open():
+        while not hub.is_closing:
+            try:
+                return await read()
+            except BackendUnavailable:
+                await anyio.sleep(wait_s)
+                wait_s = min(_LONGEST_S, wait_s * 2)
+    return None
 
 
 class Batch(msgspec.Struct, frozen=True):
     """Events of one job that follow each other. requested, missing_up_to: the reader had the first of these numbers,
-    and what lies between it and the second is no longer kept."""
+    and what lies between it and the second is no longer kept. Where the second is not the larger one, Redis has lost
+    what the reader had seen, and the timeline begins again."""
 
     job_id: JobId
     entries: list[Entry]
@@ -31,13 +51,9 @@ class Batch(msgspec.Struct, frozen=True):
     missing_up_to: int | None = None
 
 
-class Idle(msgspec.Struct, frozen=True):
-    """Nothing has happened for a while."""
-
-
 class Follower:
-    """cursors: for each job the number of the last event the reader has. Ends once every job has ended, or the process
-    is closing."""
+    """cursors: for each job the number of the last event the reader has. idle_s: the timeline is read after so long a
+    silence. Ends once every job has ended, or the process is closing."""
 
     def __init__(self, hub: Hub, timeline: Timeline, cursors: dict[JobId, int], *, idle_s: float) -> None:
         self._hub, self._timeline, self._idle_s = hub, timeline, idle_s
@@ -45,7 +61,7 @@ class Follower:
         self._open = set(cursors)
         self._jobs = {keys.job_bell(job_id): job_id for job_id in cursors}
 
-    async def follow(self, *, live: bool = True) -> AsyncGenerator[Batch | Idle, None]:
+    async def follow(self, *, live: bool = True) -> AsyncGenerator[Batch, None]:
         async with self._hub.subscribe(*self._jobs) as subscriber:
             with anyio.move_on_after(SUBSCRIBE_S) as waiting:
                 await subscriber.ready()
@@ -58,14 +74,12 @@ class Follower:
                 heard = await subscriber.next(timeout_s=self._idle_s)
                 if heard is Signal.CLOSING:
                     return
-                if not heard:
-                    yield Idle()
                 batches, behind = self._sort(heard)
                 for batch in batches:
                     yield batch
                 async with aclosing(self._replay(behind)) as replay:
-                    async for item in replay:
-                        yield item
+                    async for batch in replay:
+                        yield batch
 
     def _sort(self, heard: Rings | Signal) -> tuple[list[Batch], set[JobId]]:
         """-> (what can be handed on as it came, jobs whose timeline must be read)."""
@@ -87,31 +101,41 @@ class Follower:
         fresh = [entry for entry in entries if entry.n > self.cursors[job_id]]
         return None if fresh and fresh[0].n != self.cursors[job_id] + 1 else fresh
 
-    async def _replay(self, jobs: set[JobId]) -> AsyncGenerator[Batch | Idle, None]:
-        wait_s = silent_s = 0.0
+    async def _replay(self, jobs: set[JobId]) -> AsyncGenerator[Batch, None]:
         for job_id in sorted(jobs):
-            while job_id in self._open and not self._hub.is_closing:
-                try:
-                    entries = await self._timeline.read(job_id, after=self.cursors[job_id], limit=PAGE_EVENTS)
-                    is_kept = bool(entries) or (await self._timeline.bounds(job_id))[1] > 0
-                except BackendUnavailable:
-                    # The line stays open while Redis is away; the reader has all there is so far.
-                    wait_s = min(_LONGEST_S, max(_SHORTEST_S, wait_s * 2))
-                    silent_s += wait_s
-                    if silent_s >= self._idle_s:
-                        silent_s = 0.0
-                        yield Idle()
-                    await anyio.sleep(wait_s)
-                    continue
-                if not entries:
-                    if not is_kept:
-                        self._open.discard(job_id)
+            limit = _FIRST_PAGE_EVENTS
+            while job_id in self._open:
+                page = await when_possible(self._hub, partial(self._page, job_id, limit))
+                if page is None:
+                    return
+                entries, newest = page
+                if entries:
+                    missing = entries[0].n if entries[0].n != self.cursors[job_id] + 1 else None
+                    yield self._advance(job_id, entries, missing)
+                    limit = _next_limit(entries)
+                elif newest == 0:
+                    self._open.discard(job_id)
+                elif newest < self.cursors[job_id]:
+                    yield self._begin_again(job_id)
+                else:
                     break
-                missing = entries[0].n if entries[0].n != self.cursors[job_id] + 1 else None
-                yield self._advance(job_id, entries, missing)
+
+    async def _page(self, job_id: JobId, limit: int) -> tuple[list[Entry], int]:
+        """-> (what follows the cursor, the number of the newest event that is kept; 0: the job is no longer kept)."""
+        entries = await self._timeline.read(job_id, after=self.cursors[job_id], limit=limit)
+        return entries, entries[-1].n if entries else (await self._timeline.bounds(job_id))[1]
+
+    def _begin_again(self, job_id: JobId) -> Batch:
+        requested, self.cursors[job_id] = self.cursors[job_id], 0
+        return Batch(job_id, [], requested, missing_up_to=1)
 
     def _advance(self, job_id: JobId, entries: list[Entry], missing_up_to: int | None = None) -> Batch:
         requested, self.cursors[job_id] = self.cursors[job_id], entries[-1].n
         if entries[-1].event == "done":
             self._open.discard(job_id)
         return Batch(job_id, entries, requested, missing_up_to)
+
+
+def _next_limit(entries: list[Entry]) -> int:
+    n_bytes = sum(len(entry.data) for entry in entries)
+    return max(1, min(PAGE_EVENTS, _PAGE_BYTES * len(entries) // n_bytes))

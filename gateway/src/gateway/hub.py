@@ -5,8 +5,8 @@ again (MISSED); nothing is ever lost, so a slow reader costs a bounded buffer an
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from enum import Enum
 
 import anyio
@@ -15,6 +15,7 @@ from shared_schemas.errors import BackendUnavailable
 from shared_schemas.stream.timeline import Doorbells
 
 BUFFERED_RINGS = 256
+BUFFERED_BYTES = 1 << 20
 _OWN_CHANNEL = "{hr}:gateway"
 _SHORTEST_S, _LONGEST_S = 0.05, 1.0
 
@@ -34,6 +35,7 @@ class Subscriber:
 
     def __init__(self) -> None:
         self._rings: deque[tuple[str, bytes]] = deque()
+        self._n_bytes = 0
         self._signal: Signal | None = None
         self._woken = anyio.Event()
         self._silent_channels: set[str] = set()
@@ -54,10 +56,9 @@ class Subscriber:
             return Signal.CLOSING
         if self._signal is Signal.MISSED:
             self._signal = None
-            self._rings.clear()
             return Signal.MISSED
         rings = list(self._rings)
-        self._rings.clear()
+        self._forget()
         return rings
 
     def expect(self, channel: str) -> None:
@@ -72,17 +73,22 @@ class Subscriber:
             self.warn(Signal.MISSED)
 
     def offer(self, channel: str, payload: bytes) -> None:
-        if len(self._rings) >= BUFFERED_RINGS:
+        if len(self._rings) >= BUFFERED_RINGS or self._n_bytes + len(payload) > BUFFERED_BYTES:
             self.warn(Signal.MISSED)
         if self._signal is None:
             self._rings.append((channel, payload))
+            self._n_bytes += len(payload)
         self._woken.set()
 
     def warn(self, signal: Signal) -> None:
         if self._signal is not Signal.CLOSING:
             self._signal = signal
-        self._rings.clear()
+        self._forget()
         self._woken.set()
+
+    def _forget(self) -> None:
+        self._rings.clear()
+        self._n_bytes = 0
 
 
 class Hub:
@@ -91,8 +97,10 @@ class Hub:
     def __init__(self, doorbells: Callable[[], Doorbells]) -> None:
         self._make = doorbells
         self._subscribers: dict[str, set[Subscriber]] = {}
+        self._asked: set[str] = set()
         self._confirmed: set[str] = set()
         self._changed = anyio.Event()
+        self._while_open: set[anyio.CancelScope] = set()
         self._closing = False
 
     @property
@@ -123,6 +131,20 @@ class Hub:
         """End every open line."""
         self._closing = True
         self._warn_all(Signal.CLOSING)
+        for scope in self._while_open:
+            scope.cancel()
+
+    @contextmanager
+    def while_open(self) -> Iterator[None]:
+        """The block is left as soon as the process is closing."""
+        with anyio.CancelScope() as scope:
+            if self._closing:
+                scope.cancel()
+            self._while_open.add(scope)
+            try:
+                yield
+            finally:
+                self._while_open.discard(scope)
 
     def recheck(self) -> None:
         """Have every open line look again at what it follows."""
@@ -152,20 +174,22 @@ class Hub:
     async def _keep_asked(self, bells: Doorbells) -> None:
         """Subscribe to what is wanted. One task does it for all, because a line that goes away in the middle of a
         command would break the connection of the others, and two commands could overtake each other."""
-        asked: set[str] = set()
+        self._asked = set()
         while True:
             self._changed = anyio.Event()
             wanted = set(self._subscribers)
-            if new := wanted - asked:
+            new, unused = wanted - self._asked, self._asked - wanted
+            self._asked = wanted
+            self._confirmed &= wanted
+            if new:
                 await bells.add(*new)
-            if unused := asked - wanted:
-                self._confirmed -= unused
+            if unused:
                 await bells.remove(*unused)
-            asked = wanted
             await self._changed.wait()
 
     def _hand_out(self, channel: str, payload: bytes | None) -> None:
-        if payload is None:
+        # A confirmation may come after everyone has left again.
+        if payload is None and channel in self._asked:
             self._confirmed.add(channel)
         for subscriber in self._subscribers.get(channel, ()):
             if payload is None:

@@ -14,11 +14,10 @@ from shared_schemas.ids import JobKind, QueueName, default_queue, parse_queue
 from shared_schemas.stream import keys
 from shared_schemas.stream.timeline import LogEntry, Timeline, log_entry_of_ring
 
-from gateway.following import PAGE_EVENTS, SUBSCRIBE_S, Idle
+from gateway.following import PAGE_EVENTS, SUBSCRIBE_S, when_possible
 from gateway.hub import Hub, Rings, Signal
 
 _PLACE = re.compile(r"\d{1,15}-\d{1,10}")
-_RETRY_S = 0.25
 _LAST = 2**64 - 1
 
 Queues = Callable[[], Awaitable[list[QueueName]]]
@@ -67,11 +66,10 @@ class LogFollower:
             found.append((queue, Gap(requested=ms, oldest=_place(kept[0].id)[0] if kept else 0)))
         return found
 
-    async def follow(self, *, live: bool = True) -> AsyncGenerator[list[LogEntry] | Idle, None]:
+    async def follow(self, *, live: bool = True) -> AsyncGenerator[list[LogEntry], None]:
         """For ever, or to the end of what there is, or until the process is closing. The caller advances past each
         entry before it asks for more."""
-        while not self._hub.is_closing:
-            queues = await self._queues()
+        while (queues := await when_possible(self._hub, self._queues)) is not None:
             async with self._hub.subscribe(*(keys.log_bell(queue) for queue in queues)) as subscriber:
                 with anyio.move_on_after(SUBSCRIBE_S) as waiting:
                     await subscriber.ready()
@@ -80,39 +78,23 @@ class LogFollower:
                 heard: Rings | Signal = Signal.MISSED
                 while heard is not Signal.CLOSING:
                     if isinstance(heard, Signal) or not heard:
-                        while entries := await self._read_when_possible():
+                        while entries := await when_possible(self._hub, self.read):
                             yield entries
                         if not live:
                             return
-                        if await self._has_new_queue(queues):
+                        if await when_possible(self._hub, self._queues) != queues:
                             break
                     elif fresh := self._fresh(heard):
                         yield fresh
                     heard = await subscriber.next(timeout_s=self._idle_s)
-                    if not heard:
-                        yield Idle()
 
     def _fresh(self, heard: Rings) -> list[LogEntry]:
         entries = [log_entry_of_ring(payload) for _, payload in heard]
         return [entry for entry in entries if _place(entry.id) > _place(self.cursors.get(entry.queue, "0-0"))]
 
-    async def _read_when_possible(self) -> list[LogEntry]:
-        while not self._hub.is_closing:
-            try:
-                return await self.read()
-            except BackendUnavailable:
-                await anyio.sleep(_RETRY_S)
-        return []
-
     async def _queues(self) -> list[QueueName]:
         """Those that jobs go to by default are followed before their first job."""
         return sorted({default_queue(kind) for kind in JobKind}.union(await self._known_queues()))
-
-    async def _has_new_queue(self, known: list[QueueName]) -> bool:
-        try:
-            return await self._queues() != known
-        except BackendUnavailable:
-            return False
 
 
 async def end_of_logs(timeline: Timeline, queues: Queues) -> dict[QueueName, str]:

@@ -77,15 +77,12 @@ async def _events_of_job(request: Request, text: str, query: EventsQuery) -> Res
     cursor = _cursor_text(request, query) or "0"
     if _NUMBER.fullmatch(cursor) is None:
         raise _bad_cursor()
-    after, lost = int(cursor), None
+    after = int(cursor)
     if media_type == JSON:
         return await _job_page(services, job_id, after, last, is_done)
     if is_done and after >= last:
         return Response(status_code=204)
-    if after > last:
-        # A cursor from before Redis lost its last writes: the reader must know, and begins again.
-        after, lost = 0, after
-    return stream_of_job(services, job_id, after=after, media_type=media_type, lost=lost, follow=query.is_live)
+    return stream_of_job(services, job_id, after=after, media_type=media_type, follow=query.is_live)
 
 
 async def _events_of_many(request: Request, query: AllEventsQuery) -> Response:
@@ -94,20 +91,17 @@ async def _events_of_many(request: Request, query: AllEventsQuery) -> Response:
     if media_type == JSON:
         raise ProblemError(406, "not_acceptable", "many jobs are sent as an event stream or NDJSON")
     places: dict[JobId, int] = {}
-    lost: dict[JobId, int] = {}
     ended: set[JobId] = set()
     for text, after in _cursors_of_jobs(query.job, _cursor_text(request, query)).items():
         job_id, last, is_done = await _bounds(services, text)
         places[job_id] = after
         if is_done and after >= last:
             ended.add(job_id)
-        elif after > last:
-            places[job_id], lost[job_id] = 0, after
     if len(ended) == len(places):
         return Response(status_code=204)
     followed = {job_id: after for job_id, after in places.items() if job_id not in ended}
     follower = Follower(services.hub, services.timeline, followed, idle_s=services.settings.keep_alive_s)
-    return _respond(services, many_jobs(follower, media_type, places, lost, follow=query.is_live), media_type)
+    return _respond(services, many_jobs(follower, media_type, places, follow=query.is_live), media_type)
 
 
 async def _events_of_all(request: Request, query: AllEventsQuery) -> Response:
@@ -133,19 +127,23 @@ def stream_of_job(
     *,
     after: int,
     media_type: str,
-    lost: int | None = None,
     follow: bool = True,
     headers: dict[str, str] | None = None,
 ) -> Response:
     follower = Follower(services.hub, services.timeline, {job_id: after}, idle_s=services.settings.keep_alive_s)
-    return _respond(services, one_job(follower, media_type, lost=lost, follow=follow), media_type, headers)
+    return _respond(services, one_job(follower, media_type, follow=follow), media_type, headers)
 
 
 def _respond(
     services: Services, chunks: AsyncGenerator[bytes, None], media_type: str, headers: dict[str, str] | None = None
 ) -> Response:
-    timeout_s = services.settings.send_timeout_s
-    return StreamResponse(chunks, media_type=media_type, send_timeout_s=timeout_s, headers=headers)
+    return StreamResponse(
+        chunks,
+        media_type=media_type,
+        send_timeout_s=services.settings.send_timeout_s,
+        keep_alive_s=services.settings.keep_alive_s,
+        headers=headers,
+    )
 
 
 async def _job_page(services: Services, job_id: JobId, after: int, last: int, is_done: bool) -> Response:
