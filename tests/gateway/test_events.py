@@ -42,6 +42,8 @@ async def test_a_finished_job_is_replayed_and_the_stored_bytes_are_not_touched(
     assert [frame.json["n"] for frame in received] == numbers(received) == [1, 2, 3, 4]
 
 
+@pytest.mark.quick
+@pytest.mark.fault(56, "a proxy that buffers answers", sees="headers that tell it not to, and a first byte at once")
 async def test_a_stream_is_announced_so_that_no_proxy_holds_it_back(http: httpx.AsyncClient) -> None:
     async with http.stream("GET", f"/jobs/{await submitted(http)}/events") as response:
         first = await anext(response.aiter_bytes())
@@ -74,6 +76,8 @@ async def test_the_header_wins_over_the_query(http: httpx.AsyncClient, drive: Dr
     assert numbers(rest) == [3]
 
 
+@pytest.mark.quick
+@pytest.mark.fault(None, "a cursor at or beyond the end of a finished job", sees="204: an EventSource stops")
 @pytest.mark.parametrize("after", ["3", "4", "999999999999"])
 async def test_past_the_end_there_is_nothing_and_the_browser_stops(
     http: httpx.AsyncClient, drive: Driver, after: str
@@ -101,6 +105,8 @@ async def test_an_unknown_format_is_refused(http: httpx.AsyncClient) -> None:
     assert (response.status_code, response.json()["code"]) == (406, "not_acceptable")
 
 
+@pytest.mark.quick
+@pytest.mark.fault(None, "a cursor older than what is kept", sees="a gap event first, then what is kept")
 async def test_a_reader_is_told_what_is_no_longer_kept(http: httpx.AsyncClient, drive: Driver) -> None:
     job_id = await submitted(http)
     await drive.finish(job_id, n_events=5)
@@ -113,6 +119,8 @@ async def test_a_reader_is_told_what_is_no_longer_kept(http: httpx.AsyncClient, 
     assert numbers(received[1:]) == [5, 6, 7, 8]
 
 
+@pytest.mark.quick
+@pytest.mark.fault(None, "a cursor ahead of an open job", sees="a gap event, then the job from its first event")
 async def test_a_reader_ahead_of_an_open_job_is_told_and_begins_again(http: httpx.AsyncClient, drive: Driver) -> None:
     job_id = await submitted(http)
 
@@ -243,6 +251,10 @@ async def test_without_a_cursor_only_what_happens_from_now_on_is_sent(http: http
     assert f'data: {{"job_id":"{job_id}","n":1,'.encode() in text
 
 
+@pytest.mark.quick
+@pytest.mark.fault(
+    None, "a cursor older than the log of all jobs", sees="a gap event for each queue first"
+)
 async def test_a_reader_of_all_jobs_is_told_what_is_no_longer_kept(http: httpx.AsyncClient, drive: Driver) -> None:
     jobs = [await submitted(http) for _ in range(4)]
     everything = (await http.get("/events?after=0&follow=false", headers=NDJSON)).text.splitlines()

@@ -124,6 +124,8 @@ async def test_the_only_event_after_a_reader_came_reaches_it_however_close_the_t
     assert [reader.numbers for reader in readers] == [[1, 2]] * 200
 
 
+@pytest.mark.quick
+@pytest.mark.fault(None, "the bell of an event is lost", sees="the event comes with the next one, in order")
 async def test_an_event_whose_bell_was_never_heard_is_read_when_the_next_one_rings(
     http: httpx.AsyncClient, drive: Driver
 ) -> None:
@@ -157,6 +159,8 @@ async def test_bursts_larger_than_a_buffer_are_read_from_the_timeline(http: http
     assert [reader.numbers for reader in readers] == [list(range(1, 5002))] * 5
 
 
+@pytest.mark.quick
+@pytest.mark.fault(53, "300 readers of a job on one gateway", sees="one subscription and one bounded pool to Redis")
 async def test_three_hundred_readers_of_a_job_share_one_subscription(own_redis: RedisServer, tmp_path: Path) -> None:
     with running_gateway(own_redis.url, tmp_path, keep_alive_s=3600, redis_connections=8) as gateway:
         async with gateway.client() as http, driver(own_redis.url) as drive:
@@ -202,6 +206,8 @@ async def test_a_silent_line_is_kept_alive(lines: httpx.AsyncClient) -> None:
     assert text.count(b"data: ") == 1
 
 
+@pytest.mark.quick
+@pytest.mark.fault(52, "a reader that never reads", sees="it is cut off after the send timeout; others are not held up")
 async def test_a_reader_that_takes_nothing_is_cut_off_and_the_others_are_not_held_up(
     lines: httpx.AsyncClient, drive: Driver, quick: Gateway
 ) -> None:
@@ -229,6 +235,8 @@ async def test_a_reader_that_takes_nothing_is_cut_off_and_the_others_are_not_hel
     assert [line for line in quick.log() if line["level"] == "error"] == []
 
 
+@pytest.mark.quick
+@pytest.mark.fault(54, "readers that go away", sees="nothing: their bells are given back")
 async def test_a_reader_that_goes_away_is_forgotten(http: httpx.AsyncClient, drive: Driver, gateway: Gateway) -> None:
     job_id = await submitted(http)
     for _ in range(20):
@@ -239,6 +247,12 @@ async def test_a_reader_that_goes_away_is_forgotten(http: httpx.AsyncClient, dri
     assert [line for line in gateway.log() if line["level"] == "error"] == []
 
 
+@pytest.mark.quick
+@pytest.mark.fault(
+    None,
+    "kill -9 of Redis under open streams",
+    sees="requests get 503 and Retry-After; open streams go on without a gap",
+)
 async def test_when_redis_dies_under_open_lines_requests_get_503_and_the_lines_go_on(
     own_redis: RedisServer, tmp_path: Path
 ) -> None:
@@ -280,6 +294,8 @@ async def test_when_redis_dies_under_open_lines_requests_get_503_and_the_lines_g
     assert [reader.lines for reader in readers] == [1] * 20
 
 
+@pytest.mark.quick
+@pytest.mark.fault(None, "a gateway started while Redis is away", sees="readyz says 503; it serves once Redis is there")
 async def test_a_gateway_starts_without_redis_and_serves_once_it_is_there(
     own_redis: RedisServer, tmp_path: Path
 ) -> None:
@@ -297,6 +313,8 @@ async def test_a_gateway_starts_without_redis_and_serves_once_it_is_there(
     assert first.event == "state"
 
 
+@pytest.mark.quick
+@pytest.mark.fault(None, "the gateway's subscription cut ten times", sees="nothing: what was missed is read and sent")
 async def test_a_lost_subscription_is_made_up_for(http: httpx.AsyncClient, drive: Driver) -> None:
     job_id = await submitted(http)
     reader = Reader(job_id)
@@ -315,6 +333,10 @@ async def test_a_lost_subscription_is_made_up_for(http: httpx.AsyncClient, drive
     assert reader.lines == 1
 
 
+@pytest.mark.quick
+@pytest.mark.fault(
+    None, "the subscription cut while readers come and go", sees="nothing: no reader is left without its bell"
+)
 async def test_lines_that_come_and_go_while_the_subscription_is_lost_leave_no_reader_without_bells(
     http: httpx.AsyncClient, drive: Driver
 ) -> None:
@@ -346,24 +368,33 @@ async def test_lines_that_come_and_go_while_the_subscription_is_lost_leave_no_re
     assert [reader.numbers for reader in readers] == [list(range(1, 20))] * 3
 
 
+@pytest.mark.quick
+@pytest.mark.fault(
+    60, "SIGTERM of a gateway with open streams", sees="every stream ends cleanly, and the process is gone in time"
+)
 @pytest.mark.parametrize("is_bare", [False, True])
 async def test_a_gateway_told_to_stop_ends_its_lines_and_goes(redis_url: str, tmp_path: Path, is_bare: bool) -> None:
     gateway = Gateway(redis_url, tmp_path / "gateway.log", is_bare=is_bare)
     gateway.start()
     async with gateway.client() as http:
         job_id = await submitted(http)
+        ndjson = {"Accept": "application/x-ndjson"}
         async with (
             http.stream("GET", f"/jobs/{job_id}/events") as one,
-            http.stream("GET", "/events") as all_,
-            http.stream("GET", f"/events?job={job_id}", headers={"Accept": "application/x-ndjson"}) as many,
+            http.stream("GET", "/events?after=0") as all_,
+            http.stream("GET", f"/events?job={job_id}", headers=ndjson) as many,
         ):
+            lines = [response.aiter_lines() for response in (one, all_, many)]
+            for line in lines:
+                while '"event":"state"' not in await anext(line):
+                    pass
             gateway.terminate()
             with anyio.fail_after(5):
-                texts = [await response.aread() for response in (one, all_, many)]
+                # A clean end of a chunked answer: httpx raises where a line is cut.
+                rest = [[text async for text in line if text] for line in lines]
             status = await anyio.to_thread.run_sync(lambda: gateway.stop(within_s=5))
 
-    # A clean end of a chunked answer: httpx raises where a line is cut.
-    assert [text.count(b'"event":"state"') for text in texts] == [1, 0, 1]
+    assert rest == [[], [], []]
     assert status in (0, -15)
     assert not re.search("Traceback|error", (tmp_path / "gateway.log").read_text())
 

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,17 +29,27 @@ INFERENCE, TRAINING = default_queue(JobKind.INFERENCE), default_queue(JobKind.TR
 TRAINING_BODY = {"model_type": "transformer", "data_path": "/data/train.csv"}
 MODEL = "echo"
 DEADLINE_S = 20.0
+ROOT = Path(__file__).parents[2]
 
 
 class Gateway:
     """One process, which can be ended and started again on the same port. log: the lines it wrote."""
 
-    def __init__(self, redis_url: str, log: Path, *, is_bare: bool = False, **settings: object) -> None:
-        """is_bare: as `uvicorn gateway.app:app` instead of `python -m gateway`."""
+    def __init__(
+        self,
+        redis_url: str,
+        log: Path,
+        *,
+        is_bare: bool = False,
+        module: Sequence[str] = ("gateway",),
+        **settings: object,
+    ) -> None:
+        """is_bare: as `uvicorn gateway.app:app` instead of `python -m gateway`. module: and its arguments, to run
+        instead."""
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = log
-        self._module = ["uvicorn", "gateway.app:app", "--port", str(self.port)] if is_bare else ["gateway"]
+        self._module = ["uvicorn", "gateway.app:app", "--port", str(self.port)] if is_bare else module
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")},
             "HEADRACE_REDIS_URL": redis_url,
@@ -59,12 +69,17 @@ class Gateway:
     def start(self) -> None:
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", *self._module], env=self._environment, stdout=log, stderr=log
+                [sys.executable, "-m", *self._module], cwd=ROOT, env=self._environment, stdout=log, stderr=log
             )
         # A line to the port is taken as soon as the process listens; until then it is refused at once.
         transport = httpx.HTTPTransport(retries=100)
         with httpx.Client(transport=transport, base_url=self.url, timeout=DEADLINE_S) as client:
             client.get("/healthz").raise_for_status()
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
 
     def terminate(self) -> None:
         assert self.process is not None
