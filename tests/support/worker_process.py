@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 import anyio
@@ -88,8 +88,8 @@ BEHAVIOURS = {f.__name__: f for f in (answer, say, hang, speak, linger, block, c
 class Handler:
     kind = JobKind.INFERENCE
 
-    def __init__(self, behaviour: str) -> None:
-        self._run = BEHAVIOURS[behaviour]
+    def __init__(self, behaviour: Callable[[Attempt], Awaitable[Success | Release]]) -> None:
+        self._run = behaviour
 
     def describe(self) -> dict[str, str]:
         return {}
@@ -128,4 +128,4 @@ def worker_process(
 
 if __name__ == "__main__":
     configure_logs("json")
-    run_worker(from_environ(RuntimeSettings, prefix="HEADRACE_", environ=os.environ), Handler(sys.argv[1]))
+    run_worker(from_environ(RuntimeSettings, prefix="HEADRACE_", environ=os.environ), Handler(BEHAVIOURS[sys.argv[1]]))

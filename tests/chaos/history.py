@@ -1,0 +1,175 @@
+"""What a run under faults leaves behind: an append-only history of one JSON object a line, and a dump of Redis at rest.
+
+Clients, workers, followers and the conductor append to the same file, each line with one write, so that a line is there
+however its writer dies. `at` is the machine's monotonic clock, the same for all its processes; `wall` is for people and
+for laying entries beside the stamps of Redis. Knows neither Redis nor what is right: see checker.py.
+"""
+
+import os
+import re
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+_NONCE = re.compile(r"nonce-[0-9a-f]{12}")
+TERMINAL = frozenset({"succeeded", "failed", "cancelled"})
+
+
+class _Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="entry"):
+    at: float = 0.0
+    wall: float = 0.0
+
+
+class Invoked(_Entry, frozen=True, kw_only=True, omit_defaults=True, tag="invoked"):
+    """A client sent an operation. op: one number for each sending. nonce: of the input it is about. key: its
+    Idempotency-Key. job: what it is about, empty for a submission."""
+
+    op: int
+    verb: str
+    nonce: str
+    job: str = ""
+    key: str = ""
+    max_failures: int = 3
+
+
+class Answered(_Entry, frozen=True, kw_only=True, omit_defaults=True, tag="answered"):
+    """outcome: ok, refused (4xx: nothing was done) or unknown (no answer, or 5xx). job: what an accepted submission
+    made. state: where the job stood. nonces: those the answer carried."""
+
+    op: int
+    outcome: str
+    status: int = 0
+    job: str = ""
+    state: str = ""
+    nonces: tuple[str, ...] = ()
+
+
+class Attempted(_Entry, frozen=True, kw_only=True, omit_defaults=True, tag="attempted"):
+    """What a worker did. what: begin, effect or end. nonce: of the input it was given."""
+
+    worker: str
+    job: str
+    attempt: int
+    fence: str
+    what: str
+    nonce: str = ""
+
+
+class Received(_Entry, frozen=True, kw_only=True, omit_defaults=True, tag="received"):
+    """A follower read an event. event `gap`: n is the first that is still kept. sha: of the data."""
+
+    follower: str
+    job: str
+    n: int
+    event: str
+    sha: str = ""
+    nonces: tuple[str, ...] = ()
+
+
+class Followed(_Entry, frozen=True, kw_only=True, omit_defaults=True, tag="followed"):
+    """A follower was told that there is nothing more."""
+
+    follower: str
+    job: str
+
+
+class Faulted(_Entry, frozen=True, kw_only=True, omit_defaults=True, tag="faulted"):
+    kind: str
+    target: str = ""
+
+
+class Sampled(_Entry, frozen=True, kw_only=True, omit_defaults=True, tag="sampled"):
+    """A process at rest. role: gateway, worker or redis. base: before the first load. cpu: share of one core."""
+
+    process: str
+    role: str
+    fds: int
+    threads: int
+    rss_mib: float
+    cpu: float
+    base: bool = False
+
+
+class Wrote(_Entry, frozen=True, kw_only=True, omit_defaults=True, tag="wrote"):
+    """A process wrote so many lines of one sort, warnings or worse, in the second from `wall`. Lines about a job count
+    once for each job."""
+
+    process: str
+    line: str
+    count: int
+
+
+class Ended(_Entry, frozen=True, kw_only=True, omit_defaults=True, tag="ended"):
+    """A process ended that nobody had ended."""
+
+    process: str
+    status: int
+
+
+class Orphaned(_Entry, frozen=True, kw_only=True, omit_defaults=True, tag="orphaned"):
+    """A process was still there after those that had started it were gone."""
+
+    command: str
+    pid: int
+
+
+Entry = (
+    Invoked | Answered | Attempted | Received | Followed | Faulted | Sampled | Wrote | Ended | Orphaned
+)  # fmt: skip
+
+
+class JobDump(msgspec.Struct, frozen=True, kw_only=True):
+    """fields: its hash. events: its timeline, (id of the entry, JSON)."""
+
+    fields: dict[str, str]
+    events: tuple[tuple[str, str], ...]
+
+
+class Dump(msgspec.Struct, frozen=True, kw_only=True):
+    """Redis at rest. jobs: those of this history. listings: ids by `<state>:<lane>`. sets: ids by set (leases, due, …).
+    streams: lane -> (length, pending). idempotency: job by key. artifacts: the sha256 of each referenced file's bytes,
+    empty where there is no such file."""
+
+    jobs: dict[str, JobDump]
+    listings: dict[str, tuple[str, ...]] = {}
+    sets: dict[str, tuple[str, ...]] = {}
+    streams: dict[str, tuple[int, int]] = {}
+    idempotency: dict[str, str] = {}
+    artifacts: dict[str, str] = {}
+
+
+class History:
+    """An open history. Any number of processes may append to one file."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def append(self, entry: Entry) -> None:
+        stamped = msgspec.structs.replace(entry, at=time.monotonic(), wall=time.time())
+        os.write(self._file, msgspec.json.encode(stamped) + b"\n")
+
+    def keep(self, entry: Entry) -> None:
+        """As append, with the times that the entry has."""
+        os.write(self._file, msgspec.json.encode(entry) + b"\n")
+
+    def clear(self) -> None:
+        """Begin again, for every process that has the file open."""
+        os.ftruncate(self._file, 0)
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+def read(path: Path) -> list[Entry]:
+    decoder = msgspec.json.Decoder(Entry)
+    return [decoder.decode(line) for line in path.read_bytes().splitlines()]
+
+
+def write(path: Path, entries: Iterable[Entry]) -> None:
+    path.write_bytes(b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
+
+
+def nonces_in(text: str) -> tuple[str, ...]:
+    return tuple(sorted(set(_NONCE.findall(text))))
