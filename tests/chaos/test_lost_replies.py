@@ -3,8 +3,6 @@
 Redis has executed the command, and the caller cannot know. It asks again; nothing may happen twice.
 """
 
-import os
-import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,10 +10,10 @@ from pathlib import Path
 import pytest
 from shared_schemas.errors import JobExpired
 from shared_schemas.events import Emitted, JobEvent, Reason, StateChanged
-from shared_schemas.ids import JobId, new_job_id
+from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
 from shared_schemas.outcome import Success
-from shared_schemas.specs import InferenceSpec, TrainingSpec
+from shared_schemas.specs import TrainingSpec
 from shared_schemas.stream import keys
 from shared_schemas.stream.claims import Claims
 from shared_schemas.stream.connection import RedisSettings, connect
@@ -29,7 +27,7 @@ from tests.support.gateways import TRAINING, TRAINING_BODY, a_manifest, driver, 
 from tests.support.network import Sighting
 from tests.support.resp import script_names
 from tests.support.rest import left_over
-from tests.support.workers import INFERENCE, Bench, ScriptedHandler, bench, running_worker, success
+from tests.support.workers import INFERENCE, Bench, ScriptedHandler, a_submission, bench, running_worker, success
 
 PARTS = [f"{n} " for n in range(10)]
 OF_WORKERS = [("XREADGROUP", 1), ("claim", 1), ("claim", 3), ("record", 1), ("record", 6), ("renew", 1), ("renew", 3)]
@@ -37,11 +35,6 @@ OF_ENDS = [("settle", 1), ("settle", 6)]
 OF_HOUSEKEEPING = ("promote_due", "meet_dependencies", "reclaim", "redeliver", "repair", "sweep")
 OF_REGISTRY = ("stage", "publish", "set_alias")
 OF_LEDGER = ("submit", "request_cancel", "request_pause", "resume", "list")
-
-
-def a_submission(**options: object) -> Submission:
-    job_id = new_job_id(INFERENCE, now_ms=time.time_ns() // 1_000_000, entropy=os.urandom(10))
-    return Submission(job_id=job_id, spec=InferenceSpec(model_id="m", input_data="x", **options))  # type: ignore[arg-type]
 
 
 def count(events: list[JobEvent], reason: Reason) -> int:

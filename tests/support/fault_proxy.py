@@ -34,8 +34,8 @@ class Greeting(Enum):
 
 
 class FaultProxy:
-    """lines: how many were opened so far. cuts: for each of them in turn, after how many bytes from the target it is
-    closed; None or past the end: never. seed: of jitter and resets."""
+    """opened: tells of each new line, whatever becomes of it. cuts: for each of them in turn, after how many bytes from
+    the target it is closed; None or past the end: never. seed: of jitter and resets."""
 
     def __init__(self, target: str, *, cuts: Sequence[int | None] = (), seed: int = 0) -> None:
         self._target, self._cuts, self._network = urlsplit(target), list(cuts), Network(seed=seed)
@@ -43,7 +43,7 @@ class FaultProxy:
         self._greeting = Greeting.SERVE
         self._open: set[Line] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.lines = 0
+        self.opened = Sighting()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault-proxy", daemon=True)
@@ -58,6 +58,11 @@ class FaultProxy:
     def url_for(self, client: str) -> str:
         """For a Redis client that will be known to the proxy by this name."""
         return f"{self.url}?client_name={client}"
+
+    @property
+    def lines(self) -> int:
+        """How many were opened so far."""
+        return self.opened.count
 
     @property
     def open_lines(self) -> list[Line]:
@@ -131,9 +136,10 @@ class FaultProxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        cut_after = self._cuts[self.lines] if self.lines < len(self._cuts) else None
-        line = Line(self._network, self.lines, writer, is_redis=self._is_redis, cut_after=cut_after)
-        self.lines += 1
+        number = self.lines
+        cut_after = self._cuts[number] if number < len(self._cuts) else None
+        line = Line(self._network, number, writer, is_redis=self._is_redis, cut_after=cut_after)
+        self.opened.tell()
         if self._greeting is Greeting.REFUSE:
             line.cut(reset=True)
             return

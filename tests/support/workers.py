@@ -53,10 +53,21 @@ class ScriptedHandler:
 
 @asynccontextmanager
 async def running_worker(
-    redis_url: str, handler: ScriptedHandler, *, slots: int = 4, lease_s: float = 1.0, drain_grace_s: float = 2.0
+    redis_url: str,
+    handler: ScriptedHandler,
+    *,
+    slots: int = 4,
+    lease_s: float = 1.0,
+    drain_grace_s: float = 2.0,
+    redis_connections: int = 64,
 ) -> AsyncIterator[Worker]:
     settings = RuntimeSettings(
-        redis_url=redis_url, slots=slots, lease_s=lease_s, drain_grace_s=drain_grace_s, redis_timeout_s=3.0
+        redis_url=redis_url,
+        slots=slots,
+        lease_s=lease_s,
+        drain_grace_s=drain_grace_s,
+        redis_timeout_s=3.0,
+        redis_connections=redis_connections,
     )
     worker = Worker(settings, handler)
     async with anyio.create_task_group() as group:
@@ -72,6 +83,13 @@ async def running_worker(
             worker.drain()
 
 
+def a_submission(spec: JobSpec | None = None, *, queue: QueueName = INFERENCE, **options: object) -> Submission:
+    """options: of an inference job, where no spec is given."""
+    job_id = new_job_id(queue, now_ms=time.time_ns() // 1_000_000, entropy=os.urandom(10))
+    spec = spec or InferenceSpec(model_id="m", input_data="x", **options)  # type: ignore[arg-type]
+    return Submission(job_id=job_id, spec=spec)
+
+
 class Bench:
     """The submitter's side of a test."""
 
@@ -80,9 +98,7 @@ class Bench:
         self.ledger, self.timeline = Ledger(client), Timeline(client)
 
     async def submit(self, spec: JobSpec | None = None, *, queue: QueueName = INFERENCE, **options: object) -> JobId:
-        job_id = new_job_id(queue, now_ms=time.time_ns() // 1_000_000, entropy=os.urandom(10))
-        spec = spec or InferenceSpec(model_id="m", input_data="x", **options)  # type: ignore[arg-type]
-        return (await self.ledger.submit(Submission(job_id=job_id, spec=spec))).job_id
+        return (await self.ledger.submit(a_submission(spec, queue=queue, **options))).job_id
 
     async def events(self, job_id: JobId) -> list[JobEvent]:
         entries, after = [], 0

@@ -71,7 +71,22 @@ def connect(settings: RedisSettings, *, retries: int = 3) -> AsyncRedis:
         health_check_interval=0,
         retry=retry,
     )
+    pool.connection_class = _outspoken(pool.connection_class)
     return redis.asyncio.Redis.from_pool(pool)
+
+
+def _outspoken(connection_class: Any) -> Any:
+    """Its lines say that they are closed in the way that is taken for it, whichever event loop they are on."""
+
+    class Connection(connection_class):  # type: ignore[misc]
+        async def send_packed_command(self, *arguments: Any, **options: Any) -> None:
+            try:
+                await super().send_packed_command(*arguments, **options)
+            except RuntimeError as error:
+                # uvloop's answer to a write on a line that was reset while it was idle; it would be retried by nobody.
+                raise ConnectionError("the line was closed") from error
+
+    return Connection
 
 
 def connect_for_thread(settings: RedisSettings) -> SyncRedis:

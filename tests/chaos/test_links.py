@@ -1,0 +1,199 @@
+"""Lines that fall silent: a worker cut off from Redis, peers that take a line and never answer it."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import anyio
+import pytest
+from shared_schemas.errors import BackendUnavailable
+from shared_schemas.events import Emitted, Logged
+from shared_schemas.job import JobState
+from shared_schemas.outcome import Success
+from shared_schemas.stream.connection import RedisSettings, connect
+from shared_schemas.stream.ledger import Ledger
+from worker_runtime import Attempt
+
+from tests.support.fault_proxy import FaultProxy, Greeting, fault_proxy
+from tests.support.gateways import TRAINING_BODY, Frame, driver, frames, running_gateway, succeeded
+from tests.support.network import BOTH, Conditions, Way, subscriptions
+from tests.support.rest import left_over
+from tests.support.workers import INFERENCE, ScriptedHandler, bench, running_worker, success
+
+LEASE_S = 1.5
+SILENCE = Conditions(lost=BOTH)
+
+
+def silence_open_lines(proxy: FaultProxy) -> None:
+    """As when the machine at the other end has lost its power: new lines are answered."""
+    opened = proxy.lines
+    proxy.impose(SILENCE, on=lambda line: line.number < opened)
+
+
+@pytest.mark.fault(
+    33,
+    "a worker is cut off from Redis for three leases",
+    sees="another worker ends the job within one lease + 3 s; one result; the first stops by itself",
+)
+@pytest.mark.parametrize("ways", [BOTH, {Way.OUT}, {Way.BACK}], ids=["both ways", "to Redis", "from Redis"])
+async def test_a_worker_that_is_cut_off_stops_by_itself_and_another_ends_its_job(
+    redis_url: str, ways: frozenset[Way]
+) -> None:
+    stopped_at: list[float] = []
+
+    async def speak_on(attempt: Attempt) -> Success:
+        if attempt.job_id != job_id:
+            return success("afterwards")
+        try:
+            while True:
+                await attempt.record(Emitted(chunk="."))
+                await anyio.sleep(0.02)
+        finally:
+            stopped_at.append(time.monotonic())
+
+    async def answer(attempt: Attempt) -> Success:
+        return success(attempt.number)
+
+    async with bench(redis_url) as side:
+        with fault_proxy(redis_url) as proxy:
+            async with running_worker(proxy.url, ScriptedHandler(speak_on), lease_s=LEASE_S):
+                job_id = await side.submit()
+                await side.until(job_id, lambda event: isinstance(event, Emitted))
+                async with running_worker(redis_url, ScriptedHandler(answer), lease_s=LEASE_S):
+                    proxy.impose(Conditions(held=frozenset(ways)))
+                    began = time.monotonic()
+                    job = await side.done(job_id)
+                    took_s = time.monotonic() - began
+                ended_with = await side.events(job_id)
+                # How long a partition lasts is a time, not an event.
+                await anyio.sleep(began + 3 * LEASE_S - time.monotonic())
+                had_stopped = len(stopped_at)
+                proxy.heal()
+                # All that was held has arrived once the worker has run another job to its end.
+                assert (await side.done(await side.submit(), deadline_s=40)).state is JobState.SUCCEEDED
+
+        assert await side.events(job_id) == ended_with
+        assert await side.folded(job_id) == job
+        assert await left_over(side.client, INFERENCE) == {}
+
+    assert (job.state, job.attempt, bytes(job.result)) == (JobState.SUCCEEDED, 2, b"2")
+    assert [event.attempt for event in ended_with] == sorted(event.attempt for event in ended_with)
+    assert had_stopped == 1
+    assert stopped_at[0] - began < LEASE_S + 3.0
+    assert took_s < LEASE_S + 3.0
+
+
+@pytest.mark.quick
+@pytest.mark.fault(35, "Redis takes lines and never answers", sees="503 once the timeouts are over; it recovers")
+@pytest.mark.parametrize("is_new", [False, True])
+async def test_a_command_to_a_silent_peer_fails_in_time_and_the_next_is_answered(redis_url: str, is_new: bool) -> None:
+    with fault_proxy(redis_url) as proxy:
+        client = connect(RedisSettings(redis_url=proxy.url, redis_timeout_s=0.2))
+        ledger = Ledger(client)
+        if not is_new:
+            await ledger.queues()
+        proxy.impose(SILENCE)
+        proxy.greet(Greeting.IGNORE if is_new else Greeting.SERVE)
+        with anyio.fail_after(10):
+            with pytest.raises(BackendUnavailable):
+                await ledger.queues()
+            proxy.heal()
+            proxy.greet(Greeting.SERVE)
+            assert await ledger.queues() == []
+            silence_open_lines(proxy)
+            assert await ledger.queues() == []
+        await client.aclose()
+
+
+@pytest.mark.fault(
+    35, "all lines of a worker fall silent at once", sees="its job is late by a timeout; nothing is charged"
+)
+async def test_a_worker_whose_lines_fall_silent_opens_others_and_leaves_no_task(redis_url: str) -> None:
+    before = asyncio.all_tasks()
+
+    async def answer(attempt: Attempt) -> Success:
+        await attempt.record(Emitted(chunk="."))
+        return success(attempt.number)
+
+    async with bench(redis_url) as side:
+        with fault_proxy(redis_url) as proxy:
+            waiting = proxy.watch("XREADGROUP", containing="BLOCK")
+            async with running_worker(proxy.url, ScriptedHandler(answer), lease_s=12.0):
+                await waiting.happened()
+                silence_open_lines(proxy)
+                job = await side.done(await side.submit())
+
+        assert await left_over(side.client, INFERENCE) == {}
+
+    assert (job.state, job.attempt, job.crashes) == (JobState.SUCCEEDED, 1, 0)
+    assert asyncio.all_tasks() == before
+
+
+@pytest.mark.quick
+@pytest.mark.fault(
+    35, "the line on which a worker hears requests falls silent", sees="a cancel comes with the next renewal"
+)
+async def test_a_cancel_reaches_a_worker_that_hears_nothing(redis_url: str) -> None:
+    async def hang(attempt: Attempt) -> Success:
+        await attempt.record(Emitted(chunk="."))
+        await anyio.sleep_forever()
+        return success()
+
+    async with bench(redis_url) as side:
+        with fault_proxy(redis_url) as proxy:
+            async with running_worker(proxy.url, ScriptedHandler(hang), lease_s=LEASE_S):
+                job_id = await side.submit()
+                await side.until(job_id, lambda event: isinstance(event, Emitted))
+                proxy.impose(SILENCE, on=subscriptions)
+                await side.ledger.cancel(job_id)
+                job = await side.done(job_id)
+
+    assert (job.state, job.attempt) == (JobState.CANCELLED, 1)
+
+
+@pytest.mark.quick
+@pytest.mark.fault(
+    35,
+    "the gateway's subscription falls silent, and new ones are not answered for a while",
+    sees="events are late; none is missing or doubled",
+)
+async def test_readers_are_told_what_a_silent_subscription_kept_from_them(redis_url: str, tmp_path: Path) -> None:
+    with (
+        fault_proxy(redis_url) as proxy,
+        # So rare a look at the timeline makes up for no bell that was missed.
+        running_gateway(proxy.url, tmp_path, redis_timeout_s=0.5, keep_alive_s=3600) as gateway,
+    ):
+        async with driver(redis_url) as drive, gateway.client() as http:
+            job_id = (await http.post("/jobs/training", json=TRAINING_BODY)).json()["job_id"]
+            claim = await drive.begin(job_id)
+            got: list[Frame] = []
+            async with http.stream("GET", f"/jobs/{job_id}/events") as response:
+                async for frame in frames(response):
+                    got.append(frame)
+                    if frame.event == "state" and frame.json["reason"] == "claimed":
+                        proxy.impose(SILENCE, on=subscriptions)
+                        proxy.greet(Greeting.IGNORE)
+                        opened = proxy.lines
+                        await drive.record(claim, Logged(line="unheard"))
+                        await proxy.opened.happened(opened + 2)
+                        proxy.heal()
+                        proxy.greet(Greeting.SERVE)
+                    if frame.event == "log":
+                        await drive.settle(claim, succeeded("end"), first=1)
+
+    assert [int(frame.id) for frame in got] == list(range(1, len(got) + 1))
+    assert [frame.event for frame in got] == ["state", "state", "log", "done"]
+
+
+@pytest.mark.quick
+@pytest.mark.fault(None, "the idle lines of the gateway to Redis are reset", sees="nothing: it opens others")
+async def test_a_gateway_whose_idle_lines_were_reset_answers_as_ever(redis_url: str, tmp_path: Path) -> None:
+    with fault_proxy(redis_url) as proxy, running_gateway(proxy.url, tmp_path) as gateway:
+        async with gateway.client() as http:
+            cut, answers = [], []
+            for _ in range(10):
+                cut.append(proxy.cut())
+                answers.append(await http.post("/jobs/training", json=TRAINING_BODY))
+
+    assert {answer.status_code for answer in answers} == {202}
+    assert all(cut[1:])
