@@ -142,7 +142,7 @@ async def test_a_job_that_fails_is_exit_code_1_with_its_reason(gateway_url: str,
     async with bench(redis_url) as jobs, running_worker(redis_url, ScriptedHandler(failing)):
         job_id = await jobs.submit()
         done = await headrace("watch", job_id, url=gateway_url)
-        dead = await headrace("dead-letters", "--json", url=gateway_url)
+        dead = await headrace("dead-letters", "list", "--json", url=gateway_url)
 
     assert done.returncode == 1
     assert b"this cannot work" in done.stderr

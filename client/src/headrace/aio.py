@@ -9,11 +9,25 @@ from typing import Any, Self, TypeVar
 import anyio
 import httpx
 import msgspec
+from shared_schemas.attempts import AttemptSummary
 from shared_schemas.events import StreamEvent
-from shared_schemas.ids import JobKind
+from shared_schemas.ids import JobId, JobKind
 from shared_schemas.job import JobState, JobSummary, QueueStatus, WorkerStatus
 from shared_schemas.models import Model
-from shared_schemas.replies import JobDetails, JobPage, JobStatus, ModelPage, Submitted
+from shared_schemas.replies import (
+    DeadLetter,
+    DeadLetterDetails,
+    DeadLetterPage,
+    DeadLetterSelection,
+    DeadLettersPurged,
+    DeadLettersRetried,
+    JobDetails,
+    JobPage,
+    JobStatus,
+    ModelPage,
+    RetriedJob,
+    Submitted,
+)
 from shared_schemas.specs import InferenceSpec, TrainingSpec
 
 from headrace import requests
@@ -23,7 +37,8 @@ from headrace.following import Following, Received
 from headrace.requests import Request, ended
 
 T = TypeVar("T")
-P = TypeVar("P", JobPage, ModelPage)
+P = TypeVar("P", JobPage, DeadLetterPage, ModelPage)
+A = TypeVar("A", DeadLettersRetried, DeadLettersPurged)
 
 
 class AsyncClient:
@@ -143,10 +158,52 @@ class AsyncClient:
             for row in page.jobs:
                 yield row
 
-    async def dead_letters(self, *, queue: str | None = None) -> AsyncIterator[JobSummary]:
-        async for page in self._pages(lambda cursor: requests.dead_letters(queue=queue, cursor=cursor)):
+    async def attempts(self, job_id: str) -> Sequence[AttemptSummary]:
+        return (await self.send(requests.attempts(job_id))).attempts
+
+    async def dead_letters(
+        self,
+        *,
+        queue: str | None = None,
+        kind: str | None = None,
+        code: str | None = None,
+        page_size: int | None = None,
+    ) -> AsyncIterator[DeadLetter]:
+        def ask(cursor: str | None) -> Request[DeadLetterPage]:
+            return requests.dead_letters(queue=queue, kind=kind, code=code, limit=page_size, cursor=cursor)
+
+        async for page in self._pages(ask):
             for row in page.jobs:
                 yield row
+
+    async def dead_letter(self, job_id: str) -> DeadLetterDetails:
+        return await self.send(requests.dead_letter(job_id))
+
+    async def retry_dead_letters(
+        self,
+        *,
+        queue: str | None = None,
+        kind: str | None = None,
+        code: str | None = None,
+        all: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[RetriedJob]:
+        selection = requests.selection_of(queue=queue, kind=kind, code=code, all=all, limit=limit)
+        pages = self._act(requests.retry_dead_letters, selection, to_end=limit is None)
+        return [job async for page in pages for job in page.jobs]
+
+    async def purge_dead_letters(
+        self,
+        *,
+        queue: str | None = None,
+        kind: str | None = None,
+        code: str | None = None,
+        all: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[JobId]:
+        selection = requests.selection_of(queue=queue, kind=kind, code=code, all=all, limit=limit)
+        pages = self._act(requests.purge_dead_letters, selection, to_end=limit is None)
+        return [job_id async for page in pages for job_id in page.job_ids]
 
     async def models(self) -> AsyncIterator[Model]:
         async for page in self._pages(lambda cursor: requests.list_models(cursor=cursor)):
@@ -180,6 +237,16 @@ class AsyncClient:
             cursor = page.next_cursor
             if cursor is None:
                 return
+
+    async def _act(
+        self, verb: Callable[[DeadLetterSelection], Request[A]], selection: DeadLetterSelection, *, to_end: bool
+    ) -> AsyncIterator[A]:
+        while True:
+            page = await self.send(verb(selection))
+            yield page
+            if page.next_cursor is None or not to_end:
+                return
+            selection = msgspec.structs.replace(selection, cursor=page.next_cursor)
 
     async def send(self, request: Request[T]) -> T:
         failures = 0

@@ -1,31 +1,44 @@
 """The blocking client: a thin shell that sends what requests.py says and follows as following.py says."""
 
 import random
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
 import msgspec
+from shared_schemas.attempts import AttemptSummary
 from shared_schemas.events import StreamEvent
-from shared_schemas.ids import JobKind
+from shared_schemas.ids import JobId, JobKind
 from shared_schemas.job import JobState, JobSummary, QueueStatus, WorkerStatus
 from shared_schemas.models import Model
-from shared_schemas.replies import JobDetails, JobPage, JobStatus, ModelPage, Submitted
+from shared_schemas.replies import (
+    DeadLetter,
+    DeadLetterDetails,
+    DeadLetterPage,
+    DeadLetterSelection,
+    DeadLettersPurged,
+    DeadLettersRetried,
+    JobDetails,
+    JobPage,
+    JobStatus,
+    ModelPage,
+    RetriedJob,
+    Submitted,
+)
 from shared_schemas.specs import InferenceSpec, TrainingSpec
 
 from headrace import requests
 from headrace.connection import Settings, as_client_error, pause_before_another
+from headrace.cutting import cut_after
 from headrace.errors import ApiError, Unreachable
 from headrace.following import Following, Received
 from headrace.requests import Request, ended
 
 T = TypeVar("T")
-P = TypeVar("P", JobPage, ModelPage)
+P = TypeVar("P", JobPage, DeadLetterPage, ModelPage)
+A = TypeVar("A", DeadLettersRetried, DeadLettersPurged)
 
 
 class Client:
@@ -98,7 +111,7 @@ class Client:
                     self._http.stream(
                         "GET", path, headers=following.headers(), timeout=self._settings.stream_timeout()
                     ) as response,
-                    _cut_after(response, following.remaining_s()),
+                    cut_after(response, following.remaining_s()),
                 ):
                     body = b"" if response.status_code == httpx.codes.OK else response.read()
                     following.answered(response.status_code, response.headers, body)
@@ -161,10 +174,59 @@ class Client:
         for page in self._pages(ask):
             yield from page.jobs
 
-    def dead_letters(self, *, queue: str | None = None) -> Iterator[JobSummary]:
-        """Jobs that failed for good and were not retried."""
-        for page in self._pages(lambda cursor: requests.dead_letters(queue=queue, cursor=cursor)):
+    def attempts(self, job_id: str) -> Sequence[AttemptSummary]:
+        """Who ran the job, when, how each attempt ended and why: the newest 100, oldest first."""
+        return self.send(requests.attempts(job_id)).attempts
+
+    def dead_letters(
+        self,
+        *,
+        queue: str | None = None,
+        kind: str | None = None,
+        code: str | None = None,
+        page_size: int | None = None,
+    ) -> Iterator[DeadLetter]:
+        """Jobs that failed and were neither retried nor purged, newest first, with all their attempts. code: only those
+        whose error has it."""
+
+        def ask(cursor: str | None) -> Request[DeadLetterPage]:
+            return requests.dead_letters(queue=queue, kind=kind, code=code, limit=page_size, cursor=cursor)
+
+        for page in self._pages(ask):
             yield from page.jobs
+
+    def dead_letter(self, job_id: str) -> DeadLetterDetails:
+        """All about one. NotFound says why the job is none."""
+        return self.send(requests.dead_letter(job_id))
+
+    def retry_dead_letters(
+        self,
+        *,
+        queue: str | None = None,
+        kind: str | None = None,
+        code: str | None = None,
+        all: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[RetriedJob]:
+        """Run dead letters again, each once, as a new job: those that meet the filters, or all=True. limit: only the
+        newest so many, up to 1000. After an error call it again: it goes on with those that are left."""
+        selection = requests.selection_of(queue=queue, kind=kind, code=code, all=all, limit=limit)
+        pages = self._act(requests.retry_dead_letters, selection, to_end=limit is None)
+        return [job for page in pages for job in page.jobs]
+
+    def purge_dead_letters(
+        self,
+        *,
+        queue: str | None = None,
+        kind: str | None = None,
+        code: str | None = None,
+        all: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[JobId]:
+        """Take dead letters off the list, chosen as for a retry. The failed jobs stay readable."""
+        selection = requests.selection_of(queue=queue, kind=kind, code=code, all=all, limit=limit)
+        pages = self._act(requests.purge_dead_letters, selection, to_end=limit is None)
+        return [job_id for page in pages for job_id in page.job_ids]
 
     def models(self) -> Iterator[Model]:
         """The newest version of each published model."""
@@ -201,6 +263,16 @@ class Client:
             if cursor is None:
                 return
 
+    def _act(
+        self, verb: Callable[[DeadLetterSelection], Request[A]], selection: DeadLetterSelection, *, to_end: bool
+    ) -> Iterator[A]:
+        while True:
+            page = self.send(verb(selection))
+            yield page
+            if page.next_cursor is None or not to_end:
+                return
+            selection = msgspec.structs.replace(selection, cursor=page.next_cursor)
+
     def send(self, request: Request[T]) -> T:
         """One request, sent again after a cut line or a 503 where that is harmless."""
         failures = 0
@@ -218,27 +290,3 @@ class Client:
                 failures += 1
                 pause_s = pause_before_another(request, failures, error, self._settings, self._rng)
             time.sleep(pause_s)
-
-
-@contextmanager
-def _cut_after(response: httpx.Response, remaining_s: float | None) -> Iterator[None]:
-    """End the line when the caller's time is up: httpx can only limit the silence between two chunks."""
-    stream = response.extensions.get("network_stream")
-    line = stream.get_extra_info("socket") if stream is not None else None
-    if remaining_s is None or not isinstance(line, socket.socket):
-        yield
-        return
-    timer = threading.Timer(max(0.0, remaining_s), _shut, (line,))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def _shut(line: socket.socket) -> None:
-    try:
-        line.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return

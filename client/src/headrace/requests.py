@@ -10,7 +10,22 @@ from shared_schemas.codec import encode_json
 from shared_schemas.ids import JobKind
 from shared_schemas.job import Job, JobState
 from shared_schemas.models import Model
-from shared_schemas.replies import JobDetails, JobPage, JobStatus, ModelPage, ModelVersions, Queues, Submitted, Workers
+from shared_schemas.replies import (
+    DeadLetterDetails,
+    DeadLetterPage,
+    DeadLetterSelection,
+    DeadLettersPurged,
+    DeadLettersRetried,
+    JobAttempts,
+    JobDetails,
+    JobPage,
+    JobStatus,
+    ModelPage,
+    ModelVersions,
+    Queues,
+    Submitted,
+    Workers,
+)
 from shared_schemas.specs import InferenceSpec, TrainingSpec
 
 from headrace.errors import InvalidJob, JobCancelled, JobFailed, ProtocolError, api_error
@@ -49,6 +64,11 @@ _models = msgspec.json.Decoder(ModelPage).decode
 _versions = msgspec.json.Decoder(ModelVersions).decode
 _queues = msgspec.json.Decoder(Queues).decode
 _workers = msgspec.json.Decoder(Workers).decode
+_attempts = msgspec.json.Decoder(JobAttempts).decode
+_dead_letters = msgspec.json.Decoder(DeadLetterPage).decode
+_dead_letter = msgspec.json.Decoder(DeadLetterDetails).decode
+_retried = msgspec.json.Decoder(DeadLettersRetried).decode
+_purged = msgspec.json.Decoder(DeadLettersPurged).decode
 _raw = msgspec.json.Decoder(msgspec.Raw).decode
 
 
@@ -118,10 +138,41 @@ def list_jobs(
     )
 
 
-def dead_letters(*, queue: str | None = None, limit: int | None = None, cursor: str | None = None) -> Request[JobPage]:
-    return Request(
-        method="GET", path="/dead-letters", decode=_jobs, params=_params(queue=queue, limit=limit, cursor=cursor)
-    )
+def attempts(job_id: str) -> Request[JobAttempts]:
+    return Request(method="GET", path=_of_job(job_id, "attempts"), decode=_attempts)
+
+
+def dead_letters(
+    *,
+    queue: str | None = None,
+    kind: str | None = None,
+    code: str | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> Request[DeadLetterPage]:
+    params = _params(queue=queue, kind=kind, code=code, limit=limit, cursor=cursor)
+    return Request(method="GET", path="/dead-letters", decode=_dead_letters, params=params)
+
+
+def dead_letter(job_id: str) -> Request[DeadLetterDetails]:
+    return Request(method="GET", path=f"/dead-letters/{_segment(job_id)}", decode=_dead_letter)
+
+
+def retry_dead_letters(selection: DeadLetterSelection) -> Request[DeadLettersRetried]:
+    return _of_dead_letters("retry", selection, _retried)
+
+
+def purge_dead_letters(selection: DeadLetterSelection) -> Request[DeadLettersPurged]:
+    return _of_dead_letters("purge", selection, _purged)
+
+
+def selection_of(**fields: str | bool | int | None) -> DeadLetterSelection:
+    """InvalidJob says which keyword is wrong."""
+    given = {name: value for name, value in fields.items() if value is not None}
+    try:
+        return msgspec.convert(given, DeadLetterSelection)
+    except msgspec.ValidationError as error:
+        raise InvalidJob(str(error)) from None
 
 
 def list_models(*, limit: int | None = None, cursor: str | None = None) -> Request[ModelPage]:
@@ -171,6 +222,18 @@ def ended(job: Job) -> msgspec.Raw:
 
 def _of_job(job_id: str, verb: str = "") -> str:
     return f"/jobs/{_segment(job_id)}" + (f"/{verb}" if verb else "")
+
+
+def _of_dead_letters(verb: str, selection: DeadLetterSelection, decode: Callable[[bytes], T]) -> Request[T]:
+    # Not repeatable: with a limit, a second request would take the next ones as well.
+    return Request(
+        method="POST",
+        path=f"/dead-letters/{verb}",
+        decode=decode,
+        headers={"content-type": "application/json"},
+        body=encode_json(selection),
+        repeatable=False,
+    )
 
 
 def _segment(text: str) -> str:

@@ -1,20 +1,23 @@
 """Answers of the gateway as tables and cards for a person."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
+from shared_schemas.attempts import AttemptSummary
 from shared_schemas.job import Job, JobState, JobSummary, QueueStatus, WorkerStatus
 from shared_schemas.models import Model
-from shared_schemas.replies import JobStatus
+from shared_schemas.replies import DeadLetter, DeadLetterDetails, JobStatus, RetriedJob
+from shared_schemas.specs import InferenceSpec, JobSpec
 
 from headrace import text
 from headrace.views import STATE_STYLES
 
 _MAX_SCORES = 5
+_END_STYLES = STATE_STYLES | {"retried": "yellow", "worker_lost": "red", "released": "cyan"}
 
 
 def jobs(rows: Iterable[JobSummary]) -> Table:
@@ -35,6 +38,77 @@ def jobs(rows: Iterable[JobSummary]) -> Table:
             Text(text.shortened(note, 60), style="red" if row.error else "dim"),
         )
     return table
+
+
+def dead_letters(rows: Sequence[DeadLetter]) -> Group:
+    """Two lines for each: the code is what one types next and is never cut; the message has a line of its own."""
+    cells = [("job", "error", "failed")]
+    cells += [(row.id, row.error.code if row.error else "", text.ago(row.finished_at)) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+
+    def line_of(values: Sequence[str], *styles: str) -> Text:
+        padded = [value.ljust(width + 2) for value, width in zip(values, widths, strict=True)]
+        return Text.assemble(*zip(padded, styles, strict=True), no_wrap=True, overflow="ellipsis")
+
+    lines = [line_of(cells[0], "dim", "dim", "dim")]
+    for row, values in zip(rows, cells[1:], strict=True):
+        n = row.attempt
+        why = text.shortened(row.error.message, 400) if row.error else ""
+        facts = f"{row.subject} · {n} attempt{'' if n == 1 else 's'} · {why}"
+        lines.append(line_of(values, "bold", "red", ""))
+        lines.append(Text(f"  {facts}", style="dim", no_wrap=True, overflow="ellipsis"))
+    return Group(*lines)
+
+
+def dead_letter(row: DeadLetterDetails) -> Table:
+    card = _card()
+    card.add_row("job", Text(row.id, style="bold"))
+    card.add_row("of", subject_of(row.spec))
+    if row.error is not None:
+        card.add_row("error", Text(f"{row.error.code}: {row.error.message}", style="red"))
+        where = [f"{name} {value}" for name, value in (("row", row.error.row), ("column", row.error.column)) if value]
+        if where:
+            card.add_row("where", Text(", ".join(where)))
+    card.add_row("submitted", text.ago(row.created_at))
+    card.add_row("failed", text.ago(row.finished_at))
+    if row.retry_of is not None:
+        card.add_row("retry of", row.retry_of)
+    if not row.attempts:
+        card.add_row("attempts", "none: it failed before any began")
+    return card
+
+
+def attempts(rows: Sequence[AttemptSummary]) -> Table:
+    table = _table("attempt", "worker", "started", "took", "ended", "error")
+    for row in rows:
+        ended = "running" if row.ended is None else row.ended.value
+        _add(
+            table,
+            str(row.number),
+            row.worker or "",
+            text.ago(row.started_at),
+            "" if row.duration_s is None else text.duration(row.duration_s),
+            Text(_words(ended), style=_END_STYLES.get(ended, "")),
+            Text(f"{row.error.code}: {row.error.message}" if row.error else "", style="red"),
+        )
+    return table
+
+
+def retried(rows: Iterable[RetriedJob]) -> Table:
+    table = _table("job", "retried as")
+    for row in rows:
+        error = Text(f"{row.error.code}: {row.error.message}" if row.error else "", style="red")
+        _add(table, row.job_id, error if row.retried_as is None else row.retried_as)
+    return table
+
+
+def subject_of(spec: JobSpec) -> str:
+    """What is trained on what, or which model is run."""
+    return spec.model_id if isinstance(spec, InferenceSpec) else f"{spec.model_type} on {spec.data_path}"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def models(rows: Iterable[Model]) -> Table:

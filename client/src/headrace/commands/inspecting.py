@@ -1,6 +1,5 @@
-"""models, queues, workers, dead-letters: the system rather than one job."""
+"""models, queues, workers: the system rather than one job."""
 
-from itertools import islice
 from typing import Annotated
 
 import typer
@@ -13,7 +12,6 @@ from headrace.connection import DEFAULT_URL
 def register(app: typer.Typer) -> None:
     for command in (models, queues, workers):
         app.command()(command)
-    app.command("dead-letters")(dead_letters)
 
 
 def models(
@@ -52,20 +50,3 @@ def workers(url: UrlOption = DEFAULT_URL, as_json: JsonOption = False) -> None:
         out.print(tables.workers(rows))
     else:
         out.print("no workers")
-
-
-def dead_letters(
-    queue: Annotated[str | None, typer.Option("--queue")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1)] = 20,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonOption = False,
-) -> None:
-    """Jobs that failed for good and were not retried."""
-    with connected(url) as client:
-        rows = list(islice(client.dead_letters(queue=queue), limit))
-    if as_json:
-        print_json(rows)
-    elif rows:
-        out.print(tables.jobs(rows))
-    else:
-        out.print("no dead letters")

@@ -1,4 +1,4 @@
-"""status, result, list, cancel, pause, resume, retry: one job or many, asked once."""
+"""status, attempts, result, list, cancel, pause, resume, retry: one job or many, asked once."""
 
 from itertools import islice
 from typing import Annotated
@@ -15,7 +15,7 @@ from headrace.connection import DEFAULT_URL
 
 
 def register(app: typer.Typer) -> None:
-    for command in (status, result, cancel, pause, resume, retry):
+    for command in (status, attempts, result, cancel, pause, resume, retry):
         app.command()(command)
     app.command("list")(list_jobs)
 
@@ -24,6 +24,18 @@ def status(job: JobArgument, url: UrlOption = DEFAULT_URL, as_json: JsonOption =
     """Where a job stands now."""
     with connected(url) as client:
         _print_status(client.status(job), as_json=as_json)
+
+
+def attempts(job: JobArgument, url: UrlOption = DEFAULT_URL, as_json: JsonOption = False) -> None:
+    """Who ran a job, when, for how long, and how each attempt ended."""
+    with connected(url) as client:
+        rows = client.attempts(job)
+    if as_json:
+        print_json(rows)
+    elif rows:
+        out.print(tables.attempts(rows))
+    else:
+        out.print("no attempts yet")
 
 
 def result(
