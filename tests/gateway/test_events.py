@@ -252,9 +252,7 @@ async def test_without_a_cursor_only_what_happens_from_now_on_is_sent(http: http
 
 
 @pytest.mark.quick
-@pytest.mark.fault(
-    None, "a cursor older than the log of all jobs", sees="a gap event for each queue first"
-)
+@pytest.mark.fault(None, "a cursor older than the log of all jobs", sees="a gap event for each queue first")
 async def test_a_reader_of_all_jobs_is_told_what_is_no_longer_kept(http: httpx.AsyncClient, drive: Driver) -> None:
     jobs = [await submitted(http) for _ in range(4)]
     everything = (await http.get("/events?after=0&follow=false", headers=NDJSON)).text.splitlines()

@@ -1,0 +1,115 @@
+"""Calls that are cancelled at any moment, as when a client hangs up: the next call on that line gets its own answer."""
+
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import anyio
+import pytest
+from shared_schemas.events import Emitted
+from shared_schemas.job import JobState
+from shared_schemas.specs import InferenceSpec
+from shared_schemas.stream.connection import RedisSettings, connect
+from shared_schemas.stream.ledger import Ledger, Submission
+from shared_schemas.stream.timeline import Timeline
+
+from tests.support.fault_proxy import fault_proxy
+from tests.support.network import Conditions
+from tests.support.queue_bench import QueueBench, queue_bench
+from tests.support.seeds import draw_seed
+from tests.support.workers import INFERENCE, a_submission
+
+JOBS, CALLERS, CALLS, CONNECTIONS = 20, 40, 100, 16
+LONGEST_S = 0.15
+
+Call = Callable[[Submission], Awaitable[object]]
+
+
+async def by_scope(call: Awaitable[object], after_s: float) -> object:
+    """Cancelled again at every await until it has ended: anyio's way."""
+    with anyio.move_on_after(after_s):
+        return await call
+    return None
+
+
+async def by_task(call: Awaitable[object], after_s: float) -> object:
+    """Cancelled once: asyncio's way."""
+    try:
+        return await asyncio.wait_for(call, after_s)
+    except TimeoutError:
+        return None
+
+
+@pytest.mark.fault(
+    38,
+    "thousands of calls are cancelled at random moments over a line of 20 ms",
+    sees="every answer is of its own question; no connection is lost",
+)
+@pytest.mark.parametrize("within", [by_scope, by_task])
+async def test_a_cancelled_call_leaves_no_answer_for_the_next(
+    redis_url: str, within: Callable[[Awaitable[object], float], Awaitable[object]]
+) -> None:
+    rng, seen = random.Random(draw_seed()), Counter[str]()
+    async with queue_bench(redis_url) as side:
+        jobs = [await a_job_that_says(side, f"nonce-{rng.getrandbits(64):x}") for _ in range(JOBS)]
+        with fault_proxy(redis_url) as proxy:
+            proxy.impose(Conditions(delay_s=0.01))
+            client = connect(RedisSettings(redis_url=proxy.url, redis_connections=CONNECTIONS))
+            calls = calls_of(Ledger(client), Timeline(client))
+
+            async def call_at_random() -> None:
+                for _ in range(CALLS):
+                    job, name = rng.choice(jobs), rng.choice(sorted(calls))
+                    answer = await within(calls[name](job), rng.uniform(0.0, LONGEST_S))
+                    seen["cancelled" if answer is None else name] += 1
+                    assert answer in (None, job.spec.input_data), name
+
+            async with anyio.create_task_group() as group:
+                for _ in range(CALLERS):
+                    group.start_soon(call_at_random)
+            assert len(proxy.open_lines) <= CONNECTIONS
+            # Each connection can be had again: so many readers block at the same time.
+            blocked = proxy.watch("BLPOP")
+            async with anyio.create_task_group() as group:
+                for _ in range(CONNECTIONS):
+                    group.start_soon(client.blpop, "gate")
+                await blocked.happened(CONNECTIONS)
+                await side.client.lpush("gate", *range(CONNECTIONS))
+            await client.aclose()
+
+    assert set(seen) == {"cancelled", *calls}
+    assert sum(seen.values()) == CALLERS * CALLS
+
+
+def calls_of(ledger: Ledger, timeline: Timeline) -> dict[str, Call]:
+    """Each answers with the nonce of the job that it is asked about, by another sort of command."""
+
+    async def find(job: Submission) -> object:
+        return (await ledger.find(job.job_id)).spec.input_data  # type: ignore[union-attr]
+
+    async def read(job: Submission) -> object:
+        [entry] = await timeline.read(job.job_id, after=2)
+        return json.loads(entry.data)["chunk"]
+
+    async def submit(job: Submission) -> object:
+        """A script."""
+        known = await ledger.submit(job)
+        return job.spec.input_data if known.job_id == job.job_id else known  # type: ignore[union-attr]
+
+    async def status(job: Submission) -> object:
+        """A pipeline."""
+        counts = (await ledger.queue_status(INFERENCE)).jobs
+        return job.spec.input_data if counts[JobState.RUNNING] == JOBS else counts  # type: ignore[union-attr]
+
+    return {call.__name__: call for call in (find, read, submit, status)}
+
+
+async def a_job_that_says(side: QueueBench, nonce: str) -> Submission:
+    """A running job that has the nonce in its spec and in its third event."""
+    submission = a_submission(InferenceSpec(model_id="m", input_data=nonce))
+    await side.ledger.submit(submission)
+    [claim] = await side.claim()
+    assert await side.record(claim, Emitted(chunk=nonce))
+    return submission
