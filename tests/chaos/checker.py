@@ -234,8 +234,9 @@ def _limits_hold(evidence: Evidence) -> Found:
         limit = decode_spec(found.fields["spec"].encode()).retry.max_attempts
         if reasons["retry"] >= limit:
             yield "I6", job, f"it was tried again after {reasons['retry']} failures; the limit is {limit} attempts"
-        if reasons["worker_lost"] > CRASH_LIMIT:
-            yield "I6", job, f"it lost {reasons['worker_lost']} workers; the limit is {CRASH_LIMIT}"
+        # A job that may have been the victim of a neighbour gets one more attempt, alone.
+        if reasons["worker_lost"] > CRASH_LIMIT + 1:
+            yield "I6", job, f"it lost {reasons['worker_lost']} workers; the limit is {CRASH_LIMIT}, and one more alone"
         ended = reasons["retry"] + reasons["worker_lost"] + reasons["released"]
         if reasons["claimed"] > ended + 1:
             yield "I6", job, f"{reasons['claimed']} attempts were begun, and only {ended} ended before the last"

@@ -23,7 +23,7 @@ from tests.chaos.history import (
     nonces_in,
 )
 
-SUBMITTING = frozenset({"submit", "retry", "replay"})
+SUBMITTING = frozenset({"submit", "train", "retry", "replay"})
 # How long before a job's first entry a fault may still have to do with it, and after its last one.
 AROUND_S = 1.0
 
@@ -137,7 +137,7 @@ def _timeline(found: JobDump) -> Iterator[tuple[float, str, str]]:
 
 
 def _tell(told: list[tuple[float, str, str]], faults: list[tuple[float, str, str]]) -> list[str]:
-    told = sorted(told + faults)
+    told = sorted(told + faults, key=lambda item: item[0])
     lines = []
     for what, group in groupby(told, key=lambda item: item[1]):
         same = list(group)

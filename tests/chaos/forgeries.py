@@ -146,7 +146,7 @@ def try_too_often(h: Forged) -> None:
 
 
 def lose_too_many_workers(h: Forged) -> None:
-    for n in (3, 6):
+    for n in (2, 3, 5, 6):
         h.rewrite(LOST, n, event="state", state="queued", reason="worker_lost")
 
 

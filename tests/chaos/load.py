@@ -23,6 +23,7 @@ REQUEST_S = 8.0
 PATIENCE_S = 90.0
 RESULT_TTL_S = 300.0
 AT_ONCE = 300
+_PATHS = {"submit": "/jobs/inference", "train": "/jobs/training"}
 _LONG = ("emit", "sleep", "ignore")
 _DOINGS = {"answer": 60, "emit": 20, "flake": 6, "fail": 4, "sleep": 5, "ignore": 4.7, "crash": 0.1}
 
@@ -30,8 +31,9 @@ _DOINGS = {"answer": 60, "emit": 20, "flake": 6, "fail": 4, "sleep": 5, "ignore"
 class Load:
     """urls: the gateways. counts: of the answers; submitted: nonces; accepted: jobs, for the summary."""
 
-    def __init__(self, urls: list[str], history: History, *, seed: str, rate: float) -> None:
+    def __init__(self, urls: list[str], history: History, *, seed: str, rate: float, with_training: bool) -> None:
         self._urls, self._history, self._seed, self._rate = urls, history, seed, rate
+        self._with_training = with_training
         self._ops, self._followers = itertools.count(1), itertools.count(1)
         self.counts: Counter[str] = Counter()
         self.submitted, self.accepted = set[str](), set[str]()
@@ -45,6 +47,8 @@ class Load:
             httpx.AsyncClient(timeout=REQUEST_S, limits=limits, trust_env=False) as http,
             anyio.create_task_group() as clients,
         ):
+            if self._with_training:
+                clients.start_soon(self._train, http, random.Random(f"{self._seed} training"), end)
             for number in itertools.count():
                 if time.monotonic() >= end:
                     return
@@ -66,6 +70,15 @@ class Load:
                     await self._accompany(http, rng, job, nonce, is_long=body["input_data"]["do"] in _LONG)
         finally:
             at_once.release()
+
+    async def _train(self, http: httpx.AsyncClient, rng: random.Random, end: float) -> None:
+        """Train one small model after another."""
+        while time.monotonic() < end:
+            with anyio.move_on_after(PATIENCE_S):
+                nonce = f"nonce-{rng.getrandbits(48):012x}"
+                answer = await self._insist(http, rng, "train", nonce, key=f"key-{nonce}", body=_training_body(nonce))
+                if answer is not None and answer.outcome == "ok":
+                    await self._follow(http, rng, answer.job)
 
     async def _submit(
         self, http: httpx.AsyncClient, rng: random.Random, nonce: str, body: dict[str, Any]
@@ -141,7 +154,7 @@ class Load:
     ) -> Answered:
         op = next(self._ops)
         self._history.append(Invoked(op=op, verb=verb, nonce=nonce, job=job, key=key))
-        path = "/jobs/inference" if verb == "submit" else f"/jobs/{job}/{verb}"
+        path = _PATHS.get(verb, f"/jobs/{job}/{verb}")
         method = "GET" if verb == "status" else "POST"
         if key:
             headers = headers | {"idempotency-key": key}
@@ -207,5 +220,16 @@ def _body(rng: random.Random, nonce: str) -> dict[str, Any]:
         "input_data": {"do": doing, "nonce": nonce, "n": rng.randint(1, 3 if doing == "flake" else 12)},
         "retry": {"max_attempts": 3, "backoff_s": 0.2, "max_backoff_s": 0.5},
         "priority": rng.choice(["high", "normal", "normal", "low"]),
+        "result_ttl_s": RESULT_TTL_S,
+    }
+
+
+def _training_body(nonce: str) -> dict[str, Any]:
+    return {
+        "model_type": "mlp",
+        "data_path": "wine.csv",
+        "output_model": "wine",
+        "hyperparameters": {"epochs": 20, "checkpoint_every_s": 0.5},
+        "metadata": {"nonce": nonce},
         "result_ttl_s": RESULT_TTL_S,
     }

@@ -22,6 +22,7 @@ import anyio
 import anyio.to_thread
 import httpx
 import msgspec
+from headrace_local.samples import write_samples
 from shared_schemas.ids import JobId, JobKind, default_queue
 from shared_schemas.job import JobState
 from shared_schemas.stream.connection import RedisSettings, connect
@@ -95,6 +96,8 @@ class Soak:
         return [part.url for part in self.parts if part.role == "gateway"]
 
     async def start(self) -> None:
+        if self._options.with_training:
+            write_samples(self._folder / "data")
         for part in self.parts:
             part.start()
         with anyio.fail_after(REST_S):
@@ -107,7 +110,7 @@ class Soak:
         for sample in self._base:
             self.history.keep(sample)
         since_ms = time.time_ns() // 1_000_000
-        load = Load(self.urls, self.history, seed=seed, rate=options.rate)
+        load = Load(self.urls, self.history, seed=seed, rate=options.rate, with_training=options.with_training)
         async with anyio.create_task_group() as group:
             group.start_soon(conductor.watch)
             async with anyio.create_task_group() as working:
