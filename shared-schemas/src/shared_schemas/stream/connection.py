@@ -132,6 +132,9 @@ async def check_server(client: AsyncRedis) -> list[str]:
     """What makes this Redis unfit to keep jobs, one sentence each; empty when it is fit."""
     with translated():
         facts: dict[str, Any] = await client.info("everything")
+    if facts.get("loading"):
+        # While it reads its append-only file, Redis says that it keeps none.
+        raise BackendUnavailable("Redis is still reading its data")
     return faults_of(facts)
 
 

@@ -1,0 +1,44 @@
+"""Redis that has just started and reads its data: what is said of it meanwhile."""
+
+import tempfile
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import pytest
+from shared_schemas.errors import BackendUnavailable
+from shared_schemas.stream.connection import RedisSettings, check_server, connect
+
+from tests.support.redis_server import running_redis
+
+
+@pytest.mark.quick
+@pytest.mark.fault(
+    24, "Redis reads its append-only file after a restart", sees="it is said to be away, not to be without that file"
+)
+async def test_a_redis_that_reads_its_data_is_not_said_to_keep_none() -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="hr-") as folder,
+        # Half a millisecond for each of the commands below, when they are read back.
+        running_redis(Path(folder), options=("--key-load-delay", "500")) as server,
+    ):
+        client = connect(RedisSettings(redis_url=server.url))
+        pipeline = client.pipeline(transaction=False)
+        for n in range(3000):
+            pipeline.set(f"key {n}", n)
+        await pipeline.execute()
+        server.kill()
+        said = set[str]()
+        with anyio.fail_after(60):
+            async with anyio.create_task_group() as group:
+                group.start_soon(anyio.to_thread.run_sync, server.start)
+                while True:
+                    try:
+                        faults = await check_server(client)
+                        break
+                    except BackendUnavailable as error:
+                        said.add(str(error))
+        await client.aclose()
+
+    assert faults == []
+    assert "Redis is still reading its data" in said
