@@ -1,0 +1,108 @@
+"""The real callers of every script of a queue, and the way in which they and the model are asked the same."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar
+
+import redis
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine
+from shared_schemas.events import Emitted, JobEvent, Measured, Progressed
+from shared_schemas.ids import JobId
+from shared_schemas.outcome import Outcome, Retry
+from shared_schemas.stream.claims import Claim, Claims, Leases
+from shared_schemas.stream.connection import RedisSettings, connect, connect_for_thread
+from shared_schemas.stream.housekeeping import Housekeeping, Suspect
+from shared_schemas.stream.ledger import Ledger
+from shared_schemas.stream.registry import ModelRegistry
+
+from tests.stream.model import QueueModel
+from tests.stream.model_registry import RegistryModel
+from tests.support.queue_bench import BAD, OUTCOMES
+from tests.support.redis_server import RedisServer
+from tests.support.shims import Shim
+from tests.support.workers import INFERENCE
+
+# How many attempts each runs at once: one that runs one alone proves who is poison.
+WORKERS, MODELS = {"a": 1, "b": 3, "c": 3}, ("m", "n")
+EVENTS: dict[str, JobEvent] = {
+    "output": Emitted(chunk="x"),
+    "progress": Progressed(fraction=0.5, step=1),
+    "metric": Measured(split="train", step=1, values={"loss": None}),
+}
+# Spans end on 500 s and steps of the clock on 1000 s, so no few seconds of real time decide anything.
+SPANS, STEPS, LEASE_S, LATER_S, DAY_S = (
+    (-500.0, 1500.0, 5500.0),
+    (-7000, -2000, -1000, 1000, 2000, 7000),
+    2700.0,
+    1500.0,
+    86_400.0,
+)
+FARTHEST_S = 9_000.0
+ENDINGS: dict[str, Outcome] = {**OUTCOMES, "retry_later": Retry(BAD, LATER_S)}
+
+any_job = any_claim = st.integers(0, 30)
+workers, twice = st.sampled_from(list(WORKERS)), st.booleans()
+
+
+class Bench:
+    """The real callers of one queue, on a loop of their own."""
+
+    def __init__(self, url: str) -> None:
+        settings = RedisSettings(redis_url=url)
+        self.runner, self.raw = asyncio.Runner(), redis.Redis.from_url(url, protocol=2)
+        self.raw.flushall()
+        self.client, self.reader = connect(settings), connect(settings, retries=0)
+        self.thread = connect_for_thread(settings)
+        self.ledger, self.registry = Ledger(self.client), ModelRegistry(self.client)
+        self.houses = [Housekeeping(self.client, INFERENCE) for _ in range(2)]
+        self.claims = {
+            name: Claims(self.client, self.reader, INFERENCE, worker=name, lease_s=LEASE_S, capacity=capacity)
+            for name, capacity in WORKERS.items()
+        }
+        self.leases = {name: Leases(self.thread, INFERENCE, worker=name, lease_s=LEASE_S) for name in WORKERS}
+        self.run(self.claims["a"].open())
+
+    def run(self, call: Awaitable[Any]) -> Any:
+        async def wait() -> Any:
+            return await call
+
+        return self.runner.run(wait())
+
+    def close(self) -> None:
+        self.run(self.client.aclose())
+        self.run(self.reader.aclose())
+        self.raw.close()
+        self.thread.close()
+        self.runner.close()
+
+
+class Machine(RuleBasedStateMachine):
+    """server, shim: set by the test. shim None: the clock cannot be stepped, and nothing waits for a time."""
+
+    server: ClassVar[RedisServer]
+    shim: ClassVar[Shim | None] = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._set_clock(0.0)
+        self.bench, self.model = Bench(self.server.url), QueueModel(lease=LEASE_S)
+        self.models = RegistryModel(self.model.jobs)
+        self.seen: list[Suspect] = []
+        self.claims: list[Claim] = []
+        self.runs: dict[str, dict[JobId, str]] = {name: {} for name in WORKERS}
+        self.hands: dict[str, list[tuple[str, str, str]]] = {name: [] for name in WORKERS}
+        self.n_calls, self.is_whole = 0, True
+
+    def _set_clock(self, offset_s: float) -> None:
+        if self.shim is not None:
+            self.shim.set_clock(offset_s)
+
+    def both(self, call: Callable[[], Awaitable[Any]], expected: Callable[[], Any], *, again: bool = False) -> Any:
+        """The call, and the very same once more if `again`: each time the answer must be the model's."""
+        self.is_whole = False
+        for _ in range(1 + again):
+            found = self.bench.run(call())
+            wanted = expected()
+            assert found == wanted, f"answered {found}, expected {wanted}"
+        return found

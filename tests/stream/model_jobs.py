@@ -1,0 +1,120 @@
+"""The jobs of a queue and its sorted sets, for the model: what is kept of a job, and the ways in which one moves.
+
+Every move is a row of lifecycle.TRANSITIONS. It knows no script and reads neither Redis nor a clock.
+"""
+
+from dataclasses import dataclass, field
+
+from shared_schemas.events import Reason
+from shared_schemas.ids import JobId
+from shared_schemas.job import JobState
+from shared_schemas.lifecycle import TRANSITIONS
+from shared_schemas.stream.keys import Lane
+
+from tests.stream.model_lanes import Entry, Lanes
+
+
+@dataclass
+class ModelJob:
+    """told: the timeline so far, as (reason or sort of event, attempt)."""
+
+    id: JobId
+    home: Lane
+    lane: Lane
+    ttl: float
+    state: JobState | None = None
+    entry: Entry | None = None
+    attempt: int = 0
+    failures: int = 0
+    crashes: int = 0
+    recorded: int = 0
+    beat: int = 0
+    fence: str | None = None
+    worker: str | None = None
+    settled: str | None = None
+    cancel: bool = False
+    pause: bool = False
+    waiting: bool = False
+    suspect: bool = False
+    alone: bool = False
+    due: float | None = None
+    deadline: float | None = None
+    error: str | None = None
+    depends_on: tuple[JobId, ...] = ()
+    retried_as: JobId | None = None
+    told: list[tuple[str, int]] = field(default_factory=list)
+
+    def allows(self, reason: Reason) -> bool:
+        return self.state in TRANSITIONS[reason].sources
+
+
+class JobBook:
+    """jobs, and each sorted set by its name. lease: in the seconds of `now`, as all spans."""
+
+    def __init__(self, *, lease: float) -> None:
+        self.now, self.lease, self.lanes = 0.0, lease, Lanes()
+        self.jobs: dict[JobId, ModelJob] = {}
+        self.gone: set[JobId] = set()
+        self.keys: dict[str, tuple[JobId, str]] = {}
+        self.due: dict[JobId, float] = {}
+        self.deadlines: dict[JobId, float] = {}
+        self.leases: dict[JobId, float] = {}
+        self.expiring: dict[JobId, float] = {}
+        self.waiting: set[JobId] = set()
+        self.dead: set[JobId] = set()
+        # Registrations: until when, and whether the worker's own record is there still.
+        self.workers: dict[str, float] = {}
+        self.records: dict[str, float] = {}
+
+    def job_at(self, n: int) -> ModelJob:
+        return list(self.jobs.values())[n % len(self.jobs)]
+
+    # The four ways a job moves.
+
+    def tell(self, job: ModelJob, reason: Reason) -> None:
+        assert job.state is None or job.allows(reason), f"{job.state} cannot be {reason}"
+        job.state = TRANSITIONS[reason].target
+        job.told.append((reason, job.attempt))
+
+    def enqueue(self, job: ModelJob, lane: Lane, reason: Reason) -> None:
+        self.tell(job, reason)
+        job.lane, job.due = Lane.ALONE if job.suspect else lane, None
+        job.entry = self.lanes.add(job.lane, job.id)
+
+    def schedule(self, job: ModelJob, due: float | None, reason: Reason) -> None:
+        self.tell(job, reason)
+        job.due = due
+        if due is not None:
+            self.due[job.id] = due
+
+    def park(self, job: ModelJob) -> None:
+        self.tell(job, Reason.PAUSED)
+        self.due.pop(job.id, None)
+
+    def finish(self, job: ModelJob, reason: Reason, error: str | None = None) -> None:
+        self.tell(job, reason)
+        for names in (self.due, self.deadlines):
+            names.pop(job.id, None)
+        self.waiting.discard(job.id)
+        job.due, job.waiting, job.error = None, False, error
+        if job.state is JobState.FAILED:
+            self.dead.add(job.id)
+        self.expiring[job.id] = self.now + job.ttl
+
+    def let_go(self, job: ModelJob) -> bool:
+        """-> whether a pause was asked for."""
+        was_asked = job.pause
+        self.leases.pop(job.id, None)
+        job.fence, job.worker, job.pause = None, None, False
+        return was_asked
+
+    def heed(self, job: ModelJob, *, pause: bool) -> None:
+        if job.cancel:
+            self.finish(job, Reason.CANCELLED)
+        elif pause:
+            self.park(job)
+
+    def hand_back(self, job: ModelJob) -> None:
+        self.lanes.retire(job.entry)
+        job.lane = Lane.ALONE if job.suspect else Lane.FRONT
+        job.entry = self.lanes.add(job.lane, job.id)

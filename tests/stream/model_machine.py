@@ -1,0 +1,209 @@
+"""Drives every script through its real Python caller and a model through the same verbs: their answers must agree.
+
+After each step all that Redis keeps is held against the model, and at the end of each story every job must be one that
+can be brought to an end.
+"""
+
+import asyncio
+from collections.abc import Awaitable
+from functools import partial
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import invariant, precondition, rule
+from shared_schemas.errors import ClaimLost, ModelNotFound
+from shared_schemas.ids import JobId
+from shared_schemas.job import JobState
+from shared_schemas.stream import keys
+from shared_schemas.stream.claims import Batch, Claims, Settlement
+from shared_schemas.stream.housekeeping import Suspect
+from shared_schemas.stream.keys import Lane
+
+from tests.stream.model_callers import (
+    ENDINGS,
+    FARTHEST_S,
+    LEASE_S,
+    MODELS,
+    SPANS,
+    STEPS,
+    WORKERS,
+    any_claim,
+    any_job,
+    twice,
+    workers,
+)
+from tests.stream.model_check import check
+from tests.stream.model_rules import CallerRules
+from tests.support.gateways import a_manifest
+from tests.support.workers import INFERENCE
+
+
+class ScriptMachine(CallerRules):
+    """Housekeeping, the model registry, and the faults."""
+
+    # Housekeeping.
+
+    @rule(looks=st.booleans())
+    def reclaim(self, looks: bool) -> None:
+        """By two at once, of what they see now or saw some time ago: at most one may take a job."""
+
+        async def look() -> list[tuple[JobId, str, int]]:
+            self.seen = await self.bench.houses[0].suspects(lease_s=LEASE_S)
+            return sorted((s.job_id, s.fence, s.beat) for s in self.seen)
+
+        async def call() -> list[list[str]]:
+            answers = await asyncio.gather(*(house.reclaim(self.seen) for house in self.bench.houses))
+            return [sorted(pair) for pair in zip(*answers, strict=True)]
+
+        def expected() -> list[list[str]]:
+            # One after the other whole, as scripts are; which of the two is first does not matter.
+            answers = [[self.model.reclaim(s.job_id, s.fence, s.beat) for s in self.seen] for _ in range(2)]
+            return [sorted(pair) for pair in zip(*answers, strict=True)]
+
+        if looks:
+            self.both(look, lambda: sorted(self.model.suspects()))
+        else:
+            self.both(call, expected)
+
+    @precondition(lambda self: self.model.leases)
+    @rule(n=any_job)
+    def worker_dies(self, n: int) -> None:
+        """Silent for long enough on the clock of whoever reclaims, whatever Redis' own clock says."""
+        job = list(self.model.leases)[n % len(self.model.leases)]
+        fence, beat = self.model.jobs[job].fence or "", self.model.jobs[job].beat
+        self.both(
+            lambda: self.bench.houses[0].reclaim([Suspect(job, fence, beat)]),
+            lambda: [self.model.reclaim(job, fence, beat)],
+        )
+
+    @rule(again=twice)
+    def promote(self, again: bool) -> None:
+        async def call() -> tuple[int, int]:
+            promotion = await self.bench.houses[0].promote()
+            return promotion.promoted, promotion.expired
+
+        self.both(call, self.model.promote, again=again)
+
+    @rule(verb=st.sampled_from(("sweep", "repair", "redeliver")), name=workers, again=twice)
+    def mend(self, verb: str, name: str, again: bool) -> None:
+        house, model = self.bench.houses[0], self.model
+        if verb == "redeliver":
+            self.both(lambda: house.redeliver(idle_s=0.0, worker=name), lambda: model.redeliver(name), again=again)
+        else:
+            self.both(getattr(house, verb), getattr(model, verb), again=again)
+
+    # The registry.
+
+    @precondition(lambda self: self.claims)
+    @rule(name=st.sampled_from(MODELS), n=any_claim, succeeds=st.booleans(), again=twice)
+    def stage(self, name: str, n: int, succeeds: bool, again: bool) -> None:
+        claim = self.claims[n % len(self.claims)]
+
+        async def call() -> int | None:
+            try:
+                ref = await self.bench.registry.stage(
+                    name=name, job_id=claim.job_id, fence=claim.fence, manifest=a_manifest()
+                )
+            except ClaimLost:
+                return None
+            return ref.version  # type: ignore[return-value]
+
+        self.both(call, lambda: self.models.stage(name, claim.job_id, claim.fence), again=again)
+        if succeeds:
+            self.end([Batch(claim, 0, ())], "success", [])
+
+    @rule(name=st.sampled_from(MODELS), n=any_job, alias=st.sampled_from(("latest", "best")), version=st.integers(1, 3))
+    def look_models_up(self, name: str, n: int, alias: str, version: int) -> None:
+        registry = self.bench.registry
+
+        async def found(call: Awaitable[Any]) -> Any:
+            try:
+                return await call
+            except ModelNotFound:
+                return None
+
+        async def resolved(model_id: str) -> tuple[str, int] | None:
+            model = await found(registry.resolve(model_id))
+            return model and (model.name, model.version)
+
+        async def versions() -> list[int]:
+            return [model.version for model in await found(registry.versions(name)) or ()]
+
+        async def is_set() -> bool:
+            return await found(registry.set_alias(name, "best", version)) is not None
+
+        self.both(versions, lambda: self.models.versions(name))
+        self.both(is_set, lambda: self.models.set_alias(name, "best", version))
+        for model_id in (name, f"{name}@{alias}", *(self.model.job_at(n).id for _ in range(1) if self.model.jobs)):
+            self.both(partial(resolved, model_id), partial(self.models.resolve, model_id))
+
+    # Faults.
+
+    @precondition(lambda self: self.shim is not None)
+    @rule(step=st.sampled_from(STEPS))
+    def step_clock(self, step: int) -> None:
+        self.model.now = max(-FARTHEST_S, min(FARTHEST_S, self.model.now + step))
+        self._set_clock(self.model.now)
+
+    @rule(
+        kind=st.sampled_from(("trim", "delete", "destroy", "skip", "consumer", "leases")),
+        lane=st.sampled_from(Lane),
+        name=workers,
+    )
+    def break_stream(self, kind: str, lane: Lane, name: str) -> None:
+        raw, stream, model = self.bench.raw, keys.ready(INFERENCE, lane), self.model.lanes[lane]
+        match kind:
+            case "trim":
+                raw.xtrim(stream, maxlen=0, approximate=False)
+                model.entries = []
+            case "delete":
+                raw.delete(stream)
+                model.entries = []
+                model.destroy_group()
+            case "destroy" if model.has_group:
+                raw.xgroup_destroy(stream, keys.GROUP)
+                model.destroy_group()
+            case "skip" if model.has_group:
+                raw.xgroup_destroy(stream, keys.GROUP)
+                raw.xgroup_create(stream, keys.GROUP, id="$")
+                model.create_group(at_end=True)
+            case "consumer" if model.has_group:
+                raw.xgroup_delconsumer(stream, keys.GROUP, name)
+                model.pending = {entry: holder for entry, holder in model.pending.items() if holder != name}
+            case "leases":
+                raw.delete(keys.leases(INFERENCE))
+                self.model.leases.clear()
+
+    @invariant()
+    def redis_keeps_what_the_model_keeps(self) -> None:
+        check(self.bench.raw, INFERENCE, self.model, WORKERS)
+        self.is_whole = True
+
+    def teardown(self) -> None:
+        try:
+            if self.is_whole:
+                self._bring_all_to_an_end()
+        finally:
+            self.bench.close()
+
+    def _bring_all_to_an_end(self) -> None:
+        """Whatever has happened: once the faults stop, every job can be brought to an end."""
+        bench, house = self.bench, self.bench.houses[0]
+        last = Claims(bench.client, bench.reader, INFERENCE, worker="z", lease_s=LEASE_S)
+        bench.run(last.open())
+        self._set_clock(2 * FARTHEST_S + LEASE_S + max(SPANS))
+        bench.run(house.repair())
+        bench.run(house.reclaim(bench.run(house.suspects(lease_s=LEASE_S))))
+        for job_id in self.model.jobs:
+            if bench.raw.hget(keys.job(job_id), "state") == b"paused":
+                bench.run(bench.ledger.resume(job_id))
+        for n in range(3 + len(self.model.jobs)):
+            bench.run(house.promote())
+            bench.run(house.redeliver(idle_s=0.0, worker="z"))
+            bench.run(house.repair())
+            for claim in bench.run(last.claim(100, token=f"last{n}")):
+                assert bench.run(last.settle([Settlement(Batch(claim, 0, ()), ENDINGS["success"])])) == [True]
+        states = {job_id: bench.raw.hget(keys.job(job_id), "state") for job_id in self.model.jobs}
+        assert all(JobState(state.decode()).is_terminal for state in states.values()), states
+        for lane in Lane:
+            assert bench.raw.xpending(keys.ready(INFERENCE, lane), keys.GROUP)["pending"] == 0

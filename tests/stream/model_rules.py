@@ -1,0 +1,275 @@
+"""What submitters and workers do, in any order, retries and stale claims included.
+
+Numbers in a rule pick one of the jobs or claims so far.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+import msgspec
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, precondition, rule
+from shared_schemas.attempts import attempts_of
+from shared_schemas.codec import decode_event
+from shared_schemas.errors import StateConflict
+from shared_schemas.ids import JobId, new_job_id
+from shared_schemas.job import JobState
+from shared_schemas.specs import InferenceSpec, Priority
+from shared_schemas.stream.claims import LANES, Batch, Claim, Settlement
+from shared_schemas.stream.dead_letters import DeadLetters
+from shared_schemas.stream.keys import Lane
+from shared_schemas.stream.ledger import Submission
+from shared_schemas.stream.rows import worker_facts
+from shared_schemas.stream.timeline import Timeline
+
+from tests.stream.model import Answer, ClaimCall
+from tests.stream.model_callers import (
+    DAY_S,
+    ENDINGS,
+    EVENTS,
+    LATER_S,
+    SPANS,
+    WORKERS,
+    Machine,
+    any_claim,
+    any_job,
+    twice,
+    workers,
+)
+from tests.stream.model_jobs import ModelJob
+from tests.stream.model_lanes import SHARED, Entry
+from tests.support.queue_bench import BAD
+from tests.support.workers import INFERENCE
+
+
+class CallerRules(Machine):
+    """Submitting, asking, claiming, recording, renewing, settling."""
+
+    @initialize(n=st.integers(0, 4))
+    def begin(self, n: int) -> None:
+        """Most stories begin with jobs that run, or few would tell of attempts."""
+        for _ in range(n):
+            self.submit(Priority.NORMAL, None, [], None, 7 * DAY_S, None, "", None, False)
+        self.claim("b", n // 2, True, True, False)
+
+    # Submitting and asking.
+
+    @rule(
+        priority=st.sampled_from(Priority),
+        run_in=st.sampled_from((None, None, *SPANS)),
+        after=st.lists(any_job, max_size=2),
+        deadline=st.sampled_from((None, None, 1500.0, 3500.0)),
+        ttl=st.sampled_from((7 * DAY_S, 1500.0)),
+        key=st.sampled_from((None, None, "k", "l")),
+        fingerprint=st.sampled_from("fg"),
+        retries=st.none() | any_job,
+        again=twice,
+    )
+    def submit(
+        self, priority: Priority, run_in: float | None, after: list[int], deadline: float | None, ttl: float,
+        key: str | None, fingerprint: str, retries: int | None, again: bool,
+    ) -> None:  # fmt: skip
+        model, can_wait = self.model, self.shim is not None
+        run_in, deadline, ttl = (run_in, deadline, ttl) if can_wait else (None, None, 7 * DAY_S)
+        self.n_calls += 1
+        job_id = new_job_id(INFERENCE, now_ms=1_000_000 + self.n_calls, entropy=bytes(10))
+        parents = tuple(dict.fromkeys(model.job_at(n).id for n in after if model.jobs))
+        retried = model.job_at(retries) if retries is not None and model.jobs else None
+        retry_of = retried.id if retried is not None and retried.state is JobState.FAILED else None
+        run_at = None if run_in is None else datetime.fromtimestamp(time.time() + model.now + run_in, UTC)
+        spec = InferenceSpec(
+            model_id="m", input_data="x", priority=priority, run_at=run_at, depends_on=parents,
+            start_deadline_s=deadline, result_ttl_s=ttl,
+        )  # fmt: skip
+        submission = Submission(
+            job_id=job_id, spec=spec, idempotency_key=key, fingerprint=fingerprint, retry_of=retry_of
+        )
+        lane = Lane(priority.value)
+        job = ModelJob(job_id, lane, lane, ttl, depends_on=parents)
+
+        def expected() -> list[tuple[str, JobId]]:
+            answer = model.submit(
+                job,
+                run_at=None if run_in is None else model.now + run_in,
+                deadline_after=deadline,
+                key=key,
+                fingerprint=fingerprint,
+                retry_of=retry_of,
+            )
+            return [answer]
+
+        self.both(lambda: self.bench.ledger.submit_all(INFERENCE, [submission]), expected, again=again)
+
+    @precondition(lambda self: self.model.jobs)
+    @rule(verb=st.sampled_from(("cancel", "pause", "resume")), n=any_job, again=twice)
+    def ask(self, verb: str, n: int, again: bool) -> None:
+        job = self.model.job_at(n)
+
+        async def call() -> JobState | None:
+            try:
+                return await getattr(self.bench.ledger, verb)(job.id)  # type: ignore[no-any-return]
+            except StateConflict:
+                return None
+
+        self.both(call, lambda: getattr(self.model, verb)(job), again=again)
+
+    @rule(state=st.none() | st.sampled_from(JobState), limit=st.integers(1, 5), n=any_job)
+    def look(self, state: JobState | None, limit: int, n: int) -> None:
+        ledger, timeline, model = self.bench.ledger, Timeline(self.bench.client), self.model
+
+        async def listed() -> list[JobId]:
+            found, before = list[JobId](), None
+            while True:
+                page = await ledger.list_jobs(INFERENCE, states=[state] if state else [], limit=limit, before=before)
+                found += [row.id for row in page.jobs]
+                if page.before is None:
+                    return found
+                before = JobId(page.before)
+
+        async def attempts(job_id: JobId) -> object:
+            events = [entry.data for entry in await timeline.read(job_id, after=0)]
+            wanted = attempts_of([decode_event(event) for event in events])
+            return attempts_of([decode_event(event) for event in await timeline.read_attempts(job_id)]) == wanted
+
+        async def registered() -> set[str]:
+            return {worker.name for worker in await ledger.workers(INFERENCE)}
+
+        in_state = [job.id for job in model.jobs.values() if state in (None, job.state)]
+        self.both(listed, lambda: sorted(in_state, reverse=True))
+        alive = {name for name, end in model.workers.items() if end > model.now and name in model.records}
+        self.both(registered, lambda: alive)
+        if model.jobs:
+            self.both(lambda: attempts(model.job_at(n).id), lambda: True)
+
+    @precondition(lambda self: self.model.jobs)
+    @rule(ns=st.lists(any_job, min_size=1, max_size=3), again=twice)
+    def purge(self, ns: list[int], again: bool) -> None:
+        ids = list(dict.fromkeys(self.model.job_at(n).id for n in ns))
+        letters = DeadLetters(self.bench.client)
+        self.both(lambda: letters.purge(INFERENCE, ids), lambda: self.model.purge(ids), again=again)
+
+    # Workers.
+
+    @rule(name=workers, slots=st.integers(0, 3), remembers=st.booleans(), hears=st.booleans(), again=twice)
+    def claim(self, name: str, slots: int, remembers: bool, hears: bool, again: bool) -> None:
+        """remembers: what it runs. hears: the answer; else it is lost on the way, and `recover` may bring it again."""
+        self.n_calls += 1
+        claims, token, held = self.bench.claims[name], f"t{self.n_calls}", dict(self.runs[name]) if remembers else {}
+        entries, self.hands[name] = self.hands[name], []
+        handed = [self._entry(*handed) for handed in entries]
+        begun: list[Claim] = []
+
+        async def call() -> tuple[list[Answer], bool]:
+            begun[:] = await claims.claim(slots, token=token, held=held, entries=entries)
+            assert all(claim.fence.startswith(f"{claim.attempt}-") for claim in begun)
+            rows: list[Answer] = [
+                (c.job_id, c.lane, c.fence, c.failures, c.crashes, c.cancel_requested, c.pause_requested, c.is_suspect)
+                for c in begun
+            ]
+            return rows, claims.suspects_wait
+
+        def expected() -> tuple[list[Answer], bool]:
+            return self.model.claim(ClaimCall(name, slots, WORKERS[name], token, held), handed)
+
+        self.both(call, expected, again=again)
+        self.runs[name] = held
+        if hears:
+            self.claims += begun
+            self.runs[name] |= {claim.job_id: claim.fence for claim in begun}
+
+    def _entry(self, lane: str, entry_id: str, job_id: str) -> Entry:
+        job, found = self.model.jobs.get(JobId(job_id)), self.model.lanes.find(lane, entry_id)
+        if found is None and job is not None and job.entry is not None and job.entry.id == entry_id:
+            found = job.entry
+        return found if found is not None and job_id else Entry(Lane(lane), JobId(job_id))
+
+    @rule(name=workers, is_idle=st.booleans(), recovers=st.booleans())
+    def read(self, name: str, is_idle: bool, recovers: bool) -> None:
+        """What it had in hand before is forgotten: a worker that dies before it begins what it was handed."""
+        claims, lanes, names = self.bench.claims[name], self.model.lanes, LANES if is_idle else SHARED
+        if recovers:
+            self._take(name, claims.recover, lanes.recover)
+        elif not lanes.have_groups(names) or lanes.any_undelivered(names):
+            self._take(name, lambda: claims.wait(timeout_s=1.0, is_idle=is_idle), lambda name: lanes.wait(name, names))
+
+    def _take(
+        self,
+        name: str,
+        read: Callable[[], Awaitable[list[tuple[str, str, str]]]],
+        expected: Callable[[str], list[Entry]],
+    ) -> None:
+        async def call() -> list[tuple[str, str | None]]:
+            self.hands[name] = await read()
+            # Of an entry that was deleted while it was pending, Redis 6.2 gives no fields.
+            return [(lane, job_id) for lane, _, job_id in self.hands[name] if job_id]
+
+        self.both(call, lambda: [(entry.lane, entry.job_id) for entry in expected(name)])
+
+    @precondition(lambda self: self.claims)
+    @rule(
+        ns=st.lists(any_claim, min_size=1, max_size=3),
+        first=st.integers(0, 2),
+        sorts=st.lists(st.sampled_from(list(EVENTS)), max_size=3),
+        outcome=st.none() | st.sampled_from(list(ENDINGS)),
+        again=twice,
+    )
+    def work(self, ns: list[int], first: int, sorts: list[str], outcome: str | None, again: bool) -> None:
+        """Record events of claims, or end them with these as the last; stale claims and the same one twice included."""
+        claims = [self.claims[n % len(self.claims)] for n in ns]
+        batches = [Batch(claim, first, [EVENTS[sort] for sort in sorts]) for claim in claims]
+        if outcome is None:
+            self.both(
+                lambda: self.bench.claims["a"].record(batches),
+                lambda: [self.model.record(claim.job_id, claim.fence, first, sorts) for claim in claims],
+                again=again,
+            )
+        else:
+            self.end(batches, outcome, sorts, again=again)
+
+    def end(self, batches: list[Batch], outcome: str, sorts: list[str], *, again: bool = False) -> None:
+        delay = LATER_S if outcome == "retry_later" else 0.0
+
+        def expected() -> list[bool]:
+            return [
+                self.model.settle(
+                    batch.claim.job_id,
+                    batch.claim.fence,
+                    outcome,
+                    first=batch.first,
+                    events=sorts,
+                    delay=delay,
+                    error=BAD.code,
+                )
+                for batch in batches
+            ]
+
+        settlements = [Settlement(batch, ENDINGS[outcome]) for batch in batches]
+        self.both(lambda: self.bench.claims["a"].settle(settlements), expected, again=again)
+
+    @rule(name=workers, ns=st.lists(any_claim, max_size=3), registers=st.booleans(), again=twice)
+    def renew(self, name: str, ns: list[int], registers: bool, again: bool) -> None:
+        """Of any claims, those of other workers and stale ones included."""
+        claims = [self.claims[n % len(self.claims)] for n in ns if self.claims]
+        fences = {claim.job_id: claim.fence for claim in claims}
+        facts = worker_facts(
+            host="h", pid=1, slots=1, started_at=datetime.fromtimestamp(0, UTC), state="running", jobs=(), facts={}
+        )
+
+        async def call() -> dict[JobId, tuple[bool, bool, bool]]:
+            renewals = self.bench.leases[name].renew(fences, facts if registers else {})
+            return {job_id: msgspec.structs.astuple(renewal) for job_id, renewal in renewals.items()}  # type: ignore[misc]
+
+        self.both(call, lambda: self.model.renew(name, fences, registers=registers), again=again)
+
+    @precondition(lambda self: self.claims)
+    @rule(name=workers, n=any_claim)
+    def give_up(self, name: str, n: int) -> None:
+        """The worker forgets that it runs the job, as one must that could not renew in time."""
+        self.runs[name].pop(self.claims[n % len(self.claims)].job_id, None)
+
+    @rule(name=workers)
+    def leave(self, name: str) -> None:
+        self.both(self.bench.claims[name].close, lambda: self.model.leave(name))
+        self.bench.run(self.bench.claims[name].open())
+        self.model.lanes.open()
