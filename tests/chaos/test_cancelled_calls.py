@@ -21,8 +21,8 @@ from tests.support.queue_bench import QueueBench, queue_bench
 from tests.support.seeds import draw_seed
 from tests.support.workers import INFERENCE, a_submission
 
-JOBS, CALLERS, CALLS, CONNECTIONS = 20, 40, 100, 16
-LONGEST_S = 0.15
+JOBS, CALLERS, CALLS, CONNECTIONS = 20, 24, 125, 16
+LONGEST_S = 0.3
 
 Call = Callable[[Submission], Awaitable[object]]
 

@@ -18,7 +18,7 @@ from tests.support.fault_proxy import FaultProxy, Greeting, fault_proxy
 from tests.support.gateways import TRAINING_BODY, Frame, driver, frames, running_gateway, succeeded
 from tests.support.network import BOTH, Conditions, Way, subscriptions
 from tests.support.rest import left_over
-from tests.support.workers import INFERENCE, ScriptedHandler, bench, running_worker, success
+from tests.support.workers import INFERENCE, ScriptedHandler, a_submission, bench, running_worker, success
 
 LEASE_S = 1.5
 SILENCE = Conditions(lost=BOTH)
@@ -40,6 +40,8 @@ async def test_a_worker_that_is_cut_off_stops_by_itself_and_another_ends_its_job
     redis_url: str, ways: frozenset[Way]
 ) -> None:
     stopped_at: list[float] = []
+    submission = a_submission()
+    job_id = submission.job_id
 
     async def speak_on(attempt: Attempt) -> Success:
         if attempt.job_id != job_id:
@@ -57,7 +59,7 @@ async def test_a_worker_that_is_cut_off_stops_by_itself_and_another_ends_its_job
     async with bench(redis_url) as side:
         with fault_proxy(redis_url) as proxy:
             async with running_worker(proxy.url, ScriptedHandler(speak_on), lease_s=LEASE_S):
-                job_id = await side.submit()
+                await side.ledger.submit(submission)
                 await side.until(job_id, lambda event: isinstance(event, Emitted))
                 async with running_worker(redis_url, ScriptedHandler(answer), lease_s=LEASE_S):
                     proxy.impose(Conditions(held=frozenset(ways)))
