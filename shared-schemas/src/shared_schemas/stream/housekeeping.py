@@ -150,21 +150,27 @@ class Housekeeping:
         )
 
     async def repair(self) -> int:
-        """Look at the next page of open jobs and set going those that nothing would move. -> how many."""
-        repaired, cursor = await scripts.call(
-            self._client,
-            "repair",
-            self._tag,
-            {
-                "lanes": LANES,
-                "cursor": self._repair_cursor,
-                "limit": _LIMIT,
-                "queued": JobState.QUEUED,
-                "running": JobState.RUNNING,
-            },
-        )
-        self._repair_cursor = cursor.decode()
-        return cast(int, repaired)
+        """Look at the next page of open jobs and set going those that nothing would move. -> how many.
+
+        Where one needs it its neighbours may, as of a lost stream, so it goes on up to a page without any."""
+        total = 0
+        while True:
+            repaired, cursor = await scripts.call(
+                self._client,
+                "repair",
+                self._tag,
+                {
+                    "lanes": LANES,
+                    "cursor": self._repair_cursor,
+                    "limit": _LIMIT,
+                    "queued": JobState.QUEUED,
+                    "running": JobState.RUNNING,
+                },
+            )
+            self._repair_cursor = cursor.decode()
+            total += cast(int, repaired)
+            if not repaired or not self._repair_cursor:
+                return total
 
     async def _look_at_dependencies(self, waiting: list[JobId]) -> int:
         with translated():

@@ -24,22 +24,18 @@ local function is_live(job)
   return #redis.call('XPENDING', key('ready', job.lane), GROUP, job.entry, job.entry, 1) > 0
 end
 
-local function mend(id, lane)
-  local job = load(id)
-  if not job then
-    redis.call('ZREM', tag .. 'listing:' .. args.queued .. ':' .. lane, id)
-  elseif job.state == args.queued and not (job.entry and is_live(job)) then
-    set(job, 'entry', redis.call('XADD', key('ready', job.lane), '*', 'job', id))
-    repaired = repaired + 1
-  end
+local function mend_queued(job)
+  if job.entry and is_live(job) then return end
+  set(job, 'entry', redis.call('XADD', key('ready', job.lane), '*', 'job', job.id))
+  repaired = repaired + 1
 end
 
 -- A lease that ends later than one from now can is of a time before the clock was set back.
-local function mend_lease(id)
-  local job, ends = load(id), redis.call('ZSCORE', tag .. 'leases', id)
-  local longest = job and job.lease and now + tonumber(job.lease)
+local function mend_running(job)
+  local ends = redis.call('ZSCORE', tag .. 'leases', job.id)
+  local longest = job.lease and now + tonumber(job.lease)
   if ends and not (longest and tonumber(ends) > longest) then return end
-  redis.call('ZADD', tag .. 'leases', ms(ends and longest or now), id)
+  redis.call('ZADD', tag .. 'leases', ms(ends and longest or now), job.id)
   repaired = repaired + 1
 end
 
@@ -50,8 +46,20 @@ local function page(state, lane)
   return ids
 end
 
+-- A listed job whose hash was deleted is forgotten: nothing could ever move it.
+local function look(state, lane, mend)
+  for _, id in ipairs(page(state, lane)) do
+    local job = load(id)
+    if not job then
+      redis.call('ZREM', tag .. 'listing:' .. state .. ':' .. lane, id)
+    elseif job.state == state then
+      mend(job)
+    end
+  end
+end
+
 for _, lane in ipairs(args.lanes) do
-  for _, id in ipairs(page(args.queued, lane)) do mend(id, lane) end
-  for _, id in ipairs(page(args.running, lane)) do mend_lease(id) end
+  look(args.queued, lane, mend_queued)
+  look(args.running, lane, mend_running)
 end
 return { repaired, next_cursor }
