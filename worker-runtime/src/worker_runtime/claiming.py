@@ -49,13 +49,15 @@ class Claiming:
                     must_recover = False
                 if not await self._claim(attempts) and self._held.free > 0 and not self._draining.has_begun:
                     await self._wait()
+                if not backoff.is_fresh:
+                    structlog.get_logger().info("claiming_resumed", queue=self._claims.queue)
                 backoff.reset()
             except BackendUnavailable as error:
                 # An answer that was not read may have handed over entries or begun attempts.
                 must_recover = True
-                delay_s = backoff.next_s()
-                structlog.get_logger().warning("claiming_interrupted", error=str(error), retry_s=round(delay_s, 2))
-                await self._draining.unless(anyio.sleep, delay_s)
+                if backoff.is_fresh:
+                    structlog.get_logger().warning("claiming_interrupted", queue=self._claims.queue, error=str(error))
+                await self._draining.unless(anyio.sleep, backoff.next_s())
         if self._entries:
             await self._hand_back()
 

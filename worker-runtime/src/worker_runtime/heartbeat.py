@@ -59,17 +59,20 @@ class Heartbeat(threading.Thread):
 
     def run(self) -> None:
         renewed_at = dict.fromkeys(self._leases, time.monotonic())
+        failing: set[QueueName] = set()
         while not self._ending.is_set():
             for queue, leases in self._leases.items():
                 asked_at = time.monotonic()
                 try:
                     self._renew(queue, leases)
                     renewed_at[queue] = asked_at
+                    failing.discard(queue)
                 except Exception as error:  # a thread that ended here would leave the worker running without leases
-                    if isinstance(error, BackendUnavailable):
-                        structlog.get_logger().warning("renewal_failed", queue=queue, error=str(error))
-                    else:
+                    if not isinstance(error, BackendUnavailable):
                         structlog.get_logger().exception("renewal_failed", queue=queue)
+                    elif queue not in failing:
+                        structlog.get_logger().warning("renewal_failed", queue=queue, error=str(error))
+                    failing.add(queue)
                     if time.monotonic() - renewed_at[queue] >= self._lease_s:
                         self._lost(queue)
             self._now.wait(self._lease_s / BEATS_PER_LEASE)

@@ -42,7 +42,8 @@ class Settler:
                 try:
                     answers = await self._claims.settle([ending.settlement for ending in batch])
                 except BackendUnavailable as error:
-                    structlog.get_logger().warning("settle_postponed", jobs=len(batch), error=str(error))
+                    if backoff.is_fresh:
+                        structlog.get_logger().warning("settle_postponed", jobs=len(batch), error=str(error))
                     await anyio.sleep(backoff.next_s())
                     continue
                 backoff.reset()
