@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 _CHOSEN = "HEADRACE_TEST_REDIS_SERVER"
 
@@ -47,7 +49,8 @@ class RedisServer:
     def url(self) -> str:
         return f"unix://{self.socket}"
 
-    def start(self) -> None:
+    def start(self, *, wait: bool = True) -> None:
+        """wait: until it answers; one that loads its data refuses everything for a while."""
         with (self.folder / "redis.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
@@ -64,11 +67,13 @@ class RedisServer:
                 stdout=log,
                 stderr=log,
             )
-        self.wait_until_ready()
+        if wait:
+            self.wait_until_ready()
 
     def wait_until_ready(self, *, deadline_s: float = 20.0) -> None:
         end = time.monotonic() + deadline_s
-        client = redis.Redis(unix_socket_path=str(self.socket), protocol=2)
+        # The client's own retries wait for seconds: what happens next is often timed from here.
+        client = redis.Redis(unix_socket_path=str(self.socket), protocol=2, retry=Retry(NoBackoff(), 0))
         while True:
             try:
                 client.ping()

@@ -11,6 +11,8 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
 
 import anyio
 import msgspec
@@ -76,13 +78,21 @@ async def let_go(attempt: Attempt) -> Success | Release:
     return Release()
 
 
+async def tick(attempt: Attempt) -> Success:
+    """A part every twentieth of a second, for ever."""
+    for n in count():
+        await attempt.record(Emitted(chunk=f"{n} "))
+        await anyio.sleep(0.05)
+    raise AssertionError("unreachable")
+
+
 async def obey(attempt: Attempt) -> Success | Release:
     """Behaves as the job's input says."""
     assert isinstance(attempt.spec, InferenceSpec)
     return await BEHAVIOURS[str(attempt.spec.input_data)](attempt)
 
 
-BEHAVIOURS = {f.__name__: f for f in (answer, say, hang, speak, linger, block, crash, let_go, obey)}
+BEHAVIOURS = {f.__name__: f for f in (answer, say, hang, speak, linger, block, crash, let_go, tick, obey)}
 
 
 class Handler:
@@ -106,19 +116,21 @@ def worker_process(
     lease_s: float = 1.0,
     armed: tuple[str, str] | None = None,
     armed_nth: int = 1,
+    log: Path = Path(os.devnull),
     **settings: object,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A worker that is killed when the block is left. armed: an action and the failpoint
-    where it is taken, the armed_nth time it is reached."""
+    where it is taken, the armed_nth time it is reached. log: where its lines go."""
     module = "tests.support.worker_process"
     command = [sys.executable, "-m", module, behaviour]
     environment = {f"HEADRACE_{name.upper()}": str(value) for name, value in settings.items()}
-    process = subprocess.Popen(
-        command if armed is None else armed_command(*armed, module, behaviour, nth=armed_nth),
-        cwd=ROOT,
-        env={**os.environ, "HEADRACE_REDIS_URL": redis_url, "HEADRACE_LEASE_S": str(lease_s), **environment},
-        stderr=subprocess.DEVNULL,
-    )
+    with log.open("ab") as lines:
+        process = subprocess.Popen(
+            command if armed is None else armed_command(*armed, module, behaviour, nth=armed_nth),
+            cwd=ROOT,
+            env={**os.environ, "HEADRACE_REDIS_URL": redis_url, "HEADRACE_LEASE_S": str(lease_s), **environment},
+            stderr=lines,
+        )
     try:
         yield process
     finally:

@@ -86,7 +86,7 @@ async def running_worker(
 def a_submission(spec: JobSpec | None = None, *, queue: QueueName = INFERENCE, **options: object) -> Submission:
     """options: of an inference job, where no spec is given."""
     job_id = new_job_id(queue, now_ms=time.time_ns() // 1_000_000, entropy=os.urandom(10))
-    spec = spec or InferenceSpec(model_id="m", input_data="x", **options)  # type: ignore[arg-type]
+    spec = spec or InferenceSpec(**{"model_id": "m", "input_data": "x", **options})  # type: ignore[arg-type]
     return Submission(job_id=job_id, spec=spec)
 
 

@@ -1,0 +1,205 @@
+"""Redis is killed again and again while jobs pour in: what was accepted is there afterwards, and runs to its end.
+
+kill -9 of the process leaves the kernel, and with it every byte that Redis had written before it answered: so a kill
+costs nothing under `everysec` either. Only a power loss tells the two apart, which no process can stage.
+"""
+
+import os
+import random
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+from shared_schemas.errors import BackendUnavailable
+from shared_schemas.ids import JobId, new_job_id
+from shared_schemas.job import JobState
+from shared_schemas.specs import InferenceSpec
+from shared_schemas.stream.ledger import Submission
+
+from tests.support import outage
+from tests.support.gateways import driver, running_gateway
+from tests.support.outage import assert_refused, submit
+from tests.support.queue_bench import queue_bench, success
+from tests.support.redis_server import RedisServer, running_redis
+from tests.support.worker_process import worker_process
+from tests.support.workers import INFERENCE, Bench, bench
+
+SUBMITTERS, KILLS, PER_KILL = 32, 3, 800
+
+
+@pytest.fixture(params=["always", "everysec"])
+def durable_redis(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    with (
+        tempfile.TemporaryDirectory(prefix="hr-") as folder,
+        running_redis(Path(folder), options=("--appendfsync", request.param)) as server,
+    ):
+        yield server
+
+
+class Accepted:
+    """What was accepted so far, and a way to wait for the n-th."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.job_ids: list[JobId] = []
+        self._grown = anyio.Event()
+
+    @property
+    def is_enough(self) -> bool:
+        return len(self.job_ids) >= self.total
+
+    def add(self, job_id: str) -> None:
+        self.job_ids.append(JobId(job_id))
+        self._grown.set()
+        self._grown = anyio.Event()
+
+    async def has(self, n: int) -> None:
+        with anyio.fail_after(120):
+            while len(self.job_ids) < n:
+                await self._grown.wait()
+
+
+@asynccontextmanager
+async def killing(server: RedisServer, accepted: Accepted) -> AsyncIterator[None]:
+    """Kill and restart Redis each time another share of the jobs was accepted, in the middle of what is under way."""
+    async with anyio.create_task_group() as group:
+
+        async def kill() -> None:
+            for n in range(1, KILLS + 1):
+                await accepted.has(n * accepted.total // (KILLS + 1))
+                await anyio.to_thread.run_sync(server.kill)
+                await anyio.to_thread.run_sync(server.start)
+
+        group.start_soon(kill)
+        yield
+
+
+async def all_succeeded(side: Bench, job_ids: list[JobId], *, deadline_s: float = 120) -> None:
+    assert len(set(job_ids)) == len(job_ids)
+    with anyio.fail_after(deadline_s):
+        for job_id in job_ids:
+            job = await side.done(job_id, deadline_s=deadline_s)
+            assert (job.state, job.failures, job.crashes) == (JobState.SUCCEEDED, 0, 0)
+
+
+@pytest.mark.fault(
+    19,
+    "kill -9 of Redis three times in a row while 32 submitters send about 1,000 jobs a second",
+    sees="every accepted job is there and runs to its end, with appendfsync always and everysec alike",
+)
+async def test_every_job_accepted_while_redis_was_killed_again_and_again_is_there_and_runs(
+    durable_redis: RedisServer,
+) -> None:
+    accepted = Accepted((KILLS + 1) * PER_KILL)
+    async with bench(durable_redis.url) as side:
+
+        async def keep_submitting() -> None:
+            while not accepted.is_enough:
+                job_id = new_job_id(INFERENCE, now_ms=time.time_ns() // 1_000_000, entropy=os.urandom(10))
+                submission = Submission(job_id=job_id, spec=InferenceSpec(model_id="m", input_data=1))
+                try:
+                    accepted.add((await side.ledger.submit(submission)).job_id)
+                except BackendUnavailable:
+                    # The job may be there or not: nobody was told that it is.
+                    await anyio.sleep(0.02)
+
+        began = time.monotonic()
+        async with killing(durable_redis, accepted), anyio.create_task_group() as group:
+            for _ in range(SUBMITTERS):
+                group.start_soon(keep_submitting)
+        print(f"{len(accepted.job_ids) / (time.monotonic() - began):.0f} accepted a second, kills included")
+
+        with (
+            worker_process(durable_redis.url, "answer", slots=64),
+            worker_process(durable_redis.url, "answer", slots=64),
+        ):
+            await all_succeeded(side, accepted.job_ids)
+
+
+@pytest.mark.fault(
+    19,
+    "kill -9 of Redis three times in a row under a gateway and a worker at work",
+    sees="202, or 503 and the same Idempotency-Key again: one job for each key, and each runs once",
+)
+async def test_every_202_of_a_gateway_whose_redis_is_killed_again_and_again_is_one_job_that_runs(
+    durable_redis: RedisServer, tmp_path: Path
+) -> None:
+    url, accepted = durable_redis.url, Accepted(300)
+    with running_gateway(url, tmp_path, redis_timeout_s=1) as gateway, worker_process(url, "answer", slots=16):
+        await outage.publish_model(url)
+        async with gateway.client() as http, bench(url) as side, driver(url) as drive:
+            n_before = await drive.count_jobs()
+            n_keys = 0
+
+            async def keep_submitting() -> None:
+                nonlocal n_keys
+                while n_keys < accepted.total:
+                    n_keys += 1
+                    accepted.add(await accepted_once(http, f"key-{n_keys}"))
+
+            began = time.monotonic()
+            async with killing(durable_redis, accepted), anyio.create_task_group() as group:
+                for _ in range(SUBMITTERS):
+                    group.start_soon(keep_submitting)
+            print(f"{len(accepted.job_ids) / (time.monotonic() - began):.0f} accepted a second, kills included")
+
+            await all_succeeded(side, accepted.job_ids)
+            assert await drive.count_jobs() == n_before + accepted.total
+
+
+async def accepted_once(http: httpx.AsyncClient, key: str) -> str:
+    while True:
+        reply = await submit(http, "answer", **{"Idempotency-Key": key})
+        if reply.status_code == 202:
+            return str(reply.json()["job_id"])
+        assert_refused(reply)
+        await anyio.sleep(0.05)
+
+
+@pytest.mark.quick
+@pytest.mark.fault(25, "SCRIPT FLUSH before every call of a job's life", sees="nothing")
+async def test_a_script_that_redis_has_forgotten_is_sent_again(redis_url: str) -> None:
+    async with queue_bench(redis_url) as side:
+        await side.client.script_flush()
+        job_id = await side.submit()
+        await side.client.script_flush()
+        [claim] = await side.claim()
+        leases = side.leases()
+        await side.client.script_flush()
+        renewals = leases.renew({job_id: claim.fence}, {})
+        await side.client.script_flush()
+        settled = await side.settle(claim, success(1))
+        await side.client.script_flush()
+        page = await side.ledger.list_jobs(INFERENCE)
+        job = await side.folded(job_id)
+
+    assert renewals[job_id].held
+    assert settled
+    assert (job.state, job.attempt) == (JobState.SUCCEEDED, 1)
+    assert [listed.id for listed in page.jobs] == [job_id]
+
+
+@pytest.mark.quick
+@pytest.mark.fault(25, "SCRIPT FLUSH at random moments under load", sees="nothing: no call fails, each job runs once")
+async def test_no_call_is_lost_when_scripts_are_forgotten_at_random_under_load(
+    redis_url: str, rng: random.Random
+) -> None:
+    async with bench(redis_url) as side, anyio.create_task_group() as group:
+
+        async def keep_forgetting() -> None:
+            while True:
+                await side.client.script_flush()
+                await anyio.sleep(rng.uniform(0.0, 0.01))
+
+        with worker_process(redis_url, "answer", slots=8), worker_process(redis_url, "answer", slots=8):
+            group.start_soon(keep_forgetting)
+            job_ids = [await side.submit() for _ in range(100)]
+            jobs = [await side.done(job_id) for job_id in job_ids]
+        group.cancel_scope.cancel()
+
+    assert {(job.state, job.attempt, job.crashes, job.failures) for job in jobs} == {(JobState.SUCCEEDED, 1, 0, 0)}
