@@ -49,7 +49,7 @@ async def one_job(redis_url: str, *, n_events: int = 0, n_bytes: int = 0) -> Asy
 async def until(gateway: CountedGateway, is_met: Callable[[Holdings], bool]) -> list[Holdings]:
     """-> what it held on the way."""
     held = [await gateway.holds()]
-    with anyio.fail_after(100):
+    with anyio.fail_after(150):
         while not is_met(held[-1]):
             await anyio.sleep(0.05)
             held.append(await gateway.holds())
@@ -75,13 +75,14 @@ async def sip(line: socket.socket) -> None:
         pass
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.fault(
     52,
     "100 readers that never read and 5 that take a byte a second, of 10 MB each",
     sees="they are cut off after the send timeout; the others get each event at once; memory stays flat",
 )
 async def test_readers_that_take_nothing_cost_the_others_nothing(redis_url: str, tmp_path: Path) -> None:
-    settings = {"send_timeout_s": 10, "keep_alive_s": 1, "redis_connections": POOL}
+    settings = {"send_timeout_s": 25, "keep_alive_s": 1, "redis_connections": POOL}
     with counted_gateway(redis_url, tmp_path, **settings) as gateway:
         async with one_job(redis_url, n_events=500, n_bytes=20_000) as jobs:
             [job_id] = jobs.ids

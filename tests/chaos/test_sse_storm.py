@@ -4,9 +4,7 @@ once, and nothing is left behind."""
 import asyncio
 import random
 import socket
-from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -14,33 +12,13 @@ import pytest
 from shared_schemas.ids import JobId
 
 from tests.support.counted import CountedGateway, counted_gateway
-from tests.support.followed_jobs import FollowedJobs, all_have, stream_of
-from tests.support.gateways import Gateway, driver
+from tests.support.followed_jobs import FollowedJobs, all_have, followed, stream_of
+from tests.support.gateways import Gateway, driver, gateways
 from tests.support.redis_server import RedisServer
 from tests.support.sse_reader import SseReader, request, reset
 
 LONGEST_UNCUT = 3000
 POOL = 8
-
-
-@contextmanager
-def gateways(redis_url: str, folder: Path, n: int, **settings: object) -> Iterator[list[Gateway]]:
-    started = [Gateway(redis_url, folder / f"gateway-{i}.log", **settings) for i in range(n)]
-    try:
-        with ThreadPoolExecutor() as threads:
-            list(threads.map(Gateway.start, started))
-        yield started
-    finally:
-        for gateway in started:
-            gateway.stop()
-
-
-@asynccontextmanager
-async def followed(redis_url: str, rng: random.Random, n: int) -> AsyncIterator[FollowedJobs]:
-    async with driver(redis_url) as drive:
-        jobs = FollowedJobs(drive, rng)
-        await jobs.begin(n)
-        yield jobs
 
 
 def readers_of(jobs: FollowedJobs, served_by: list[Gateway], n: int, rng: random.Random) -> list[SseReader]:

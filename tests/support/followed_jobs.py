@@ -1,7 +1,8 @@
 """Jobs that go on while they are followed: their events come in pieces of random number and size."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from shared_schemas.events import Logged
 from shared_schemas.ids import JobId
@@ -9,7 +10,7 @@ from shared_schemas.specs import TrainingSpec
 from shared_schemas.stream.claims import Claim
 from shared_schemas.stream.timeline import Timeline
 
-from tests.support.gateways import TRAINING, Driver, succeeded
+from tests.support.gateways import TRAINING, Driver, driver, succeeded
 from tests.support.sse_reader import SseReader, as_sent
 from tests.support.workers import Bench
 
@@ -17,10 +18,10 @@ LONGEST_LINE = 300
 
 
 class FollowedJobs:
-    """ids: of the jobs, all running. The seed of rng decides everything."""
+    """ids: of the jobs, all running. client: to their Redis. The seed of rng decides everything."""
 
     def __init__(self, drive: Driver, rng: random.Random) -> None:
-        self._drive, self._rng = drive, rng
+        self._drive, self._rng, self.client = drive, rng, drive.client
         self._claims: dict[JobId, Claim] = {}
         self._recorded: dict[JobId, int] = {}
 
@@ -29,7 +30,7 @@ class FollowedJobs:
         return list(self._claims)
 
     async def begin(self, n: int) -> None:
-        spec, side = TrainingSpec(model_type="mlp", data_path="a.csv", seed=1), Bench(self._drive.client)
+        spec, side = TrainingSpec(model_type="mlp", data_path="a.csv", seed=1), Bench(self.client)
         for job_id in [await side.submit(spec, queue=TRAINING) for _ in range(n)]:
             self._claims[job_id] = await self._drive.begin(job_id)
             self._recorded[job_id] = 0
@@ -57,11 +58,19 @@ class FollowedJobs:
 
     async def as_stored(self, job_id: JobId) -> list[bytes]:
         """The whole timeline, as a reader must get it."""
-        timeline, sent = Timeline(self._drive.client), list[bytes]()
+        timeline, sent = Timeline(self.client), list[bytes]()
         while page := await timeline.read(job_id, after=len(sent)):
             sent += [as_sent(str(entry.n), entry.event, entry.data) for entry in page]
         assert sent[-1].startswith(as_sent(str(len(sent)), "done", b"{"))
         return sent
+
+
+@asynccontextmanager
+async def followed(redis_url: str, rng: random.Random, n: int) -> AsyncIterator[FollowedJobs]:
+    async with driver(redis_url) as drive:
+        jobs = FollowedJobs(drive, rng)
+        await jobs.begin(n)
+        yield jobs
 
 
 def stream_of(job_id: JobId) -> str:

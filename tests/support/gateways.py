@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,19 @@ def running_gateway(redis_url: str, folder: Path, **settings: Any) -> Iterator[G
         yield gateway
     finally:
         gateway.stop()
+
+
+@contextmanager
+def gateways(redis_url: str, folder: Path, n: int, **settings: Any) -> Iterator[list[Gateway]]:
+    """Several on one Redis; a test may end and start them."""
+    started = [Gateway(redis_url, folder / f"gateway-{i}.log", **settings) for i in range(n)]
+    try:
+        with ThreadPoolExecutor() as threads:
+            list(threads.map(Gateway.start, started))
+        yield started
+    finally:
+        for gateway in started:
+            gateway.stop()
 
 
 class Driver:
