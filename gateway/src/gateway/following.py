@@ -33,7 +33,8 @@ async def when_possible(hub: Hub, read: Callable[[], Awaitable[T]]) -> T | None:
     with hub.while_open():
         while not hub.is_closing:
             try:
-                return await read()
+                async with hub.reading:
+                    return await read()
             except BackendUnavailable:
                 await anyio.sleep(wait_s)
                 wait_s = min(_LONGEST_S, wait_s * 2)

@@ -92,10 +92,12 @@ class Subscriber:
 
 
 class Hub:
-    """doorbells: makes a new subscription connection."""
+    """doorbells: makes a new subscription connection. n_readings: how many lines may read at once."""
 
-    def __init__(self, doorbells: Callable[[], Doorbells]) -> None:
+    def __init__(self, doorbells: Callable[[], Doorbells], *, n_readings: int = 2) -> None:
         self._make = doorbells
+        # In turn: lines that catch up would otherwise keep new requests from the pool until those give up.
+        self.reading = anyio.CapacityLimiter(n_readings)
         self._subscribers: dict[str, set[Subscriber]] = {}
         self._asked: set[str] = set()
         self._confirmed: set[str] = set()

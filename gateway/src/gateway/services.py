@@ -38,7 +38,7 @@ class Services(msgspec.Struct, kw_only=True):
             dead_letters=DeadLetters(client),
             timeline=Timeline(client),
             registry=ModelRegistry(client),
-            hub=Hub(lambda: Doorbells(client)),
+            hub=Hub(lambda: Doorbells(client), n_readings=settings.redis_connections // 2),
         )
 
     async def queues(self) -> list[QueueName]:
