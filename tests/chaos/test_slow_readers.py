@@ -82,7 +82,7 @@ async def sip(line: socket.socket) -> None:
     sees="they are cut off after the send timeout; the others get each event at once; memory stays flat",
 )
 async def test_readers_that_take_nothing_cost_the_others_nothing(redis_url: str, tmp_path: Path) -> None:
-    settings = {"send_timeout_s": 25, "keep_alive_s": 1, "redis_connections": POOL}
+    settings = {"send_timeout_s": 15, "keep_alive_s": 1, "redis_connections": POOL}
     with counted_gateway(redis_url, tmp_path, **settings) as gateway:
         async with one_job(redis_url, n_events=500, n_bytes=20_000) as jobs:
             [job_id] = jobs.ids
@@ -105,7 +105,7 @@ async def test_readers_that_take_nothing_cost_the_others_nothing(redis_url: str,
 
     assert (dropped_by_then, n_dropped(gateway)) == (0, 105)
     # A page for each, where 1000 MB were not taken.
-    assert max(holds.rss_mb for holds in held) < before.rss_mb + 150
+    assert max(holds.rss_mb for holds in held) < before.rss_mb + 100
     assert (reader.events, reader.lines) == (stored, 1)
     assert errors(gateway) == []
 
