@@ -1,16 +1,31 @@
 """Recipes as a user might bring them, each misbehaving in its own way before its first batch. Run by real children."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from shared_schemas.specs import TrainingSpec
 from training_worker.recipes.mlp import MlpRecipe, PreparedMlp
 from training_worker.recipes.recipe import Learned
 from training_worker.tables import Table
+
+ROOT = Path(__file__).parents[2]
+
+
+def install(folder: Path, names: Sequence[str]) -> str:
+    """Make recipes of this module visible as a user's package is, by entry point. -> the PYTHONPATH of who shall see
+    them."""
+    package = folder / "site" / "odd_recipes-1.0.dist-info"
+    package.mkdir(parents=True)
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: odd-recipes\nVersion: 1.0\n")
+    points = "\n".join(f"{name.lower()} = tests.support.odd_recipes:{name}" for name in names)
+    (package / "entry_points.txt").write_text(f"[headrace.recipes]\n{points}\n")
+    return os.pathsep.join([str(folder / "site"), str(ROOT)])
 
 
 def _marked(spec: TrainingSpec) -> Path:
@@ -58,6 +73,18 @@ class Raising(_OddRecipe):
 class OutOfMemory(_OddRecipe):
     def misbehave(self, spec: TrainingSpec) -> None:
         raise MemoryError
+
+
+class Gluttonous(_OddRecipe):
+    """Takes memory until the kernel gives no more, within a limit that spares the machine."""
+
+    def misbehave(self, spec: TrainingSpec) -> None:
+        taken_kib = int(Path("/proc/self/status").read_text().split("VmSize:")[1].split()[0])
+        limit = taken_kib * 1024 + 256 * 1024 * 1024
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        hoard = []
+        while True:
+            hoard.append(bytearray(16 * 1024 * 1024))
 
 
 class Printing(_OddRecipe):

@@ -1,6 +1,5 @@
 """Attempts in real child processes: what they publish, how they stop, and how they die."""
 
-import os
 import signal
 import sys
 import time
@@ -24,9 +23,9 @@ from training_worker.settings import TrainingSettings
 from worker_runtime import StopReason
 
 from tests.support.attempts import CollectingAttempt
+from tests.support.odd_recipes import ROOT, install
 from tests.support.training import TINY, assignment, fitted, measured, write_table, write_texts
 
-REPOSITORY = Path(__file__).parents[2]
 FAILING = ("hanging", "killed", "exiting", "raising", "outofmemory", "forging")
 ODD = ("Hanging", "Killed", "Exiting", "Raising", "OutOfMemory", "Printing", "Forging")
 # The start of a child is the import of torch, which takes its time on a machine that does other things as well.
@@ -55,12 +54,7 @@ class Published:
 @pytest.fixture
 def odd_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Installs tests.support.odd_recipes, as far as a child can see, the way a user's package is: by entry point."""
-    folder = tmp_path / "site" / "odd_recipes-1.0.dist-info"
-    folder.mkdir(parents=True)
-    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: odd-recipes\nVersion: 1.0\n")
-    points = "\n".join(f"{name.lower()} = tests.support.odd_recipes:{name}" for name in ODD)
-    (folder / "entry_points.txt").write_text(f"[headrace.recipes]\n{points}\n")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), str(REPOSITORY)]))
+    monkeypatch.setenv("PYTHONPATH", install(tmp_path, ODD))
 
 
 def handler_for(root: Path, published: Published, *, stall_timeout_s: float = 60.0) -> TrainingHandler:
@@ -169,7 +163,10 @@ async def test_a_child_that_fails_is_a_typed_failure(tmp_path: Path, odd_recipes
 
     async with anyio.create_task_group() as group:
         for model_type in attempts:
-            group.start_soon(run, model_type)
+            if model_type != "hanging":
+                group.start_soon(run, model_type)
+    # By itself, so that it has printed something before patience ends.
+    await run("hanging")
 
     assert failures == {
         "hanging": ("training_stalled", "the training process made no step for 20 s", True),
@@ -294,7 +291,7 @@ async def main():
         await anyio.sleep_forever()
 anyio.run(main)
 """
-    async with await anyio.open_process([sys.executable, "-c", script], cwd=REPOSITORY, stderr=None) as supervisor:
+    async with await anyio.open_process([sys.executable, "-c", script], cwd=ROOT, stderr=None) as supervisor:
         assert supervisor.stdout is not None
         with anyio.fail_after(STARTED_S):
             await supervisor.stdout.receive()

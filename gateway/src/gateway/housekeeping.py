@@ -1,4 +1,4 @@
-"""Start deadlines, promotion and expiry for every queue, so that they hold with no worker alive."""
+"""Start deadlines, promotion, expiry and publishing, so that they happen with no worker alive and no reader near."""
 
 import anyio
 import structlog
@@ -17,6 +17,8 @@ async def keep_house(services: Services) -> None:
     wait_s = TICK_S
     while True:
         try:
+            # Before jobs expire: an expired one can no longer say that it succeeded.
+            await services.registry.publish_settled()
             for queue in await services.queues():
                 if queue not in duties:
                     duties[queue] = Housekeeping(services.client, queue)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 import anyio
 import structlog
@@ -10,6 +11,7 @@ from shared_schemas.ids import JobId
 from shared_schemas.job import Checkpoint
 from shared_schemas.models import ModelManifest, ModelRef
 from shared_schemas.settings import SettingsRejected, from_environ
+from shared_schemas.store.files import ArtifactStore
 from shared_schemas.stream.connection import connect
 from shared_schemas.stream.ledger import Ledger
 from shared_schemas.stream.registry import ModelRegistry
@@ -19,9 +21,12 @@ from training_worker.handler import TrainingHandler
 from training_worker.settings import TrainingSettings
 
 EX_CONFIG = 78
+# Longer than any file takes to write.
+LEFTOVERS_S = 86_400.0
 
 
 async def serve(settings: TrainingSettings) -> None:
+    ArtifactStore(Path(settings.artifacts_root)).sweep(older_than_s=LEFTOVERS_S)
     client = connect(settings)
     registry, ledger = ModelRegistry(client), Ledger(client)
 

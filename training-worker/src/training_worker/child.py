@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import traceback
+from pathlib import Path
 from typing import IO
 
 import torch
@@ -20,6 +21,8 @@ from training_worker.trainer import StoppedEarlyError
 from training_worker.training import train
 
 PR_SET_PDEATHSIG = 1
+# proc(5): the kernel ends the process with the highest score first.
+OOM_SCORE_FIRST = "1000"
 
 
 class Line:
@@ -77,9 +80,10 @@ def _listen(source: IO[bytes], stop: threading.Event) -> None:
 
 
 def _die_with(parent: int) -> None:
-    """Be killed when the supervisor dies, however it dies."""
+    """Be killed when the supervisor dies, however it dies, and before it when memory runs out."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        Path("/proc/self/oom_score_adj").write_text(OOM_SCORE_FIRST)
     if os.getppid() != parent:
         # It died before the line above.
         os._exit(1)

@@ -8,7 +8,9 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -55,6 +57,18 @@ class ArtifactStore:
         if path.stat().st_size != ref.n_bytes or _digest(path) != ref.sha256:
             raise ArtifactCorrupt(f"artifact {ref.sha256} does not have the contents it is named by")
         return path
+
+    def sweep(self, *, older_than_s: float) -> int:
+        """Remove what writers that died have left half-written. -> how many files. older_than_s: by the file system's
+        time of the last write, longer than any write takes."""
+        removed = 0
+        for temporary in self._incoming.iterdir():
+            # Another sweeper may be faster.
+            with suppress(FileNotFoundError):
+                if time.time() - temporary.stat().st_mtime > older_than_s:
+                    temporary.unlink()
+                    removed += 1
+        return removed
 
     def _place(self, sha256: str) -> Path:
         return self._root / "sha256" / sha256[:2] / sha256

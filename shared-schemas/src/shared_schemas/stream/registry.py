@@ -51,7 +51,7 @@ class ModelRegistry:
 
     async def resolve(self, model_id: str) -> Model:
         """model_id: name, name@version, name@alias, or the id of a training job. ModelNotFound, MalformedId."""
-        await self._publish_settled()
+        await self.publish_settled()
         if is_job_id(model_id):
             with translated():
                 known = await self._client.get(f"{_TAG}job:{parse_job_id(model_id)}")
@@ -69,7 +69,7 @@ class ModelRegistry:
 
     async def versions(self, name: str) -> list[Model]:
         """All published versions, newest first. ModelNotFound if there is none."""
-        await self._publish_settled()
+        await self.publish_settled()
         with translated():
             numbers = await self._client.zrevrange(f"{_TAG}published:{name}", 0, -1)
         if not numbers:
@@ -78,7 +78,7 @@ class ModelRegistry:
 
     async def list_models(self, *, after: str = "", limit: int = 100) -> list[Model]:
         """The latest version of each name, by name, from the name after `after`."""
-        await self._publish_settled()
+        await self.publish_settled()
         with translated():
             names = await self._client.zrangebylex(
                 f"{_TAG}names", f"({after}" if after else "-", "+", start=0, num=limit
@@ -86,11 +86,28 @@ class ModelRegistry:
         return [await self.resolve(name.decode()) for name in names]
 
     async def set_alias(self, name: str, alias: str, version: int) -> Model:
-        await self._publish_settled()
+        await self.publish_settled()
         done = await scripts.call(self._client, "set_alias", _TAG, {"name": name, "alias": alias, "version": version})
         if not done:
             raise ModelNotFound("no such version is published")
         return await self._read(name, version)
+
+    async def publish_settled(self) -> None:
+        """Make visible what jobs have published that ended since; every reader does it first. Whoever keeps house
+        does it as well, since a job that has expired can no longer say that it succeeded."""
+        with translated():
+            staging = [JobId(job_id.decode()) for job_id in await self._client.smembers(f"{_TAG}staging")]
+        succeeded, failed = [], []
+        for job_id in staging:
+            with translated():
+                state, settled, gone = await self._job(job_id)
+                fence = await self._client.hget(f"{_TAG}staged:{job_id}", "fence")
+            if state is JobState.SUCCEEDED and settled == fence:
+                succeeded.append(job_id)
+            elif gone or (state is not None and state.is_terminal):
+                failed.append(job_id)
+        if succeeded or failed:
+            await scripts.call(self._client, "publish", _TAG, {"succeeded": succeeded, "failed": failed})
 
     async def _read(self, name: str, version: int) -> Model:
         with translated():
@@ -113,21 +130,6 @@ class ModelRegistry:
             aliases=tuple(aliases),
             manifest=decode_manifest(manifest),
         )
-
-    async def _publish_settled(self) -> None:
-        with translated():
-            staging = [JobId(job_id.decode()) for job_id in await self._client.smembers(f"{_TAG}staging")]
-        succeeded, failed = [], []
-        for job_id in staging:
-            with translated():
-                state, settled, gone = await self._job(job_id)
-                fence = await self._client.hget(f"{_TAG}staged:{job_id}", "fence")
-            if state is JobState.SUCCEEDED and settled == fence:
-                succeeded.append(job_id)
-            elif gone or (state is not None and state.is_terminal):
-                failed.append(job_id)
-        if succeeded or failed:
-            await scripts.call(self._client, "publish", _TAG, {"succeeded": succeeded, "failed": failed})
 
     async def _job(self, job_id: JobId) -> tuple[JobState | None, bytes | None, bool]:
         state, settled = await self._client.hmget(keys.job(job_id), "state", "settled")

@@ -1,0 +1,180 @@
+"""Training under faults: the worker or its child dies at any step, stands still, or eats all memory."""
+
+import signal
+from pathlib import Path
+
+import anyio
+import msgspec
+import psutil
+import pytest
+from shared_schemas.errors import ModelNotFound
+from shared_schemas.events import Checkpointed, Measured, Reason, StateChanged
+from shared_schemas.job import JobState
+from shared_schemas.store.files import ArtifactStore
+
+from tests.support.gateways import TRAINING
+from tests.support.odd_recipes import install
+from tests.support.queue_bench import QueueBench, queue_bench
+from tests.support.training import TINY
+from tests.support.training_process import a_training, alive, child_of, ended, training_process
+
+DEADLINE_S = 120.0
+ENDLESS = msgspec.structs.replace(TINY, epochs=10_000)
+OFTEN = msgspec.structs.replace(ENDLESS, checkpoint_every_s=0.2)
+
+
+def is_retry(event: object) -> bool:
+    return isinstance(event, StateChanged) and event.reason is Reason.RETRY
+
+
+async def published_once(side: QueueBench, folder: Path) -> None:
+    """One version, whose files are whole."""
+    [model] = await side.registry.versions("tiny")
+    assert model.version == 1
+    ArtifactStore(folder / "artifacts").verify(model.manifest.onnx)
+
+
+@pytest.mark.fault(2, "kill -9 of a training worker once its child is started", sees="attempt 2 trains from the start")
+@pytest.mark.fault(5, "kill -9 of a training worker around the publishing of its model", sees="one version, whole")
+@pytest.mark.parametrize("step", ["child_started", "before_stage", "after_stage", "before_settle", "after_settle"])
+async def test_a_training_worker_killed_at_any_step_publishes_one_model_in_the_end(
+    redis_url: str, tmp_path: Path, step: str
+) -> None:
+    async with queue_bench(redis_url, TRAINING) as side:
+        job_id = await side.submit(a_training(tmp_path), queue=TRAINING)
+        with training_process(redis_url, tmp_path, armed=("kill", step)) as killed:
+            await ended(killed, within_s=DEADLINE_S)
+        if step != "after_settle":
+            with pytest.raises(ModelNotFound):
+                await side.registry.resolve("tiny")
+            with training_process(redis_url, tmp_path):
+                await side.done(job_id, deadline_s=DEADLINE_S)
+        job = await side.folded(job_id)
+        await published_once(side, tmp_path)
+
+    attempts = (1, 0) if step == "after_settle" else (2, 1)
+    assert (job.state, job.attempt, job.crashes) == (JobState.SUCCEEDED, *attempts)
+
+
+@pytest.mark.fault(4, "kill -9 of a training process before or after it renames an artifact", sees="retried, one model")
+@pytest.mark.parametrize("step", ["artifact_written", "artifact_renamed"])
+async def test_a_child_killed_while_it_writes_an_artifact_leaves_no_half_of_one(
+    redis_url: str, tmp_path: Path, step: str
+) -> None:
+    async with queue_bench(redis_url, TRAINING) as side:
+        job_id = await side.submit(a_training(tmp_path), queue=TRAINING)
+        with training_process(redis_url, tmp_path, armed=("kill", step), arms_child=True) as worker:
+            failed = await side.until(job_id, is_retry, deadline_s=DEADLINE_S)
+            assert worker.poll() is None
+        with training_process(redis_url, tmp_path):
+            job = await side.done(job_id, deadline_s=DEADLINE_S)
+        await published_once(side, tmp_path)
+
+    assert isinstance(failed, StateChanged)
+    assert failed.error is not None
+    assert failed.error.code == "worker_process_died"
+    assert job.state is JobState.SUCCEEDED
+    store = ArtifactStore(tmp_path / "artifacts")
+    assert store.sweep(older_than_s=0.0) == (1 if step == "artifact_written" else 0)
+
+
+@pytest.mark.fault(8, "kill -9, SIGSEGV or SIGABRT of a training process", sees="`worker_process_died`, tried again")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
+async def test_a_child_that_dies_takes_its_worker_not_along(
+    redis_url: str, tmp_path: Path, number: signal.Signals
+) -> None:
+    async with queue_bench(redis_url, TRAINING) as side:
+        job_id = await side.submit(a_training(tmp_path, hyperparameters=ENDLESS), queue=TRAINING)
+        with training_process(redis_url, tmp_path) as worker:
+            await side.until(job_id, lambda event: isinstance(event, Measured), deadline_s=DEADLINE_S)
+            child_of(worker).send_signal(number)
+            failed = await side.until(job_id, is_retry, deadline_s=DEADLINE_S)
+            await side.ledger.cancel(job_id)
+            other = await side.submit(a_training(tmp_path), queue=TRAINING)
+            job = await side.done(other, deadline_s=DEADLINE_S)
+            assert worker.poll() is None
+
+    assert isinstance(failed, StateChanged)
+    assert failed.error is not None
+    assert (failed.error.code, number.name in failed.error.message) == ("worker_process_died", True)
+    assert (job.state, job.crashes) == (JobState.SUCCEEDED, 0)
+
+
+@pytest.mark.fault(
+    3, "kill -9 of a training worker in mid-epoch", sees="its child dies too; training goes on elsewhere"
+)
+async def test_a_killed_training_worker_leaves_no_child_and_its_job_goes_on_from_a_checkpoint(
+    redis_url: str, tmp_path: Path
+) -> None:
+    async with queue_bench(redis_url, TRAINING) as side:
+        job_id = await side.submit(a_training(tmp_path, hyperparameters=OFTEN), queue=TRAINING)
+        with training_process(redis_url, tmp_path) as killed:
+            saved = await side.until(job_id, lambda event: isinstance(event, Checkpointed), deadline_s=DEADLINE_S)
+            pids = [child.pid for child in killed.children(recursive=True)]
+            killed.kill()
+            await ended(killed)
+        with anyio.fail_after(10):
+            while alive(pids):  # noqa: ASYNC110 - nothing announces the end of another's child
+                await anyio.sleep(0.02)
+        with training_process(redis_url, tmp_path):
+            went_on = await side.until(
+                job_id, lambda event: isinstance(event, Measured) and event.attempt == 2, deadline_s=DEADLINE_S
+            )
+            await side.ledger.cancel(job_id)
+            await side.done(job_id, deadline_s=DEADLINE_S)
+
+    assert pids
+    assert isinstance(saved, Checkpointed)
+    assert isinstance(went_on, Measured)
+    assert went_on.step > saved.step
+
+
+@pytest.mark.fault(12, "SIGSTOP of a training process", sees="`training_stalled` after stall_timeout_s, tried again")
+async def test_hung_training_is_ended_although_its_lease_is_renewed(redis_url: str, tmp_path: Path) -> None:
+    async with queue_bench(redis_url, TRAINING) as side:
+        job_id = await side.submit(a_training(tmp_path, hyperparameters=ENDLESS), queue=TRAINING)
+        with training_process(redis_url, tmp_path, stall_timeout_s=20) as worker:
+            await side.until(job_id, lambda event: isinstance(event, Measured), deadline_s=DEADLINE_S)
+            child = child_of(worker)
+            child.send_signal(signal.SIGSTOP)
+            failed = await side.until(job_id, is_retry, deadline_s=DEADLINE_S)
+            await side.ledger.cancel(job_id)
+            job = await side.done(job_id, deadline_s=DEADLINE_S)
+
+    assert isinstance(failed, StateChanged)
+    assert failed.error is not None
+    assert (failed.error.code, failed.attempt) == ("training_stalled", 1)
+    assert job.crashes == 0
+    assert alive([child.pid]) == []
+
+
+@pytest.mark.fault(43, "a training process that eats all memory", sees="`out_of_memory`, a dead letter at once")
+async def test_a_child_that_eats_memory_ends_alone(redis_url: str, tmp_path: Path) -> None:
+    path = install(tmp_path, ["Gluttonous"])
+    async with queue_bench(redis_url, TRAINING) as side:
+        job_id = await side.submit(a_training(tmp_path, "gluttonous"), queue=TRAINING)
+        with training_process(redis_url, tmp_path, python_path=path) as worker:
+            job = await side.done(job_id, deadline_s=DEADLINE_S)
+            next_job = await side.done(await side.submit(a_training(tmp_path), queue=TRAINING), deadline_s=DEADLINE_S)
+            assert worker.poll() is None
+
+    assert job.error is not None
+    assert (job.state, job.error.code, job.attempt) == (JobState.FAILED, "out_of_memory", 1)
+    assert next_job.state is JobState.SUCCEEDED
+
+
+@pytest.mark.fault(43, "a machine that runs out of memory", sees="the kernel ends the training process, not the worker")
+async def test_the_kernel_would_end_the_child_before_its_worker(redis_url: str, tmp_path: Path) -> None:
+    async with queue_bench(redis_url, TRAINING) as side:
+        job_id = await side.submit(a_training(tmp_path, hyperparameters=ENDLESS), queue=TRAINING)
+        with training_process(redis_url, tmp_path) as worker:
+            await side.until(job_id, lambda event: isinstance(event, Measured), deadline_s=DEADLINE_S)
+            scores = [_oom_score(pid) for pid in (worker.pid, child_of(worker).pid)]
+            await side.ledger.cancel(job_id)
+            await side.done(job_id, deadline_s=DEADLINE_S)
+
+    assert scores[1] > scores[0]
+
+
+def _oom_score(pid: int) -> int:
+    return int(Path(f"/proc/{psutil.Process(pid).pid}/oom_score").read_text())

@@ -1,0 +1,82 @@
+"""A real training worker as a process, its children, and a queue to give it jobs. Its data lie in the folder given."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+import psutil
+from shared_schemas.specs import TrainingSpec
+
+from tests.support.armed import ROOT
+from tests.support.armed import command as armed_command
+from tests.support.training import TINY, write_table
+
+MODULE = "training_worker"
+
+
+@contextmanager
+def training_process(
+    redis_url: str,
+    folder: Path,
+    *,
+    armed: tuple[str, str] | None = None,
+    arms_child: bool = False,
+    lease_s: float = 1.0,
+    python_path: str | None = None,
+    **settings: object,
+) -> Iterator[psutil.Popen]:
+    """A worker that is killed when the block is left. arms_child: its children are armed instead of itself."""
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")},
+        "HEADRACE_REDIS_URL": redis_url,
+        "HEADRACE_DATA_ROOT": str(folder),
+        "HEADRACE_ARTIFACTS_ROOT": str(folder / "artifacts"),
+        "HEADRACE_DEVICE": "cpu",
+        "HEADRACE_THREADS": "1",
+        "HEADRACE_LEASE_S": str(lease_s),
+        **{f"HEADRACE_{name.upper()}": str(value) for name, value in settings.items()},
+        **({} if python_path is None else {"PYTHONPATH": python_path}),
+    }
+    command = [sys.executable, "-m", MODULE]
+    if armed is not None:
+        command = armed_command(*armed, f"child:{MODULE}" if arms_child else MODULE)
+    with (folder / "worker.log").open("ab") as log:
+        process = psutil.Popen(command, cwd=ROOT, env=environment, stderr=log)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def ended(process: psutil.Popen, *, within_s: float = 60.0) -> int:
+    """-> the exit status of a process that ends by itself."""
+    with anyio.fail_after(within_s):
+        return int(await anyio.to_thread.run_sync(process.wait, abandon_on_cancel=True))
+
+
+def child_of(worker: psutil.Popen) -> psutil.Process:
+    """The training process of the attempt that runs now."""
+    [child] = worker.children()
+    return child
+
+
+def a_training(folder: Path, model_type: str = "mlp", **spec: object) -> TrainingSpec:
+    """A job over a small table in the folder, published as `tiny`."""
+    write_table(folder / "table.csv")
+    wanted = {
+        "data_path": "table.csv",
+        "label_column": "kind",
+        "hyperparameters": TINY,
+        "output_model": "tiny",
+        "seed": 3,
+    }
+    return TrainingSpec(model_type=model_type, **(wanted | spec))  # type: ignore[arg-type]
+
+
+def alive(pids: list[int]) -> list[int]:
+    """Those that still run. A zombie's parent may be gone; it runs no more."""
+    return [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
