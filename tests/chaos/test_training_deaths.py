@@ -100,9 +100,7 @@ async def test_a_child_that_dies_takes_its_worker_not_along(
     assert (job.state, job.crashes) == (JobState.SUCCEEDED, 0)
 
 
-@pytest.mark.fault(
-    3, "kill -9 of a training worker in mid-epoch", sees="its child dies too; training goes on elsewhere"
-)
+@pytest.mark.fault(3, "kill -9 of a training worker in mid-epoch", sees="its child dies too; the job goes on elsewhere")
 async def test_a_killed_training_worker_leaves_no_child_and_its_job_goes_on_from_a_checkpoint(
     redis_url: str, tmp_path: Path
 ) -> None:
