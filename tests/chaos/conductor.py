@@ -17,7 +17,7 @@ from shared_schemas.ids import JobKind, default_queue
 from shared_schemas.stream import keys
 from shared_schemas.stream.connection import AsyncRedis
 
-from tests.chaos.history import Faulted, History
+from tests.chaos.history import Ended, Faulted, History
 from tests.chaos.parts import Part
 from tests.support.redis_server import RedisServer
 
@@ -118,7 +118,7 @@ class Conductor:
         assert part.process is not None
         await anyio.to_thread.run_sync(part.process.wait)
         if what == "terminated" and part.process.returncode not in (0, -signal.SIGTERM):
-            self._note("ended badly after SIGTERM", f"{part.name} with {part.process.returncode}")
+            self._history.append(Ended(process=part.name, status=part.process.returncode))
         await anyio.sleep(fault.hold_s)
         part.start()
         self._note("started", part.name)

@@ -102,7 +102,7 @@ class Wrote(_Entry, frozen=True, kw_only=True, omit_defaults=True, tag="wrote"):
 
 
 class Ended(_Entry, frozen=True, kw_only=True, omit_defaults=True, tag="ended"):
-    """A process ended that nobody had ended."""
+    """A process ended that nobody had ended, or not as it should when it was asked to."""
 
     process: str
     status: int

@@ -65,7 +65,7 @@ def _nobody_is_busy_at_rest(evidence: Evidence) -> Found:
 
 def _nobody_ends_unasked(evidence: Evidence) -> Found:
     for end in evidence.of(Ended):
-        yield "I12", end.process, f"{end.process} ended by itself with {end.status}", None
+        yield "I12", end.process, f"{end.process} ended with {end.status}, which nobody wanted", None
 
 
 PROCESS_CHECKS: tuple[Callable[[Evidence], Found], ...] = (

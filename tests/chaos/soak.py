@@ -32,13 +32,14 @@ from tests.chaos import dump as dumps
 from tests.chaos import parts as processes
 from tests.chaos.checker import Violation, check
 from tests.chaos.conductor import QUEUE, Conductor, plan
-from tests.chaos.history import Dump, History, Sampled, nonces_in, read
+from tests.chaos.history import Dump, Ended, History, Sampled, nonces_in, read
 from tests.chaos.load import Load
 from tests.support.gateways import driver
 from tests.support.redis_server import choose, running_redis
 
 ROUND_S = 60.0
 REST_S = 60.0
+STOP_S = 60.0
 LEASE_S, SLOTS = 2.0, 8
 TRAINING = default_queue(JobKind.TRAINING)
 _STORIES = 5
@@ -132,13 +133,16 @@ class Soak:
         for part in self.parts:
             part.is_ending = True
             part.signal(signal.SIGTERM)
-        for part in self.parts:
-            if part.process is not None:
-                with anyio.move_on_after(20) as limit:
-                    await anyio.to_thread.run_sync(part.process.wait, abandon_on_cancel=True)
-                if limit.cancel_called:
-                    part.process.kill()
         self.history.clear()
+        for part in self.parts:
+            if part.process is None:
+                continue
+            with anyio.move_on_after(STOP_S) as limit:
+                await anyio.to_thread.run_sync(part.process.wait, abandon_on_cancel=True)
+            if limit.cancel_called:
+                self.history.append(Ended(process=part.name, status=-signal.SIGKILL))
+                part.process.kill()
+                part.process.wait()
         processes.note_orphans(self.history, self._mark)
         self._judge(Dump(jobs={}), -1)
         await self.client.aclose()
