@@ -1,11 +1,10 @@
-"""A reply that is lost with its line, for each script and for the blocking read: what was done is done once.
+"""A reply to a worker that is lost with its line, for each script and for the blocking read: all is done once.
 
 Redis has executed the command, and the caller cannot know. It asks again; nothing may happen twice.
 """
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from shared_schemas.errors import JobExpired
@@ -13,19 +12,13 @@ from shared_schemas.events import Emitted, JobEvent, Reason, StateChanged
 from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
 from shared_schemas.outcome import Success
-from shared_schemas.specs import TrainingSpec
 from shared_schemas.stream import keys
 from shared_schemas.stream.claims import Claims
-from shared_schemas.stream.connection import RedisSettings, connect
 from shared_schemas.stream.keys import Lane
-from shared_schemas.stream.ledger import Ledger, Submission
-from shared_schemas.stream.registry import ModelRegistry
 from worker_runtime import Attempt
 
 from tests.support.fault_proxy import fault_proxy
-from tests.support.gateways import TRAINING, TRAINING_BODY, a_manifest, driver, running_gateway
 from tests.support.network import Sighting
-from tests.support.resp import script_names
 from tests.support.rest import left_over
 from tests.support.workers import INFERENCE, Bench, ScriptedHandler, a_submission, bench, running_worker, success
 
@@ -33,18 +26,10 @@ PARTS = [f"{n} " for n in range(10)]
 OF_WORKERS = [("XREADGROUP", 1), ("claim", 1), ("claim", 3), ("record", 1), ("record", 6), ("renew", 1), ("renew", 3)]
 OF_ENDS = [("settle", 1), ("settle", 6)]
 OF_HOUSEKEEPING = ("promote_due", "meet_dependencies", "reclaim", "redeliver", "repair", "sweep")
-OF_REGISTRY = ("stage", "publish", "set_alias")
-OF_LEDGER = ("submit", "request_cancel", "request_pause", "resume", "list")
 
 
 def count(events: list[JobEvent], reason: Reason) -> int:
     return sum(isinstance(event, StateChanged) and event.reason is reason for event in events)
-
-
-def test_no_script_is_left_out() -> None:
-    named = {name for name, _ in (*OF_WORKERS, *OF_ENDS)} - {"XREADGROUP"}
-
-    assert named.union(OF_HOUSEKEEPING, OF_REGISTRY, OF_LEDGER) == set(script_names().values())
 
 
 @pytest.mark.quick
@@ -174,125 +159,3 @@ async def test_an_expired_job_is_dropped_once_when_the_reply_is_lost(redis_url: 
             await side.ledger.find(expired)
         assert (await side.folded(kept)).state is JobState.SUCCEEDED
         assert await left_over(side.client, INFERENCE) == {}
-
-
-async def paused_job(side: Bench) -> JobId:
-    job_id = await side.submit()
-    await side.ledger.pause(job_id)
-    return job_id
-
-
-async def job_asked_to_pause(side: Bench) -> JobId:
-    job_id = await abandoned(side)
-    await side.ledger.pause(job_id)
-    return job_id
-
-
-Verb = Callable[[Ledger, JobId], Awaitable[JobState]]
-
-
-@pytest.mark.quick
-@pytest.mark.fault(6, "the reply to a request of a user is lost with its line", sees="the answer to the repeated call")
-@pytest.mark.parametrize("times", [1, 3])
-@pytest.mark.parametrize(
-    ("command", "prepare", "ask", "answer", "reason"),
-    [
-        ("request_cancel", Bench.submit, Ledger.cancel, JobState.CANCELLED, None),
-        ("request_cancel", paused_job, Ledger.cancel, JobState.CANCELLED, None),
-        ("request_cancel", abandoned, Ledger.cancel, JobState.RUNNING, Reason.CANCEL_REQUESTED),
-        ("request_pause", Bench.submit, Ledger.pause, JobState.PAUSED, Reason.PAUSED),
-        ("request_pause", abandoned, Ledger.pause, JobState.RUNNING, Reason.PAUSE_REQUESTED),
-        ("resume", paused_job, Ledger.resume, JobState.QUEUED, Reason.RESUMED),
-        ("resume", job_asked_to_pause, Ledger.resume, JobState.RUNNING, Reason.PAUSE_WITHDRAWN),
-    ],
-)
-async def test_a_request_whose_reply_was_lost_is_granted_once(
-    redis_url: str,
-    command: str,
-    prepare: Callable[[Bench], Awaitable[JobId]],
-    ask: Verb,
-    answer: JobState,
-    reason: Reason | None,
-    times: int,
-) -> None:
-    async with bench(redis_url) as side:
-        job_id = await prepare(side)
-        before = await side.events(job_id)
-        with fault_proxy(redis_url) as proxy:
-            dropped = proxy.drop_reply(command, times=times)
-            async with bench(proxy.url) as far:
-                assert await ask(far.ledger, job_id) is answer
-
-        job, events = await side.folded(job_id), await side.events(job_id)
-
-    assert dropped.count == times
-    assert job.state is answer
-    assert len(events) == len(before) + 1
-    assert reason is None or count(events, reason) == 1
-
-
-@pytest.mark.quick
-@pytest.mark.fault(6, "the reply to submit or list is lost with its line", sees="one job; the page")
-@pytest.mark.parametrize("key", [None, "k"])
-async def test_a_submission_whose_reply_was_lost_is_one_job(redis_url: str, key: str | None) -> None:
-    async with bench(redis_url) as side:
-        with fault_proxy(redis_url) as proxy:
-            submits, lists = proxy.drop_reply("submit", times=3), proxy.drop_reply("list", times=3)
-            async with bench(proxy.url) as far:
-                made = a_submission()
-                submission = Submission(job_id=made.job_id, spec=made.spec, idempotency_key=key, fingerprint="f")
-                submitted = await far.ledger.submit(submission)
-                page = await far.ledger.list_jobs(INFERENCE)
-
-        assert (submits.count, lists.count) == (3, 3)
-        assert submitted.job_id == made.job_id
-        assert [job.id for job in page.jobs] == [made.job_id]
-        assert len(await side.events(made.job_id)) == 1
-        assert await side.client.xlen(keys.ready(INFERENCE, Lane.NORMAL)) == 1
-
-
-@pytest.mark.quick
-@pytest.mark.fault(
-    6, "the gateway loses the replies to a submission and a cancel", sees="202 and 200 as ever, and one job"
-)
-async def test_a_gateway_answers_as_if_no_reply_had_been_lost(redis_url: str, tmp_path: Path) -> None:
-    with fault_proxy(redis_url) as proxy, running_gateway(proxy.url, tmp_path) as gateway:
-        dropped = [proxy.drop_reply(command) for command in ("submit", "list", "request_pause", "resume")]
-        dropped.append(proxy.drop_reply("request_cancel"))
-        async with gateway.client() as http:
-            made = await http.post("/jobs/training", json=TRAINING_BODY, headers={"Idempotency-Key": "k"})
-            job_id = made.json()["job_id"]
-            page = await http.get("/jobs")
-            answers = [await http.post(f"/jobs/{job_id}/{verb}") for verb in ("pause", "resume", "cancel")]
-            again = await http.post("/jobs/training", json=TRAINING_BODY, headers={"Idempotency-Key": "k"})
-
-    assert [sighting.count for sighting in dropped] == [1] * 5
-    assert (made.status_code, made.headers.get("Idempotency-Replayed")) == (202, None)
-    assert [row["id"] for row in page.json()["jobs"]] == [job_id]
-    assert [answer.status_code for answer in answers] == [200, 200, 200]
-    assert (again.json()["job_id"], again.headers["Idempotency-Replayed"]) == (job_id, "true")
-
-
-@pytest.mark.quick
-@pytest.mark.fault(6, "the reply to a call of the registry is lost with its line", sees="one version, visible once")
-async def test_a_model_whose_replies_were_lost_is_published_once(redis_url: str) -> None:
-    async with driver(redis_url) as drive:
-        with fault_proxy(redis_url) as proxy:
-            client = connect(RedisSettings(redis_url=proxy.url))
-            registry = ModelRegistry(client)
-            dropped = [proxy.drop_reply(command, times=3) for command in OF_REGISTRY]
-            async with bench(redis_url) as side:
-                job_id = await side.submit(TrainingSpec(model_type="mlp", data_path="a.csv", seed=1), queue=TRAINING)
-            claim = await drive.begin(job_id)
-            staged = await registry.stage(name="wine", job_id=job_id, fence=claim.fence, manifest=a_manifest())
-            await drive.settle(claim, success("wine"))
-            resolved = await registry.resolve("wine")
-            aliased = await registry.set_alias("wine", "best", 1)
-            versions = await registry.versions("wine")
-            await client.aclose()
-
-    assert [sighting.count for sighting in dropped] == [3, 3, 3]
-    assert str(staged) == "wine@1"
-    assert (resolved.version, resolved.job_id) == (1, job_id)
-    assert [model.version for model in versions] == [1]
-    assert set(aliased.aliases) == {"best", "latest"}

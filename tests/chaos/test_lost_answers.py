@@ -1,0 +1,191 @@
+"""A reply to a user that is lost with its line, for each script: all is done once, and the answer is the same.
+
+Redis has executed the command, and the caller cannot know. It asks again; nothing may happen twice.
+"""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from shared_schemas.attempts import attempts_of
+from shared_schemas.codec import decode_event
+from shared_schemas.events import Reason
+from shared_schemas.ids import JobId
+from shared_schemas.job import JobState
+from shared_schemas.specs import TrainingSpec
+from shared_schemas.stream import keys
+from shared_schemas.stream.connection import RedisSettings, connect
+from shared_schemas.stream.dead_letters import DeadLetters
+from shared_schemas.stream.keys import Lane
+from shared_schemas.stream.ledger import Ledger, Submission
+from shared_schemas.stream.registry import ModelRegistry
+
+from tests.chaos.test_lost_replies import OF_ENDS, OF_HOUSEKEEPING, OF_WORKERS
+from tests.support.fault_proxy import fault_proxy
+from tests.support.gateways import TRAINING, TRAINING_BODY, a_manifest, driver, running_gateway
+from tests.support.queue_bench import OUTCOMES, QueueBench, queue_bench
+from tests.support.resp import script_names
+from tests.support.workers import INFERENCE, Bench, a_submission, bench, success
+
+OF_REGISTRY = ("stage", "publish", "set_alias")
+OF_DEAD_LETTERS = ("attempts", "purge")
+OF_LEDGER = ("submit", "request_cancel", "request_pause", "resume", "list")
+
+
+def test_no_script_is_left_out() -> None:
+    named = {name for name, _ in (*OF_WORKERS, *OF_ENDS)} - {"XREADGROUP"}
+
+    assert named.union(OF_HOUSEKEEPING, OF_REGISTRY, OF_DEAD_LETTERS, OF_LEDGER) == set(script_names().values())
+
+
+async def paused_job(side: QueueBench) -> JobId:
+    job_id = await side.submit()
+    await side.ledger.pause(job_id)
+    return job_id
+
+
+async def running_job(side: QueueBench) -> JobId:
+    job_id = await side.submit()
+    await side.claim()
+    return job_id
+
+
+async def job_asked_to_pause(side: QueueBench) -> JobId:
+    job_id = await running_job(side)
+    await side.ledger.pause(job_id)
+    return job_id
+
+
+Verb = Callable[[Ledger, JobId], Awaitable[JobState]]
+
+
+@pytest.mark.quick
+@pytest.mark.fault(6, "the reply to a request of a user is lost with its line", sees="the answer to the repeated call")
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize(
+    ("command", "prepare", "ask", "answer", "reason"),
+    [
+        ("request_cancel", Bench.submit, Ledger.cancel, JobState.CANCELLED, None),
+        ("request_cancel", paused_job, Ledger.cancel, JobState.CANCELLED, None),
+        ("request_cancel", running_job, Ledger.cancel, JobState.RUNNING, Reason.CANCEL_REQUESTED),
+        ("request_pause", Bench.submit, Ledger.pause, JobState.PAUSED, Reason.PAUSED),
+        ("request_pause", running_job, Ledger.pause, JobState.RUNNING, Reason.PAUSE_REQUESTED),
+        ("resume", paused_job, Ledger.resume, JobState.QUEUED, Reason.RESUMED),
+        ("resume", job_asked_to_pause, Ledger.resume, JobState.RUNNING, Reason.PAUSE_WITHDRAWN),
+    ],
+)
+async def test_a_request_whose_reply_was_lost_is_granted_once(
+    redis_url: str,
+    command: str,
+    prepare: Callable[[QueueBench], Awaitable[JobId]],
+    ask: Verb,
+    answer: JobState,
+    reason: Reason | None,
+    times: int,
+) -> None:
+    async with queue_bench(redis_url) as side:
+        job_id = await prepare(side)
+        before = await side.events(job_id)
+        with fault_proxy(redis_url) as proxy:
+            dropped = proxy.drop_reply(command, times=times)
+            async with bench(proxy.url) as far:
+                assert await ask(far.ledger, job_id) is answer
+
+        job, events = await side.folded(job_id), await side.events(job_id)
+
+    assert dropped.count == times
+    assert job.state is answer
+    assert len(events) == len(before) + 1
+    assert reason is None or sum(getattr(event, "reason", None) is reason for event in events) == 1
+
+
+@pytest.mark.quick
+@pytest.mark.fault(6, "the reply to submit or list is lost with its line", sees="one job; the page")
+@pytest.mark.parametrize("key", [None, "k"])
+async def test_a_submission_whose_reply_was_lost_is_one_job(redis_url: str, key: str | None) -> None:
+    async with bench(redis_url) as side:
+        with fault_proxy(redis_url) as proxy:
+            submits, lists = proxy.drop_reply("submit", times=3), proxy.drop_reply("list", times=3)
+            async with bench(proxy.url) as far:
+                made = a_submission()
+                submission = Submission(job_id=made.job_id, spec=made.spec, idempotency_key=key, fingerprint="f")
+                submitted = await far.ledger.submit(submission)
+                page = await far.ledger.list_jobs(INFERENCE)
+
+        assert (submits.count, lists.count) == (3, 3)
+        assert submitted.job_id == made.job_id
+        assert [job.id for job in page.jobs] == [made.job_id]
+        assert len(await side.events(made.job_id)) == 1
+        assert await side.client.xlen(keys.ready(INFERENCE, Lane.NORMAL)) == 1
+
+
+@pytest.mark.quick
+@pytest.mark.fault(
+    6, "the gateway loses the replies to a submission and a cancel", sees="202 and 200 as ever, and one job"
+)
+async def test_a_gateway_answers_as_if_no_reply_had_been_lost(redis_url: str, tmp_path: Path) -> None:
+    with fault_proxy(redis_url) as proxy, running_gateway(proxy.url, tmp_path) as gateway:
+        dropped = [proxy.drop_reply(command) for command in ("submit", "list", "request_pause", "resume")]
+        dropped.append(proxy.drop_reply("request_cancel"))
+        async with gateway.client() as http:
+            made = await http.post("/jobs/training", json=TRAINING_BODY, headers={"Idempotency-Key": "k"})
+            job_id = made.json()["job_id"]
+            page = await http.get("/jobs")
+            answers = [await http.post(f"/jobs/{job_id}/{verb}") for verb in ("pause", "resume", "cancel")]
+            again = await http.post("/jobs/training", json=TRAINING_BODY, headers={"Idempotency-Key": "k"})
+
+    assert [sighting.count for sighting in dropped] == [1] * 5
+    assert (made.status_code, made.headers.get("Idempotency-Replayed")) == (202, None)
+    assert [row["id"] for row in page.json()["jobs"]] == [job_id]
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert (again.json()["job_id"], again.headers["Idempotency-Replayed"]) == (job_id, "true")
+
+
+@pytest.mark.quick
+@pytest.mark.fault(
+    6, "the reply to a call about dead letters is lost with its line", sees="the job is off the list and stays failed"
+)
+async def test_a_dead_letter_is_purged_once_and_its_attempts_are_told(redis_url: str) -> None:
+    async with queue_bench(redis_url) as side:
+        purged, kept = await side.submit(), await side.submit()
+        for claim in await side.claim():
+            await side.settle(claim, OUTCOMES["failure"])
+        ended = await side.fields(purged)
+        with fault_proxy(redis_url) as proxy:
+            dropped = [proxy.drop_reply(command, times=3) for command in OF_DEAD_LETTERS]
+            async with bench(proxy.url) as far:
+                attempts = attempts_of(decode_event(data) for data in await far.timeline.read_attempts(purged))
+                await DeadLetters(far.client).purge(INFERENCE, [purged])
+
+        page = await DeadLetters(side.client).page(INFERENCE)
+        assert [job.id for job in page.jobs] == [kept]
+        assert await side.fields(purged) == ended
+        assert (await side.folded(purged)).state is JobState.FAILED
+
+    assert [sighting.count for sighting in dropped] == [3, 3]
+    assert len(attempts) == 1
+
+
+@pytest.mark.quick
+@pytest.mark.fault(6, "the reply to a call of the registry is lost with its line", sees="one version, visible once")
+async def test_a_model_whose_replies_were_lost_is_published_once(redis_url: str) -> None:
+    async with driver(redis_url) as drive:
+        with fault_proxy(redis_url) as proxy:
+            client = connect(RedisSettings(redis_url=proxy.url))
+            registry = ModelRegistry(client)
+            dropped = [proxy.drop_reply(command, times=3) for command in OF_REGISTRY]
+            async with bench(redis_url) as side:
+                job_id = await side.submit(TrainingSpec(model_type="mlp", data_path="a.csv", seed=1), queue=TRAINING)
+            claim = await drive.begin(job_id)
+            staged = await registry.stage(name="wine", job_id=job_id, fence=claim.fence, manifest=a_manifest())
+            await drive.settle(claim, success("wine"))
+            resolved = await registry.resolve("wine")
+            aliased = await registry.set_alias("wine", "best", 1)
+            versions = await registry.versions("wine")
+            await client.aclose()
+
+    assert [sighting.count for sighting in dropped] == [3, 3, 3]
+    assert str(staged) == "wine@1"
+    assert (resolved.version, resolved.job_id) == (1, job_id)
+    assert [model.version for model in versions] == [1]
+    assert set(aliased.aliases) == {"best", "latest"}
