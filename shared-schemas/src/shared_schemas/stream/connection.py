@@ -4,6 +4,7 @@ redis-py changed its defaults between majors (protocol, timeouts, retries, pool 
 Errors of the client library end here: everything above sees BackendUnavailable.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, TypeAlias
@@ -15,7 +16,6 @@ from msgspec import Meta
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import FullJitterBackoff
 from redis.exceptions import (
-    BusyLoadingError,
     ConnectionError,
     NoScriptError,
     OutOfMemoryError,
@@ -33,16 +33,9 @@ from shared_schemas.errors import BackendUnavailable
 AsyncRedis: TypeAlias = Any
 SyncRedis: TypeAlias = Any
 
-_PASSING = (
-    "MISCONF",
-    "LOADING",
-    "READONLY",
-    "CLUSTERDOWN",
-    "TRYAGAIN",
-    "MASTERDOWN",
-    "NOREPLICAS",
-    "OOM",
-    "BUSY",
+# Redis 6.2 says what it refused to a script behind where in the script that was.
+_PASSING = re.compile(
+    r"(?:^|: -)(MISCONF|LOADING|READONLY|CLUSTERDOWN|TRYAGAIN|MASTERDOWN|NOREPLICAS|OOM|BUSY)\b", re.ASCII
 )
 
 
@@ -109,23 +102,29 @@ def translated() -> Iterator[None]:
     """Raise BackendUnavailable for what passes when Redis is back; anything else is a bug and stays itself."""
     try:
         yield
-    except (
-        ConnectionError,
-        TimeoutError,
-        BusyLoadingError,
-        ReadOnlyError,
-        OutOfMemoryError,
-        OSError,
-    ) as error:
+    except (ConnectionError, TimeoutError, OSError) as error:
         raise BackendUnavailable(f"Redis does not answer ({type(error).__name__})") from error
     except NoScriptError:
         raise
     except ResponseError as error:
-        if str(error).startswith(_PASSING) or "READONLY" in str(error) or "MISCONF" in str(error):
-            raise BackendUnavailable("Redis refuses writes at the moment") from error
+        if refusal := _refusal(error):
+            raise BackendUnavailable(f"Redis refuses this at the moment ({refusal})") from error
         raise
     except RedisError as error:
         raise BackendUnavailable(f"Redis does not answer ({type(error).__name__})") from error
+
+
+def _refusal(error: ResponseError) -> str | None:
+    """The code of a refusal that passes."""
+    # The client library cuts the code off where it has a class for it.
+    match error:
+        case OutOfMemoryError():
+            return "OOM"
+        case ReadOnlyError():
+            return "READONLY"
+        case _:
+            found = _PASSING.search(str(error))
+            return found[1] if found else None
 
 
 async def check_server(client: AsyncRedis) -> list[str]:
