@@ -10,7 +10,6 @@ from pathlib import Path
 
 import anyio
 import pytest
-from redis.exceptions import ResponseError
 from shared_schemas.errors import JobNotFound
 from shared_schemas.events import Emitted
 from shared_schemas.ids import JobId
@@ -18,26 +17,16 @@ from shared_schemas.job import Job, JobState
 from shared_schemas.stream import keys
 from shared_schemas.stream.claims import LANES
 from shared_schemas.stream.connection import AsyncRedis
-from shared_schemas.stream.keys import GROUP, Lane
+from shared_schemas.stream.keys import Lane
 
-from tests.support.outage import healthy
+from tests.support.outage import READY, destroy_groups, healthy
 from tests.support.worker_process import worker_process
 from tests.support.workers import INFERENCE, Bench, bench
 
 LEASE_S = 2.0
 # A worker looks for jobs that nothing would move every two seconds, or every half a lease where that is longer.
 REPAIR_S = 3.0
-READY = [keys.ready(INFERENCE, lane) for lane in LANES]
 NORMAL = keys.ready(INFERENCE, Lane.NORMAL)
-
-
-async def destroy_groups(redis: AsyncRedis) -> None:
-    for stream in READY:
-        try:
-            await redis.xgroup_destroy(stream, GROUP)
-        except ResponseError as error:
-            # A stream that is not there has no group either.
-            assert "requires the key to exist" in str(error)  # noqa: PT017 - not what is tested
 
 
 async def delete_consumers(redis: AsyncRedis) -> None:

@@ -18,11 +18,19 @@ import httpx
 import msgspec
 import psutil
 import redis
+from redis.exceptions import ResponseError
+from shared_schemas.stream import keys
+from shared_schemas.stream.claims import LANES
+from shared_schemas.stream.connection import AsyncRedis
+from shared_schemas.stream.keys import GROUP
 
-from tests.support.gateways import DEADLINE_S, MODEL, Frame, driver, frames
+from tests.support.gateways import DEADLINE_S, INFERENCE, MODEL, Frame, driver, frames
 from tests.support.redis_server import RedisServer
 
 BALLAST_KEYS, BALLAST_BYTES, LOADING_S = 100, 200 * 1024, 9.0
+
+
+READY = [keys.ready(INFERENCE, lane) for lane in LANES]
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -159,6 +167,15 @@ def read_only(server: RedisServer) -> Iterator[None]:
         client.replicaof("127.0.0.1", nobody.getsockname()[1])
         yield
         client.replicaof("NO", "ONE")
+
+
+async def destroy_groups(redis: AsyncRedis) -> None:
+    for stream in READY:
+        try:
+            await redis.xgroup_destroy(stream, GROUP)
+        except ResponseError as error:
+            # A stream that is not there has no group either.
+            assert "requires the key to exist" in str(error)  # noqa: PT017 - not what is tested
 
 
 OUTAGES = {outage.__name__: outage for outage in (killed, stopped, loading, read_only)}
