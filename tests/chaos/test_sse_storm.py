@@ -98,8 +98,10 @@ async def test_connections_to_redis_do_not_grow_with_readers(
         async with followed(own_redis.url, rng, 100) as jobs, driver(own_redis.url) as watch:
             readers = [SseReader(stream_of(jobs.ids[i % 100]), lambda: [gateway.port]) for i in range(2000)]
             async with anyio.create_task_group() as group:
-                for reader in readers:
-                    group.start_soon(reader.follow)
+                for i in range(0, len(readers), 200):
+                    for reader in readers[i : i + 200]:
+                        group.start_soon(reader.follow)
+                    await all_have(readers[i : i + 200], jobs)
                 await jobs.go_on()
                 await all_have(readers, jobs)
                 clients = await watch.client.client_list()
