@@ -60,7 +60,7 @@ def collect() -> list[Fault]:
     if pytest.main(arguments, plugins=[collector]) is not pytest.ExitCode.OK:
         raise SystemExit("the tests cannot be collected")
     # A fault without a row comes last.
-    return sorted(collector.faults, key=lambda fault: (fault.row or 1000, fault.what, fault.test))
+    return sorted(collector.faults, key=lambda fault: (fault.row or 1000, fault.what, fault.test, not fault.is_quick))
 
 
 def page(faults: list[Fault]) -> str:
