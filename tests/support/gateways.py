@@ -22,6 +22,7 @@ from shared_schemas.models import ModelManifest, TensorSpec
 from shared_schemas.outcome import Outcome, Success
 from shared_schemas.stream.claims import Batch, Claim, Claims, Settlement
 from shared_schemas.stream.connection import AsyncRedis, RedisSettings, connect
+from shared_schemas.stream.dead_letters import DeadLetters
 from shared_schemas.stream.housekeeping import Housekeeping
 from shared_schemas.stream.ledger import Ledger
 from shared_schemas.stream.registry import ModelRegistry
@@ -34,7 +35,8 @@ ROOT = Path(__file__).parents[2]
 
 
 class Gateway:
-    """One process, which can be ended and started again on the same port. log: the lines it wrote."""
+    """One process, which can be ended and started again on the same port. log: the lines it wrote. module: and its
+    arguments, what `start` runs."""
 
     def __init__(
         self,
@@ -50,7 +52,7 @@ class Gateway:
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = log
-        self._module = ["uvicorn", "gateway.app:app", "--port", str(self.port)] if is_bare else module
+        self.module = ["uvicorn", "gateway.app:app", "--port", str(self.port)] if is_bare else module
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")},
             "HEADRACE_REDIS_URL": redis_url,
@@ -70,7 +72,7 @@ class Gateway:
     def start(self) -> None:
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", *self._module], cwd=ROOT, env=self._environment, stdout=log, stderr=log
+                [sys.executable, "-m", *self.module], cwd=ROOT, env=self._environment, stdout=log, stderr=log
             )
         # A line to the port is taken as soon as the process listens; until then it is refused at once.
         transport = httpx.HTTPTransport(retries=100)
@@ -134,6 +136,7 @@ class Driver:
         self.client, self._reader = client, reader
         self._begun: dict[JobId, Claim] = {}
         self.ledger, self.registry = Ledger(client), ModelRegistry(client)
+        self.dead_letters = DeadLetters(client)
 
     async def begin(self, job_id: JobId) -> Claim:
         """Claim jobs of its queue until this one comes."""

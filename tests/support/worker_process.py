@@ -16,6 +16,7 @@ from pathlib import Path
 
 import anyio
 import msgspec
+from shared_schemas.errors import AttemptFailed
 from shared_schemas.events import Emitted
 from shared_schemas.ids import JobKind
 from shared_schemas.outcome import Release, Success
@@ -71,6 +72,14 @@ async def crash(attempt: Attempt) -> Success:
     os._exit(1)
 
 
+async def refuse(attempt: Attempt) -> Success:
+    raise AttemptFailed("data_empty", "there is nothing in it", row=3)
+
+
+async def stumble(attempt: Attempt) -> Success:
+    raise AttemptFailed("disk_full", f"no room in attempt {attempt.number}", retryable=True)
+
+
 async def let_go(attempt: Attempt) -> Success | Release:
     """Ends as soon as it is asked to."""
     await attempt.record(Emitted(chunk="waiting"))
@@ -92,7 +101,9 @@ async def obey(attempt: Attempt) -> Success | Release:
     return await BEHAVIOURS[str(attempt.spec.input_data)](attempt)
 
 
-BEHAVIOURS = {f.__name__: f for f in (answer, say, hang, speak, linger, block, crash, let_go, tick, obey)}
+BEHAVIOURS = {
+    f.__name__: f for f in (answer, say, hang, speak, linger, block, crash, refuse, stumble, let_go, tick, obey)
+}
 
 
 class Handler:
