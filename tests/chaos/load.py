@@ -23,6 +23,7 @@ REQUEST_S = 8.0
 PATIENCE_S = 90.0
 RESULT_TTL_S = 300.0
 AT_ONCE = 300
+LATE_S = 0.2
 _PATHS = {"submit": "/jobs/inference", "train": "/jobs/training"}
 _LONG = ("emit", "sleep", "ignore")
 _DOINGS = {"answer": 60, "emit": 20, "flake": 6, "fail": 4, "sleep": 5, "ignore": 4.7, "crash": 0.1}
@@ -43,6 +44,7 @@ class Load:
         limits = httpx.Limits(max_connections=2 * AT_ONCE)
         at_once = anyio.Semaphore(AT_ONCE)
         arrivals, end = random.Random(f"{self._seed} arrivals"), time.monotonic() + seconds
+        due = time.monotonic()
         async with (
             httpx.AsyncClient(timeout=REQUEST_S, limits=limits, trust_env=False) as http,
             anyio.create_task_group() as clients,
@@ -54,7 +56,9 @@ class Load:
                     return
                 await at_once.acquire()
                 clients.start_soon(self._live, http, random.Random(f"{self._seed} {number}"), at_once)
-                await anyio.sleep(arrivals.expovariate(self._rate))
+                # The rate holds although starting a client takes time, but what a stall cost is not made up for.
+                due = max(due, time.monotonic() - LATE_S) + arrivals.expovariate(self._rate)
+                await anyio.sleep(max(0.0, due - time.monotonic()))
 
     async def resume(self, http: httpx.AsyncClient, job: str, nonce: str) -> None:
         await self._insist(http, random.Random(0), "resume", nonce, job=job)
