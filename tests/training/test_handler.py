@@ -3,7 +3,7 @@
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import msgspec
 import psutil
 import pytest
 from shared_schemas.errors import AttemptFailed
-from shared_schemas.events import Checkpointed, Logged, Produced
+from shared_schemas.events import Checkpointed, JobEvent, Logged, Measured, Produced
 from shared_schemas.ids import JobId
 from shared_schemas.job import Checkpoint
 from shared_schemas.models import ModelManifest, ModelRef, TrainingResult
@@ -252,7 +252,17 @@ async def test_an_attempt_that_was_stopped_ends_as_if_it_had_not_been(tmp_path: 
     assert (manifest.weights_sha256, manifest.metrics) == (whole.weights_sha256, whole.metrics)
 
 
-async def stopped_by(reason: StopReason, handler: TrainingHandler, attempt: CollectingAttempt) -> Success | Release:
+def has_measured(events: Sequence[JobEvent]) -> bool:
+    return any(isinstance(event, Measured) for event in events)
+
+
+async def stopped_by(
+    reason: StopReason,
+    handler: TrainingHandler,
+    attempt: CollectingAttempt,
+    *,
+    when: Callable[[Sequence[JobEvent]], bool] = has_measured,
+) -> Success | Release:
     outcomes: list[Success | Release] = []
 
     async def run() -> None:
@@ -260,7 +270,7 @@ async def stopped_by(reason: StopReason, handler: TrainingHandler, attempt: Coll
 
     async with anyio.create_task_group() as group:
         group.start_soon(run)
-        await attempt.until(lambda events: any(isinstance(event, Logged) for event in events), within_s=STARTED_S)
+        await attempt.until(when, within_s=STARTED_S)
         attempt.stop = reason
     [outcome] = outcomes
     return outcome

@@ -1,6 +1,7 @@
 """A process for one attempt: takes an assignment from the supervisor and tells how it goes. Knows no Redis, no job id.
 
-A crash, an out-of-memory kill or a poisoned CUDA context ends this process and nothing else. It dies with its parent.
+A crash, an out-of-memory kill or a poisoned CUDA context ends this process and nothing else. It dies with its parent,
+from its first moment on: torch, which takes seconds to import, is imported by `_run` alone.
 """
 
 import ctypes
@@ -12,13 +13,10 @@ import traceback
 from pathlib import Path
 from typing import IO
 
-import torch
 from shared_schemas.errors import ErrorInfo, HeadraceError
 from shared_schemas.events import JobEvent
 
 from training_worker.messages import Crashed, Finished, Refused, Stopped, decode_assignment, frame, read_frame
-from training_worker.trainer import StoppedEarlyError
-from training_worker.training import train
 
 PR_SET_PDEATHSIG = 1
 # proc(5): the kernel ends the process with the highest score first.
@@ -47,23 +45,34 @@ def main() -> None:
     body = read_frame(source)
     if body is None:
         return
-    stop = threading.Event()
-    threading.Thread(target=_listen, args=(source, stop), daemon=True).start()
-    try:
-        line.send(train(decode_assignment(body), report=line.send, should_stop=stop.is_set))
-    except StoppedEarlyError:
-        line.send(Stopped())
-    except HeadraceError as error:
-        line.send(Refused(error=error.info()))
-    except Exception as error:  # the boundary where any failure of a recipe becomes a typed one
-        line.send(_failure(error))
+    begun, stop = threading.Event(), threading.Event()
+    threading.Thread(target=_listen, args=(source, line, begun, stop), daemon=True).start()
+    _run(body, line, begun, stop)
     sys.stdout.flush()
     sys.stderr.flush()
     # Without the interpreter's farewell: threads of torch or of user code may not want to end.
     os._exit(0)
 
 
+def _run(body: bytes, line: Line, begun: threading.Event, stop: threading.Event) -> None:
+    try:
+        from training_worker.trainer import StoppedEarlyError
+        from training_worker.training import train
+
+        begun.set()
+        try:
+            line.send(train(decode_assignment(body), report=line.send, should_stop=stop.is_set))
+        except StoppedEarlyError:
+            line.send(Stopped())
+    except HeadraceError as error:
+        line.send(Refused(error=error.info()))
+    except Exception as error:  # the boundary where any failure of a recipe becomes a typed one
+        line.send(_failure(error))
+
+
 def _failure(error: Exception) -> Refused | Crashed:
+    import torch
+
     # torch raises a plain RuntimeError where memory of the host runs out.
     is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
     if is_memory:
@@ -72,11 +81,15 @@ def _failure(error: Exception) -> Refused | Crashed:
     return Crashed(type=type(error).__name__, traceback="".join(traceback.format_exception(error)))
 
 
-def _listen(source: IO[bytes], stop: threading.Event) -> None:
+def _listen(source: IO[bytes], line: Line, begun: threading.Event, stop: threading.Event) -> None:
     """Any frame after the assignment asks to stop. The end of the pipe means that the supervisor is gone."""
     if read_frame(source) is None:
         os._exit(1)
     stop.set()
+    if not begun.is_set():
+        # Nothing is done that could be saved, and torch may still take seconds.
+        line.send(Stopped())
+        os._exit(0)
 
 
 def _die_with(parent: int) -> None:

@@ -53,6 +53,7 @@ async def supervise(attempt: Attempt, assignment: Assignment, *, stall_timeout_s
     included, no process of the child's session is left.
     """
     watchdog = _Watchdog(stall_timeout_s)
+    await attempt.record(Logged(line="starting the training process, which loads PyTorch first"))
     async with _child(assignment) as child:
         async with anyio.create_task_group() as group:
             all_lines = anyio.Event()
