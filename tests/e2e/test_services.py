@@ -115,6 +115,25 @@ print('child', child.pid, flush=True)
     assert _ends(child)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="who started whom is read from /proc")
+def test_killing_a_service_kills_what_it_started_in_sessions_of_their_own(lines: Lines) -> None:
+    program = """import subprocess, sys, time
+inner = "import subprocess, time; print(subprocess.Popen(['sleep', '600'], start_new_session=True).pid, flush=True)"
+child = subprocess.Popen([sys.executable, "-c", inner + "; time.sleep(600)"], start_new_session=True,
+                         stdout=subprocess.PIPE, text=True)
+print('pids', child.pid, child.stdout.readline().strip(), 'up', flush=True)
+time.sleep(600)"""
+    service = a_service(program, lines)
+    service.start()
+    lines.wait_for("up")
+    pids = [int(pid) for pid in lines.getvalue().split("pids ")[1].split()[:2]]
+
+    service.kill()
+
+    assert service.wait(timeout_s=DEADLINE_S)
+    assert all(_ends(pid) for pid in pids)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can tie a process to its parent")
 def test_services_die_with_their_supervisor_even_if_it_is_killed(tmp_path: Path) -> None:
     program = """import os, sys, time

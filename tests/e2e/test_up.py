@@ -13,11 +13,14 @@ import psutil
 import pytest
 from headrace import Client
 from headrace_local.system import free_port
-from shared_schemas.events import Measured
+from shared_schemas.events import Logged, Measured
 from shared_schemas.job import JobState
 from shared_schemas.specs import Hyperparameters
 
 DEADLINE_S = 60.0
+LONG = Hyperparameters(epochs=100_000)
+# What comes sooner counts as the same press.
+TWO_PRESSES_S = 0.6
 NO_WORKERS = ("--training-workers", "0", "--inference-workers", "0")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
 
@@ -26,6 +29,10 @@ class Up:
     def __init__(self, process: "subprocess.Popen[str]", url: str) -> None:
         self.process, self.url = process, url
         self.family = psutil.Process(process.pid).children(recursive=True)
+
+    def until_it_says(self, words: str) -> None:
+        assert self.process.stdout is not None
+        assert any(words in line for line in self.process.stdout)
 
     def interrupt(self) -> int:
         """Ctrl-C; -> the exit code. Nothing it started may be left."""
@@ -37,15 +44,14 @@ class Up:
 
 
 @contextmanager
-def up(data_dir: Path, *options: str, path: str | None = None) -> Iterator[Up]:
+def up(data_dir: Path, *options: str, **environment: str) -> Iterator[Up]:
     port = free_port()
-    environment = ENVIRONMENT if path is None else ENVIRONMENT | {"PATH": path}
     process = subprocess.Popen(
         [sys.executable, "-m", "headrace.cli", "up", "--port", str(port), "--data-dir", str(data_dir), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=environment,
+        env=ENVIRONMENT | environment,
     )
     family: list[psutil.Process] = []
     try:
@@ -70,9 +76,7 @@ def up(data_dir: Path, *options: str, path: str | None = None) -> Iterator[Up]:
 
 def test_ctrl_c_drains_and_the_job_that_ran_is_there_at_the_next_start(tmp_path: Path) -> None:
     with up(tmp_path, "--inference-workers", "0") as first, Client(first.url) as client:
-        job_id = client.submit_training(
-            model_type="mlp", data_path="wine.csv", hyperparameters=Hyperparameters(epochs=100_000)
-        ).job_id
+        job_id = client.submit_training(model_type="mlp", data_path="wine.csv", hyperparameters=LONG).job_id
         for event in client.events(job_id):
             if isinstance(event, Measured):
                 break
@@ -89,12 +93,53 @@ def test_ctrl_c_drains_and_the_job_that_ran_is_there_at_the_next_start(tmp_path:
     assert job.checkpoint is not None
 
 
+def a_training_process(running: Up) -> psutil.Process:
+    """Submit a job; -> the process that trains it, as soon as there is one."""
+    [worker] = [each for each in running.family if "training_worker" in each.cmdline()]
+    with Client(running.url) as client:
+        job = client.submit_training(model_type="mlp", data_path="wine.csv", hyperparameters=LONG)
+        for _ in client.events(job.job_id):
+            if children := worker.children():
+                running.family.extend(children)
+                return children[0]
+    pytest.fail("the job ended")
+
+
+def test_a_second_ctrl_c_leaves_nothing_even_of_a_training_process_that_heeds_nobody(tmp_path: Path) -> None:
+    with up(tmp_path, "--inference-workers", "0") as running:
+        a_training_process(running).suspend()
+        running.process.send_signal(signal.SIGINT)
+        running.until_it_says("draining")
+        time.sleep(TWO_PRESSES_S)
+        assert running.interrupt() == 130
+
+
+def test_a_ctrl_c_that_arrives_twice_at_once_is_one(tmp_path: Path) -> None:
+    with up(tmp_path, *NO_WORKERS) as running:
+        running.process.send_signal(signal.SIGINT)
+        assert running.interrupt() == 0
+
+
+def test_ctrl_c_does_not_wait_for_a_training_process_that_still_loads_torch(tmp_path: Path) -> None:
+    torch = tmp_path / "slow" / "torch"
+    torch.mkdir(parents=True)
+    (torch / "__init__.py").write_text("import time; print('loading', flush=True); time.sleep(600)")
+    with (
+        up(tmp_path / "kept", "--inference-workers", "0", PYTHONPATH=str(torch.parent)) as running,
+        Client(running.url) as client,
+    ):
+        job = client.submit_training(model_type="mlp", data_path="wine.csv", hyperparameters=LONG)
+        assert any(isinstance(event, Logged) and event.line == "loading" for event in client.events(job.job_id))
+        running.family.extend(psutil.Process(running.process.pid).children(recursive=True))
+        assert running.interrupt() == 0
+
+
 def test_without_redis_on_the_path_the_one_of_the_wheel_is_taken(tmp_path: Path) -> None:
     nothing = tmp_path / "empty"
     nothing.mkdir()
     with (
         up(
-            tmp_path / ("long" * 30), "--inference-workers", "0", "--training-workers", "0", path=str(nothing)
+            tmp_path / ("long" * 30), "--inference-workers", "0", "--training-workers", "0", PATH=str(nothing)
         ) as running,
         Client(running.url) as client,
     ):

@@ -5,6 +5,7 @@ The only place of this package that reads the environment.
 
 import os
 import signal
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -15,6 +16,9 @@ from headrace.commands.shared import ExitCode, err, out
 from headrace_local.errors import LocalError
 from headrace_local.logs import Log
 from headrace_local.system import SystemConfig, free_port, inherited
+
+# Terminal, `uv run` and `timeout` may each pass the same Ctrl-C on.
+_SAME_SIGNAL_S = 0.5
 
 _DataDirOption = Annotated[
     Path | None, typer.Option("--data-dir", file_okay=False, help="Where everything that is kept lies.")
@@ -93,9 +97,18 @@ def demo(
 
 
 def _end_like_ctrl_c() -> None:
-    """SIGTERM and a closed terminal drain too. A shell's background job ignores SIGINT: take it back."""
+    """SIGTERM and a closed terminal drain too. A shell's background job ignores SIGINT: take it back.
+
+    The first is a KeyboardInterrupt and so is the second. A third changes nothing: all is being killed by then, and who
+    does that must not be cut off.
+    """
+    came: list[float] = []
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if len(came) == 2 or (came and now - came[0] < _SAME_SIGNAL_S):
+            return
+        came.append(now)
         raise KeyboardInterrupt
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

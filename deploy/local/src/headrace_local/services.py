@@ -16,6 +16,7 @@ from pathlib import Path
 
 from headrace_local import tether
 from headrace_local.logs import Log
+from headrace_local.processes import kill_family
 
 _FIRST_DELAY_S = 0.5
 _LONGEST_DELAY_S = 15.0
@@ -49,19 +50,24 @@ class Service:
 
     @property
     def pid(self) -> int | None:
+        # Not poll(): that would reap it, and its id could be another's while its group is still to be killed.
         process = self._process
-        return None if process is None or process.poll() is not None else process.pid
+        return None if process is None or process.returncode is not None else process.pid
 
     def ask_to_stop(self) -> None:
         """SIGTERM: drain and end. It is not started again."""
         with self._lock:
             self._stopping.set()
-            self._signal(signal.SIGTERM)
+            if self.pid is not None:
+                with suppress(ProcessLookupError):
+                    os.killpg(self.pid, signal.SIGTERM)
 
     def kill(self) -> None:
+        """It and all that it has started."""
         with self._lock:
             self._stopping.set()
-            self._signal(signal.SIGKILL)
+            if self.pid is not None:
+                kill_family(self.pid)
 
     def wait(self, *, timeout_s: float) -> bool:
         """Whether it has ended within the time."""
@@ -110,11 +116,6 @@ class Service:
                 written = line.decode(errors="replace").rstrip()
                 if written:
                     self._log.line(self.name, written)
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self._process is not None and self._process.poll() is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)
 
 
 def stop(services: Sequence[Service], *, grace_s: float, log: Log) -> None:
