@@ -90,6 +90,40 @@ def test_a_terminal_gets_bar_curve_and_log() -> None:
     assert "reading [bold]data[/]" in written
 
 
+def at_width(width: int, events: list[StreamEvent], *, title: str = "j", after_s: float = 0.0) -> str:
+    """What stands on a terminal so many seconds after the last of the events."""
+    now = [100.0]
+    console = Console(file=io.StringIO(), width=width, height=40, force_terminal=True, color_system=None)
+    view = LiveView(Picture(title), title, console, clock=lambda: now[0])
+    for event in events:
+        view.show(event)
+    now[0] += after_s
+    shown = Console(file=io.StringIO(), width=width, color_system=None)
+    shown.print(view)
+    return shown.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_the_time_passes_while_nothing_happens_and_stands_still_at_the_end() -> None:
+    begun = a_training()[:3]
+    done = Done(n=4, at=12_000, attempt=1, state=JobState.SUCCEEDED, reason=Reason.SUCCEEDED)
+
+    assert "running  0 ms" in at_width(80, begun)
+    assert "running  7.5 s" in at_width(80, begun, after_s=7.5)
+    assert "succeeded  10.0 s" in at_width(80, [*begun, done], after_s=7.5)
+
+
+def test_eighty_columns_show_the_time_gone_and_left_and_the_rate() -> None:
+    title = "training-large-01arz3ndektsv4rrffq69g5fav"
+    events = a_training(100_000, step_ms=100)[:20_003]
+    headline, progress, *_ = at_width(80, events, title=title).splitlines()
+
+    assert len(progress.rstrip()) <= 80
+    for part in ("10%", "step 10000/100000", "2 h 30 min left", "10 steps/s", "━"):
+        assert part in progress
+    assert title in headline
+    assert "16 min 40 s" in headline
+
+
 def test_a_sparkline_goes_from_lowest_to_highest_within_its_width() -> None:
     assert sparkline([3, 2, 1, 0], width=4) == "█▆▃▁"
     assert sparkline([1, 1, 1], width=10) == "▁▁▁"

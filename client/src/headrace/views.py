@@ -1,5 +1,7 @@
 """A job as it happens, on a terminal (redrawn in place) or on a pipe (a line for what is worth one)."""
 
+import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -25,7 +27,9 @@ STATE_STYLES = {
 }
 _LEVEL_STYLES = {"debug": "dim", "info": "", "warning": "yellow", "error": "red"}
 _SPARKLINE_WIDTH = 40
-_BAR_WIDTH = 40
+_BAR_WIDTH, _LEAST_BAR_WIDTH = 40, 10
+# What stands around the bar: a margin, and a blank on each side of it.
+_BAR_MARGIN = 4
 _OUTPUT_LINES = 12
 _SHOWN_APART = ("loss", "steps_per_s")
 # A pipe gets a line of progress for each tenth of the job, but not more than one in this time.
@@ -45,18 +49,32 @@ class View(Protocol):
     def show(self, event: StreamEvent) -> None: ...
 
 
-def view_of(job_id: str, console: Console, *, title: str | None = None) -> View:
+def view_of(job_id: str, console: Console, *, title: str | None = None, speed: float = 1.0) -> View:
+    """speed: how many times faster than they happened the events come."""
     picture = Picture(job_id)
     name = title or job_id
-    return LiveView(picture, name, console) if console.is_terminal else PlainView(picture, name, console)
+    if console.is_terminal:
+        return LiveView(picture, name, console, speed=speed)
+    return PlainView(picture, name, console)
 
 
 class LiveView:
-    def __init__(self, picture: Picture, title: str, console: Console) -> None:
-        self.picture, self._title, self._console = picture, title, console
+    """clock: what the time since the newest event is told by, so that it passes while nothing happens."""
+
+    def __init__(
+        self,
+        picture: Picture,
+        title: str,
+        console: Console,
+        *,
+        speed: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.picture, self._title, self._console, self._speed, self._clock = picture, title, console, speed, clock
+        self._newest_at = clock()
         self._ascii = "utf" not in console.encoding.lower()
         self._live = Live(
-            console=console, get_renderable=self._render, refresh_per_second=10, vertical_overflow="visible"
+            console=console, get_renderable=lambda: self, refresh_per_second=10, vertical_overflow="visible"
         )
 
     def __enter__(self) -> Self:
@@ -70,13 +88,14 @@ class LiveView:
 
     def show(self, event: StreamEvent) -> None:
         self.picture.apply(event)
+        self._newest_at = self._clock()
         line = _line_of(event)
         if line is not None:
             self._console.print(line, soft_wrap=True)
 
-    def _render(self) -> RenderableType:
+    def __rich__(self) -> RenderableType:
         picture = self.picture
-        parts: list[RenderableType] = [_headline(picture, self._title)]
+        parts: list[RenderableType] = [self._headline()]
         if picture.fraction or picture.step is not None:
             parts.append(self._progress())
         if picture.losses:
@@ -97,29 +116,50 @@ class LiveView:
 
     def _progress(self) -> RenderableType:
         picture = self.picture
+        # What matters most stands first: a narrow terminal cuts the end.
         facts = [f"{picture.fraction:4.0%}"]
         if picture.step is not None:
             facts.append(f"step {picture.step}" + (f"/{picture.total}" if picture.total else ""))
-        if picture.epoch is not None:
-            facts.append(f"epoch {picture.epoch}")
+        if picture.left_s() is not None:
+            facts.append(f"{text.duration(picture.left_s())} left")
         rate = picture.steps_per_s()
         if rate is not None:
             facts.append(f"{text.number(rate)} steps/s")
-        if picture.left_s() is not None:
-            facts.append(f"{text.duration(picture.left_s())} left")
+        if picture.epoch is not None:
+            facts.append(f"epoch {picture.epoch}")
+        told = " · ".join(facts)
         row = Table.grid(padding=(0, 1))
         row.add_row(
             " ",
             ProgressBar(
                 total=1.0,
                 completed=picture.fraction,
-                width=_BAR_WIDTH,
+                width=max(_LEAST_BAR_WIDTH, min(_BAR_WIDTH, self._console.width - _BAR_MARGIN - len(told))),
                 complete_style="blue",
                 finished_style="green",
             ),
-            Text(" · ".join(facts), no_wrap=True, overflow="ellipsis"),
+            Text(told, no_wrap=True, overflow="ellipsis"),
         )
         return row
+
+    def _headline(self) -> Text:
+        picture = self.picture
+        style = STATE_STYLES.get(picture.state, "")
+        facts = [text.duration(self._elapsed_s())] if picture.newest_ms else []
+        if picture.message:
+            facts.append(picture.message)
+        if picture.attempt > 1:
+            facts.append(f"attempt {picture.attempt}")
+        if picture.worker is not None and picture.done is None:
+            facts.append(picture.worker)
+        return Text.assemble(
+            ("● ", style), (self._title, "bold"), "  ", (picture.state, style), "  ", (" · ".join(facts), "dim"),
+            no_wrap=True, overflow="ellipsis",
+        )  # fmt: skip
+
+    def _elapsed_s(self) -> float:
+        since_s = 0.0 if self.picture.done is not None else self._clock() - self._newest_at
+        return self.picture.ran_s() + since_s * self._speed
 
     def _outputs(self) -> list[RenderableType]:
         outputs = self.picture.outputs
@@ -205,21 +245,6 @@ class PlainView:
     def _print(self, line: str) -> None:
         self._close_output()
         self._console.print(f"{self._title}: {line}", markup=False, soft_wrap=True)
-
-
-def _headline(picture: Picture, title: str) -> Text:
-    style = STATE_STYLES.get(picture.state, "")
-    facts = [f"attempt {picture.attempt}"] if picture.attempt > 1 else []
-    if picture.worker is not None and picture.done is None:
-        facts.append(picture.worker)
-    if picture.message:
-        facts.append(picture.message)
-    if picture.newest_ms:
-        facts.append(text.duration(picture.ran_s()))
-    return Text.assemble(
-        ("● ", style), (title, "bold"), "  ", (picture.state, style), "  ", (" · ".join(facts), "dim"),
-        no_wrap=True, overflow="ellipsis",
-    )  # fmt: skip
 
 
 def _line_of(event: StreamEvent) -> Text | None:

@@ -53,8 +53,10 @@ def watch_to_end(client: Client, job_id: str, *, as_json: bool, title: str | Non
     return print_end(client.job(job_id), as_json=as_json)
 
 
-def show(happened: Iterable[StreamEvent], job_id: str, console: Console, *, title: str | None = None) -> None:
-    with view_of(job_id, console, title=title) as view:
+def show(
+    happened: Iterable[StreamEvent], job_id: str, console: Console, *, title: str | None = None, speed: float = 1.0
+) -> None:
+    with view_of(job_id, console, title=title, speed=speed) as view:
         for event in happened:
             view.show(event)
 
@@ -100,10 +102,11 @@ def replay(
             _run_again(client, job, as_json=as_json)
             return
         happened = client.events(job)
-        finished = client.job(job)
-        if finished.state.is_terminal:
+        if client.job(job).state.is_terminal:
             happened = at_pace(happened, speed=speed)
-        show(happened, job, err if as_json else out)
+        else:
+            speed = 1.0
+        show(happened, job, err if as_json else out, speed=speed)
         print_end(client.job(job), as_json=as_json)
 
 
