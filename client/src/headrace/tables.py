@@ -14,28 +14,31 @@ from shared_schemas.replies import DeadLetter, DeadLetterDetails, JobStatus, Ret
 from shared_schemas.specs import InferenceSpec, JobSpec
 
 from headrace import text
+from headrace.fitting import FittedTable
 from headrace.views import STATE_STYLES
 
 _MAX_SCORES = 5
 _END_STYLES = STATE_STYLES | {"retried": "yellow", "worker_lost": "red", "released": "cyan"}
 
 
-def jobs(rows: Iterable[JobSummary]) -> Table:
-    table = _table("job", "state", "of", "progress", "submitted", "took", "note")
+def jobs(rows: Iterable[JobSummary]) -> FittedTable:
+    table = FittedTable(
+        {"job": None, "state": None, "of": 12, "done": None, "submitted": None, "took": None, "note": 16},
+        leave_out=("took", "note", "done", "submitted"),
+    )
     for row in rows:
         took = None
         if row.started_at is not None and row.finished_at is not None:
             took = (row.finished_at - row.started_at).total_seconds()
         note = f"{row.error.code}: {row.error.message}" if row.error else " ".join(row.tags)
-        _add(
-            table,
+        table.add(
             row.id,
             state(row.state.value),
             row.subject,
             "" if row.fraction is None else f"{row.fraction:.0%}",
             text.ago(row.created_at),
             "" if took is None else text.duration(took),
-            Text(text.shortened(note, 60), style="red" if row.error else "dim"),
+            Text(text.shortened(note, 200), style="red" if row.error else "dim"),
         )
     return table
 
@@ -78,12 +81,14 @@ def dead_letter(row: DeadLetterDetails) -> Table:
     return card
 
 
-def attempts(rows: Sequence[AttemptSummary]) -> Table:
-    table = _table("attempt", "worker", "started", "took", "ended", "error")
+def attempts(rows: Sequence[AttemptSummary]) -> FittedTable:
+    table = FittedTable(
+        {"attempt": None, "worker": 12, "started": None, "took": None, "ended": None, "error": 24},
+        leave_out=("started", "took"),
+    )
     for row in rows:
         ended = "running" if row.ended is None else row.ended.value
-        _add(
-            table,
+        table.add(
             str(row.number),
             row.worker or "",
             text.ago(row.started_at),
@@ -94,11 +99,11 @@ def attempts(rows: Sequence[AttemptSummary]) -> Table:
     return table
 
 
-def retried(rows: Iterable[RetriedJob]) -> Table:
-    table = _table("job", "retried as")
+def retried(rows: Iterable[RetriedJob]) -> FittedTable:
+    table = FittedTable({"job": None, "retried as": 20})
     for row in rows:
         error = Text(f"{row.error.code}: {row.error.message}" if row.error else "", style="red")
-        _add(table, row.job_id, error if row.retried_as is None else row.retried_as)
+        table.add(row.job_id, error if row.retried_as is None else row.retried_as)
     return table
 
 
@@ -111,11 +116,13 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def models(rows: Iterable[Model]) -> Table:
-    table = _table("model", "task", "metrics", "baseline", "parameters", "aliases", "published")
+def models(rows: Iterable[Model]) -> FittedTable:
+    table = FittedTable(
+        {"model": None, "task": 12, "metrics": 20, "baseline": 14, "parameters": None, "aliases": 8, "published": None},
+        leave_out=("parameters", "aliases", "baseline", "task"),
+    )
     for row in rows:
-        _add(
-            table,
+        table.add(
             str(row.ref),
             row.manifest.task,
             text.metrics(row.manifest.metrics),
@@ -127,8 +134,10 @@ def models(rows: Iterable[Model]) -> Table:
     return table
 
 
-def queues(rows: Iterable[QueueStatus]) -> Table:
-    table = _table("queue", "workers", "jobs", "dead", "oldest queued")
+def queues(rows: Iterable[QueueStatus]) -> FittedTable:
+    table = FittedTable(
+        {"queue": None, "workers": None, "jobs": 20, "dead": None, "oldest queued": None}, leave_out=("oldest queued",)
+    )
     for row in rows:
         counts = Text(" · ").join(
             Text.assemble(str(row.jobs[value.value]), " ", state(value.value))
@@ -136,16 +145,18 @@ def queues(rows: Iterable[QueueStatus]) -> Table:
             if row.jobs.get(value.value)
         )
         oldest = text.ago(row.oldest_queued_at) if row.oldest_queued_at is not None else ""
-        _add(table, row.name, str(row.workers), counts, str(row.dead), oldest)
+        table.add(row.name, str(row.workers), counts, str(row.dead), oldest)
     return table
 
 
-def workers(rows: Iterable[WorkerStatus]) -> Table:
-    table = _table("worker", "queue", "state", "jobs", "process", "up since", "facts")
+def workers(rows: Iterable[WorkerStatus]) -> FittedTable:
+    table = FittedTable(
+        {"worker": None, "queue": None, "state": None, "jobs": None, "process": 12, "started": None, "facts": 20},
+        leave_out=("process", "facts", "started"),
+    )
     for row in rows:
         facts = " ".join(f"{name}={value}" for name, value in row.facts.items())
-        _add(
-            table,
+        table.add(
             row.name,
             row.queue,
             row.state,
@@ -216,20 +227,6 @@ def answer(item: Any) -> Text:
 
 def state(value: str) -> Text:
     return Text(value, style=STATE_STYLES.get(value, ""))
-
-
-def _table(*columns: str) -> Table:
-    """The first column names the row and is never cut; the others give way where the terminal is narrow."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for column in columns:
-        table.add_column(column, overflow="fold" if column == "facts" else "ellipsis", no_wrap=column == columns[0])
-    return table
-
-
-def _add(table: Table, name: str, *cells: str | Text) -> None:
-    first = table.columns[0]
-    first.min_width = max(first.min_width or 0, len(name))
-    table.add_row(Text(name, style="bold"), *cells)
 
 
 def _card() -> Table:

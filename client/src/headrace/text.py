@@ -54,9 +54,17 @@ def ago(moment: datetime | None, *, now: datetime | None = None) -> str:
     if moment is None:
         return "-"
     seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
-    if seconds < 0:
-        return f"in {duration(-seconds)}"
-    return "now" if seconds < 1 else f"{duration(seconds)} ago"
+    if abs(seconds) < 1:
+        return "now"
+    return f"{_rounded(seconds)} ago" if seconds > 0 else f"in {_rounded(-seconds)}"
+
+
+def _rounded(seconds: float) -> str:
+    """In the largest unit of which it has one."""
+    for unit, unit_s in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= unit_s:
+            return f"{seconds // unit_s:.0f}{unit}"
+    return f"{seconds:.0f}s"
 
 
 def shortened(text: str, limit: int) -> str:

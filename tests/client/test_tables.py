@@ -1,0 +1,98 @@
+"""Tables at the width of the terminal: a row is a line, and what names and what matters is never cut."""
+
+import io
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from headrace import tables
+from headrace.fitting import FittedTable
+from headrace.text import ago
+from rich.console import Console
+from shared_schemas.errors import ErrorInfo
+from shared_schemas.ids import JobId, JobKind, QueueName
+from shared_schemas.job import JobState, JobSummary, WorkerStatus
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+LONGEST_ID = JobId("inference-01arz3ndektsv4rrffq69g5fav")
+
+
+def lines(table: FittedTable, width: int) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(table)
+    return console.file.getvalue().splitlines()  # type: ignore[attr-defined,no-any-return]
+
+
+def a_job(state: JobState) -> JobSummary:
+    return JobSummary(
+        id=LONGEST_ID,
+        kind=JobKind.INFERENCE,
+        queue=QueueName("inference"),
+        state=state,
+        subject="a-model-with-a-rather-long-name@12",
+        created_at=datetime.now(UTC) - timedelta(minutes=3, seconds=5),
+        started_at=NOW,
+        finished_at=NOW + timedelta(seconds=12),
+        fraction=0.5,
+        error=ErrorInfo(code="worker_process_died", message="the training process was ended by SIGKILL"),
+    )
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 240])
+def test_each_job_is_one_line_with_its_whole_id_and_state(width: int) -> None:
+    header, *rows = lines(tables.jobs([a_job(state) for state in JobState]), width)
+
+    assert len(rows) == len(JobState)
+    for row, state in zip(rows, JobState, strict=True):
+        assert row.split()[:2] == [LONGEST_ID, state.value]
+    assert max(map(len, [header, *rows])) <= width
+
+
+def test_eighty_columns_leave_out_what_matters_least_of_a_job() -> None:
+    header, row = lines(tables.jobs([a_job(JobState.FAILED)]), 80)
+
+    assert header.split() == ["job", "state", "of", "done", "submitted"]
+    assert "3m ago" in row
+    assert "50%" in row
+    assert "…" in row
+    assert "worker_process_died: the training process was ended by SIGKILL" in lines(
+        tables.jobs([a_job(JobState.FAILED)]), 240
+    )[1]  # fmt: skip
+
+
+def test_each_worker_is_one_line() -> None:
+    worker = WorkerStatus(
+        name="training-1-8ec7fc",
+        queue=QueueName("training"),
+        kind=JobKind.TRAINING,
+        host="a-host-with-a-long-name.example",
+        pid=12345,
+        slots=1,
+        started_at=datetime.now(UTC) - timedelta(hours=50),
+        seen_at=NOW,
+        state="draining",
+        facts={"device": "auto", "torch": "2.15.0"},
+    )
+
+    for width in (80, 120):
+        header, row = lines(tables.workers([worker]), width)
+        assert len(row) <= width
+        for part in ("training-1-8ec7fc", "draining", "0/1", "2d ago", "device=auto"):
+            assert part in row
+        assert ("process" in header) == (width == 120)
+
+
+def test_columns_that_nobody_filled_go_first() -> None:
+    table = FittedTable({"name": None, "empty": None, "some": None, "last": 4}, leave_out=("some",))
+    table.add("n" * 10, "", "s" * 10, "l" * 10)
+
+    assert lines(table, 80)[0].split() == ["name", "empty", "some", "last"]
+    assert [line.split() for line in lines(table, 30)] == [["name", "some", "last"], ["n" * 10, "s" * 10, "lllll…"]]
+    assert lines(table, 20)[0].split() == ["name", "last"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0.4, "now"), (12, "12s ago"), (185, "3m ago"), (7300, "2h ago"), (180_000, "2d ago"), (-185, "in 3m")],
+)
+def test_a_moment_is_told_in_one_short_unit(seconds: float, told: str) -> None:
+    assert ago(NOW - timedelta(seconds=seconds), now=NOW) == told
