@@ -33,6 +33,8 @@ from shared_schemas.errors import BackendUnavailable
 AsyncRedis: TypeAlias = Any
 SyncRedis: TypeAlias = Any
 
+# Upon these a line is closed and the command sent again on another. READONLY: it leads to a master of before.
+_ENDS_LINE = (ConnectionError, TimeoutError, ReadOnlyError)
 # Redis 6.2 says what it refused to a script behind where in the script that was.
 _PASSING = re.compile(
     r"(?:^|: -)(MISCONF|LOADING|READONLY|CLUSTERDOWN|TRYAGAIN|MASTERDOWN|NOREPLICAS|OOM|BUSY)\b", re.ASCII
@@ -51,7 +53,7 @@ class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
 def connect(settings: RedisSettings, *, retries: int = 3) -> AsyncRedis:
     """A pool for short commands. A command is sent again up to `retries` times when the line breaks, which is
     safe because every script is idempotent; the claim is not and passes 0."""
-    retry = AsyncRetry(FullJitterBackoff(cap=0.5, base=0.02), retries, supported_errors=(ConnectionError, TimeoutError))
+    retry = AsyncRetry(FullJitterBackoff(cap=0.5, base=0.02), retries, supported_errors=_ENDS_LINE)
     # Whoever finds all connections in use waits for one; the plain pool would fail the command at once.
     pool = redis.asyncio.BlockingConnectionPool.from_url(
         settings.redis_url,
@@ -84,7 +86,7 @@ def _outspoken(connection_class: Any) -> Any:
 
 def connect_for_thread(settings: RedisSettings) -> SyncRedis:
     """One connection for a thread of its own."""
-    retry = Retry(FullJitterBackoff(cap=0.5, base=0.02), 1, supported_errors=(ConnectionError, TimeoutError))
+    retry = Retry(FullJitterBackoff(cap=0.5, base=0.02), 1, supported_errors=_ENDS_LINE)
     return redis.Redis.from_url(
         settings.redis_url,
         protocol=2,
@@ -107,15 +109,15 @@ def translated() -> Iterator[None]:
     except NoScriptError:
         raise
     except ResponseError as error:
-        if refusal := _refusal(error):
+        if refusal := refusal_of(error):
             raise BackendUnavailable(f"Redis refuses this at the moment ({refusal})") from error
         raise
     except RedisError as error:
         raise BackendUnavailable(f"Redis does not answer ({type(error).__name__})") from error
 
 
-def _refusal(error: ResponseError) -> str | None:
-    """The code of a refusal that passes."""
+def refusal_of(error: ResponseError) -> str | None:
+    """The code of a refusal that passes, None if it is another error."""
     # The client library cuts the code off where it has a class for it.
     match error:
         case OutOfMemoryError():
