@@ -52,6 +52,15 @@ class Batch(msgspec.Struct, frozen=True):
     missing_up_to: int | None = None
 
 
+class _Page(msgspec.Struct, frozen=True):
+    """entries: what follows the cursor. newest: the number of the newest event that is kept, 0 if the job is not.
+    is_other: another event stands at the cursor than the one that was handed on."""
+
+    entries: list[Entry]
+    newest: int
+    is_other: bool = False
+
+
 class Follower:
     """cursors: for each job the number of the last event the reader has. idle_s: the timeline is read after so long a
     silence. Ends once every job has ended, or the process is closing."""
@@ -59,6 +68,9 @@ class Follower:
     def __init__(self, hub: Hub, timeline: Timeline, cursors: dict[JobId, int], *, idle_s: float) -> None:
         self._hub, self._timeline, self._idle_s = hub, timeline, idle_s
         self.cursors = dict(cursors)
+        # Digests of the events at the cursors, where they were handed on here. A failover may bring a timeline that
+        # lacks the last events and has used their numbers for others by the time that this is noticed.
+        self._told: dict[JobId, int] = {}
         self._open = set(cursors)
         self._jobs = {keys.job_bell(job_id): job_id for job_id in cursors}
 
@@ -98,7 +110,9 @@ class Follower:
         return batches, behind
 
     def _fresh(self, job_id: JobId, entries: list[Entry]) -> list[Entry] | None:
-        """Those after the cursor; None if one before them is missing."""
+        """Those after the cursor; None if one before them is missing, or is another than the one handed on."""
+        if any(self._is_other(job_id, entry) for entry in entries):
+            return None
         fresh = [entry for entry in entries if entry.n > self.cursors[job_id]]
         return None if fresh and fresh[0].n != self.cursors[job_id] + 1 else fresh
 
@@ -109,29 +123,38 @@ class Follower:
                 page = await when_possible(self._hub, partial(self._page, job_id, limit))
                 if page is None:
                     return
-                entries, newest = page
-                if entries:
+                entries = page.entries
+                if page.is_other or 0 < page.newest < self.cursors[job_id]:
+                    yield self._begin_again(job_id)
+                elif entries:
                     missing = entries[0].n if entries[0].n != self.cursors[job_id] + 1 else None
                     yield self._advance(job_id, entries, missing)
                     limit = _next_limit(entries)
-                elif newest == 0:
+                elif page.newest == 0:
                     self._open.discard(job_id)
-                elif newest < self.cursors[job_id]:
-                    yield self._begin_again(job_id)
                 else:
                     break
 
-    async def _page(self, job_id: JobId, limit: int) -> tuple[list[Entry], int]:
-        """-> (what follows the cursor, the number of the newest event that is kept; 0: the job is no longer kept)."""
-        entries = await self._timeline.read(job_id, after=self.cursors[job_id], limit=limit)
-        return entries, entries[-1].n if entries else (await self._timeline.bounds(job_id))[1]
+    async def _page(self, job_id: JobId, limit: int) -> _Page:
+        after, is_told = self.cursors[job_id], job_id in self._told
+        entries = await self._timeline.read(job_id, after=after - is_told, limit=limit + is_told)
+        if entries and self._is_other(job_id, entries[0]):
+            return _Page([], after, is_other=True)
+        fresh = [entry for entry in entries if entry.n > after]
+        return _Page(fresh, entries[-1].n if entries else (await self._timeline.bounds(job_id))[1])
+
+    def _is_other(self, job_id: JobId, entry: Entry) -> bool:
+        told = self._told.get(job_id)
+        return told is not None and entry.n == self.cursors[job_id] and hash(entry.data) != told
 
     def _begin_again(self, job_id: JobId) -> Batch:
         requested, self.cursors[job_id] = self.cursors[job_id], 0
+        self._told.pop(job_id, None)
         return Batch(job_id, [], requested, missing_up_to=1)
 
     def _advance(self, job_id: JobId, entries: list[Entry], missing_up_to: int | None = None) -> Batch:
         requested, self.cursors[job_id] = self.cursors[job_id], entries[-1].n
+        self._told[job_id] = hash(entries[-1].data)
         if entries[-1].event == "done":
             self._open.discard(job_id)
         return Batch(job_id, entries, requested, missing_up_to)
