@@ -84,6 +84,14 @@ class FaultProxy:
 
         self._do(change)
 
+    def lead_to(self, target: str) -> None:
+        """Where lines that are opened from now on lead."""
+
+        def change() -> None:
+            self._target = urlsplit(target)
+
+        self._do(change)
+
     def cut(self, *, on: Choice = every, reset: bool = True) -> int:
         """Cut open lines at both ends, by RST or else by FIN. -> how many."""
 

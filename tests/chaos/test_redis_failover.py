@@ -1,0 +1,193 @@
+"""The master is lost or demoted and a replica that misses its last writes takes over: what survives stays true.
+
+What was written in between is lost, jobs included: Redis replicates without waiting. The replica is cut off by being
+promoted early, while everybody still writes to the old master; a proxy then leads the clients to it.
+"""
+
+import socket
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import msgspec
+import pytest
+from shared_schemas.errors import JobNotFound
+from shared_schemas.events import Done, Emitted, JobEvent
+from shared_schemas.ids import JobId
+from shared_schemas.job import JobState
+
+from tests.support import outage
+from tests.support.fault_proxy import FaultProxy, fault_proxy
+from tests.support.gateways import DEADLINE_S, running_gateway
+from tests.support.outage import Line, accepted, healthy, is_done, is_output
+from tests.support.redis_server import RedisServer, running_redis
+from tests.support.worker_process import worker_process
+from tests.support.workers import Bench, bench
+
+RECOVERY_S = 5.0
+# Redis 7 waits five seconds for more replicas before it sends its data to one.
+AT_ONCE = ("--repl-diskless-sync-delay", "0")
+SPOKEN = [f"{n} " for n in range(60)]
+
+
+class Pair(msgspec.Struct, frozen=True):
+    """front: what clients know. It leads to the old master until they are moved."""
+
+    old: RedisServer
+    new: RedisServer
+    new_port: int
+    front: FaultProxy
+
+    async def cut_off(self) -> None:
+        """From now on the replica misses every write."""
+        async with bench(self.old.url) as old, bench(self.new.url) as new:
+            # Through the stream that replicates, so all before it has arrived as well.
+            await old.client.set("mark", 1)
+            assert await old.client.wait(1, 20_000) == 1
+            await new.client.replicaof("NO", "ONE")
+
+    def move_clients(self) -> None:
+        self.front.lead_to(self.new.url)
+        self.front.cut()
+
+
+@asynccontextmanager
+async def replicated() -> AsyncIterator[Pair]:
+    old_port, new_port = free_port(), free_port()
+    with (
+        tempfile.TemporaryDirectory(prefix="hr-") as one,
+        tempfile.TemporaryDirectory(prefix="hr-") as two,
+        running_redis(Path(one), options=("--port", str(old_port), *AT_ONCE)) as old,
+        running_redis(Path(two), options=("--port", str(new_port), *AT_ONCE)) as new,
+        fault_proxy(old.url) as front,
+    ):
+        async with bench(new.url) as side:
+            await side.client.replicaof("127.0.0.1", old_port)
+            with anyio.fail_after(DEADLINE_S):
+                while (await side.client.info("replication"))["master_link_status"] != "up":  # noqa: ASYNC110
+                    await anyio.sleep(0.01)
+        yield Pair(old, new, new_port, front)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def spoken(events: list[JobEvent], attempt: int) -> list[str]:
+    return [event.chunk for event in events if isinstance(event, Emitted) and event.attempt == attempt]
+
+
+async def until_event(side: Bench, job_id: JobId, n: int) -> None:
+    await side.until(job_id, lambda event: event.n > n)
+
+
+async def cancel(side: Bench, job_id: JobId) -> None:
+    await side.ledger.cancel(job_id)
+    await side.until(job_id, lambda event: isinstance(event, Done))
+
+
+@pytest.mark.fault(
+    31,
+    "the master dies and a replica that misses its last writes takes over",
+    sees="a lost job is a 404; what survives has one end, one story, and runs again where its end was lost",
+)
+async def test_after_a_failover_that_lost_writes_every_surviving_job_has_one_story_and_one_end(tmp_path: Path) -> None:
+    log = tmp_path / "worker.log"
+    async with replicated() as pair, bench(pair.front.url) as side:
+        settings = {"slots": 3, "log": log, "log_format": "json", "redis_timeout_s": 1}
+        with worker_process(pair.front.url, "obey", lease_s=2.0, **settings) as worker:
+            finished = await side.submit(input_data="answer")
+            ended_with = (await side.done(finished), await side.events(finished))
+            goes_on, cancelled = await side.submit(input_data="tick"), await side.submit(input_data="tick")
+            settled_late = await side.submit(input_data="speak")
+            for job_id in (goes_on, cancelled, settled_late):
+                await side.until(job_id, lambda event: isinstance(event, Emitted))
+            begun_late = await side.submit(input_data="speak")
+
+            await pair.cut_off()
+            assert (await side.done(settled_late)).state is JobState.SUCCEEDED
+            await side.until(begun_late, lambda event: isinstance(event, Emitted))
+            await cancel(side, cancelled)
+            vanished = await side.submit(input_data="tick")
+            await side.until(vanished, lambda event: isinstance(event, Emitted))
+
+            pair.old.kill()
+            pair.move_clients()
+            # Two slots are taken by jobs that go on: these can only run once the vanished one has stopped.
+            survivors = [await side.done(job_id, deadline_s=60) for job_id in (settled_late, begun_late)]
+            await side.until(goes_on, lambda event: isinstance(event, Emitted))
+            for job_id in (goes_on, cancelled):
+                await cancel(side, job_id)
+                survivors.append(await side.folded(job_id))
+            with pytest.raises(JobNotFound):
+                await side.ledger.find(vanished)
+            assert worker.poll() is None
+        spoken_late = spoken(await side.events(settled_late), survivors[0].attempt)
+        spoken_twice = spoken(await side.events(begun_late), survivors[1].attempt)
+        assert (await side.folded(finished), await side.events(finished)) == ended_with
+
+    assert [job.state for job in survivors] == [*[JobState.SUCCEEDED] * 2, *[JobState.CANCELLED] * 2]
+    # An attempt that ended unknown to the new master has not crashed.
+    assert [(job.attempt, job.crashes) for job in survivors] == [(2, 0), (1, 0), (1, 0), (2, 0)]
+    # Nothing of the attempt that the new master never saw begin.
+    assert [spoken_late, spoken_twice] == [SPOKEN] * 2
+    lost = {line["job_id"] for line in healthy(log) if line["event"] == "claim_lost"}
+    assert {vanished, begun_late} <= lost
+
+
+@pytest.mark.parametrize("lines", ["are cut", "stay open"])
+@pytest.mark.fault(
+    32,
+    "the old master is demoted under open lines, with a new one that misses its last writes",
+    sees="503 at most for a moment; an open line begins again after a gap; all moves within 5 s of the change",
+)
+async def test_clients_leave_a_demoted_master_and_readers_are_told_of_what_it_lost(tmp_path: Path, lines: str) -> None:
+    log = tmp_path / "worker.log"
+    async with replicated() as pair, anyio.create_task_group() as group:
+        url = pair.front.url
+        with (
+            running_gateway(url, tmp_path, redis_timeout_s=1) as gateway,
+            worker_process(url, "obey", lease_s=15.0, slots=4, log=log, log_format="json") as worker,
+        ):
+            async with gateway.client() as http, bench(pair.old.url) as old, bench(pair.new.url) as new:
+                await outage.publish_model(url)
+                ticking = Line(await accepted(http, "tick"))
+                group.start_soon(ticking.follow, http)
+                await ticking.until(is_output)
+                await pair.cut_off()
+                n_kept = len(await new.events(JobId(ticking.job_id)))
+                await ticking.until(lambda frame: int(frame.id) >= n_kept + 40)
+
+                # As an operator does it who knows nothing of the clients: the address moves, their lines stay.
+                pair.front.lead_to(pair.new.url)
+                await old.client.replicaof("127.0.0.1", pair.new_port)
+                if lines == "are cut":
+                    pair.front.cut()
+                changed_at, n_seen = time.monotonic(), len(ticking.seen)
+
+                fresh = Line(await accepted(http, "answer"))
+                group.start_soon(fresh.follow, http)
+                await fresh.until(is_done)
+                await ticking.until(is_output, after=n_seen)
+                took_s = time.monotonic() - changed_at
+                # Until its numbers have passed those that were lost.
+                await until_event(new, JobId(ticking.job_id), n_seen)
+
+                await new.ledger.cancel(JobId(ticking.job_id))
+                await ticking.until(is_done)
+                job = await new.folded(JobId(ticking.job_id))
+                assert worker.poll() is None
+
+    assert took_s < RECOVERY_S
+    assert (job.state, job.attempt, job.crashes) == (JobState.CANCELLED, 1, 0)
+    after_gap = [i for i, frame in enumerate(ticking.seen) if frame.event == "gap"]
+    assert len(after_gap) == 1
+    told = [int(frame.id) for frame in ticking.seen[after_gap[0] + 1 :]]
+    assert told == list(range(1, job.last_event + 1))
+    for each in (log, tmp_path / "gateway.log"):
+        assert len(healthy(each)) < 40
