@@ -15,6 +15,7 @@ import redis.asyncio
 from msgspec import Meta
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import FullJitterBackoff
+from redis.driver_info import DriverInfo
 from redis.exceptions import (
     ConnectionError,
     NoScriptError,
@@ -35,6 +36,10 @@ SyncRedis: TypeAlias = Any
 
 # Upon these a line is closed and the command sent again on another. READONLY: it leads to a master of before.
 _ENDS_LINE = (ConnectionError, TimeoutError, ReadOnlyError)
+
+# Made once: else each new connection would read the package's version from a file, and fail where none can be opened.
+_DRIVER = DriverInfo()
+
 # Redis 6.2 says what it refused to a script behind where in the script that was.
 _PASSING = re.compile(
     r"(?:^|: -)(MISCONF|LOADING|READONLY|CLUSTERDOWN|TRYAGAIN|MASTERDOWN|NOREPLICAS|OOM|BUSY)\b", re.ASCII
@@ -64,6 +69,7 @@ def connect(settings: RedisSettings, *, retries: int = 3) -> AsyncRedis:
         socket_connect_timeout=settings.redis_timeout_s,
         max_connections=settings.redis_connections,
         health_check_interval=0,
+        driver_info=_DRIVER,
         retry=retry,
     )
     pool.connection_class = _outspoken(pool.connection_class)
@@ -95,6 +101,7 @@ def connect_for_thread(settings: RedisSettings) -> SyncRedis:
         socket_connect_timeout=settings.redis_timeout_s,
         max_connections=2,
         health_check_interval=0,
+        driver_info=_DRIVER,
         retry=retry,
     )
 
