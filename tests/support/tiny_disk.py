@@ -32,8 +32,14 @@ class TinyDisk:
         (self.path / "ballast").unlink()
 
     def make_read_only(self) -> None:
+        self._remount("ro")
+
+    def make_writable(self) -> None:
+        self._remount("rw")
+
+    def _remount(self, mode: str) -> None:
         inside = ["nsenter", f"--target={self._holder}", "--user", "--mount"]
-        subprocess.run([*inside, "mount", "-o", "remount,ro", self._mounted_at], check=True)
+        subprocess.run([*inside, "mount", "-o", f"remount,{mode}", self._mounted_at], check=True)
 
 
 @cache

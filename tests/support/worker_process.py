@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -127,14 +127,12 @@ def worker_process(
     lease_s: float = 1.0,
     armed: tuple[str, str] | None = None,
     armed_nth: int = 1,
-    under: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     log: Path = Path(os.devnull),
     **settings: object,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker that is killed when the block is left. armed: an action and the failpoint
-    where it is taken, the armed_nth time it is reached. under: a command that runs it, such as prlimit with its
-    arguments. environment: on top of the test's own. log: where its lines go."""
+    """A worker that is killed when the block is left. armed: an action and the failpoint where it is taken, the
+    armed_nth time it is reached. environment: on top of the test's own. log: where its lines go."""
     module = "tests.support.worker_process"
     command = [sys.executable, "-m", module, behaviour]
     named = {f"HEADRACE_{name.upper()}": str(value) for name, value in settings.items()}
@@ -142,7 +140,7 @@ def worker_process(
         command = armed_command(*armed, module, behaviour, nth=armed_nth)
     with log.open("ab") as lines:
         process = subprocess.Popen(
-            [*under, *command],
+            command,
             cwd=ROOT,
             env={
                 **os.environ,

@@ -6,12 +6,14 @@ import msgspec
 from shared_schemas.errors import ErrorInfo, HeadraceError
 from shared_schemas.outcome import Cancellation, Failure, Outcome, Release, Retry
 from shared_schemas.retry import RetryPolicy
+from shared_schemas.store.files import STORE_FAULTS
 
 from worker_runtime.handler import StopReason
 
 _RNG = random.SystemRandom()
 
 INTERNAL = "internal"
+_OF_THE_HOST = STORE_FAULTS | {INTERNAL}
 TIMEOUT = ErrorInfo(code="timeout", message="the attempt ran longer than the job's timeout_s")
 
 
@@ -25,6 +27,11 @@ def error_of(error: Exception) -> ErrorInfo:
         # A name of a file may hold what no JSON can.
         return msgspec.structs.replace(info, message=info.message.encode("utf-8", "replace").decode("utf-8"))
     return ErrorInfo(code=INTERNAL, message=f"the worker failed with {type(error).__name__}", retryable=True)
+
+
+def is_of_the_host(error: ErrorInfo) -> bool:
+    """Whether the next job would fail in the same way here."""
+    return error.code in _OF_THE_HOST
 
 
 def outcome_of_error(error: ErrorInfo, policy: RetryPolicy, *, failures: int) -> Outcome:

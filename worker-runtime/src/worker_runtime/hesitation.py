@@ -8,7 +8,7 @@ FAILED_JOBS = 5
 
 
 class Hesitation:
-    """Counts distinct jobs that failed for internal reasons since an attempt last ended otherwise."""
+    """Counts distinct jobs that failed through no fault of their own since an attempt last ended otherwise."""
 
     def __init__(self) -> None:
         self._failed: set[JobId] = set()

@@ -12,7 +12,7 @@ from shared_schemas.outcome import Cancellation, Failure, Outcome, Release, Succ
 from shared_schemas.stream.claims import Batch, Claim, Settlement
 
 from worker_runtime.attempt import RunningAttempt
-from worker_runtime.classify import INTERNAL, error_of, outcome_of_error, outcome_of_stop
+from worker_runtime.classify import INTERNAL, error_of, is_of_the_host, outcome_of_error, outcome_of_stop
 from worker_runtime.handler import Handler, StopReason
 from worker_runtime.hesitation import Hesitation
 from worker_runtime.holding import Held
@@ -106,7 +106,7 @@ class Runner:
             return result if len(bytes(result.result)) <= RESULT_BYTES else Failure(RESULT_TOO_LARGE)
         # Why it was cancelled says more than what its handler made of that.
         if isinstance(result, ErrorInfo) and not attempt.scope.cancel_called:
-            if result.code == INTERNAL:
+            if is_of_the_host(result):
                 self._hesitation.failed(attempt.job_id)
             else:
                 self._hesitation.did_well()

@@ -4,18 +4,19 @@ A file appears under its name only when it is whole: it is written beside its pl
 Writing the same contents twice, from two attempts at once, is harmless.
 """
 
+import errno
 import hashlib
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from shared_schemas.artifacts import ArtifactRef
-from shared_schemas.errors import HeadraceError, NotFound
+from shared_schemas.errors import ErrorInfo, HeadraceError, NotFound
 from shared_schemas.failpoints import reach
 
 _CHUNK_BYTES = 1 << 20
@@ -29,13 +30,42 @@ class ArtifactCorrupt(HeadraceError):
     code = "artifact_corrupt"
 
 
+class StoreUnwritable(HeadraceError):
+    """The disk is at fault, not the job: the same write may work later or elsewhere. Its codes are STORE_FAULTS."""
+
+    def __init__(self, error: OSError) -> None:
+        name = errno.errorcode.get(error.errno or 0, "unknown")
+        self._fault, message = _FAULTS.get(name, ("store_failed", f"writing to the artifact store failed ({name})"))
+        super().__init__(message)
+
+    def info(self) -> ErrorInfo:
+        return ErrorInfo(code=self._fault, message=str(self), retryable=True)
+
+
+_FAULTS = {
+    "ENOSPC": ("no_space", "the artifact store is full"),
+    "EDQUOT": ("no_space", "the artifact store is full"),
+    "EROFS": ("store_read_only", "the artifact store is mounted read-only"),
+}
+STORE_FAULTS = frozenset({"store_failed", *(code for code, _ in _FAULTS.values())})
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnwritable(error) from error
+
+
 class ArtifactStore:
     """Files under root/sha256/<two hex digits>/<sha256>."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._incoming = root / "incoming"
-        self._incoming.mkdir(parents=True, exist_ok=True)
+        with _writing():
+            self._incoming.mkdir(parents=True, exist_ok=True)
 
     def put_file(self, path: Path, *, media_type: str = "application/octet-stream") -> ArtifactRef:
         with path.open("rb") as source:
@@ -73,6 +103,7 @@ class ArtifactStore:
     def _place(self, sha256: str) -> Path:
         return self._root / "sha256" / sha256[:2] / sha256
 
+    @_writing()
     def _put(self, write: Callable[[IO[bytes]], object], media_type: str) -> ArtifactRef:
         descriptor, name = tempfile.mkstemp(dir=self._incoming)
         temporary = Path(name)
