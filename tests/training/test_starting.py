@@ -58,12 +58,18 @@ async def test_one_that_has_not_begun_is_given_back_at_once(
     assert children() == []
 
 
-async def test_one_that_still_loads_torch_dies_with_its_supervisor(tmp_path: Path, endless_torch: Path) -> None:
+async def test_one_that_still_loads_torch_dies_with_its_supervisor(
+    tmp_path: Path, endless_torch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The endless torch is the child's: what the script itself imports may import torch.
+    monkeypatch.delenv("PYTHONPATH")
     script = f"""
+import os
 import anyio
 from pathlib import Path
 from tests.training.test_handler import Published, attempt_at, handler_for
 from tests.training.test_starting import loads
+os.environ["PYTHONPATH"] = {str(endless_torch)!r}
 async def main():
     attempt = attempt_at(Path({str(tmp_path)!r}))
     async with anyio.create_task_group() as group:
