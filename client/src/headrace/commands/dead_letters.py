@@ -10,7 +10,7 @@ from shared_schemas.replies import RetriedJob
 
 from headrace import tables
 from headrace.client import Client
-from headrace.commands.shared import JobArgument, JsonOption, UrlOption, connected, out, print_json
+from headrace.commands.shared import COMMAND, JobArgument, JsonOption, UrlOption, connected, out, print_json
 from headrace.connection import DEFAULT_URL
 from headrace.errors import ClientError
 
@@ -64,7 +64,7 @@ def show(job: JobArgument, url: UrlOption = DEFAULT_URL, as_json: JsonOption = F
     if row.attempts:
         out.print()
         out.print(tables.attempts(row.attempts))
-    out.print(f"\n[dim]  headrace dead-letters retry {row.id}[/]", soft_wrap=True)
+    out.print(f"\n[dim]  {COMMAND} dead-letters retry {row.id}[/]", soft_wrap=True)
 
 
 def retry(

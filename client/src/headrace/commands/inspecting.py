@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from headrace import tables
-from headrace.commands.shared import JsonOption, UrlOption, connected, out, print_json
+from headrace.commands.shared import COMMAND, JsonOption, UrlOption, connected, out, print_json
 from headrace.connection import DEFAULT_URL
 
 
@@ -27,7 +27,7 @@ def models(
     elif rows:
         out.print(tables.models(rows))
     else:
-        out.print("no models yet: headrace submit training mlp wine.csv")
+        out.print(f"no models yet: {COMMAND} submit training mlp wine.csv")
 
 
 def queues(url: UrlOption = DEFAULT_URL, as_json: JsonOption = False) -> None:

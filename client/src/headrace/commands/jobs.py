@@ -10,7 +10,7 @@ from shared_schemas.replies import JobStatus, Submitted
 
 from headrace import tables
 from headrace.commands.following import print_end
-from headrace.commands.shared import JobArgument, JsonOption, UrlOption, connected, out, print_json
+from headrace.commands.shared import COMMAND, JobArgument, JsonOption, UrlOption, connected, out, print_json
 from headrace.connection import DEFAULT_URL
 
 
@@ -110,7 +110,7 @@ def print_submitted(reply: Submitted, *, as_json: bool) -> None:
         print_json(reply)
         return
     out.print(f"[bold]{reply.job_id}[/]  {reply.status.value}", soft_wrap=True)
-    out.print(f"[dim]  headrace watch {reply.job_id}[/]", soft_wrap=True)
+    out.print(f"[dim]  {COMMAND} watch {reply.job_id}[/]", soft_wrap=True)
 
 
 def _print_status(row: JobStatus, *, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 Answers go to stdout; with --json they are JSON and nothing else is. All the rest goes to stderr.
 """
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ from headrace.errors import (
 
 # A pipe has no width: rich would cut every table to 80 columns.
 _PIPE_WIDTH = 240
+# What to type before a command, in hints: uv names itself to what it runs.
+COMMAND = "uv run headrace" if "UV" in os.environ else "headrace"
 
 
 class ExitCode(IntEnum):
@@ -58,7 +61,7 @@ EXIT_CODES = "\n\n".join(
         "  5  cannot reach the gateway",
         "  6  waited too long",
         "  7  an error inside the gateway",
-        "  130  Ctrl-C",
+        "  130  Ctrl-C; `up` ends with 0 after one, 130 after two",
     )
 )
 
@@ -103,7 +106,7 @@ def report(error: ClientError) -> None:
         if error.request_id:
             err.print(f"  [dim]request {escape(error.request_id)}[/]")
     if isinstance(error, Unreachable):
-        err.print("  is it running? [bold]headrace up[/] starts one; --url or HEADRACE_URL names another")
+        err.print(f"  is it running? [bold]{COMMAND} up[/] starts one; --url or HEADRACE_URL names another")
 
 
 @contextmanager

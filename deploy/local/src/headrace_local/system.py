@@ -1,6 +1,8 @@
 """The whole system on one machine: which services there are, in what order they start and stop."""
 
+import errno
 import fcntl
+import os
 import shutil
 import signal
 import socket
@@ -14,7 +16,7 @@ import msgspec
 from headrace import Client, ClientError, Settings
 
 from headrace_local import redis_server
-from headrace_local.errors import DataDirInUse, NotReady, PortTaken
+from headrace_local.errors import DataDirInUse, DataDirUnusable, NotReady, PortTaken
 from headrace_local.logs import Log
 from headrace_local.services import Service, kill, stop
 
@@ -54,10 +56,11 @@ class SystemConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LocalSystem:
-    """redis_version: of the embedded server, None where another is used. redis_url: of the one in use."""
+    """redis: which server it is, for a person; without its address, which may hold a password. redis_url: of the one
+    in use."""
 
-    def __init__(self, config: SystemConfig, *, redis_url: str, redis_version: str | None) -> None:
-        self.config, self.redis_url, self.redis_version = config, redis_url, redis_version
+    def __init__(self, config: SystemConfig, *, redis_url: str, redis: str) -> None:
+        self.config, self.redis_url, self.redis = config, redis_url, redis
         self.url = config.url
         self.services: list[Service] = []
 
@@ -75,10 +78,10 @@ def running_system(config: SystemConfig, log: Log) -> Iterator[LocalSystem]:
         stack.enter_context(_claimed(config.data_dir))
         _check_port(config.host, config.port)
         if config.redis_url is None:
-            redis_url, version = stack.enter_context(_embedded_redis(config, log))
+            redis_url, redis = stack.enter_context(_embedded_redis(config, log))
         else:
-            redis_url, version = config.redis_url, None
-        system = LocalSystem(config, redis_url=redis_url, redis_version=version)
+            redis_url, redis = config.redis_url, "Redis as given"
+        system = LocalSystem(config, redis_url=redis_url, redis=redis)
         environment = _environment(config, redis_url)
         gateway = Service("gateway", _module("gateway"), environment=environment, log=log)
         workers = [
@@ -91,7 +94,9 @@ def running_system(config: SystemConfig, log: Log) -> Iterator[LocalSystem]:
                 service.start()
             _await_services(system)
             yield system
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                log.note("headrace", "stopping …; Ctrl-C again kills")
             _stop_in_order(gateway, workers, config, log)
             raise
         _stop_in_order(gateway, workers, config, log)
@@ -132,10 +137,17 @@ def _environment(config: SystemConfig, redis_url: str) -> dict[str, str]:
 @contextmanager
 def _claimed(data_dir: Path) -> Iterator[None]:
     """Make the folders and hold the data dir: two servers on one append-only file would ruin it."""
-    for folder in (data_dir, data_dir / "redis", data_dir / "data", data_dir / "artifacts"):
-        folder.mkdir(parents=True, exist_ok=True)
-    (data_dir / "redis").chmod(0o700)
-    with (data_dir / "lock").open("w") as lock:
+    with ExitStack() as stack:
+        try:
+            for folder in (data_dir, data_dir / "redis", data_dir / "data", data_dir / "artifacts"):
+                folder.mkdir(parents=True, exist_ok=True)
+                if not os.access(folder, os.W_OK | os.X_OK):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+            (data_dir / "redis").chmod(0o700)
+            lock = stack.enter_context((data_dir / "lock").open("w"))
+        except OSError as error:
+            why = f"{error.filename}: {error.strerror}"
+            raise DataDirUnusable(f"cannot keep data in {data_dir} ({why}): choose another --data-dir") from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -166,12 +178,16 @@ def _embedded_redis(config: SystemConfig, log: Log) -> Iterator[tuple[str, str]]
         log=log,
         dies_by=signal.SIGTERM,
     )
-    service.start()
     try:
+        service.start()
         _until(lambda: redis_server.answers(unix_socket), [service], what=f"Redis (see {folder / 'redis.log'})")
-        yield f"unix://{unix_socket}", binary.version
+        yield f"unix://{unix_socket}", f"Redis {binary.version} {binary.origin}"
     finally:
-        stop([service], grace_s=_REDIS_STOP_S, log=log)
+        try:
+            stop([service], grace_s=_REDIS_STOP_S, log=log)
+        except KeyboardInterrupt:
+            kill([service])
+            raise
         if made is not None:
             shutil.rmtree(made, ignore_errors=True)
 

@@ -2,6 +2,7 @@
 
 import threading
 
+from headrace.commands.shared import COMMAND
 from headrace.connection import DEFAULT_URL
 from rich.console import Console
 from rich.markup import escape
@@ -28,19 +29,18 @@ def stay_up(config: SystemConfig, console: Console, log: Log) -> None:
 
 def _say_what_to_try(system: LocalSystem, console: Console) -> None:
     config, url = system.config, system.url
-    # Not its address: that may hold a password.
-    redis = f"Redis {system.redis_version}, embedded" if system.redis_version else "Redis as given"
+    workers = f"{config.training_workers} training, {config.inference_workers} inference workers"
     lines = [
         f"[bold green]Headrace is up[/] at [bold]{url}[/]  [dim]API: {url}/docs[/]",
-        f"  [dim]{escape(redis)} · {config.training_workers} training, {config.inference_workers} inference workers[/]",
+        f"  [dim]{escape(system.redis)} · {workers}[/]",
         f"  [dim]data sets go into {escape(str(config.data_root))}; samples are there[/]",
         "",
     ]
     if url != DEFAULT_URL:
         lines.append(f"  export HEADRACE_URL={url}")
     lines += [
-        "  headrace submit training mlp wine.csv --name wine --watch",
-        "  headrace submit training transformer train.csv --name topics --watch",
+        f"  {COMMAND} submit training mlp wine.csv --name wine --watch",
+        f"  {COMMAND} submit training transformer train.csv --name topics --watch",
         f"  curl -X POST {url}/jobs/training -H 'Content-Type: application/json' \\",
         '       -d \'{"model_type": "transformer", "data_path": "/data/train.csv"}\'',
         f"  curl -N {url}/jobs/JOB/events",
