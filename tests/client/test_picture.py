@@ -124,6 +124,17 @@ def test_eighty_columns_show_the_time_gone_and_left_and_the_rate() -> None:
     assert "16 min 40 s" in headline
 
 
+def test_of_several_texts_none_is_left_on_the_screen_for_the_result_has_them_whole() -> None:
+    made = [Emitted(n=n, at=2000, attempt=1, chunk="word " * 40, index=n % 2) for n in (4, 5)]
+    done = Done(n=6, at=12_000, attempt=1, state=JobState.SUCCEEDED, reason=Reason.SUCCEEDED)
+
+    one, several = [*a_training()[:3], made[0]], [*a_training()[:3], *made]
+
+    assert at_width(80, [*one, done]).count("word") == 40
+    assert "word" in at_width(80, several)
+    assert "word" not in at_width(80, [*several, done])
+
+
 def test_a_sparkline_goes_from_lowest_to_highest_within_its_width() -> None:
     assert sparkline([3, 2, 1, 0], width=4) == "█▆▃▁"
     assert sparkline([1, 1, 1], width=10) == "▁▁▁"

@@ -81,6 +81,14 @@ def test_each_worker_is_one_line() -> None:
         assert ("process" in header) == (width == 120)
 
 
+def test_an_answer_says_its_label_once_and_the_others_as_parts_of_a_hundred() -> None:
+    scores = {"a": 0.9972, "b": 0.0028, "c": 2e-9}
+
+    told = tables.answer({"label": "a", "score": 0.9972, "scores": scores}).plain
+
+    assert told.split() == ["a", "99.7%", "b", "0.3%", "·", "c", "0.0%"]
+
+
 def test_columns_that_nobody_filled_go_first() -> None:
     table = FittedTable({"name": None, "empty": None, "some": None, "last": 4}, leave_out=("some",))
     table.add("n" * 10, "", "s" * 10, "l" * 10)

@@ -45,6 +45,7 @@ class Picture:
         self.first_ms = 0
         self.began_ms = 0
         self.newest_ms = 0
+        self._has_missed = False
         self._stride = 1
         self._skipped = 0
         self._marks: deque[tuple[int, float, int]] = deque()
@@ -73,10 +74,17 @@ class Picture:
                 self.losses.clear()
                 self.outputs.clear()
                 self.models.clear()
+            case Gap():
+                self._has_missed = True
             case Done():
                 self.done, self.state = event, event.state.value
             case _:
                 return
+
+    @property
+    def shows_whole_text(self) -> bool:
+        """Whether all that was made is one text, which a view shows whole."""
+        return self.outputs.keys() == {0} and not self._has_missed
 
     def steps_per_s(self) -> float | None:
         """As the job reports it, else from its progress over the last ten seconds."""

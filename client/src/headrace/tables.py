@@ -196,26 +196,27 @@ def status(row: JobStatus) -> Table:
     return card
 
 
-def print_result(console: Console, job: Job) -> None:
-    """The result as a person reads it: text as text, scores as a line, everything else as JSON."""
+def print_result(console: Console, job: Job, *, is_text_seen: bool = False) -> None:
+    """The result as a person reads it: text as text, scores as a line, everything else as JSON. Of a text that was
+    seen already, only how it ended."""
     value = msgspec.json.decode(job.result)
     items = value if isinstance(value, list) else [value]
     for item in items:
-        console.print(answer(item), soft_wrap=True)
+        console.print(answer(item, is_text_seen=is_text_seen), soft_wrap=True)
 
 
-def answer(item: Any) -> Text:
+def answer(item: Any, *, is_text_seen: bool = False) -> Text:
     """One answer of an inference job, or a training result, in a line or two."""
     match item:
         case {"error": {"code": code, "message": message}}:
             return Text.assemble(("  error ", "red"), f"{code}: {message}")
         case {"label": label, "score": score, "scores": scores}:
-            others = " · ".join(f"{name} {text.number(p)}" for name, p in list(scores.items())[:_MAX_SCORES])
+            others = " · ".join(f"{name} {p:.1%}" for name, p in list(scores.items())[:_MAX_SCORES] if name != label)
             return Text.assemble("  ", (str(label), "bold green"), f" {score:.1%}  ", (others, "dim"))
         case {"prediction": prediction}:
             return Text.assemble("  ", (text.number(prediction), "bold green"))
         case {"text": made, "finish_reason": reason, "tokens": tokens}:
-            return Text.assemble((made, "green"), (f"  [{tokens} tokens, {reason}]", "dim"))
+            return Text.assemble(("" if is_text_seen else made, "green"), (f"  [{tokens} tokens, {reason}]", "dim"))
         case {"model": model, "metrics": values, "baseline": baseline}:
             return Text.assemble(
                 "  model ", (str(model), "bold"), f"  {text.metrics(values)}",

@@ -162,15 +162,16 @@ class LiveView:
         return self.picture.ran_s() + since_s * self._speed
 
     def _outputs(self) -> list[RenderableType]:
-        outputs = self.picture.outputs
-        if not outputs:
+        outputs, has_ended = self.picture.outputs, self.picture.done is not None
+        if not outputs or (has_ended and len(outputs) > 1):
+            # Of several only a part is shown; the result has them whole.
             return []
-        cursor = "" if self.picture.done is not None else "▌"
+        cursor = "" if has_ended else "▌"
         if len(outputs) == 1:
             lines = Text(next(iter(outputs.values())) + cursor, style="green").wrap(
                 self._console, max(20, self._console.width - 4)
             )
-            tail = lines if self.picture.done is not None else lines[-_OUTPUT_LINES:]
+            tail = lines if has_ended else lines[-_OUTPUT_LINES:]
             return [Text("  │ ", style="dim").append_text(line) for line in tail]
         width = max(20, self._console.width - 10)
         return [
@@ -200,8 +201,6 @@ class PlainView:
                 self._write_chunk(event)
             case Progressed():
                 self._show_progress(event)
-            case Measured() if event.split != "train":
-                self._print(f"{event.split} at step {event.step}: {text.metrics(event.values)}")
             case StateChanged():
                 self._print(_state_line(event))
             case Done():
@@ -253,6 +252,9 @@ def _line_of(event: StreamEvent) -> Text | None:
         case Logged():
             dropped = f" (after {event.dropped} lines left out)" if event.dropped else ""
             return Text.assemble(("  log ", "dim"), (event.line + dropped, _LEVEL_STYLES[event.level]))
+        case Measured() if event.split != "train":
+            values = text.metrics(event.values)
+            return Text.assemble((f"  {event.split} ", "dim"), f"at step {event.step}: {values}")
         case Produced(model=str(model)):
             return Text.assemble(("  published ", "dim"), (model, "bold"))
         case StateChanged(error=error) if error is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 from shared_schemas.errors import AttemptFailed
-from shared_schemas.events import Checkpointed, JobEvent, Logged, Measured, Progressed
+from shared_schemas.events import Checkpointed, JobEvent, Measured, Progressed
 from shared_schemas.job import Checkpoint
 from torch import Tensor, nn
 
@@ -102,8 +102,6 @@ class Trainer:
                 for name, value in self._prepared.evaluate(self._device).items()
             }
         self._report(Measured(split="validation", step=state.step, values=metrics))
-        told = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items() if value is not None)
-        self._report(Logged(line=f"step {state.step} of {self.total}: validation {told}"))
         return metrics
 
     def _checkpoint(self, state: TrainState) -> None:

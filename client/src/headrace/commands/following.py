@@ -13,6 +13,7 @@ from shared_schemas.job import Job, JobState
 from headrace import tables
 from headrace.client import Client
 from headrace.commands.shared import (
+    COMMAND,
     ExitCode,
     JobArgument,
     JsonOption,
@@ -23,8 +24,15 @@ from headrace.commands.shared import (
     print_json,
 )
 from headrace.connection import DEFAULT_URL
+from headrace.picture import Picture
 from headrace.requests import ended
 from headrace.views import readable, view_of
+
+_VERDICTS = {
+    True: "is [bold green]identical[/] to",
+    False: "is [bold red]different[/] from",
+    None: "cannot be compared: there is no result of",
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -46,27 +54,29 @@ def watch_to_end(client: Client, job_id: str, *, as_json: bool, title: str | Non
     """Show the job until it has ended and print its result. JobFailed or JobCancelled if it has none."""
     console = err if as_json else out
     try:
-        show(client.events(job_id), job_id, console, title=title)
+        picture = show(client.events(job_id), job_id, console, title=title)
     except KeyboardInterrupt:
-        err.print(f"the job goes on; see it again: headrace watch {job_id}", soft_wrap=True)
+        err.print(f"the job goes on; see it again: {COMMAND} watch {job_id}", soft_wrap=True)
         raise
-    return print_end(client.job(job_id), as_json=as_json)
+    return print_end(client.job(job_id), as_json=as_json, seen=picture)
 
 
 def show(
     happened: Iterable[StreamEvent], job_id: str, console: Console, *, title: str | None = None, speed: float = 1.0
-) -> None:
+) -> Picture:
     with view_of(job_id, console, title=title, speed=speed) as view:
         for event in happened:
             view.show(event)
+    return view.picture
 
 
-def print_end(job: Job, *, as_json: bool) -> Job:
+def print_end(job: Job, *, as_json: bool, seen: Picture | None = None) -> Job:
+    """seen: what was shown of the job already."""
     if as_json:
         print_json(job)
     ended(job)
     if not as_json:
-        tables.print_result(out, job)
+        tables.print_result(out, job, is_text_seen=seen is not None and seen.shows_whole_text)
     return job
 
 
@@ -106,8 +116,8 @@ def replay(
             happened = at_pace(happened, speed=speed)
         else:
             speed = 1.0
-        show(happened, job, err if as_json else out, speed=speed)
-        print_end(client.job(job), as_json=as_json)
+        seen = show(happened, job, err if as_json else out, speed=speed)
+        print_end(client.job(job), as_json=as_json, seen=seen)
 
 
 def at_pace(happened: Iterable[StreamEvent], *, speed: float) -> Iterator[StreamEvent]:
@@ -123,15 +133,14 @@ def at_pace(happened: Iterable[StreamEvent], *, speed: float) -> Iterator[Stream
 def _run_again(client: Client, job_id: str, *, as_json: bool) -> None:
     client.wait(job_id)
     again = client.replay(job_id)
-    show(client.events(again.job_id), again.job_id, err if as_json else out, title=f"replay of {job_id}")
+    seen = show(client.events(again.job_id), again.job_id, err if as_json else out, title=f"replay of {job_id}")
     repeated = client.job(again.job_id)
-    identical = repeated.replay is not None and repeated.replay.identical is True
+    identical = repeated.replay.identical if repeated.replay is not None else None
     if as_json:
         print_json({"job_id": repeated.id, "replay_of": job_id, "identical": identical, "status": repeated.state})
     else:
         if repeated.state is JobState.SUCCEEDED:
-            tables.print_result(out, repeated)
-        verdict = "[bold green]identical[/] to" if identical else "[bold red]different[/] from"
-        out.print(f"The replay {repeated.id} is {verdict} {job_id}", soft_wrap=True)
-    if not identical:
+            tables.print_result(out, repeated, is_text_seen=seen.shows_whole_text)
+        out.print(f"The replay {repeated.id} {_VERDICTS[identical]} {job_id}", soft_wrap=True)
+    if identical is False or repeated.state is not JobState.SUCCEEDED:
         raise typer.Exit(ExitCode.JOB_FAILED)
