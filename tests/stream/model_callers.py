@@ -94,6 +94,10 @@ class Machine(RuleBasedStateMachine):
         self.hands: dict[str, list[tuple[str, str, str]]] = {name: [] for name in WORKERS}
         self.n_calls, self.is_whole = 0, True
 
+    def claim_at(self, n: int) -> Claim:
+        """Counted from the newest."""
+        return self.claims[-1 - n % len(self.claims)]
+
     def _set_clock(self, offset_s: float) -> None:
         if self.shim is not None:
             self.shim.set_clock(offset_s)

@@ -67,7 +67,8 @@ class JobBook:
         self.records: dict[str, float] = {}
 
     def job_at(self, n: int) -> ModelJob:
-        return list(self.jobs.values())[n % len(self.jobs)]
+        """Counted from the newest."""
+        return list(self.jobs.values())[-1 - n % len(self.jobs)]
 
     # The four ways a job moves.
 

@@ -66,15 +66,24 @@ class ScriptMachine(CallerRules):
             self.both(call, expected)
 
     @precondition(lambda self: self.model.leases)
-    @rule(n=any_job)
-    def worker_dies(self, n: int) -> None:
-        """Silent for long enough on the clock of whoever reclaims, whatever Redis' own clock says."""
-        job = list(self.model.leases)[n % len(self.model.leases)]
-        fence, beat = self.model.jobs[job].fence or "", self.model.jobs[job].beat
+    @rule(n=any_job, speaks_up=st.booleans(), heir=st.none() | workers)
+    def worker_dies(self, n: int, speaks_up: bool, heir: str | None) -> None:
+        """Silent for long enough on the clock of whoever reclaims, whatever Redis' own says, but for one that renews in
+        the last moment. heir: who claims next, while the claim of before is still known."""
+        job_id = list(self.model.leases)[n % len(self.model.leases)]
+        job = self.model.jobs[job_id]
+        fence, worker, suspect = job.fence or "", job.worker or "", Suspect(job_id, job.fence or "", job.beat)
+        if speaks_up:
+            self.both(
+                lambda: self.renewed(worker, {job_id: fence}),
+                lambda: self.model.renew(worker, {job_id: fence}, registers=False),
+            )
         self.both(
-            lambda: self.bench.houses[0].reclaim([Suspect(job, fence, beat)]),
-            lambda: [self.model.reclaim(job, fence, beat)],
+            lambda: self.bench.houses[0].reclaim([suspect]),
+            lambda: [self.model.reclaim(suspect.job_id, suspect.fence, suspect.beat)],
         )
+        if heir is not None:
+            self.claim(heir, 3, True, True, False)
 
     @rule(again=twice)
     def promote(self, again: bool) -> None:
@@ -97,7 +106,7 @@ class ScriptMachine(CallerRules):
     @precondition(lambda self: self.claims)
     @rule(name=st.sampled_from(MODELS), n=any_claim, succeeds=st.booleans(), again=twice)
     def stage(self, name: str, n: int, succeeds: bool, again: bool) -> None:
-        claim = self.claims[n % len(self.claims)]
+        claim = self.claim_at(n)
 
         async def call() -> int | None:
             try:

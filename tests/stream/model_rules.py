@@ -46,12 +46,12 @@ from tests.support.workers import INFERENCE
 class CallerRules(Machine):
     """Submitting, asking, claiming, recording, renewing, settling."""
 
-    @initialize(n=st.integers(0, 4))
-    def begin(self, n: int) -> None:
+    @initialize(n=st.integers(0, 4), slots=st.integers(0, 3))
+    def begin(self, n: int, slots: int) -> None:
         """Most stories begin with jobs that run, or few would tell of attempts."""
         for _ in range(n):
             self.submit(Priority.NORMAL, None, [], None, 7 * DAY_S, None, "", None, False)
-        self.claim("b", n // 2, True, True, False)
+        self.claim("b", slots, True, True, False)
 
     # Submitting and asking.
 
@@ -114,7 +114,26 @@ class CallerRules(Machine):
 
         self.both(call, lambda: getattr(self.model, verb)(job), again=again)
 
-    @rule(state=st.none() | st.sampled_from(JobState), limit=st.integers(1, 5), n=any_job)
+    @rule(
+        verb=st.sampled_from(("look", "purge", "leave", "give_up")),
+        name=workers,
+        ns=st.lists(any_job, min_size=1, max_size=3),
+        state=st.none() | st.sampled_from(JobState),
+        limit=st.integers(1, 5),
+    )
+    def aside(self, verb: str, name: str, ns: list[int], state: JobState | None, limit: int) -> None:
+        """One rule for what changes little, that stories be of the rest."""
+        match verb:
+            case "look":
+                self.look(state, limit, ns[0])
+            case "purge":
+                self.purge(ns)
+            case "leave":
+                self.leave(name)
+            case "give_up" if self.claims:
+                # As a worker must that could not renew in time: it forgets that it runs the job.
+                self.runs[name].pop(self.claim_at(ns[0]).job_id, None)
+
     def look(self, state: JobState | None, limit: int, n: int) -> None:
         ledger, timeline, model = self.bench.ledger, Timeline(self.bench.client), self.model
 
@@ -142,12 +161,10 @@ class CallerRules(Machine):
         if model.jobs:
             self.both(lambda: attempts(model.job_at(n).id), lambda: True)
 
-    @precondition(lambda self: self.model.jobs)
-    @rule(ns=st.lists(any_job, min_size=1, max_size=3), again=twice)
-    def purge(self, ns: list[int], again: bool) -> None:
-        ids = list(dict.fromkeys(self.model.job_at(n).id for n in ns))
+    def purge(self, ns: list[int]) -> None:
+        ids = list(dict.fromkeys(self.model.job_at(n).id for n in ns if self.model.jobs))
         letters = DeadLetters(self.bench.client)
-        self.both(lambda: letters.purge(INFERENCE, ids), lambda: self.model.purge(ids), again=again)
+        self.both(lambda: letters.purge(INFERENCE, ids), lambda: self.model.purge(ids), again=True)
 
     # Workers.
 
@@ -216,7 +233,7 @@ class CallerRules(Machine):
     )
     def work(self, ns: list[int], first: int, sorts: list[str], outcome: str | None, again: bool) -> None:
         """Record events of claims, or end them with these as the last; stale claims and the same one twice included."""
-        claims = [self.claims[n % len(self.claims)] for n in ns]
+        claims = [self.claim_at(n) for n in ns]
         batches = [Batch(claim, first, [EVENTS[sort] for sort in sorts]) for claim in claims]
         if outcome is None:
             self.both(
@@ -250,25 +267,23 @@ class CallerRules(Machine):
     @rule(name=workers, ns=st.lists(any_claim, max_size=3), registers=st.booleans(), again=twice)
     def renew(self, name: str, ns: list[int], registers: bool, again: bool) -> None:
         """Of any claims, those of other workers and stale ones included."""
-        claims = [self.claims[n % len(self.claims)] for n in ns if self.claims]
+        claims = [self.claim_at(n) for n in ns if self.claims]
         fences = {claim.job_id: claim.fence for claim in claims}
+        self.both(
+            lambda: self.renewed(name, fences, registers=registers),
+            lambda: self.model.renew(name, fences, registers=registers),
+            again=again,
+        )
+
+    async def renewed(
+        self, name: str, fences: dict[JobId, str], *, registers: bool = False
+    ) -> dict[JobId, tuple[bool, bool, bool]]:
         facts = worker_facts(
             host="h", pid=1, slots=1, started_at=datetime.fromtimestamp(0, UTC), state="running", jobs=(), facts={}
         )
+        renewals = self.bench.leases[name].renew(fences, facts if registers else {})
+        return {job_id: msgspec.structs.astuple(renewal) for job_id, renewal in renewals.items()}  # type: ignore[misc]
 
-        async def call() -> dict[JobId, tuple[bool, bool, bool]]:
-            renewals = self.bench.leases[name].renew(fences, facts if registers else {})
-            return {job_id: msgspec.structs.astuple(renewal) for job_id, renewal in renewals.items()}  # type: ignore[misc]
-
-        self.both(call, lambda: self.model.renew(name, fences, registers=registers), again=again)
-
-    @precondition(lambda self: self.claims)
-    @rule(name=workers, n=any_claim)
-    def give_up(self, name: str, n: int) -> None:
-        """The worker forgets that it runs the job, as one must that could not renew in time."""
-        self.runs[name].pop(self.claims[n % len(self.claims)].job_id, None)
-
-    @rule(name=workers)
     def leave(self, name: str) -> None:
         self.both(self.bench.claims[name].close, lambda: self.model.leave(name))
         self.bench.run(self.bench.claims[name].open())
