@@ -14,6 +14,7 @@ import anyio.to_thread
 import pytest
 from shared_schemas.errors import AttemptFailed
 from shared_schemas.events import Emitted, Logged, Measured, Progressed
+from shared_schemas.ids import queue_of
 from shared_schemas.outcome import Success
 from worker_runtime import Attempt
 
@@ -136,6 +137,24 @@ async def test_watch_on_a_pipe_is_plain_and_prints_the_result(gateway_url: str, 
         assert plain.stdout.count(part) == 1
     assert json.loads(as_json.stdout)["result"]["text"] == "Once upon a time"
     assert b"opening the data" in as_json.stderr
+
+
+async def test_status_and_watch_say_what_a_job_waits_for(gateway_url: str, redis_url: str) -> None:
+    async with bench(redis_url) as jobs:
+        first = await jobs.submit()
+        submitted = await headrace(
+            "submit", "training", "mlp", "x.csv", "--depends-on", first, "--json", url=gateway_url
+        )  # fmt: skip
+        second = json.loads(submitted.stdout)["job_id"]
+        alone = await headrace("status", first, url=gateway_url)
+        dependent = await headrace("status", second, url=gateway_url)
+        await headrace("cancel", first, url=gateway_url)
+        await jobs.done(second)
+        ended = await headrace("result", second, url=gateway_url)
+
+    assert f"for a worker: none serves the queue {queue_of(first)}".encode() in alone.stdout
+    assert f"for {first} to succeed".encode() in dependent.stdout
+    assert f"{first}, which this job depends on, was cancelled".encode() in ended.stderr
 
 
 async def test_a_job_that_fails_is_exit_code_1_with_its_reason(gateway_url: str, redis_url: str) -> None:

@@ -45,7 +45,8 @@ BODIES: list[tuple[str, bytes, int, str, str | None]] = [
     ("NaN", b'{"model_type":"mlp","data_path":"a","timeout_s":NaN}', 400, "malformed_json", None),
     ("Infinity", b'{"model_type":"mlp","data_path":"a","timeout_s":Infinity}', 400, "malformed_json", None),
     ("huge number", b'{"model_type":"mlp","data_path":"a","timeout_s":1e999}', 422, "invalid_body", "/timeout_s"),
-    ("deep nesting", b'{"hyperparameters":' + b"[" * 200_000, 422, "invalid_body", "/hyperparameters"),
+    ("deep nesting", b'{"hyperparameters":' + b"[" * 200_000, 400, "malformed_json", None),
+    ("truncated behind what does not fit", b'{"model_type":5,"data_path":"canary-7f3a', 400, "malformed_json", None),
     ("unknown field", training(**{CANARY: 1}), 422, "invalid_body", f"/{CANARY}"),
     ("unknown field with a strange name", training(**{"<canary-7f3a>": 1}), 422, "invalid_body", "/?"),
     ("dunder", training(__proto__={}), 422, "invalid_body", "/__proto__"),
@@ -172,6 +173,41 @@ async def test_a_bad_body_is_refused(
     if pointer is not None:
         assert [item["pointer"] for item in problem["errors"]] == [pointer]
     assert await drive.count_jobs() == 0
+
+
+TIME = "expected a time as RFC 3339 has it, with its offset from UTC, such as 2030-01-31T12:00:00Z"
+RULES: list[tuple[dict[str, Any], str, str]] = [
+    # field, code of the item, what its detail has
+    ({"run_at": "2030-01-01T00:00:00"}, "invalid_format", TIME),
+    ({"run_at": CANARY}, "invalid_format", TIME),
+    ({"run_at": 5}, "wrong_type", "got `int`"),
+    ({"model_type": f"Upper {CANARY}"}, "invalid_format", "matching regex '^[a-z0-9]"),
+    ({"tags": ["a b"]}, "invalid_format", "matching regex"),
+    ({"priority": CANARY}, "invalid_value", "not one of the allowed values: high, normal, low"),
+    ({"task": CANARY}, "invalid_value", "classification, language-modeling, regression"),
+    ({"kind": CANARY}, "invalid_value", "not one of the allowed values: training"),
+    ({"seed": -1}, "out_of_range", ">= 0"),
+    ({"data_path": ""}, "out_of_range", "of length >= 1"),
+]
+
+
+@pytest.mark.parametrize(("fields", "code", "detail"), RULES, ids=[f"{row[0]}" for row in RULES])
+async def test_the_problem_names_the_rule_that_was_broken(
+    http: httpx.AsyncClient, fields: dict[str, Any], code: str, detail: str
+) -> None:
+    problem = check(
+        await http.post("/jobs/training", content=training(**fields), headers=JSON), 422, "invalid_body"
+    )  # fmt: skip
+
+    [item] = problem["errors"]
+    assert item["code"] == code
+    assert detail in item["detail"]
+
+
+async def test_a_query_lists_the_allowed_values_as_well(http: httpx.AsyncClient) -> None:
+    problem = check(await http.get(f"/jobs?status={CANARY}"), 422, "invalid_parameter")
+
+    assert "scheduled, queued, running" in problem["errors"][0]["detail"]
 
 
 @pytest.mark.parametrize("field", ["data_path", "validation_path"])

@@ -222,6 +222,31 @@ async def test_a_replay_says_whether_the_result_is_identical(
     assert "start_deadline_s" not in replay["spec"]
 
 
+async def test_a_replay_of_a_job_that_had_no_result_has_nothing_to_compare(
+    http: httpx.AsyncClient, drive: Driver
+) -> None:
+    job_id = await submitted(http)
+    await http.post(f"/jobs/{job_id}/cancel")
+    replay_id = JobId((await http.post(f"/jobs/{job_id}/replay")).json()["job_id"])
+    await drive.finish(replay_id)
+
+    assert (await status_of(http, replay_id))["replay"] == {"of": job_id, "identical": None}
+
+
+async def test_a_scheduled_job_says_which_jobs_it_still_waits_for(http: httpx.AsyncClient, drive: Driver) -> None:
+    done, open_still = await submitted(http), await submitted(http)
+    await drive.finish(done)
+    waiting = await submitted(http, depends_on=[done, open_still])
+
+    assert (await status_of(http, waiting))["waits_for"] == [open_still]
+    assert (await status_of(http, open_still))["waits_for"] == []
+
+
+async def test_a_queued_job_says_whether_anybody_serves_its_queue(http: httpx.AsyncClient, redis_url: str) -> None:
+    job_id = await submitted(http, queue="training-nobody")
+    assert (await status_of(http, job_id))["workers"] == 0
+
+
 async def test_a_replay_whose_original_is_gone_cannot_tell(http: httpx.AsyncClient, drive: Driver) -> None:
     job_id = await submitted(http)
     await drive.finish(job_id)

@@ -158,7 +158,8 @@ async def test_prefer_wait_answers_with_the_job_as_soon_as_it_has_ended(http: ht
 
     assert replies[0].status_code == 200
     assert replies[0].headers["preference-applied"] == "wait=20"
-    assert (replies[0].json()["status"], replies[0].json()["result"]) == ("succeeded", {"answer": 42})
+    assert (replies[0].json()["job_id"], replies[0].json()["status"]) == (job_id, "succeeded")
+    assert replies[0].json()["result"] == {"answer": 42}
 
 
 async def test_prefer_wait_answers_202_when_the_time_is_over(http: httpx.AsyncClient) -> None:

@@ -202,3 +202,4 @@ async def test_a_job_whose_dependency_failed_is_cancelled(redis_url: str) -> Non
     assert job.state is JobState.CANCELLED
     assert job.error is not None
     assert job.error.code == "dependency_failed"
+    assert job.error.message == f"{first}, which this job depends on, failed"

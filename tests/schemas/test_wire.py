@@ -15,7 +15,8 @@ from shared_schemas.codec import (
     encode_event_body,
     encode_json,
 )
-from shared_schemas.events import Done, Emitted, JobEvent
+from shared_schemas.events import Done, Emitted, JobEvent, Reason
+from shared_schemas.job import JobState
 from shared_schemas.specs import InferenceSpec, TrainingSpec
 
 GOLDEN = Path(__file__).parent / "golden" / f"v{WIRE_VERSION}"
@@ -90,3 +91,10 @@ def test_error_codes_are_told_apart() -> None:
     codes = [cls.code for cls in tree if "code" in vars(cls)]
 
     assert len(codes) == len(set(codes)) > 10
+
+
+def test_an_event_prints_its_result_as_json() -> None:
+    done = Done(n=3, state=JobState.SUCCEEDED, reason=Reason.SUCCEEDED, result=msgspec.Raw(b'{"model":"wine@1"}'))
+
+    assert 'result={"model":"wine@1"}, error=None' in repr(done)
+    assert repr(done).startswith("Done(n=3, ")

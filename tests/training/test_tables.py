@@ -80,10 +80,10 @@ def test_blank_lines_are_no_rows(tmp_path: Path) -> None:
     [
         ("", "data_missing_value"),
         ("  ", "data_missing_value"),
-        ("NaN", "data_missing_value"),
-        ("inf", "data_missing_value"),
-        ("-Infinity", "data_missing_value"),
-        ("1e39", "data_missing_value"),
+        ("NaN", "data_not_finite"),
+        ("inf", "data_not_finite"),
+        ("-Infinity", "data_not_finite"),
+        ("1e39", "data_not_finite"),
         ("three", "data_not_numeric"),
     ],
 )

@@ -251,10 +251,10 @@ def test_texts_that_cannot_be_trained_on_are_refused(
     [
         (["x,y", *["1,a"] * 9], {}, "data_one_class", None, "y"),
         (["x,y", "1,a", "2,b"], {}, "data_too_few_rows", None, None),
-        (["x,y", *["1,a"] * 9, "NaN,b"], {}, "data_missing_value", 10, "x"),
+        (["x,y", *["1,a"] * 9, "NaN,b"], {}, "data_not_finite", 10, "x"),
         (["x,y", *["1,a"] * 9, "wide,b"], {}, "data_not_numeric", 10, "x"),
         (["x,y", *["1,a", "2,b"] * 5, "1,"], {}, "data_missing_value", 11, "y"),
-        (["x,y", *["1,0.5"] * 9, "1,inf"], {}, "data_missing_value", 10, "y"),
+        (["x,y", *["1,0.5"] * 9, "1,inf"], {}, "data_not_finite", 10, "y"),
         (["x,y", *["1,0.5"] * 9, "1,?"], {"task": "regression"}, "data_not_numeric", 10, "y"),
         (["x,y", *["1,a", "2,b"] * 5], {"feature_columns": ("z",)}, "data_column_missing", None, "z"),
         (["x,y", *["1,a", "2,b"] * 5], {"label_column": "z"}, "data_column_missing", None, "z"),

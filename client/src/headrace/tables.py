@@ -8,6 +8,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 from shared_schemas.attempts import AttemptSummary
+from shared_schemas.ids import queue_of
 from shared_schemas.job import Job, JobState, JobSummary, QueueStatus, WorkerStatus
 from shared_schemas.models import Model
 from shared_schemas.replies import DeadLetter, DeadLetterDetails, JobStatus, RetriedJob
@@ -174,6 +175,9 @@ def status(row: JobStatus) -> Table:
     card.add_row("state", state(row.status.value))
     if row.queue_position is not None:
         card.add_row("position", f"{row.queue_position} ahead of it" if row.queue_position else "next in line")
+    waiting = why_waiting(row)
+    if waiting is not None:
+        card.add_row("waiting", Text(waiting, style="yellow"))
     if row.attempt:
         card.add_row("attempt", str(row.attempt))
     if row.progress is not None:
@@ -194,6 +198,15 @@ def status(row: JobStatus) -> Table:
     if row.error is not None:
         card.add_row("error", Text(f"{row.error.code}: {row.error.message}", style="red"))
     return card
+
+
+def why_waiting(row: JobStatus) -> str | None:
+    """What else must happen before the job can run, where it is not just its turn."""
+    if row.waits_for:
+        return f"for {' and '.join(row.waits_for)} to succeed"
+    if row.workers == 0:
+        return f"for a worker: none serves the queue {queue_of(row.job_id)}"
+    return None
 
 
 def print_result(console: Console, job: Job, *, is_text_seen: bool = False) -> None:

@@ -8,6 +8,7 @@ import msgspec
 from fastapi import Request
 from shared_schemas.replies import ProblemItem
 
+from gateway.complaints import item_of, shown
 from gateway.problems import ProblemError
 from gateway.settings import GatewaySettings
 
@@ -15,11 +16,7 @@ T = TypeVar("T")
 
 # What is left of the body would be read as the next request.
 _CLOSE = {"Connection": "close"}
-_AT = re.compile(r" - at `(?P<path>[^`]*)`$")
-_STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
-_SAFE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*?)`", re.DOTALL)
-_MISSING = re.compile(r"Object missing required field `(?P<name>\w+)`")
+_syntax = msgspec.json.Decoder(msgspec.Raw)
 _MEDIA = re.compile(r'application/json\s*(;\s*charset="?utf-8"?\s*)?', re.IGNORECASE)
 
 
@@ -50,12 +47,23 @@ def decode(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        item = item_of(str(error))
+        _check_syntax(body)
+        item = item_of(str(error), decoder.type)
         raise ProblemError(422, "invalid_body", "the body does not fit the schema", errors=[item]) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise ProblemError(400, "malformed_json", "the body is not valid JSON in UTF-8") from None
     except RecursionError:
         raise ProblemError(400, "malformed_json", "the body is nested too deeply") from None
+
+
+def _check_syntax(body: bytes) -> None:
+    """What does not fit is noticed before the end is read: a body that is no JSON at all is called that first."""
+    try:
+        _syntax.decode(body)
+    except RecursionError:
+        raise ProblemError(400, "malformed_json", "the body is nested too deeply") from None
+    except msgspec.DecodeError:
+        raise ProblemError(400, "malformed_json", "the body is not valid JSON in UTF-8") from None
 
 
 def read_query(request: Request, query: type[T], *, repeated: frozenset[str] = frozenset()) -> T:
@@ -64,44 +72,16 @@ def read_query(request: Request, query: type[T], *, repeated: frozenset[str] = f
     values: dict[str, Any] = {}
     for name in request.query_params:
         if name not in known:
-            item = ProblemItem(pointer=_shown(name), code="unknown_parameter", detail="no such parameter")
+            item = ProblemItem(pointer=shown(name), code="unknown_parameter", detail="no such parameter")
             raise ProblemError(422, "invalid_parameter", "a query parameter is not known", errors=[item])
         given = request.query_params.getlist(name)
         values[name] = given if name in repeated else given[-1]
     try:
         return msgspec.convert(values, query, strict=False)
     except msgspec.ValidationError as error:
-        item = item_of(str(error))
+        item = item_of(str(error), query)
         item = msgspec.structs.replace(item, pointer=item.pointer.lstrip("/"))
         raise ProblemError(422, "invalid_parameter", "a query parameter is not valid", errors=[item]) from None
-
-
-def item_of(message: str) -> ProblemItem:
-    """A msgspec message without the value it complains about."""
-    match = _AT.search(message)
-    pointer = _pointer(match["path"]) if match else ""
-    text = message[: match.start()] if match else message
-    unknown, missing = _UNKNOWN.match(text), _MISSING.match(text)
-    if unknown:
-        return ProblemItem(pointer=f"{pointer}/{_shown(unknown['name'])}", code="unknown_field", detail="no such field")
-    if missing:
-        return ProblemItem(
-            pointer=f"{pointer}/{missing['name']}", code="missing_field", detail="this field is required"
-        )
-    if text.startswith("Invalid"):
-        return ProblemItem(pointer=pointer, code="invalid_value", detail="not one of the allowed values")
-    detail = text[0].lower() + text[1:]
-    is_bound = any(word in text for word in (">", "<", "length", "regex", "matching", "multiple", "range"))
-    return ProblemItem(pointer=pointer, code="out_of_range" if is_bound else "wrong_type", detail=detail)
-
-
-def _pointer(path: str) -> str:
-    steps = (match[1] or match[2] for match in _STEP.finditer(path.removeprefix("$")))
-    return "".join(f"/{_shown(step)}" for step in steps)
-
-
-def _shown(name: str) -> str:
-    return name if _SAFE_NAME.fullmatch(name) else "?"
 
 
 def _too_large(max_bytes: int) -> ProblemError:

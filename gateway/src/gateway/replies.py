@@ -28,17 +28,21 @@ def submitted(job_id: JobId, state: JobState) -> Submitted:
 
 async def details(services: Services, job: Job) -> JobDetails:
     fields = {field: getattr(job, field) for field in job.__struct_fields__}
-    return JobDetails(**fields, status=job.state, urls=urls_of(job.id), replay=await _replay(services, job))
+    return JobDetails(
+        **fields, job_id=job.id, status=job.state, urls=urls_of(job.id), replay=await _replay(services, job)
+    )
 
 
 async def status(services: Services, job: Job) -> JobStatus:
-    position = await services.ledger.queue_position(job.id) if job.state is JobState.QUEUED else None
+    is_queued = job.state is JobState.QUEUED
     return JobStatus(
         job_id=job.id,
         kind=job.kind,
         status=job.state,
         attempt=job.attempt,
-        queue_position=position,
+        queue_position=await services.ledger.queue_position(job.id) if is_queued else None,
+        workers=await services.ledger.count_workers(job.queue) if is_queued else None,
+        waits_for=await _waits_for(services, job),
         progress=job.progress,
         metrics=job.metrics,
         error=job.error,
@@ -64,6 +68,13 @@ def result(job: Job) -> JobResult:
     return JobResult(job_id=job.id, status=job.state, result=job.result, error=job.error)
 
 
+async def _waits_for(services: Services, job: Job) -> tuple[JobId, ...]:
+    if job.state is not JobState.SCHEDULED or not job.spec.depends_on:
+        return ()
+    states = await services.ledger.states([JobId(parent) for parent in job.spec.depends_on])
+    return tuple(parent for parent, state in states.items() if state is not JobState.SUCCEEDED)
+
+
 async def _replay(services: Services, job: Job) -> ReplayOf | None:
     if job.replay_of is None:
         return None
@@ -73,12 +84,11 @@ async def _replay(services: Services, job: Job) -> ReplayOf | None:
             original = await services.ledger.find(job.replay_of)
         except (JobNotFound, JobExpired):
             original = None
-        if original is not None and original.state.is_terminal:
+        if original is not None and original.state is JobState.SUCCEEDED:
             identical = _outcome(job) == _outcome(original)
     return ReplayOf(of=job.replay_of, identical=identical)
 
 
 def _outcome(job: Job) -> tuple[object, ...]:
     """What two runs of the same spec must agree on. Without a digest, the result as it is."""
-    error = job.error.code if job.error else None
-    return (job.state, error, job.digest or bytes(msgspec.Raw(job.result)))
+    return (job.state, job.digest or bytes(msgspec.Raw(job.result)))

@@ -13,7 +13,7 @@ import msgspec
 from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.job import JobState
-from shared_schemas.raw import null
+from shared_schemas.raw import null, readable
 
 
 class Reason(StrEnum):
@@ -109,6 +109,8 @@ class Done(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="done"):
     result: msgspec.Raw = msgspec.field(default_factory=null)
     error: ErrorInfo | None = None
     digest: str | None = None
+
+    __repr__ = readable
 
 
 class Gap(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="gap"):

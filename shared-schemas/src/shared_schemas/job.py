@@ -8,7 +8,7 @@ import msgspec
 from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.ids import JobId, JobKind, QueueName
-from shared_schemas.raw import null
+from shared_schemas.raw import null, readable
 from shared_schemas.specs import JobSpec, Priority
 
 
@@ -78,6 +78,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     last_event: int = 0
     replay_of: JobId | None = None
     retry_of: JobId | None = None
+
+    __repr__ = readable
 
 
 class JobSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

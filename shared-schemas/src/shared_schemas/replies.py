@@ -11,7 +11,7 @@ from shared_schemas.errors import ErrorInfo
 from shared_schemas.ids import JobId, JobKind
 from shared_schemas.job import Job, JobState, JobSummary, Progress, QueueStatus, WorkerStatus
 from shared_schemas.models import Model
-from shared_schemas.raw import null
+from shared_schemas.raw import null, readable
 
 
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,22 +23,25 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplayOf(msgspec.Struct, frozen=True, kw_only=True):
-    """of: the job that was run again. identical: whether the results agree, null while either is open or gone."""
+    """of: the job that was run again. identical: whether the results agree, null while this job is open and where the
+    other has no result or is gone."""
 
     of: JobId
     identical: bool | None
 
 
 class JobDetails(Job, frozen=True, kw_only=True, omit_defaults=True):
-    """All about a job. status: the same as state."""
+    """All about a job. job_id, status: the same as id and state, named as in every other answer."""
 
+    job_id: JobId
     status: JobState
     urls: dict[str, str] = {}
     replay: ReplayOf | None = None
 
 
 class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a job stands. queue_position: jobs that are served before this one, null unless it is queued.
+    """Where a job stands. queue_position: jobs that are served before this one, and workers: how many serve its queue,
+    both null unless it is queued. waits_for: jobs that must still succeed before a scheduled one may run.
     result: what it returned, null until it has succeeded."""
 
     job_id: JobId
@@ -46,6 +49,8 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     status: JobState
     attempt: int = 0
     queue_position: int | None = None
+    workers: int | None = None
+    waits_for: tuple[JobId, ...] = ()
     progress: Progress | None = None
     metrics: dict[str, dict[str, float | None]] = {}
     error: ErrorInfo | None = None
@@ -60,6 +65,8 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     due_at: datetime | None = None
     replay: ReplayOf | None = None
     urls: dict[str, str] = {}
+
+    __repr__ = readable
 
 
 class JobResult(msgspec.Struct, frozen=True, kw_only=True):

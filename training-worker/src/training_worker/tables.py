@@ -68,7 +68,7 @@ class Table:
                 ) from None
             if not abs(value) <= LARGEST:
                 raise DataRejected(
-                    "data_missing_value", f"row {row} of {name!r} is not a finite number", row=row, column=name
+                    "data_not_finite", f"row {row} of {name!r} is not a finite number", row=row, column=name
                 )
             values.append(value)
         return values
@@ -131,7 +131,8 @@ def text_column(table: Table, named: str | None, label: str | None) -> str:
     candidates = [c for c in table.columns if c != label and not table.is_numeric(c)]
     if len(candidates) != 1:
         raise DataRejected(
-            "data_column_missing", "name the text_column: the data has no column called text and not just one of text"
+            "data_column_missing",
+            "no column is called text, and not exactly one holds text: say which one it is with text_column",
         )
     return candidates[0]
 

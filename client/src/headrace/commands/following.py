@@ -53,6 +53,9 @@ def watch(job: JobArgument, url: UrlOption = DEFAULT_URL, as_json: JsonOption = 
 def watch_to_end(client: Client, job_id: str, *, as_json: bool, title: str | None = None) -> Job:
     """Show the job until it has ended and print its result. JobFailed or JobCancelled if it has none."""
     console = err if as_json else out
+    waiting = tables.why_waiting(client.status(job_id))
+    if waiting is not None:
+        console.print(f"  waiting {waiting}", style="yellow", soft_wrap=True)
     try:
         picture = show(client.events(job_id), job_id, console, title=title)
     except KeyboardInterrupt:

@@ -107,7 +107,8 @@ async def resume_job(request: Request, job_id: str) -> Response:
 
 @router.post("/jobs/{job_id}/retry", **openapi.reply(Submitted, 404, 409, 410, status=202))
 async def retry_job(request: Request, job_id: str) -> Response:
-    """Run a failed or cancelled job again, as a new job that names it in retry_of."""
+    """Run a failed or cancelled job again now, as a new job that names it in retry_of: the same spec without run_at,
+    depends_on and start_deadline_s, which belonged to the time of the first."""
     services = services_of(request)
     job = await find(services, job_id)
     if job.state not in (JobState.FAILED, JobState.CANCELLED):
@@ -118,8 +119,9 @@ async def retry_job(request: Request, job_id: str) -> Response:
 
 @router.post("/jobs/{job_id}/replay", **openapi.reply(Submitted, 404, 409, 410, status=202))
 async def replay_job(request: Request, job_id: str) -> Response:
-    """Run a finished job's spec again, same seed and model version, as a new job that names it in replay_of and says
-    whether the result is identical."""
+    """Run a finished job's spec again now, same seed and model version, as a new job that names it in replay_of and
+    says whether the result is identical; null where the first had none. Without run_at, depends_on, start_deadline_s.
+    """
     services = services_of(request)
     job = await find(services, job_id)
     if not job.state.is_terminal:

@@ -22,7 +22,7 @@ from shared_schemas.stream.claims import (
     request_transitions,
 )
 from shared_schemas.stream.connection import AsyncRedis, translated
-from shared_schemas.stream.ledger import cancel
+from shared_schemas.stream.ledger import cancel, states_of
 
 CRASH_LIMIT = 2
 TOMBSTONE_MS = 86_400_000
@@ -181,21 +181,15 @@ class Housekeeping:
                 [JobId(parent) for parent in (reply or b"").decode().split() if is_job_id(parent)]
                 for reply in await pipeline.execute()
             ]
-            parents = sorted({parent for row in wanted for parent in row})
-            pipeline = self._client.pipeline(transaction=False)
-            for parent in parents:
-                pipeline.hget(keys.job(parent), "state")
-            replies = await pipeline.execute()
-        states = {
-            parent: JobState(state.decode()) if state else None for parent, state in zip(parents, replies, strict=True)
-        }
+        states = await states_of(self._client, sorted({parent for row in wanted for parent in row}))
         met: list[JobId] = []
         for job_id, row in zip(waiting, wanted, strict=True):
-            found = [states[parent] for parent in row]
-            if all(state is JobState.SUCCEEDED for state in found):
+            not_met = [parent for parent in row if states[parent] is not JobState.SUCCEEDED]
+            hopeless = [parent for parent in not_met if (state := states[parent]) is None or state.is_terminal]
+            if not not_met:
                 met.append(job_id)
-            elif any(state is None or (state.is_terminal and state is not JobState.SUCCEEDED) for state in found):
-                await self._cancel_dependent(job_id)
+            elif hopeless:
+                await self._cancel_dependent(job_id, hopeless[0], states[hopeless[0]])
         if not met:
             return 0
         return cast(
@@ -208,6 +202,8 @@ class Housekeeping:
             ),
         )
 
-    async def _cancel_dependent(self, job_id: JobId) -> None:
-        error = ErrorInfo(code="dependency_failed", message="a job that this one depends on did not succeed")
+    async def _cancel_dependent(self, job_id: JobId, parent: JobId, state: JobState | None) -> None:
+        how = {JobState.FAILED: "failed", JobState.CANCELLED: "was cancelled"}
+        why = "is no longer kept" if state is None else how[state]
+        error = ErrorInfo(code="dependency_failed", message=f"{parent}, which this job depends on, {why}")
         await cancel(self._client, job_id, error)

@@ -208,6 +208,16 @@ class Ledger:
             oldest_queued_at=None if created is None else moment(int(created)),
         )
 
+    async def states(self, job_ids: Sequence[JobId]) -> dict[JobId, JobState | None]:
+        """None for a job that is not there."""
+        return await states_of(self._client, job_ids)
+
+    async def count_workers(self, queue: QueueName) -> int:
+        """How many are registered."""
+        with translated():
+            seconds, _ = await self._client.time()
+            return cast(int, await self._client.zcount(keys.workers(queue), seconds * 1000, "+inf"))
+
     async def workers(self, queue: QueueName) -> list[WorkerStatus]:
         with translated():
             seconds, _ = await self._client.time()
@@ -221,6 +231,16 @@ class Ledger:
             for name, row in zip(names, rows, strict=True)
             if row
         ]
+
+
+async def states_of(client: AsyncRedis, job_ids: Sequence[JobId]) -> dict[JobId, JobState | None]:
+    """None for a job that is not there."""
+    with translated():
+        pipeline = client.pipeline(transaction=False)
+        for job_id in job_ids:
+            pipeline.hget(keys.job(job_id), "state")
+        replies = await pipeline.execute()
+    return {job_id: JobState(state.decode()) if state else None for job_id, state in zip(job_ids, replies, strict=True)}
 
 
 async def cancel(client: AsyncRedis, job_id: JobId, error: ErrorInfo | None = None) -> JobState:

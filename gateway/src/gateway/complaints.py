@@ -1,0 +1,93 @@
+"""What msgspec complains of, as an item of a problem: where, which rule, and never the value itself.
+
+Of our own types all may be said: the pattern, the bound, the values of a small enumeration.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from msgspec import inspect
+from shared_schemas.replies import ProblemItem
+
+_AT = re.compile(r" - at `(?P<path>[^`]*)`$")
+_STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
+_SAFE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*?)`", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(?P<name>\w+)`")
+_A_TIME = "a time as RFC 3339 has it, with its offset from UTC, such as 2030-01-31T12:00:00Z"
+_BOUNDS = (">", "<", "length", "multiple", "range")
+
+_type_of = cache(inspect.type_info)
+
+
+def item_of(message: str, kind: Any) -> ProblemItem:
+    """kind: the type that something was to be decoded as."""
+    match = _AT.search(message)
+    steps = _steps(match["path"]) if match else []
+    pointer = "".join(f"/{shown(step)}" for step in steps)
+    text = message[: match.start()] if match else message
+    unknown, missing = _UNKNOWN.match(text), _MISSING.match(text)
+    if unknown:
+        return ProblemItem(pointer=f"{pointer}/{shown(unknown['name'])}", code="unknown_field", detail="no such field")
+    if missing:
+        return ProblemItem(
+            pointer=f"{pointer}/{missing['name']}", code="missing_field", detail="this field is required"
+        )
+    if "datetime` with a timezone" in text or "RFC3339" in text:
+        return ProblemItem(pointer=pointer, code="invalid_format", detail=f"expected {_A_TIME}")
+    if text.startswith("Invalid"):
+        values = ", ".join(map(str, _allowed(kind, steps)))
+        detail = "not one of the allowed values" + (f": {values}" if values else "")
+        return ProblemItem(pointer=pointer, code="invalid_value", detail=detail)
+    detail = text[0].lower() + text[1:]
+    if "matching regex" in text:
+        return ProblemItem(pointer=pointer, code="invalid_format", detail=detail)
+    is_bound = any(word in text for word in _BOUNDS)
+    return ProblemItem(pointer=pointer, code="out_of_range" if is_bound else "wrong_type", detail=detail)
+
+
+def shown(name: str) -> str:
+    return name if _SAFE_NAME.fullmatch(name) else "?"
+
+
+def _steps(path: str) -> list[str]:
+    return [match[1] or match[2] for match in _STEP.finditer(path.removeprefix("$"))]
+
+
+def _allowed(kind: Any, steps: list[str]) -> list[Any]:
+    """The values of an enumeration that stands there; none where something else does."""
+    types = list(_alternatives(_type_of(kind)))
+    for step in steps:
+        types = [found for one in types for found in _inside(one, step)]
+    found: list[Any] = []
+    for one in types:
+        if isinstance(one, inspect.EnumType):
+            found += [member.value for member in one.cls]
+        elif isinstance(one, inspect.LiteralType):
+            found += one.values
+    return found
+
+
+def _inside(kind: inspect.Type, step: str) -> Iterator[inspect.Type]:
+    if isinstance(kind, inspect.StructType):
+        for field in kind.fields:
+            if field.encode_name == step:
+                yield from _alternatives(field.type)
+        if kind.tag_field == step:
+            yield inspect.LiteralType((kind.tag,))
+    elif isinstance(kind, inspect.CollectionType):
+        yield from _alternatives(kind.item_type)
+    elif isinstance(kind, inspect.DictType):
+        yield from _alternatives(kind.value_type)
+
+
+def _alternatives(kind: inspect.Type) -> Iterator[inspect.Type]:
+    if isinstance(kind, inspect.Metadata):
+        yield from _alternatives(kind.type)
+    elif isinstance(kind, inspect.UnionType):
+        for one in kind.types:
+            yield from _alternatives(one)
+    else:
+        yield kind
