@@ -238,6 +238,7 @@ class QueueModel(JobBook):
     def renew(
         self, worker: str, fences: Mapping[JobId, str], *, registers: bool
     ) -> dict[JobId, tuple[bool, bool, bool]]:
+        self.workers = {name: end for name, end in self.workers.items() if end > self.now}
         answers = {}
         for job_id, fence in fences.items():
             job = self._holder(job_id, fence)
@@ -250,7 +251,6 @@ class QueueModel(JobBook):
                 self.lanes[job.lane].pending[job.entry] = worker
             answers[job_id] = (True, job.cancel, job.pause)
         if registers:
-            self.workers = {name: end for name, end in self.workers.items() if end > self.now}
             self.workers[worker] = self.records[worker] = self.now + 2 * self.lease
         return answers
 
