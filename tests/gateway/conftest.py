@@ -13,7 +13,7 @@ from tests.support.redis_server import RedisServer
 def gateway(shared_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("gateway")
     # So rare a look at the timeline makes up for no bell that was missed.
-    with running_gateway(shared_redis.url, folder, body_timeout_s=1.0, keep_alive_s=3600) as gateway:
+    with running_gateway(shared_redis.url, folder, keep_alive_s=3600) as gateway:
         yield gateway
 
 

@@ -4,12 +4,13 @@ import gzip
 import json
 import re
 import socket
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.support.gateways import DEADLINE_S, TRAINING_BODY, Driver, Gateway
+from tests.support.gateways import DEADLINE_S, TRAINING_BODY, Driver, Gateway, running_gateway
 
 CANARY = "canary-7f3a"
 UNKNOWN = "training-01arz3ndektsv4rrffq69g5fav"
@@ -298,10 +299,11 @@ def test_a_body_without_an_end_is_cut_at_the_limit(gateway: Gateway, redis_url: 
     assert answer.startswith(b"HTTP/1.1 413 ")
 
 
-def test_a_body_that_never_comes_is_not_waited_for(gateway: Gateway, redis_url: str) -> None:
+def test_a_body_that_never_comes_is_not_waited_for(redis_url: str, tmp_path: Path) -> None:
     head = b"POST /jobs/training HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 
-    answer = exchange(gateway, head + b"Content-Length: 100\r\n\r\n{")
+    with running_gateway(redis_url, tmp_path, body_timeout_s=0.5) as impatient:
+        answer = exchange(impatient, head + b"Content-Length: 100\r\n\r\n{")
 
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert re.search(rb"(?i)connection: close", answer)
