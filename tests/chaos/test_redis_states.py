@@ -3,6 +3,7 @@
 A real gateway and a real worker over one Redis of the test's own, seen through HTTP.
 """
 
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -175,6 +176,9 @@ async def test_a_gateway_and_a_worker_started_before_redis_wait_quietly_and_then
     assert is_done(line.seen[-1])
     assert took_s < RECOVERY_S
     assert_quiet(system, used)
+    for log in (system.worker_log, system.gateway_log):
+        [told] = [row for row in map(json.loads, log.read_text().splitlines()) if row.get("event") == "redis_away"]
+        assert told["redis"] == own_redis.url
 
 
 @pytest.mark.fault(27, "all groups and consumers destroyed again and again", sees="nothing; the log stays quiet")

@@ -3,7 +3,7 @@
 import pytest
 from shared_schemas.errors import BackendUnavailable, JobNotFound
 from shared_schemas.job import JobState
-from shared_schemas.stream.connection import faults_of
+from shared_schemas.stream.connection import RedisSettings, faults_of
 
 from tests.support.queue_bench import OUTCOMES, QueueBench, queue_bench, success
 from tests.support.redis_server import RedisServer
@@ -160,6 +160,18 @@ async def test_a_restarted_redis_has_every_job(own_redis: RedisServer) -> None:
         assert (await side.folded(queued)).state is JobState.QUEUED
         assert (await side.folded(retried)).state is JobState.SCHEDULED
         assert await side.settle(first, success())
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+        ("rediss://user:pa@ss@host:1/2?password=secret", "rediss://host:1/2"),
+        ("unix://user:secret@/run/redis.sock?db=1", "unix:///run/redis.sock"),
+    ],
+)
+def test_an_address_for_logs_holds_no_credentials(url: str, address: str) -> None:
+    assert RedisSettings(redis_url=url).redis_address == address
 
 
 @pytest.mark.parametrize(

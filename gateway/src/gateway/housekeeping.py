@@ -32,6 +32,6 @@ async def keep_house(services: Services) -> None:
             wait_s = TICK_S
         except BackendUnavailable as error:
             if wait_s == TICK_S:
-                structlog.get_logger().warning("redis_away", cause=str(error))
+                structlog.get_logger().warning("redis_away", redis=services.settings.redis_address, cause=str(error))
             wait_s = min(_LONGEST_S, wait_s * 2)
         await anyio.sleep(wait_s)

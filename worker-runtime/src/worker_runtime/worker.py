@@ -147,13 +147,17 @@ class Worker:
 
     async def _check_redis(self, client: AsyncRedis) -> None:
         """Say once, plainly, what makes this Redis unfit; serve all the same, as the jobs are there already."""
-        backoff = Backoff()
+        backoff, is_told = Backoff(), False
         while True:
             try:
                 for fault in await check_server(client):
                     structlog.get_logger().error("redis_unfit", fault=fault)
                 return
-            except BackendUnavailable:
+            except BackendUnavailable as error:
+                if not is_told:
+                    address = self._settings.redis_address
+                    structlog.get_logger().warning("redis_away", redis=address, cause=str(error))
+                is_told = True
                 await anyio.sleep(backoff.next_s())
 
     async def _close(self, claims: Iterable[Claims], clients: Iterable[AsyncRedis]) -> None:

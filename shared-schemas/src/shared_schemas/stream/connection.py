@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, TypeAlias
+from urllib.parse import urlsplit
 
 import msgspec
 import redis
@@ -53,6 +54,12 @@ class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
     redis_url: str = "redis://127.0.0.1:6379/0"
     redis_timeout_s: Annotated[float, Meta(gt=0.0)] = 5.0
     redis_connections: Annotated[int, Meta(ge=4)] = 64
+
+    @property
+    def redis_address(self) -> str:
+        """For logs: the URL without the name, the password and what follows the path."""
+        url = urlsplit(self.redis_url)
+        return f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
 
 
 def connect(settings: RedisSettings, *, retries: int = 3) -> AsyncRedis:
