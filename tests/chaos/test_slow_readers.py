@@ -137,7 +137,6 @@ async def test_no_line_is_kept_for_the_rest_of_a_complete_answer(redis_url: str,
     assert errors(gateway) == []
 
 
-@pytest.mark.quick
 @pytest.mark.fault(
     52, "a reader that stops to read before a silence", sees="a keep-alive comment it does not take cuts it off"
 )
