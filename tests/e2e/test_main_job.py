@@ -146,11 +146,13 @@ def test_cancelling_a_training_frees_its_process_within_two_seconds(system: Loca
 
 def test_a_paused_training_goes_on_from_its_checkpoint(client: Client) -> None:
     submitted = client.submit_training(
-        model_type="mlp", data_path="wine.csv", seed=1, hyperparameters=Hyperparameters(epochs=4000)
+        model_type="mlp", data_path="wine.csv", seed=1, hyperparameters=Hyperparameters(epochs=1000)
     )
+    has_asked = False
     for event in client.events(submitted.job_id):
-        if isinstance(event, Measured):
+        if isinstance(event, Measured) and not has_asked:
             client.pause(submitted.job_id)
+            has_asked = True
         if isinstance(event, StateChanged) and event.state is JobState.PAUSED:
             break
     client.resume(submitted.job_id)

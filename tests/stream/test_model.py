@@ -23,6 +23,8 @@ from tests.support.shims import Shim, can_compile
 
 # Hypothesis looks for the shortest story that fails for up to five minutes.
 SHRINKING_S = 400
+# Every change is held against the same stories, so that what fails is the change; new ones are told by the long run.
+KNOWN_STORIES = 950967279
 REGISTRY = ("publish", "set_alias", "stage")
 
 
@@ -36,10 +38,12 @@ def clocked() -> Iterator[tuple[RedisServer, Shim | None]]:
             yield server, shim
 
 
-def tell_stories(server: RedisServer, shim: Shim | None, *, examples: int, steps: int) -> None:
+def tell_stories(
+    server: RedisServer, shim: Shim | None, *, examples: int, steps: int, known: int | None = None
+) -> None:
     """Hypothesis prints the shortest story that fails; the seed, given to --hypothesis-seed, tells the same stories."""
     number = hypothesis.core.global_force_seed
-    number = random.randrange(2**32) if number is None else number
+    number = (random.randrange(2**32) if known is None else known) if number is None else number
     print(f"repeat with --hypothesis-seed={number}")
     machine = seeded(number)(type("Stories", (ScriptMachine,), {"server": server, "shim": shim}))
     run_state_machine_as_test(
@@ -75,7 +79,7 @@ def never_called(server: RedisServer) -> set[str]:
     51, "a start deadline, a run_at or a result_ttl that passes in any state", sees="no start after the deadline"
 )
 def test_every_script_answers_and_leaves_what_the_model_says(clocked: tuple[RedisServer, Shim | None]) -> None:
-    tell_stories(*clocked, examples=35, steps=40)
+    tell_stories(*clocked, examples=35, steps=40, known=KNOWN_STORIES)
 
 
 @pytest.mark.timeout(1200)

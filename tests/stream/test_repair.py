@@ -77,6 +77,21 @@ async def test_an_entry_delivered_and_never_begun_is_delivered_again(redis_url: 
         assert (claim.job_id, claim.attempt) == (job_id, 1)
 
 
+async def test_an_entry_that_was_delivered_and_trimmed_stays_pending_for_nobody(redis_url: str) -> None:
+    async with queue_bench(redis_url) as side:
+        job_id = await side.submit()
+        await side.worker("a")
+        await side.client.xreadgroup("workers", "dead", {READY: ">"}, count=1)
+        await trim(side)
+
+        assert await side.house.redeliver(idle_s=0.0, worker="a") == 0
+        assert await side.pending() == 0
+        assert await side.house.repair() == 1
+        [claim] = await side.claim()
+
+    assert claim.job_id == job_id
+
+
 async def test_redelivery_leaves_running_jobs_alone(redis_url: str) -> None:
     async with queue_bench(redis_url) as side:
         await side.submit()

@@ -114,7 +114,7 @@ class Housekeeping:
 
     async def redeliver(self, *, idle_s: float, worker: str) -> int:
         """Make entries ready again that were delivered idle_s ago and never begun. -> how many."""
-        entries = []
+        entries, thinned = [], []
         for lane in LANES:
             try:
                 with translated():
@@ -137,7 +137,9 @@ class Housekeeping:
                 for entry, fields in reply[1]
                 if entry is not None
             ]
-        if not entries:
+            if any(entry is None for entry, _ in reply[1]):
+                thinned.append(lane)
+        if not entries and not thinned:
             return 0
         return cast(
             int,
@@ -145,7 +147,12 @@ class Housekeeping:
                 self._client,
                 "redeliver",
                 self._tag,
-                {"entries": entries, "running": JobState.RUNNING, "queued": JobState.QUEUED},
+                {
+                    "entries": entries,
+                    "thinned": thinned,
+                    "running": JobState.RUNNING,
+                    "queued": JobState.QUEUED,
+                },
             ),
         )
 
