@@ -1,7 +1,7 @@
 """What every script of a queue must answer and leave behind, in plain Python.
 
-Time is the seconds that Redis' clock was stepped by; what passes by itself is too short to matter, since all spans of
-a test differ from each other by far more. The model reads neither Redis nor a clock.
+Time is the seconds that Redis' clock was stepped by, and a little for each call. What truly passes decides nothing, since
+all spans of a test differ from each other by far more. The model reads neither Redis nor a clock.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -77,7 +77,7 @@ class CallerRules(Machine):
         parents = tuple(dict.fromkeys(model.job_at(n).id for n in after if model.jobs))
         retried = model.job_at(retries) if retries is not None and model.jobs else None
         retry_of = retried.id if retried is not None and retried.state is JobState.FAILED else None
-        run_at = None if run_in is None else datetime.fromtimestamp(time.time() + model.now + run_in, UTC)
+        run_at = None if run_in is None else datetime.fromtimestamp(time.time() + self.offset_s + run_in, UTC)
         spec = InferenceSpec(
             model_id="m", input_data="x", priority=priority, run_at=run_at, depends_on=parents,
             start_deadline_s=deadline, result_ttl_s=ttl,
