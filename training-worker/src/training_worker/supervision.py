@@ -96,11 +96,13 @@ class _Watchdog:
 @asynccontextmanager
 async def _child(assignment: Assignment) -> AsyncIterator[Process]:
     """A child that has its assignment. When the block is left, however it is left, no process of it remains."""
-    child = await anyio.open_process(
-        [sys.executable, "-m", "training_worker.child", str(os.getpid())],
-        start_new_session=True,
-        env=_environment(assignment.threads),
-    )
+    # Cancelled half-way, it would leave a process behind that nobody waits for.
+    with anyio.CancelScope(shield=True):
+        child = await anyio.open_process(
+            [sys.executable, "-m", "training_worker.child", str(os.getpid())],
+            start_new_session=True,
+            env=_environment(assignment.threads),
+        )
     try:
         assert child.stdin is not None  # noqa: S101 - a pipe by default
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, BrokenPipeError):
