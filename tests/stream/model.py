@@ -1,6 +1,6 @@
 """What every script of a queue must answer and leave behind, in plain Python.
 
-Time is the seconds that Redis' clock was stepped by, and a little for each call. What truly passes decides nothing, since
+Time is the seconds that Redis' clock was stepped by, and a little for each call. What truly passes decides nothing:
 all spans of a test differ from each other by far more. The model reads neither Redis nor a clock.
 """
 
