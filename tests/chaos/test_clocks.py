@@ -69,7 +69,7 @@ async def test_a_clock_of_redis_that_jumps_takes_no_job_from_a_live_worker(shim:
             shim.set_clock(0.0)
             job, early = await side.done(job_id), await side.done(delayed)
             # Whoever is alive registers again by itself.
-            await until_registered(side, 2)
+            await side.until_workers(2)
             events = await side.events(delayed)
             log = [entry.id for entry in await side.timeline.read_log(INFERENCE)]
 
@@ -115,18 +115,12 @@ async def test_a_worker_whose_clock_is_wrong_by_a_day_works_as_any_other(
             with worker_process(redis_url, "speak", lease_s=LEASE_S):
                 later = await side.submit(in_an_hour())
                 job = await side.done(job_id)
-                await until_registered(side, 2)
+                await side.until_workers(2)
                 assert (await side.folded(later)).state is JobState.SCHEDULED
 
     assert (job.state, job.attempt, job.crashes) == (JobState.SUCCEEDED, 1, 0)
     assert job.finished_at is not None
     assert abs(job.finished_at.timestamp() - time.time()) < HOUR_S
-
-
-async def until_registered(side: Bench, n_workers: int) -> None:
-    with anyio.fail_after(20):
-        while len(await side.ledger.workers(INFERENCE)) < n_workers:  # noqa: ASYNC110 - no event tells of it
-            await anyio.sleep(0.05)
 
 
 async def submit_until(side: Bench, end_s: float) -> dict[JobId, float]:

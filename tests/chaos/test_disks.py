@@ -1,6 +1,5 @@
 """Disks of Redis that are full or damaged, and a Redis set up in a way that would lose jobs."""
 
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
 
 from tests.support.gateways import Gateway, running_gateway
-from tests.support.redis_server import RedisServer, running_redis
+from tests.support.redis_server import RedisServer, executable, running_redis
 from tests.support.tiny_disk import TinyDisk, tiny_disk
 from tests.support.worker_process import worker_process
 from tests.support.workers import bench
@@ -140,11 +139,18 @@ def damage(path: Path) -> bytes:
 
 def repair(server: RedisServer) -> None:
     """As redis-check-aof does: cut off from the damage on."""
-    checker = shutil.which("redis-check-aof")
-    if checker is None:
-        pytest.skip("no redis-check-aof here")
+    server_binary = Path(executable())
+    checker = server_binary.with_name("redis-check-aof")
+    # A redis-server that is called so is one.
+    program = checker if checker.exists() else server_binary
     manifest = next(iter(server.folder.glob("appendonlydir/*.manifest")), append_only_file(server))
-    subprocess.run([checker, "--fix", str(manifest)], input=b"y\n", check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        ["redis-check-aof", "--fix", str(manifest)],
+        executable=program,
+        input=b"y\n",
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
 
 
 @pytest.mark.quick

@@ -135,3 +135,34 @@ async def test_a_worker_without_descriptors_loses_its_job_to_another_and_works_o
             assert poor.poll() is None
 
     assert (job.state, job.attempt, job.crashes) == (JobState.SUCCEEDED, 2, 1)
+
+
+@pytest.mark.fault(
+    44,
+    "no process and no thread can be started where a training worker runs",
+    sees="the attempt is a retryable failure; the worker lives and trains once there is room",
+)
+async def test_a_training_that_cannot_be_given_a_process_is_tried_again(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shim = Shim(tmp_path)
+    for name, value in shim.environment.items():
+        monkeypatch.setenv(name, value)
+    async with queue_bench(redis_url, TRAINING) as side:
+        with training_process(redis_url, tmp_path) as worker:
+            await side.until_workers(1, TRAINING)
+            shim.fail_tasks(errno.EAGAIN)
+            job_id = await side.submit(a_training(tmp_path, retry=PATIENT), queue=TRAINING)
+            failed = await side.until(
+                job_id,
+                lambda event: isinstance(event, StateChanged) and event.reason is Reason.RETRY,
+                deadline_s=DEADLINE_S,
+            )
+            shim.fail_tasks(0)
+            job = await side.done(job_id, deadline_s=DEADLINE_S)
+            assert worker.poll() is None
+
+    assert isinstance(failed, StateChanged)
+    assert failed.error is not None
+    assert (failed.error.code, failed.error.retryable) == ("no_process", True)
+    assert (job.state, job.crashes) == (JobState.SUCCEEDED, 0)

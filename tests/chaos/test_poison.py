@@ -1,33 +1,12 @@
 """A job that takes every worker down, beside jobs that do not: only the one pays."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import anyio
 import pytest
 from shared_schemas.job import JobState
 from shared_schemas.specs import InferenceSpec
 
 from tests.support.queue_bench import queue_bench
-from tests.support.worker_process import worker_process
-
-LEASE_S = 1.0
-
-
-@asynccontextmanager
-async def restarted_worker(redis_url: str, *, slots: int) -> AsyncIterator[list[int]]:
-    """A worker that obeys, started again whenever it dies, as an orchestrator does. -> exit statuses so far."""
-    deaths: list[int] = []
-
-    async def keep_running() -> None:
-        while True:
-            with worker_process(redis_url, "obey", lease_s=LEASE_S, slots=slots) as worker:
-                deaths.append(await anyio.to_thread.run_sync(worker.wait, abandon_on_cancel=True))
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(keep_running)
-        yield deaths
-        group.cancel_scope.cancel()
+from tests.support.restarted_worker import restarted_worker
 
 
 @pytest.mark.quick

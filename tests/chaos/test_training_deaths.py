@@ -14,9 +14,10 @@ from shared_schemas.store.files import ArtifactStore
 
 from tests.support.gateways import TRAINING
 from tests.support.odd_recipes import install
+from tests.support.processes import ended
 from tests.support.queue_bench import QueueBench, queue_bench
 from tests.support.training import TINY
-from tests.support.training_process import a_training, alive, child_of, ended, training_process
+from tests.support.training_process import a_training, alive, child_of, training_process
 
 DEADLINE_S = 120.0
 ENDLESS = msgspec.structs.replace(TINY, epochs=10_000)

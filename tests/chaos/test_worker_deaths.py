@@ -1,10 +1,13 @@
 """A worker that is killed between any two steps of an attempt: what becomes of its job."""
 
+import signal
+
 import anyio
 import pytest
 from shared_schemas.events import Emitted
 from shared_schemas.job import JobState
 
+from tests.support.processes import ended
 from tests.support.queue_bench import queue_bench
 from tests.support.worker_process import say, worker_process
 from tests.support.workers import ScriptedHandler, running_worker
@@ -29,13 +32,17 @@ STEPS = {
 @pytest.mark.fault(
     1, "kill -9 of a worker between any two steps of an attempt", sees="one result; a crash is charged if it had begun"
 )
+@pytest.mark.fault(
+    7,
+    "kill -9 of a worker that has stored a result and not yet cleaned up",
+    sees="the result stands; nothing runs again",
+)
 @pytest.mark.parametrize("step", STEPS)
 async def test_a_worker_killed_between_two_steps_loses_no_job_and_ends_none_twice(redis_url: str, step: str) -> None:
     async with queue_bench(redis_url) as side:
         job_id = await side.submit()
         with worker_process(redis_url, "say", lease_s=LEASE_S, armed=("kill", step)) as killed:
-            with anyio.fail_after(30):
-                await anyio.to_thread.run_sync(killed.wait, abandon_on_cancel=True)
+            assert await ended(killed) == -signal.SIGKILL
         async with running_worker(redis_url, ScriptedHandler(say), lease_s=LEASE_S):
             job = await side.done(job_id)
             chunks = [event.chunk for event in await side.events(job_id) if isinstance(event, Emitted)]
@@ -65,14 +72,33 @@ async def test_an_entry_that_a_dead_worker_was_handed_is_handed_on(redis_url: st
 
 
 @pytest.mark.quick
+@pytest.mark.fault(
+    15,
+    "kill -9 of a worker that has just taken over the entry of a dead one",
+    sees="a third takes it; nothing is charged",
+)
+async def test_an_entry_that_a_rescuer_died_of_is_rescued_again(redis_url: str) -> None:
+    async with queue_bench(redis_url) as side:
+        job_id = await side.submit()
+        assert await (await side.worker("gone")).wait(timeout_s=1.0)
+        with worker_process(redis_url, "say", lease_s=LEASE_S, armed=("kill", "before_redeliver")) as rescuer:
+            assert await ended(rescuer) == -signal.SIGKILL
+        assert (await side.folded(job_id)).attempt == 0
+        async with running_worker(redis_url, ScriptedHandler(say), lease_s=LEASE_S):
+            job = await side.done(job_id)
+
+        assert (job.state, job.attempt, job.crashes) == (JobState.SUCCEEDED, 1, 0)
+        assert await side.pending() == 0
+
+
+@pytest.mark.quick
 @pytest.mark.fault(1, "kill -9 of a worker in the middle of a renewal", sees="the job runs again, as attempt 2")
 @pytest.mark.parametrize("step", ["before_renew", "after_renew"])
 async def test_a_worker_killed_while_it_renews_is_noticed_like_any_other(redis_url: str, step: str) -> None:
     async with queue_bench(redis_url) as side:
         job_id = await side.submit()
         with worker_process(redis_url, "hang", lease_s=LEASE_S, armed=("kill", step), armed_nth=3) as killed:
-            with anyio.fail_after(30):
-                await anyio.to_thread.run_sync(killed.wait, abandon_on_cancel=True)
+            assert await ended(killed) == -signal.SIGKILL
         async with running_worker(redis_url, ScriptedHandler(say), lease_s=LEASE_S):
             job = await side.done(job_id)
 

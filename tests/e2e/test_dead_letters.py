@@ -8,8 +8,8 @@ from headrace import AsyncClient
 from shared_schemas.attempts import AttemptEnd
 from shared_schemas.job import JobState
 
-from tests.chaos.test_poison import restarted_worker
 from tests.support.gateways import MODEL, driver, running_gateway
+from tests.support.restarted_worker import restarted_worker
 
 ENDS = AttemptEnd
 

@@ -1,14 +1,16 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
 import numpy as np
 import pytest
+import structlog
 from inference_worker.batcher import BatchLimits
 from inference_worker.engine import Engine
 from inference_worker.session import OrtSession
 from inference_worker.tensors import Array, Row, text_row
+from shared_schemas import failpoints
 from shared_schemas.errors import AttemptFailed
 
 from tests.support.onnx_models import bigram, endless_loop, mlp
@@ -175,3 +177,57 @@ async def test_a_stopped_engine_takes_nothing(tmp_path: Path) -> None:
     with pytest.raises(AttemptFailed, match="unloaded") as refusal:
         await engine.infer(text_row([1], longest=16))
     assert refusal.value.info().retryable
+
+
+@pytest.fixture
+def lose_device() -> Iterator[Callable[[], None]]:
+    """From its call on every run fails."""
+
+    def fail(name: str) -> None:
+        raise RuntimeError(name)
+
+    yield lambda: failpoints.arm(fail)
+    failpoints.arm(lambda name: None)
+
+
+async def test_a_caller_cancelled_just_before_it_hears_of_a_lost_device_leaves_the_news_to_another(
+    tmp_path: Path, lose_device: Callable[[], None]
+) -> None:
+    row = text_row([1], longest=16, take=0)
+    first = anyio.CancelScope()
+    heard: list[str] = []
+
+    async def ask(engine: Engine, name: str, scope: anyio.CancelScope) -> None:
+        with scope:
+            try:
+                await engine.infer(row)
+            except AttemptFailed as error:
+                heard.append(f"{name}: {error.info().code}")
+
+    def cancel_first(logger: object, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        if event["event"] == "session_broken":
+            first.cancel()
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[cancel_first])
+    try:
+        async with serving(bigram(TABLE), tmp_path, max_batch=1) as engine:
+            await engine.infer(row)
+            lose_device()
+            async with anyio.create_task_group() as callers:
+                callers.start_soon(ask, engine, "first", first)
+                callers.start_soon(ask, engine, "second", anyio.CancelScope())
+    finally:
+        structlog.reset_defaults()
+
+    assert first.cancel_called
+    assert heard == ["second: device_failed"]
+
+
+async def test_a_row_that_fails_beside_others_that_run_is_to_blame_itself(tmp_path: Path) -> None:
+    async with serving(bigram(TABLE), tmp_path) as engine:
+        await engine.infer(text_row([1], longest=16, take=0))
+        found = await answers(engine, [text_row([POISON], longest=16, take=0), text_row([2], longest=16, take=0)])
+
+    assert found[0] == "model_failed"
+    assert np.array_equal(found[1], TABLE[2])

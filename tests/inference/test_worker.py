@@ -1,11 +1,6 @@
 """The worker as its own process, against a real Redis."""
 
-import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
@@ -14,51 +9,15 @@ import numpy as np
 import pytest
 from anyio import to_thread
 from shared_schemas.events import Emitted
-from shared_schemas.ids import JobKind, default_queue
 from shared_schemas.job import JobState
-from shared_schemas.models import Model
-from shared_schemas.outcome import Success
-from shared_schemas.specs import InferenceParameters, InferenceSpec, TrainingSpec
+from shared_schemas.specs import InferenceParameters, InferenceSpec
 from shared_schemas.store.files import ArtifactStore
-from shared_schemas.stream.claims import Batch, Claims, Settlement
-from shared_schemas.stream.registry import ModelRegistry
 
+from tests.support.inference_process import inference_process, publish
 from tests.support.onnx_models import a_model, bigram, byte_tokenizer, linear
-from tests.support.workers import Bench, bench
+from tests.support.workers import bench
 
-TRAINING = default_queue(JobKind.TRAINING)
 IDENTITY = np.eye(2, dtype=np.float32)
-
-
-@contextmanager
-def worker_process(redis_url: str, artifacts: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
-    environment = {
-        **os.environ,
-        "HEADRACE_REDIS_URL": redis_url,
-        "HEADRACE_ARTIFACTS_ROOT": str(artifacts),
-        "HEADRACE_DEVICE": "cpu",
-        "HEADRACE_INTRA_OP_THREADS": "1",
-        **settings,
-    }
-    process = subprocess.Popen([sys.executable, "-m", "inference_worker"], env=environment)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait(20)
-
-
-async def publish(jobs: Bench, model: Model) -> str:
-    """As a training worker does: stage the model, then settle the job that made it."""
-    await jobs.submit(TrainingSpec(model_type="mlp", data_path="x.csv"), queue=TRAINING)
-    claims = Claims(jobs.client, jobs.client, TRAINING, worker="trainer", lease_s=30.0)
-    await claims.open()
-    [claim] = await claims.claim(1, token="0" * 16)
-    ref = await ModelRegistry(jobs.client).stage(
-        name=model.name, job_id=claim.job_id, fence=claim.fence, manifest=model.manifest
-    )
-    assert await claims.settle([Settlement(Batch(claim, 0, ()), Success(msgspec.Raw(b"{}")))]) == [True]
-    return str(ref)
 
 
 async def test_a_published_model_is_served_until_the_worker_is_told_to_end(redis_url: str, tmp_path: Path) -> None:
@@ -67,7 +26,7 @@ async def test_a_published_model_is_served_until_the_worker_is_told_to_end(redis
 
     async with bench(redis_url) as jobs:
         ref = await publish(jobs, classifier)
-        with worker_process(redis_url, tmp_path) as process:
+        with inference_process(redis_url, tmp_path) as process:
             specs = [InferenceSpec(model_id=ref, input_data=[i, 3]) for i in range(40)]
             ids = [await jobs.submit(spec) for spec in specs]
             done = [await jobs.done(job_id) for job_id in ids]
@@ -88,7 +47,7 @@ async def test_a_text_is_in_the_timeline_token_by_token(redis_url: str, tmp_path
 
     async with bench(redis_url) as jobs:
         await publish(jobs, writer)
-        with worker_process(redis_url, tmp_path):
+        with inference_process(redis_url, tmp_path):
             parameters = InferenceParameters(seed=5, max_tokens=30)
             job = await jobs.done(
                 await jobs.submit(InferenceSpec(model_id="model", input_data="x", parameters=parameters))
@@ -110,7 +69,7 @@ async def test_what_cannot_be_answered_fails_at_once_with_its_code(
 
     async with bench(redis_url) as jobs:
         await publish(jobs, classifier)
-        with worker_process(redis_url, tmp_path):
+        with inference_process(redis_url, tmp_path):
             job = await jobs.done(await jobs.submit(InferenceSpec(model_id=model_id, input_data={"x": 1})))
 
     assert (job.state, job.attempt) == (JobState.FAILED, 1)
@@ -127,7 +86,7 @@ async def test_a_job_that_is_cancelled_while_it_writes_ends_within_two_seconds(r
 
     async with bench(redis_url) as jobs:
         await publish(jobs, writer)
-        with worker_process(redis_url, tmp_path):
+        with inference_process(redis_url, tmp_path):
             parameters = InferenceParameters(max_tokens=8192)
             job_id = await jobs.submit(InferenceSpec(model_id="model", input_data=["x"] * 8, parameters=parameters))
             await jobs.until(job_id, lambda event: isinstance(event, Emitted))

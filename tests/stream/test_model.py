@@ -89,7 +89,7 @@ def test_every_script_answers_and_leaves_what_the_model_says(clocked: tuple[Redi
     sees="every answer is the model's; every job can be brought to an end",
 )
 def test_long_stories_go_as_the_model_says(clocked: tuple[RedisServer, Shim | None]) -> None:
-    tell_stories(*clocked, examples=400, steps=100)
+    tell_stories(*clocked, examples=200, steps=100)
 
     assert never_called(clocked[0]) == set()
 

@@ -2,7 +2,8 @@
 
     python -m tests.support.armed ACTION POINT NTH MODULE [ARGUMENT …]
 
-ACTION: kill (SIGKILL to itself), stop (SIGSTOP to itself), or block:SECONDS (the thread that got there waits).
+ACTION: kill (SIGKILL to itself), stop (SIGSTOP to itself), block:SECONDS (the thread that got there waits), or break
+(RuntimeError there from then on, as from a device that is lost).
 POINT: a name given to shared_schemas.failpoints.reach, such as before_settle. NTH: which time it is reached, from 1.
 MODULE: what to run as `python -m MODULE` would; `child:MODULE` arms the child processes that MODULE starts instead.
 """
@@ -29,7 +30,7 @@ def command(action: str, point: str, module: str, *arguments: str, nth: int = 1)
 
 
 def arm(action: str, point: str, nth: int) -> None:
-    act, lock, left = _action(action), threading.Lock(), nth
+    act, lock, left, is_lasting = _action(action), threading.Lock(), nth, action == "break"
 
     def reached(name: str) -> None:
         nonlocal left
@@ -37,7 +38,7 @@ def arm(action: str, point: str, nth: int) -> None:
             return
         with lock:
             left -= 1
-            is_due = left == 0
+            is_due = left == 0 or (left < 0 and is_lasting)
         if is_due:
             act()
 
@@ -53,8 +54,14 @@ def _action(text: str) -> Callable[[], None]:
             return lambda: os.kill(os.getpid(), signal.SIGSTOP)
         case "block":
             return lambda: time.sleep(float(seconds))
+        case "break":
+            return _fail
         case _:
             raise SystemExit(f"no such action: {verb}")
+
+
+def _fail() -> None:
+    raise RuntimeError("the device is lost")
 
 
 def _interpreter(action: str, point: str, nth: str) -> str:

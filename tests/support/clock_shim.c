@@ -1,15 +1,18 @@
-/* Preloaded into a process under test: its wall clock and its disk do what a file says.
+/* Preloaded into a process under test: its wall clock, its disk and its scheduler do what a file says.
  *
- * SHIM_FILE names a file of three 64-bit integers, mapped and read anew at each call:
+ * SHIM_FILE names a file of four 64-bit integers, mapped and read anew at each call:
  *   offset_us   added to every reading of the wall clock; the monotonic clocks stay as they are
  *   stall_us    how long fsync and fdatasync wait before they do their work
  *   error       errno that fsync and fdatasync fail with, 0 for none
+ *   task_error  errno that fork, vfork and pthread_create fail with, 0 for none
  * It must not know what it is loaded into. System calls are made directly: a lookup of the real functions could
  * itself ask for the time.
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <dlfcn.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -19,7 +22,7 @@
 #include <unistd.h>
 
 struct orders {
-    volatile int64_t offset_us, stall_us, error;
+    volatile int64_t offset_us, stall_us, error, task_error;
 };
 
 static struct orders none, *orders = &none;
@@ -72,3 +75,21 @@ static int sync_as_ordered(long call, int descriptor) {
 
 int fsync(int descriptor) { return sync_as_ordered(SYS_fsync, descriptor); }
 int fdatasync(int descriptor) { return sync_as_ordered(SYS_fdatasync, descriptor); }
+
+pid_t fork(void) {
+    if (orders->task_error) {
+        errno = orders->task_error;
+        return -1;
+    }
+    return ((pid_t(*)(void))dlsym(RTLD_NEXT, "fork"))();
+}
+
+/* The real vfork cannot be called from a function that returns. */
+pid_t vfork(void) { return fork(); }
+
+int pthread_create(pthread_t *restrict thread, const pthread_attr_t *restrict attributes, void *(*run)(void *),
+                   void *restrict argument) {
+    if (orders->task_error) return orders->task_error;
+    return ((int (*)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *))dlsym(
+        RTLD_NEXT, "pthread_create"))(thread, attributes, run, argument);
+}

@@ -1,4 +1,5 @@
-"""A wall clock that a test can step and a disk that it can stall, for a process that it starts.
+"""A wall clock that a test can step, a disk that it can stall and processes and threads that it can refuse, for a
+process that it starts.
 
 The process is started with `Shim.environment`; what the test orders holds from the process' next call. Skips where
 there is no compiler. Knows neither Redis nor workers.
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).with_name("clock_shim.c")
-_ORDERS = struct.Struct("=qqq")
+_ORDERS = struct.Struct("=qqqq")
 
 
 class Shim:
@@ -23,7 +24,7 @@ class Shim:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "shim"
-        self._offset_s, self._stall_s, self._error = 0.0, 0.0, 0
+        self._offset_s, self._stall_s, self._error, self._task_error = 0.0, 0.0, 0, 0
         self._write()
 
     @property
@@ -48,8 +49,13 @@ class Shim:
         self._error = error
         self._write()
 
+    def fail_tasks(self, error: int) -> None:
+        """Of new processes and threads. error: an errno; 0 heals it."""
+        self._task_error = error
+        self._write()
+
     def _write(self) -> None:
-        orders = _ORDERS.pack(round(self._offset_s * 1e6), round(self._stall_s * 1e6), self._error)
+        orders = _ORDERS.pack(round(self._offset_s * 1e6), round(self._stall_s * 1e6), self._error, self._task_error)
         # In place: the process has mapped this very file.
         with self._path.open("r+b" if self._path.exists() else "wb") as file:
             file.write(orders)

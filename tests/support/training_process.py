@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import anyio
 import psutil
 from shared_schemas.specs import TrainingSpec
 
@@ -51,12 +50,6 @@ def training_process(
         with suppress(psutil.NoSuchProcess):
             process.kill()
         process.wait()
-
-
-async def ended(process: psutil.Popen, *, within_s: float = 60.0) -> int:
-    """-> the exit status of a process that ends by itself."""
-    with anyio.fail_after(within_s):
-        return int(await anyio.to_thread.run_sync(process.wait, abandon_on_cancel=True))
 
 
 def child_of(worker: psutil.Popen) -> psutil.Process:

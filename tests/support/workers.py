@@ -135,6 +135,11 @@ class Bench:
         assert sum(isinstance(event, Done) for event in events) == (1 if job.state.is_terminal else 0)
         return job
 
+    async def until_workers(self, count: int, queue: QueueName = INFERENCE) -> None:
+        with anyio.fail_after(20):
+            while len(await self.ledger.workers(queue)) < count:  # noqa: ASYNC110 - no event tells of it
+                await anyio.sleep(0.05)
+
     async def until_state(self, job_id: JobId, state: JobState, *, deadline_s: float = 20.0) -> None:
         await self.until(job_id, lambda event: getattr(event, "state", None) is state, deadline_s=deadline_s)
 

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import anyio
+from shared_schemas.errors import ErrorInfo
 from shared_schemas.settings import SettingsRejected, from_environ
 from shared_schemas.store.files import ArtifactStore
 from shared_schemas.stream.connection import connect
@@ -19,14 +20,16 @@ from inference_worker.settings import Settings
 _CLOSING_S = 2.0
 
 
-async def serve(settings: Settings) -> None:
-    """Return once drained."""
+async def serve(settings: Settings) -> ErrorInfo | None:
+    """Return once drained. -> why another process is needed, if this one can run nothing any more."""
     redis = connect(settings)
     store = ArtifactStore(Path(settings.artifacts_root))
     try:
         async with LoadedModels(ModelRegistry(redis).resolve, store, settings) as models:
             handler = InferenceHandler(models, items_in_flight=settings.items_in_flight, device=settings.device)
-            await Worker(settings, handler).run()
+            worker = Worker(settings, handler)
+            await worker.run()
+            return worker.unfit
     finally:
         with anyio.move_on_after(_CLOSING_S, shield=True):
             await redis.aclose()
@@ -36,9 +39,11 @@ def main() -> None:
     try:
         settings = from_environ(Settings, prefix="HEADRACE_", environ=os.environ)
         configure_logs(settings.log_format)
-        anyio.run(serve, settings)
+        unfit = anyio.run(serve, settings)
     except (SettingsRejected, OSError) as error:
         sys.exit(f"inference-worker: {error}")
+    if unfit is not None:
+        sys.exit(f"inference-worker: {unfit.message}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import structlog
 from anyio import to_thread
 from anyio.abc import TaskStatus
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from shared_schemas.errors import AttemptFailed, HeadraceError
+from shared_schemas.errors import AttemptFailed, HeadraceError, WorkerUnfit
 
 from inference_worker.batcher import Batcher, BatchLimits
 from inference_worker.session import OrtSession
@@ -49,6 +49,8 @@ class Engine:
         self._wake = anyio.Event()
         self._is_busy = False
         self._is_open = False
+        self._proven: Row | None = None
+        self._unheard = anyio.Event()
         # ONNX Runtime spreads one run over its own threads: a second run at once would only fight for them.
         self._compute_thread = anyio.CapacityLimiter(1)
         self.n_runs = 0
@@ -70,7 +72,8 @@ class Engine:
 
     async def infer(self, row: Row) -> Arrays:
         """The outputs for one row, without the batch dimension. AttemptFailed: model_failed if the model cannot
-        process this row, whatever it was batched with; model_timeout; worker_stopping (retryable).
+        process this row, whatever it was batched with; model_timeout; worker_stopping (retryable). WorkerUnfit if it
+        cannot even process a row that it processed before.
         A caller that is cancelled takes its row out of the queue."""
         if not self._is_open:
             raise _stopping()
@@ -79,6 +82,11 @@ class Engine:
         self._wake.set()
         try:
             await call.done.wait()
+        except BaseException:
+            # Cancelled in the moment in which it was to hear.
+            if isinstance(call.error, WorkerUnfit):
+                self._unheard.set()
+            raise
         finally:
             call.cancelled = True
         if call.error is not None:
@@ -121,18 +129,40 @@ class Engine:
                 continue
             try:
                 outputs = await self._run_rows([call.row for call in calls])
-            except TimeoutError:
-                for call in calls:
-                    call.fail(AttemptFailed("model_timeout", "the model took too long"))
             except Exception as error:  # any failure of a run becomes its callers' own
-                if len(calls) > 1:
+                if len(calls) > 1 and not isinstance(error, TimeoutError):
                     left += [calls[len(calls) // 2 :], calls[: len(calls) // 2]]
                     continue
                 log.warning("run_failed", error=str(error.__cause__ or error))
-                calls[0].fail(error if isinstance(error, HeadraceError) else _failed())
+                if not await self._still_runs():
+                    log.error("session_broken")
+                    await self._blame(calls[0])
+                    left.append(calls[1:])
+                    continue
+                for call in calls:
+                    call.fail(_failure(error))
             else:
+                self._proven = self._proven or calls[0].row
                 for call, row_outputs in zip(calls, outputs, strict=True):
                     call.succeed(row_outputs)
+
+    async def _still_runs(self) -> bool:
+        """Whether a row that was processed once still can be: if not, no row is to blame."""
+        if self._proven is None:
+            return True
+        try:
+            await self._run_rows([self._proven])
+        except Exception:  # whatever the reason, it is not the row
+            return False
+        return True
+
+    async def _blame(self, call: _Call) -> None:
+        """Let one caller hear that the worker is unfit, and leave the others waiting: it ends then, and gives their
+        jobs back without a charge. Returns if the caller was cancelled before it could hear."""
+        self._unheard = anyio.Event()
+        call.fail(WorkerUnfit())
+        if not call.cancelled:
+            await self._unheard.wait()
 
     async def _run_rows(self, rows: list[Row]) -> list[Arrays]:
         self.n_runs += 1
@@ -157,7 +187,11 @@ def _fail_unanswered(batch: list[_Call]) -> None:
             call.fail(_stopping())
 
 
-def _failed() -> AttemptFailed:
+def _failure(error: Exception) -> HeadraceError:
+    if isinstance(error, TimeoutError):
+        return AttemptFailed("model_timeout", "the model took too long")
+    if isinstance(error, HeadraceError):
+        return error
     return AttemptFailed("model_failed", "the model could not process this input")
 
 

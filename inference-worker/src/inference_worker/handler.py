@@ -6,7 +6,7 @@ from typing import Any
 import anyio
 import msgspec
 from shared_schemas.codec import encode_json
-from shared_schemas.errors import AttemptFailed, HeadraceError, InvalidInput, SpecRejected
+from shared_schemas.errors import AttemptFailed, HeadraceError, InvalidInput, SpecRejected, WorkerUnfit
 from shared_schemas.events import Emitted, Progressed
 from shared_schemas.ids import JobKind
 from shared_schemas.outcome import Release, Success
@@ -125,6 +125,8 @@ class _Run:
     async def _answer_in_place(self, index: int) -> None:
         try:
             self._answers[index] = await self.answer(index)
+        except WorkerUnfit:
+            raise
         except (InvalidInput, AttemptFailed) as error:
             self._errors[index] = error
             self._answers[index] = refused(error)

@@ -13,7 +13,7 @@ import anyio
 import structlog
 from anyio import to_thread
 from anyio.abc import TaskGroup
-from shared_schemas.errors import AttemptFailed, ErrorInfo, HeadraceError, MalformedId
+from shared_schemas.errors import AttemptFailed, ErrorInfo, HeadraceError, MalformedId, WorkerUnfit
 from shared_schemas.models import Model, ModelRef, parse_model_reference
 from shared_schemas.store.files import ArtifactStore
 
@@ -79,6 +79,8 @@ class LoadedModels:
         place.n_users += 1
         try:
             await place.is_settled.wait()
+            if place.error is not None and place.error.code == WorkerUnfit.code:
+                raise WorkerUnfit
             if place.error is not None:
                 raise AttemptFailed(place.error.code, place.error.message, retryable=place.error.retryable)
             if place.model is None:
@@ -138,15 +140,22 @@ class LoadedModels:
                     seconds = round(anyio.current_time() - started_s, 3)
                     log.info("model_loaded", model=str(model.ref), seconds=seconds, provider=loaded.session.provider)
                 else:
-                    place.refuse(error)
+                    await self._refuse(place, error)
                     serving.cancel_scope.cancel()
         except Exception as error:  # whatever is wrong with one model must not end the worker
-            place.refuse(error)
+            await self._refuse(place, error)
             log.warning("model_refused", model=str(model.ref), error=str(error), cause=str(error.__cause__ or ""))
         finally:
             if self._places.get(model.ref) is place:
                 del self._places[model.ref]
             place.is_settled.set()
+
+    async def _refuse(self, place: _Place, error: Exception) -> None:
+        """A model that cannot be loaded is to blame for it only if those that were loaded before still run."""
+        others = [other.model for other in self._places.values() if other.model is not None]
+        if others and await _first_run(others[0]) is not None:
+            error = WorkerUnfit()
+        place.refuse(error)
 
 
 async def _first_run(loaded: LoadedModel) -> AttemptFailed | None:

@@ -13,6 +13,7 @@
     ├── IdempotencyConflict   the key was used before with another body
     ├── ClaimLost             another attempt owns the job now: write nothing more
     ├── AttemptFailed         a handler's typed failure, retryable or not
+    │   └── WorkerUnfit       this process can run nothing any more: its worker ends, others try again
     └── BackendUnavailable    Redis is away, read-only or misconfigured
 
 `code` is part of the API and never changes; `retryable` says whether the same call may succeed later.
@@ -122,6 +123,15 @@ class AttemptFailed(HeadraceError):
 
     def info(self) -> ErrorInfo:
         return self.failure
+
+
+class WorkerUnfit(AttemptFailed):
+    """Raised by a handler whose device is beyond repair within this process, as after a sticky CUDA error."""
+
+    code = "device_failed"
+
+    def __init__(self, message: str = "the worker's device no longer runs what it ran before") -> None:
+        super().__init__(self.code, message, retryable=True)
 
 
 class BackendUnavailable(HeadraceError):

@@ -3,6 +3,7 @@
 It never imports torch: that is the child's, which may crash without taking the worker along.
 """
 
+import errno
 import os
 import re
 import signal
@@ -21,6 +22,7 @@ from shared_schemas.errors import AttemptFailed
 from shared_schemas.events import Logged
 from shared_schemas.failpoints import reach
 from worker_runtime import Attempt, StopReason
+from worker_runtime.classify import NO_PROCESS
 
 from training_worker.messages import (
     HEADER_BYTES,
@@ -49,8 +51,8 @@ End = Finished | Refused | Stopped
 async def supervise(attempt: Attempt, assignment: Assignment, *, stall_timeout_s: float) -> End:
     """Run the attempt in a child process and relay what it reports.
 
-    AttemptFailed worker_process_died, training_stalled, recipe_failed, all retryable. However this ends, cancellation
-    included, no process of the child's session is left.
+    AttemptFailed no_process, worker_process_died, training_stalled, recipe_failed, all retryable. However this ends,
+    cancellation included, no process of the child's session is left.
     """
     watchdog = _Watchdog(stall_timeout_s)
     await attempt.record(Logged(line="starting the training process, which loads PyTorch first"))
@@ -98,11 +100,15 @@ async def _child(assignment: Assignment) -> AsyncIterator[Process]:
     """A child that has its assignment. When the block is left, however it is left, no process of it remains."""
     # Cancelled half-way, it would leave a process behind that nobody waits for.
     with anyio.CancelScope(shield=True):
-        child = await anyio.open_process(
-            [sys.executable, "-m", "training_worker.child", str(os.getpid())],
-            start_new_session=True,
-            env=_environment(assignment.threads),
-        )
+        try:
+            child = await anyio.open_process(
+                [sys.executable, "-m", "training_worker.child", str(os.getpid())],
+                start_new_session=True,
+                env=_environment(assignment.threads),
+            )
+        except OSError as error:
+            message = f"no training process could be started ({errno.errorcode.get(error.errno or 0, 'unknown')})"
+            raise AttemptFailed(NO_PROCESS, message, retryable=True) from error
     try:
         assert child.stdin is not None  # noqa: S101 - a pipe by default
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, BrokenPipeError):

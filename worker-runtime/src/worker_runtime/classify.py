@@ -3,7 +3,7 @@
 import random
 
 import msgspec
-from shared_schemas.errors import ErrorInfo, HeadraceError
+from shared_schemas.errors import ErrorInfo, HeadraceError, WorkerUnfit
 from shared_schemas.outcome import Cancellation, Failure, Outcome, Release, Retry
 from shared_schemas.retry import RetryPolicy
 from shared_schemas.store.files import STORE_FAULTS
@@ -13,7 +13,9 @@ from worker_runtime.handler import StopReason
 _RNG = random.SystemRandom()
 
 INTERNAL = "internal"
-_OF_THE_HOST = STORE_FAULTS | {INTERNAL}
+# What a handler calls it where the machine starts no further process.
+NO_PROCESS = "no_process"
+_OF_THE_HOST = STORE_FAULTS | {INTERNAL, NO_PROCESS}
 TIMEOUT = ErrorInfo(code="timeout", message="the attempt ran longer than the job's timeout_s")
 
 
@@ -32,6 +34,11 @@ def error_of(error: Exception) -> ErrorInfo:
 def is_of_the_host(error: ErrorInfo) -> bool:
     """Whether the next job would fail in the same way here."""
     return error.code in _OF_THE_HOST
+
+
+def ends_the_worker(error: ErrorInfo) -> bool:
+    """Whether every job would fail in the same way until this process is another."""
+    return error.code == WorkerUnfit.code
 
 
 def outcome_of_error(error: ErrorInfo, policy: RetryPolicy, *, failures: int) -> Outcome:

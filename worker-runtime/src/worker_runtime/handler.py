@@ -69,5 +69,6 @@ class Handler(Protocol):
 
     async def run(self, attempt: Attempt) -> Success | Release:
         """Do the work. A HeadraceError ends the attempt as a typed failure: `retryable` decides whether it is
-        tried again. Any other exception is an internal, retryable failure. Cancellation must propagate."""
+        tried again. WorkerUnfit ends the worker as well, which gives back what else it holds. Any other exception
+        is an internal, retryable failure. Cancellation must propagate."""
         ...

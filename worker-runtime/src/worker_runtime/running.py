@@ -1,6 +1,7 @@
 """One claim from begin to settle: decode, run under the deadline, classify, settle."""
 
 import time
+from collections.abc import Callable
 
 import anyio
 import msgspec
@@ -12,7 +13,14 @@ from shared_schemas.outcome import Cancellation, Failure, Outcome, Release, Succ
 from shared_schemas.stream.claims import Batch, Claim, Settlement
 
 from worker_runtime.attempt import RunningAttempt
-from worker_runtime.classify import INTERNAL, error_of, is_of_the_host, outcome_of_error, outcome_of_stop
+from worker_runtime.classify import (
+    INTERNAL,
+    ends_the_worker,
+    error_of,
+    is_of_the_host,
+    outcome_of_error,
+    outcome_of_stop,
+)
 from worker_runtime.handler import Handler, StopReason
 from worker_runtime.hesitation import Hesitation
 from worker_runtime.holding import Held
@@ -36,9 +44,11 @@ class Runner:
         hesitation: Hesitation,
         *,
         worker: str,
+        give_up: Callable[[ErrorInfo], None],
     ) -> None:
+        """give_up: end the worker, since it can run nothing any more."""
         self._handler, self._held, self._recorder, self._settler = handler, held, recorder, settler
-        self._hesitation, self._worker = hesitation, worker
+        self._hesitation, self._worker, self._give_up = hesitation, worker, give_up
         self._has_given_up = False
 
     def begin(self, claim: Claim) -> RunningAttempt | None:
@@ -106,7 +116,9 @@ class Runner:
             return result if len(bytes(result.result)) <= RESULT_BYTES else Failure(RESULT_TOO_LARGE)
         # Why it was cancelled says more than what its handler made of that.
         if isinstance(result, ErrorInfo) and not attempt.scope.cancel_called:
-            if is_of_the_host(result):
+            if ends_the_worker(result):
+                self._give_up(result)
+            elif is_of_the_host(result):
                 self._hesitation.failed(attempt.job_id)
             else:
                 self._hesitation.did_well()

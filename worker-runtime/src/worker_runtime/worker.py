@@ -4,6 +4,7 @@ import asyncio
 import os
 import secrets
 import socket
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
@@ -12,7 +13,7 @@ import anyio.to_thread
 import msgspec
 import structlog
 from anyio.abc import TaskGroup
-from shared_schemas.errors import BackendUnavailable
+from shared_schemas.errors import BackendUnavailable, ErrorInfo
 from shared_schemas.ids import QueueName, default_queue, kind_of_queue, parse_queue
 from shared_schemas.settings import SettingsRejected
 from shared_schemas.stream.claims import Claims
@@ -43,12 +44,14 @@ class Worker:
     worker = Worker(settings, handler)
     await worker.run()          # returns after SIGTERM or worker.drain(), once no attempt is left
 
+    unfit: why it ended by itself, set when its handler could run nothing any more; a new process is needed then.
     """
 
     def __init__(self, settings: RuntimeSettings, handler: Handler) -> None:
         self._settings, self._handler = settings, handler
         self.queues = _queues(settings, handler)
         self.name = f"{settings.worker_name or f'{socket.gethostname()}-{os.getpid()}'}-{secrets.token_hex(3)}"
+        self.unfit: ErrorInfo | None = None
         self._held = Held(settings.slots)
         self._draining = Draining(self._held, grace_s=settings.drain_grace_s)
         self._hesitation, self._lock, self._claimed_all = Hesitation(), anyio.Lock(), anyio.Event()
@@ -56,6 +59,12 @@ class Worker:
     def drain(self) -> None:
         """End as after SIGTERM; a second time: at once."""
         self._draining.begin()
+
+    def _give_up(self, error: ErrorInfo) -> None:
+        structlog.get_logger().error("worker_unfit", worker=self.name, code=error.code, message=error.message)
+        self.unfit = error
+        self.drain()
+        self.drain()
 
     async def run(self, *, handle_signals: bool = True) -> None:
         """handle_signals: turn SIGTERM and SIGINT into a drain; only in a process's main thread."""
@@ -106,7 +115,9 @@ class Worker:
     def _start_duties(self, duties: TaskGroup, attempts: TaskGroup, client: AsyncRedis, claims: Claims) -> Claiming:
         settings = self._settings
         recorder, settler = Recorder(claims, lambda: self._held.all(claims.queue)), Settler(claims)
-        runner = Runner(self._handler, self._held, recorder, settler, self._hesitation, worker=self.name)
+        runner = Runner(
+            self._handler, self._held, recorder, settler, self._hesitation, worker=self.name, give_up=self._give_up
+        )
         housekeeping = Housekeeping(client, claims.queue)
         reclaiming = Reclaiming(housekeeping, worker=self.name, lease_s=settings.lease_s)
         duties.start_soon(recorder.run)
@@ -171,8 +182,11 @@ class Worker:
 
 
 def run_worker(settings: RuntimeSettings, handler: Handler) -> None:
-    """Run until drained: the body of a worker's main()."""
-    anyio.run(Worker(settings, handler).run)
+    """Run until drained: the body of a worker's main(). SystemExit with a message if the handler gave up."""
+    worker = Worker(settings, handler)
+    anyio.run(worker.run)
+    if worker.unfit is not None:
+        sys.exit(worker.unfit.message)
 
 
 def _queues(settings: RuntimeSettings, handler: Handler) -> list[QueueName]:

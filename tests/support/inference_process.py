@@ -1,0 +1,62 @@
+"""A real inference worker as a process, and models published for it without a training."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+from shared_schemas.ids import JobKind, default_queue
+from shared_schemas.models import Model
+from shared_schemas.outcome import Success
+from shared_schemas.specs import TrainingSpec
+from shared_schemas.stream.claims import Batch, Claims, Settlement
+from shared_schemas.stream.registry import ModelRegistry
+
+from tests.support.armed import ROOT
+from tests.support.armed import command as armed_command
+from tests.support.workers import Bench
+
+MODULE = "inference_worker"
+_TRAINING = default_queue(JobKind.TRAINING)
+
+
+@contextmanager
+def inference_process(
+    redis_url: str, artifacts: Path, *, armed: tuple[str, str, int] | None = None, **settings: object
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker that is killed when the block is left. armed: an action, the failpoint where it is taken, and which
+    time it is reached."""
+    environment = {
+        **os.environ,
+        "HEADRACE_REDIS_URL": redis_url,
+        "HEADRACE_ARTIFACTS_ROOT": str(artifacts),
+        "HEADRACE_DEVICE": "cpu",
+        "HEADRACE_INTRA_OP_THREADS": "1",
+        **{f"HEADRACE_{name.upper()}": str(value) for name, value in settings.items()},
+    }
+    command = [sys.executable, "-m", MODULE]
+    if armed is not None:
+        action, point, nth = armed
+        command = armed_command(action, point, MODULE, nth=nth)
+    process = subprocess.Popen(command, cwd=ROOT, env=environment)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(20)
+
+
+async def publish(jobs: Bench, model: Model) -> str:
+    """As a training worker does: stage the model, then settle the job that made it. -> its reference"""
+    await jobs.submit(TrainingSpec(model_type="mlp", data_path="x.csv"), queue=_TRAINING)
+    claims = Claims(jobs.client, jobs.client, _TRAINING, worker="trainer", lease_s=30.0)
+    await claims.open()
+    [claim] = await claims.claim(1, token="0" * 16)
+    ref = await ModelRegistry(jobs.client).stage(
+        name=model.name, job_id=claim.job_id, fence=claim.fence, manifest=model.manifest
+    )
+    assert await claims.settle([Settlement(Batch(claim, 0, ()), Success(msgspec.Raw(b"{}")))]) == [True]
+    return str(ref)
