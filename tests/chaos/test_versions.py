@@ -16,7 +16,7 @@ from tests.support.gateways import running_gateway
 from tests.support.outage import Line, healthy
 from tests.support.queue_bench import queue_bench, success
 from tests.support.worker_process import worker_process
-from tests.support.workers import Bench, bench
+from tests.support.workers import INFERENCE, Bench, bench
 
 LEASE_S = 1.0
 
@@ -93,6 +93,32 @@ async def test_an_event_of_a_newer_kind_passes_through_an_older_gateway(redis_ur
 
     assert [(frame.id, frame.event) for frame in line.seen[2:]] == [("3", "novel"), ("4", "done")]
     assert line.seen[2].data.encode() == data
+
+
+@pytest.mark.quick
+@pytest.mark.fault(
+    57,
+    "a stored job of a shape that an older gateway cannot read, or damaged",
+    sees="501 `job_unreadable`; it is in the lists, and other jobs are as ever",
+)
+@pytest.mark.parametrize("field", [{"spec": b'{"kind":"novel"}'}, {"spec": b"\xff"}, {"state": b"novel"}], ids=str)
+async def test_a_job_that_cannot_be_read_is_said_to_be_so_and_holds_up_no_other(
+    redis_url: str, tmp_path: Path, field: dict[str, bytes]
+) -> None:
+    async with bench(redis_url) as side:
+        odd, other = await side.submit(), await side.submit()
+        await side.client.hset(keys.job(odd), mapping=field)
+        with running_gateway(redis_url, tmp_path) as gateway:
+            async with gateway.client() as http:
+                paths = [f"/jobs/{odd}", f"/jobs/{odd}/status", f"/jobs/{odd}/events", f"/dead-letters/{odd}"]
+                told = [await http.get(path) for path in paths]
+                listed = await http.get("/jobs", params={"queue": INFERENCE})
+                found = await http.get(f"/jobs/{other}")
+
+    assert [(answer.status_code, answer.json()["code"]) for answer in told] == [(501, "job_unreadable")] * len(paths)
+    assert (listed.status_code, found.status_code) == (200, 200)
+    # A state that is not known is in none of the lists by state.
+    assert {job["id"] for job in listed.json()["jobs"]} == ({other} if "state" in field else {odd, other})
 
 
 def test_an_event_with_a_field_of_a_newer_version_is_read_without_it() -> None:

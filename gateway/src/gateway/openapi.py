@@ -55,6 +55,9 @@ def reply(answer: type[msgspec.Struct], *problems: int, status: int = 200, also:
     responses = {status: _json(answer, "Done.")}
     if also is not None:
         responses[also] = _json(answer, "Asked for, not yet done." if also < 500 else "It cannot serve now.")
+    # Whoever reads a job may meet one that another version wrote.
+    if 410 in problems:
+        problems = (*problems, 501)
     return _operation(responses=responses, problems=(*problems, 503) if also != 503 else problems, status_code=status)
 
 
@@ -87,7 +90,7 @@ def events(query: type[msgspec.Struct]) -> dict[str, Any]:
             200: {"description": "Events in order, each with its number.", "content": content},
             204: {"description": "The reader has them all and there will be no more."},
         },
-        problems=(404, 406, 410, 422, 503),
+        problems=(404, 406, 410, 422, 501, 503),
     )
 
 

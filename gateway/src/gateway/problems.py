@@ -21,6 +21,7 @@ _STATUS = {
     "idempotency_key_reused": 422,
     "invalid_spec": 422,
     "path_not_allowed": 422,
+    "job_unreadable": 501,
     "backend_unavailable": 503,
 }
 _TITLES = {
@@ -36,6 +37,7 @@ _TITLES = {
     422: "Unprocessable content",
     429: "Too many requests",
     500: "Internal error",
+    501: "Not implemented",
     503: "Service unavailable",
 }
 _ROUTER_CODES = {404: "route_not_found", 405: "method_not_allowed"}

@@ -9,6 +9,7 @@
     │   ├── JobNotFound
     │   └── ModelNotFound
     ├── JobExpired            it existed; its result_ttl has passed
+    ├── JobUnreadable         it was written by another version, or damaged
     ├── StateConflict         the job's state forbids the request
     ├── IdempotencyConflict   the key was used before with another body
     ├── ClaimLost             another attempt owns the job now: write nothing more
@@ -90,6 +91,10 @@ class ModelNotFound(NotFound):
 
 class JobExpired(HeadraceError):
     code = "job_expired"
+
+
+class JobUnreadable(HeadraceError):
+    code = "job_unreadable"
 
 
 class StateConflict(HeadraceError):

@@ -11,6 +11,7 @@ from shared_schemas.errors import (
     IdempotencyConflict,
     JobExpired,
     JobNotFound,
+    JobUnreadable,
     StateConflict,
 )
 from shared_schemas.events import Reason
@@ -86,14 +87,17 @@ class Ledger:
         return [(answer.decode(), JobId(known.decode())) for answer, known in answers]
 
     async def find(self, job_id: JobId) -> Job:
-        """JobNotFound; JobExpired once its result_ttl has passed."""
+        """JobNotFound; JobExpired once its result_ttl has passed; JobUnreadable if this version cannot decode it."""
         with translated():
             fields = await self._client.hgetall(keys.job(job_id))
             if not fields and await self._client.exists(keys.gone(job_id)):
                 raise JobExpired("the job's result_ttl has passed")
         if not fields:
             raise JobNotFound("no such job")
-        return job_of(job_id, {name.decode(): value for name, value in fields.items()})
+        try:
+            return job_of(job_id, {name.decode(): value for name, value in fields.items()})
+        except (msgspec.DecodeError, ValueError, KeyError) as error:
+            raise JobUnreadable("the job was written by another version of Headrace, or is damaged") from error
 
     async def list_jobs(
         self,
