@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import anyio
+import anyio.lowlevel
 import pytest
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.events import Emitted
@@ -114,6 +115,9 @@ async def test_a_full_server_costs_a_503_and_no_job(tmp_path: Path) -> None:
             await side.until(before, lambda event: isinstance(event, Emitted))
             proxy.greet(Greeting.REFUSE)
             proxy.cut()
+            # The line on which that was heard is closed by the event loop, which `full` holds up.
+            for _ in range(3):
+                await anyio.lowlevel.checkpoint()
             with full(server):
                 proxy.greet(Greeting.SERVE)
                 refused = await http.post("/jobs/training", json=TRAINING_BODY)
