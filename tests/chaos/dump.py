@@ -10,8 +10,10 @@ from shared_schemas.job import JobState
 from shared_schemas.stream import keys
 from shared_schemas.stream.claims import LANES
 from shared_schemas.stream.connection import AsyncRedis
+from shared_schemas.stream.rows import fields_of
 
 from tests.chaos.history import Dump, JobDump
+from tests.support.stored import entries_of
 
 _SETS = ("leases", "due", "waiting", "deadlines")
 _PAGE = 200
@@ -71,10 +73,11 @@ async def _jobs(client: AsyncRedis, queue: QueueName, since_ms: int) -> dict[str
             pipeline.xrange(keys.events(job_id))
         replies = await pipeline.execute()
         for job_id, fields, events in zip(page, replies[::2], replies[1::2], strict=True):
-            if int(fields.get(b"created", 0)) >= since_ms:
+            named = fields_of(fields)
+            if int(named.get("created", 0)) >= since_ms:
                 jobs[str(job_id)] = JobDump(
-                    fields={name.decode(): value.decode() for name, value in fields.items()},
-                    events=tuple((entry.decode(), row[b"data"].decode()) for entry, row in events),
+                    fields={name: value.decode() for name, value in named.items()},
+                    events=tuple((f"{entry.n}-0", entry.data.decode()) for entry in entries_of(fields, events)),
                 )
     return jobs
 

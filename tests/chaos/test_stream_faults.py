@@ -13,6 +13,7 @@ from tests.support.followed_jobs import FollowedJobs, all_have, followed, stream
 from tests.support.gateways import DEADLINE_S, Gateway, frames, gateways, running_gateway
 from tests.support.redis_server import RedisServer
 from tests.support.sse_reader import SseReader
+from tests.support.stored import make_long
 
 DRAIN_S = 5.0
 # uvicorn raises the signal again once it has shut down.
@@ -193,6 +194,7 @@ async def test_a_reader_is_told_that_redis_lost_what_it_has_seen(
                 stream = frames(response)
                 before = [await anext(stream) for _ in range(5)]
                 # As after a power loss: the last two are gone, and every line to Redis was cut.
+                await make_long(jobs.client, job_id)
                 await jobs.client.xdel(keys.events(job_id), "4-0", "5-0")
                 await jobs.client.client_kill_filter(_type="pubsub")
                 gap, *again = [await anext(stream) for _ in range(4)]

@@ -15,6 +15,7 @@ from shared_schemas.stream import keys
 from tests.support.gateways import running_gateway
 from tests.support.outage import Line, healthy
 from tests.support.queue_bench import queue_bench, success
+from tests.support.stored import fields, make_long, patch
 from tests.support.worker_process import worker_process
 from tests.support.workers import INFERENCE, Bench, bench
 
@@ -22,7 +23,7 @@ LEASE_S = 1.0
 
 
 async def entry_of(side: Bench, job_id: JobId) -> bytes:
-    return bytes(await side.client.hget(keys.job(job_id), "entry"))
+    return (await fields(side.client, job_id))["entry"]
 
 
 @pytest.mark.quick
@@ -37,7 +38,7 @@ async def test_a_job_of_a_newer_version_is_left_for_a_newer_worker_and_holds_up_
     log = tmp_path / "worker.log"
     async with bench(redis_url) as side:
         newer = await side.submit()
-        await side.client.hset(keys.job(newer), "version", WIRE_VERSION + 1)
+        await patch(side.client, newer, version=WIRE_VERSION + 1)
         with worker_process(redis_url, "answer", lease_s=LEASE_S, log=log, log_format="json"):
             behind = [await side.done(await side.submit()) for _ in range(5)]
             entry = await entry_of(side, newer)
@@ -47,7 +48,7 @@ async def test_a_job_of_a_newer_version_is_left_for_a_newer_worker_and_holds_up_
             left = await side.folded(newer)
             behind.append(await side.done(await side.submit()))
         # A worker that knows the version is there.
-        await side.client.hset(keys.job(newer), "version", WIRE_VERSION)
+        await patch(side.client, newer, version=WIRE_VERSION)
         with worker_process(redis_url, "answer", lease_s=LEASE_S):
             job = await side.done(newer)
 
@@ -83,8 +84,9 @@ async def test_an_event_of_a_newer_kind_passes_through_an_older_gateway(redis_ur
     async with queue_bench(redis_url) as side:
         job_id = await side.submit()
         [claim] = await side.claim()
+        await make_long(side.client, job_id)
         await side.client.xadd(keys.events(job_id), {"event": "novel", "data": data}, id="3-0")
-        await side.client.hset(keys.job(job_id), "n", 3)
+        await patch(side.client, job_id, n=3)
         await side.settle(claim, success(1))
         with running_gateway(redis_url, tmp_path) as gateway:
             async with gateway.client() as http:
@@ -101,7 +103,11 @@ async def test_an_event_of_a_newer_kind_passes_through_an_older_gateway(redis_ur
     "a stored job of a shape that an older gateway cannot read, or damaged",
     sees="501 `job_unreadable`; it is in the lists, and other jobs are as ever",
 )
-@pytest.mark.parametrize("field", [{"spec": b'{"kind":"novel"}'}, {"spec": b"\xff"}, {"state": b"novel"}], ids=str)
+@pytest.mark.parametrize(
+    "field",
+    [{"spec": b'{"kind":"novel"}'}, {"spec": b"\xff"}, {"job": b'["novel","normal","normal",1]'}, {"job": b"{"}],
+    ids=str,
+)
 async def test_a_job_that_cannot_be_read_is_said_to_be_so_and_holds_up_no_other(
     redis_url: str, tmp_path: Path, field: dict[str, bytes]
 ) -> None:
@@ -118,7 +124,7 @@ async def test_a_job_that_cannot_be_read_is_said_to_be_so_and_holds_up_no_other(
     assert [(answer.status_code, answer.json()["code"]) for answer in told] == [(501, "job_unreadable")] * len(paths)
     assert (listed.status_code, found.status_code) == (200, 200)
     # A state that is not known is in none of the lists by state.
-    assert {job["id"] for job in listed.json()["jobs"]} == ({other} if "state" in field else {odd, other})
+    assert {job["id"] for job in listed.json()["jobs"]} == ({other} if "job" in field else {odd, other})
 
 
 def test_an_event_with_a_field_of_a_newer_version_is_read_without_it() -> None:

@@ -9,8 +9,10 @@ import pytest
 from shared_schemas.events import Logged
 from shared_schemas.ids import JobId
 from shared_schemas.stream import keys
+from shared_schemas.stream.timeline import Timeline
 
 from tests.support.gateways import MODEL, TRAINING_BODY, Driver, Frame, frames, read_frames, succeeded
+from tests.support.stored import make_long
 
 SSE, NDJSON, JSON = ({"Accept": kind} for kind in ("text/event-stream", "application/x-ndjson", "application/json"))
 
@@ -20,7 +22,7 @@ async def submitted(http: httpx.AsyncClient, **fields: Any) -> JobId:
 
 
 async def stored(drive: Driver, job_id: JobId) -> list[bytes]:
-    return [fields[b"data"] for _, fields in await drive.client.xrange(keys.events(job_id))]
+    return [entry.data for entry in await Timeline(drive.client).read(job_id, after=0)]
 
 
 def numbers(received: Sequence[Frame]) -> list[int]:
@@ -110,6 +112,7 @@ async def test_an_unknown_format_is_refused(http: httpx.AsyncClient) -> None:
 async def test_a_reader_is_told_what_is_no_longer_kept(http: httpx.AsyncClient, drive: Driver) -> None:
     job_id = await submitted(http)
     await drive.finish(job_id, n_events=5)
+    await make_long(drive.client, job_id)
     await drive.client.xtrim(keys.events(job_id), minid="5-0", approximate=False)
 
     received = await read_frames(http, f"/jobs/{job_id}/events?after=1", headers=SSE)
@@ -200,6 +203,7 @@ async def test_many_jobs_tell_what_is_missing_of_which(http: httpx.AsyncClient, 
     a, b = await submitted(http), await submitted(http)
     await drive.finish(a, n_events=3)
     await drive.finish(b)
+    await make_long(drive.client, a)
     await drive.client.xtrim(keys.events(a), minid="4-0", approximate=False)
 
     received = await read_frames(http, f"/events?job={a}&job={b}", headers=SSE)

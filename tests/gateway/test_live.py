@@ -22,6 +22,7 @@ from tests.support.gateways import (
 )
 from tests.support.job_reader import Reader, submitted
 from tests.support.redis_server import RedisServer
+from tests.support.stored import make_long, patch
 
 KEEP_ALIVE_S, SEND_TIMEOUT_S = 0.3, 0.5
 
@@ -96,8 +97,9 @@ async def test_an_event_whose_bell_was_never_heard_is_read_when_the_next_one_rin
         group.start_soon(reader.follow, http)
         await reader.has(2)
         data = '{"n":3,"at":1,"attempt":1,"event":"log","line":"unheard"}'
+        await make_long(drive.client, job_id)
         await drive.client.xadd(keys.events(job_id), {"event": "log", "data": data}, id="3-0")
-        await drive.client.hset(keys.job(job_id), mapping={"n": 3, "recorded": 1})
+        await patch(drive.client, job_id, n=3, recorded=1)
         await drive.record(claim, Logged(line="heard"), first=1)
         await reader.has(4)
         await drive.settle(claim, succeeded(), first=2)

@@ -14,11 +14,13 @@ from shared_schemas.job import JobState
 from shared_schemas.lifecycle import fold, submitted
 from shared_schemas.stream import keys
 from shared_schemas.stream.claims import LANES
-from shared_schemas.stream.rows import job_of
+from shared_schemas.stream.rows import fields_of, job_of
+from shared_schemas.stream.timeline import Entry
 
 from tests.stream.model import QueueModel
 from tests.stream.model_jobs import ModelJob
 from tests.support.queue_bench import BAD
+from tests.support.stored import entries_of
 
 MANY = 10_000
 # What a job can fail with here.
@@ -57,6 +59,9 @@ class Snapshot:
     def __getitem__(self, name: tuple[str, ...]) -> Any:
         return self._replies[name]
 
+    def entries(self, job_id: str) -> list[Entry]:
+        return entries_of(self["hash", job_id], self["events", job_id])
+
     def ids(self, *name: str) -> set[str]:
         return {member.decode() for member in self[name]}
 
@@ -83,13 +88,13 @@ def check(client: "redis.Redis[bytes]", queue: QueueName, model: QueueModel, wor
 
 
 def _check_job(job: ModelJob, found: Snapshot) -> None:
-    fields = {name.decode(): value for name, value in found["hash", job.id].items()}
-    events: list[JobEvent] = [decode_event(entry[1][b"data"]) for entry in found["events", job.id]]  # type: ignore[misc]
+    fields, entries = fields_of(found["hash", job.id]), found.entries(job.id)
+    events: list[JobEvent] = [decode_event(entry.data) for entry in entries]  # type: ignore[misc]
     kept = job_of(job.id, fields)
     told = fold(submitted(job.id, kept.spec, replay_of=kept.replay_of, retry_of=kept.retry_of), events)
     assert told == kept, "the timeline and the hash tell different stories"
     assert [(_sort(event), event.attempt) for event in events] == job.told
-    assert [int(entry[0].split(b"-")[0]) for entry in found["events", job.id]] == [*range(1, len(job.told) + 1)]
+    assert [entry.n for entry in entries] == [*range(1, len(job.told) + 1)]
     assert {
         "state": kept.state, "attempt": kept.attempt, "failures": kept.failures, "crashes": kept.crashes,
         "worker": kept.worker, "cancel": kept.cancel_requested, "pause": kept.pause_requested,
@@ -131,9 +136,10 @@ def _check_log(found: Snapshot, model: QueueModel) -> None:
     """The log of all jobs has each change of state once, a job's in the order of its timeline."""
     of_jobs: dict[str, list[bytes]] = {}
     for _, fields in found.log:
-        of_jobs.setdefault(fields[b"job"].decode(), []).append(fields[b"data"])
+        job_id, _, data = fields[b"event"].split(b" ", 2)
+        of_jobs.setdefault(job_id.decode(), []).append(data)
     for job_id in model.jobs:
-        changes = [entry[1][b"data"] for entry in found["events", job_id] if entry[1][b"event"] in (b"state", b"done")]
+        changes = [entry.data for entry in found.entries(job_id) if entry.event in ("state", "done")]
         assert of_jobs[job_id] == changes
 
 

@@ -7,6 +7,7 @@ from shared_schemas.job import JobState
 from shared_schemas.outcome import Outcome
 
 from tests.support.queue_bench import OUTCOMES, QueueBench, queue_bench, success
+from tests.support.stored import patch
 
 STATES = {
     "success": JobState.SUCCEEDED,
@@ -67,7 +68,7 @@ async def test_a_cancelled_entry_is_skipped_and_search_goes_on(redis_url: str) -
 async def test_a_job_past_its_start_deadline_is_never_begun(redis_url: str) -> None:
     async with queue_bench(redis_url) as side:
         job_id = await side.submit(start_deadline_s=100.0)
-        await side.client.hset(f"{{hr:inference}}:job:{job_id}", "deadline", 1)
+        await patch(side.client, job_id, deadline="1")
 
         assert await side.claim() == []
 

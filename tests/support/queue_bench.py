@@ -15,6 +15,7 @@ from shared_schemas.stream.dead_letters import DeadLetters
 from shared_schemas.stream.housekeeping import Housekeeping
 from shared_schemas.stream.registry import ModelRegistry
 
+from tests.support import stored
 from tests.support.workers import INFERENCE, Bench
 
 LEASE_S = 10.0
@@ -67,10 +68,10 @@ class QueueBench(Bench):
 
     async def lose(self, claim: Claim) -> str:
         """What happens once the claim's worker has been silent for long enough."""
-        fields = await self.client.hmget(f"{{hr:{self.queue}}}:job:{claim.job_id}", "fence", "beat")
+        fields = await stored.fields(self.client, claim.job_id)
         from shared_schemas.stream.housekeeping import Suspect
 
-        fence, beat = (fields[0] or b"").decode(), int(fields[1] or 0)
+        fence, beat = fields.get("fence", b"").decode(), int(fields.get("beat", 0))
         [answer] = await self.house.reclaim([Suspect(claim.job_id, fence, beat)])
         return answer
 
@@ -79,8 +80,7 @@ class QueueBench(Bench):
         return Leases(connect_for_thread(settings), self.queue, worker=worker, lease_s=LEASE_S)
 
     async def fields(self, job_id: JobId) -> dict[str, str]:
-        stored = await self.client.hgetall(f"{{hr:{self.queue}}}:job:{job_id}")
-        return {name.decode(): value.decode() for name, value in stored.items()}
+        return {name: value.decode() for name, value in (await stored.fields(self.client, job_id)).items()}
 
     async def listings(self, job_id: JobId) -> list[str]:
         """The listings that name the job; there must be one."""

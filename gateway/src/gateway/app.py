@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from shared_schemas.settings import from_environ
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
 
 from gateway import openapi, problems
 from gateway.draining import called_on_signal
@@ -37,6 +38,10 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     app.state.services = Services.open(settings)
     for module in (submit, jobs, dead_letters, events, models, queues, health):
         app.include_router(module.router)
+    # Ahead of FastAPI's routes of the same paths, which stay for the OpenAPI document: its dependency machinery costs
+    # more than all that these two do.
+    for route in submit.router.routes:
+        app.router.routes.insert(0, Route(route.path, route.endpoint, methods=["POST"]))  # type: ignore[attr-defined]
     problems.install(app)
     openapi.install(app)
     # The last one added is the outermost: answers to failures carry the headers that a page needs to read them.
@@ -60,6 +65,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with anyio.create_task_group() as duties:
         duties.start_soon(_kept_up, "hub", services.hub.run)
         duties.start_soon(_kept_up, "housekeeping", partial(keep_house, services))
+        duties.start_soon(_kept_up, "submissions", services.submissions.run)
+        duties.start_soon(_kept_up, "pins", services.pins.run)
         with called_on_signal(services.hub.close):
             log.info("gateway_started")
             yield

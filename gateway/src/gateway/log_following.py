@@ -12,7 +12,7 @@ from shared_schemas.errors import BackendUnavailable, MalformedId
 from shared_schemas.events import Gap
 from shared_schemas.ids import JobKind, QueueName, default_queue, parse_queue
 from shared_schemas.stream import keys
-from shared_schemas.stream.timeline import LogEntry, Timeline, log_entry_of_ring
+from shared_schemas.stream.timeline import LogEntry, Timeline, log_entries_of_ring
 
 from gateway.following import PAGE_EVENTS, SUBSCRIBE_S, when_possible
 from gateway.hub import Hub, Rings, Signal
@@ -89,7 +89,7 @@ class LogFollower:
                     heard = await subscriber.next(timeout_s=self._idle_s)
 
     def _fresh(self, heard: Rings) -> list[LogEntry]:
-        entries = [log_entry_of_ring(payload) for _, payload in heard]
+        entries = [entry for _, payload in heard for entry in log_entries_of_ring(payload)]
         return [entry for entry in entries if _place(entry.id) > _place(self.cursors.get(entry.queue, "0-0"))]
 
     async def _queues(self) -> list[QueueName]:

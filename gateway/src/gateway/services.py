@@ -5,18 +5,20 @@ from typing import cast
 import msgspec
 from fastapi import Request
 from shared_schemas.ids import QueueName
+from shared_schemas.models import ModelRef
 from shared_schemas.stream.connection import AsyncRedis, connect
 from shared_schemas.stream.dead_letters import DeadLetters
-from shared_schemas.stream.ledger import Ledger
+from shared_schemas.stream.ledger import Ledger, Submission, Submitted
 from shared_schemas.stream.registry import ModelRegistry
 from shared_schemas.stream.timeline import Doorbells, Timeline
 
+from gateway.coalescing import Coalescer
 from gateway.hub import Hub
 from gateway.settings import GatewaySettings
 
 
 class Services(msgspec.Struct, kw_only=True):
-    """registered: queues that this process has put on record."""
+    """registered: queues that this process has put on record. submissions, pins: for callers that come together."""
 
     settings: GatewaySettings
     client: AsyncRedis
@@ -24,6 +26,8 @@ class Services(msgspec.Struct, kw_only=True):
     dead_letters: DeadLetters
     timeline: Timeline
     registry: ModelRegistry
+    submissions: Coalescer[Submission, Submitted]
+    pins: Coalescer[str, ModelRef]
     hub: Hub
     registered: set[QueueName] = msgspec.field(default_factory=set)
 
@@ -31,13 +35,16 @@ class Services(msgspec.Struct, kw_only=True):
     def open(cls, settings: GatewaySettings) -> "Services":
         """Nothing is connected yet: the first command does."""
         client = connect(settings)
+        ledger, registry = Ledger(client), ModelRegistry(client)
         return cls(
             settings=settings,
             client=client,
-            ledger=Ledger(client),
+            ledger=ledger,
             dead_letters=DeadLetters(client),
             timeline=Timeline(client),
-            registry=ModelRegistry(client),
+            registry=registry,
+            submissions=Coalescer(ledger.submit_many),
+            pins=Coalescer(registry.pin),
             hub=Hub(lambda: Doorbells(client), n_readings=settings.redis_connections // 2),
         )
 

@@ -59,7 +59,7 @@ async def submit(
     submission = await _prepared(
         services, spec, idempotency_key=idempotency_key, replay_of=replay_of, retry_of=retry_of
     )
-    submitted = await services.ledger.submit(submission)
+    submitted = await services.submissions.ask(submission, n_bytes=len(encode_json(spec)))
     # Whoever is told its own id has made the job, even if the first answer was lost and the call was repeated.
     return msgspec.structs.replace(submitted, created=submitted.job_id == submission.job_id)
 
@@ -184,6 +184,6 @@ async def _pinned_model(services: Services, spec: InferenceSpec) -> str:
         # It will exist by the time this job may run.
         return spec.model_id
     try:
-        return str((await services.registry.resolve(spec.model_id)).ref)
+        return str(await services.pins.ask(spec.model_id))
     except (MalformedId, ModelNotFound):
         raise ModelNotFound("no such model is published; GET /models lists those that are") from None

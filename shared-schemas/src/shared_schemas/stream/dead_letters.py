@@ -12,6 +12,7 @@ from shared_schemas.job import JobState
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.connection import AsyncRedis, translated
 from shared_schemas.stream.listing import Page, page_of
+from shared_schemas.stream.rows import record_of
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -36,9 +37,10 @@ class DeadLetters:
         with translated():
             pipeline = self._client.pipeline(transaction=True)
             pipeline.zscore(keys.dead(queue_of(job_id)), job_id)
-            pipeline.hget(keys.job(job_id), "retried_as")
-            score, retried_as = await pipeline.execute()
-        return Standing(score is not None, JobId(retried_as.decode()) if retried_as else None)
+            pipeline.hget(keys.job(job_id), "job")
+            score, record = await pipeline.execute()
+        retried_as = record_of(record).get("retried_as")
+        return Standing(score is not None, JobId(retried_as) if retried_as else None)
 
     async def purge(self, queue: QueueName, job_ids: Sequence[JobId]) -> list[JobId]:
         """Take them off the list in one step; the jobs stay as they ended. -> those that were on it."""

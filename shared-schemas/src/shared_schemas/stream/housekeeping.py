@@ -23,6 +23,7 @@ from shared_schemas.stream.claims import (
 )
 from shared_schemas.stream.connection import AsyncRedis, translated
 from shared_schemas.stream.ledger import cancel, states_of
+from shared_schemas.stream.rows import record_of
 
 CRASH_LIMIT = 2
 TOMBSTONE_MS = 86_400_000
@@ -84,11 +85,11 @@ class Housekeeping:
             ids = await self._client.zrangebyscore(keys.leases(self._queue), "-inf", limit_ms, 0, _LIMIT)
             pipeline = self._client.pipeline(transaction=False)
             for job_id in ids:
-                pipeline.hmget(keys.job(JobId(job_id.decode())), "fence", "beat")
-            rows = await pipeline.execute()
+                pipeline.hget(keys.job(JobId(job_id.decode())), "job")
+            records = [record_of(data) for data in await pipeline.execute()]
         return [
-            Suspect(JobId(job_id.decode()), (fence or b"").decode(), int(beat or 0))
-            for job_id, (fence, beat) in zip(ids, rows, strict=True)
+            Suspect(JobId(job_id.decode()), record.get("fence", ""), int(record.get("beat", 0)))
+            for job_id, record in zip(ids, records, strict=True)
         ]
 
     async def reclaim(self, suspects: Sequence[Suspect]) -> list[str]:

@@ -1,7 +1,7 @@
 """The durable jobs, from the side that submits and asks. Runs nothing and follows nothing."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import msgspec
 
@@ -29,7 +29,7 @@ from shared_schemas.stream.claims import LANES
 from shared_schemas.stream.connection import AsyncRedis, translated
 from shared_schemas.stream.keys import Lane
 from shared_schemas.stream.listing import Page, page_of
-from shared_schemas.stream.rows import job_of, worker_of
+from shared_schemas.stream.rows import fields_of, job_of, record_of, worker_of
 
 IDEMPOTENCY_TTL_MS = 86_400_000
 
@@ -53,6 +53,9 @@ class Submitted(msgspec.Struct, frozen=True):
     created: bool
 
 
+Made: TypeAlias = Submitted | IdempotencyConflict | StateConflict
+
+
 class Ledger:
     def __init__(self, client: AsyncRedis) -> None:
         self._client = client
@@ -62,12 +65,21 @@ class Ledger:
 
         IdempotencyConflict: the key was used with another body. StateConflict: the job in retry_of was retried.
         """
-        [(answer, job_id)] = await self.submit_all(queue_of(submission.job_id), [submission])
-        if answer == "conflict":
-            raise IdempotencyConflict("this Idempotency-Key was used with another body")
-        if answer == "retried":
-            raise StateConflict(f"the job was retried before, as {job_id}")
-        return Submitted(job_id, created=answer == "created")
+        [answer] = await self.submit_many([submission])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def submit_many(self, submissions: Sequence[Submission]) -> list[Made]:
+        """As submit, for jobs of any queues, in one step for each queue; what submit would raise is an answer here."""
+        answers: dict[int, Made] = {}
+        places: dict[QueueName, list[int]] = {}
+        for place, submission in enumerate(submissions):
+            places.setdefault(queue_of(submission.job_id), []).append(place)
+        for queue, of_queue in places.items():
+            made = await self.submit_all(queue, [submissions[place] for place in of_queue])
+            answers |= {place: _submitted(*answer) for place, answer in zip(of_queue, made, strict=True)}
+        return [answers[place] for place in range(len(submissions))]
 
     async def submit_all(self, queue: QueueName, submissions: Sequence[Submission]) -> list[tuple[str, JobId]]:
         """As submit, for many jobs of one queue in one step. -> for each "created", "exists", "conflict" or "retried",
@@ -95,7 +107,7 @@ class Ledger:
         if not fields:
             raise JobNotFound("no such job")
         try:
-            return job_of(job_id, {name.decode(): value for name, value in fields.items()})
+            return job_of(job_id, fields_of(fields))
         except (msgspec.DecodeError, ValueError, KeyError) as error:
             raise JobUnreadable("the job was written by another version of Headrace, or is damaged") from error
 
@@ -196,7 +208,8 @@ class Ledger:
                 pipeline.zrange(keys.listing(queue, JobState.QUEUED, lane), 0, 0)
             replies = await pipeline.execute()
             oldest = min((ids[0] for ids in replies[-len(LANES) :] if ids), default=None)
-            created = None if oldest is None else await self._client.hget(keys.job(JobId(oldest.decode())), "created")
+            record = None if oldest is None else await self._client.hget(keys.job(JobId(oldest.decode())), "job")
+        created = record_of(record).get("created")
         counts = {
             state: dict(zip(LANES, replies[i * len(LANES) : (i + 1) * len(LANES)], strict=True))
             for i, state in enumerate(JobState)
@@ -237,14 +250,24 @@ class Ledger:
         ]
 
 
+def _submitted(answer: str, job_id: JobId) -> Made:
+    match answer:
+        case "conflict":
+            return IdempotencyConflict("this Idempotency-Key was used with another body")
+        case "retried":
+            return StateConflict(f"the job was retried before, as {job_id}")
+        case _:
+            return Submitted(job_id, created=answer == "created")
+
+
 async def states_of(client: AsyncRedis, job_ids: Sequence[JobId]) -> dict[JobId, JobState | None]:
     """None for a job that is not there."""
     with translated():
         pipeline = client.pipeline(transaction=False)
         for job_id in job_ids:
-            pipeline.hget(keys.job(job_id), "state")
-        replies = await pipeline.execute()
-    return {job_id: JobState(state.decode()) if state else None for job_id, state in zip(job_ids, replies, strict=True)}
+            pipeline.hget(keys.job(job_id), "job")
+        states = [record_of(record).get("state") for record in await pipeline.execute()]
+    return {job_id: None if state is None else JobState(state) for job_id, state in zip(job_ids, states, strict=True)}
 
 
 async def cancel(client: AsyncRedis, job_id: JobId, error: ErrorInfo | None = None) -> JobState:

@@ -14,14 +14,18 @@ as published from the moment its job has succeeded under the fence that staged i
 next makes that visible. A crash between the steps loses nothing, and a stale attempt publishes nothing.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 from shared_schemas.codec import decode_manifest, encode_json
-from shared_schemas.errors import ClaimLost, ModelNotFound
+from shared_schemas.errors import ClaimLost, MalformedId, ModelNotFound
 from shared_schemas.ids import JobId, is_job_id, parse_job_id
 from shared_schemas.job import JobState
 from shared_schemas.lifecycle import moment
 from shared_schemas.models import Model, ModelManifest, ModelRef, parse_model_reference
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.connection import AsyncRedis, translated
+from shared_schemas.stream.rows import record_of
 
 _TAG = keys.MODELS
 
@@ -67,6 +71,15 @@ class ModelRegistry:
             version = int(found)
         return await self._read(name, version)
 
+    async def pin(self, model_ids: Sequence[str]) -> list[ModelRef | ModelNotFound | MalformedId]:
+        """The version that each of them names now, as resolve has it, or why there is none: one round trip for all,
+        unless a model waits to be made visible."""
+        found, is_settled = await self._look_up(model_ids)
+        if not is_settled:
+            await self.publish_settled()
+            found, _ = await self._look_up(model_ids)
+        return found
+
     async def versions(self, name: str) -> list[Model]:
         """All published versions, newest first. ModelNotFound if there is none."""
         await self.publish_settled()
@@ -102,7 +115,7 @@ class ModelRegistry:
             with translated():
                 state, settled, gone = await self._job(job_id)
                 fence = await self._client.hget(f"{_TAG}staged:{job_id}", "fence")
-            if state is JobState.SUCCEEDED and settled == fence:
+            if state is JobState.SUCCEEDED and settled == (fence or b"").decode():
                 succeeded.append(job_id)
             elif gone or (state is not None and state.is_terminal):
                 failed.append(job_id)
@@ -131,8 +144,50 @@ class ModelRegistry:
             manifest=decode_manifest(manifest),
         )
 
-    async def _job(self, job_id: JobId) -> tuple[JobState | None, bytes | None, bool]:
-        state, settled = await self._client.hmget(keys.job(job_id), "state", "settled")
-        if state is None:
+    async def _look_up(self, model_ids: Sequence[str]) -> tuple[list[ModelRef | ModelNotFound | MalformedId], bool]:
+        """-> (as pin, whether no model waits to be made visible)"""
+        with translated():
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.scard(f"{_TAG}staging")
+            asked = [_ask(pipeline, model_id) for model_id in model_ids]
+            staging, *replies = await pipeline.execute()
+        return [_ref_of(each, replies) for each in asked], not staging
+
+    async def _job(self, job_id: JobId) -> tuple[JobState | None, str | None, bool]:
+        record = record_of(await self._client.hget(keys.job(job_id), "job"))
+        if not record:
             return None, None, True
-        return JobState(state.decode()), settled, False
+        return JobState(record["state"]), record.get("settled"), False
+
+
+def _ask(pipeline: Any, model_id: str) -> tuple[str, int | None, int] | MalformedId:
+    """Ask for what the id names. -> (name, version if it says one, place of the reply); the name is empty for a job's
+    id, whose reply has both."""
+    place = len(pipeline) - 1
+    try:
+        if is_job_id(model_id):
+            pipeline.get(f"{_TAG}job:{parse_job_id(model_id)}")
+            return "", None, place
+        name, version = parse_model_reference(model_id)
+    except MalformedId as error:
+        return error
+    if isinstance(version, int):
+        pipeline.hget(f"{_TAG}version:{name}@{version}", "published")
+        return name, version, place
+    pipeline.hget(f"{_TAG}model:{name}", f"alias:{version or 'latest'}")
+    return name, None, place
+
+
+def _ref_of(
+    asked: tuple[str, int | None, int] | MalformedId, replies: Sequence[bytes | None]
+) -> ModelRef | ModelNotFound | MalformedId:
+    if isinstance(asked, MalformedId):
+        return asked
+    name, version, place = asked
+    reply = replies[place]
+    if reply is None:
+        return ModelNotFound("no such model is published")
+    if not name:
+        name, _, number = reply.decode().rpartition("@")
+        return ModelRef(name, int(number))
+    return ModelRef(name, int(reply) if version is None else version)

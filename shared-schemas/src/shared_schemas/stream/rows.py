@@ -1,6 +1,6 @@
 """What Redis keeps of jobs and workers, as Structs. Pure: it is given the fields and asks for none."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,9 +14,15 @@ from shared_schemas.job import Job, JobState, JobSummary, Progress, WorkerStatus
 from shared_schemas.lifecycle import moment
 from shared_schemas.stream.claims import checkpoint_of
 
-SUMMARY_FIELDS = (
-    "state", "subject", "created", "attempt", "started", "finished", "progress", "error", "tags", "worker",
+# The record of a job: what its hash keeps as one JSON array, in this order; false, or the end of the array, stands for
+# nothing. lua/prelude.lua has the same list.
+RECORD = (
+    "state", "lane", "home", "version", "created", "ttl", "n", "attempt", "failures", "crashes", "subject", "tags",
+    "entry", "recorded", "beat", "fence", "worker", "settled", "lease", "started", "finished", "alone", "due",
+    "deadline", "waiting", "cancel", "pause", "suspect", "replay_of", "retry_of", "retried_as",
 )  # fmt: skip
+SUMMARY_FIELDS = ("job", "progress", "error")
+_decode_record = msgspec.json.Decoder(list[str | int | bool]).decode
 
 
 def worker_facts(
@@ -41,8 +47,23 @@ def worker_facts(
     }
 
 
+def record_of(data: bytes | None) -> dict[str, str]:
+    """What there is in a record; nothing of a job that is not there or whose record is damaged."""
+    try:
+        values = [] if data is None else _decode_record(data)
+    except msgspec.DecodeError:
+        return {}
+    return {name: str(value) for name, value in zip(RECORD, values, strict=False) if value is not False}
+
+
+def fields_of(stored: Mapping[bytes, bytes]) -> dict[str, bytes]:
+    """A job's hash with its record spread out."""
+    fields = {name.decode(): value for name, value in stored.items()}
+    return fields | {name: value.encode() for name, value in record_of(fields.pop("job", None)).items()}
+
+
 def job_of(job_id: JobId, fields: dict[str, bytes]) -> Job:
-    """The job as its hash has it."""
+    """The job as its hash has it; see fields_of. DecodeError, ValueError, KeyError."""
 
     def time_of(name: str) -> datetime | None:
         return moment(int(fields[name])) if name in fields else None
@@ -102,22 +123,22 @@ def _metrics(fields: dict[str, bytes]) -> dict[str, dict[str, float | None]]:
 
 def summary_of(queue: QueueName, row: list[Any]) -> JobSummary:
     job_id = JobId(row[0].decode())
-    fact = dict(zip(SUMMARY_FIELDS, row[1:], strict=True))
-    progress = _progress(fact["progress"])
+    record, progress_data, error = row[1:]
+    fact, progress = record_of(record), _progress(progress_data)
     return JobSummary(
         id=job_id,
         kind=kind_of(job_id),
         queue=queue,
-        state=JobState(fact["state"].decode()),
-        subject=fact["subject"].decode(),
+        state=JobState(fact["state"]),
+        subject=fact.get("subject", ""),
         created_at=moment(int(fact["created"])),
         attempt=int(fact["attempt"]),
-        started_at=moment(int(fact["started"])) if fact["started"] else None,
-        finished_at=moment(int(fact["finished"])) if fact["finished"] else None,
+        started_at=moment(int(fact["started"])) if "started" in fact else None,
+        finished_at=moment(int(fact["finished"])) if "finished" in fact else None,
         fraction=progress.fraction if progress else None,
-        error=msgspec.json.decode(fact["error"], type=ErrorInfo) if fact["error"] else None,
-        tags=tuple(fact["tags"].decode().split()),
-        worker=fact["worker"].decode() if fact["worker"] else None,
+        error=msgspec.json.decode(error, type=ErrorInfo) if error else None,
+        tags=tuple(fact.get("tags", "").split()),
+        worker=fact.get("worker"),
     )
 
 

@@ -45,14 +45,26 @@ class Timeline:
     async def read(self, job_id: JobId, *, after: int, limit: int = 1000) -> list[Entry]:
         """Events after + 1, after + 2, …, at most `limit`. Empty past the end or for an unknown job."""
         with translated():
-            rows = await self._client.xrange(keys.events(job_id), f"({after}-0", "+", limit)
+            pipeline = self._client.pipeline(transaction=False)
+            # In this order: what has left the hash is in the stream for good.
+            pipeline.hget(keys.job(job_id), "timeline")
+            pipeline.xrange(keys.events(job_id), f"({after}-0", "+", limit)
+            short, rows = await pipeline.execute()
+        if short is not None:
+            return [entry for entry in entries_of_ring(short) if entry.n > after][:limit]
         return [_entry(row) for row in rows]
 
     async def bounds(self, job_id: JobId) -> tuple[int, int]:
         """-> (number of the oldest event kept, number of the newest); (0, 0) if there is none."""
         with translated():
-            first = await self._client.xrange(keys.events(job_id), "-", "+", 1)
-            last = await self._client.xrevrange(keys.events(job_id), "+", "-", 1)
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.hget(keys.job(job_id), "timeline")
+            pipeline.xrange(keys.events(job_id), "-", "+", 1)
+            pipeline.xrevrange(keys.events(job_id), "+", "-", 1)
+            short, first, last = await pipeline.execute()
+        if short is not None:
+            entries = entries_of_ring(short)
+            return entries[0].n, entries[-1].n
         if not first or not last:
             return 0, 0
         return _entry(first[0]).n, _entry(last[0]).n
@@ -72,10 +84,7 @@ class Timeline:
         """Changes of state of all jobs of the queue after the entry `after`."""
         with translated():
             rows = await self._client.xrange(keys.log(queue), f"({after}", "+", limit)
-        return [
-            LogEntry(entry.decode(), JobId(row[b"job"].decode()), row[b"event"].decode(), row[b"data"])
-            for entry, row in rows
-        ]
+        return [_log_entry(entry, row[b"event"]) for entry, row in rows]
 
     async def log_end(self, queue: QueueName) -> str:
         """The id of the newest entry of the log, 0-0 if there is none."""
@@ -152,7 +161,7 @@ class Doorbells:
 
 
 def entries_of_ring(payload: bytes) -> list[Entry]:
-    """The numbered events that a ring of a job's bell carries."""
+    """The numbered events that a ring of a job's bell carries; a short timeline is kept in the same form."""
     entries = []
     for line in payload.split(b"\n"):
         n, event, data = line.split(b" ", 2)
@@ -160,9 +169,17 @@ def entries_of_ring(payload: bytes) -> list[Entry]:
     return entries
 
 
-def log_entry_of_ring(payload: bytes) -> LogEntry:
-    """The entry that a ring of the log's bell carries."""
-    entry, job_id, event, data = payload.split(b" ", 3)
+def log_entries_of_ring(payload: bytes) -> list[LogEntry]:
+    """The entries that a ring of the log's bell carries."""
+    entries = []
+    for line in payload.split(b"\n"):
+        entry, change = line.split(b" ", 1)
+        entries.append(_log_entry(entry, change))
+    return entries
+
+
+def _log_entry(entry: bytes, change: bytes) -> LogEntry:
+    job_id, event, data = change.split(b" ", 2)
     return LogEntry(entry.decode(), JobId(job_id.decode()), event.decode(), data)
 
 

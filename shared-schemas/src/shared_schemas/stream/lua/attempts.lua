@@ -3,14 +3,25 @@
 -- RETURNS  their data, oldest first
 -- WHY      a timeline may be long, but each event is stamped with its attempt: a begin is found by halving, and
 --          between the end of an attempt and the next begin lie changes of state alone
-local timeline = key('events', args.id)
+local timeline, lines = key('events', args.id), {}
+for line in string.gmatch(redis.call('HGET', key('job', args.id), 'timeline') or '', '[^\n]+') do lines[#lines + 1] = line end
 
-local function event_of(entry)
-  local n, fields = tonumber(string.match(entry[1], '^%d+')), entry[2]
-  return { n = n, name = fields[2], data = fields[4], attempt = tonumber(string.match(fields[4], '"attempt":(%d+)')) }
+local function event_of(n, name, data)
+  return { n = tonumber(n), name = name, data = data, attempt = tonumber(string.match(data, '"attempt":(%d+)')) }
 end
 
-local function at(n) return event_of(redis.call('XRANGE', timeline, n .. '-0', '+', 'COUNT', 1)[1]) end
+local function event_in(entry) return event_of(string.match(entry[1], '^%d+'), entry[2][2], entry[2][4]) end
+
+local function at(n)
+  if #lines > 0 then return event_of(string.match(lines[n], '^(%d+) (%S+) (.+)$')) end
+  return event_in(redis.call('XRANGE', timeline, n .. '-0', '+', 'COUNT', 1)[1])
+end
+
+local function newest()
+  if #lines > 0 then return at(#lines) end
+  local entry = redis.call('XREVRANGE', timeline, '+', '-', 'COUNT', 1)[1]
+  return entry and event_in(entry)
+end
 
 local function begin_of(attempt, high)
   local low = 1
@@ -36,6 +47,6 @@ local function find_back_from(last)
   end
 end
 
-local newest = redis.call('XREVRANGE', timeline, '+', '-', 'COUNT', 1)[1]
-if newest then find_back_from(event_of(newest)) end
+local last = newest()
+if last then find_back_from(last) end
 return found

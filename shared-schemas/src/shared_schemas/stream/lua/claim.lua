@@ -7,45 +7,45 @@
 -- RETURNS  {attempts, suspects_wait (0|1)}; an attempt is {id, lane, entry, fence, attempt, failures, crashes, spec, checkpoint or false, cancel, pause, suspect}
 --          A suspect is begun only by a worker that runs nothing, which begins nothing else until it has ended.
 -- WHY      reading and beginning in one step leaves no entry that was delivered and not begun
-local begun = {}
+local begun, lease_end = {}, ms(now + args.lease_ms)
 
 local function answer(job)
-  local more = redis.call('HMGET', key('job', job.id), 'spec', 'checkpoint')
-  begun[#begun + 1] = { job.id, job.lane, job.entry, job.fence, job.attempt, job.failures, job.crashes,
-    more[1], more[2], job.cancel and 1 or 0, job.pause and 1 or 0, job.suspect and 1 or 0 }
+  local r = job.record
+  begun[#begun + 1] = { job.id, r[LANE], r[ENTRY], r[FENCE], r[ATTEMPT], r[FAILURES], r[CRASHES],
+    job.values[3], job.values[4], r[CANCEL] and 1 or 0, r[PAUSE] and 1 or 0, r[SUSPECT] and 1 or 0 }
 end
 
 local function begin(lane, entry, id)
-  local job = id and load(id)
+  if not id then return retire(lane, entry) end
+  local job, r = load(id, 'spec', 'checkpoint')
   if not job then return retire(lane, entry) end
-  if job.state == args.running.state and job.entry == entry then
-    if job.worker ~= args.worker or args.held[id] == job.fence then return end
+  if r[STATE] == args.running.state and r[ENTRY] == entry then
+    if r[WORKER] ~= args.worker or args.held[id] == r[FENCE] then return end
     -- The same worker asks again. It never saw this attempt if it neither renewed nor recorded: an answer was lost.
-    if job.beat == 0 and job.recorded == 0 then return answer(job) end
+    if r[BEAT] == 0 and r[RECORDED] == 0 then return answer(job) end
     -- Else it has given the attempt up, as it must when it could not renew in time. Nobody else has noticed yet.
     retire(lane, entry)
-    let_go(job)
+    local pause = let_go(job)
     enqueue(job, FRONT, args.released)
-    return heed_requests(job)
+    return heed_requests(job, pause)
   end
-  if job.entry ~= entry or not allows(args.running, job) then return retire(lane, entry) end
-  if job.attempt == 0 and job.deadline and now > tonumber(job.deadline) then
+  if r[ENTRY] ~= entry or not allows(args.running, r) then return retire(lane, entry) end
+  if r[ATTEMPT] == 0 and r[DEADLINE] and now > tonumber(r[DEADLINE]) then
     retire(lane, entry)
     return finish(job, args.expired)
   end
   -- It stays pending, for a newer worker to be handed it by redeliver.
-  if job.version > args.version then return end
-  if #begun >= args.slots or (job.suspect and (#begun > 0 or next(args.held))) then return hand_back(job) end
-  if job.suspect then args.slots = 1 end
-  job.attempt = job.attempt + 1
-  job.fence, job.worker = job.attempt .. '-' .. args.token, args.worker
-  relist(job, args.running.state, job.lane)
-  redis.call('ZADD', tag .. 'leases', ms(now + args.lease_ms), id)
-  redis.call('ZREM', tag .. 'deadlines', id)
+  if r[VERSION] > args.version then return end
+  if #begun >= args.slots or (r[SUSPECT] and (#begun > 0 or next(args.held))) then return hand_back(job) end
+  if r[SUSPECT] then args.slots = 1 end
+  local attempt = r[ATTEMPT] + 1
+  r[ATTEMPT], r[RECORDED], r[BEAT] = attempt, 0, 0
+  set(job, FENCE, attempt .. '-' .. args.token, WORKER, args.worker, LEASE, args.lease_ms, STARTED, NOW,
+    RAN_ALONE, (r[SUSPECT] or args.capacity == 1) and 1 or false)
+  relist(job, args.running.state, r[LANE])
+  add('leases', lease_end, id)
+  if r[DEADLINE] then remove('deadlines', id) end
   announce(job, args.running.event, args.running.body)
-  set(job, 'state', job.state, 'attempt', job.attempt, 'fence', job.fence, 'worker', args.worker,
-    'lease', ms(args.lease_ms), 'started', ms(now), 'recorded', 0, 'beat', 0, 'n', job.n)
-  if job.suspect or args.capacity == 1 then set(job, 'alone', 1) else redis.call('HDEL', key('job', job.id), 'alone') end
   answer(job)
 end
 
@@ -73,7 +73,7 @@ end
 for _, handed in ipairs(args.entries) do begin(handed[1], handed[2], handed[3]) end
 while args.slots > 0 and has_undelivered(ALONE) do
   -- With something in hand, claim nothing more: the worker will soon be free for the suspect.
-  if #begun > 0 or next(args.held) then return { begun, 1 } end
+  if #begun > 0 or next(args.held) then return commit({ begun, 1 }) end
   for _, entry in ipairs(read(ALONE, 1) or {}) do begin(ALONE, entry[1], entry[2] and entry[2][2]) end
 end
 for _, lane in ipairs(args.lanes) do
@@ -84,4 +84,4 @@ for _, lane in ipairs(args.lanes) do
     for _, entry in ipairs(entries) do begin(lane, entry[1], entry[2] and entry[2][2]) end
   end
 end
-return { begun, 0 }
+return commit({ begun, 0 })

@@ -1,6 +1,6 @@
 -- One page of job summaries, newest first.
 -- ARGS     sets: names of the zsets to merge; before: an id or ""; limit; states: "|a|b|" or "" for all
---          fields: hash fields of a summary, the state first; looks: how many jobs to look at, at most
+--          fields: hash fields of a summary, the record first; looks: how many jobs to look at, at most
 -- RETURNS  {rows = {{id, field value, …}, …}, the id to go on before or ""}
 -- WHY      one snapshot: a job that changes its state meanwhile is neither missed nor doubled
 local function head_of(name, before)
@@ -31,7 +31,9 @@ while #page < args.limit and looked < args.looks do
   head.at = head.at + 1
   looked = looked + 1
   local row = redis.call('HMGET', key('job', last), unpack(args.fields))
-  if row[1] and (args.states == '' or string.find(args.states, '|' .. row[1] .. '|', 1, true)) then
+  -- The state stands first in the record.
+  local state = row[1] and string.match(row[1], '^%["(%a+)"')
+  if state and (args.states == '' or string.find(args.states, '|' .. state .. '|', 1, true)) then
     table.insert(row, 1, last)
     page[#page + 1] = row
   end

@@ -4,19 +4,19 @@
 -- WHY      a job that also waits for a time stays scheduled until then
 local ready = 0
 for _, id in ipairs(args.ids) do
-  redis.call('ZREM', tag .. 'waiting', id)
-  local job = load(id)
-  if job and job.waiting then
-    redis.call('HDEL', key('job', id), 'waiting')
-    if allows(args.due, job) then
-      if job.due and tonumber(job.due) > now then
+  remove('waiting', id)
+  local job, r = load(id)
+  if job and r[WAITING] then
+    set(job, WAITING, false)
+    if allows(args.due, r) then
+      if r[DUE] and tonumber(r[DUE]) > now then
         -- Promotion may have passed it by before the clock was set back.
-        redis.call('ZADD', tag .. 'due', job.due, id)
+        add('due', r[DUE], id)
       else
-        enqueue(job, job.home, args.due)
+        enqueue(job, r[HOME], args.due)
         ready = ready + 1
       end
     end
   end
 end
-return ready
+return commit(ready)

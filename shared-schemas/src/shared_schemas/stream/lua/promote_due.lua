@@ -5,20 +5,21 @@
 local promoted, expired = 0, 0
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', tag .. 'due', '-inf', ms(now), 'LIMIT', 0, args.limit)) do
   redis.call('ZREM', tag .. 'due', id)
-  local job = load(id)
-  if job and not job.waiting and allows(args.due, job) then
-    enqueue(job, job.home, args.due)
+  local job, r = load(id)
+  if job and not r[WAITING] and allows(args.due, r) then
+    enqueue(job, r[HOME], args.due)
     promoted = promoted + 1
   end
 end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', tag .. 'deadlines', '-inf', ms(now), 'LIMIT', 0, args.limit)) do
   redis.call('ZREM', tag .. 'deadlines', id)
-  local job = load(id)
-  if job and job.attempt == 0 and allows(args.expired, job) then
+  local job, r = load(id)
+  if job and r[ATTEMPT] == 0 and allows(args.expired, r) then
     finish(job, args.expired)
     expired = expired + 1
   end
 end
+commit()
 local wait = -1
 for _, name in ipairs({ 'due', 'deadlines', 'expiring' }) do
   local first = redis.call('ZRANGE', tag .. name, 0, 0, 'WITHSCORES')

@@ -6,30 +6,26 @@
 --          it becomes a suspect and runs alone from now on, so that nobody pays for a neighbour.
 -- WHY      a beat that did not move is the proof; Redis' clock alone could have been set forward
 local function reclaim(item)
-  local job = load(item.id)
+  local job, r = load(item.id)
   if not job then
-    redis.call('ZREM', tag .. 'leases', item.id)
+    remove('leases', item.id)
     return 'alive'
   end
-  if job.fence ~= item.fence or job.beat ~= item.beat or not allows(args.lost, job) then return 'alive' end
-  retire(job.lane, job.entry)
-  let_go(job)
-  job.crashes = job.crashes + 1
-  set(job, 'crashes', job.crashes)
-  local is_limit = job.crashes >= args.crash_limit
-  if is_limit and not job.suspect and not job.alone then
-    job.suspect = 1
-    set(job, 'suspect', 1)
-  end
+  if r[FENCE] ~= item.fence or r[BEAT] ~= item.beat or not allows(args.lost, r) then return 'alive' end
+  retire(r[LANE], r[ENTRY])
+  local pause = let_go(job)
+  r[CRASHES] = r[CRASHES] + 1
+  local is_limit = r[CRASHES] >= args.crash_limit
+  if is_limit and not r[RAN_ALONE] then set(job, SUSPECT, 1) end
   enqueue(job, FRONT, args.lost)
-  if is_limit and job.alone and not job.cancel then
+  if is_limit and r[RAN_ALONE] and not r[CANCEL] then
     finish(job, args.poison)
     return 'poison'
   end
-  heed_requests(job)
+  heed_requests(job, pause)
   return 'requeued'
 end
 
 local answers = {}
 for i, item in ipairs(args.items) do answers[i] = reclaim(item) end
-return answers
+return commit(answers)

@@ -5,14 +5,13 @@
 -- RETURNS  for each item "ok" | "lost": another attempt owns the job, or it has ended
 -- WHY      an event may be appended only while its attempt's fence holds
 local function record(item)
-  local job = load(item.id)
-  if not job or job.fence ~= item.fence then return 'lost' end
+  local job, r = load(item.id)
+  if not job or r[FENCE] ~= item.fence then return 'lost' end
   append_new(job, item)
-  set(job, 'n', job.n, 'recorded', math.max(job.recorded, item.first + #item.events))
-  ring(job)
+  set(job, RECORDED, math.max(r[RECORDED], item.first + #item.events))
   return 'ok'
 end
 
 local answers = {}
 for i, item in ipairs(args.items) do answers[i] = record(item) end
-return answers
+return commit(answers)

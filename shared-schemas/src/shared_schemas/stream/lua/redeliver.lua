@@ -12,13 +12,14 @@ end
 for _, claimed in ipairs(args.entries) do
   local lane, entry, id = claimed[1], claimed[2], claimed[3]
   local job = id and load(id)
-  if not job or job.entry ~= entry then
+  local r = job and job.record
+  if not job or r[ENTRY] ~= entry then
     retire(lane, entry)
-  elseif job.state == args.queued then
+  elseif r[STATE] == args.queued then
     hand_back(job)
     again = again + 1
-  elseif job.state ~= args.running then
+  elseif r[STATE] ~= args.running then
     retire(lane, entry)
   end
 end
-return again
+return commit(again)

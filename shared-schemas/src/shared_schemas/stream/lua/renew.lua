@@ -4,12 +4,12 @@
 -- RETURNS  for each item {held (0|1), cancel (0|1), pause (0|1)}
 -- WHY      ownership is checked before XCLAIM resets the idle time, so a stale worker cannot take a job back
 local function renew(item)
-  local job = load(item.id)
-  if not job or job.fence ~= item.fence then return { 0, 0, 0 } end
-  redis.call('HINCRBY', key('job', job.id), 'beat', 1)
-  redis.call('ZADD', tag .. 'leases', ms(now + args.lease_ms), job.id)
-  redis.pcall('XCLAIM', key('ready', job.lane), GROUP, args.worker, 0, job.entry, 'JUSTID')
-  return { 1, job.cancel and 1 or 0, job.pause and 1 or 0 }
+  local job, r = load(item.id)
+  if not job or r[FENCE] ~= item.fence then return { 0, 0, 0 } end
+  set(job, BEAT, r[BEAT] + 1)
+  add('leases', ms(now + args.lease_ms), job.id)
+  redis.pcall('XCLAIM', key('ready', r[LANE]), GROUP, args.worker, 0, r[ENTRY], 'JUSTID')
+  return { 1, r[CANCEL] and 1 or 0, r[PAUSE] and 1 or 0 }
 end
 
 -- First, because Redis without memory refuses what a script adds only as long as it has written nothing: leases must
@@ -22,4 +22,4 @@ if #args.facts > 0 then
   redis.call('PEXPIRE', key('worker', args.worker), ms(args.lease_ms * 2))
   redis.call('ZADD', tag .. 'workers', ms(now + args.lease_ms * 2), args.worker)
 end
-return answers
+return commit(answers)

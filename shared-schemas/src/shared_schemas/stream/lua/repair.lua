@@ -16,26 +16,28 @@ for _, lane in ipairs(args.lanes) do
 end
 
 local function is_live(job)
-  local found = redis.call('XRANGE', key('ready', job.lane), job.entry, job.entry)
+  local lane, entry = job.record[LANE], job.record[ENTRY]
+  local found = redis.call('XRANGE', key('ready', lane), entry, entry)
   -- A stream that was deleted gives the same ids again, to other jobs.
   if #found == 0 or found[1][2][2] ~= job.id then return false end
-  local last_delivered = delivered[job.lane]
-  if not last_delivered or is_before(last_delivered, job.entry) then return true end
-  return #redis.call('XPENDING', key('ready', job.lane), GROUP, job.entry, job.entry, 1) > 0
+  local last_delivered = delivered[lane]
+  if not last_delivered or is_before(last_delivered, entry) then return true end
+  return #redis.call('XPENDING', key('ready', lane), GROUP, entry, entry, 1) > 0
 end
 
 local function mend_queued(job)
-  if job.entry and is_live(job) then return end
-  set(job, 'entry', redis.call('XADD', key('ready', job.lane), '*', 'job', job.id))
+  if job.record[ENTRY] and is_live(job) then return end
+  make_ready(job)
   repaired = repaired + 1
 end
 
 -- A lease that ends later than one from now can is of a time before the clock was set back.
 local function mend_running(job)
   local ends = redis.call('ZSCORE', tag .. 'leases', job.id)
-  local longest = job.lease and now + tonumber(job.lease)
+  local lease = job.record[LEASE]
+  local longest = lease and now + lease
   if ends and not (longest and tonumber(ends) > longest) then return end
-  redis.call('ZADD', tag .. 'leases', ms(ends and longest or now), job.id)
+  add('leases', ms(ends and longest or now), job.id)
   repaired = repaired + 1
 end
 
@@ -51,8 +53,8 @@ local function look(state, lane, mend)
   for _, id in ipairs(page(state, lane)) do
     local job = load(id)
     if not job then
-      redis.call('ZREM', tag .. 'listing:' .. state .. ':' .. lane, id)
-    elseif job.state == state then
+      remove('listing:' .. state .. ':' .. lane, id)
+    elseif job.record[STATE] == state then
       mend(job)
     end
   end
@@ -62,4 +64,4 @@ for _, lane in ipairs(args.lanes) do
   look(args.queued, lane, mend_queued)
   look(args.running, lane, mend_running)
 end
-return { repaired, next_cursor }
+return commit({ repaired, next_cursor })

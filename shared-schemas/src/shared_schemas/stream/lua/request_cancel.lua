@@ -3,18 +3,18 @@
 -- RETURNS  {"cancelled" | "requested" | "missing"} | {"refused", state}
 -- WHY      the first writer of a terminal state wins: a success that landed before stays one
 local function request_cancel()
-  local job = load(args.id)
+  local job, r = load(args.id)
   if not job then return { 'missing' } end
-  if allows(args.requested, job) then
-    if not job.cancel then
+  if allows(args.requested, r) then
+    if not r[CANCEL] then
+      set(job, CANCEL, 1)
       announce(job, args.requested.event, args.requested.body)
-      set(job, 'cancel', 1, 'n', job.n)
     end
     redis.call('PUBLISH', tag .. 'control', 'cancel ' .. job.id)
     return { 'requested' }
   end
-  if not allows(args.cancelled, job) then return { 'refused', job.state } end
+  if not allows(args.cancelled, r) then return { 'refused', r[STATE] } end
   finish(job, args.cancelled)
   return { 'cancelled' }
 end
-return request_cancel()
+return commit(request_cancel())

@@ -3,20 +3,20 @@
 -- RETURNS  {"paused" | "requested" | "missing"} | {"refused", state}
 -- WHY      the state is read and changed in one step
 local function request_pause()
-  local job = load(args.id)
+  local job, r = load(args.id)
   if not job then return { 'missing' } end
-  if job.state == args.paused.state then return { 'paused' } end
-  if allows(args.requested, job) then
-    if job.cancel then return { 'refused', job.state } end
-    if not job.pause then
+  if r[STATE] == args.paused.state then return { 'paused' } end
+  if allows(args.requested, r) then
+    if r[CANCEL] then return { 'refused', r[STATE] } end
+    if not r[PAUSE] then
+      set(job, PAUSE, 1)
       announce(job, args.requested.event, args.requested.body)
-      set(job, 'pause', 1, 'n', job.n)
     end
     redis.call('PUBLISH', tag .. 'control', 'pause ' .. job.id)
     return { 'requested' }
   end
-  if not allows(args.paused, job) then return { 'refused', job.state } end
+  if not allows(args.paused, r) then return { 'refused', r[STATE] } end
   park(job, args.paused)
   return { 'paused' }
 end
-return request_pause()
+return commit(request_pause())

@@ -3,29 +3,28 @@
 -- RETURNS  {"queued" | "scheduled" | "withdrawn" | "missing"} | {"refused", state: it has ended}
 -- WHY      the state is read and changed in one step
 local function resume()
-  local job = load(args.id)
+  local job, r = load(args.id)
   if not job then return { 'missing' } end
-  if allows(args.withdrawn, job) and job.pause then
-    redis.call('HDEL', key('job', job.id), 'pause')
+  if allows(args.withdrawn, r) and r[PAUSE] then
+    set(job, PAUSE, false)
     announce(job, args.withdrawn.event, args.withdrawn.body)
-    set(job, 'n', job.n)
     return { 'withdrawn' }
   end
-  if not allows(args.queued, job) then
+  if not allows(args.queued, r) then
     -- A job that goes on already: the answer to the first of two calls was lost.
     for _, answer in ipairs({ 'queued', 'scheduled', 'withdrawn' }) do
-      if job.state == args[answer].state then return { answer } end
+      if r[STATE] == args[answer].state then return { answer } end
     end
-    return { 'refused', job.state }
+    return { 'refused', r[STATE] }
   end
   -- It may have passed while the job was paused, which ends no job.
-  if job.attempt == 0 and job.deadline then redis.call('ZADD', tag .. 'deadlines', job.deadline, job.id) end
-  local due = job.due and tonumber(job.due) > now and tonumber(job.due) or nil
-  if due or job.waiting then
+  if r[ATTEMPT] == 0 and r[DEADLINE] then add('deadlines', r[DEADLINE], job.id) end
+  local due = r[DUE] and tonumber(r[DUE]) > now and tonumber(r[DUE]) or nil
+  if due or r[WAITING] then
     schedule(job, due, args.scheduled)
     return { 'scheduled' }
   end
-  enqueue(job, job.attempt > 0 and FRONT or job.home, args.queued)
+  enqueue(job, r[ATTEMPT] > 0 and FRONT or r[HOME], args.queued)
   return { 'queued' }
 end
-return resume()
+return commit(resume())

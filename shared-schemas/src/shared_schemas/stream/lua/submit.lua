@@ -15,43 +15,39 @@ local function submit(item)
       return { fingerprint == item.fingerprint and 'exists' or 'conflict', id }
     end
   end
-  if redis.call('EXISTS', key('job', item.id)) == 1 then return { 'exists', item.id } end
-  if item.retry_of then
-    local before = redis.call('HGET', key('job', item.retry_of), 'retried_as')
-    if before then return { 'retried', before } end
-  end
+  if loaded[item.id] or redis.call('EXISTS', key('job', item.id)) == 1 then return { 'exists', item.id } end
+  local origin = item.retry_of and load(item.retry_of)
+  if origin and origin.record[RETRIED_AS] then return { 'retried', origin.record[RETRIED_AS] } end
 
-  local job = { id = item.id, bell = {}, n = 0, attempt = 0, lane = item.lane }
-  redis.call('HSET', key('job', item.id), 'version', args.version, 'spec', item.spec, 'subject', item.subject,
-    'tags', item.tags, 'home', item.lane, 'lane', item.lane, 'created', ms(now), 'ttl', ms(item.ttl_ms),
-    'attempt', 0, 'failures', 0, 'crashes', 0, 'n', 0)
-  for name in string.gmatch(item.tags, '%S+') do redis.call('ZADD', key('tagged', name), 0, item.id) end
+  local record = { false, item.lane, item.lane, args.version, NOW, item.ttl_ms, 0, 0, 0, 0, item.subject, item.tags, false, 0, 0 }
+  local job = keep(item.id, record, '')
+  set_field(job, 'spec', item.spec)
+  if item.tags ~= '' then
+    for name in string.gmatch(item.tags, '%S+') do add('tagged:' .. name, '0', item.id) end
+  end
+  if item.replay_of then set(job, REPLAY_OF, item.replay_of) end
+  if item.retry_of then set(job, RETRY_OF, item.retry_of) end
   if item.idem then
     redis.call('SET', key('idem', item.idem), item.id .. ' ' .. item.fingerprint, 'PX', ms(args.idem_ttl_ms))
   end
-  if item.replay_of then set(job, 'replay_of', item.replay_of) end
-  if item.retry_of then
-    set(job, 'retry_of', item.retry_of)
-    if redis.call('EXISTS', key('job', item.retry_of)) == 1 then
-      redis.call('HSET', key('job', item.retry_of), 'retried_as', item.id)
-      unlist_dead(item.retry_of)
-    end
+  if origin then
+    set(origin, RETRIED_AS, item.id)
+    unlist_dead(item.retry_of)
   end
   if item.deadline_after_ms then
-    local deadline = ms(now + item.deadline_after_ms)
-    set(job, 'deadline', deadline)
-    redis.call('ZADD', tag .. 'deadlines', deadline, item.id)
+    set(job, DEADLINE, ms(now + item.deadline_after_ms))
+    add('deadlines', record[DEADLINE], item.id)
+  end
+  if item.depends_on ~= '' then
+    set(job, WAITING, 1)
+    set_field(job, 'depends_on', item.depends_on)
+    add('waiting', '0', item.id)
   end
   local due = item.run_at and item.run_at > now and item.run_at or nil
-  local waiting = item.depends_on ~= ''
-  if waiting then
-    set(job, 'waiting', 1, 'depends_on', item.depends_on)
-    redis.call('ZADD', tag .. 'waiting', 0, item.id)
-  end
-  if due or waiting then schedule(job, due, args.scheduled) else enqueue(job, item.lane, args.queued) end
+  if due or record[WAITING] then schedule(job, due, args.scheduled) else enqueue(job, item.lane, args.queued) end
   return { 'created', item.id }
 end
 
 local answers = {}
 for i, item in ipairs(args.items) do answers[i] = submit(item) end
-return answers
+return commit(answers)

@@ -1,0 +1,89 @@
+"""Many callers, one call: what is asked while a call is under way waits for the next one. The only place where the
+gateway batches. Knows neither jobs nor Redis."""
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar, cast
+
+import anyio
+from shared_schemas.errors import BackendUnavailable
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+# One call holds Redis up for no longer than these take, a few milliseconds.
+CALL_ITEMS = 200
+CALL_BYTES = 1 << 20
+
+
+class _Asked(Generic[T, R]):
+    __slots__ = ("answer", "answered", "item", "n_bytes")
+
+    def __init__(self, item: T, n_bytes: int) -> None:
+        self.item, self.n_bytes = item, n_bytes
+        self.answered = anyio.Event()
+        self.answer: R | Exception | None = None
+
+    def hear(self, answer: R | Exception) -> None:
+        self.answer = answer
+        self.answered.set()
+
+
+class Coalescer(Generic[T, R]):
+    """call: one answer for each item, in their order; an answer that is an exception is raised to its caller, and
+    what the call itself raises to all of them."""
+
+    def __init__(self, call: Callable[[Sequence[T]], Awaitable[Sequence[R | Exception]]]) -> None:
+        self._call = call
+        self._waiting: deque[_Asked[T, R]] = deque()
+        self._rung = anyio.Event()
+
+    async def ask(self, item: T, *, n_bytes: int = 0) -> R:
+        """n_bytes: about how large the item is; a call carries CALL_BYTES of them, or one."""
+        asked = _Asked[T, R](item, n_bytes)
+        self._waiting.append(asked)
+        self._rung.set()
+        await asked.answered.wait()
+        if isinstance(asked.answer, Exception):
+            raise asked.answer
+        return cast(R, asked.answer)
+
+    async def run(self) -> None:
+        """Serve for ever. Whoever still waits when this ends is told that the gateway is stopping."""
+        try:
+            while True:
+                await self._rung.wait()
+                self._rung = anyio.Event()
+                while self._waiting:
+                    await self._answer(self._next_call())
+        finally:
+            for asked in self._waiting:
+                asked.hear(_stopping())
+            self._waiting.clear()
+
+    def _next_call(self) -> list[_Asked[T, R]]:
+        taken, n_bytes = [self._waiting.popleft()], 0
+        while self._waiting and len(taken) < CALL_ITEMS:
+            n_bytes += self._waiting[0].n_bytes
+            if n_bytes > CALL_BYTES:
+                break
+            taken.append(self._waiting.popleft())
+        return taken
+
+    async def _answer(self, taken: list[_Asked[T, R]]) -> None:
+        try:
+            answers = await self._call([asked.item for asked in taken])
+        except Exception as error:
+            for asked in taken:
+                asked.hear(error)
+        except BaseException:
+            for asked in taken:
+                asked.hear(_stopping())
+            raise
+        else:
+            for asked, answer in zip(taken, answers, strict=True):
+                asked.hear(answer)
+
+
+def _stopping() -> BackendUnavailable:
+    return BackendUnavailable("the gateway is stopping")

@@ -1,0 +1,128 @@
+from collections.abc import Sequence
+
+import anyio
+import pytest
+from gateway.coalescing import CALL_BYTES, CALL_ITEMS, Coalescer
+from shared_schemas.errors import BackendUnavailable
+
+
+class Backend:
+    """Answers each item with its square, when it may; negative ones are refused."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[int]] = []
+        self.may_answer = anyio.Event()
+        self.is_away = False
+
+    async def call(self, items: Sequence[int]) -> list[int | ValueError]:
+        self.calls.append(list(items))
+        await self.may_answer.wait()
+        if self.is_away:
+            raise BackendUnavailable("away")
+        return [ValueError(str(item)) if item < 0 else item * item for item in items]
+
+
+async def ask_all(coalescer: Coalescer[int, int], items: Sequence[int], *, n_bytes: int = 0) -> dict[int, object]:
+    answers: dict[int, object] = {}
+
+    async def ask(item: int) -> None:
+        try:
+            answers[item] = await coalescer.ask(item, n_bytes=n_bytes)
+        except (ValueError, BackendUnavailable) as error:
+            answers[item] = str(error)
+
+    async with anyio.create_task_group() as group:
+        for item in items:
+            group.start_soon(ask, item)
+    return answers
+
+
+async def test_what_is_asked_while_a_call_is_under_way_goes_with_the_next_and_each_hears_its_own_answer() -> None:
+    backend = Backend()
+    coalescer = Coalescer(backend.call)
+    answers: dict[int, object] = {}
+
+    async def ask(items: Sequence[int]) -> None:
+        answers.update(await ask_all(coalescer, items))
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as serving:
+            serving.start_soon(coalescer.run)
+            async with anyio.create_task_group() as callers:
+                callers.start_soon(ask, [1])
+                await anyio.wait_all_tasks_blocked()
+                callers.start_soon(ask, [2, -3, 4])
+                await anyio.wait_all_tasks_blocked()
+                backend.may_answer.set()
+            serving.cancel_scope.cancel()
+
+    assert backend.calls == [[1], [2, -3, 4]]
+    assert answers == {1: 1, 2: 4, -3: "-3", 4: 16}
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "sizes"), [(0, [CALL_ITEMS, CALL_ITEMS, 50]), (CALL_BYTES // 100, [101, 101, 101, 101, 46])]
+)
+async def test_a_call_carries_so_many_items_and_bytes_and_no_more(n_bytes: int, sizes: list[int]) -> None:
+    backend = Backend()
+    coalescer = Coalescer(backend.call)
+    backend.may_answer.set()
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as serving:
+            serving.start_soon(coalescer.run)
+            answers = await ask_all(coalescer, range(2 * CALL_ITEMS + 50), n_bytes=n_bytes)
+            serving.cancel_scope.cancel()
+
+    assert answers == {n: n * n for n in range(2 * CALL_ITEMS + 50)}
+    assert [len(call) for call in backend.calls] == sizes
+
+
+async def test_an_item_larger_than_a_call_goes_by_itself() -> None:
+    backend = Backend()
+    coalescer = Coalescer(backend.call)
+    backend.may_answer.set()
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as serving:
+            serving.start_soon(coalescer.run)
+            answers = await ask_all(coalescer, [1, 2, 3], n_bytes=2 * CALL_BYTES)
+            serving.cancel_scope.cancel()
+
+    assert answers == {1: 1, 2: 4, 3: 9}
+    assert backend.calls == [[1], [2], [3]]
+
+
+async def test_what_a_call_raises_all_its_callers_hear_and_the_next_call_is_made() -> None:
+    backend = Backend()
+    coalescer = Coalescer(backend.call)
+    backend.may_answer.set()
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as serving:
+            serving.start_soon(coalescer.run)
+            backend.is_away = True
+            away = await ask_all(coalescer, [1, 2])
+            backend.is_away = False
+            back = await ask_all(coalescer, [3])
+            serving.cancel_scope.cancel()
+
+    assert away == {1: "away", 2: "away"}
+    assert back == {3: 9}
+
+
+async def test_who_waits_when_the_gateway_stops_is_told() -> None:
+    backend = Backend()
+    coalescer = Coalescer(backend.call)
+    answers: dict[int, object] = {}
+
+    async def ask(item: int) -> None:
+        answers.update(await ask_all(coalescer, [item]))
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as callers, anyio.create_task_group() as serving:
+            serving.start_soon(coalescer.run)
+            callers.start_soon(ask, 1)
+            await anyio.wait_all_tasks_blocked()
+            callers.start_soon(ask, 2)
+            await anyio.wait_all_tasks_blocked()
+            serving.cancel_scope.cancel()
+
+    assert answers == {1: "the gateway is stopping", 2: "the gateway is stopping"}

@@ -1,0 +1,38 @@
+import pytest
+from shared_schemas.errors import HeadraceError
+from shared_schemas.models import ModelRef
+from shared_schemas.stream.registry import ModelRegistry
+
+from tests.support.gateways import driver
+
+
+@pytest.mark.parametrize("is_settled_unseen", [False, True], ids=["published", "settled and not yet published"])
+async def test_a_pin_is_what_resolve_says_for_every_way_to_name_a_model(
+    redis_url: str, is_settled_unseen: bool
+) -> None:
+    async with driver(redis_url) as side:
+        registry = ModelRegistry(side.client)
+        first, second = await side.publish(name="m"), await side.publish(name="m")
+        if not is_settled_unseen:
+            await registry.publish_settled()
+        names = [
+            "m", "m@1", "m@2", "m@latest", str(first), str(second),
+            "m@3", "m@prod", "unknown", "unknown@1", "no name", "m@", str(first)[:-1] + "0",
+        ]  # fmt: skip
+        pinned = await registry.pin(names)
+        resolved: list[object] = []
+        for name in names:
+            try:
+                resolved.append((await registry.resolve(name)).ref)
+            except HeadraceError as error:
+                resolved.append(type(error))
+
+    assert [each if isinstance(each, ModelRef) else type(each) for each in pinned] == resolved
+    assert resolved[:6] == [ModelRef("m", version) for version in (2, 1, 2, 2, 1, 2)]
+        ModelRef("m", 2),
+        ModelRef("m", 1),
+        ModelRef("m", 2),
+        ModelRef("m", 2),
+        ModelRef("m", 1),
+        ModelRef("m", 2),
+    ]
