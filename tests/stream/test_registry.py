@@ -29,10 +29,3 @@ async def test_a_pin_is_what_resolve_says_for_every_way_to_name_a_model(
 
     assert [each if isinstance(each, ModelRef) else type(each) for each in pinned] == resolved
     assert resolved[:6] == [ModelRef("m", version) for version in (2, 1, 2, 2, 1, 2)]
-        ModelRef("m", 2),
-        ModelRef("m", 1),
-        ModelRef("m", 2),
-        ModelRef("m", 2),
-        ModelRef("m", 1),
-        ModelRef("m", 2),
-    ]

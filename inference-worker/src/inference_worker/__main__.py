@@ -11,7 +11,7 @@ from shared_schemas.store.files import ArtifactStore
 from shared_schemas.stream.connection import connect
 from shared_schemas.stream.registry import ModelRegistry
 from worker_runtime.telemetry import configure_logs
-from worker_runtime.worker import Worker
+from worker_runtime.worker import BACKEND_OPTIONS, Worker
 
 from inference_worker.handler import InferenceHandler
 from inference_worker.loading import LoadedModels
@@ -39,7 +39,7 @@ def main() -> None:
     try:
         settings = from_environ(Settings, prefix="HEADRACE_", environ=os.environ)
         configure_logs(settings.log_format)
-        unfit = anyio.run(serve, settings)
+        unfit = anyio.run(serve, settings, backend_options=BACKEND_OPTIONS)
     except (SettingsRejected, OSError) as error:
         sys.exit(f"inference-worker: {error}")
     if unfit is not None:

@@ -16,6 +16,7 @@ from shared_schemas.stream.connection import connect
 from shared_schemas.stream.ledger import Ledger
 from shared_schemas.stream.registry import ModelRegistry
 from worker_runtime import Worker, configure_logs
+from worker_runtime.worker import BACKEND_OPTIONS
 
 from training_worker.handler import TrainingHandler
 from training_worker.settings import TrainingSettings
@@ -49,7 +50,7 @@ def main() -> None:
     try:
         settings = from_environ(TrainingSettings, prefix="HEADRACE_", environ=os.environ)
         configure_logs(settings.log_format)
-        anyio.run(serve, settings)
+        anyio.run(serve, settings, backend_options=BACKEND_OPTIONS)
     except SettingsRejected as error:
         print(f"training-worker: {error}", file=sys.stderr)
         raise SystemExit(EX_CONFIG) from None

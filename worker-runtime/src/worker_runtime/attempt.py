@@ -37,10 +37,11 @@ class RunningAttempt:
         self.claim, self.scope = claim, anyio.CancelScope()
         self._spec, self._ring = spec, ring
         self._stop: StopReason | None = None
-        self._stopped = anyio.Event()
+        self._stopped: anyio.Event | None = None
         self._outbox: deque[JobEvent] = deque()
         self._confirmed = 0
-        self._moved = anyio.Event()
+        # Made when somebody waits: most attempts end before anybody does.
+        self._moved: anyio.Event | None = None
         self._late_progress: Progressed | None = None
         self._progress_at = -math.inf
         self._pause_asked_at = math.inf
@@ -48,7 +49,12 @@ class RunningAttempt:
         self._lines = 0
         self._dropped = 0
         self._renew_until = math.inf if spec.timeout_s is None else time.monotonic() + spec.timeout_s + OVERTIME_S
-        self.log = structlog.get_logger().bind(job_id=claim.job_id, attempt=claim.attempt, worker=worker)
+        self._worker = worker
+
+    @property
+    def log(self) -> structlog.typing.FilteringBoundLogger:
+        logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+        return logger.bind(job_id=self.claim.job_id, attempt=self.claim.attempt, worker=self._worker)
 
     @property
     def job_id(self) -> JobId:
@@ -77,6 +83,8 @@ class RunningAttempt:
     async def stopped(self) -> StopReason:
         # A pause may be withdrawn before the waiter wakes.
         while self._stop is None:
+            if self._stopped is None:
+                self._stopped = anyio.Event()
             await self._stopped.wait()
         return self._stop
 
@@ -89,7 +97,8 @@ class RunningAttempt:
         if reason is StopReason.PAUSED:
             self._pause_asked_at = time.monotonic()
         self._stop = reason
-        self._stopped.set()
+        if self._stopped is not None:
+            self._stopped.set()
         if reason not in _COOPERATIVE:
             self.scope.cancel()
         if reason is StopReason.CLAIM_LOST:
@@ -97,7 +106,7 @@ class RunningAttempt:
 
     def withdraw_pause(self) -> None:
         if self._stop is StopReason.PAUSED:
-            self._stop, self._stopped = None, anyio.Event()
+            self._stop, self._stopped = None, None
 
     def wants_renewal(self, now: float) -> bool:
         """now: by the monotonic clock. Called from the heartbeat's thread."""
@@ -182,11 +191,14 @@ class RunningAttempt:
             self._ring()
 
     def _wake(self) -> None:
-        self._moved.set()
-        self._moved = anyio.Event()
+        if self._moved is not None:
+            self._moved.set()
+            self._moved = None
 
     async def _wait_for_room(self) -> None:
         self._refuse_if_lost()
+        if self._moved is None:
+            self._moved = anyio.Event()
         await self._moved.wait()
 
     def _refuse_if_lost(self) -> None:

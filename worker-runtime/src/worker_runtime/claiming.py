@@ -14,6 +14,7 @@ from worker_runtime.draining import Draining
 from worker_runtime.hesitation import FAILED_JOBS, Hesitation
 from worker_runtime.holding import Held
 from worker_runtime.running import Runner
+from worker_runtime.slots import Slots
 
 WAIT_S = 1.0
 
@@ -32,6 +33,7 @@ class Claiming:
     ) -> None:
         self._claims, self._held, self._runner = claims, held, runner
         self._draining, self._hesitation, self._lock = draining, hesitation, lock
+        self._slots = Slots(self._run)
         self._entries: list[tuple[str, str, str]] = []
 
     async def run(self, attempts: TaskGroup) -> None:
@@ -82,9 +84,9 @@ class Claiming:
             for claim in claims:
                 attempt = self._runner.begin(claim)
                 if attempt is None:
-                    attempts.start_soon(self._runner.refuse, claim)
+                    self._runner.refuse(claim)
                 else:
-                    attempts.start_soon(self._run, attempt)
+                    self._slots.start(attempt, attempts)
         return bool(claims)
 
     async def _run(self, attempt: RunningAttempt) -> None:

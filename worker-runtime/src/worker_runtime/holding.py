@@ -17,23 +17,26 @@ class Held:
         self.slots = slots
         # A job may be held twice: it was let go, and is claimed again before the answer to its end is here.
         self._attempts: dict[tuple[JobId, str], RunningAttempt] = {}
+        self._n_suspects = 0
         self._missed: deque[JobId] = deque(maxlen=MISSED_CANCELS)
-        self._changed = anyio.Event()
+        # Made when somebody waits.
+        self._changed: anyio.Event | None = None
 
     @property
     def free(self) -> int:
         """A suspect takes every slot: its end must tell of nobody but itself."""
-        attempts = list(self._attempts.values())
-        return 0 if any(attempt.claim.is_suspect for attempt in attempts) else self.slots - len(attempts)
+        return 0 if self._n_suspects else self.slots - len(self._attempts)
 
     def take(self, attempt: RunningAttempt) -> None:
         self._attempts[attempt.job_id, attempt.fence] = attempt
+        self._n_suspects += attempt.claim.is_suspect
         if attempt.job_id in self._missed:
             attempt.ask(StopReason.CANCELLED)
         self._notify()
 
     def let_go(self, attempt: RunningAttempt) -> None:
         del self._attempts[attempt.job_id, attempt.fence]
+        self._n_suspects -= attempt.claim.is_suspect
         self._notify()
 
     def attempt(self, job_id: JobId, fence: str) -> RunningAttempt | None:
@@ -61,12 +64,18 @@ class Held:
 
     async def until_free(self) -> None:
         while self.free <= 0:
-            await self._changed.wait()
+            await self._change()
 
     async def until_empty(self) -> None:
         while self._attempts:
-            await self._changed.wait()
+            await self._change()
+
+    async def _change(self) -> None:
+        if self._changed is None:
+            self._changed = anyio.Event()
+        await self._changed.wait()
 
     def _notify(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import anyio
 import msgspec
@@ -61,32 +62,39 @@ class Runner:
         self._held.take(attempt)
         return attempt
 
-    async def refuse(self, claim: Claim) -> None:
+    def refuse(self, claim: Claim) -> None:
         """End an attempt whose spec cannot be read, forged or damaged as it must be."""
         structlog.get_logger().warning("spec_unreadable", job_id=claim.job_id, worker=self._worker)
         error = ErrorInfo(code="invalid_spec", message="the job's specification cannot be read")
-        await self._settler.settle(Settlement(Batch(claim, 0, ()), Failure(error)))
+        self._settler.settle(Settlement(Batch(claim, 0, ()), Failure(error)), lambda _: None)
 
     async def run(self, attempt: RunningAttempt, *, draining: bool) -> None:
+        """Returns when the handler has ended; the attempt is held until Redis has taken its end."""
         began = time.monotonic()
-        attempt.log.info("attempt_begun", queue=attempt.claim.queue)
         reach("attempt_begun")
-        try:
-            outcome = await self._outcome(attempt, draining=draining)
-            reach("handler_ended")
-            if outcome is None:
-                attempt.log.warning("claim_lost", run_s=round(time.monotonic() - began, 3))
-                self._has_given_up = True
-                return
-            accepted = await self._settler.settle(Settlement(attempt.last_batch(), outcome))
-            attempt.log.info(
-                "attempt_settled" if accepted else "settle_refused",
-                outcome=type(outcome).__name__.lower(),
-                run_s=round(time.monotonic() - began, 3),
-                **_details(outcome),
-            )
-        finally:
+        outcome = await self._outcome(attempt, draining=draining)
+        reach("handler_ended")
+        if outcome is None:
+            attempt.log.warning("claim_lost", run_s=round(time.monotonic() - began, 3))
+            self._has_given_up = True
             self._held.let_go(attempt)
+            return
+        self._settler.settle(
+            Settlement(attempt.last_batch(), outcome), partial(self._let_go, attempt, outcome, time.monotonic() - began)
+        )
+
+    def _let_go(self, attempt: RunningAttempt, outcome: Outcome, run_s: float, accepted: bool) -> None:
+        # As attempt.log, which would copy the names for this one line.
+        structlog.get_logger().info(
+            "attempt_settled" if accepted else "settle_refused",
+            job_id=attempt.job_id,
+            attempt=attempt.number,
+            worker=self._worker,
+            outcome=type(outcome).__name__.lower(),
+            run_s=round(run_s, 3),
+            **_details(outcome),
+        )
+        self._held.let_go(attempt)
         reach("attempt_let_go")
 
     def take_given_up(self) -> bool:

@@ -1,5 +1,8 @@
 """Ends attempts: one `settle` at a time for all that ended meanwhile, again and again until Redis has answered."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import anyio
 import structlog
 from shared_schemas.errors import BackendUnavailable
@@ -12,9 +15,9 @@ BATCH_SETTLEMENTS = 200
 CALL_EVENTS = 2000
 
 
-class _Ending:
-    def __init__(self, settlement: Settlement) -> None:
-        self.settlement, self.answered, self.accepted = settlement, anyio.Event(), False
+class _Ending(NamedTuple):
+    settlement: Settlement
+    hear: Callable[[bool], None]
 
 
 class Settler:
@@ -23,14 +26,11 @@ class Settler:
         self._endings: list[_Ending] = []
         self._rung = anyio.Event()
 
-    async def settle(self, settlement: Settlement) -> bool:
-        """False if the attempt no longer owned its job: nothing of it was written. The result is kept and offered
-        again for as long as Redis is away; the fence decides, not the time that has passed."""
-        ending = _Ending(settlement)
-        self._endings.append(ending)
+    def settle(self, settlement: Settlement, hear: Callable[[bool], None]) -> None:
+        """hear: told False if the attempt no longer owned its job: nothing of it was written. The result is kept and
+        offered again for as long as Redis is away; the fence decides, not the time that has passed."""
+        self._endings.append(_Ending(settlement, hear))
         self._rung.set()
-        await ending.answered.wait()
-        return ending.accepted
 
     async def run(self) -> None:
         backoff = Backoff()
@@ -49,8 +49,7 @@ class Settler:
                 backoff.reset()
                 del self._endings[: len(batch)]
                 for ending, accepted in zip(batch, answers, strict=True):
-                    ending.accepted = accepted
-                    ending.answered.set()
+                    ending.hear(accepted)
 
     def _next_batch(self) -> list[_Ending]:
         """As many as one call should carry, at least one."""

@@ -36,6 +36,8 @@ from worker_runtime.settings import RuntimeSettings
 from worker_runtime.settling import Settler
 
 CLOSING_S = 2.0
+# Of anyio.run, for whoever runs a worker.
+BACKEND_OPTIONS = {"use_uvloop": sys.platform != "win32"}
 
 
 class Worker:
@@ -184,7 +186,7 @@ class Worker:
 def run_worker(settings: RuntimeSettings, handler: Handler) -> None:
     """Run until drained: the body of a worker's main(). SystemExit with a message if the handler gave up."""
     worker = Worker(settings, handler)
-    anyio.run(worker.run)
+    anyio.run(worker.run, backend_options=BACKEND_OPTIONS)
     if worker.unfit is not None:
         sys.exit(worker.unfit.message)
 

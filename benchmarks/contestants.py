@@ -1,0 +1,83 @@
+"""Who takes part, and how each is started. Knows commands and environments, not what is measured."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+
+from benchmarks.server import redis_version
+
+PEERS = Path(__file__).with_name("peers")
+
+
+class Contestant(msgspec.Struct, frozen=True):
+    """name: as the tables say it. program: what comes before the command. n_jobs: of a drain, about ten seconds."""
+
+    name: str
+    program: tuple[str, ...]
+    n_jobs: int
+
+    def call(self, command: str, url: str, n: int) -> Any:
+        """-> what it printed"""
+        program = [*self.program, command, url, str(n)]
+        done = subprocess.run(program, cwd=PEERS, env=_environment(), check=True, stdout=subprocess.PIPE)
+        return json.loads(done.stdout.splitlines()[-1])
+
+    @contextmanager
+    def working(self, url: str, n: int, tally: Path) -> Iterator[psutil.Process]:
+        """One worker process; its log goes to a file, as it would in production."""
+        with tempfile.TemporaryFile() as log:
+            process = psutil.Popen(
+                [*self.program, "work", url, str(n), str(tally)], cwd=PEERS, env=_environment(), stdout=log, stderr=log
+            )
+            try:
+                yield process
+            finally:
+                for each in [*process.children(recursive=True), process]:
+                    each.kill()
+                process.wait()
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
+
+
+def _python(name: str) -> tuple[str, ...]:
+    return (sys.executable, f"{name}_peer.py")
+
+
+HEADRACE = Contestant("Headrace", _python("headrace"), 40_000)
+RAW = Contestant("raw loop", _python("raw"), 60_000)
+
+
+def peers() -> Sequence[Contestant]:
+    """Those that can run here. SAQ brings an environment of its own; BullMQ needs node, and npm the first time."""
+    found = [
+        Contestant("taskiq streams", _python("taskiq"), 8_000),
+        Contestant("SAQ", ("uv", "run", "--no-project", "--script", "saq_peer.py"), 8_000),
+        Contestant("Celery", _python("celery"), 3_000),
+    ]
+    # It calls functions, which came with Redis 7.
+    if int(redis_version().partition(".")[0]) >= 7:
+        found.append(Contestant("streaQ", _python("streaq"), 5_000))
+    if shutil.which("node") and (_installed_bullmq() is not None):
+        found.append(Contestant("BullMQ", ("node", "bullmq/peer.mjs"), 40_000))
+    return found
+
+
+def _installed_bullmq() -> Path | None:
+    folder = PEERS / "bullmq"
+    modules = folder / "node_modules"
+    npm = shutil.which("npm")
+    if npm and not modules.exists():
+        subprocess.run([npm, "ci", "--silent", "--no-fund", "--no-audit"], cwd=folder, check=False)
+    return modules if modules.exists() else None
