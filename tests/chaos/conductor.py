@@ -9,6 +9,7 @@ import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 import anyio
@@ -23,6 +24,7 @@ from tests.support.redis_server import RedisServer
 
 QUEUE = default_queue(JobKind.INFERENCE)
 LANES = list(keys.Lane)
+LOADING_S = 120.0
 WEIGHTS = {
     "worker killed": 5,
     "worker stopped and continued": 4,
@@ -132,7 +134,9 @@ class Conductor:
                 self._server.kill()
                 self._note(fault.kind)
                 await anyio.sleep(fault.hold_s)
-                await anyio.to_thread.run_sync(self._server.start)
+                self._server.start(wait=False)
+                # It reads all that was kept, beside whatever else the machine does.
+                await anyio.to_thread.run_sync(partial(self._server.wait_until_ready, deadline_s=LOADING_S))
                 self._note("redis started")
                 return
             self._server.process.send_signal(signal.SIGSTOP)
