@@ -7,7 +7,7 @@ from shared_schemas.errors import BackendUnavailable
 
 
 class Backend:
-    """Answers each item with its square, when it may; negative ones are refused."""
+    """Answers each item with its square, when it may; negative ones are refused, and 1001 brings down its call."""
 
     def __init__(self) -> None:
         self.calls: list[list[int]] = []
@@ -19,6 +19,8 @@ class Backend:
         await self.may_answer.wait()
         if self.is_away:
             raise BackendUnavailable("away")
+        if 1001 in items:
+            raise ValueError("1001 cannot be told")
         return [ValueError(str(item)) if item < 0 else item * item for item in items]
 
 
@@ -106,6 +108,19 @@ async def test_what_a_call_raises_all_its_callers_hear_and_the_next_call_is_made
 
     assert away == {1: "away", 2: "away"}
     assert back == {3: 9}
+
+
+async def test_an_item_that_brings_its_call_down_takes_no_other_with_it() -> None:
+    backend = Backend()
+    coalescer = Coalescer(backend.call)
+    backend.may_answer.set()
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as serving:
+            serving.start_soon(coalescer.run)
+            answers = await ask_all(coalescer, [1, 1001, 2])
+            serving.cancel_scope.cancel()
+
+    assert answers == {1: 1, 1001: "1001 cannot be told", 2: 4}
 
 
 async def test_who_waits_when_the_gateway_stops_is_told() -> None:

@@ -9,6 +9,7 @@ from importlib.metadata import version
 import anyio
 import structlog
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from shared_schemas.settings import from_environ
 from starlette.middleware.cors import CORSMiddleware
@@ -41,7 +42,8 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     # Ahead of FastAPI's routes of the same paths, which stay for the OpenAPI document: its dependency machinery costs
     # more than all that these two do.
     for route in submit.router.routes:
-        app.router.routes.insert(0, Route(route.path, route.endpoint, methods=["POST"]))  # type: ignore[attr-defined]
+        if isinstance(route, APIRoute):
+            app.router.routes.insert(0, Route(route.path, route.endpoint, methods=["POST"]))
     problems.install(app)
     openapi.install(app)
     # The last one added is the outermost: answers to failures carry the headers that a page needs to read them.

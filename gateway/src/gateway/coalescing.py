@@ -30,8 +30,9 @@ class _Asked(Generic[T, R]):
 
 
 class Coalescer(Generic[T, R]):
-    """call: one answer for each item, in their order; an answer that is an exception is raised to its caller, and
-    what the call itself raises to all of them."""
+    """call: one answer for each item, in their order; an answer that is an exception is raised to its caller. A call
+    that raises BackendUnavailable does so to all its callers; where it raises anything else it is made again for
+    each of them alone, so it must be harmless to repeat."""
 
     def __init__(self, call: Callable[[Sequence[T]], Awaitable[Sequence[R | Exception]]]) -> None:
         self._call = call
@@ -73,9 +74,14 @@ class Coalescer(Generic[T, R]):
     async def _answer(self, taken: list[_Asked[T, R]]) -> None:
         try:
             answers = await self._call([asked.item for asked in taken])
-        except Exception as error:
+        except BackendUnavailable as error:
             for asked in taken:
                 asked.hear(error)
+        except Exception as error:  # of one item, perhaps: each hears what it made by itself
+            if len(taken) == 1:
+                taken[0].hear(error)
+            for asked in taken if len(taken) > 1 else ():
+                await self._answer([asked])
         except BaseException:
             for asked in taken:
                 asked.hear(_stopping())

@@ -135,7 +135,6 @@ class Engine:
                     continue
                 log.warning("run_failed", error=str(error.__cause__ or error))
                 if not await self._still_runs():
-                    log.error("session_broken")
                     await self._blame(calls[0])
                     left.append(calls[1:])
                     continue
@@ -152,7 +151,8 @@ class Engine:
             return True
         try:
             await self._run_rows([self._proven])
-        except Exception:  # whatever the reason, it is not the row
+        except Exception as error:  # whatever the reason, it is not the row
+            log.error("session_broken", error=str(error.__cause__ or error))
             return False
         return True
 
