@@ -4,7 +4,6 @@ What was written in between is lost, jobs included: Redis replicates without wai
 promoted early, while everybody still writes to the old master; a proxy then leads the clients to it.
 """
 
-import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -14,6 +13,7 @@ from pathlib import Path
 import anyio
 import msgspec
 import pytest
+from headrace_local.system import free_port
 from shared_schemas.errors import JobNotFound
 from shared_schemas.events import Done, Emitted, JobEvent
 from shared_schemas.ids import JobId
@@ -70,12 +70,6 @@ async def replicated() -> AsyncIterator[Pair]:
                 while (await side.client.info("replication"))["master_link_status"] != "up":  # noqa: ASYNC110
                     await anyio.sleep(0.01)
         yield Pair(old, new, new_port, front)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def spoken(events: list[JobEvent], attempt: int) -> list[str]:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 import anyio
 import httpx
 import msgspec
+from headrace_local.system import free_port
 from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.events import JobEvent, Logged, Progressed
 from shared_schemas.ids import JobId, JobKind, QueueName, default_queue, queue_of
@@ -49,7 +49,7 @@ class Gateway:
     ) -> None:
         """is_bare: as `uvicorn gateway.app:app` instead of `python -m gateway`. module: and its arguments, to run
         instead."""
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = log
         self.module = ["uvicorn", "gateway.app:app", "--port", str(self.port)] if is_bare else module
@@ -67,7 +67,9 @@ class Gateway:
         return self.process.pid
 
     def log(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self._log.read_text().splitlines()]
+        """Whole lines only: it may be writing one."""
+        *lines, _ = self._log.read_text().split("\n")
+        return [json.loads(line) for line in lines]
 
     def start(self) -> None:
         with self._log.open("ab") as log:
@@ -256,9 +258,3 @@ def a_manifest() -> ModelManifest:
     file = ArtifactRef(sha256="a" * 64, n_bytes=1)
     tensor = TensorSpec(name="features", dtype="float32", shape=("batch", 4))
     return ModelManifest(task="tabular-regression", model_type="mlp", onnx=file, inputs=(tensor,), outputs=(tensor,))
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

@@ -3,13 +3,14 @@
 import errno
 import fcntl
 import os
+import random
 import shutil
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -25,6 +26,7 @@ _REDIS_STOP_S = 15.0
 _GATEWAY_STOP_S = 15.0
 # Nothing announces that a process is ready: it is asked, this often.
 _ASK_EVERY_S = 0.05
+_PORTS = range(20_000, 32_000)
 
 
 class SystemConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,10 +105,14 @@ def running_system(config: SystemConfig, log: Log) -> Iterator[LocalSystem]:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """One that nobody listens on, below those that Linux gives to outgoing connections (ip_local_port_range): none of
+    them takes it before it is used."""
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            return port
+    raise PortTaken(f"no port is free on {host}: choose another --host or --port")
 
 
 def _workers(config: SystemConfig) -> list[tuple[str, str]]:
