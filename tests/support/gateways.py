@@ -142,7 +142,7 @@ class Driver:
 
     async def begin(self, job_id: JobId) -> Claim:
         """Claim jobs of its queue until this one comes."""
-        claims = self._claims(queue_of(job_id))
+        claims = self.claims(queue_of(job_id))
         await claims.open()
         with anyio.fail_after(DEADLINE_S):
             while job_id not in self._begun:
@@ -157,10 +157,10 @@ class Driver:
         return self._begun.pop(job_id)
 
     async def record(self, claim: Claim, *events: JobEvent, first: int = 0) -> None:
-        assert await self._claims(claim.queue).record([Batch(claim, first, events)]) == [True]
+        assert await self.claims(claim.queue).record([Batch(claim, first, events)]) == [True]
 
     async def settle(self, claim: Claim, outcome: Outcome, *, first: int = 0) -> None:
-        assert await self._claims(claim.queue).settle([Settlement(Batch(claim, first, ()), outcome)]) == [True]
+        assert await self.claims(claim.queue).settle([Settlement(Batch(claim, first, ()), outcome)]) == [True]
 
     async def finish(self, job_id: JobId, outcome: Outcome | None = None, *, n_events: int = 0) -> Claim:
         """Run it: n_events log lines, then its end."""
@@ -195,7 +195,7 @@ class Driver:
             TrainingSpec(model_type="mlp", data_path="a.csv", seed=1), queue=TRAINING
         )
 
-    def _claims(self, queue: QueueName) -> Claims:
+    def claims(self, queue: QueueName) -> Claims:
         return Claims(self.client, self._reader, queue, worker="driver", lease_s=60.0)
 
 

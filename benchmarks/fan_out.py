@@ -1,0 +1,191 @@
+"""SSE fan-out: many readers on one job, on a hundred, on as many jobs as there are readers.
+
+Each round publishes one event to each job. First at a rate that gives PACE deliveries a second: CPU of a delivery, and
+the delay from its making to its reader. Then as fast as all rounds arrive: deliveries a second. The peer reads one
+XREAD for each reader, at a rate that it can keep.
+"""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from itertools import count
+
+import anyio
+import msgspec
+import redis.asyncio
+from shared_schemas.events import Emitted
+from shared_schemas.ids import JobId
+from shared_schemas.stream.claims import Batch
+
+from benchmarks.http_load import Arrivals, listen
+from benchmarks.http_servers import GATEWAY, INFERENCE, Server, running_jobs
+from benchmarks.measuring import Figures, alternate, median, percentile, show, spread
+from benchmarks.server import Bench, bench_redis
+from tests.support.gateways import driver
+
+PACE, PEER_PACE = 20_000, 5_000
+PACED_S, ROUNDS_AHEAD = 5.0, 4
+N_DELIVERIES = 200_000
+DEADLINE_S, FIRST_ROUND_S, JOBS_A_CALL = 120.0, 10.0, 200
+PEER = Server("one XREAD per reader", "starlette")
+UVLOOP = {"use_uvloop": True}
+
+Publish = Callable[[], Awaitable[None]]
+
+
+class Case(msgspec.Struct, frozen=True):
+    server: Server
+    readers: int
+    jobs: int
+    pace: int = PACE
+
+    @property
+    def name(self) -> str:
+        return f"{self.server.name}, {self.readers:,} readers, {self.jobs:,} jobs"
+
+
+CASES = [
+    *(Case(GATEWAY, readers, jobs) for readers in (1_000, 5_000) for jobs in (1, 100, 1_000)),
+    *(Case(PEER, 1_000, jobs, PEER_PACE) for jobs in (1, 1_000)),
+]
+
+
+def run(*, repeats: int, scale: float) -> dict[str, object]:
+    found = alternate(CASES, lambda case: _measure(case, scale), repeats=repeats)
+    peer_us = median(found[len(CASES) - 2], "us")
+    rows = [
+        [
+            case.name,
+            f"{median(found[place], 'delivered_per_s'):,.0f} ± {spread(found[place], 'delivered_per_s'):.0%}",
+            f"{case.pace:,}",
+            f"{median(found[place], 'us'):.1f}",
+            f"{median(found[place], 'us') / peer_us:.2f}",
+            f"{median(found[place], 'redis_us'):.1f}",
+            f"{median(found[place], 'p50_ms'):.1f}",
+            f"{median(found[place], 'p99_ms'):.1f}",
+            f"{median(found[place], 'kib_per_reader'):.1f}",
+            f"{median(found[place], 'redis_connections'):.0f}",
+        ]
+        for place, case in enumerate(CASES)
+    ]
+    columns = [
+        "",
+        "delivered/s",
+        "pace/s",
+        "server µs",
+        "ratio",
+        "Redis µs",
+        "p50 ms",
+        "p99 ms",
+        "KiB/reader",
+        "lines to Redis",
+    ]
+    show("SSE fan-out: most, and at a steady pace", columns, rows)
+    return {case.name: found[place] for place, case in enumerate(CASES)}
+
+
+def _measure(case: Case, scale: float) -> Figures:
+    with bench_redis() as bench, case.server.serving(bench) as served:
+
+        async def measured() -> Figures:
+            readers = max(case.jobs // 20, round(case.readers * min(1.0, scale * 10)))
+            jobs = min(case.jobs, readers)
+            ids = await running_jobs(bench.url, jobs)
+            async with _publisher(case, bench, ids) as publish:
+                requests = [
+                    b"GET /jobs/%b/events HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n"
+                    % ids[i % jobs].encode()
+                    for i in range(readers)
+                ]
+                before, arrivals = served.own_bytes(), Arrivals()
+                listeners = await listen(served.port, requests, arrivals)
+                await _first_round(publish, arrivals, readers)
+                own, lines = served.own_bytes() - before, bench.client.info("clients")["connected_clients"] - 2
+                paced = await _paced(case, scale, publish, arrivals, readers, served.cpu_s, bench.used_cpu_s)
+                most = await _most(scale, publish, arrivals, readers)
+                for listener in listeners:
+                    listener.transport.abort()
+            return {
+                **paced,
+                "delivered_per_s": most,
+                "kib_per_reader": own / 1024 / readers,
+                "redis_connections": lines,
+            }
+
+        return anyio.run(measured, backend_options=UVLOOP)
+
+
+@asynccontextmanager
+async def _publisher(case: Case, bench: Bench, ids: Sequence[JobId]) -> AsyncIterator[Publish]:
+    """One event to each job, as its worker would record it; for the peer as an entry of its stream."""
+    if case.server.peer is not None:
+        async with redis.asyncio.Redis.from_url(bench.url, protocol=2) as client:
+
+            async def add() -> None:
+                pipeline = client.pipeline(transaction=False)
+                for job_id in ids:
+                    pipeline.xadd(f"peer:events:{job_id}", {"data": b'{"chunk":"%d"}' % time.monotonic_ns()})
+                await pipeline.execute()
+
+            yield add
+        return
+    async with driver(bench.url) as drive:
+        claims, n = [await drive.begin(job_id) for job_id in ids], count()
+        recorder = drive.claims(INFERENCE)
+
+        async def record() -> None:
+            first = next(n)
+            for start in range(0, len(claims), JOBS_A_CALL):
+                event = Emitted(chunk=str(time.monotonic_ns()))
+                await recorder.record([Batch(claim, first, [event]) for claim in claims[start : start + JOBS_A_CALL]])
+
+        yield record
+
+
+async def _first_round(publish: Publish, arrivals: Arrivals, readers: int) -> None:
+    """Until one comes to all: a peer's reader has its answer before it listens."""
+    came = False
+    while not came:
+        wanted = arrivals.n + readers
+        await publish()
+        with suppress(TimeoutError):
+            await arrivals.until(lambda wanted=wanted: arrivals.n >= wanted, timeout_s=FIRST_ROUND_S)  # type: ignore[misc]
+            came = True
+
+
+async def _paced(
+    case: Case,
+    scale: float,
+    publish: Publish,
+    arrivals: Arrivals,
+    readers: int,
+    cpu_s: Callable[[], float],
+    redis_cpu_s: Callable[[], float],
+) -> dict[str, float]:
+    rounds = max(3, round(case.pace / readers * PACED_S * min(1.0, scale * 10)))
+    wanted, begun = arrivals.n + rounds * readers, time.monotonic()
+    arrivals.delays_ms.clear()
+    cpu, redis_cpu = cpu_s(), redis_cpu_s()
+    for n in range(rounds):
+        await anyio.sleep(max(0.0, begun + n * readers / case.pace - time.monotonic()))
+        await publish()
+    await arrivals.until(lambda: arrivals.n >= wanted, timeout_s=DEADLINE_S)
+    deliveries = rounds * readers
+    return {
+        "us": (cpu_s() - cpu) * 1e6 / deliveries,
+        "redis_us": (redis_cpu_s() - redis_cpu) * 1e6 / deliveries,
+        "p50_ms": percentile(arrivals.delays_ms, 0.5),
+        "p99_ms": percentile(arrivals.delays_ms, 0.99),
+    }
+
+
+async def _most(scale: float, publish: Publish, arrivals: Arrivals, readers: int) -> float:
+    """Some rounds ahead of the last that has come whole."""
+    rounds, first = max(6, round(N_DELIVERIES / readers * min(1.0, scale * 10))), arrivals.n
+    begun = time.monotonic()
+    for n in range(rounds):
+        wanted = first + (n - ROUNDS_AHEAD) * readers
+        await arrivals.until(lambda wanted=wanted: arrivals.n >= wanted, timeout_s=DEADLINE_S)  # type: ignore[misc]
+        await publish()
+    await arrivals.until(lambda: arrivals.n >= first + rounds * readers, timeout_s=DEADLINE_S)
+    return rounds * readers / (time.monotonic() - begun)

@@ -1,0 +1,145 @@
+"""HTTP clients that cost little: what they do must not be what is measured. Know neither jobs nor contestants."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import cast
+
+_HEAD_END = b"\r\n\r\n"
+
+
+class Poster(asyncio.Protocol):
+    """One connection that sends a request, waits for its answer, and sends the next, until `requests` ends."""
+
+    def __init__(self, requests: Callable[[], bytes | None], took: list[float], expected: bytes) -> None:
+        self._requests, self._took, self._expected = requests, took, expected
+        self._left, self._sent_at = b"", 0.0
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._send()
+
+    def data_received(self, data: bytes) -> None:
+        self._left += data
+        head, end, body = self._left.partition(_HEAD_END)
+        if not end:
+            return
+        if not head.startswith(self._expected):
+            self.ended.set_exception(RuntimeError(f"answered {self._left[:400]!r}"))
+            self._transport.abort()
+            return
+        length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+        if len(body) < int(length):
+            return
+        self._took.append(time.perf_counter() - self._sent_at)
+        self._left = b""
+        self._send()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.ended.done():
+            self.ended.set_exception(error or ConnectionResetError("the line was closed"))
+
+    def _send(self) -> None:
+        request = self._requests()
+        if request is None:
+            self.ended.set_result(None)
+            self._transport.close()
+            return
+        self._sent_at = time.perf_counter()
+        self._transport.write(request)
+
+
+async def post(port: int, request: bytes, *, n: int, connections: int, expected: bytes) -> tuple[float, list[float]]:
+    """Sends the request n times over so many connections. -> (seconds for all, seconds for each). expected: how each
+    answer begins; RuntimeError for any other."""
+    numbers, took = count(), list[float]()
+
+    def requests() -> bytes | None:
+        return request if next(numbers) < n else None
+
+    loop, began = asyncio.get_running_loop(), time.perf_counter()
+    protocols = [
+        (await loop.create_connection(lambda: Poster(requests, took, expected), "127.0.0.1", port))[1]
+        for _ in range(connections)
+    ]
+    await asyncio.gather(*(protocol.ended for protocol in protocols))
+    return time.perf_counter() - began, took
+
+
+class Listener(asyncio.Protocol):
+    """One event stream. Each event must hold the time it was made at, in ns of CLOCK_MONOTONIC, behind `mark`."""
+
+    mark = b'"chunk":"'
+
+    def __init__(self, request: bytes, arrivals: "Arrivals") -> None:
+        self._request, self._arrivals = request, arrivals
+        self._left, self._is_open = b"", False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        if self._left:
+            data = self._left + data
+        *events, self._left = data.split(b"\n\n")
+        now = time.monotonic_ns()
+        for event in events:
+            _, found, rest = event.partition(self.mark)
+            if found:
+                self._arrivals.add(now - int(rest[: rest.index(b'"')]))
+        if not self._is_open:
+            assert data.startswith(b"HTTP/1.1 200"), data[:400]
+            self._is_open = True
+            self._arrivals.opened()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._arrivals.lost()
+
+
+class Arrivals:
+    """What came to all listeners. Deliveries are counted, and their delays kept, in ms."""
+
+    def __init__(self) -> None:
+        self.n, self.n_open, self.n_lost = 0, 0, 0
+        self.delays_ms: list[float] = []
+        self._awaited: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+
+    def add(self, delay_ns: int) -> None:
+        self.n += 1
+        self.delays_ms.append(delay_ns / 1e6)
+        self._look()
+
+    def opened(self) -> None:
+        self.n_open += 1
+        self._look()
+
+    def lost(self) -> None:
+        self.n_lost += 1
+        self._look()
+
+    async def until(self, condition: Callable[[], bool], *, timeout_s: float) -> None:
+        if not condition():
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._awaited.append((condition, future))
+            async with asyncio.timeout(timeout_s):
+                await future
+
+    def _look(self) -> None:
+        for condition, future in self._awaited:
+            if not future.done() and condition():
+                future.set_result(None)
+        self._awaited = [each for each in self._awaited if not each[1].done()]
+
+
+async def listen(port: int, requests: Sequence[bytes], arrivals: Arrivals) -> list[Listener]:
+    """One listener for each request; returns when all are open."""
+    loop, listeners = asyncio.get_running_loop(), []
+    for start in range(0, len(requests), 100):
+        for request in requests[start : start + 100]:
+            _, listener = await loop.create_connection(lambda r=request: Listener(r, arrivals), "127.0.0.1", port)  # type: ignore[misc]
+            listeners.append(listener)
+        await arrivals.until(lambda: arrivals.n_open == len(listeners), timeout_s=60)
+    return listeners
