@@ -27,6 +27,7 @@ from shared_schemas.errors import AttemptFailed
 from shared_schemas.ids import JobKind
 from shared_schemas.job import JobState
 from shared_schemas.outcome import Success
+from shared_schemas.specs import InferenceSpec, TrainingSpec
 from worker_runtime import Attempt
 
 from tests.support.fault_proxy import fault_proxy
@@ -145,6 +146,22 @@ async def test_what_is_not_there_is_not_found(gateway_url: str) -> None:
 
     assert job.value.code == "job_not_found"
     assert model.value.code == "model_not_found"
+
+
+async def test_a_list_is_sent_in_one_request_by_both_clients(gateway_url: str) -> None:
+    specs = [TrainingSpec(model_type="mlp", data_path=f"{n}.csv") for n in range(3)]
+    with Client(gateway_url) as client:
+        blocking = await in_thread(client.submit_list, specs, idempotency_key="one")
+        with pytest.raises(InvalidJob):
+            client.submit_list([])
+        with pytest.raises(InvalidJob):
+            client.submit_list([specs[0], InferenceSpec(model_id="m", input_data=1)])
+    async with AsyncClient(gateway_url) as client:
+        awaited = await client.submit_list(specs, idempotency_key="one")
+        jobs = [await client.job(answer.job_id) for answer in awaited]
+
+    assert awaited == blocking
+    assert [job.spec.data_path for job in jobs] == [spec.data_path for spec in specs]
 
 
 async def test_keywords_that_make_no_job_are_refused_here_and_bodies_there(gateway_url: str) -> None:

@@ -1,34 +1,38 @@
 """The hand-over from what is stored to what rings, with the subscription under the test's hand."""
 
 import anyio
-from gateway.following import Batch, Follower
+from gateway.following import EndOnly, Following
 from gateway.hub import Hub
+from gateway.timelines import Batch, Timelines
 from shared_schemas.stream.timeline import Doorbells
 
 from tests.support.workers import bench
+
+
+class Numbers(EndOnly):
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers: list[int] = []
+
+    def push(self, batch: object) -> None:
+        assert isinstance(batch, Batch)
+        self.numbers.extend(entry.n for entry in batch.entries)
 
 
 async def test_a_timeline_is_not_read_before_its_bell_can_be_heard(redis_url: str) -> None:
     async with bench(redis_url) as jobs:
         job_id = await jobs.submit()
         hub = Hub(lambda: Doorbells(jobs.client))
-        follower = Follower(hub, jobs.timeline, {job_id: 0}, idle_s=3600)
-        numbers: list[int] = []
-
-        async def follow() -> None:
-            async for item in follower.follow():
-                if isinstance(item, Batch):
-                    numbers.extend(entry.n for entry in item.entries)
-
+        sink = Numbers()
         with anyio.fail_after(4):
             async with anyio.create_task_group() as group:
-                async with anyio.create_task_group() as following:
-                    following.start_soon(follow)
+                with Following(hub, Timelines(hub, jobs.timeline, {job_id: 0}), sink, idle_s=3600):
                     # Longer than a reading of the timeline would take, had it begun.
                     for _ in range(100):
                         await jobs.events(job_id)
                     await jobs.ledger.cancel(job_id)
                     group.start_soon(hub.run)
+                    await sink.ended.wait()
                 group.cancel_scope.cancel()
 
-    assert numbers == [1, 2]
+    assert sink.numbers == [1, 2]

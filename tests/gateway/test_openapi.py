@@ -97,7 +97,9 @@ async def test_the_seed_commands_are_the_examples_and_valid(
     content = operation["requestBody"]["content"]["application/json"]
 
     assert isinstance(msgspec.convert(content["example"], spec), spec)
-    assert content["schema"]["$ref"].endswith(f"/{spec.__name__}")
+    one, many = content["schema"]["oneOf"]
+    assert one["$ref"].endswith(f"/{spec.__name__}")
+    assert many["items"] == one
     schema = document["components"]["schemas"][spec.__name__]
     assert set(schema["required"]) - {"kind"} == set(content["example"])
 

@@ -8,6 +8,7 @@ from shared_schemas.ids import (
     JobKind,
     QueueName,
     is_job_id,
+    job_ids_from,
     kind_of,
     new_job_id,
     parse_job_id,
@@ -38,6 +39,17 @@ def test_ids_of_a_queue_sort_by_time(queue: QueueName, one: int, other: int, a: 
     if one != other:
         assert first < second
         assert ulid_of(first) < ulid_of(second)
+
+
+@given(queues, st.integers(0, 2**47), st.binary(min_size=10, max_size=10))
+def test_ids_that_follow_one_are_new_and_sort_after_it(queue: QueueName, now_ms: int, entropy: bytes) -> None:
+    first = new_job_id(queue, now_ms=now_ms, entropy=entropy)
+
+    ids = job_ids_from(first, 40)
+
+    assert ids[0] == first
+    assert ids == sorted(set(ids))
+    assert all(parse_job_id(job_id) == job_id and queue_of(job_id) == queue for job_id in ids)
 
 
 @given(st.text(max_size=64))

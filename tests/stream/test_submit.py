@@ -3,9 +3,10 @@
 from datetime import UTC, datetime, timedelta
 
 import anyio
+import msgspec
 import pytest
 from shared_schemas.errors import IdempotencyConflict, JobExpired, JobNotFound, StateConflict
-from shared_schemas.ids import JobId, new_job_id
+from shared_schemas.ids import JobId, job_ids_from, new_job_id
 from shared_schemas.job import JobState
 from shared_schemas.specs import InferenceSpec, Priority
 from shared_schemas.stream.ledger import Submission
@@ -62,6 +63,26 @@ async def test_a_key_names_one_job_however_many_submit_at_once(redis_url: str) -
         assert len({answer.job_id for answer in answers}) == 1
         assert sum(answer.created for answer in answers) == 1
         assert len((await side.ledger.list_jobs(INFERENCE, limit=100)).jobs) == 1
+
+
+async def test_a_list_is_one_however_often_it_is_sent(redis_url: str) -> None:
+    async with queue_bench(redis_url) as side:
+        answers = []
+
+        async def submit(n: int) -> None:
+            ids = job_ids_from(an_id(n), 3)
+            first, *rest = [Submission(job_id=job_id, spec=SPEC) for job_id in ids]
+            keyed = msgspec.structs.replace(first, idempotency_key="k", fingerprint="f")
+            for _ in range(2):
+                answers.append(await side.ledger.submit_list([keyed, *rest]))
+
+        async with anyio.create_task_group() as group:
+            for n in range(0, 50, 5):
+                group.start_soon(submit, n)
+
+        assert len({tuple(each.job_id for each in answer) for answer in answers}) == 1
+        assert [all(each.created for each in answer) for answer in answers].count(True) == 1
+        assert len((await side.ledger.list_jobs(INFERENCE, limit=100)).jobs) == 3
 
 
 async def test_a_key_with_another_body_is_refused(redis_url: str) -> None:

@@ -17,10 +17,10 @@ from pathlib import Path
 import anyio
 import msgspec
 import psutil
-from fastapi import FastAPI
 from gateway.app import create_app
 from gateway.hub import Hub
 from gateway.server import serve
+from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.telemetry import configure_logs
 from shared_schemas.settings import from_environ
@@ -87,8 +87,8 @@ def _is_within(holds: Holdings, base: Holdings) -> bool:
 class _Counted:
     """The application, and the socket for as long as it lives."""
 
-    def __init__(self, app: FastAPI, path: str) -> None:
-        self._app, self._path = app, path
+    def __init__(self, services: Services, path: str) -> None:
+        self._app, self._hub, self._path = create_app(services), services.hub, path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
@@ -98,7 +98,7 @@ class _Counted:
             await self._app(scope, receive, send)
 
     async def _answer(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(msgspec.json.encode(_count(self._app.state.services.hub)))
+        writer.write(msgspec.json.encode(_count(self._hub)))
         await writer.drain()
         writer.close()
 
@@ -120,7 +120,7 @@ def _count(hub: Hub) -> Holdings:
 def main() -> None:
     settings = from_environ(GatewaySettings, prefix="HEADRACE_", environ=os.environ)
     configure_logs(settings.log_format)
-    serve(_Counted(create_app(settings), sys.argv[1]), settings)  # type: ignore[arg-type]
+    serve(_Counted(Services.open(settings), sys.argv[1]), settings)
 
 
 if __name__ == "__main__":

@@ -75,6 +75,11 @@ class AsyncClient:
             requests.submit(requests.spec_of(InferenceSpec, spec, fields), idempotency_key=idempotency_key)
         )
 
+    async def submit_list(
+        self, specs: Sequence[TrainingSpec] | Sequence[InferenceSpec], *, idempotency_key: str | None = None
+    ) -> tuple[Submitted, ...]:
+        return (await self.send(requests.submit_list(specs, idempotency_key=idempotency_key))).jobs
+
     async def submit_body(self, kind: JobKind, body: bytes, *, idempotency_key: str | None = None) -> Submitted:
         return await self.send(requests.submit_body(kind, body, idempotency_key=idempotency_key))
 

@@ -78,6 +78,12 @@ class Client:
             requests.submit(requests.spec_of(InferenceSpec, spec, fields), idempotency_key=idempotency_key)
         )
 
+    def submit_list(
+        self, specs: Sequence[TrainingSpec] | Sequence[InferenceSpec], *, idempotency_key: str | None = None
+    ) -> tuple[Submitted, ...]:
+        """Up to 500 jobs of one queue in one request: all of them are accepted, or none."""
+        return self.send(requests.submit_list(specs, idempotency_key=idempotency_key)).jobs
+
     def submit_body(self, kind: JobKind, body: bytes, *, idempotency_key: str | None = None) -> Submitted:
         """JSON as it stands: the gateway checks it."""
         return self.send(requests.submit_body(kind, body, idempotency_key=idempotency_key))

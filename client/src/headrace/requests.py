@@ -24,6 +24,7 @@ from shared_schemas.replies import (
     ModelVersions,
     Queues,
     Submitted,
+    SubmittedJobs,
     Workers,
 )
 from shared_schemas.specs import InferenceSpec, TrainingSpec
@@ -56,6 +57,7 @@ class Request(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
 
 _submitted = msgspec.json.Decoder(Submitted).decode
+_submitted_jobs = msgspec.json.Decoder(SubmittedJobs).decode
 _job = msgspec.json.Decoder(JobDetails).decode
 _status = msgspec.json.Decoder(JobStatus).decode
 _jobs = msgspec.json.Decoder(JobPage).decode
@@ -88,6 +90,16 @@ def submit(spec: TrainingSpec | InferenceSpec, *, idempotency_key: str | None) -
     """A key is made where none is given, so that a repeated request makes no second job."""
     kind = JobKind.TRAINING if isinstance(spec, TrainingSpec) else JobKind.INFERENCE
     return submit_body(kind, encode_json(spec), idempotency_key=idempotency_key)
+
+
+def submit_list(
+    specs: Sequence[TrainingSpec | InferenceSpec], *, idempotency_key: str | None
+) -> Request[SubmittedJobs]:
+    kinds = {JobKind.TRAINING if isinstance(spec, TrainingSpec) else JobKind.INFERENCE for spec in specs}
+    if len(kinds) != 1:
+        raise InvalidJob("a list has jobs of one kind, and at least one")
+    one = submit_body(kinds.pop(), encode_json(specs), idempotency_key=idempotency_key)
+    return Request(method=one.method, path=one.path, decode=_submitted_jobs, headers=one.headers, body=one.body)
 
 
 def submit_body(kind: JobKind, body: bytes, *, idempotency_key: str | None) -> Request[Submitted]:

@@ -7,6 +7,7 @@ from shared_schemas.settings import SettingsRejected, from_environ
 
 from gateway.app import create_app
 from gateway.server import serve
+from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.telemetry import configure_logs
 
@@ -20,7 +21,7 @@ def main() -> None:
         print(f"gateway: {error}", file=sys.stderr)
         raise SystemExit(EX_CONFIG) from None
     configure_logs(settings.log_format)
-    serve(create_app(settings), settings)
+    serve(create_app(Services.open(settings)), settings)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,11 @@ from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from shared_schemas.settings import from_environ
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from gateway import openapi, problems
 from gateway.draining import called_on_signal
+from gateway.front import Front
 from gateway.housekeeping import keep_house
 from gateway.middleware import Edge
 from gateway.routes import dead_letters, events, health, jobs, models, queues, submit
@@ -28,7 +29,9 @@ _PAUSE_S = 1.0
 _DESCRIPTION = "Submit training and inference jobs, and watch them live."
 
 
-def create_app(settings: GatewaySettings) -> FastAPI:
+def create_app(services: Services) -> ASGIApp:
+    """What a server runs. The routes and their document are a FastAPI application inside of it."""
+    settings = services.settings
     app = FastAPIOffline(
         redoc_url=None,
         title="Headrace",
@@ -36,27 +39,23 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         summary=_DESCRIPTION,
         lifespan=_lifespan,
     )
-    app.state.services = Services.open(settings)
+    app.state.services = services
     for module in (submit, jobs, dead_letters, events, models, queues, health):
         app.include_router(module.router)
-    # Ahead of FastAPI's routes of the same paths, which stay for the OpenAPI document: its dependency machinery costs
-    # more than all that these two do.
-    for route in submit.router.routes:
-        if isinstance(route, APIRoute):
-            app.router.routes.insert(0, Route(route.path, route.endpoint, methods=["POST"]))
     problems.install(app)
     openapi.install(app)
-    # The last one added is the outermost: answers to failures carry the headers that a page needs to read them.
-    app.add_middleware(Edge)
-    if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=list(settings.cors_origins),
-            allow_methods=["GET", "POST", "PUT"],
-            allow_headers=["Content-Type", "Idempotency-Key", "Last-Event-ID", "Prefer", "X-Request-ID"],
-            expose_headers=["Location", "Idempotency-Replayed", "X-Request-ID"],
-        )
-    return app
+    hot = [route for route in (*submit.router.routes, *events.router.routes) if isinstance(route, APIRoute)]
+    edge: ASGIApp = Edge(Front(app, hot))
+    if not settings.cors_origins:
+        return edge
+    # The outermost: answers to failures carry the headers that a page needs to read them.
+    return CORSMiddleware(
+        edge,
+        allow_origins=list(settings.cors_origins),
+        allow_methods=["GET", "POST", "PUT"],
+        allow_headers=["Content-Type", "Idempotency-Key", "Last-Event-ID", "Prefer", "X-Request-ID"],
+        expose_headers=["Location", "Idempotency-Replayed", "X-Request-ID"],
+    )
 
 
 @asynccontextmanager
@@ -88,12 +87,12 @@ async def _kept_up(name: str, duty: Callable[[], Awaitable[None]]) -> None:
         await anyio.sleep(_PAUSE_S)
 
 
-def __getattr__(name: str) -> FastAPI:
+def __getattr__(name: str) -> ASGIApp:
     """`app`, made of the environment when uvicorn asks for it."""
     if name != "app":
         raise AttributeError(name)
     settings = from_environ(GatewaySettings, prefix="HEADRACE_", environ=os.environ)
     configure_logs(settings.log_format)
-    made = create_app(settings)
+    made = create_app(Services.open(settings))
     globals()["app"] = made
     return made

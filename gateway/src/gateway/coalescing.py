@@ -1,6 +1,7 @@
 """Many callers, one call: what is asked while a call is under way waits for the next one. The only place where the
 gateway batches. Knows neither jobs nor Redis."""
 
+import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar, cast
@@ -21,12 +22,14 @@ class _Asked(Generic[T, R]):
 
     def __init__(self, item: T, n_bytes: int) -> None:
         self.item, self.n_bytes = item, n_bytes
-        self.answered = anyio.Event()
+        self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.answer: R | Exception | None = None
 
     def hear(self, answer: R | Exception) -> None:
         self.answer = answer
-        self.answered.set()
+        # Whoever went away meanwhile has cancelled it.
+        if not self.answered.done():
+            self.answered.set_result(None)
 
 
 class Coalescer(Generic[T, R]):
@@ -41,10 +44,10 @@ class Coalescer(Generic[T, R]):
 
     async def ask(self, item: T, *, n_bytes: int = 0) -> R:
         """n_bytes: about how large the item is; a call carries CALL_BYTES of them, or one."""
-        asked = _Asked[T, R](item, n_bytes)
+        asked: _Asked[T, R] = _Asked(item, n_bytes)
         self._waiting.append(asked)
         self._rung.set()
-        await asked.answered.wait()
+        await asked.answered
         if isinstance(asked.answer, Exception):
             raise asked.answer
         return cast(R, asked.answer)

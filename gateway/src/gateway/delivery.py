@@ -1,66 +1,80 @@
 """From followed events to the bytes of an answer: server-sent events or NDJSON. Knows no request."""
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Sequence
 
 from shared_schemas.codec import encode_json
 from shared_schemas.events import Gap
 from shared_schemas.ids import JobId
+from shared_schemas.stream.timeline import Entry, LogEntry, entries_of_ring
 
-from gateway.following import Follower
-from gateway.log_following import LogFollower
-from gateway.streaming import RETRY_MS, SSE, sse_frame, with_job_id
-
-
-async def pause() -> AsyncGenerator[bytes, None]:
-    """Nothing yet: an EventSource comes back in a while."""
-    yield _opening(SSE)
+from gateway.logs import Logs
+from gateway.streaming import NDJSON, RETRY_MS, SSE, sse_frame, with_job_id
+from gateway.timelines import Batch
 
 
-async def one_job(follower: Follower, media_type: str, *, follow: bool) -> AsyncGenerator[bytes, None]:
-    yield _opening(media_type)
-    async with aclosing(follower.follow(live=follow)) as batches:
-        async for batch in batches:
-            frames = [_write(media_type, str(entry.n), entry.event, entry.data) for entry in batch.entries]
-            if batch.missing_up_to is not None:
-                gap = _gap(batch.requested, batch.missing_up_to)
-                frames.insert(0, _write(media_type, str(batch.missing_up_to - 1), "gap", gap))
-            yield b"".join(frames)
+def opening(media_type: str) -> bytes:
+    return b"retry: %d\n\n" % RETRY_MS if media_type == SSE else b""
 
 
-async def many_jobs(
-    follower: Follower, media_type: str, cursors: dict[JobId, int], *, follow: bool
-) -> AsyncGenerator[bytes, None]:
+def one_job(media_type: str) -> Callable[[Batch], bytes]:
+    of_ring = _sse_of_ring if media_type == SSE else _lines_of_ring
+
+    def encode(batch: Batch) -> bytes:
+        # The same bytes for all who hear it.
+        if batch.ring is not None:
+            return batch.ring.of(of_ring)
+        gap = b""
+        if batch.missing_up_to is not None:
+            missing = _gap(batch.requested, batch.missing_up_to)
+            gap = _write(media_type, str(batch.missing_up_to - 1), "gap", missing)
+        return gap + _frames(media_type, batch.entries)
+
+    return encode
+
+
+def many_jobs(media_type: str, cursors: dict[JobId, int]) -> Callable[[Batch], bytes]:
+    """cursors: where the reader is in each, moved on by what is encoded."""
+
     def frame(event: str, job_id: JobId, data: bytes) -> bytes:
         return _write(media_type, _composite(cursors), event, with_job_id(job_id, data))
 
-    yield _opening(media_type)
-    async with aclosing(follower.follow(live=follow)) as batches:
-        async for batch in batches:
-            frames = []
-            if batch.missing_up_to is not None:
-                cursors[batch.job_id] = batch.missing_up_to - 1
-                frames.append(frame("gap", batch.job_id, _gap(batch.requested, batch.missing_up_to)))
-            for entry in batch.entries:
-                cursors[batch.job_id] = entry.n
-                frames.append(frame(entry.event, batch.job_id, entry.data))
-            yield b"".join(frames)
+    def encode(batch: Batch) -> bytes:
+        frames = []
+        if batch.missing_up_to is not None:
+            cursors[batch.job_id] = batch.missing_up_to - 1
+            frames.append(frame("gap", batch.job_id, _gap(batch.requested, batch.missing_up_to)))
+        for entry in batch.entries:
+            cursors[batch.job_id] = entry.n
+            frames.append(frame(entry.event, batch.job_id, entry.data))
+        return b"".join(frames)
+
+    return encode
 
 
-async def whole_log(
-    log: LogFollower, media_type: str, gaps: Sequence[bytes], *, follow: bool
-) -> AsyncGenerator[bytes, None]:
-    yield _opening(media_type) + b"".join(_write(media_type, log.cursor(), "gap", gap) for gap in gaps)
-    async with aclosing(log.follow(live=follow)) as batches:
-        async for entries in batches:
-            yield b"".join(
-                _write(media_type, log.advance(entry), entry.event, with_job_id(entry.job_id, entry.data))
-                for entry in entries
-            )
+def whole_log(media_type: str, logs: Logs) -> Callable[[Sequence[LogEntry]], bytes]:
+    def encode(entries: Sequence[LogEntry]) -> bytes:
+        return b"".join(
+            _write(media_type, logs.advance(entry), entry.event, with_job_id(entry.job_id, entry.data))
+            for entry in entries
+        )
+
+    return encode
 
 
-def _opening(media_type: str) -> bytes:
-    return b"retry: %d\n\n" % RETRY_MS if media_type == SSE else b""
+def gaps_of_log(media_type: str, logs: Logs, gaps: Sequence[bytes]) -> bytes:
+    return b"".join(_write(media_type, logs.cursor(), "gap", gap) for gap in gaps)
+
+
+def _sse_of_ring(payload: bytes) -> bytes:
+    return _frames(SSE, entries_of_ring(payload))
+
+
+def _lines_of_ring(payload: bytes) -> bytes:
+    return _frames(NDJSON, entries_of_ring(payload))
+
+
+def _frames(media_type: str, entries: Sequence[Entry]) -> bytes:
+    return b"".join(_write(media_type, str(entry.n), entry.event, entry.data) for entry in entries)
 
 
 def _write(media_type: str, cursor: str, event: str, data: bytes) -> bytes:

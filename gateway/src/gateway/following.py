@@ -1,30 +1,234 @@
-"""Following timelines: replay first, then live, without a gap at the hand-over. Knows numbers, not transports.
+"""The life of one open line, from what is stored to what rings, without a gap at the hand-over. Knows no transport.
 
-Subscribe, then read, then listen: whatever happens after the subscription rings, whatever came before is read, and
-what is both is told apart by its number. A number that is not the next one sends the follower back to the timeline.
+Subscribe, then read, then listen: whatever happens after the subscription rings, whatever came before is read. While
+all is well a ring goes to its reader within the call that brings it, without a task. In every other case (a number is
+missing, a reader takes nothing for a while, the connection to Redis was cut) a task reads what the source has until
+there is no more, and then the rings are heard again. So nothing is kept for a slow reader but its place.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import aclosing
-from functools import partial
-from typing import TypeVar
+from types import TracebackType
+from typing import Generic, Protocol, Self, TypeVar
 
 import anyio
-import msgspec
+import structlog
 from shared_schemas.errors import BackendUnavailable
-from shared_schemas.ids import JobId
-from shared_schemas.stream import keys
-from shared_schemas.stream.timeline import Entry, Timeline, entries_of_ring
 
-from gateway.hub import Hub, Rings, Signal
+from gateway.hub import Hub, Ring, Signal
 
 SUBSCRIBE_S = 5.0
-PAGE_EVENTS = 500
-# A page is held for its reader until it is taken. Of how large events are nothing is known before the first page.
-_FIRST_PAGE_EVENTS, _PAGE_BYTES = 10, 1 << 17
 _SHORTEST_S, _LONGEST_S = 0.25, 2.0
 
 T = TypeVar("T")
+B = TypeVar("B")
+B_co = TypeVar("B_co", covariant=True)
+B_contra = TypeVar("B_contra", contravariant=True)
+
+
+class Source(Protocol[B_co]):
+    """What is followed, and how far. channels: those that ring for it. is_over: there will be no more. is_behind: it
+    has missed something, and must be read."""
+
+    @property
+    def channels(self) -> Collection[str]: ...
+    @property
+    def is_over(self) -> bool: ...
+    @property
+    def is_behind(self) -> bool: ...
+
+    def miss(self, channel: str | None = None) -> None:
+        """A ring went unheard; None: any may have been."""
+
+    def take(self, channel: str, ring: Ring) -> B_co | None:
+        """What is new in a ring; None if there is nothing, or if it has fallen behind."""
+
+    def read(self) -> AsyncGenerator[B_co, None]:
+        """What was missed, until it is behind no more, over, or the process closes."""
+
+
+class Sink(Protocol[B_contra]):
+    """Where it goes."""
+
+    @property
+    def is_busy(self) -> bool:
+        """What it was given last is still on its way."""
+
+    def push(self, batch: B_contra) -> None:
+        """While it is not busy. Without waiting: is_busy tells whether all of it is through."""
+
+    def keep_alive(self) -> None:
+        """While it is not busy: show that the line is open."""
+
+    async def flush(self) -> None:
+        """Return when it is not busy."""
+
+    async def end(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+class EndOnly:
+    """A sink for whoever waits for the end alone. ended: there will be no more, or no more can be had."""
+
+    is_busy = False
+
+    def __init__(self) -> None:
+        self.ended = anyio.Event()
+
+    def push(self, batch: object) -> None:
+        pass
+
+    def keep_alive(self) -> None:
+        pass
+
+    async def flush(self) -> None:
+        pass
+
+    async def end(self) -> None:
+        self.ended.set()
+
+    def abort(self) -> None:
+        self.ended.set()
+
+
+class Following(Generic[B]):
+    """A context: it listens from its beginning to its end. idle_s: after so long a silence the source is read, as a
+    bell may be lost without a trace. is_live: go on once all has been read."""
+
+    def __init__(self, hub: Hub, source: Source[B], sink: Sink[B], *, idle_s: float, is_live: bool = True) -> None:
+        self._hub, self._source, self._sink = hub, source, sink
+        self._idle_s, self._goes_on = idle_s, is_live
+        self._channels: frozenset[str] = frozenset()
+        self._silent: set[str] = set()
+        self._confirmed: anyio.Event | None = None
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._active_at = self._loop.time()
+        # It hears every ring and has read all that came before.
+        self._is_live = self._has_ended = False
+
+    def __enter__(self) -> Self:
+        self._timer = self._loop.call_later(self._idle_s, self._look)
+        self._subscribe()
+        self._read()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._has_ended = True
+        self._stop()
+        self._hub.unsubscribe(self, self._channels)
+
+    def expect(self, channel: str) -> None:
+        self._silent.add(channel)
+
+    def confirm(self, channel: str) -> None:
+        if channel not in self._silent:
+            self.warn(Signal.MISSED)
+            return
+        self._silent.discard(channel)
+        if self._confirmed is not None and not self._silent:
+            self._confirmed.set()
+
+    def offer(self, channel: str, ring: Ring) -> None:
+        if not self._is_live:
+            self._source.miss(channel)
+            return
+        try:
+            batch = self._source.take(channel, ring)
+            if batch is not None:
+                self._active_at = self._loop.time()
+                self._sink.push(batch)
+        except Exception:  # whatever is wrong with this line, the others are heard
+            self._is_live = False
+            structlog.get_logger().exception("stream_failed")
+            self._sink.abort()
+            return
+        if self._source.is_behind or self._source.is_over or self._sink.is_busy:
+            self._read()
+
+    def warn(self, signal: Signal) -> None:
+        if self._has_ended:
+            return
+        if signal is Signal.CLOSING:
+            self._has_ended = True
+            self._stop()
+            self._task = asyncio.create_task(self._guarded(self._sink.end))
+        else:
+            self._source.miss()
+            if self._is_live:
+                self._read()
+
+    def _look(self) -> None:
+        wait_s = self._active_at + self._idle_s - self._loop.time()
+        if wait_s <= 0:
+            wait_s, self._active_at = self._idle_s, self._loop.time()
+            if not self._sink.is_busy:
+                self._sink.keep_alive()
+            self.warn(Signal.MISSED)
+        self._timer = self._loop.call_later(wait_s, self._look)
+
+    def _read(self) -> None:
+        self._is_live = False
+        if not self._hub.is_closing:
+            self._task = asyncio.create_task(self._guarded(self._catch_up))
+
+    def _stop(self) -> None:
+        self._is_live = False
+        if self._task is not None:
+            self._task.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _subscribe(self) -> None:
+        wanted = frozenset(self._source.channels)
+        self._hub.subscribe(self, wanted - self._channels)
+        self._hub.unsubscribe(self, self._channels - wanted)
+        self._channels = wanted
+
+    async def _guarded(self, act: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await act()
+        except Exception:
+            structlog.get_logger().exception("stream_failed")
+            self._sink.abort()
+
+    async def _catch_up(self) -> None:
+        try:
+            await self._all_confirmed()
+            await self._sink.flush()
+            while self._source.is_behind and not self._source.is_over:
+                async with aclosing(self._source.read()) as batches:
+                    async for batch in batches:
+                        self._sink.push(batch)
+                        self._active_at = self._loop.time()
+                        await self._sink.flush()
+                if self._source.channels != self._channels:
+                    self._subscribe()
+                    await self._all_confirmed()
+                    self._source.miss()
+        except BackendUnavailable as error:
+            # The answer has begun, so it can only end; the reader resumes from its last event.
+            structlog.get_logger().warning("stream_interrupted", error=str(error))
+            await self._sink.end()
+            return
+        if self._source.is_over or not self._goes_on or self._hub.is_closing:
+            await self._sink.end()
+        else:
+            self._is_live = True
+
+    async def _all_confirmed(self) -> None:
+        if not self._silent:
+            return
+        self._confirmed = anyio.Event()
+        with anyio.move_on_after(SUBSCRIBE_S) as waiting:
+            await self._confirmed.wait()
+        if waiting.cancelled_caught:
+            raise BackendUnavailable("Redis does not answer")
 
 
 async def when_possible(hub: Hub, read: Callable[[], Awaitable[T]]) -> T | None:
@@ -39,127 +243,3 @@ async def when_possible(hub: Hub, read: Callable[[], Awaitable[T]]) -> T | None:
                 await anyio.sleep(wait_s)
                 wait_s = min(_LONGEST_S, wait_s * 2)
     return None
-
-
-class Batch(msgspec.Struct, frozen=True):
-    """Events of one job that follow each other. requested, missing_up_to: the reader had the first of these numbers,
-    and what lies between it and the second is no longer kept. Where the second is not the larger one, Redis has lost
-    what the reader had seen, and the timeline begins again."""
-
-    job_id: JobId
-    entries: list[Entry]
-    requested: int = 0
-    missing_up_to: int | None = None
-
-
-class _Page(msgspec.Struct, frozen=True):
-    """entries: what follows the cursor. newest: the number of the newest event that is kept, 0 if the job is not.
-    is_other: another event stands at the cursor than the one that was handed on."""
-
-    entries: list[Entry]
-    newest: int
-    is_other: bool = False
-
-
-class Follower:
-    """cursors: for each job the number of the last event the reader has. idle_s: the timeline is read after so long a
-    silence. Ends once every job has ended, or the process is closing."""
-
-    def __init__(self, hub: Hub, timeline: Timeline, cursors: dict[JobId, int], *, idle_s: float) -> None:
-        self._hub, self._timeline, self._idle_s = hub, timeline, idle_s
-        self.cursors = dict(cursors)
-        # Digests of the events at the cursors, where they were handed on here. A failover may bring a timeline that
-        # lacks the last events and has used their numbers for others by the time that this is noticed.
-        self._told: dict[JobId, int] = {}
-        self._open = set(cursors)
-        self._jobs = {keys.job_bell(job_id): job_id for job_id in cursors}
-
-    async def follow(self, *, live: bool = True) -> AsyncGenerator[Batch, None]:
-        async with self._hub.subscribe(*self._jobs) as subscriber:
-            with anyio.move_on_after(SUBSCRIBE_S) as waiting:
-                await subscriber.ready()
-            if waiting.cancelled_caught:
-                raise BackendUnavailable("Redis does not answer")
-            async with aclosing(self._replay(set(self._open))) as replay:
-                async for batch in replay:
-                    yield batch
-            while live and self._open:
-                heard = await subscriber.next(timeout_s=self._idle_s)
-                if heard is Signal.CLOSING:
-                    return
-                batches, behind = self._sort(heard)
-                for batch in batches:
-                    yield batch
-                async with aclosing(self._replay(behind)) as replay:
-                    async for batch in replay:
-                        yield batch
-
-    def _sort(self, heard: Rings | Signal) -> tuple[list[Batch], set[JobId]]:
-        """-> (what can be handed on as it came, jobs whose timeline must be read)."""
-        if isinstance(heard, Signal) or not heard:
-            # A bell may be lost without a trace; a look once in a while costs one XRANGE.
-            return [], set(self._open)
-        batches, behind = [], set()
-        for channel, payload in heard:
-            job_id = self._jobs[channel]
-            fresh = self._fresh(job_id, entries_of_ring(payload))
-            if fresh is None:
-                behind.add(job_id)
-            elif fresh and job_id not in behind:
-                batches.append(self._advance(job_id, fresh))
-        return batches, behind
-
-    def _fresh(self, job_id: JobId, entries: list[Entry]) -> list[Entry] | None:
-        """Those after the cursor; None if one before them is missing, or is another than the one handed on."""
-        if any(self._is_other(job_id, entry) for entry in entries):
-            return None
-        fresh = [entry for entry in entries if entry.n > self.cursors[job_id]]
-        return None if fresh and fresh[0].n != self.cursors[job_id] + 1 else fresh
-
-    async def _replay(self, jobs: set[JobId]) -> AsyncGenerator[Batch, None]:
-        for job_id in sorted(jobs):
-            limit = _FIRST_PAGE_EVENTS
-            while job_id in self._open:
-                page = await when_possible(self._hub, partial(self._page, job_id, limit))
-                if page is None:
-                    return
-                entries = page.entries
-                if page.is_other or 0 < page.newest < self.cursors[job_id]:
-                    yield self._begin_again(job_id)
-                elif entries:
-                    missing = entries[0].n if entries[0].n != self.cursors[job_id] + 1 else None
-                    yield self._advance(job_id, entries, missing)
-                    limit = _next_limit(entries)
-                elif page.newest == 0:
-                    self._open.discard(job_id)
-                else:
-                    break
-
-    async def _page(self, job_id: JobId, limit: int) -> _Page:
-        after, is_told = self.cursors[job_id], job_id in self._told
-        entries = await self._timeline.read(job_id, after=after - is_told, limit=limit + is_told)
-        if entries and self._is_other(job_id, entries[0]):
-            return _Page([], after, is_other=True)
-        fresh = [entry for entry in entries if entry.n > after]
-        return _Page(fresh, entries[-1].n if entries else (await self._timeline.bounds(job_id))[1])
-
-    def _is_other(self, job_id: JobId, entry: Entry) -> bool:
-        told = self._told.get(job_id)
-        return told is not None and entry.n == self.cursors[job_id] and hash(entry.data) != told
-
-    def _begin_again(self, job_id: JobId) -> Batch:
-        requested, self.cursors[job_id] = self.cursors[job_id], 0
-        self._told.pop(job_id, None)
-        return Batch(job_id, [], requested, missing_up_to=1)
-
-    def _advance(self, job_id: JobId, entries: list[Entry], missing_up_to: int | None = None) -> Batch:
-        requested, self.cursors[job_id] = self.cursors[job_id], entries[-1].n
-        self._told[job_id] = hash(entries[-1].data)
-        if entries[-1].event == "done":
-            self._open.discard(job_id)
-        return Batch(job_id, entries, requested, missing_up_to)
-
-
-def _next_limit(entries: list[Entry]) -> int:
-    n_bytes = sum(len(entry.data) for entry in entries)
-    return max(1, min(PAGE_EVENTS, _PAGE_BYTES * len(entries) // n_bytes))

@@ -1,26 +1,26 @@
 """One subscription connection for the process, shared by every open line. Knows channels, not events.
 
-A bell is a hint. A subscriber whose buffer is full, or whose line to Redis was cut, is told to read the timeline
-again (MISSED); nothing is ever lost, so a slow reader costs a bounded buffer and no more.
+A bell is a hint. Whoever may have missed some, because the connection to Redis was cut, is told to read the timeline
+again (MISSED). Nothing is kept here for anybody: a line that cannot take what rings reads it later.
 """
 
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from enum import Enum
+from typing import Protocol, TypeVar, cast
 
 import anyio
+import anyio.lowlevel
 import structlog
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.stream.timeline import Doorbells
 
-BUFFERED_RINGS = 256
-BUFFERED_BYTES = 1 << 20
 _OWN_CHANNEL = "{hr}:gateway"
 _SHORTEST_S, _LONGEST_S = 0.05, 1.0
+# Then others have theirs: a few milliseconds.
+_LINES_A_TURN = 256
 
-
-Rings = list[tuple[str, bytes]]
+T = TypeVar("T")
 
 
 class Signal(Enum):
@@ -30,65 +30,33 @@ class Signal(Enum):
     CLOSING = "closing"
 
 
-class Subscriber:
-    """What one open line waits on: rings of its channels, in order."""
+class Ring:
+    """What one bell said. of: what a function makes of it, made once for all who hear it."""
 
-    def __init__(self) -> None:
-        self._rings: deque[tuple[str, bytes]] = deque()
-        self._n_bytes = 0
-        self._signal: Signal | None = None
-        self._woken = anyio.Event()
-        self._silent_channels: set[str] = set()
+    __slots__ = ("_made", "payload")
 
-    async def ready(self) -> None:
-        """Return once every channel is subscribed: what happens from now on rings."""
-        while self._silent_channels and self._signal is not Signal.CLOSING:
-            self._woken = anyio.Event()
-            await self._woken.wait()
+    def __init__(self, payload: bytes) -> None:
+        self.payload = payload
+        self._made: dict[Callable[[bytes], object], object] = {}
 
-    async def next(self, *, timeout_s: float) -> Rings | Signal:
-        """The rings since the last call, at least one; empty after timeout_s."""
-        with anyio.move_on_after(timeout_s):
-            while self._signal is None and not self._rings:
-                self._woken = anyio.Event()
-                await self._woken.wait()
-        if self._signal is Signal.CLOSING:
-            return Signal.CLOSING
-        if self._signal is Signal.MISSED:
-            self._signal = None
-            return Signal.MISSED
-        rings = list(self._rings)
-        self._forget()
-        return rings
+    def of(self, make: Callable[[bytes], T]) -> T:
+        if make not in self._made:
+            self._made[make] = make(self.payload)
+        return cast(T, self._made[make])
+
+
+class Listener(Protocol):
+    """One open line. None of these may wait: the next line's turn comes when they return."""
 
     def expect(self, channel: str) -> None:
-        self._silent_channels.add(channel)
+        """The channel is being subscribed; `confirm` tells when what happens rings."""
 
     def confirm(self, channel: str) -> None:
-        """The channel is subscribed, or subscribed again after the line was cut."""
-        if channel in self._silent_channels:
-            self._silent_channels.discard(channel)
-            self._woken.set()
-        else:
-            self.warn(Signal.MISSED)
+        """The channel is subscribed, or subscribed again after the connection was cut."""
 
-    def offer(self, channel: str, payload: bytes) -> None:
-        if len(self._rings) >= BUFFERED_RINGS or self._n_bytes + len(payload) > BUFFERED_BYTES:
-            self.warn(Signal.MISSED)
-        if self._signal is None:
-            self._rings.append((channel, payload))
-            self._n_bytes += len(payload)
-        self._woken.set()
+    def offer(self, channel: str, ring: Ring) -> None: ...
 
-    def warn(self, signal: Signal) -> None:
-        if self._signal is not Signal.CLOSING:
-            self._signal = signal
-        self._forget()
-        self._woken.set()
-
-    def _forget(self) -> None:
-        self._rings.clear()
-        self._n_bytes = 0
+    def warn(self, signal: Signal) -> None: ...
 
 
 class Hub:
@@ -98,7 +66,7 @@ class Hub:
         self._make = doorbells
         # In turn: lines that catch up would otherwise keep new requests from the pool until those give up.
         self.reading = anyio.CapacityLimiter(n_readings)
-        self._subscribers: dict[str, set[Subscriber]] = {}
+        self._subscribers: dict[str, set[Listener]] = {}
         self._asked: set[str] = set()
         self._confirmed: set[str] = set()
         self._changed = anyio.Event()
@@ -119,7 +87,7 @@ class Hub:
                         group.start_soon(self._keep_asked, bells)
                         async for channel, payload in bells.rings():
                             wait_s = _SHORTEST_S
-                            self._hand_out(channel, payload)
+                            await self._hand_out(channel, payload)
             except* BackendUnavailable as errors:
                 if wait_s == _SHORTEST_S:
                     causes = sorted({str(error) for error in errors.exceptions})
@@ -152,26 +120,22 @@ class Hub:
         """Have every open line look again at what it follows."""
         self._warn_all(Signal.MISSED)
 
-    @asynccontextmanager
-    async def subscribe(self, *channels: str) -> AsyncIterator[Subscriber]:
-        """Await ready() before reading the timeline."""
-        subscriber = Subscriber()
+    def subscribe(self, listener: Listener, channels: Iterable[str]) -> None:
         if self._closing:
-            subscriber.warn(Signal.CLOSING)
+            listener.warn(Signal.CLOSING)
         for channel in channels:
-            self._subscribers.setdefault(channel, set()).add(subscriber)
+            self._subscribers.setdefault(channel, set()).add(listener)
             if channel not in self._confirmed:
-                subscriber.expect(channel)
+                listener.expect(channel)
         self._changed.set()
-        try:
-            yield subscriber
-        finally:
-            for channel in channels:
-                group = self._subscribers[channel]
-                group.discard(subscriber)
-                if not group:
-                    del self._subscribers[channel]
-            self._changed.set()
+
+    def unsubscribe(self, listener: Listener, channels: Iterable[str]) -> None:
+        for channel in channels:
+            group = self._subscribers[channel]
+            group.discard(listener)
+            if not group:
+                del self._subscribers[channel]
+        self._changed.set()
 
     async def _keep_asked(self, bells: Doorbells) -> None:
         """Subscribe to what is wanted. One task does it for all, because a line that goes away in the middle of a
@@ -189,16 +153,23 @@ class Hub:
                 await bells.remove(*unused)
             await self._changed.wait()
 
-    def _hand_out(self, channel: str, payload: bytes | None) -> None:
+    async def _hand_out(self, channel: str, payload: bytes | None) -> None:
         # A confirmation may come after everyone has left again.
         if payload is None and channel in self._asked:
             self._confirmed.add(channel)
-        for subscriber in self._subscribers.get(channel, ()):
-            if payload is None:
-                subscriber.confirm(channel)
-            else:
-                subscriber.offer(channel, payload)
+        # A line that ends is no listener any more.
+        listeners = list(self._subscribers.get(channel, ()))
+        if payload is None:
+            for listener in listeners:
+                listener.confirm(channel)
+            return
+        ring = Ring(payload)
+        for start in range(0, len(listeners), _LINES_A_TURN):
+            if start:
+                await anyio.lowlevel.checkpoint()
+            for listener in listeners[start : start + _LINES_A_TURN]:
+                listener.offer(channel, ring)
 
     def _warn_all(self, signal: Signal) -> None:
-        for subscriber in {subscriber for group in self._subscribers.values() for subscriber in group}:
-            subscriber.warn(signal)
+        for listener in {listener for group in self._subscribers.values() for listener in group}:
+            listener.warn(signal)

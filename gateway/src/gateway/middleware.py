@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.problems import internal, response_of
 
+_log = structlog.get_logger()
 _GIVEN = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 
 
@@ -26,7 +27,6 @@ class Edge:
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
         request_id = given if _GIVEN.fullmatch(given) else secrets.token_hex(8).encode()
         scope.setdefault("state", {})["request_id"] = request_id.decode()
-        log = structlog.get_logger().bind(request_id=request_id.decode(), method=scope["method"])
         began, status = time.perf_counter(), 0
 
         async def send_with_id(message: Message) -> None:
@@ -40,13 +40,18 @@ class Edge:
             await self._app(scope, receive, send_with_id)
         except ClientDisconnect:
             # It went away while it sent its body: nobody is left to answer.
-            log.info("client_left")
+            _log.info("client_left", request_id=request_id.decode(), method=scope["method"])
         except Exception:
-            log.exception("request_failed")
+            _log.exception("request_failed", request_id=request_id.decode(), method=scope["method"])
             if status == 0:
                 await response_of(internal(), Request(scope))(scope, receive, send_with_id)
         finally:
-            # The template, not the path: a path is the caller's text.
-            route = getattr(scope.get("route"), "path", None)
-            took_ms = round((time.perf_counter() - began) * 1000, 2)
-            log.info("request_served", route=route, status=status, took_ms=took_ms)
+            _log.info(
+                "request_served",
+                request_id=request_id.decode(),
+                method=scope["method"],
+                # The template, not the path: a path is the caller's text.
+                route=getattr(scope.get("route"), "path", None),
+                status=status,
+                took_ms=round((time.perf_counter() - began) * 1000, 2),
+            )

@@ -11,6 +11,7 @@ from shared_schemas.replies import Problem
 TRAINING_EXAMPLE = {"model_type": "transformer", "data_path": "/data/train.csv"}
 INFERENCE_EXAMPLE = {"model_id": "model_123", "input_data": "sample text"}
 
+LONGEST_LIST = 500
 _TEMPLATE = "#/components/schemas/{name}"
 _types: dict[str, Any] = {"Problem": Problem}
 
@@ -19,13 +20,13 @@ _HEADERS = [
         "name": "Idempotency-Key",
         "in": "header",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-        "description": "The same key with the same body gives the same job, for a day.",
+        "description": "The same key with the same body gives the same job, or list of jobs, for a day.",
     },
     {
         "name": "Prefer",
         "in": "header",
         "schema": {"type": "string"},
-        "description": "`wait=N`: hold the answer for up to N seconds (1 to 60) until the job has ended.",
+        "description": "`wait=N`: hold the answer for up to N seconds (1 to 60) until the one job has ended.",
     },
 ]
 _CURSOR_HEADER = {
@@ -37,16 +38,18 @@ _CURSOR_HEADER = {
 
 
 def submission(spec: type[msgspec.Struct], example: dict[str, Any]) -> dict[str, Any]:
-    from shared_schemas.replies import JobDetails, Submitted
+    from shared_schemas.replies import JobDetails, Submitted, SubmittedJobs
 
+    one = _reference(spec)
     return _operation(
-        body=(spec, example),
+        body={"oneOf": [one, {"type": "array", "items": one, "minItems": 1, "maxItems": LONGEST_LIST}]},
+        example=example,
         parameters=_HEADERS,
         responses={
-            202: _json(Submitted, "Accepted."),
+            202: _json(Submitted, "Accepted. A list is answered with a list.", or_else=SubmittedJobs),
             200: _json(JobDetails, "It ended within the time that Prefer gave."),
         },
-        problems=(400, 404, 413, 415, 422, 503),
+        problems=(400, 404, 406, 413, 415, 422, 503),
         status_code=202,
     )
 
@@ -69,13 +72,15 @@ def sending(
     body: type[msgspec.Struct], answer: type[msgspec.Struct], example: dict[str, Any], *problems: int
 ) -> dict[str, Any]:
     return _operation(
-        body=(body, example),
+        body=_reference(body),
+        example=example,
         responses={200: _json(answer, "Done.")},
         problems=(400, *problems, 408, 413, 415, 422, 503),
     )
 
 
-def events(query: type[msgspec.Struct]) -> dict[str, Any]:
+def events(query: type[msgspec.Struct], *, in_path: tuple[str, ...] = ()) -> dict[str, Any]:
+    """in_path: parameters that FastAPI does not see, because the route takes the request alone."""
     from shared_schemas.replies import EventPage
 
     _types["StreamEvent"] = StreamEvent
@@ -85,7 +90,11 @@ def events(query: type[msgspec.Struct]) -> dict[str, Any]:
         **_json(EventPage, "")["content"],
     }
     return _operation(
-        parameters=[*_query(query), _CURSOR_HEADER],
+        parameters=[
+            *({"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in in_path),
+            *_query(query),
+            _CURSOR_HEADER,
+        ],
         responses={
             200: {"description": "Events in order, each with its number.", "content": content},
             204: {"description": "The reader has them all and there will be no more."},
@@ -130,7 +139,8 @@ def _operation(
     responses: dict[int, dict[str, Any]],
     problems: tuple[int, ...] = (),
     parameters: list[dict[str, Any]] | None = None,
-    body: tuple[type[msgspec.Struct], dict[str, Any]] | None = None,
+    body: dict[str, Any] | None = None,
+    example: dict[str, Any] | None = None,
     status_code: int = 200,
 ) -> dict[str, Any]:
     """Keyword arguments of a route."""
@@ -146,14 +156,17 @@ def _operation(
     if parameters:
         extra["parameters"] = parameters
     if body is not None:
-        struct, example = body
-        content = {"schema": _reference(struct), "example": example}
+        content = {"schema": body, "example": example}
         extra["requestBody"] = {"required": True, "content": {"application/json": content}}
     return {"openapi_extra": extra, "response_model": None, "status_code": status_code}
 
 
-def _json(answer: type[msgspec.Struct], description: str) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"schema": _reference(answer)}}}
+def _json(
+    answer: type[msgspec.Struct], description: str, *, or_else: type[msgspec.Struct] | None = None
+) -> dict[str, Any]:
+    one = _reference(answer)
+    schema = one if or_else is None else {"oneOf": [one, _reference(or_else)]}
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
 def _reference(struct: type[msgspec.Struct]) -> dict[str, Any]:

@@ -68,6 +68,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HeadraceError, _on_headrace_error)
     app.add_exception_handler(HTTPException, _on_router_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(Exception, _on_failure)
 
 
 def response_of(problem: ProblemError, request: Request) -> Response:
@@ -132,6 +133,10 @@ async def _on_router_error(request: Request, error: Exception) -> Response:
     code = _ROUTER_CODES.get(error.status_code, "http_error")
     detail = {404: "no such route", 405: "this route has no such method"}.get(error.status_code, "refused")
     return response_of(ProblemError(error.status_code, code, detail, headers=error.headers), request)
+
+
+async def _on_failure(request: Request, _: Exception) -> Response:
+    return response_of(internal(), request)
 
 
 async def _on_validation_error(request: Request, _: Exception) -> Response:

@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.settings import GatewaySettings
@@ -48,7 +48,7 @@ class AbortableProtocol(HttpToolsProtocol):
             self.transport.abort()
 
 
-def serve(app: FastAPI, settings: GatewaySettings) -> None:
+def serve(app: ASGIApp, settings: GatewaySettings) -> None:
     """Until SIGTERM or SIGINT."""
     config = uvicorn.Config(
         app,
@@ -59,6 +59,7 @@ def serve(app: FastAPI, settings: GatewaySettings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=max(1, round(settings.drain_s)),
         timeout_keep_alive=_KEEP_ALIVE_S,
     )

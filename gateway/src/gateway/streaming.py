@@ -4,22 +4,26 @@ The format is that of the WHATWG HTML standard, section 9.2. Stored bytes pass t
 of JSON. A reader that takes nothing is cut off and can resume; little is buffered for it beyond the socket.
 """
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
-from functools import partial
+import asyncio
+import types
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from contextlib import AbstractContextManager, suppress
+from typing import Any, Generic, TypeVar, cast
 
 import anyio
 import structlog
-from shared_schemas.errors import BackendUnavailable
 from shared_schemas.failpoints import reach
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
+
+B = TypeVar("B")
 
 RETRY_MS = 2000
 # The ASGI extension by which server.py lets a connection be aborted.
 ABORT = "headrace.abort"
-_ABORTED_S = 1.0
 KEEP_ALIVE = b": keep-alive\n\n"
+STREAM_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 # The server waits for room before it takes a piece, however large, and not after.
 PIECE_BYTES = 1 << 16
 SSE, NDJSON, JSON = "text/event-stream", "application/x-ndjson", "application/json"
@@ -39,99 +43,143 @@ def with_queue(queue: str, data: bytes) -> bytes:
     return b'{"queue":"%b",%b' % (queue.encode(), data[1:])
 
 
-class ReaderStalled(Exception):
-    """It took nothing for longer than it is waited for."""
+class Line(Generic[B]):
+    """What goes to one reader, whole chunks, one after the other; a Sink. encode: what a batch looks like to it.
 
+    A server takes a chunk at once while its buffer for the reader has room, which is nearly always: so a chunk is sent
+    without a task, by whoever has it. Only where the server makes it wait, a task of the line's own sends the rest, and
+    drops the reader if it takes nothing of a piece for timeout_s.
+    """
 
-class Line:
-    """What goes to one reader: whole chunks, one after the other, and a comment where none has come for a while."""
-
-    def __init__(self, send: Send, *, timeout_s: float) -> None:
-        self._send, self._timeout_s = send, timeout_s
-        self._lock = anyio.Lock(fast_acquire=True)
-        self._sent_at = anyio.current_time()
-
-    async def write(self, chunk: bytes) -> None:
-        async with self._lock:
-            for start in range(0, len(chunk), PIECE_BYTES):
-                await self._message(chunk[start : start + PIECE_BYTES], more=True)
-            self._sent_at = anyio.current_time()
-        reach("chunk_sent")
-
-    async def end(self) -> None:
-        async with self._lock:
-            await self._message(b"", more=False)
-
-    async def keep_alive(self, *, every_s: float) -> None:
-        """Whatever the next chunk waits for."""
-        while True:
-            wait_s = self._sent_at + every_s - anyio.current_time()
-            if wait_s > 0:
-                await anyio.sleep(wait_s)
-            else:
-                await self.write(KEEP_ALIVE)
-
-    async def _message(self, body: bytes, *, more: bool) -> None:
-        with anyio.move_on_after(self._timeout_s) as limit:
-            await self._send({"type": "http.response.body", "body": body, "more_body": more})
-        if limit.cancelled_caught:
-            raise ReaderStalled
-
-
-class StreamResponse(Response):
-    """chunks: closed when the reader goes away or takes nothing for send_timeout_s. keep_alive_s: a comment is sent
-    after so long a silence, where the format has comments."""
+    __slots__ = ("_abort", "_encode", "_has_comments", "_send", "_sending", "_timeout_s")
 
     def __init__(
         self,
-        chunks: AsyncGenerator[bytes, None],
+        send: Send,
+        encode: Callable[[B], bytes],
+        *,
+        timeout_s: float,
+        has_comments: bool,
+        abort: Callable[[], None],
+    ) -> None:
+        self._send, self._encode, self._timeout_s = send, encode, timeout_s
+        self._has_comments, self._abort = has_comments, abort
+        self._sending: asyncio.Task[None] | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        return self._sending is not None
+
+    def push(self, batch: B) -> None:
+        self._push(self._encode(batch))
+
+    def keep_alive(self) -> None:
+        if self._has_comments:
+            self._push(KEEP_ALIVE)
+
+    async def flush(self) -> None:
+        if self._sending is not None:
+            await asyncio.wait([self._sending])
+
+    async def end(self) -> None:
+        await self.flush()
+        self._push(b"", is_last=True)
+        await self.flush()
+
+    def abort(self) -> None:
+        self._abort()
+
+    def _push(self, chunk: bytes, *, is_last: bool = False) -> None:
+        pieces = [chunk[start : start + PIECE_BYTES] for start in range(0, len(chunk), PIECE_BYTES)] or [chunk]
+        messages = deque[Message]()
+        for piece in pieces:
+            messages.append({"type": "http.response.body", "body": piece, "more_body": not is_last})
+        while messages:
+            rest = _begun(self._send(messages.popleft()))
+            if rest is not None:
+                self._sending = asyncio.create_task(self._finish(rest, messages))
+                return
+        reach("chunk_sent")
+
+    async def _finish(self, rest: Awaitable[None], messages: "deque[Message]") -> None:
+        try:
+            while True:
+                with anyio.move_on_after(self._timeout_s) as limit:
+                    await rest
+                if limit.cancelled_caught:
+                    structlog.get_logger().warning("slow_reader_dropped", send_timeout_s=self._timeout_s)
+                    self._abort()
+                    return
+                if not messages:
+                    break
+                rest = self._send(messages.popleft())
+            reach("chunk_sent")
+        except Exception:
+            structlog.get_logger().exception("stream_failed")
+            self._abort()
+        finally:
+            self._sending = None
+
+
+def _begun(sending: Awaitable[None]) -> Awaitable[None] | None:
+    """Run a coroutine up to where it waits for something. -> the rest of it, for a task; None if it is through."""
+    coroutine = cast("Coroutine[Any, Any, None]", sending)
+    try:
+        waits_for = coroutine.send(None)
+    except StopIteration:
+        return None
+    return _rest(coroutine, waits_for)
+
+
+@types.coroutine
+def _rest(coroutine: "Coroutine[Any, Any, None]", waits_for: Any) -> Generator[Any, Any, None]:
+    with suppress(StopIteration):
+        while True:
+            try:
+                heard = yield waits_for
+            except BaseException as error:  # a cancellation, for whom it is meant
+                waits_for = coroutine.throw(error)
+            else:
+                waits_for = coroutine.send(heard)
+
+
+class StreamResponse(Response, Generic[B]):
+    """opening: what comes first. follow: makes what is followed to the line that it is given."""
+
+    def __init__(
+        self,
+        opening: bytes,
+        encode: Callable[[B], bytes],
+        follow: Callable[[Line[B]], AbstractContextManager[object]],
         *,
         media_type: str,
         send_timeout_s: float,
-        keep_alive_s: float,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        self._chunks, self._send_timeout_s, self._keep_alive_s = chunks, send_timeout_s, keep_alive_s
-        super().__init__(
-            status_code=200,
-            headers={"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no", **(headers or {})},
-            media_type=media_type,
-        )
+        self._opening, self._encode, self._follow, self._send_timeout_s = opening, encode, follow, send_timeout_s
+        super().__init__(status_code=200, headers={**STREAM_HEADERS, **(headers or {})}, media_type=media_type)
         del self.headers["content-length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        line = Line(send, timeout_s=self._send_timeout_s)
-        try:
-            async with anyio.create_task_group() as group:
+        await send({"type": "http.response.body", "body": self._opening, "more_body": True})
+        with anyio.CancelScope() as dropped:
 
-                async def watch_reader() -> None:
-                    await _gone(receive)
-                    group.cancel_scope.cancel()
+            def abort() -> None:
+                if extension := scope.get("extensions", {}).get(ABORT):
+                    extension["abort"]()
+                else:
+                    # A server that gives no means to closes what is left unfinished.
+                    dropped.cancel()
 
-                group.start_soon(watch_reader)
-                if self.media_type == SSE:
-                    group.start_soon(partial(line.keep_alive, every_s=self._keep_alive_s))
-                await self._write(line)
-                group.cancel_scope.cancel()
-        except* ReaderStalled:
-            structlog.get_logger().warning("slow_reader_dropped", send_timeout_s=self._send_timeout_s)
-            if abort := scope.get("extensions", {}).get(ABORT):
-                abort["abort"]()
-                with anyio.move_on_after(_ABORTED_S):
-                    await _gone(receive)
-
-    async def _write(self, line: Line) -> None:
-        async with aclosing(self._chunks) as chunks:
-            try:
-                async for chunk in chunks:
-                    await line.write(chunk)
-            except BackendUnavailable as error:
-                # The answer has begun, so it can only end; the reader resumes from its last event.
-                structlog.get_logger().warning("stream_interrupted", error=str(error))
-            await line.end()
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+            line = Line(
+                send,
+                self._encode,
+                timeout_s=self._send_timeout_s,
+                has_comments=self.media_type == SSE,
+                abort=abort,
+            )
+            with self._follow(line):
+                # It is gone as well once it has all.
+                while (await receive())["type"] != "http.disconnect":
+                    pass

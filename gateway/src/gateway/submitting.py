@@ -1,50 +1,21 @@
-"""From a decoded body to a stored job: defaults, pins and the checks that need Redis. Knows no transport."""
+"""From decoded bodies to stored jobs, one or many. Knows no transport."""
 
 import hashlib
-import re
-import secrets
-import time
 from collections.abc import Sequence
 
 import msgspec
 from shared_schemas.codec import encode_json
-from shared_schemas.errors import (
-    BackendUnavailable,
-    ErrorInfo,
-    HeadraceError,
-    JobExpired,
-    JobNotFound,
-    MalformedId,
-    ModelNotFound,
-    SpecRejected,
-)
-from shared_schemas.ids import (
-    JobId,
-    JobKind,
-    QueueName,
-    default_queue,
-    is_job_id,
-    kind_of,
-    kind_of_queue,
-    new_job_id,
-    parse_job_id,
-    parse_queue,
-    queue_of,
-)
-from shared_schemas.specs import InferenceSpec, JobSpec, TrainingSpec
+from shared_schemas.errors import BackendUnavailable, ErrorInfo, HeadraceError, JobExpired, ModelNotFound, SpecRejected
+from shared_schemas.ids import JobId, QueueName, queue_of
+from shared_schemas.job import JobState
+from shared_schemas.specs import JobSpec
 from shared_schemas.stream.ledger import Submission, Submitted
 
+from gateway.preparing import new_ids, prepared, queue_for
 from gateway.services import Services
 
-_SEED_BITS = 31
 # A spec may have a megabyte: one step must hold up neither Redis nor this process's memory.
 _RETRIES_AT_ONCE = 50
-# Control characters, backslashes, a step upwards, a home folder, a URL, a folder.
-_FORBIDDEN_IN_PATH = re.compile(r"[\x00-\x1f\x7f-\x9f\\]|(^|/)\.\.(/|$)|^~|^[A-Za-z][A-Za-z0-9+.-]*:/|(^|/)\.?$")
-
-
-class PathNotAllowed(SpecRejected):
-    code = "path_not_allowed"
 
 
 async def submit(
@@ -56,12 +27,53 @@ async def submit(
     retry_of: JobId | None = None,
 ) -> Submitted:
     """SpecRejected, ModelNotFound, IdempotencyConflict, StateConflict, BackendUnavailable."""
-    submission = await _prepared(
-        services, spec, idempotency_key=idempotency_key, replay_of=replay_of, retry_of=retry_of
+    body = encode_json(spec)
+    submission = msgspec.structs.replace(
+        await prepared(services, spec, retry_of=retry_of),
+        # Of what the client meant: before seeds are drawn and versions pinned.
+        fingerprint=hashlib.sha256(body).hexdigest(),
+        idempotency_key=_digest(idempotency_key),
+        replay_of=replay_of,
     )
-    submitted = await services.submissions.ask(submission, n_bytes=len(encode_json(spec)))
+    submitted = await services.submissions.ask(submission, n_bytes=len(body))
     # Whoever is told its own id has made the job, even if the first answer was lost and the call was repeated.
     return msgspec.structs.replace(submitted, created=submitted.job_id == submission.job_id)
+
+
+async def submit_list(
+    services: Services, specs: Sequence[JobSpec], *, idempotency_key: str | None = None
+) -> list[Submitted]:
+    """As submit, for jobs of one queue, all of which are stored in one step, or none. What is wrong with one of them is
+    told with its place."""
+    queue, models = queue_for(specs[0]), dict[str, str]()
+    ids = new_ids(queue, len(specs))
+    submissions = []
+    for place, (spec, job_id) in enumerate(zip(specs, ids, strict=True)):
+        try:
+            if queue_for(spec) != queue:
+                raise SpecRejected("the jobs of one list go to one queue", pointer="/queue")
+            submissions.append(await prepared(services, spec, job_id=job_id, models=models))
+        except SpecRejected as error:
+            error.pointer = f"/{place}{error.pointer}"
+            raise
+        except ModelNotFound as error:
+            raise ModelNotFound(f"job {place} of the list, counted from 0: {error}") from None
+    submissions[0] = msgspec.structs.replace(
+        submissions[0],
+        fingerprint=hashlib.sha256(encode_json(specs)).hexdigest(),
+        idempotency_key=_digest(idempotency_key),
+    )
+    made = await services.ledger.submit_list(submissions)
+    return [Submitted(each.job_id, created=made[0].job_id == ids[0]) for each in made]
+
+
+async def states_of(services: Services, job_ids: Sequence[JobId]) -> list[JobState]:
+    """JobExpired."""
+    states = await services.ledger.states(job_ids)
+    found = [state for state in states.values() if state is not None]
+    if len(found) < len(job_ids):
+        raise JobExpired("the result_ttl of some of the jobs has passed")
+    return found
 
 
 async def retry_all(services: Services, job_ids: Sequence[JobId]) -> dict[JobId, JobId | ErrorInfo]:
@@ -81,7 +93,7 @@ async def _retry_some(services: Services, queue: QueueName, job_ids: Sequence[Jo
     for job_id in job_ids:
         try:
             spec = (await services.ledger.find(job_id)).spec
-            submissions[job_id] = await _prepared(services, again(spec), retry_of=job_id)
+            submissions[job_id] = await prepared(services, again(spec), retry_of=job_id)
         except BackendUnavailable:
             raise
         except HeadraceError as error:
@@ -94,96 +106,10 @@ async def _retry_some(services: Services, queue: QueueName, job_ids: Sequence[Jo
     return answers
 
 
-async def _prepared(
-    services: Services,
-    spec: JobSpec,
-    *,
-    idempotency_key: str | None = None,
-    replay_of: JobId | None = None,
-    retry_of: JobId | None = None,
-) -> Submission:
-    """What to store: checked, its queue on record, its seed and version of the model pinned."""
-    queue = _queue(spec)
-    # The fingerprint is of what the client meant: before seeds are drawn and versions pinned.
-    fingerprint = hashlib.sha256(encode_json(spec)).hexdigest()
-    _check_paths(spec)
-    await _check_parents(services, spec)
-    pinned = msgspec.structs.replace(await _pin(services, spec), queue=queue)
-    if queue not in services.registered:
-        await services.ledger.register_queue(queue)
-        services.registered.add(queue)
-    return Submission(
-        job_id=new_job_id(queue, now_ms=time.time_ns() // 1_000_000, entropy=secrets.token_bytes(10)),
-        spec=pinned,
-        idempotency_key=None if idempotency_key is None else hashlib.sha256(idempotency_key.encode()).hexdigest(),
-        fingerprint=fingerprint,
-        replay_of=replay_of,
-        retry_of=retry_of,
-    )
-
-
 def again(spec: JobSpec) -> JobSpec:
     """The spec to run once more, now: without what belonged to the time of the first run."""
     return msgspec.structs.replace(spec, run_at=None, depends_on=(), start_deadline_s=None)
 
 
-def _queue(spec: JobSpec) -> QueueName:
-    kind = JobKind.TRAINING if isinstance(spec, TrainingSpec) else JobKind.INFERENCE
-    if spec.queue is None:
-        return default_queue(kind)
-    try:
-        queue = parse_queue(spec.queue)
-    except MalformedId as error:
-        raise SpecRejected(str(error), pointer="/queue") from None
-    if kind_of_queue(queue) is not kind:
-        raise SpecRejected(f"a queue of {kind} jobs is named {kind} or {kind}-…", pointer="/queue")
-    return queue
-
-
-def _check_paths(spec: JobSpec) -> None:
-    """What no data root can hold. The worker, which has the files, checks the rest."""
-    if not isinstance(spec, TrainingSpec):
-        return
-    for field in ("data_path", "validation_path"):
-        path = getattr(spec, field)
-        if path is not None and _FORBIDDEN_IN_PATH.search(path):
-            # One message for all, so that it tells nothing about what is there.
-            raise PathNotAllowed("a path names a file under the data root", pointer=f"/{field}")
-
-
-async def _check_parents(services: Services, spec: JobSpec) -> None:
-    for i, parent in enumerate(spec.depends_on):
-        await _exists(services, parent, pointer=f"/depends_on/{i}")
-    if isinstance(spec, TrainingSpec) and spec.resume_from is not None:
-        source = await _exists(services, spec.resume_from, pointer="/resume_from")
-        if kind_of(source) is not JobKind.TRAINING:
-            raise SpecRejected("only a training job can be resumed from", pointer="/resume_from")
-
-
-async def _exists(services: Services, text: str, *, pointer: str) -> JobId:
-    try:
-        job_id = parse_job_id(text)
-        await services.ledger.find(job_id)
-    except (MalformedId, JobNotFound, JobExpired):
-        raise SpecRejected("there is no such job", pointer=pointer) from None
-    return job_id
-
-
-async def _pin(services: Services, spec: JobSpec) -> JobSpec:
-    """Fix what a replay must repeat: the seed and the version of the model."""
-    if isinstance(spec, TrainingSpec):
-        return spec if spec.seed is not None else msgspec.structs.replace(spec, seed=secrets.randbits(_SEED_BITS))
-    parameters = spec.parameters
-    if parameters.seed is None:
-        parameters = msgspec.structs.replace(parameters, seed=secrets.randbits(_SEED_BITS))
-    return msgspec.structs.replace(spec, model_id=await _pinned_model(services, spec), parameters=parameters)
-
-
-async def _pinned_model(services: Services, spec: InferenceSpec) -> str:
-    if is_job_id(spec.model_id) and spec.model_id in spec.depends_on:
-        # It will exist by the time this job may run.
-        return spec.model_id
-    try:
-        return str(await services.pins.ask(spec.model_id))
-    except (MalformedId, ModelNotFound):
-        raise ModelNotFound("no such model is published; GET /models lists those that are") from None
+def _digest(key: str | None) -> str | None:
+    return None if key is None else hashlib.sha256(key.encode()).hexdigest()

@@ -51,9 +51,16 @@ def kind_of_queue(queue: QueueName) -> JobKind:
 
 def new_job_id(queue: QueueName, *, now_ms: int, entropy: bytes) -> JobId:
     """entropy: 10 random bytes."""
-    number = (now_ms << 80) | int.from_bytes(entropy, "big")
-    digits = [_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5)]
-    return JobId(f"{queue}-{''.join(digits)}")
+    return JobId(f"{queue}-{_ulid((now_ms << 80) | int.from_bytes(entropy, 'big'))}")
+
+
+def job_ids_from(first: JobId, n: int) -> list[JobId]:
+    """`first` and the n - 1 ids that follow it."""
+    number = 0
+    for digit in ulid_of(first):
+        number = number << 5 | _ALPHABET.index(digit)
+    # The last that there are follow nothing: only a clock in the year 10889 would make them.
+    return [JobId(f"{queue_of(first)}-{_ulid(number + i)}") for i in range(n)]
 
 
 def parse_job_id(text: str) -> JobId:
@@ -72,6 +79,10 @@ def queue_of(job_id: JobId) -> QueueName:
 
 def kind_of(job_id: JobId) -> JobKind:
     return kind_of_queue(queue_of(job_id))
+
+
+def _ulid(number: int) -> str:
+    return "".join([_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5)])
 
 
 def ulid_of(job_id: JobId) -> str:

@@ -22,6 +22,12 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
     urls: dict[str, str] = {}
 
 
+class SubmittedJobs(msgspec.Struct, frozen=True, kw_only=True):
+    """A list of jobs was accepted, in its order."""
+
+    jobs: tuple[Submitted, ...]
+
+
 class ReplayOf(msgspec.Struct, frozen=True, kw_only=True):
     """of: the job that was run again. identical: whether the results agree, null while this job is open and where the
     other has no result or is gone."""

@@ -1,8 +1,8 @@
 """Timelines over HTTP: one job, many jobs, or all of them; as server-sent events, NDJSON or a JSON page."""
 
 import re
-from collections.abc import AsyncGenerator, Awaitable
-from typing import Annotated, Literal
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -14,18 +14,21 @@ from shared_schemas.replies import EventPage, ProblemItem
 
 from gateway import openapi, replies
 from gateway.body import read_query
-from gateway.delivery import many_jobs, one_job, pause, whole_log
-from gateway.following import Follower
-from gateway.log_following import LogFollower, end_of_logs, parse_cursor
+from gateway.delivery import gaps_of_log, many_jobs, one_job, opening, whole_log
+from gateway.following import Following, Source
+from gateway.logs import Logs, end_of_logs, parse_cursor
 from gateway.problems import ProblemError
 from gateway.services import Services, services_of
-from gateway.streaming import JSON, NDJSON, SSE, StreamResponse, with_job_id, with_queue
+from gateway.streaming import JSON, NDJSON, SSE, STREAM_HEADERS, StreamResponse, with_job_id, with_queue
+from gateway.timelines import Timelines
 
 router = APIRouter(tags=["events"])
 
 _NUMBER = re.compile(r"\d{1,12}")
 _PAGE = 500
-_MOST_JOBS = 100
+
+T = TypeVar("T")
+MOST_JOBS = 100
 
 
 class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,14 +47,14 @@ class AllEventsQuery(EventsQuery, frozen=True, kw_only=True):
     """job: only these jobs, may be given up to 100 times. Without it: the changes of state of all jobs, from
     `after`, or from now on."""
 
-    job: Annotated[tuple[str, ...], Meta(max_length=_MOST_JOBS)] = ()
+    job: Annotated[tuple[str, ...], Meta(max_length=MOST_JOBS)] = ()
 
 
-@router.get("/jobs/{job_id}/events", **openapi.events(EventsQuery))
-async def job_events(request: Request, job_id: str) -> Response:
+@router.get("/jobs/{job_id}/events", **openapi.events(EventsQuery, in_path=("job_id",)))
+async def job_events(request: Request) -> Response:
     """The job's timeline from any number on, then live until `done`. A finished job is replayed. 204 past its end."""
     query = read_query(request, EventsQuery)
-    return await _or_pause(request, _events_of_job(request, job_id, query))
+    return await _or_pause(request, _events_of_job(request, request.path_params["job_id"], query))
 
 
 @router.get("/events", **openapi.events(AllEventsQuery))
@@ -68,7 +71,7 @@ async def _or_pause(request: Request, answer: Awaitable[Response]) -> Response:
     except BackendUnavailable:
         if request.headers.get("last-event-id", "0") == "0" or _media_type(request) != SSE:
             raise
-        return _respond(services_of(request), pause(), SSE)
+        return Response(opening(SSE), headers=STREAM_HEADERS, media_type=SSE)
 
 
 async def _events_of_job(request: Request, text: str, query: EventsQuery) -> Response:
@@ -100,8 +103,7 @@ async def _events_of_many(request: Request, query: AllEventsQuery) -> Response:
     if len(ended) == len(places):
         return Response(status_code=204)
     followed = {job_id: after for job_id, after in places.items() if job_id not in ended}
-    follower = Follower(services.hub, services.timeline, followed, idle_s=services.settings.keep_alive_s)
-    return _respond(services, many_jobs(follower, media_type, places, follow=query.is_live), media_type)
+    return stream_of_jobs(services, places, followed=followed, media_type=media_type, follow=query.is_live)
 
 
 async def _events_of_all(request: Request, query: AllEventsQuery) -> Response:
@@ -109,11 +111,12 @@ async def _events_of_all(request: Request, query: AllEventsQuery) -> Response:
     places = await end_of_logs(services.timeline, services.queues) if text is None else parse_cursor(text)
     if places is None:
         raise _bad_cursor()
-    log = LogFollower(services.hub, services.timeline, services.queues, places, idle_s=services.settings.keep_alive_s)
+    log = Logs(services.hub, services.timeline, services.queues, places)
     gaps = [with_queue(queue, encode_json(gap)) for queue, gap in await log.gaps()] if text is not None else []
     if media_type != JSON:
-        return _respond(services, whole_log(log, media_type, gaps, follow=query.is_live), media_type)
-    entries = (await log.read())[:_PAGE]
+        first = opening(media_type) + gaps_of_log(media_type, log, gaps)
+        return _respond(services, log, whole_log(media_type, log), media_type, first=first, follow=query.is_live)
+    entries = (await log.page())[:_PAGE]
     events = gaps + [with_job_id(entry.job_id, entry.data) for entry in entries]
     for entry in entries:
         log.advance(entry)
@@ -130,18 +133,41 @@ def stream_of_job(
     follow: bool = True,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    follower = Follower(services.hub, services.timeline, {job_id: after}, idle_s=services.settings.keep_alive_s)
-    return _respond(services, one_job(follower, media_type, follow=follow), media_type, headers)
+    source = Timelines(services.hub, services.timeline, {job_id: after})
+    return _respond(services, source, one_job(media_type), media_type, follow=follow, headers=headers)
+
+
+def stream_of_jobs(
+    services: Services,
+    places: dict[JobId, int],
+    *,
+    followed: dict[JobId, int] | None = None,
+    media_type: str,
+    follow: bool = True,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """places: where the reader is in each. followed: those that have not ended, all by default."""
+    source = Timelines(services.hub, services.timeline, places if followed is None else followed)
+    return _respond(services, source, many_jobs(media_type, places), media_type, follow=follow, headers=headers)
 
 
 def _respond(
-    services: Services, chunks: AsyncGenerator[bytes, None], media_type: str, headers: dict[str, str] | None = None
+    services: Services,
+    source: Source[T],
+    encode: Callable[[T], bytes],
+    media_type: str,
+    *,
+    first: bytes | None = None,
+    follow: bool = True,
+    headers: dict[str, str] | None = None,
 ) -> Response:
+    settings = services.settings
     return StreamResponse(
-        chunks,
+        opening(media_type) if first is None else first,
+        encode,
+        lambda line: Following(services.hub, source, line, idle_s=settings.keep_alive_s, is_live=follow),
         media_type=media_type,
-        send_timeout_s=services.settings.send_timeout_s,
-        keep_alive_s=services.settings.keep_alive_s,
+        send_timeout_s=settings.send_timeout_s,
         headers=headers,
     )
 

@@ -1,31 +1,36 @@
-"""POST /jobs/training and POST /jobs/inference."""
+"""POST /jobs/training and POST /jobs/inference: one job, or a list of them."""
 
 import re
-from contextlib import aclosing, suppress
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Annotated
 
 import anyio
 import msgspec
 from fastapi import APIRouter, Request, Response
-from shared_schemas.errors import BackendUnavailable
+from msgspec import Meta
 from shared_schemas.failpoints import reach
 from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
+from shared_schemas.replies import SubmittedJobs
 from shared_schemas.specs import InferenceSpec, JobSpec, TrainingSpec
 
 from gateway import openapi, replies
 from gateway.body import read_json
-from gateway.following import Batch, Follower
+from gateway.following import EndOnly, Following
 from gateway.problems import ProblemError
-from gateway.routes.events import stream_of_job
+from gateway.routes.events import MOST_JOBS, stream_of_job, stream_of_jobs
 from gateway.services import Services, services_of
 from gateway.streaming import SSE
-from gateway.submitting import submit
+from gateway.submitting import states_of, submit, submit_list
+from gateway.timelines import Timelines
 
 router = APIRouter(tags=["jobs"])
 
-_training = msgspec.json.Decoder(TrainingSpec)
-_inference = msgspec.json.Decoder(InferenceSpec)
+# A list is stored in one step, which holds up Redis for as long as these take.
+_length = Meta(min_length=1, max_length=openapi.LONGEST_LIST)
+_training = msgspec.json.Decoder(TrainingSpec | Annotated[tuple[TrainingSpec, ...], _length])
+_inference = msgspec.json.Decoder(InferenceSpec | Annotated[tuple[InferenceSpec, ...], _length])
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _WAIT = re.compile(r"(?:^|,)\s*wait(?:=(?P<seconds>\d{1,3}))?\s*(?:,|$)")
 _LONGEST_WAIT_S = 60
@@ -33,18 +38,22 @@ _LONGEST_WAIT_S = 60
 
 @router.post("/jobs/training", **openapi.submission(TrainingSpec, openapi.TRAINING_EXAMPLE))
 async def submit_training(request: Request) -> Response:
-    """Train a model on a CSV and publish it."""
+    """Train a model on a CSV and publish it. A list of such bodies: all of them are accepted, or none."""
     services = services_of(request)
-    spec = await read_json(request, _training, services.settings)
-    return await _submit(request, services, spec)
+    return await _accept(request, services, await read_json(request, _training, services.settings))
 
 
 @router.post("/jobs/inference", **openapi.submission(InferenceSpec, openapi.INFERENCE_EXAMPLE))
 async def submit_inference(request: Request) -> Response:
-    """Run a published model on one input or a list of inputs."""
+    """Run a published model on one input or a list of inputs. A list of such bodies: all are accepted, or none."""
     services = services_of(request)
-    spec = await read_json(request, _inference, services.settings)
-    return await _submit(request, services, spec)
+    return await _accept(request, services, await read_json(request, _inference, services.settings))
+
+
+async def _accept(request: Request, services: Services, given: JobSpec | Sequence[JobSpec]) -> Response:
+    if isinstance(given, TrainingSpec | InferenceSpec):
+        return await _submit(request, services, given)
+    return await _submit_list(request, services, given)
 
 
 async def _submit(request: Request, services: Services, spec: JobSpec) -> Response:
@@ -65,6 +74,21 @@ async def _submit(request: Request, services: Services, spec: JobSpec) -> Respon
     return replies.json_response(replies.submitted(job_id, state), 202, headers)
 
 
+async def _submit_list(request: Request, services: Services, specs: Sequence[JobSpec]) -> Response:
+    key, is_stream = _idempotency_key(request), SSE in request.headers.get("accept", "")
+    if is_stream and len(specs) > MOST_JOBS:
+        raise ProblemError(406, "not_acceptable", f"one event stream follows at most {MOST_JOBS} jobs")
+    answers = await submit_list(services, specs, idempotency_key=key)
+    reach("job_accepted")
+    job_ids = [answer.job_id for answer in answers]
+    headers = {} if answers[0].created else {"Idempotency-Replayed": "true"}
+    if is_stream:
+        return stream_of_jobs(services, dict.fromkeys(job_ids, 0), media_type=SSE, headers=headers)
+    states = map(_first_state, specs) if answers[0].created else await states_of(services, job_ids)
+    jobs = tuple(replies.submitted(job_id, state) for job_id, state in zip(job_ids, states, strict=True))
+    return replies.json_response(SubmittedJobs(jobs=jobs), 202, headers)
+
+
 def _first_state(spec: JobSpec) -> JobState:
     """Where a job stands that was stored just now, without asking."""
     is_early = spec.run_at is not None and spec.run_at > datetime.now(UTC)
@@ -72,14 +96,14 @@ def _first_state(spec: JobSpec) -> JobState:
 
 
 async def _has_ended_within(services: Services, job_id: JobId, wait_s: float) -> bool:
-    follower = Follower(services.hub, services.timeline, {job_id: 0}, idle_s=services.settings.keep_alive_s)
-    # The job is stored: whatever happens to the waiting, the answer is that it was accepted.
-    with suppress(BackendUnavailable), anyio.move_on_after(wait_s):
-        async with aclosing(follower.follow()) as items:
-            async for item in items:
-                if isinstance(item, Batch) and item.entries[-1].event == "done":
-                    return True
-    return False
+    """Whatever happens to the waiting, the job is stored, and the answer is that it was accepted."""
+    source, wait = Timelines(services.hub, services.timeline, {job_id: 0}), EndOnly()
+    with (
+        Following(services.hub, source, wait, idle_s=services.settings.keep_alive_s),
+        anyio.move_on_after(wait_s),
+    ):
+        await wait.ended.wait()
+    return source.is_over
 
 
 def _idempotency_key(request: Request) -> str | None:

@@ -15,7 +15,7 @@ from shared_schemas.errors import (
     StateConflict,
 )
 from shared_schemas.events import Reason
-from shared_schemas.ids import JobId, QueueName, kind_of_queue, queue_of
+from shared_schemas.ids import JobId, QueueName, job_ids_from, kind_of_queue, queue_of
 from shared_schemas.job import (
     Job,
     JobState,
@@ -36,7 +36,8 @@ IDEMPOTENCY_TTL_MS = 86_400_000
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
     """job_id: made by the caller, which makes a repeated call harmless. idempotency_key: sha256 hex of the
-    client's key; fingerprint: sha256 hex of the body as decoded."""
+    client's key; fingerprint: sha256 hex of the body as decoded. with_former: of a list, stored only together with the
+    one before it, of the same queue."""
 
     job_id: JobId
     spec: JobSpec
@@ -44,6 +45,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str = ""
     replay_of: JobId | None = None
     retry_of: JobId | None = None
+    with_former: bool = False
 
 
 class Submitted(msgspec.Struct, frozen=True):
@@ -69,6 +71,19 @@ class Ledger:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    async def submit_list(self, submissions: Sequence[Submission]) -> list[Submitted]:
+        """As submit, for a list of jobs of one queue that has one idempotency key, its first's: all are stored, in one
+        step, or none. Their ids: of job_ids_from. IdempotencyConflict."""
+        first = submissions[0]
+        made = await self.submit_all(
+            queue_of(first.job_id),
+            [first, *(msgspec.structs.replace(each, with_former=True) for each in submissions[1:])],
+        )
+        answer = _submitted(*made[0])
+        if isinstance(answer, Exception):
+            raise answer
+        return [Submitted(job_id, answer.created) for job_id in job_ids_from(answer.job_id, len(submissions))]
 
     async def submit_many(self, submissions: Sequence[Submission]) -> list[Made]:
         """As submit, for jobs of any queues, in one step for each queue; what submit would raise is an answer here."""
@@ -315,6 +330,7 @@ def _submit_item(submission: Submission) -> dict[str, Any]:
         "fingerprint": submission.fingerprint or "-",
         "replay_of": submission.replay_of,
         "retry_of": submission.retry_of,
+        "with_former": submission.with_former,
     }
 
 

@@ -1,6 +1,7 @@
 -- Store jobs and make each ready, or scheduled, once.
 -- ARGS     items: {{id, spec (JSON), lane, subject, tags and depends_on (joined by spaces), run_at (ms),
---          deadline_after_ms, ttl_ms, idem, fingerprint, replay_of, retry_of}, …}
+--          deadline_after_ms, ttl_ms, idem, fingerprint, replay_of, retry_of, with_former}, …}; with_former: only if the
+--          item before it was created; else its answer stands for this one too
 --          version; queued, scheduled: transitions; idem_ttl_ms
 -- RETURNS  for each item
 --          {"created", id} | {"exists", id}: the same call again, or the same Idempotency-Key and body
@@ -49,5 +50,8 @@ local function submit(item)
 end
 
 local answers = {}
-for i, item in ipairs(args.items) do answers[i] = submit(item) end
+for i, item in ipairs(args.items) do
+  local former = item.with_former and answers[i - 1]
+  answers[i] = former and former[1] ~= 'created' and former or submit(item)
+end
 return commit(answers)

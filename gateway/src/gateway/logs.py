@@ -1,41 +1,58 @@
-"""Following what happens to all jobs: the logs of all queues as one, in the order of Redis' clock.
+"""What a line follows of all jobs: the logs of all queues as one, in the order of Redis' clock.
 
 A cursor names a place in each queue's log, `training:1795526361044-0,inference:1795526361050-2`, because the clocks
 of two queues may lie on two servers. Each queue's own order is exact; across queues it is by time.
 """
 
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable
 
-import anyio
-from shared_schemas.errors import BackendUnavailable, MalformedId
+from shared_schemas.errors import MalformedId
 from shared_schemas.events import Gap
 from shared_schemas.ids import JobKind, QueueName, default_queue, parse_queue
 from shared_schemas.stream import keys
 from shared_schemas.stream.timeline import LogEntry, Timeline, log_entries_of_ring
 
-from gateway.following import PAGE_EVENTS, SUBSCRIBE_S, when_possible
-from gateway.hub import Hub, Rings, Signal
+from gateway.following import when_possible
+from gateway.hub import Hub, Ring
+from gateway.timelines import PAGE_EVENTS
 
 _PLACE = re.compile(r"\d{1,15}-\d{1,10}")
 _LAST = 2**64 - 1
+_BY_DEFAULT = frozenset(default_queue(kind) for kind in JobKind)
 
 Queues = Callable[[], Awaitable[list[QueueName]]]
 
 
-class LogFollower:
-    """cursors: for each queue the entry after which to begin; a queue that is not named begins at its first."""
+class Logs:
+    """A source of lists of LogEntry, never over. cursors: for each queue the entry after which to begin; a queue that
+    is not named begins at its first. The reader of a list advances past each entry of it before it asks for more."""
 
-    def __init__(
-        self, hub: Hub, timeline: Timeline, queues: Queues, cursors: dict[QueueName, str], *, idle_s: float
-    ) -> None:
-        self._hub, self._timeline, self._known_queues, self._idle_s = hub, timeline, queues, idle_s
+    def __init__(self, hub: Hub, timeline: Timeline, queues: Queues, cursors: dict[QueueName, str]) -> None:
+        self._hub, self._timeline, self._known_queues = hub, timeline, queues
         self.cursors = dict(cursors)
+        self.channels: Collection[str] = _bells(_BY_DEFAULT)
+        self.is_over, self.is_behind = False, True
+
+    def miss(self, channel: str | None = None) -> None:
+        self.is_behind = True
+
+    def take(self, channel: str, ring: Ring) -> list[LogEntry] | None:
+        entries = ring.of(log_entries_of_ring)
+        place = _place(self.cursors.get(entries[0].queue, "0-0"))
+        return [entry for entry in entries if _place(entry.id) > place] or None
+
+    async def read(self) -> AsyncGenerator[list[LogEntry], None]:
+        self.is_behind = False
+        while entries := await when_possible(self._hub, self.page):
+            yield entries
+        if queues := await when_possible(self._hub, self._queues):
+            self.channels = _bells(queues)
 
     def cursor(self) -> str:
         return ",".join(f"{queue}:{place}" for queue, place in sorted(self.cursors.items()))
 
-    async def read(self) -> list[LogEntry]:
+    async def page(self) -> list[LogEntry]:
         """The next entries of all queues, in order; empty at the end. Moves no cursor."""
         pages = [
             await self._timeline.read_log(queue, after=self.cursors.get(queue, "0-0"), limit=PAGE_EVENTS)
@@ -66,35 +83,9 @@ class LogFollower:
             found.append((queue, Gap(requested=ms, oldest=_place(kept[0].id)[0] if kept else 0)))
         return found
 
-    async def follow(self, *, live: bool = True) -> AsyncGenerator[list[LogEntry], None]:
-        """For ever, or to the end of what there is, or until the process is closing. The caller advances past each
-        entry before it asks for more."""
-        while (queues := await when_possible(self._hub, self._queues)) is not None:
-            async with self._hub.subscribe(*(keys.log_bell(queue) for queue in queues)) as subscriber:
-                with anyio.move_on_after(SUBSCRIBE_S) as waiting:
-                    await subscriber.ready()
-                if waiting.cancelled_caught:
-                    raise BackendUnavailable("Redis does not answer")
-                heard: Rings | Signal = Signal.MISSED
-                while heard is not Signal.CLOSING:
-                    if isinstance(heard, Signal) or not heard:
-                        while entries := await when_possible(self._hub, self.read):
-                            yield entries
-                        if not live:
-                            return
-                        if await when_possible(self._hub, self._queues) != queues:
-                            break
-                    elif fresh := self._fresh(heard):
-                        yield fresh
-                    heard = await subscriber.next(timeout_s=self._idle_s)
-
-    def _fresh(self, heard: Rings) -> list[LogEntry]:
-        entries = [entry for _, payload in heard for entry in log_entries_of_ring(payload)]
-        return [entry for entry in entries if _place(entry.id) > _place(self.cursors.get(entry.queue, "0-0"))]
-
     async def _queues(self) -> list[QueueName]:
         """Those that jobs go to by default are followed before their first job."""
-        return sorted({default_queue(kind) for kind in JobKind}.union(await self._known_queues()))
+        return sorted(_BY_DEFAULT.union(await self._known_queues()))
 
 
 async def end_of_logs(timeline: Timeline, queues: Queues) -> dict[QueueName, str]:
@@ -116,6 +107,10 @@ def parse_cursor(text: str) -> dict[QueueName, str] | None:
         except MalformedId:
             return None
     return cursors
+
+
+def _bells(queues: Iterable[QueueName]) -> frozenset[str]:
+    return frozenset(map(keys.log_bell, queues))
 
 
 def _place(entry_id: str) -> tuple[int, int]:

@@ -1,0 +1,126 @@
+"""From a spec to what is stored of it: defaults, pins and the checks that need Redis. Stores nothing itself."""
+
+import re
+import secrets
+import time
+
+import msgspec
+from shared_schemas.errors import JobExpired, JobNotFound, MalformedId, ModelNotFound, SpecRejected
+from shared_schemas.ids import (
+    JobId,
+    JobKind,
+    QueueName,
+    default_queue,
+    is_job_id,
+    job_ids_from,
+    kind_of,
+    kind_of_queue,
+    new_job_id,
+    parse_job_id,
+    parse_queue,
+)
+from shared_schemas.specs import JobSpec, TrainingSpec
+from shared_schemas.stream.ledger import Submission
+
+from gateway.services import Services
+
+_SEED_BITS = 31
+# Control characters, backslashes, a step upwards, a home folder, a URL, a folder.
+_FORBIDDEN_IN_PATH = re.compile(r"[\x00-\x1f\x7f-\x9f\\]|(^|/)\.\.(/|$)|^~|^[A-Za-z][A-Za-z0-9+.-]*:/|(^|/)\.?$")
+
+
+class PathNotAllowed(SpecRejected):
+    code = "path_not_allowed"
+
+
+def new_ids(queue: QueueName, n: int) -> list[JobId]:
+    first = new_job_id(queue, now_ms=time.time_ns() // 1_000_000, entropy=secrets.token_bytes(10))
+    return [first] if n == 1 else job_ids_from(first, n)
+
+
+async def prepared(
+    services: Services,
+    spec: JobSpec,
+    *,
+    job_id: JobId | None = None,
+    retry_of: JobId | None = None,
+    models: dict[str, str] | None = None,
+) -> Submission:
+    """Checked, its queue on record, its seed and version of the model pinned. job_id: a new one by default. models:
+    those that were looked up already, by their names.
+
+    SpecRejected, ModelNotFound, BackendUnavailable.
+    """
+    queue = queue_for(spec)
+    _check_paths(spec)
+    await _check_parents(services, spec)
+    pinned = msgspec.structs.replace(await _pin(services, spec, {} if models is None else models), queue=queue)
+    if queue not in services.registered:
+        await services.ledger.register_queue(queue)
+        services.registered.add(queue)
+    return Submission(job_id=job_id or new_ids(queue, 1)[0], spec=pinned, retry_of=retry_of)
+
+
+def queue_for(spec: JobSpec) -> QueueName:
+    kind = JobKind.TRAINING if isinstance(spec, TrainingSpec) else JobKind.INFERENCE
+    if spec.queue is None:
+        return default_queue(kind)
+    try:
+        queue = parse_queue(spec.queue)
+    except MalformedId as error:
+        raise SpecRejected(str(error), pointer="/queue") from None
+    if kind_of_queue(queue) is not kind:
+        raise SpecRejected(f"a queue of {kind} jobs is named {kind} or {kind}-…", pointer="/queue")
+    return queue
+
+
+def _check_paths(spec: JobSpec) -> None:
+    """What no data root can hold. The worker, which has the files, checks the rest."""
+    if not isinstance(spec, TrainingSpec):
+        return
+    for field in ("data_path", "validation_path"):
+        path = getattr(spec, field)
+        if path is not None and _FORBIDDEN_IN_PATH.search(path):
+            # One message for all, so that it tells nothing about what is there.
+            raise PathNotAllowed("a path names a file under the data root", pointer=f"/{field}")
+
+
+async def _check_parents(services: Services, spec: JobSpec) -> None:
+    for i, parent in enumerate(spec.depends_on):
+        await _exists(services, parent, pointer=f"/depends_on/{i}")
+    if isinstance(spec, TrainingSpec) and spec.resume_from is not None:
+        source = await _exists(services, spec.resume_from, pointer="/resume_from")
+        if kind_of(source) is not JobKind.TRAINING:
+            raise SpecRejected("only a training job can be resumed from", pointer="/resume_from")
+
+
+async def _exists(services: Services, text: str, *, pointer: str) -> JobId:
+    try:
+        job_id = parse_job_id(text)
+        await services.ledger.find(job_id)
+    except (MalformedId, JobNotFound, JobExpired):
+        raise SpecRejected("there is no such job", pointer=pointer) from None
+    return job_id
+
+
+async def _pin(services: Services, spec: JobSpec, models: dict[str, str]) -> JobSpec:
+    """Fix what a replay must repeat: the seed and the version of the model."""
+    if isinstance(spec, TrainingSpec):
+        return spec if spec.seed is not None else msgspec.structs.replace(spec, seed=secrets.randbits(_SEED_BITS))
+    parameters = spec.parameters
+    if parameters.seed is None:
+        parameters = msgspec.structs.replace(parameters, seed=secrets.randbits(_SEED_BITS))
+    model_id = spec.model_id
+    # One that it depends on will exist by the time this job may run.
+    if not (is_job_id(model_id) and model_id in spec.depends_on):
+        if model_id not in models:
+            models[model_id] = await _pinned_model(services, model_id)
+        model_id = models[model_id]
+    return msgspec.structs.replace(spec, model_id=model_id, parameters=parameters)
+
+
+async def _pinned_model(services: Services, model_id: str) -> str:
+    try:
+        return str(await services.pins.ask(model_id))
+    except (MalformedId, ModelNotFound):
+        raise ModelNotFound("no such model is published; GET /models lists those that are") from None

@@ -1,0 +1,140 @@
+"""What a line follows of jobs: their timelines, each from a number on. Knows numbers, not lines.
+
+What is both read and heard is told apart by its number; after a number that is not the next one the timeline is read.
+"""
+
+from collections.abc import AsyncGenerator, Collection
+from functools import partial
+
+import msgspec
+from shared_schemas.ids import JobId
+from shared_schemas.stream import keys
+from shared_schemas.stream.timeline import Entry, Timeline, entries_of_ring
+
+from gateway.following import when_possible
+from gateway.hub import Hub, Ring
+
+PAGE_EVENTS = 500
+# A page is held for its reader until it is taken. Of how large events are nothing is known before the first page.
+_FIRST_PAGE_EVENTS, _PAGE_BYTES = 10, 1 << 17
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Events of one job that follow each other. ring: the one that has these and no others. requested, missing_up_to:
+    the reader had the first of these numbers, and what lies between it and the second is no longer kept. Where the
+    second is not the larger one, Redis has lost what the reader had seen, and the timeline begins again."""
+
+    job_id: JobId
+    entries: list[Entry]
+    ring: Ring | None = None
+    requested: int = 0
+    missing_up_to: int | None = None
+
+
+class _Page(msgspec.Struct, frozen=True):
+    """entries: what follows the cursor. newest: the number of the newest event that is kept, 0 if the job is not.
+    is_other: another event stands at the cursor than the one that was handed on."""
+
+    entries: list[Entry]
+    newest: int
+    is_other: bool = False
+
+
+class Timelines:
+    """A source of Batch. cursors: for each job the number of the last event the reader has. Over once every job has
+    ended."""
+
+    def __init__(self, hub: Hub, timeline: Timeline, cursors: dict[JobId, int]) -> None:
+        self._hub, self._timeline = hub, timeline
+        self.cursors = dict(cursors)
+        # Digests of the events at the cursors, where they were handed on here. A failover may bring a timeline that
+        # lacks the last events and has used their numbers for others by the time that this is noticed.
+        self._told: dict[JobId, int] = {}
+        self._open = set(cursors)
+        self._behind = set(cursors)
+        self._jobs = {keys.job_bell(job_id): job_id for job_id in cursors}
+
+    @property
+    def channels(self) -> Collection[str]:
+        return self._jobs.keys()
+
+    @property
+    def is_over(self) -> bool:
+        return not self._open
+
+    @property
+    def is_behind(self) -> bool:
+        return bool(self._behind)
+
+    def miss(self, channel: str | None = None) -> None:
+        if channel is None:
+            self._behind |= self._open
+        elif (job_id := self._jobs[channel]) in self._open:
+            self._behind.add(job_id)
+
+    def take(self, channel: str, ring: Ring) -> Batch | None:
+        job_id, entries = self._jobs[channel], ring.of(entries_of_ring)
+        if job_id not in self._open:
+            return None
+        cursor = self.cursors[job_id]
+        # What nearly always comes.
+        if entries[0].n == cursor + 1:
+            return self._advance(job_id, entries, ring=ring)
+        fresh = [entry for entry in entries if entry.n > cursor]
+        if (fresh and fresh[0].n != cursor + 1) or any(self._is_other(job_id, entry) for entry in entries):
+            self._behind.add(job_id)
+            return None
+        return self._advance(job_id, fresh) if fresh else None
+
+    async def read(self) -> AsyncGenerator[Batch, None]:
+        for job_id in sorted(self._behind):
+            # Whatever rings from here on is missed anew.
+            self._behind.discard(job_id)
+            limit = _FIRST_PAGE_EVENTS
+            while job_id in self._open:
+                page = await when_possible(self._hub, partial(self._page, job_id, limit))
+                if page is None:
+                    return
+                entries = page.entries
+                if page.is_other or 0 < page.newest < self.cursors[job_id]:
+                    yield self._begin_again(job_id)
+                elif entries:
+                    missing = entries[0].n if entries[0].n != self.cursors[job_id] + 1 else None
+                    yield self._advance(job_id, entries, missing_up_to=missing)
+                    limit = _next_limit(entries)
+                elif page.newest == 0:
+                    self._open.discard(job_id)
+                else:
+                    break
+
+    async def _page(self, job_id: JobId, limit: int) -> _Page:
+        after, is_told = self.cursors[job_id], job_id in self._told
+        entries = await self._timeline.read(job_id, after=after - is_told, limit=limit + is_told)
+        if entries and self._is_other(job_id, entries[0]):
+            return _Page([], after, is_other=True)
+        fresh = [entry for entry in entries if entry.n > after]
+        return _Page(fresh, entries[-1].n if entries else (await self._timeline.bounds(job_id))[1])
+
+    def _is_other(self, job_id: JobId, entry: Entry) -> bool:
+        told = self._told.get(job_id)
+        return told is not None and entry.n == self.cursors[job_id] and hash(entry.data) != told
+
+    def _begin_again(self, job_id: JobId) -> Batch:
+        requested, self.cursors[job_id] = self.cursors[job_id], 0
+        self._told.pop(job_id, None)
+        return Batch(job_id, [], requested=requested, missing_up_to=1)
+
+    def _advance(
+        self, job_id: JobId, entries: list[Entry], *, ring: Ring | None = None, missing_up_to: int | None = None
+    ) -> Batch:
+        requested, self.cursors[job_id] = self.cursors[job_id], entries[-1].n
+        self._told[job_id] = hash(entries[-1].data)
+        if entries[-1].event == "done":
+            self._open.discard(job_id)
+            self._behind.discard(job_id)
+        return Batch(job_id, entries, ring, requested, missing_up_to)
+
+
+def _next_limit(entries: list[Entry]) -> int:
+    n_bytes = sum(len(entry.data) for entry in entries)
+    return max(1, min(PAGE_EVENTS, _PAGE_BYTES * len(entries) // n_bytes))
