@@ -30,18 +30,21 @@ Answer = tuple[JobId, str, str, int, int, bool, bool, bool]
 
 @dataclass
 class ClaimCall:
-    """One call of claim. begun: the attempts of its answer so far. slots: a suspect takes them all."""
+    """One call of claim. begun: the attempts of its answer so far. slots: a suspect takes them all. held: None where
+    the worker does not say. unsure: that would have mattered."""
 
     worker: str
     slots: int
     capacity: int
     token: str
-    held: Mapping[JobId, str]
+    held: Mapping[JobId, str] | None
+    runs: Mapping[JobId, str]
     begun: list[Answer] = field(default_factory=list)
+    unsure: bool = False
 
     @property
     def is_busy(self) -> bool:
-        return bool(self.begun or self.held)
+        return bool(self.begun or self.runs)
 
 
 class QueueModel(JobBook):
@@ -131,19 +134,19 @@ class QueueModel(JobBook):
 
     # The worker's scripts.
 
-    def claim(self, call: ClaimCall, entries: Iterable[Entry]) -> tuple[list[Answer], bool]:
-        """-> (attempts, whether a suspect waits for a worker that runs nothing)"""
+    def claim(self, call: ClaimCall, entries: Iterable[Entry]) -> tuple[list[Answer], bool, bool]:
+        """-> (attempts, whether a suspect waits for a worker that runs nothing, whether `held` would have mattered)"""
         for entry in entries:
             self._begin(call, entry)
         alone = self.lanes[Lane.ALONE]
         while call.slots > 0 and alone.entries and (not alone.has_group or alone.undelivered):
             if call.is_busy:
-                return call.begun, True
+                return call.begun, True, call.unsure
             self._read(call, Lane.ALONE, 1)
         for lane in SHARED:
             while len(call.begun) < call.slots and self._read(call, lane, call.slots - len(call.begun)):
                 pass
-        return call.begun, False
+        return call.begun, False, call.unsure
 
     def _read(self, call: ClaimCall, name: Lane, limit: int) -> bool:
         lane = self.lanes[name]
@@ -178,7 +181,12 @@ class QueueModel(JobBook):
             call.begun.append(self._answer(job))
 
     def _begin_again(self, call: ClaimCall, entry: Entry, job: ModelJob) -> None:
-        if job.worker != call.worker or call.held.get(job.id) == job.fence:
+        if job.worker != call.worker:
+            return
+        if call.held is None:
+            call.unsure = True
+            return
+        if call.held.get(job.id) == job.fence:
             return
         if job.beat == 0 and job.recorded == 0:
             call.begun.append(self._answer(job))

@@ -83,7 +83,7 @@ class ScriptMachine(CallerRules):
             lambda: [self.model.reclaim(suspect.job_id, suspect.fence, suspect.beat)],
         )
         if heir is not None:
-            self.claim(heir, 3, True, True, False)
+            self.claim(heir, 3, True, True, True, False)
 
     @rule(again=twice)
     def promote(self, again: bool) -> None:

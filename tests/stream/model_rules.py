@@ -51,7 +51,7 @@ class CallerRules(Machine):
         """Most stories begin with jobs that run, or few would tell of attempts."""
         for _ in range(n):
             self.submit(Priority.NORMAL, None, [], None, 7 * DAY_S, None, "", None, False)
-        self.claim("b", slots, True, True, False)
+        self.claim("b", slots, True, True, True, False)
 
     # Submitting and asking.
 
@@ -168,29 +168,32 @@ class CallerRules(Machine):
 
     # Workers.
 
-    @rule(name=workers, slots=st.integers(0, 3), remembers=st.booleans(), hears=st.booleans(), again=twice)
-    def claim(self, name: str, slots: int, remembers: bool, hears: bool, again: bool) -> None:
-        """remembers: what it runs. hears: the answer; else it is lost on the way, and `recover` may bring it again."""
+    @rule(name=workers, slots=st.integers(0, 3), remembers=st.booleans(), says=twice, hears=st.booleans(), again=twice)
+    def claim(self, name: str, slots: int, remembers: bool, says: bool, hears: bool, again: bool) -> None:
+        """remembers: what it runs. says: and names it. hears: the answer; else it is lost on the way, and `recover` may
+        bring it again."""
         self.n_calls += 1
-        claims, token, held = self.bench.claims[name], f"t{self.n_calls}", dict(self.runs[name]) if remembers else {}
+        claims, token = self.bench.claims[name], f"t{self.n_calls}"
+        runs = dict(self.runs[name]) if remembers else {}
+        held = runs if says else None
         entries, self.hands[name] = self.hands[name], []
         handed = [self._entry(*handed) for handed in entries]
         begun: list[Claim] = []
 
-        async def call() -> tuple[list[Answer], bool]:
-            begun[:] = await claims.claim(slots, token=token, held=held, entries=entries)
+        async def call() -> tuple[list[Answer], bool, bool]:
+            begun[:] = await claims.claim(slots, token=token, held=held, is_busy=bool(runs), entries=entries)
             assert all(claim.fence.startswith(f"{claim.attempt}-") for claim in begun)
             rows: list[Answer] = [
                 (c.job_id, c.lane, c.fence, c.failures, c.crashes, c.cancel_requested, c.pause_requested, c.is_suspect)
                 for c in begun
             ]
-            return rows, claims.suspects_wait
+            return rows, claims.suspects_wait, claims.is_unsure
 
-        def expected() -> tuple[list[Answer], bool]:
-            return self.model.claim(ClaimCall(name, slots, WORKERS[name], token, held), handed)
+        def expected() -> tuple[list[Answer], bool, bool]:
+            return self.model.claim(ClaimCall(name, slots, WORKERS[name], token, held, runs), handed)
 
         self.both(call, expected, again=again)
-        self.runs[name] = held
+        self.runs[name] = runs
         if hears:
             self.claims += begun
             self.runs[name] |= {claim.job_id: claim.fence for claim in begun}

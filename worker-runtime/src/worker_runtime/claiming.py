@@ -49,7 +49,9 @@ class Claiming:
                     await self._claims.open()
                     self._entries = await self._claims.recover()
                     must_recover = False
-                if not await self._claim(attempts) and self._held.free > 0 and not self._draining.has_begun:
+                has_claimed = await self._claim(attempts)
+                must_recover = self._claims.is_unsure
+                if not (has_claimed or must_recover or self._draining.has_begun) and self._held.free > 0:
                     await self._wait()
                 if not backoff.is_fresh:
                     structlog.get_logger().info("claiming_resumed", queue=self._claims.queue)
@@ -77,7 +79,9 @@ class Claiming:
             claims = await self._claims.claim(
                 slots,
                 token=secrets.token_hex(8),
-                held=self._held.fences(),
+                # Most calls meet nothing of which they would need to know whether it is held.
+                held=self._held.fences() if self._entries else None,
+                is_busy=bool(self._held.all()),
                 entries=self._entries,
             )
             self._entries = []

@@ -17,6 +17,8 @@ class Held:
         self.slots = slots
         # A job may be held twice: it was let go, and is claimed again before the answer to its end is here.
         self._attempts: dict[tuple[JobId, str], RunningAttempt] = {}
+        # Their handler has ended, and Redis has not yet taken that.
+        self._ending: set[tuple[JobId, str]] = set()
         self._n_suspects = 0
         self._missed: deque[JobId] = deque(maxlen=MISSED_CANCELS)
         # Made when somebody waits.
@@ -24,8 +26,14 @@ class Held:
 
     @property
     def free(self) -> int:
-        """A suspect takes every slot: its end must tell of nobody but itself."""
-        return 0 if self._n_suspects else self.slots - len(self._attempts)
+        """A suspect takes every slot: its end must tell of nobody but itself. So does the attempt of a worker with one
+        slot, whose loss is taken as proof against it. In others an attempt that is ending takes none, up to as many:
+        Redis takes the ends of some while it hands over the next."""
+        if self._n_suspects:
+            return 0
+        if self.slots == 1:
+            return 1 - len(self._attempts)
+        return self.slots - max(len(self._attempts) - len(self._ending), len(self._attempts) - self.slots)
 
     def take(self, attempt: RunningAttempt) -> None:
         self._attempts[attempt.job_id, attempt.fence] = attempt
@@ -34,8 +42,14 @@ class Held:
             attempt.ask(StopReason.CANCELLED)
         self._notify()
 
+    def end(self, attempt: RunningAttempt) -> None:
+        """Its handler has ended; it is held until it is let go."""
+        self._ending.add((attempt.job_id, attempt.fence))
+        self._notify()
+
     def let_go(self, attempt: RunningAttempt) -> None:
         del self._attempts[attempt.job_id, attempt.fence]
+        self._ending.discard((attempt.job_id, attempt.fence))
         self._n_suspects -= attempt.claim.is_suspect
         self._notify()
 

@@ -79,6 +79,7 @@ class Runner:
             self._has_given_up = True
             self._held.let_go(attempt)
             return
+        self._held.end(attempt)
         self._settler.settle(
             Settlement(attempt.last_batch(), outcome), partial(self._let_go, attempt, outcome, time.monotonic() - began)
         )

@@ -24,6 +24,7 @@ from shared_schemas.stream.keys import GROUP, Lane
 
 LANES = tuple(Lane)
 _SHARED_LANES = tuple(lane for lane in LANES if lane is not Lane.ALONE)
+_NOTHING: Mapping[JobId, str] = {}
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +72,8 @@ class Renewal(msgspec.Struct, frozen=True):
 class Claims:
     """One queue, one worker. worker: the consumer's name, unique for each start of a process. capacity: how many
     attempts it runs at once, free slots or not. suspects_wait: the last claim began nothing more because a suspect
-    waits for a worker that runs nothing.
+    waits for a worker that runs nothing. is_unsure: it met a running job of this worker, and was not told what is held:
+    recover(), and claim again with what that gives and with `held`.
 
     reader: a client with no retries, used for nothing but claiming: a claim is the one call that must not be sent
     twice unseen. After it fails, recover() finds what an unread answer had handed over.
@@ -90,7 +92,7 @@ class Claims:
         self._client, self._reader, self._capacity = client, reader, capacity
         self.queue, self.worker, self.lease_s = queue, worker, lease_s
         self._tag = keys.tag(queue)
-        self.suspects_wait = False
+        self.suspects_wait, self.is_unsure = False, False
 
     async def open(self) -> None:
         """Make the groups and put the queue on record. Safe to repeat."""
@@ -108,19 +110,21 @@ class Claims:
         slots: int,
         *,
         token: str,
-        held: Mapping[JobId, str] | None = None,
+        held: Mapping[JobId, str] | None = _NOTHING,
+        is_busy: bool = False,
         entries: Sequence[Sequence[str]] = (),
     ) -> list[Claim]:
         """Begin up to `slots` attempts, without waiting. token: random, new for each call. held: jobs this worker
-        runs now, of any queue, and their fences; what it began before and does not name, it gives back. entries: (lane,
-        entry, job id) from `wait` or `recover`."""
-        rows, suspects_wait = await scripts.call(
+        runs now, of any queue, and their fences; what it began before and does not name, it gives back; None: it
+        gives nothing back. is_busy: it runs something now. entries: (lane, entry, job id) from `wait` or `recover`."""
+        rows, suspects_wait, is_unsure = await scripts.call(
             self._reader,
             "claim",
             self._tag,
             {
                 "worker": self.worker,
-                "held": held or {},
+                "held": held,
+                "is_busy": is_busy or bool(held),
                 "version": WIRE_VERSION,
                 "lanes": _SHARED_LANES,
                 "slots": slots,
@@ -134,7 +138,7 @@ class Claims:
                 **request_transitions(),
             },
         )
-        self.suspects_wait = bool(suspects_wait)
+        self.suspects_wait, self.is_unsure = bool(suspects_wait), bool(is_unsure)
         return [self._claim(row) for row in rows]
 
     async def wait(self, *, timeout_s: float, is_idle: bool = True) -> list[tuple[str, str, str]]:

@@ -1,13 +1,14 @@
 -- Begin attempts for the entries a worker was handed, and for more entries while it has free slots.
--- ARGS     worker, held ({id = fence} of what it runs now), lanes (in the order to serve), slots (free), capacity (all)
+-- ARGS     worker, is_busy (it runs something now), held ({id = fence} of what that is; left out of most calls), lanes (in the order to serve), slots (free), capacity (all)
 --          lease_ms, version (of the specs it reads)
 --          token (random, new for each call)
 --          entries: {{lane, entry, id}, …} handed out by a blocking read or found among the worker's own
 --          running: transition; expired: transition for a job whose start deadline has passed; released, cancelled, paused: transitions
--- RETURNS  {attempts, suspects_wait (0|1)}; an attempt is {id, lane, entry, fence, attempt, failures, crashes, spec, checkpoint or false, cancel, pause, suspect}
+-- RETURNS  {attempts, suspects_wait (0|1), is_unsure (0|1)}; an attempt is {id, lane, entry, fence, attempt, failures, crashes, spec, checkpoint or false, cancel, pause, suspect}
 --          A suspect is begun only by a worker that runs nothing, which begins nothing else until it has ended.
+--          is_unsure: an entry stands for a running job of this worker, and only `held` could say whether it knows
 -- WHY      reading and beginning in one step leaves no entry that was delivered and not begun
-local begun, lease_end = {}, ms(now + args.lease_ms)
+local begun, lease_end, is_unsure = {}, ms(now + args.lease_ms), 0
 
 local function answer(job)
   local r = job.record
@@ -20,7 +21,12 @@ local function begin(lane, entry, id)
   local job, r = load(id, 'spec', 'checkpoint')
   if not job then return retire(lane, entry) end
   if r[STATE] == args.running.state and r[ENTRY] == entry then
-    if r[WORKER] ~= args.worker or args.held[id] == r[FENCE] then return end
+    if r[WORKER] ~= args.worker then return end
+    if not args.held then
+      is_unsure = 1
+      return
+    end
+    if args.held[id] == r[FENCE] then return end
     -- The same worker asks again. It never saw this attempt if it neither renewed nor recorded: an answer was lost.
     if r[BEAT] == 0 and r[RECORDED] == 0 then return answer(job) end
     -- Else it has given the attempt up, as it must when it could not renew in time. Nobody else has noticed yet.
@@ -36,7 +42,7 @@ local function begin(lane, entry, id)
   end
   -- It stays pending, for a newer worker to be handed it by redeliver.
   if r[VERSION] > args.version then return end
-  if #begun >= args.slots or (r[SUSPECT] and (#begun > 0 or next(args.held))) then return hand_back(job) end
+  if #begun >= args.slots or (r[SUSPECT] and (#begun > 0 or args.is_busy)) then return hand_back(job) end
   if r[SUSPECT] then args.slots = 1 end
   local attempt = r[ATTEMPT] + 1
   r[ATTEMPT], r[RECORDED], r[BEAT] = attempt, 0, 0
@@ -73,7 +79,7 @@ end
 for _, handed in ipairs(args.entries) do begin(handed[1], handed[2], handed[3]) end
 while args.slots > 0 and has_undelivered(ALONE) do
   -- With something in hand, claim nothing more: the worker will soon be free for the suspect.
-  if #begun > 0 or next(args.held) then return commit({ begun, 1 }) end
+  if #begun > 0 or args.is_busy then return commit({ begun, 1, is_unsure }) end
   for _, entry in ipairs(read(ALONE, 1) or {}) do begin(ALONE, entry[1], entry[2] and entry[2][2]) end
 end
 for _, lane in ipairs(args.lanes) do
@@ -84,4 +90,4 @@ for _, lane in ipairs(args.lanes) do
     for _, entry in ipairs(entries) do begin(lane, entry[1], entry[2] and entry[2][2]) end
   end
 end
-return commit({ begun, 0 })
+return commit({ begun, 0, is_unsure })

@@ -30,7 +30,7 @@ local loaded, zsets, retired, log_bell = {}, {}, {}, {}
 
 local function keep(id, record, timeline, values)
   local job = { id = id, key = tag .. 'job:' .. id, record = record, timeline = timeline, values = values,
-    is_changed = false, fields = false, bell = false }
+    is_changed = false, fields = false, bell = false, result = nil }
   loaded[id] = job
   return job
 end
@@ -227,7 +227,7 @@ local function finish(job, transition)
   relist(job, transition.state, record[LANE])
   forget_dates(job)
   if record[FAILURES] > 0 then set_field(job, 'error', false) end
-  if transition.result then set_field(job, 'result', transition.result) end
+  job.result = transition.result
   if transition.error then set_field(job, 'error', transition.error) end
   if transition.digest then set_field(job, 'digest', transition.digest) end
   if transition.dead then list_dead(job.id, transition.dead) end
@@ -267,17 +267,22 @@ local function write_fields(job)
   call_with(gone, 'HDEL', job.key)
 end
 
+-- The two fields of nearly all calls are written without a list being made.
 local function write_job(job)
   if job.is_changed then
-    if job.timeline then
-      redis.call('HSET', job.key, 'job', cjson.encode(job.record), 'timeline', job.timeline)
+    local record = cjson.encode(job.record)
+    if job.timeline and job.result then
+      redis.call('HSET', job.key, 'job', record, 'timeline', job.timeline, 'result', job.result)
+    elseif job.timeline then
+      redis.call('HSET', job.key, 'job', record, 'timeline', job.timeline)
     else
-      redis.call('HSET', job.key, 'job', cjson.encode(job.record))
+      redis.call('HSET', job.key, 'job', record)
+      if job.result then redis.call('HSET', job.key, 'result', job.result) end
     end
   end
   if job.fields then write_fields(job) end
   if job.bell then redis.call('PUBLISH', tag .. 'bell:' .. job.id, job.bell) end
-  job.is_changed, job.fields, job.bell = false, false, false
+  job.is_changed, job.fields, job.bell, job.result = false, false, false, nil
 end
 
 -- Writes what was gathered. Every script that changes a job ends with it. -> the answer that it was given
