@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.checking import check_history
 from benchmarks.contestants import HEADRACE, RAW, Contestant, peers
 from benchmarks.measuring import Figures, alternate, median, show, spread
 from benchmarks.server import bench_redis
@@ -32,6 +33,8 @@ def _measure(contestant: Contestant, scale: float, appendfsync: str) -> Figures:
             _wait_for(tally, worker)
             pss = worker.memory_full_info().pss
             cpu_of_redis = bench.used_cpu_s() - cpu_before
+            if contestant is HEADRACE:
+                check_history(bench.url, n)
         first_ns, last_ns, first_cpu_s, last_cpu_s = (float(part) for part in tally.read_text().split())
         return {
             "enqueue_per_s": n / stored["s"],

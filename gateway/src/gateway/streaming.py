@@ -6,7 +6,6 @@ of JSON. A reader that takes nothing is cut off and can resume; little is buffer
 
 import asyncio
 import types
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from contextlib import AbstractContextManager, suppress
 from typing import Any, Generic, TypeVar, cast
@@ -15,7 +14,7 @@ import anyio
 import structlog
 from shared_schemas.failpoints import reach
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 B = TypeVar("B")
 
@@ -90,18 +89,18 @@ class Line(Generic[B]):
         self._abort()
 
     def _push(self, chunk: bytes, *, is_last: bool = False) -> None:
-        pieces = [chunk[start : start + PIECE_BYTES] for start in range(0, len(chunk), PIECE_BYTES)] or [chunk]
-        messages = deque[Message]()
-        for piece in pieces:
-            messages.append({"type": "http.response.body", "body": piece, "more_body": not is_last})
-        while messages:
-            rest = _begun(self._send(messages.popleft()))
+        sent = 0
+        while sent < len(chunk) or sent == 0:
+            # Most chunks are one piece.
+            piece = chunk if len(chunk) <= PIECE_BYTES else chunk[sent : sent + PIECE_BYTES]
+            rest = _begun(self._send({"type": "http.response.body", "body": piece, "more_body": not is_last}))
+            sent += PIECE_BYTES
             if rest is not None:
-                self._sending = asyncio.create_task(self._finish(rest, messages))
+                self._sending = asyncio.create_task(self._finish(rest, chunk[sent:]))
                 return
         reach("chunk_sent")
 
-    async def _finish(self, rest: Awaitable[None], messages: "deque[Message]") -> None:
+    async def _finish(self, rest: Awaitable[None], left: bytes) -> None:
         try:
             while True:
                 with anyio.move_on_after(self._timeout_s) as limit:
@@ -110,9 +109,10 @@ class Line(Generic[B]):
                     structlog.get_logger().warning("slow_reader_dropped", send_timeout_s=self._timeout_s)
                     self._abort()
                     return
-                if not messages:
+                if not left:
                     break
-                rest = self._send(messages.popleft())
+                piece, left = left[:PIECE_BYTES], left[PIECE_BYTES:]
+                rest = self._send({"type": "http.response.body", "body": piece, "more_body": True})
             reach("chunk_sent")
         except Exception:
             structlog.get_logger().exception("stream_failed")

@@ -3,10 +3,13 @@
 Entries are handed on as stored bytes; nothing here decodes an event.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import hiredis
 import msgspec
+from redis.exceptions import ConnectionError, InvalidResponse, ResponseError
 
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.ids import JobId, QueueName, queue_of
@@ -15,6 +18,7 @@ from shared_schemas.stream.connection import AsyncRedis, translated
 
 # Of one job; only releases and pauses without end can make more.
 MOST_ATTEMPTS = 100
+_READ_BYTES = 1 << 16
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -105,6 +109,7 @@ class Doorbells:
         # task noticed first, and two tasks would then shake hands on one line at the same time.
         self._connection: Any = client.connection_pool.make_connection()
         self._patience_s: float = self._connection.socket_timeout
+        self._replies = hiredis.Reader(protocolError=InvalidResponse, replyError=ResponseError)
         self._is_cut = False
 
     async def __aenter__(self) -> "Doorbells":
@@ -131,26 +136,49 @@ class Doorbells:
         must have been added."""
         has_pinged = False
         while True:
-            reply = await self._read()
-            if reply is None and has_pinged:
+            replies = await self._read()
+            if not replies and has_pinged:
                 raise BackendUnavailable("Redis does not answer (the subscription is silent)")
-            if reply is None:
+            if not replies:
                 await self._send("PING")
-            has_pinged = reply is None
-            match reply:
-                case [b"subscribe", bytes(channel), _]:
-                    yield channel.decode(), None
-                case [b"message", bytes(channel), payload]:
-                    yield channel.decode(), payload
+            has_pinged = not replies
+            for reply in replies:
+                match reply:
+                    case [b"message", bytes(channel), payload]:
+                        yield channel.decode(), payload
+                    case [b"subscribe", bytes(channel), _]:
+                        yield channel.decode(), None
 
-    async def _read(self) -> Any:
+    async def _read(self) -> list[Any]:
+        """All that has come, at least one; none after a silence."""
         try:
             with translated():
-                # The line is closed on leaving the context: closed here, it would go from under a command being sent.
-                return await self._connection.read_response(timeout=self._patience_s, disconnect_on_error=False)
+                return await self._replies_within(self._patience_s)
         except BackendUnavailable:
             self._is_cut = True
             raise
+
+    async def _replies_within(self, patience_s: float) -> list[Any]:
+        # Not through the client library, whose reading costs more a ring than all that is done with it; nor is the line
+        # closed here, where it would go from under a command being sent.
+        try:
+            async with asyncio.timeout(patience_s):
+                while not (replies := self._parsed()):
+                    data = await self._connection._reader.read(_READ_BYTES)
+                    if not data:
+                        raise ConnectionError("the line was closed")
+                    self._replies.feed(data)
+                return replies
+        except TimeoutError:
+            return []
+
+    def _parsed(self) -> list[Any]:
+        replies = []
+        while (reply := self._replies.gets()) is not False:
+            if isinstance(reply, Exception):
+                raise reply
+            replies.append(reply)
+        return replies
 
     async def _send(self, *command: str) -> None:
         # Sending on a line that is not connected would connect it.
