@@ -1,9 +1,9 @@
 """Request body and query -> Struct. Order: size, media type, parse, meaning."""
 
+import asyncio
 import re
 from typing import Any, TypeVar
 
-import anyio
 import msgspec
 from fastapi import Request
 from shared_schemas.replies import ProblemItem
@@ -17,27 +17,30 @@ T = TypeVar("T")
 # What is left of the body would be read as the next request.
 _CLOSE = {"Connection": "close"}
 _syntax = msgspec.json.Decoder(msgspec.Raw)
-_MEDIA = re.compile(r'application/json\s*(;\s*charset="?utf-8"?\s*)?', re.IGNORECASE)
+_MEDIA = re.compile(rb'application/json\s*(;\s*charset="?utf-8"?\s*)?', re.IGNORECASE)
 
 
 async def read_json(request: Request, decoder: "msgspec.json.Decoder[T]", settings: GatewaySettings) -> T:
     """The body as the decoder's Struct. ProblemError 400, 408, 413, 415 or 422."""
     max_bytes = settings.max_body_bytes
-    declared = request.headers.get("content-length", "")
+    # The first of each name counts.
+    headers: dict[bytes, bytes] = dict(reversed(request.scope["headers"]))
+    declared = headers.get(b"content-length", b"")
     if declared.isdigit() and int(declared) > max_bytes:
         raise _too_large(max_bytes)
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise ProblemError(415, "encoding_unsupported", "send the body without Content-Encoding")
-    if _MEDIA.fullmatch(request.headers.get("content-type", "")) is None:
+    if _MEDIA.fullmatch(headers.get(b"content-type", b"")) is None:
         raise ProblemError(415, "media_type_unsupported", "send the body as application/json in UTF-8")
     body = bytearray()
-    with anyio.move_on_after(settings.body_timeout_s) as limit:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > max_bytes:
-                raise _too_large(max_bytes)
-    if limit.cancelled_caught:
-        raise ProblemError(408, "body_timeout", "the body took too long to arrive", headers=_CLOSE)
+    try:
+        async with asyncio.timeout(settings.body_timeout_s):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > max_bytes:
+                    raise _too_large(max_bytes)
+    except TimeoutError:
+        raise ProblemError(408, "body_timeout", "the body took too long to arrive", headers=_CLOSE) from None
     return decode(bytes(body), decoder)
 
 

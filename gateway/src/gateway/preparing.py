@@ -43,6 +43,7 @@ async def prepared(
     spec: JobSpec,
     *,
     job_id: JobId | None = None,
+    replay_of: JobId | None = None,
     retry_of: JobId | None = None,
     models: dict[str, str] | None = None,
 ) -> Submission:
@@ -54,11 +55,11 @@ async def prepared(
     queue = queue_for(spec)
     _check_paths(spec)
     await _check_parents(services, spec)
-    pinned = msgspec.structs.replace(await _pin(services, spec, {} if models is None else models), queue=queue)
+    pinned = await _pin(services, spec, queue, {} if models is None else models)
     if queue not in services.registered:
         await services.ledger.register_queue(queue)
         services.registered.add(queue)
-    return Submission(job_id=job_id or new_ids(queue, 1)[0], spec=pinned, retry_of=retry_of)
+    return Submission(job_id=job_id or new_ids(queue, 1)[0], spec=pinned, replay_of=replay_of, retry_of=retry_of)
 
 
 def queue_for(spec: JobSpec) -> QueueName:
@@ -103,10 +104,11 @@ async def _exists(services: Services, text: str, *, pointer: str) -> JobId:
     return job_id
 
 
-async def _pin(services: Services, spec: JobSpec, models: dict[str, str]) -> JobSpec:
-    """Fix what a replay must repeat: the seed and the version of the model."""
+async def _pin(services: Services, spec: JobSpec, queue: QueueName, models: dict[str, str]) -> JobSpec:
+    """Fix what a replay must repeat: the queue, the seed and the version of the model."""
     if isinstance(spec, TrainingSpec):
-        return spec if spec.seed is not None else msgspec.structs.replace(spec, seed=secrets.randbits(_SEED_BITS))
+        seed = spec.seed if spec.seed is not None else secrets.randbits(_SEED_BITS)
+        return msgspec.structs.replace(spec, queue=queue, seed=seed)
     parameters = spec.parameters
     if parameters.seed is None:
         parameters = msgspec.structs.replace(parameters, seed=secrets.randbits(_SEED_BITS))
@@ -116,7 +118,7 @@ async def _pin(services: Services, spec: JobSpec, models: dict[str, str]) -> Job
         if model_id not in models:
             models[model_id] = await _pinned_model(services, model_id)
         model_id = models[model_id]
-    return msgspec.structs.replace(spec, model_id=model_id, parameters=parameters)
+    return msgspec.structs.replace(spec, queue=queue, model_id=model_id, parameters=parameters)
 
 
 async def _pinned_model(services: Services, model_id: str) -> str:

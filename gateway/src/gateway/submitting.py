@@ -27,17 +27,13 @@ async def submit(
     retry_of: JobId | None = None,
 ) -> Submitted:
     """SpecRejected, ModelNotFound, IdempotencyConflict, StateConflict, BackendUnavailable."""
+    submission = await prepared(services, spec, replay_of=replay_of, retry_of=retry_of)
     body = encode_json(spec)
-    submission = msgspec.structs.replace(
-        await prepared(services, spec, retry_of=retry_of),
-        # Of what the client meant: before seeds are drawn and versions pinned.
-        fingerprint=hashlib.sha256(body).hexdigest(),
-        idempotency_key=_digest(idempotency_key),
-        replay_of=replay_of,
-    )
+    if idempotency_key is not None:
+        submission = _with_key(submission, idempotency_key, body)
     submitted = await services.submissions.ask(submission, n_bytes=len(body))
     # Whoever is told its own id has made the job, even if the first answer was lost and the call was repeated.
-    return msgspec.structs.replace(submitted, created=submitted.job_id == submission.job_id)
+    return Submitted(submitted.job_id, created=submitted.job_id == submission.job_id)
 
 
 async def submit_list(
@@ -58,11 +54,8 @@ async def submit_list(
             raise
         except ModelNotFound as error:
             raise ModelNotFound(f"job {place} of the list, counted from 0: {error}") from None
-    submissions[0] = msgspec.structs.replace(
-        submissions[0],
-        fingerprint=hashlib.sha256(encode_json(specs)).hexdigest(),
-        idempotency_key=_digest(idempotency_key),
-    )
+    if idempotency_key is not None:
+        submissions[0] = _with_key(submissions[0], idempotency_key, encode_json(specs))
     made = await services.ledger.submit_list(submissions)
     return [Submitted(each.job_id, created=made[0].job_id == ids[0]) for each in made]
 
@@ -111,5 +104,10 @@ def again(spec: JobSpec) -> JobSpec:
     return msgspec.structs.replace(spec, run_at=None, depends_on=(), start_deadline_s=None)
 
 
-def _digest(key: str | None) -> str | None:
-    return None if key is None else hashlib.sha256(key.encode()).hexdigest()
+def _with_key(submission: Submission, key: str, body: bytes) -> Submission:
+    """body: what the client meant, before seeds were drawn and versions pinned."""
+    return msgspec.structs.replace(
+        submission,
+        idempotency_key=hashlib.sha256(key.encode()).hexdigest(),
+        fingerprint=hashlib.sha256(body).hexdigest(),
+    )

@@ -19,6 +19,7 @@ QueueName = NewType("QueueName", str)
 ModelName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$", max_length=63)]
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _ULID_LENGTH = 26
 _QUEUE = re.compile(r"(?P<kind>training|inference)(-[a-z0-9]{1,24}){0,2}(\.[0-9]{1,3})?")
 _JOB_ID = re.compile(
@@ -82,7 +83,7 @@ def kind_of(job_id: JobId) -> JobKind:
 
 
 def _ulid(number: int) -> str:
-    return "".join([_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5)])
+    return "".join([_PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)])
 
 
 def ulid_of(job_id: JobId) -> str:

@@ -316,7 +316,7 @@ def _heed(answer: list[bytes], meanings: dict[bytes, JobState]) -> JobState:
 
 def _submit_item(submission: Submission) -> dict[str, Any]:
     spec = submission.spec
-    return {
+    item = {
         "id": submission.job_id,
         "spec": encode_json(spec).decode(),
         "lane": _lane_of(spec.priority),
@@ -330,8 +330,10 @@ def _submit_item(submission: Submission) -> dict[str, Any]:
         "fingerprint": submission.fingerprint or "-",
         "replay_of": submission.replay_of,
         "retry_of": submission.retry_of,
-        "with_former": submission.with_former,
+        "with_former": submission.with_former or None,
     }
+    # What is not there costs a script as much as what is.
+    return {name: value for name, value in item.items() if value is not None}
 
 
 def _lane_of(priority: Priority) -> Lane:
