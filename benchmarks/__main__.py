@@ -2,7 +2,7 @@
 
     uv run --group bench python -m benchmarks [NAME …] [--short] [--repeats N] [--redis-server PATH] [--json FILE]
 
-NAME: drain, round_trip, gateway, fan_out. --short: a fraction of the jobs, once, for a look at whether all of it runs.
+NAME: drain, round_trip, gateway, fan_out, idle. --short: a fraction of the jobs, once, to see that all of it is right.
 """
 
 import argparse
@@ -11,12 +11,18 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import drain, fan_out, gateway, round_trip
+from benchmarks import drain, fan_out, gateway, idle, round_trip
 from benchmarks.measuring import N_REPEATS, machine
 from benchmarks.server import redis_version
 from tests.support.redis_server import choose
 
-BENCHMARKS = {"drain": drain.run, "round_trip": round_trip.run, "gateway": gateway.run, "fan_out": fan_out.run}
+BENCHMARKS = {
+    "drain": drain.run,
+    "round_trip": round_trip.run,
+    "gateway": gateway.run,
+    "fan_out": fan_out.run,
+    "idle": idle.run,
+}
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import psutil
 
 from benchmarks.checking import check_history
@@ -15,17 +16,18 @@ from benchmarks.measuring import Figures, alternate, median, show, spread
 from benchmarks.server import bench_redis
 
 DEADLINE_S = 120.0
+WITHOUT_AOF = msgspec.structs.replace(HEADRACE, name="Headrace, no AOF")
 
 
-def run(*, repeats: int, scale: float, appendfsync: str = "everysec") -> dict[str, object]:
-    contestants = [HEADRACE, RAW, *peers()]
-    found = alternate(contestants, lambda contestant: _measure(contestant, scale, appendfsync), repeats=repeats)
+def run(*, repeats: int, scale: float) -> dict[str, object]:
+    contestants = [HEADRACE, WITHOUT_AOF, RAW, *peers()]
+    found = alternate(contestants, lambda contestant: _measure(contestant, scale), repeats=repeats)
     return _report(contestants, found)
 
 
-def _measure(contestant: Contestant, scale: float, appendfsync: str) -> Figures:
+def _measure(contestant: Contestant, scale: float) -> Figures:
     n = max(200, round(contestant.n_jobs * scale))
-    with bench_redis(appendfsync) as bench:
+    with bench_redis("off" if contestant is WITHOUT_AOF else "everysec") as bench:
         bytes_before = bench.used_bytes()
         stored = contestant.call("enqueue", bench.url, n)
         cpu_before, tally = bench.used_cpu_s(), bench.folder / "tally"
@@ -33,7 +35,7 @@ def _measure(contestant: Contestant, scale: float, appendfsync: str) -> Figures:
             _wait_for(tally, worker)
             pss = worker.memory_full_info().pss
             cpu_of_redis = bench.used_cpu_s() - cpu_before
-            if contestant is HEADRACE:
+            if contestant in (HEADRACE, WITHOUT_AOF):
                 check_history(bench.url, n)
         first_ns, last_ns, first_cpu_s, last_cpu_s = (float(part) for part in tally.read_text().split())
         return {

@@ -22,6 +22,7 @@ CONNECTIONS = (1, 64)
 # About 5 s each.
 N = {1: 4_000, 64: 20_000}
 WARM_UP = 500
+N_LISTS, LIST_LENGTH = 60, 500
 BODY = {
     "input_data": [round(0.1 * n, 1) for n in range(16)],
     "tags": ["bench", "small"],
@@ -53,6 +54,8 @@ def run(*, repeats: int, scale: float) -> dict[str, object]:
         )
     columns = ["", *(title for n in CONNECTIONS for title in (f"{n}: requests/s", "ratio", "p50 ms", "p99 ms"))]
     show("POST /jobs/inference, by connections", [*columns, "server µs"], rows)
+    listed = [[f"{median(ours, 'listed_per_s'):,.0f} ± {spread(ours, 'listed_per_s'):.0%}"]]
+    show(f"POST /jobs/inference with lists of {LIST_LENGTH}, over 2 connections", ["jobs/s"], listed)
     return {contestant.name: found[place] for place, contestant in enumerate(CONTESTANTS)}
 
 
@@ -65,6 +68,10 @@ def _measure(contestant: Server, scale: float) -> Figures:
         async def load(connections: int, n: int) -> tuple[float, list[float]]:
             return await post(served.port, request, n=n, connections=connections, expected=b"HTTP/1.1 202")
 
+        async def load_lists(n: int) -> tuple[float, list[float]]:
+            request = _request(model, LIST_LENGTH)
+            return await post(served.port, request, n=n, connections=2, expected=b"HTTP/1.1 202")
+
         anyio.run(load, CONNECTIONS[-1], WARM_UP, backend_options=UVLOOP)
         for connections in CONNECTIONS:
             n, cpu = max(200, round(N[connections] * scale)), served.cpu_s()
@@ -73,10 +80,15 @@ def _measure(contestant: Server, scale: float) -> Figures:
             figures[f"p50_ms_{connections}"] = percentile(each_s, 0.5) * 1000
             figures[f"p99_ms_{connections}"] = percentile(each_s, 0.99) * 1000
             figures["cpu_us"] = (served.cpu_s() - cpu) * 1e6 / n
+        if contestant is GATEWAY:
+            lists = max(2, round(N_LISTS * scale))
+            took_s, _ = anyio.run(load_lists, lists, backend_options=UVLOOP)
+            figures["listed_per_s"] = lists * LIST_LENGTH / took_s
     return figures
 
 
-def _request(model: str) -> bytes:
-    body = json.dumps({"model_id": model, **BODY}).encode()
+def _request(model: str, list_length: int = 0) -> bytes:
+    one = {"model_id": model, **BODY}
+    body = json.dumps([one] * list_length if list_length else one).encode()
     head = b"POST /jobs/inference HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
     return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)

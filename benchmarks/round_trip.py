@@ -1,15 +1,23 @@
 """Round trip: one job at a time on an idle system, from its submission until the submitter knows its result."""
 
+import asyncio
+import time
+
+import anyio
+import msgspec
+
 from benchmarks.contestants import HEADRACE, RAW, Contestant, peers
+from benchmarks.http_servers import GATEWAY, publish_model
 from benchmarks.measuring import Figures, alternate, median, percentile, show, spread
-from benchmarks.server import bench_redis
+from benchmarks.server import Bench, bench_redis
 
 N = 1000
 WARM_UP = 100
+OVER_HTTP = msgspec.structs.replace(HEADRACE, name="Headrace, HTTP + SSE")
 
 
 def run(*, repeats: int, scale: float) -> dict[str, object]:
-    contestants = [HEADRACE, RAW, *peers()]
+    contestants = [HEADRACE, OVER_HTTP, RAW, *peers()]
     found = alternate(contestants, lambda contestant: _measure(contestant, scale), repeats=repeats)
     ours, rows = found[0], []
     for place, contestant in enumerate(contestants):
@@ -27,7 +35,32 @@ def run(*, repeats: int, scale: float) -> dict[str, object]:
 
 
 def _measure(contestant: Contestant, scale: float) -> Figures:
-    n = max(50, round(N * scale * min(1.0, contestant.n_jobs / 8_000)))
-    with bench_redis() as bench, contestant.working(bench.url, n + 2 * WARM_UP, bench.folder / "tally"):
-        took = contestant.call("round_trips", bench.url, n + WARM_UP)["ms"][WARM_UP:]
-    return {"p50_ms": percentile(took, 0.5), "p99_ms": percentile(took, 0.99)}
+    n = max(50, round(N * scale * min(1.0, contestant.n_jobs / 8_000))) + WARM_UP
+    with bench_redis() as bench, contestant.working(bench.url, n + WARM_UP, bench.folder / "tally"):
+        is_http = contestant is OVER_HTTP
+        took = _over_http(bench, n) if is_http else contestant.call("round_trips", bench.url, n)["ms"]
+    return {"p50_ms": percentile(took[WARM_UP:], 0.5), "p99_ms": percentile(took[WARM_UP:], 0.99)}
+
+
+def _over_http(bench: Bench, n: int) -> list[float]:
+    """One POST that is answered with the job's event stream, on a connection that is kept, until `done` is here."""
+
+    async def measured() -> list[float]:
+        body = b'{"model_id":"%b","input_data":"%b"}' % ((await publish_model(bench.url)).encode(), b"x" * 100)
+        request = (
+            b"POST /jobs/inference HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n"
+            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+        )
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        took = []
+        for _ in range(n):
+            began = time.perf_counter()
+            writer.write(request)
+            await reader.readuntil(b"event: done")
+            took.append((time.perf_counter() - began) * 1000)
+            await reader.readuntil(b"\r\n0\r\n\r\n")
+        writer.close()
+        return took
+
+    with GATEWAY.serving(bench) as served:
+        return anyio.run(measured, backend_options={"use_uvloop": True})

@@ -146,7 +146,8 @@ def loading(server: RedisServer) -> Iterator[None]:
     with _client(server) as client:
         client.mset({f"ballast:{i}": os.urandom(BALLAST_BYTES) for i in range(BALLAST_KEYS)})
         client.bgrewriteaof()
-        while client.info("persistence")["aof_rewrite_in_progress"]:
+        # Where a snapshot is being written the rewriting waits for that.
+        while any(client.info("persistence")[f"aof_rewrite_{when}"] for when in ("in_progress", "scheduled")):
             time.sleep(0.01)
     server.kill()
     # While it loads, it looks at its clients once for each two megabytes.

@@ -1,0 +1,35 @@
+"""That what a benchmark measured was right: the checker of the fault suite, over what its jobs left behind."""
+
+import anyio
+from shared_schemas.ids import JobKind, default_queue
+from shared_schemas.job import JobState
+from shared_schemas.stream.connection import RedisSettings, connect
+
+from tests.chaos.checker import check
+from tests.chaos.dump import is_at_rest, take
+
+INFERENCE = default_queue(JobKind.INFERENCE)
+SETTLED_S = 30.0
+
+
+def check_history(url: str, n: int) -> None:
+    """RuntimeError unless n jobs are there, no others, each has succeeded, once, and nothing else is left of them."""
+    anyio.run(_check, url, n)
+
+
+async def _check(url: str, n: int) -> None:
+    client = connect(RedisSettings(redis_url=url))
+    try:
+        with anyio.fail_after(SETTLED_S):
+            # The worker has run the last job and still tells so.
+            while not await is_at_rest(client, INFERENCE):  # noqa: ASYNC110
+                await anyio.sleep(0.02)
+        dump = await take(client, [INFERENCE], since_ms=0)
+    finally:
+        await client.aclose()
+    wrong = [str(violation) for violation in check([], dump)]
+    states = {job.fields["state"] for job in dump.jobs.values()}
+    if len(dump.jobs) != n or states != {JobState.SUCCEEDED}:
+        wrong.append(f"{len(dump.jobs)} jobs of {n} are there, in the states {sorted(states)}")
+    if wrong:
+        raise RuntimeError("\n".join(wrong[:5]))
