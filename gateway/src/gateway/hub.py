@@ -59,6 +59,20 @@ class Listener(Protocol):
     def warn(self, signal: Signal) -> None: ...
 
 
+class _Deaf:
+    def expect(self, channel: str) -> None:
+        pass
+
+    def confirm(self, channel: str) -> None:
+        pass
+
+    def offer(self, channel: str, ring: Ring) -> None:
+        pass
+
+    def warn(self, signal: Signal) -> None:
+        pass
+
+
 class Hub:
     """doorbells: makes a new subscription connection. n_readings: how many lines may read at once."""
 
@@ -119,6 +133,16 @@ class Hub:
     def recheck(self) -> None:
         """Have every open line look again at what it follows."""
         self._warn_all(Signal.MISSED)
+
+    @contextmanager
+    def expecting(self, channel: str) -> Iterator[None]:
+        """Have the channel subscribed while something else is waited for: whoever listens to it next need not wait."""
+        listener = _Deaf()
+        self.subscribe(listener, [channel])
+        try:
+            yield
+        finally:
+            self.unsubscribe(listener, [channel])
 
     def subscribe(self, listener: Listener, channels: Iterable[str]) -> None:
         if self._closing:

@@ -22,12 +22,14 @@ async def submit(
     services: Services,
     spec: JobSpec,
     *,
+    job_id: JobId | None = None,
     idempotency_key: str | None = None,
     replay_of: JobId | None = None,
     retry_of: JobId | None = None,
 ) -> Submitted:
-    """SpecRejected, ModelNotFound, IdempotencyConflict, StateConflict, BackendUnavailable."""
-    submission = await prepared(services, spec, replay_of=replay_of, retry_of=retry_of)
+    """job_id: a new one by default. SpecRejected, ModelNotFound, IdempotencyConflict, StateConflict,
+    BackendUnavailable."""
+    submission = await prepared(services, spec, job_id=job_id, replay_of=replay_of, retry_of=retry_of)
     body = encode_json(spec)
     if idempotency_key is not None:
         submission = _with_key(submission, idempotency_key, body)

@@ -16,7 +16,7 @@ from worker_runtime.holding import Held
 from worker_runtime.running import Runner
 from worker_runtime.slots import Slots
 
-WAIT_S = 1.0
+WAIT_S, IDLE_WAIT_S = 1.0, 2.0
 
 
 class Claiming:
@@ -102,8 +102,12 @@ class Claiming:
             # Not for longer: another worker may take the suspect meanwhile.
             with anyio.move_on_after(WAIT_S):
                 await self._draining.unless(self._held.until_empty)
+        elif not is_idle:
+            self._entries = await self._claims.wait(timeout_s=WAIT_S, is_idle=False)
         else:
-            self._entries = await self._claims.wait(timeout_s=WAIT_S, is_idle=is_idle)
+            # Nothing of its own changes while it runs nothing, and whatever becomes ready is handed over by this.
+            while not self._entries and not self._draining.has_begun:
+                self._entries = await self._claims.wait(timeout_s=IDLE_WAIT_S)
 
     async def _hand_back(self) -> None:
         try:

@@ -7,7 +7,8 @@ from shared_schemas.stream.housekeeping import Housekeeping
 
 from worker_runtime.backoff import Backoff
 
-TICK_S = 1.0
+# What is scheduled after one look and due before the next waits for that, or for the gateway's, each second.
+TICK_S = 2.0
 SHORTEST_S = 0.02
 
 

@@ -23,17 +23,19 @@ class Reclaiming:
 
     async def run(self) -> None:
         backoff = Backoff()
-        interval_s = min(1.0, self._lease_s / 6)
+        shortest_s = wait_s = min(1.0, self._lease_s / 6)
         while True:
             # Workers started together should not all look at the same moment.
-            await anyio.sleep(interval_s * random.uniform(0.7, 1.0))  # noqa: S311
+            await anyio.sleep(wait_s * random.uniform(0.7, 1.0))  # noqa: S311
             try:
                 await self._reclaim()
+                wait_s = shortest_s if self._first_seen else max(shortest_s, self._housekeeping.next_suspect_s)
                 if time.monotonic() - self._repaired_at >= max(2.0, self._lease_s / 2):
                     await self._repair()
                 backoff.reset()
             except BackendUnavailable:
                 self._first_seen.clear()
+                wait_s = shortest_s
                 await anyio.sleep(backoff.next_s())
 
     async def _reclaim(self) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -14,10 +15,12 @@ from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
 from shared_schemas.replies import SubmittedJobs
 from shared_schemas.specs import InferenceSpec, JobSpec, TrainingSpec
+from shared_schemas.stream import keys
 
 from gateway import openapi, replies
 from gateway.body import read_json
 from gateway.following import EndOnly, Following
+from gateway.preparing import new_ids, queue_for
 from gateway.problems import ProblemError
 from gateway.routes.events import MOST_JOBS, stream_of_job, stream_of_jobs
 from gateway.services import Services, services_of
@@ -58,13 +61,17 @@ async def _accept(request: Request, services: Services, given: JobSpec | Sequenc
 
 async def _submit(request: Request, services: Services, spec: JobSpec) -> Response:
     key, wait_s = _idempotency_key(request), _wait_s(request)
-    answer = await submit(services, spec, idempotency_key=key)
+    is_stream = SSE in request.headers.get("accept", "")
+    [new_id] = new_ids(queue_for(spec), 1)
+    # Its bell is subscribed while the job is stored; who only submits needs none.
+    with services.hub.expecting(keys.job_bell(new_id)) if is_stream or wait_s else nullcontext():
+        answer = await submit(services, spec, job_id=new_id, idempotency_key=key)
     reach("job_accepted")
     job_id = answer.job_id
     headers = {"Location": f"/jobs/{job_id}"}
     if not answer.created:
         headers["Idempotency-Replayed"] = "true"
-    if SSE in request.headers.get("accept", ""):
+    if is_stream:
         return stream_of_job(services, job_id, after=0, media_type=SSE, headers=headers)
     if wait_s and await _has_ended_within(services, job_id, wait_s):
         job = await services.ledger.find(job_id)

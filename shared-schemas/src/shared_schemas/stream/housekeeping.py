@@ -5,10 +5,9 @@ the gateway decide how often.
 """
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 import msgspec
-from redis.exceptions import ResponseError
 
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.events import Reason
@@ -27,7 +26,7 @@ from shared_schemas.stream.rows import record_of
 
 CRASH_LIMIT = 2
 TOMBSTONE_MS = 86_400_000
-_LIMIT = 200
+_LIMIT, _ENTRIES = 200, 100
 
 
 class Promotion(msgspec.Struct, frozen=True):
@@ -47,12 +46,13 @@ class Suspect(msgspec.Struct, frozen=True):
 
 
 class Housekeeping:
-    """One queue."""
+    """One queue. next_suspect_s: how long after the last look for suspects there may be another one, at the soonest."""
 
     def __init__(self, client: AsyncRedis, queue: QueueName) -> None:
         self._client, self._queue, self._tag = client, queue, keys.tag(queue)
-        self._claim_cursors = dict.fromkeys(LANES, "0-0")
+        self._claim_cursors = ["0-0" for _ in LANES]
         self._repair_cursor = ""
+        self.next_suspect_s = 0.0
 
     async def promote(self) -> Promotion:
         """Make due jobs ready, release or cancel those that waited for others, end those past their deadline."""
@@ -82,7 +82,13 @@ class Housekeeping:
         with translated():
             seconds, microseconds = await self._client.time()
             limit_ms = seconds * 1000 + microseconds // 1000 + round(lease_s * 500)
-            ids = await self._client.zrangebyscore(keys.leases(self._queue), "-inf", limit_ms, 0, _LIMIT)
+            leases = await self._client.zrange(keys.leases(self._queue), 0, _LIMIT, withscores=True)
+            ids = [job_id for job_id, end_ms in leases if end_ms <= limit_ms]
+            later_ms = [end_ms - limit_ms for _, end_ms in leases if end_ms > limit_ms]
+            # A lease that begins right after this look has half of it left as much later.
+            self.next_suspect_s = min([lease_s / 2, *(left / 1000 for left in later_ms[:1])])
+            if not ids:
+                return []
             pipeline = self._client.pipeline(transaction=False)
             for job_id in ids:
                 pipeline.hget(keys.job(JobId(job_id.decode())), "job")
@@ -115,47 +121,23 @@ class Housekeeping:
 
     async def redeliver(self, *, idle_s: float, worker: str) -> int:
         """Make entries ready again that were delivered idle_s ago and never begun. -> how many."""
-        entries, thinned = [], []
-        for lane in LANES:
-            try:
-                with translated():
-                    reply: Any = await self._client.xautoclaim(
-                        keys.ready(self._queue, lane),
-                        keys.GROUP,
-                        worker,
-                        round(idle_s * 1000),
-                        # Always from the start, entries past COUNT would never be looked at.
-                        start_id=self._claim_cursors[lane],
-                        count=100,
-                    )
-            except ResponseError as error:
-                if not str(error).startswith("NOGROUP"):
-                    raise
-                continue
-            self._claim_cursors[lane] = reply[0].decode()
-            entries += [
-                (lane, entry.decode(), fields[b"job"].decode() if fields else None)
-                for entry, fields in reply[1]
-                if entry is not None
-            ]
-            if any(entry is None for entry, _ in reply[1]):
-                thinned.append(lane)
-        if not entries and not thinned:
-            return 0
-        return cast(
-            int,
-            await scripts.call(
-                self._client,
-                "redeliver",
-                self._tag,
-                {
-                    "entries": entries,
-                    "thinned": thinned,
-                    "running": JobState.RUNNING,
-                    "queued": JobState.QUEUED,
-                },
-            ),
+        again, *cursors = await scripts.call(
+            self._client,
+            "redeliver",
+            self._tag,
+            {
+                "worker": worker,
+                "idle_ms": round(idle_s * 1000),
+                "limit": _ENTRIES,
+                "lanes": LANES,
+                # Always from the start, entries past the limit would never be looked at.
+                "cursors": self._claim_cursors,
+                "running": JobState.RUNNING,
+                "queued": JobState.QUEUED,
+            },
         )
+        self._claim_cursors = [cursor.decode() for cursor in cursors]
+        return cast(int, again)
 
     async def repair(self) -> int:
         """Look at the next page of open jobs and set going those that nothing would move. -> how many.

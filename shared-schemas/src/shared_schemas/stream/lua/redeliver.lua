@@ -1,25 +1,43 @@
 -- Deal with entries that were delivered long ago and whose job nobody began.
--- ARGS     entries: {{lane, entry, id}, …} claimed with XAUTOCLAIM; running, queued: state names
---          thinned: lanes with pending entries that were deleted, which XAUTOCLAIM of Redis 6.2 returns without their id
--- RETURNS  how many were made ready again
+-- ARGS     worker (it claims them), idle_ms (since they were delivered), limit (for each lane)
+--          lanes; cursors: for each where the last call stopped; running, queued: state names
+-- RETURNS  {how many were made ready again, the next cursor of each lane …}
 -- WHY      only the job's hash says whether an entry still stands for it
-local again = 0
-for _, lane in ipairs(args.thinned) do
-  for _, pending in ipairs(redis.call('XPENDING', key('ready', lane), GROUP, '-', '+', 1000)) do
-    if #redis.call('XRANGE', key('ready', lane), pending[1], pending[1]) == 0 then retire(lane, pending[1]) end
-  end
-end
-for _, claimed in ipairs(args.entries) do
-  local lane, entry, id = claimed[1], claimed[2], claimed[3]
+local answer = { 0 }
+
+local function look(lane, entry, id)
   local job = id and load(id)
   local r = job and job.record
   if not job or r[ENTRY] ~= entry then
     retire(lane, entry)
   elseif r[STATE] == args.queued then
     hand_back(job)
-    again = again + 1
+    answer[1] = answer[1] + 1
   elseif r[STATE] ~= args.running then
     retire(lane, entry)
   end
 end
-return commit(again)
+
+-- Pending entries that were deleted, which XAUTOCLAIM of Redis 6.2 returns without their ids.
+local function retire_deleted(lane)
+  for _, pending in ipairs(redis.call('XPENDING', key('ready', lane), GROUP, '-', '+', 1000)) do
+    if #redis.call('XRANGE', key('ready', lane), pending[1], pending[1]) == 0 then retire(lane, pending[1]) end
+  end
+end
+
+for i, lane in ipairs(args.lanes) do
+  local reply = redis.pcall('XAUTOCLAIM', key('ready', lane), GROUP, args.worker, args.idle_ms, args.cursors[i],
+    'COUNT', args.limit)
+  answer[i + 1] = '0-0'
+  if not reply.err then
+    answer[i + 1] = reply[1]
+    local has_deleted = false
+    for _, entry in ipairs(reply[2]) do
+      if entry then look(lane, entry[1], entry[2] and entry[2][2]) else has_deleted = true end
+    end
+    if has_deleted then retire_deleted(lane) end
+  elseif not string.find(reply.err, 'NOGROUP', 1, true) then
+    return reply
+  end
+end
+return commit(answer)
