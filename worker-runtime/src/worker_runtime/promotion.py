@@ -7,8 +7,7 @@ from shared_schemas.stream.housekeeping import Housekeeping
 
 from worker_runtime.backoff import Backoff
 
-# What is scheduled after one look and due before the next waits for that, or for the gateway's, each second.
-TICK_S = 2.0
+TICK_S = 1.0
 SHORTEST_S = 0.02
 
 
