@@ -165,6 +165,7 @@ class Claims:
 
     async def recover(self) -> list[tuple[str, str, str]]:
         """Entries delivered to this worker and not acknowledged, those of running attempts included."""
+        self.is_unsure = False
         streams = {keys.ready(self.queue, lane): "0" for lane in LANES}
         with translated():
             try:
