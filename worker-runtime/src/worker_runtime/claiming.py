@@ -105,8 +105,8 @@ class Claiming:
         elif not is_idle:
             self._entries = await self._claims.wait(timeout_s=WAIT_S, is_idle=False)
         else:
-            # Nothing of its own changes while it runs nothing, and whatever becomes ready is handed over by this. Another
-            # queue of the same worker may have begun something meanwhile.
+            # Nothing of its own changes while it runs nothing, and whatever becomes ready is handed over by this.
+            # Another queue of the same worker may have begun something meanwhile.
             while not (self._entries or self._draining.has_begun or self._held.all()):
                 self._entries = await self._claims.wait(timeout_s=IDLE_WAIT_S)
 
