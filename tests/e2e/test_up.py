@@ -118,11 +118,15 @@ def test_a_second_ctrl_c_leaves_nothing_even_of_a_training_process_that_heeds_no
         assert running.interrupt() == 130
 
 
-def test_a_ctrl_c_that_arrives_twice_at_once_is_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("writes", [True, False], ids=["while it writes", "while it waits"])
+def test_a_ctrl_c_that_arrives_twice_at_once_is_one(tmp_path: Path, second: signal.Signals, writes: bool) -> None:
     with up(tmp_path, *NO_WORKERS) as running:
+        if not writes:
+            running.until_it_says("curl -N")
         # Without a word between them, so that nothing else comes between either.
         os.kill(running.process.pid, signal.SIGINT)
-        os.kill(running.process.pid, signal.SIGINT)
+        os.kill(running.process.pid, second)
         assert running.until_it_ends() == 0
 
 

@@ -77,6 +77,7 @@ class Service:
         return not self._thread.is_alive()
 
     def _supervise(self) -> None:
+        _leave_signals_to_the_main_thread()
         delay_s = _FIRST_DELAY_S
         while True:
             with self._lock:
@@ -109,6 +110,7 @@ class Service:
         )
 
     def _pump(self, process: "subprocess.Popen[bytes]") -> None:
+        _leave_signals_to_the_main_thread()
         if process.stdout is None:
             return
         with process.stdout as lines:
@@ -135,6 +137,12 @@ def kill(services: Sequence[Service]) -> None:
         service.kill()
     for service in services:
         service.wait(timeout_s=_KILL_WAIT_S)
+
+
+def _leave_signals_to_the_main_thread() -> None:
+    """Python handles them there, and what another thread takes does not end its wait. What this one starts inherits
+    the mask: tether.py takes it off."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 
 
 def _wait_with_group(process: "subprocess.Popen[bytes]") -> int:

@@ -5,6 +5,7 @@ Standard library only, and nothing that is slow to import: it stands before ever
 """
 
 import os
+import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1
@@ -19,6 +20,8 @@ def main() -> None:
         if os.getppid() != parent:
             # The parent died before the line above; nobody would send the signal any more.
             sys.exit(1)
+    # The thread that started this takes no signals; the command does.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.execvp(command[0], command)  # noqa: S606 - a command of ours, not of a user
 
 

@@ -17,8 +17,8 @@ def stay_up(config: SystemConfig, console: Console, log: Log) -> None:
     log.note("headrace", "starting", style="dim")
     with running_system(config, log) as system:
         write_samples(config.data_root)
-        _say_what_to_try(system, console)
         try:
+            _say_what_to_try(system, console)
             threading.Event().wait()
         except KeyboardInterrupt:
             # The terminal has written ^C where the cursor stood.
