@@ -27,9 +27,8 @@ from shared_schemas.stream.keys import GROUP
 from tests.support.gateways import DEADLINE_S, INFERENCE, MODEL, Frame, driver, frames
 from tests.support.redis_server import RedisServer
 
-BALLAST_KEYS, BALLAST_BYTES, LOADING_S = 100, 200 * 1024, 9.0
-
-
+# Longer than all that a test looks at meanwhile: 5 s of quiet, then requests that may each wait for an answer of Redis.
+BALLAST_KEYS, BALLAST_BYTES, LOADING_S = 200, 200 * 1024, 16.0
 READY = [keys.ready(INFERENCE, lane) for lane in LANES]
 
 
