@@ -54,6 +54,9 @@ def redis_url(shared_redis: RedisServer | ForeignRedis) -> str:
 
 @pytest.fixture
 def own_redis() -> Iterator[RedisServer]:
-    """A server of the test's own, which it may kill, stop and start again."""
-    with tempfile.TemporaryDirectory(prefix="hr-") as folder, running_redis(Path(folder)) as server:
+    """A server of the test's own, which it may kill, stop and start again: killed, it has all that it answered."""
+    with (
+        tempfile.TemporaryDirectory(prefix="hr-") as folder,
+        running_redis(Path(folder), options=("--appendfsync", "always")) as server,
+    ):
         yield server

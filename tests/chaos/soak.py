@@ -1,10 +1,12 @@
 """Headrace under a steady load while its processes are killed, stopped and cut off; then the checker has its say.
 
     uv run python -m tests.chaos.soak --minutes 5 [--seed S] [--rate JOBS_PER_S] [--training]
-        [--redis-server PATH] [--appendfsync everysec|always|no] [--keep FOLDER]
+        [--redis-server PATH] [--appendfsync always|everysec|no] [--keep FOLDER]
 
 Runs in rounds: load and faults, then rest, then the check of that round, after which its history is emptied; so a run
 of any length needs no more memory and disk than one round. Exit status 1 if an invariant was broken.
+That nothing is lost is promised with appendfsync always: with everysec, a Redis that is killed while its disk is busy
+may have forgotten what it answered.
 """
 
 import argparse
@@ -51,7 +53,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     rate: float = 40.0
     n_workers: int = 3
     with_training: bool = False
-    appendfsync: str = "everysec"
+    appendfsync: str = "always"
     keep: Path | None = None
 
 
@@ -244,7 +246,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=40.0, help="submissions a second")
     parser.add_argument("--training", action="store_true", help="a real training worker as well")
     parser.add_argument("--redis-server", metavar="PATH")
-    parser.add_argument("--appendfsync", default="everysec", choices=["everysec", "always", "no"])
+    parser.add_argument("--appendfsync", default="always", choices=["everysec", "always", "no"])
     parser.add_argument("--keep", type=Path, help="where histories and dumps of bad rounds are kept")
     given = parser.parse_args()
     if given.redis_server:

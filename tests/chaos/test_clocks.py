@@ -14,17 +14,13 @@ from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
 from shared_schemas.specs import InferenceSpec
 
-from tests.support.redis_server import RedisServer, running_redis
+from tests.support.redis_server import TICK_S, WRITE_PUT_OFF_S, RedisServer, running_redis
 from tests.support.shims import Shim
 from tests.support.worker_process import worker_process
 from tests.support.workers import INFERENCE, Bench, bench
 
 HOUR_S, DAY_S = 3600.0, 86_400.0
 LEASE_S = 1.5
-# Redis puts off a write for so long while a sync of its file is under way: what is answered meanwhile is in memory.
-WRITE_PUT_OFF_S = 2.0
-# A step of its event loop, ten a second, notices that the time is over.
-TICK_S = 0.5
 
 
 @pytest.fixture

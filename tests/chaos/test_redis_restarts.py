@@ -1,7 +1,8 @@
 """Redis is killed again and again while jobs pour in: what was accepted is there afterwards, and runs to its end.
 
-kill -9 of the process leaves the kernel, and with it every byte that Redis had written before it answered: so a kill
-costs nothing under `everysec` either. Only a power loss tells the two apart, which no process can stage.
+kill -9 of the process leaves the kernel, and with it every byte that Redis had written. Under `always` that is all that
+it answered. Under `everysec` Redis answers first and writes later while a sync of its file is under way: what it
+accepted in those moments may be gone, and nothing from before them.
 """
 
 import os
@@ -25,7 +26,7 @@ from tests.support import outage
 from tests.support.gateways import driver, running_gateway
 from tests.support.outage import assert_refused, submit
 from tests.support.queue_bench import queue_bench, success
-from tests.support.redis_server import RedisServer, running_redis
+from tests.support.redis_server import TICK_S, WRITE_PUT_OFF_S, RedisServer, running_redis
 from tests.support.worker_process import worker_process
 from tests.support.workers import INFERENCE, Bench, bench
 
@@ -33,20 +34,28 @@ SUBMITTERS, KILLS, PER_KILL = 32, 3, 800
 
 
 @pytest.fixture(params=["always", "everysec"])
-def durable_redis(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+def appendfsync(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def durable_redis(appendfsync: str) -> Iterator[RedisServer]:
     with (
         tempfile.TemporaryDirectory(prefix="hr-") as folder,
-        running_redis(Path(folder), options=("--appendfsync", request.param)) as server,
+        running_redis(Path(folder), options=("--appendfsync", appendfsync)) as server,
     ):
         yield server
 
 
 class Accepted:
-    """What was accepted so far, and a way to wait for the n-th."""
+    """What was accepted so far, in order, and a way to wait for the n-th."""
 
     def __init__(self, total: int) -> None:
         self.total = total
         self.job_ids: list[JobId] = []
+        self._at = list[float]()
+        # When Redis was killed, and how many had been accepted when it was back.
+        self._kills = list[tuple[float, int]]()
         self._grown = anyio.Event()
 
     @property
@@ -55,8 +64,29 @@ class Accepted:
 
     def add(self, job_id: str) -> None:
         self.job_ids.append(JobId(job_id))
+        self._at.append(time.monotonic())
         self._grown.set()
         self._grown = anyio.Event()
+
+    def killed(self, at: float) -> None:
+        """Called when Redis is back: what it had answered has been read by then."""
+        self._kills.append((at, len(self.job_ids)))
+
+    async def kept(self, side: Bench, appendfsync: str) -> list[JobId]:
+        """Those that are there: all, or with everysec all but the last before a kill."""
+        lost = {job_id for job_id, state in (await side.ledger.states(self.job_ids)).items() if state is None}
+        print(f"{len(lost)} of {len(self.job_ids)} accepted jobs are lost with appendfsync {appendfsync}")
+        assert not lost or appendfsync == "everysec"
+        begin, n_explained = 0, 0
+        for killed_at, end in self._kills:
+            gone = [n for n in range(begin, end) if self.job_ids[n] in lost]
+            if gone:
+                assert killed_at - self._at[gone[0]] < WRITE_PUT_OFF_S + TICK_S
+                # Answers of one step of Redis reach the submitters in any order.
+                assert end - gone[0] - len(gone) <= 2 * SUBMITTERS
+            begin, n_explained = end, n_explained + len(gone)
+        assert n_explained == len(lost)
+        return [job_id for job_id in self.job_ids if job_id not in lost]
 
     async def has(self, n: int) -> None:
         with anyio.fail_after(120):
@@ -73,7 +103,9 @@ async def killing(server: RedisServer, accepted: Accepted) -> AsyncIterator[None
             for n in range(1, KILLS + 1):
                 await accepted.has(n * accepted.total // (KILLS + 1))
                 await anyio.to_thread.run_sync(server.kill)
+                killed_at = time.monotonic()
                 await anyio.to_thread.run_sync(server.start)
+                accepted.killed(killed_at)
 
         group.start_soon(kill)
         yield
@@ -90,10 +122,11 @@ async def all_succeeded(side: Bench, job_ids: list[JobId], *, deadline_s: float 
 @pytest.mark.fault(
     19,
     "kill -9 of Redis three times in a row while 32 submitters send about 1,000 jobs a second",
-    sees="every accepted job is there and runs to its end, with appendfsync always and everysec alike",
+    sees="every accepted job is there and runs to its end; with appendfsync everysec, all but those that were accepted "
+    "in the moments before a kill while the disk was busy",
 )
 async def test_every_job_accepted_while_redis_was_killed_again_and_again_is_there_and_runs(
-    durable_redis: RedisServer,
+    durable_redis: RedisServer, appendfsync: str
 ) -> None:
     accepted = Accepted((KILLS + 1) * PER_KILL)
     async with bench(durable_redis.url) as side:
@@ -118,7 +151,7 @@ async def test_every_job_accepted_while_redis_was_killed_again_and_again_is_ther
             worker_process(durable_redis.url, "answer", slots=64),
             worker_process(durable_redis.url, "answer", slots=64),
         ):
-            await all_succeeded(side, accepted.job_ids)
+            await all_succeeded(side, await accepted.kept(side, appendfsync))
 
 
 @pytest.mark.fault(
@@ -127,7 +160,7 @@ async def test_every_job_accepted_while_redis_was_killed_again_and_again_is_ther
     sees="202, or 503 and the same Idempotency-Key again: one job for each key, and each runs once",
 )
 async def test_every_202_of_a_gateway_whose_redis_is_killed_again_and_again_is_one_job_that_runs(
-    durable_redis: RedisServer, tmp_path: Path
+    durable_redis: RedisServer, appendfsync: str, tmp_path: Path
 ) -> None:
     url, accepted = durable_redis.url, Accepted(300)
     with running_gateway(url, tmp_path, redis_timeout_s=1) as gateway, worker_process(url, "answer", slots=16):
@@ -148,8 +181,9 @@ async def test_every_202_of_a_gateway_whose_redis_is_killed_again_and_again_is_o
                     group.start_soon(keep_submitting)
             print(f"{len(accepted.job_ids) / (time.monotonic() - began):.0f} accepted a second, kills included")
 
-            await all_succeeded(side, accepted.job_ids)
-            assert await drive.count_jobs() == n_before + accepted.total
+            kept = await accepted.kept(side, appendfsync)
+            await all_succeeded(side, kept)
+            assert await drive.count_jobs() == n_before + len(kept)
 
 
 async def accepted_once(http: httpx.AsyncClient, key: str) -> str:

@@ -165,7 +165,6 @@ async def test_a_restarted_redis_has_every_job(own_redis: RedisServer) -> None:
         running, retried, queued = [await side.submit() for _ in range(3)]
         first, second = await side.claim(slots=2)
         await side.settle(second, OUTCOMES["retry"])
-        # Under appendfsync everysec a killed server has written what it answered; only power loss takes it.
         own_redis.kill()
         with pytest.raises(BackendUnavailable):
             await side.ledger.find(running)

@@ -14,6 +14,11 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 _CHOSEN = "HEADRACE_TEST_REDIS_SERVER"
+# With appendfsync everysec Redis puts off a write for so long while a sync of its file is under way: what it answers
+# meanwhile is in memory only.
+WRITE_PUT_OFF_S = 2.0
+# A step of its event loop, ten a second, notices that the time is over.
+TICK_S = 0.5
 
 
 def choose(executable: str) -> None:
