@@ -17,6 +17,7 @@ from worker_runtime import Attempt
 from tests.support.fault_proxy import FaultProxy, Greeting, fault_proxy
 from tests.support.gateways import TRAINING_BODY, Frame, driver, frames, running_gateway, succeeded
 from tests.support.network import BOTH, Conditions, Way, subscriptions
+from tests.support.redis_server import RedisServer
 from tests.support.rest import left_over
 from tests.support.workers import INFERENCE, ScriptedHandler, a_submission, bench, running_worker, success
 
@@ -88,8 +89,10 @@ async def test_a_worker_that_is_cut_off_stops_by_itself_and_another_ends_its_job
 @pytest.mark.quick
 @pytest.mark.fault(35, "Redis takes lines and never answers", sees="503 once the timeouts are over; it recovers")
 @pytest.mark.parametrize("is_new", [False, True])
-async def test_a_command_to_a_silent_peer_fails_in_time_and_the_next_is_answered(redis_url: str, is_new: bool) -> None:
-    with fault_proxy(redis_url) as proxy:
+async def test_a_command_to_a_silent_peer_fails_in_time_and_the_next_is_answered(
+    own_redis: RedisServer, is_new: bool
+) -> None:
+    with fault_proxy(own_redis.url) as proxy:
         client = connect(RedisSettings(redis_url=proxy.url, redis_timeout_s=0.2))
         ledger = Ledger(client)
         if not is_new:

@@ -20,7 +20,7 @@ async def test_a_redis_that_reads_its_data_is_not_said_to_keep_none() -> None:
     with (
         tempfile.TemporaryDirectory(prefix="hr-") as folder,
         # Half a millisecond for each of the commands below, when they are read back.
-        running_redis(Path(folder), options=("--key-load-delay", "500")) as server,
+        running_redis(Path(folder), options=("--key-load-delay", "500", "--appendfsync", "always")) as server,
     ):
         # The client's own retries could wait until all is read.
         client = connect(RedisSettings(redis_url=server.url), retries=0)
