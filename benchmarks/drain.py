@@ -4,7 +4,6 @@ The clock runs from the first to the last execution, in the worker. CPU and memo
 """
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -12,17 +11,33 @@ import psutil
 
 from benchmarks.checking import check_history
 from benchmarks.contestants import HEADRACE, RAW, Contestant, peers
-from benchmarks.measuring import Figures, alternate, median, show, spread
+from benchmarks.measuring import Column, Figures, Found, Table, alternate, table
 from benchmarks.server import bench_redis
 
 DEADLINE_S = 120.0
 WITHOUT_AOF = msgspec.structs.replace(HEADRACE, name="Headrace, no AOF")
 
 
-def run(*, repeats: int, scale: float) -> dict[str, object]:
-    contestants = [HEADRACE, WITHOUT_AOF, RAW, *peers()]
-    found = alternate(contestants, lambda contestant: _measure(contestant, scale), repeats=repeats)
-    return _report(contestants, found)
+COLUMNS = [
+    Column("drained/s", "drain_per_s", kind="spread"),
+    Column("ratio", "drain_per_s", kind="inverse"),
+    Column("enqueued/s", "enqueue_per_s", kind="spread"),
+    Column("ratio", "enqueue_per_s", kind="inverse"),
+    Column("worker µs", "worker_us", ".1f"),
+    Column("Redis µs", "redis_us", ".1f"),
+    Column("worker MiB", "worker_mib"),
+    Column("Redis B/job", "redis_bytes"),
+]
+
+
+def run(*, repeats: int, scale: float) -> Found:
+    contestants = {contestant.name: contestant for contestant in [HEADRACE, WITHOUT_AOF, RAW, *peers()]}
+    return alternate(contestants, lambda contestant: _measure(contestant, scale), repeats=repeats)
+
+
+def tables(found: Found) -> list[Table]:
+    title = "Drain of no-op jobs, one worker process, results kept, AOF everysec"
+    return [table(title, found, COLUMNS, base=HEADRACE.name)]
 
 
 def _measure(contestant: Contestant, scale: float) -> Figures:
@@ -56,26 +71,3 @@ def _wait_for(tally: Path, worker: psutil.Process) -> None:
         if time.monotonic() > end or not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE:
             raise RuntimeError("the worker did not run all jobs")
         time.sleep(0.05)
-
-
-def _report(contestants: Sequence[Contestant], found: dict[int, list[Figures]]) -> dict[str, object]:
-    ours = found[0]
-    rows = []
-    for place, contestant in enumerate(contestants):
-        theirs = found[place]
-        rows.append(
-            [
-                contestant.name,
-                f"{median(theirs, 'drain_per_s'):,.0f} ± {spread(theirs, 'drain_per_s'):.0%}",
-                f"{median(ours, 'drain_per_s') / median(theirs, 'drain_per_s'):.2f}",
-                f"{median(theirs, 'enqueue_per_s'):,.0f} ± {spread(theirs, 'enqueue_per_s'):.0%}",
-                f"{median(ours, 'enqueue_per_s') / median(theirs, 'enqueue_per_s'):.2f}",
-                f"{median(theirs, 'worker_us'):.1f}",
-                f"{median(theirs, 'redis_us'):.1f}",
-                f"{median(theirs, 'worker_mib'):.0f}",
-                f"{median(theirs, 'redis_bytes'):,.0f}",
-            ]
-        )
-    columns = ["", "drained/s", "ratio", "enqueued/s", "ratio", "worker µs", "Redis µs", "MiB", "Redis B/job"]
-    show("Drain of no-op jobs, one worker process, results kept, AOF everysec", columns, rows)
-    return {contestant.name: found[place] for place, contestant in enumerate(contestants)}

@@ -19,7 +19,7 @@ from shared_schemas.stream.claims import Batch
 
 from benchmarks.http_load import Arrivals, listen
 from benchmarks.http_servers import GATEWAY, INFERENCE, Server, running_jobs
-from benchmarks.measuring import Figures, alternate, median, percentile, show, spread
+from benchmarks.measuring import Column, Figures, Found, Table, alternate, percentile, table
 from benchmarks.server import Bench, bench_redis
 from tests.support.gateways import driver
 
@@ -50,38 +50,25 @@ CASES = [
 ]
 
 
-def run(*, repeats: int, scale: float) -> dict[str, object]:
-    found = alternate(CASES, lambda case: _measure(case, scale), repeats=repeats)
-    peer_us = median(found[len(CASES) - 2], "us")
-    rows = [
-        [
-            case.name,
-            f"{median(found[place], 'delivered_per_s'):,.0f} ± {spread(found[place], 'delivered_per_s'):.0%}",
-            f"{case.pace:,}",
-            f"{median(found[place], 'us'):.1f}",
-            f"{median(found[place], 'us') / peer_us:.2f}",
-            f"{median(found[place], 'redis_us'):.1f}",
-            f"{median(found[place], 'p50_ms'):.1f}",
-            f"{median(found[place], 'p99_ms'):.1f}",
-            f"{median(found[place], 'kib_per_reader'):.1f}",
-            f"{median(found[place], 'redis_connections'):.0f}",
-        ]
-        for place, case in enumerate(CASES)
-    ]
-    columns = [
-        "",
-        "delivered/s",
-        "pace/s",
-        "server µs",
-        "ratio",
-        "Redis µs",
-        "p50 ms",
-        "p99 ms",
-        "KiB/reader",
-        "lines to Redis",
-    ]
-    show("SSE fan-out: most, and at a steady pace", columns, rows)
-    return {case.name: found[place] for place, case in enumerate(CASES)}
+COLUMNS = [
+    Column("delivered/s", "delivered_per_s", kind="spread"),
+    Column("pace/s", "pace_per_s"),
+    Column("server µs", "us", ".1f"),
+    Column("ratio", "us", kind="ratio"),
+    Column("Redis µs", "redis_us", ".1f"),
+    Column("p50 ms", "p50_ms", ".1f"),
+    Column("p99 ms", "p99_ms", ".1f"),
+    Column("KiB/reader", "kib_per_reader", ".1f"),
+    Column("lines to Redis", "redis_connections"),
+]
+
+
+def run(*, repeats: int, scale: float) -> Found:
+    return alternate({case.name: case for case in CASES}, lambda case: _measure(case, scale), repeats=repeats)
+
+
+def tables(found: Found) -> list[Table]:
+    return [table("SSE fan-out: most, and at a steady pace", found, COLUMNS, base=CASES[-2].name)]
 
 
 def _measure(case: Case, scale: float) -> Figures:
@@ -107,6 +94,7 @@ def _measure(case: Case, scale: float) -> Figures:
                     listener.transport.abort()
             return {
                 **paced,
+                "pace_per_s": case.pace,
                 "delivered_per_s": most,
                 "kib_per_reader": own / 1024 / readers,
                 "redis_connections": lines,

@@ -10,7 +10,7 @@ import anyio
 
 from benchmarks.http_load import post
 from benchmarks.http_servers import GATEWAY, Server, publish_model
-from benchmarks.measuring import Figures, alternate, median, percentile, show, spread
+from benchmarks.measuring import Column, Figures, Found, Table, alternate, percentile, table
 from benchmarks.server import bench_redis
 
 CONTESTANTS = [
@@ -31,32 +31,33 @@ BODY = {
 UVLOOP = {"use_uvloop": True}
 
 
-def run(*, repeats: int, scale: float) -> dict[str, object]:
-    found = alternate(CONTESTANTS, lambda contestant: _measure(contestant, scale), repeats=repeats)
-    ours, rows = found[0], []
-    for place, contestant in enumerate(CONTESTANTS):
-        theirs = found[place]
-        rows.append(
-            [
-                contestant.name,
-                *(
-                    cell
-                    for n in CONNECTIONS
-                    for cell in (
-                        f"{median(theirs, f'per_s_{n}'):,.0f} ± {spread(theirs, f'per_s_{n}'):.0%}",
-                        f"{median(ours, f'per_s_{n}') / median(theirs, f'per_s_{n}'):.2f}",
-                        f"{median(theirs, f'p50_ms_{n}'):.2f}",
-                        f"{median(theirs, f'p99_ms_{n}'):.2f}",
-                    )
-                ),
-                f"{median(theirs, 'cpu_us'):.0f}",
-            ]
-        )
-    columns = ["", *(title for n in CONNECTIONS for title in (f"{n}: requests/s", "ratio", "p50 ms", "p99 ms"))]
-    show("POST /jobs/inference, by connections", [*columns, "server µs"], rows)
-    listed = [[f"{median(ours, 'listed_per_s'):,.0f} ± {spread(ours, 'listed_per_s'):.0%}"]]
-    show(f"POST /jobs/inference with lists of {LIST_LENGTH}, over 2 connections", ["jobs/s"], listed)
-    return {contestant.name: found[place] for place, contestant in enumerate(CONTESTANTS)}
+COLUMNS = [
+    column
+    for n in CONNECTIONS
+    for column in (
+        Column(f"{n}: requests/s", f"per_s_{n}", kind="spread"),
+        Column("ratio", f"per_s_{n}", kind="inverse"),
+        Column("p50 ms", f"p50_ms_{n}", ".2f"),
+        Column("p99 ms", f"p99_ms_{n}", ".2f"),
+    )
+] + [Column("server µs", "cpu_us")]
+
+
+def run(*, repeats: int, scale: float) -> Found:
+    contestants = {contestant.name: contestant for contestant in CONTESTANTS}
+    return alternate(contestants, lambda contestant: _measure(contestant, scale), repeats=repeats)
+
+
+def tables(found: Found) -> list[Table]:
+    lists = {GATEWAY.name: found[GATEWAY.name]}
+    return [
+        table("POST /jobs/inference, by connections", found, COLUMNS, base=GATEWAY.name),
+        table(
+            f"POST /jobs/inference with lists of {LIST_LENGTH}, over 2 connections",
+            lists,
+            [Column("jobs/s", "listed_per_s", kind="spread")],
+        ),
+    ]
 
 
 def _measure(contestant: Server, scale: float) -> Figures:

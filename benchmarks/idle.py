@@ -6,7 +6,7 @@ import psutil
 import redis
 
 from benchmarks.contestants import HEADRACE
-from benchmarks.measuring import Figures, alternate, median, show, spread
+from benchmarks.measuring import Column, Figures, Found, Table, alternate, table
 from benchmarks.server import bench_redis
 
 SETTLE_S, IDLE_S = 5.0, 30.0
@@ -14,19 +14,21 @@ SETTLE_S, IDLE_S = 5.0, 30.0
 OWN_COMMANDS = 2
 
 
-def run(*, repeats: int, scale: float) -> dict[str, object]:
-    found = alternate([HEADRACE], lambda _: _measure(IDLE_S * max(scale, 0.1)), repeats=repeats)[0]
-    rows = [
-        [
-            "Headrace worker",
-            f"{median(found, 'commands_per_s'):.2f} ± {spread(found, 'commands_per_s'):.0%}",
-            f"{median(found, 'worker_percent'):.2f}",
-            f"{median(found, 'redis_percent'):.2f}",
-            f"{median(found, 'mib'):.0f}",
-        ]
-    ]
-    show("Idle worker", ["", "Redis commands/s", "% of a core", "Redis' % of a core", "MiB"], rows)
-    return {"Headrace worker": found}
+COLUMNS = [
+    Column("Redis commands/s", "commands_per_s", ".2f", "spread"),
+    Column("% of a core", "worker_percent", ".2f"),
+    Column("Redis' % of a core", "redis_percent", ".2f"),
+    Column("MiB", "mib"),
+]
+
+
+def run(*, repeats: int, scale: float) -> Found:
+    seconds = IDLE_S * max(scale, 0.1)
+    return alternate({"Headrace worker": HEADRACE}, lambda _: _measure(seconds), repeats=repeats)
+
+
+def tables(found: Found) -> list[Table]:
+    return [table("Idle worker", found, COLUMNS)]
 
 
 def _measure(seconds: float) -> Figures:

@@ -5,35 +5,48 @@ import platform
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
-from typing import Any, TypeVar
+from typing import Literal, TypeVar
 
+import msgspec
 import psutil
-from rich.console import Console
-from rich.table import Table
 
 T = TypeVar("T")
 Figures = Mapping[str, float]
+# What was measured of each case, once for each repeat.
+Found = dict[str, list[Figures]]
 N_REPEATS = 5
+NOTHING = "-"
 
 
-def alternate(contestants: Sequence[T], measure: Callable[[T], Figures], *, repeats: int) -> dict[int, list[Figures]]:
-    """Each once, then each again, so that what the machine does meanwhile hits all alike. -> figures by place"""
-    found: dict[int, list[Figures]] = {place: [] for place in range(len(contestants))}
+class Column(msgspec.Struct, frozen=True):
+    """One figure of each case: its median, that with its spread, or its median over (`ratio`) or under (`inverse`) that
+    of the table's base. form: as format() takes it; of a ratio always two places."""
+
+    title: str
+    figure: str
+    form: str = ",.0f"
+    kind: Literal["median", "spread", "ratio", "inverse"] = "median"
+
+
+class Table(msgspec.Struct, frozen=True):
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def alternate(cases: Mapping[str, T], measure: Callable[[T], Figures], *, repeats: int) -> Found:
+    """Each once, then each again, so that what the machine does meanwhile hits all alike."""
+    found: Found = {name: [] for name in cases}
     for _ in range(repeats):
-        for place, contestant in enumerate(contestants):
-            found[place].append(measure(contestant))
+        for name, case in cases.items():
+            found[name].append(measure(case))
     return found
 
 
-def median(rows: Sequence[Figures], name: str) -> float:
-    return statistics.median(row[name] for row in rows)
-
-
-def spread(rows: Sequence[Figures], name: str) -> float:
-    """Half the distance from the least to the greatest, relative to the median."""
-    values = [row[name] for row in rows]
-    middle = statistics.median(values)
-    return (max(values) - min(values)) / 2 / middle if middle else math.inf
+def table(title: str, found: Found, columns: Sequence[Column], *, base: str = "") -> Table:
+    """A row for each case. base: the case that ratios are to."""
+    rows = [[name, *(_cell(column, here, found.get(base, here)) for column in columns)] for name, here in found.items()]
+    return Table(title, ["", *(column.title for column in columns)], rows)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -41,19 +54,38 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, round(share * (len(ordered) - 1)))]
 
 
-def machine(redis_version: str) -> dict[str, Any]:
+def machine(redis_version: str) -> dict[str, str | int | None]:
     packages = ("redis", "hiredis", "uvloop", "anyio", "msgspec", "fastapi", "starlette", "uvicorn")
     return {
         "cores": psutil.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
         "python": platform.python_version(),
-        "redis": redis_version,
+        "redis-server": redis_version,
         **{name: version(name) for name in packages},
     }
 
 
-def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    table = Table(*columns, title=title, title_justify="left")
-    for row in rows:
-        table.add_row(*row)
-    Console(width=160).print(table)
+def _cell(column: Column, here: Sequence[Figures], base: Sequence[Figures]) -> str:
+    values = [row[column.figure] for row in here if column.figure in row]
+    if not values:
+        return NOTHING
+    middle = statistics.median(values)
+    match column.kind:
+        case "median":
+            return format(middle, column.form)
+        case "spread":
+            return f"{format(middle, column.form)} ± {_spread(values):.0%}"
+        case "ratio":
+            return f"{middle / _median(base, column.figure):.2f}"
+        case "inverse":
+            return f"{_median(base, column.figure) / middle:.2f}"
+
+
+def _median(rows: Sequence[Figures], name: str) -> float:
+    return statistics.median(row[name] for row in rows)
+
+
+def _spread(values: Sequence[float]) -> float:
+    """Half the distance from the least to the greatest, relative to the median."""
+    middle = statistics.median(values)
+    return (max(values) - min(values)) / 2 / middle if middle else math.inf

@@ -8,7 +8,7 @@ import msgspec
 
 from benchmarks.contestants import HEADRACE, RAW, Contestant, peers
 from benchmarks.http_servers import GATEWAY, publish_model
-from benchmarks.measuring import Figures, alternate, median, percentile, show, spread
+from benchmarks.measuring import Column, Figures, Found, Table, alternate, percentile, table
 from benchmarks.server import Bench, bench_redis
 
 N = 1000
@@ -16,22 +16,20 @@ WARM_UP = 100
 OVER_HTTP = msgspec.structs.replace(HEADRACE, name="Headrace, HTTP + SSE")
 
 
-def run(*, repeats: int, scale: float) -> dict[str, object]:
-    contestants = [HEADRACE, OVER_HTTP, RAW, *peers()]
-    found = alternate(contestants, lambda contestant: _measure(contestant, scale), repeats=repeats)
-    ours, rows = found[0], []
-    for place, contestant in enumerate(contestants):
-        theirs = found[place]
-        rows.append(
-            [
-                contestant.name,
-                f"{median(theirs, 'p50_ms'):.3f} ± {spread(theirs, 'p50_ms'):.0%}",
-                f"{median(theirs, 'p99_ms'):.3f}",
-                f"{median(ours, 'p50_ms') / median(theirs, 'p50_ms'):.2f}",
-            ]
-        )
-    show("Round trip of one job, idle", ["", "p50 ms", "p99 ms", "ratio"], rows)
-    return {contestant.name: found[place] for place, contestant in enumerate(contestants)}
+COLUMNS = [
+    Column("p50 ms", "p50_ms", ".3f", "spread"),
+    Column("p99 ms", "p99_ms", ".3f"),
+    Column("ratio", "p50_ms", kind="inverse"),
+]
+
+
+def run(*, repeats: int, scale: float) -> Found:
+    contestants = {contestant.name: contestant for contestant in [HEADRACE, OVER_HTTP, RAW, *peers()]}
+    return alternate(contestants, lambda contestant: _measure(contestant, scale), repeats=repeats)
+
+
+def tables(found: Found) -> list[Table]:
+    return [table("Round trip of one job, idle", found, COLUMNS, base=HEADRACE.name)]
 
 
 def _measure(contestant: Contestant, scale: float) -> Figures:
