@@ -105,7 +105,12 @@ async def test_an_event_of_a_newer_kind_passes_through_an_older_gateway(redis_ur
 )
 @pytest.mark.parametrize(
     "field",
-    [{"spec": b'{"kind":"novel"}'}, {"spec": b"\xff"}, {"job": b'["novel","normal","normal",1]'}, {"job": b"{"}],
+    [
+        {"spec": b'{"kind":"novel"}'},
+        {"spec": b"\xff"},
+        {"job": b"\x94\xa5novel\xa6normal\xa6normal\x01"},
+        {"job": b"{"},
+    ],
     ids=str,
 )
 async def test_a_job_that_cannot_be_read_is_said_to_be_so_and_holds_up_no_other(

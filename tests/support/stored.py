@@ -23,11 +23,11 @@ async def fields(client: Any, job_id: JobId) -> dict[str, bytes]:
 
 async def patch(client: Any, job_id: JobId, **values: str | int) -> None:
     """Overwrite parts of the job's record."""
-    record = msgspec.json.decode(await client.hget(keys.job(job_id), "job"))
+    record = msgspec.msgpack.decode(await client.hget(keys.job(job_id), "job"))
     record += [False] * (len(RECORD) - len(record))
     for name, value in values.items():
         record[RECORD.index(name)] = value
-    await client.hset(keys.job(job_id), "job", msgspec.json.encode(record))
+    await client.hset(keys.job(job_id), "job", msgspec.msgpack.encode(record))
 
 
 async def make_long(client: Any, job_id: JobId) -> None:

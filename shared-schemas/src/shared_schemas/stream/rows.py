@@ -14,15 +14,15 @@ from shared_schemas.job import Job, JobState, JobSummary, Progress, WorkerStatus
 from shared_schemas.lifecycle import moment
 from shared_schemas.stream.claims import checkpoint_of
 
-# The record of a job: what its hash keeps as one JSON array, in this order; false, or the end of the array, stands for
-# nothing. lua/prelude.lua has the same list.
+# The record of a job: what its hash keeps as one MessagePack array, in this order; false, or the end of the array,
+# stands for nothing. lua/prelude.lua has the same list.
 RECORD = (
     "state", "lane", "home", "version", "created", "ttl", "n", "attempt", "failures", "crashes", "subject", "tags",
     "entry", "recorded", "beat", "fence", "worker", "settled", "lease", "started", "finished", "alone", "due",
     "deadline", "waiting", "cancel", "pause", "suspect", "replay_of", "retry_of", "retried_as",
 )  # fmt: skip
 SUMMARY_FIELDS = ("job", "progress", "error")
-_decode_record = msgspec.json.Decoder(list[str | int | bool]).decode
+_decode_record = msgspec.msgpack.Decoder(list[str | int | bool]).decode
 
 
 def worker_facts(

@@ -24,6 +24,13 @@ local function newest()
   return best
 end
 
+-- The first part of a record, without the others being unpacked. MessagePack: an array of up to 15 has one byte in front of
+-- it, a longer one three; a short text one, which says its length.
+local function state_of(record)
+  local first = record and #record > 4 and (string.byte(record) == 0xdc and 4 or 2)
+  return first and string.sub(record, first + 1, first + string.byte(record, first) - 0xa0)
+end
+
 while #page < args.limit and looked < args.looks do
   local head = newest()
   if not head then return { page, '' } end
@@ -31,8 +38,7 @@ while #page < args.limit and looked < args.looks do
   head.at = head.at + 1
   looked = looked + 1
   local row = redis.call('HMGET', key('job', last), unpack(args.fields))
-  -- The state stands first in the record.
-  local state = row[1] and string.match(row[1], '^%["(%a+)"')
+  local state = state_of(row[1])
   if state and (args.states == '' or string.find(args.states, '|' .. state .. '|', 1, true)) then
     table.insert(row, 1, last)
     page[#page + 1] = row

@@ -13,11 +13,22 @@ local GROUP, FRONT, ALONE, LOG_LENGTH = 'workers', 'front', 'alone', 100000
 local SHORT = 1024
 
 local function key(kind, name) return tag .. kind .. ':' .. name end
-local function ms(number) return string.format('%.0f', number) end
+
+-- A whole number as text. One call has the same few again and again, and each costs as much as a lookup of twenty.
+local texts = {}
+local function text(number)
+  local known = texts[number]
+  if not known then
+    known = string.format('%.0f', number)
+    texts[number] = known
+  end
+  return known
+end
+local ms = text
 local NOW = ms(now)
 
--- The record: what a job's hash keeps as one JSON array, in this order, which rows.py has as well; false or the end of the
--- array stands for nothing. An array, because a table with names costs Lua several times as much; times, in ms, are texts,
+-- The record: what a job's hash keeps as one MessagePack array, in this order, which rows.py has as well; false or the end of
+-- the array stands for nothing. An array, because a table with names costs Lua several times as much; times, in ms, are texts,
 -- because a number costs a long way to one each time.
 local STATE, LANE, HOME, VERSION, CREATED, TTL, N, ATTEMPT, FAILURES, CRASHES = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 local SUBJECT, TAGS, ENTRY, RECORDED, BEAT, FENCE, WORKER, SETTLED, LEASE = 11, 12, 13, 14, 15, 16, 17, 18, 19
@@ -41,8 +52,8 @@ local function load(id, ...)
   local job = loaded[id]
   if job then return job, job.record end
   local values = redis.call('HMGET', tag .. 'job:' .. id, 'job', 'timeline', ...)
-  local is_whole, record = pcall(cjson.decode, values[1])
-  if not is_whole then return nil end
+  local is_whole, record = pcall(cmsgpack.unpack, values[1])
+  if not is_whole or type(record) ~= 'table' then return nil end
   return keep(id, record, values[2], values), record
 end
 
@@ -90,8 +101,9 @@ end
 local function append(job, event, body)
   local record = job.record
   local n = record[N] + 1
-  local change = event .. ' {"n":' .. n .. ',"at":' .. NOW .. ',"attempt":' .. record[ATTEMPT] .. ',' .. body
-  local line = n .. ' ' .. change
+  local number = text(n)
+  local change = event .. ' {"n":' .. number .. ',"at":' .. NOW .. ',"attempt":' .. text(record[ATTEMPT]) .. ',' .. body
+  local line = number .. ' ' .. change
   job.bell = job.bell and job.bell .. '\n' .. line or line
   if job.timeline and #job.timeline + #line > SHORT then make_long(job) end
   if not job.timeline then
@@ -270,7 +282,7 @@ end
 -- The two fields of nearly all calls are written without a list being made.
 local function write_job(job)
   if job.is_changed then
-    local record = cjson.encode(job.record)
+    local record = cmsgpack.pack(job.record)
     if job.timeline and job.result then
       redis.call('HSET', job.key, 'job', record, 'timeline', job.timeline, 'result', job.result)
     elseif job.timeline then
