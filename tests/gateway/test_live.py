@@ -142,8 +142,8 @@ async def test_three_hundred_readers_of_a_job_share_one_subscription(own_redis: 
                         await reader.has(2)
                     total, subscribed, channels = await connections()
                     assert (subscribed, channels) == (1, [keys.job_bell(job_id).encode()])
-                    # The gateway's pool and its subscription, and the two of this test.
-                    assert total <= 8 + 1 + 2
+                    # The gateway's pool, its subscription and its line for submissions, and the two of this test.
+                    assert total <= 8 + 1 + 1 + 2
                 await drive.record(claim, *(Logged(line="x") for _ in range(20)))
                 await drive.settle(claim, succeeded(), first=20)
             await until_no_bells(drive)
@@ -194,6 +194,40 @@ async def test_a_reader_that_takes_nothing_is_cut_off_and_the_others_are_not_hel
         SEND_TIMEOUT_S
     ]
     assert [line for line in quick.log() if line["level"] == "error"] == []
+
+
+@pytest.mark.quick
+@pytest.mark.fault(
+    None,
+    "something that no worker says is published on a job's bell",
+    sees="the lines of that job are cut and resume; others stay open",
+)
+@pytest.mark.parametrize("nonsense", [b"", b"no number", b"\xff\x00", b"3 state\n4"])
+async def test_a_ring_that_cannot_be_read_cuts_the_lines_it_is_for_and_no_other(
+    redis_url: str, drive: Driver, tmp_path: Path, nonsense: bytes
+) -> None:
+    with running_gateway(redis_url, tmp_path) as gateway:
+        async with gateway.client() as http, anyio.create_task_group() as group:
+            struck, other = [await submitted(http) for _ in range(2)]
+            readers = [Reader(struck), Reader(struck), Reader(other)]
+            for reader in readers:
+                group.start_soon(reader.follow, http)
+                await reader.has(1)
+            # A second event by its bell: the line is live, not reading what was stored.
+            claims = {job_id: await drive.begin(job_id) for job_id in (struck, other)}
+            for reader in readers:
+                await reader.has(2)
+
+            await drive.client.publish(keys.job_bell(struck), nonsense)
+            for claim in claims.values():
+                await drive.record(claim, Logged(line="goes on"))
+            for reader in readers:
+                await reader.has(3)
+            for claim in claims.values():
+                await drive.settle(claim, succeeded(), first=1)
+
+    assert [reader.numbers for reader in readers] == [[1, 2, 3, 4]] * 3
+    assert [reader.lines for reader in readers] == [2, 2, 1]
 
 
 @pytest.mark.quick
