@@ -19,6 +19,7 @@ from worker_runtime import Attempt
 
 from tests.support.fault_proxy import fault_proxy
 from tests.support.network import Sighting
+from tests.support.redis_server import RedisServer
 from tests.support.rest import left_over
 from tests.support.workers import INFERENCE, Bench, ScriptedHandler, a_submission, bench, running_worker, success
 
@@ -119,14 +120,15 @@ CHORES: dict[str, tuple[Callable[[Bench], Awaitable[JobId]], str, tuple[int, int
 @pytest.mark.quick
 @pytest.mark.fault(6, "the reply to a call of the housekeeping is lost with its line", sees="nothing: it is done once")
 @pytest.mark.parametrize("command", CHORES)
-async def test_what_the_housekeeping_did_unseen_it_does_once(redis_url: str, command: str) -> None:
+async def test_what_the_housekeeping_did_unseen_it_does_once(own_redis: RedisServer, command: str) -> None:
     prepare, mark, charged = CHORES[command]
 
     async def answer(attempt: Attempt) -> Success:
         return success(attempt.number)
 
-    async with bench(redis_url) as side:
-        with fault_proxy(redis_url) as proxy:
+    # Of its own: a gateway beside it would do the same chores.
+    async with bench(own_redis.url) as side:
+        with fault_proxy(own_redis.url) as proxy:
             dropped = proxy.drop_reply(command, containing=mark)
             job_id = await prepare(side)
             async with running_worker(proxy.url, ScriptedHandler(answer), lease_s=1.0):
@@ -142,12 +144,12 @@ async def test_what_the_housekeeping_did_unseen_it_does_once(redis_url: str, com
 
 @pytest.mark.quick
 @pytest.mark.fault(6, "the reply to the sweep is lost with its line", sees="nothing: the expired job is a 410")
-async def test_an_expired_job_is_dropped_once_when_the_reply_is_lost(redis_url: str) -> None:
+async def test_an_expired_job_is_dropped_once_when_the_reply_is_lost(own_redis: RedisServer) -> None:
     async def answer(attempt: Attempt) -> Success:
         return success(attempt.number)
 
-    async with bench(redis_url) as side:
-        with fault_proxy(redis_url) as proxy:
+    async with bench(own_redis.url) as side:
+        with fault_proxy(own_redis.url) as proxy:
             dropped = proxy.drop_reply("sweep", containing=":1\r\n")
             async with running_worker(proxy.url, ScriptedHandler(answer)):
                 expired = await side.submit(result_ttl_s=1.0)

@@ -73,7 +73,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             yield
         services.hub.close()
         duties.cancel_scope.cancel()
-    await services.client.aclose()
+    await services.close()
     log.info("gateway_stopped")
 
 

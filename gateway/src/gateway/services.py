@@ -6,7 +6,7 @@ import msgspec
 from fastapi import Request
 from shared_schemas.ids import QueueName
 from shared_schemas.models import ModelRef
-from shared_schemas.stream.connection import AsyncRedis, connect
+from shared_schemas.stream.connection import AsyncRedis, connect, connect_one
 from shared_schemas.stream.dead_letters import DeadLetters
 from shared_schemas.stream.ledger import Ledger, Submission, Submitted
 from shared_schemas.stream.registry import ModelRegistry
@@ -18,10 +18,12 @@ from gateway.settings import GatewaySettings
 
 
 class Services(msgspec.Struct, kw_only=True):
-    """registered: queues that this process has put on record. submissions, pins: for callers that come together."""
+    """line: for submissions alone. registered: queues that this process has put on record. submissions, pins: for
+    callers that come together."""
 
     settings: GatewaySettings
     client: AsyncRedis
+    line: AsyncRedis
     ledger: Ledger
     dead_letters: DeadLetters
     timeline: Timeline
@@ -34,19 +36,24 @@ class Services(msgspec.Struct, kw_only=True):
     @classmethod
     def open(cls, settings: GatewaySettings) -> "Services":
         """Nothing is connected yet: the first command does."""
-        client = connect(settings)
-        ledger, registry = Ledger(client), ModelRegistry(client)
+        client, line = connect(settings), connect_one(settings)
+        registry = ModelRegistry(client)
         return cls(
             settings=settings,
             client=client,
-            ledger=ledger,
+            line=line,
+            ledger=Ledger(client),
             dead_letters=DeadLetters(client),
             timeline=Timeline(client),
             registry=registry,
-            submissions=Coalescer(ledger.submit_many),
+            submissions=Coalescer(Ledger(line).submit_many),
             pins=Coalescer(registry.pin),
             hub=Hub(lambda: Doorbells(client), n_readings=settings.redis_connections // 2),
         )
+
+    async def close(self) -> None:
+        await self.client.aclose()
+        await self.line.aclose()
 
     async def queues(self) -> list[QueueName]:
         """Those on record and those that this process has used, should Redis have lost their names."""

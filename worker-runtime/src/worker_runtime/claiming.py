@@ -17,6 +17,7 @@ from worker_runtime.running import Runner
 from worker_runtime.slots import Slots
 
 WAIT_S, IDLE_WAIT_S = 1.0, 2.0
+MANY_SLOTS = 16
 
 
 class Claiming:
@@ -34,6 +35,8 @@ class Claiming:
         self._claims, self._held, self._runner = claims, held, runner
         self._draining, self._hesitation, self._lock = draining, hesitation, lock
         self._slots = Slots(self._run)
+        # Of many slots half, so that Redis hands over the one half while the other runs.
+        self._at_once = held.slots if held.slots < MANY_SLOTS else held.slots // 2
         self._entries: list[tuple[str, str, str]] = []
 
     async def run(self, attempts: TaskGroup) -> None:
@@ -41,7 +44,8 @@ class Claiming:
         while not self._draining.has_begun:
             # An entry in hand is given back where no slot is free, not kept from other workers.
             if not self._entries:
-                await self._draining.unless(self._held.until_free)
+                if self._held.free <= 0:
+                    await self._draining.unless(self._held.until_free)
                 await self._hesitate()
             try:
                 if self._runner.take_given_up() or must_recover:
@@ -49,9 +53,9 @@ class Claiming:
                     await self._claims.open()
                     self._entries = await self._claims.recover()
                     must_recover = False
-                has_claimed = await self._claim(attempts)
+                may_be_more = await self._claim(attempts)
                 must_recover = self._claims.is_unsure
-                if not (has_claimed or must_recover or self._draining.has_begun) and self._held.free > 0:
+                if not (may_be_more or must_recover or self._draining.has_begun) and self._held.free > 0:
                     await self._wait()
                 if not backoff.is_fresh:
                     structlog.get_logger().info("claiming_resumed", queue=self._claims.queue)
@@ -72,8 +76,9 @@ class Claiming:
             await self._draining.unless(anyio.sleep, delay_s)
 
     async def _claim(self, attempts: TaskGroup) -> bool:
+        """-> whether there may be more: not where fewer were begun than could be."""
         async with self._lock:
-            slots = 0 if self._draining.has_begun else max(0, self._held.free)
+            slots = 0 if self._draining.has_begun else min(max(0, self._held.free), self._at_once)
             if slots == 0 and not self._entries:
                 return False
             claims = await self._claims.claim(
@@ -91,7 +96,7 @@ class Claiming:
                     self._runner.refuse(claim)
                 else:
                     self._slots.start(attempt, attempts)
-        return bool(claims)
+        return len(claims) == slots
 
     async def _run(self, attempt: RunningAttempt) -> None:
         await self._runner.run(attempt, draining=self._draining.has_begun)

@@ -7,7 +7,8 @@ from shared_schemas.stream.housekeeping import Housekeeping
 
 from worker_runtime.backoff import Backoff
 
-TICK_S = 1.0
+# A gateway looks each second, a worker where there is none.
+TICK_S = 2.0
 SHORTEST_S = 0.02
 
 

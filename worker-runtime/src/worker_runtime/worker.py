@@ -17,7 +17,7 @@ from shared_schemas.errors import BackendUnavailable, ErrorInfo
 from shared_schemas.ids import QueueName, default_queue, kind_of_queue, parse_queue
 from shared_schemas.settings import SettingsRejected
 from shared_schemas.stream.claims import Claims
-from shared_schemas.stream.connection import AsyncRedis, check_server, connect, connect_for_thread
+from shared_schemas.stream.connection import AsyncRedis, check_server, connect, connect_for_thread, connect_one
 from shared_schemas.stream.housekeeping import Housekeeping
 from shared_schemas.stream.timeline import Doorbells
 
@@ -56,7 +56,7 @@ class Worker:
         self.unfit: ErrorInfo | None = None
         self._held = Held(settings.slots)
         self._draining = Draining(self._held, grace_s=settings.drain_grace_s)
-        self._hesitation, self._lock, self._claimed_all = Hesitation(), anyio.Lock(), anyio.Event()
+        self._hesitation, self._lock, self._claimed_all = Hesitation(), anyio.Lock(fast_acquire=True), anyio.Event()
 
     def drain(self) -> None:
         """End as after SIGTERM; a second time: at once."""
@@ -72,10 +72,11 @@ class Worker:
         """handle_signals: turn SIGTERM and SIGINT into a drain; only in a process's main thread."""
         settings, log = self._settings, structlog.get_logger().bind(worker=self.name)
         client = connect(settings)
-        readers = {queue: connect(settings, retries=0) for queue in self.queues}
+        writers = {queue: connect_one(settings) for queue in self.queues}
+        readers = {queue: connect_one(settings, retries=0) for queue in self.queues}
         claims = {
             queue: Claims(
-                client,
+                writers[queue],
                 readers[queue],
                 queue,
                 worker=self.name,
@@ -105,7 +106,7 @@ class Worker:
             with anyio.move_on_after(CLOSING_S, shield=True):
                 # A renewal that is under way would register the worker again.
                 await anyio.to_thread.run_sync(heartbeat.join, CLOSING_S / 2)
-                await self._close(claims.values(), [client, *readers.values()])
+                await self._close(claims.values(), [client, *writers.values(), *readers.values()])
         log.info("worker_stopped")
 
     async def _claim(self, claiming: list[Claiming], attempts: TaskGroup) -> None:

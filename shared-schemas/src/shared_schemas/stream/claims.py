@@ -75,8 +75,9 @@ class Claims:
     waits for a worker that runs nothing. is_unsure: it met a running job of this worker, and was not told what is held:
     recover(), and claim again with what that gives and with `held`.
 
-    reader: a client with no retries, used for nothing but claiming: a claim is the one call that must not be sent
-    twice unseen. After it fails, recover() finds what an unread answer had handed over.
+    client, reader: each may be of one line, as from connect_one. reader: with no retries, used for nothing but
+    claiming: a claim is the one call that must not be sent twice unseen. After it fails, recover() finds what an unread
+    answer had handed over.
     """
 
     def __init__(

@@ -65,6 +65,25 @@ class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
 def connect(settings: RedisSettings, *, retries: int = 3) -> AsyncRedis:
     """A pool for short commands. A command is sent again up to `retries` times when the line breaks, which is
     safe because every script is idempotent; the claim is not and passes 0."""
+    return redis.asyncio.Redis.from_pool(_pool(settings, retries))
+
+
+def connect_one(settings: RedisSettings, *, retries: int = 3) -> AsyncRedis:
+    """As connect, for calls that follow one another: a line of their own spares each of them half of its time, which a
+    pool spends on handing one out."""
+    client = redis.asyncio.Redis(connection_pool=_pool(settings, retries), single_connection_client=True)
+    client.auto_close_connection_pool = True
+    return client
+
+
+async def drop_lines(client: AsyncRedis) -> None:
+    """Close those that are not in use, so that the next call opens another."""
+    await client.connection_pool.disconnect(inuse_connections=False)
+    if client.connection is not None:
+        await client.connection.disconnect()
+
+
+def _pool(settings: RedisSettings, retries: int) -> Any:
     retry = AsyncRetry(FullJitterBackoff(cap=0.5, base=0.02), retries, supported_errors=_ENDS_LINE)
     # Whoever finds all connections in use waits for one; the plain pool would fail the command at once.
     pool = redis.asyncio.BlockingConnectionPool.from_url(
@@ -80,7 +99,7 @@ def connect(settings: RedisSettings, *, retries: int = 3) -> AsyncRedis:
         retry=retry,
     )
     pool.connection_class = _outspoken(pool.connection_class)
-    return redis.asyncio.Redis.from_pool(pool)
+    return pool
 
 
 def _outspoken(connection_class: Any) -> Any:

@@ -17,7 +17,7 @@ from shared_schemas.events import Done, Reason, StateChanged
 from shared_schemas.failpoints import reach
 from shared_schemas.job import JobState
 from shared_schemas.lifecycle import TRANSITIONS
-from shared_schemas.stream.connection import AsyncRedis, SyncRedis, refusal_of, translated
+from shared_schemas.stream.connection import AsyncRedis, SyncRedis, drop_lines, refusal_of, translated
 
 # Text only: the MessagePack of Redis' Lua knows no bin type.
 _encode = msgspec.msgpack.Encoder().encode
@@ -48,7 +48,7 @@ async def call(client: AsyncRedis, name: str, tag: str, arguments: Mapping[str, 
         except ResponseError as error:
             # Redis 6.2 hides this from the client library, which would open another line, to the master of today.
             if refusal_of(error) == "READONLY":
-                await client.connection_pool.disconnect(inuse_connections=False)
+                await drop_lines(client)
             raise
     reach(f"after_{name}")
     return reply
