@@ -54,7 +54,7 @@ COLUMNS = [
     Column("delivered/s", "delivered_per_s", kind="spread"),
     Column("pace/s", "pace_per_s"),
     Column("server µs", "us", ".1f"),
-    Column("ratio", "us", kind="ratio"),
+    Column("of the peer's", "us", kind="ratio"),
     Column("Redis µs", "redis_us", ".1f"),
     Column("p50 ms", "p50_ms", ".1f"),
     Column("p99 ms", "p99_ms", ".1f"),

@@ -1,7 +1,7 @@
-"""docs/performance.md, made of the results that were kept: each benchmark's figures, of one machine and one day.
+"""docs/performance.md and what the README quotes of it, made of the results that were kept.
 
-python -m benchmarks.page            write docs/performance.md
-python -m benchmarks.page --check    exit with 1 if it is not what would be written
+python -m benchmarks.page            write both
+python -m benchmarks.page --check    exit with 1 if they are not what would be written
 """
 
 import inspect
@@ -16,7 +16,7 @@ from benchmarks import drain, fan_out, gateway, growth, idle, round_trip
 from benchmarks.measuring import Found, Table
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "performance.md"
+PAGE, README = ROOT / "docs" / "performance.md", ROOT / "README.md"
 RESULTS = Path(__file__).with_name("results")
 MODULES: dict[str, ModuleType] = {
     "drain": drain,
@@ -26,6 +26,10 @@ MODULES: dict[str, ModuleType] = {
     "idle": idle,
     "growth": growth,
 }
+
+# The first table of each stands in the README as well, between these lines.
+QUOTED = ("drain", "round_trip", "gateway")
+_BEGIN, _END = "<!-- quoted from docs/performance.md -->\n", "<!-- end of the quotation -->\n"
 
 _HEAD = """\
 # What it costs, and what others cost
@@ -47,16 +51,35 @@ def keep(name: str, found: Found, machine: dict[str, str | int | None]) -> None:
     repeats = max(len(rows) for rows in found.values())
     result = Result(datetime.now(UTC).date().isoformat(), repeats, machine, found)
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
-    PAGE.write_text(made())
+    _file(name).write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+    write()
 
 
-def made() -> str:
-    return "\n".join([_HEAD, *(_section(name) for name in MODULES if (RESULTS / f"{name}.json").exists())])
+def write() -> None:
+    for path, text in made().items():
+        path.write_text(text)
+
+
+def made() -> dict[Path, str]:
+    """What each page should say."""
+    page = "\n".join([_HEAD, *(_section(name) for name in MODULES if _file(name).exists())])
+    before, _, rest = README.read_text().partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    tables = [MODULES[name].tables(_result(name).found)[0] for name in QUOTED if _file(name).exists()]
+    quoted = "\n".join(line for each in tables for line in _markdown(each))
+    return {PAGE: page, README: f"{before}{_BEGIN}{quoted}{_END}{after}"}
+
+
+def _file(name: str) -> Path:
+    return RESULTS / f"{name}.json"
+
+
+def _result(name: str) -> Result:
+    return msgspec.json.decode(_file(name).read_bytes(), type=Result)
 
 
 def _section(name: str) -> str:
-    result = msgspec.json.decode((RESULTS / f"{name}.json").read_bytes(), type=Result)
+    result = _result(name)
     title, _, what = inspect.cleandoc(MODULES[name].__doc__ or "").partition(":")
     facts = dict(result.machine)
     cores, memory = facts.pop("cores"), facts.pop("memory_gib")
@@ -85,9 +108,11 @@ def _markdown(table: Table) -> list[str]:
 
 def main() -> None:
     if "--check" not in sys.argv[1:]:
-        PAGE.write_text(made())
-    elif not PAGE.exists() or PAGE.read_text() != made():
-        sys.exit("docs/performance.md is not what benchmarks/results say: see the head of benchmarks/page.py")
+        write()
+        return
+    for path, text in made().items():
+        if not path.exists() or path.read_text() != text:
+            sys.exit(f"{path.name} is not what benchmarks/results say: see the head of benchmarks/page.py")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ OVER_HTTP = msgspec.structs.replace(HEADRACE, name="Headrace, HTTP + SSE")
 COLUMNS = [
     Column("p50 ms", "p50_ms", ".3f", "spread"),
     Column("p99 ms", "p99_ms", ".3f"),
-    Column("ratio", "p50_ms", kind="inverse"),
+    Column("ratio", "p50_ms", kind="ratio"),
 ]
 
 
