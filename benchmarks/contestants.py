@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import psutil
 
+from benchmarks.measuring import PeerFailed
 from benchmarks.server import redis_version
 
 PEERS = Path(__file__).with_name("peers")
@@ -25,12 +26,18 @@ class Contestant(msgspec.Struct, frozen=True):
     name: str
     program: tuple[str, ...]
     n_jobs: int
+    is_peer: bool = True
 
     def call(self, command: str, url: str, n: int) -> Any:
         """-> what it printed"""
         program = [*self.program, command, url, str(n)]
-        done = subprocess.run(program, cwd=PEERS, env=_environment(), check=True, stdout=subprocess.PIPE)
+        done = subprocess.run(program, cwd=PEERS, env=_environment(), check=False, stdout=subprocess.PIPE)
+        if done.returncode != 0:
+            raise self.failed(f"{command} ended with {done.returncode}")
         return json.loads(done.stdout.splitlines()[-1])
+
+    def failed(self, why: str) -> Exception:
+        return PeerFailed(why) if self.is_peer else RuntimeError(f"{self.name}: {why}")
 
     @contextmanager
     def working(self, url: str, n: int, tally: Path) -> Iterator[psutil.Process]:
@@ -55,8 +62,8 @@ def _python(name: str) -> tuple[str, ...]:
     return (sys.executable, f"{name}_peer.py")
 
 
-HEADRACE = Contestant("Headrace", _python("headrace"), 40_000)
-RAW = Contestant("raw loop", _python("raw"), 60_000)
+HEADRACE = Contestant("Headrace", _python("headrace"), 40_000, is_peer=False)
+RAW = Contestant("raw loop", _python("raw"), 60_000, is_peer=False)
 
 
 def peers() -> Sequence[Contestant]:

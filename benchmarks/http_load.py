@@ -103,7 +103,7 @@ class Arrivals:
     """What came to all listeners. Deliveries are counted, and their delays kept, in ms."""
 
     def __init__(self) -> None:
-        self.n, self.n_open, self.n_lost = 0, 0, 0
+        self.n, self.n_open = 0, 0
         self.delays_ms: list[float] = []
         self._awaited: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
 
@@ -117,8 +117,9 @@ class Arrivals:
         self._look()
 
     def lost(self) -> None:
-        self.n_lost += 1
-        self._look()
+        for _, future in self._awaited:
+            if not future.done():
+                future.set_exception(RuntimeError("a reader was cut off"))
 
     async def until(self, condition: Callable[[], bool], *, timeout_s: float) -> None:
         if not condition():

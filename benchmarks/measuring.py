@@ -3,6 +3,7 @@
 import math
 import platform
 import statistics
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Literal, TypeVar
@@ -16,6 +17,10 @@ Figures = Mapping[str, float]
 Found = dict[str, list[Figures]]
 N_REPEATS = 5
 NOTHING = "-"
+
+
+class PeerFailed(Exception):
+    """Another's fault: it goes without that figure."""
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -39,7 +44,10 @@ def alternate(cases: Mapping[str, T], measure: Callable[[T], Figures], *, repeat
     found: Found = {name: [] for name in cases}
     for _ in range(repeats):
         for name, case in cases.items():
-            found[name].append(measure(case))
+            try:
+                found[name].append(measure(case))
+            except PeerFailed as error:
+                print(f"{name}: {error}", file=sys.stderr)
     return found
 
 

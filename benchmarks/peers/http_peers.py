@@ -83,7 +83,8 @@ def pydantic_app(client: "redis.asyncio.Redis[bytes]") -> FastAPI:
 
 async def main() -> None:
     name, port, url = sys.argv[1:]
-    client = redis.asyncio.Redis.from_url(url, protocol=2, max_connections=MAX_CONNECTIONS)
+    # A read may block for longer than the client library waits by itself.
+    client = redis.asyncio.Redis.from_url(url, protocol=2, max_connections=MAX_CONNECTIONS, socket_timeout=None)
     app = {"starlette": starlette_app, "pydantic": pydantic_app}[name](client)
     await uvicorn.Server(uvicorn.Config(app, port=int(port), access_log=False, log_level="warning")).serve()
 
