@@ -142,8 +142,8 @@ async def test_three_hundred_readers_of_a_job_share_one_subscription(own_redis: 
                         await reader.has(2)
                     total, subscribed, channels = await connections()
                     assert (subscribed, channels) == (1, [keys.job_bell(job_id).encode()])
-                    # The gateway's pool, its subscription and its line for submissions, and the two of this test.
-                    assert total <= 8 + 1 + 1 + 2
+                    # The gateway's pool, subscription and lines for submissions and pins, and the two of this test.
+                    assert total <= 8 + 1 + 2 + 2
                 await drive.record(claim, *(Logged(line="x") for _ in range(20)))
                 await drive.settle(claim, succeeded(), first=20)
             await until_no_bells(drive)

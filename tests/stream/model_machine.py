@@ -14,6 +14,7 @@ from hypothesis.stateful import invariant, precondition, rule
 from shared_schemas.errors import ClaimLost, ModelNotFound
 from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
+from shared_schemas.models import ModelRef
 from shared_schemas.stream import keys
 from shared_schemas.stream.claims import Batch, Claims, Settlement
 from shared_schemas.stream.housekeeping import Suspect
@@ -141,9 +142,15 @@ class ScriptMachine(CallerRules):
         async def is_set() -> bool:
             return await found(registry.set_alias(name, "best", version)) is not None
 
+        async def pinned() -> list[tuple[str, int] | None]:
+            refs = await registry.pin(model_ids)
+            return [(ref.name, ref.version) if isinstance(ref, ModelRef) else None for ref in refs]
+
         self.both(versions, lambda: self.models.versions(name))
         self.both(is_set, lambda: self.models.set_alias(name, "best", version))
-        for model_id in (name, f"{name}@{alias}", *(self.model.job_at(n).id for _ in range(1) if self.model.jobs)):
+        model_ids = [name, f"{name}@{alias}", *(self.model.job_at(n).id for _ in range(1) if self.model.jobs)]
+        self.both(pinned, lambda: [self.models.resolve(model_id) for model_id in model_ids])
+        for model_id in model_ids:
             self.both(partial(resolved, model_id), partial(self.models.resolve, model_id))
 
     # Faults.

@@ -1,5 +1,6 @@
 """What the routes work with: made once for the process, found again from a request."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import msgspec
@@ -18,12 +19,12 @@ from gateway.settings import GatewaySettings
 
 
 class Services(msgspec.Struct, kw_only=True):
-    """line: for submissions alone. registered: queues that this process has put on record. submissions, pins: for
-    callers that come together."""
+    """lines: for submissions and pins alone. registered: queues that this process has put on record. submissions, pins:
+    for callers that come together."""
 
     settings: GatewaySettings
     client: AsyncRedis
-    line: AsyncRedis
+    lines: Sequence[AsyncRedis]
     ledger: Ledger
     dead_letters: DeadLetters
     timeline: Timeline
@@ -36,24 +37,23 @@ class Services(msgspec.Struct, kw_only=True):
     @classmethod
     def open(cls, settings: GatewaySettings) -> "Services":
         """Nothing is connected yet: the first command does."""
-        client, line = connect(settings), connect_one(settings)
-        registry = ModelRegistry(client)
+        client, lines = connect(settings), (connect_one(settings), connect_one(settings))
         return cls(
             settings=settings,
             client=client,
-            line=line,
+            lines=lines,
             ledger=Ledger(client),
             dead_letters=DeadLetters(client),
             timeline=Timeline(client),
-            registry=registry,
-            submissions=Coalescer(Ledger(line).submit_many),
-            pins=Coalescer(registry.pin),
+            registry=ModelRegistry(client),
+            submissions=Coalescer(Ledger(lines[0]).submit_many),
+            pins=Coalescer(ModelRegistry(lines[1]).pin),
             hub=Hub(lambda: Doorbells(client), n_readings=settings.redis_connections // 2),
         )
 
     async def close(self) -> None:
-        await self.client.aclose()
-        await self.line.aclose()
+        for client in (self.client, *self.lines):
+            await client.aclose()
 
     async def queues(self) -> list[QueueName]:
         """Those on record and those that this process has used, should Redis have lost their names."""

@@ -15,7 +15,6 @@ next makes that visible. A crash between the steps loses nothing, and a stale at
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from shared_schemas.codec import decode_manifest, encode_json
 from shared_schemas.errors import ClaimLost, MalformedId, ModelNotFound
@@ -146,12 +145,11 @@ class ModelRegistry:
 
     async def _look_up(self, model_ids: Sequence[str]) -> tuple[list[ModelRef | ModelNotFound | MalformedId], bool]:
         """-> (as pin, whether no model waits to be made visible)"""
-        with translated():
-            pipeline = self._client.pipeline(transaction=False)
-            pipeline.scard(f"{_TAG}staging")
-            asked = [_ask(pipeline, model_id) for model_id in model_ids]
-            staging, *replies = await pipeline.execute()
-        return [_ref_of(each, replies) for each in asked], not staging
+        asked = [_asked(model_id) for model_id in model_ids]
+        whole = [each for each in asked if not isinstance(each, MalformedId)]
+        staging, replies = await scripts.call(self._client, "look_up", _TAG, {"asked": whole})
+        answers = iter(replies)
+        return [each if isinstance(each, MalformedId) else _ref_of(each, next(answers)) for each in asked], not staging
 
     async def _job(self, job_id: JobId) -> tuple[JobState | None, str | None, bool]:
         record = record_of(await self._client.hget(keys.job(job_id), "job"))
@@ -160,34 +158,22 @@ class ModelRegistry:
         return JobState(record["state"]), record.get("settled"), False
 
 
-def _ask(pipeline: Any, model_id: str) -> tuple[str, int | None, int] | MalformedId:
-    """Ask for what the id names. -> (name, version if it says one, place of the reply); the name is empty for a job's
-    id, whose reply has both."""
-    place = len(pipeline) - 1
+def _asked(model_id: str) -> tuple[str, str, str | int] | MalformedId:
+    """As lua/look_up.lua takes it."""
     try:
         if is_job_id(model_id):
-            pipeline.get(f"{_TAG}job:{parse_job_id(model_id)}")
-            return "", None, place
+            return "job", parse_job_id(model_id), ""
         name, version = parse_model_reference(model_id)
     except MalformedId as error:
         return error
-    if isinstance(version, int):
-        pipeline.hget(f"{_TAG}version:{name}@{version}", "published")
-        return name, version, place
-    pipeline.hget(f"{_TAG}model:{name}", f"alias:{version or 'latest'}")
-    return name, None, place
+    return ("version", name, version) if isinstance(version, int) else ("alias", name, version or "latest")
 
 
-def _ref_of(
-    asked: tuple[str, int | None, int] | MalformedId, replies: Sequence[bytes | None]
-) -> ModelRef | ModelNotFound | MalformedId:
-    if isinstance(asked, MalformedId):
-        return asked
-    name, version, place = asked
-    reply = replies[place]
+def _ref_of(asked: tuple[str, str, str | int], reply: bytes | None) -> ModelRef | ModelNotFound:
     if reply is None:
         return ModelNotFound("no such model is published")
-    if not name:
+    kind, name, which = asked
+    if kind == "job":
         name, _, number = reply.decode().rpartition("@")
         return ModelRef(name, int(number))
-    return ModelRef(name, int(reply) if version is None else version)
+    return ModelRef(name, int(which if kind == "version" else reply))
