@@ -11,7 +11,7 @@ import pytest
 from shared_schemas.events import Emitted
 from shared_schemas.job import JobState
 from shared_schemas.specs import InferenceSpec
-from shared_schemas.stream.connection import RedisSettings, connect
+from shared_schemas.stream.connection import AsyncRedis, RedisSettings, connect, connect_one
 from shared_schemas.stream.ledger import Ledger, Submission
 from shared_schemas.stream.timeline import Timeline
 
@@ -21,7 +21,9 @@ from tests.support.queue_bench import QueueBench, queue_bench
 from tests.support.seeds import draw_seed
 from tests.support.workers import INFERENCE, a_submission
 
-JOBS, CALLERS, CALLS, CONNECTIONS = 20, 24, 125, 16
+JOBS, CALLS, CONNECTIONS = 20, 125, 16
+# How it connects, how many lines that are, how many callers share them.
+POOL, LINE = (connect, CONNECTIONS, 24), (connect_one, 1, 4)
 LONGEST_S = 0.3
 
 Call = Callable[[Submission], Awaitable[object]]
@@ -47,17 +49,24 @@ async def by_task(call: Awaitable[object], after_s: float) -> object:
     "thousands of calls are cancelled at random moments over a line of 20 ms",
     sees="every answer is of its own question; no connection is lost",
 )
+@pytest.mark.parametrize("lines", [POOL, LINE], ids=["pool", "line"])
 @pytest.mark.parametrize("within", [by_scope, by_task])
 async def test_a_cancelled_call_leaves_no_answer_for_the_next(
-    redis_url: str, within: Callable[[Awaitable[object], float], Awaitable[object]]
+    redis_url: str,
+    within: Callable[[Awaitable[object], float], Awaitable[object]],
+    lines: tuple[Callable[..., AsyncRedis], int, int],
 ) -> None:
+    connect_by, n_lines, n_callers = lines
     rng, seen = random.Random(draw_seed()), Counter[str]()
     async with queue_bench(redis_url) as side:
         jobs = [await a_job_that_says(side, f"nonce-{rng.getrandbits(64):x}") for _ in range(JOBS)]
         with fault_proxy(redis_url) as proxy:
             proxy.impose(Conditions(delay_s=0.01))
-            client = connect(RedisSettings(redis_url=proxy.url, redis_connections=CONNECTIONS))
+            client = connect_by(RedisSettings(redis_url=proxy.url, redis_connections=CONNECTIONS))
             calls = calls_of(Ledger(client), Timeline(client))
+            if n_lines == 1:
+                # A pipeline takes another line.
+                del calls["read"], calls["status"]
 
             async def call_at_random() -> None:
                 for _ in range(CALLS):
@@ -67,20 +76,20 @@ async def test_a_cancelled_call_leaves_no_answer_for_the_next(
                     assert answer in (None, job.spec.input_data), name
 
             async with anyio.create_task_group() as group:
-                for _ in range(CALLERS):
+                for _ in range(n_callers):
                     group.start_soon(call_at_random)
-            assert len(proxy.open_lines) <= CONNECTIONS
+            assert len(proxy.open_lines) <= n_lines
             # Each connection can be had again: so many readers block at the same time.
             blocked = proxy.watch("BLPOP")
             async with anyio.create_task_group() as group:
-                for _ in range(CONNECTIONS):
+                for _ in range(n_lines):
                     group.start_soon(client.blpop, "gate")
-                await blocked.happened(CONNECTIONS)
-                await side.client.lpush("gate", *range(CONNECTIONS))
+                await blocked.happened(n_lines)
+                await side.client.lpush("gate", *range(n_lines))
             await client.aclose()
 
     assert set(seen) == {"cancelled", *calls}
-    assert sum(seen.values()) == CALLERS * CALLS
+    assert sum(seen.values()) == n_callers * CALLS
 
 
 def calls_of(ledger: Ledger, timeline: Timeline) -> dict[str, Call]:
