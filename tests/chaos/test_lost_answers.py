@@ -12,6 +12,7 @@ from shared_schemas.codec import decode_event
 from shared_schemas.events import Reason
 from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
+from shared_schemas.models import ModelRef
 from shared_schemas.specs import TrainingSpec
 from shared_schemas.stream import keys
 from shared_schemas.stream.connection import RedisSettings, connect
@@ -27,7 +28,7 @@ from tests.support.queue_bench import OUTCOMES, QueueBench, queue_bench
 from tests.support.resp import script_names
 from tests.support.workers import INFERENCE, Bench, a_submission, bench, success
 
-OF_REGISTRY = ("stage", "publish", "set_alias")
+OF_REGISTRY = ("stage", "publish", "set_alias", "look_up")
 OF_DEAD_LETTERS = ("attempts", "purge")
 OF_LEDGER = ("submit", "request_cancel", "request_pause", "resume", "list")
 
@@ -182,10 +183,12 @@ async def test_a_model_whose_replies_were_lost_is_published_once(redis_url: str)
             resolved = await registry.resolve("wine")
             aliased = await registry.set_alias("wine", "best", 1)
             versions = await registry.versions("wine")
+            pinned = await registry.pin(["wine@best"])
             await client.aclose()
 
-    assert [sighting.count for sighting in dropped] == [3, 3, 3]
+    assert [sighting.count for sighting in dropped] == [3, 3, 3, 3]
     assert str(staged) == "wine@1"
     assert (resolved.version, resolved.job_id) == (1, job_id)
     assert [model.version for model in versions] == [1]
     assert set(aliased.aliases) == {"best", "latest"}
+    assert pinned == [ModelRef("wine", 1)]
