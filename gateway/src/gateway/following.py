@@ -193,7 +193,7 @@ class Following(Generic[B]):
     async def _guarded(self, act: Callable[[], Awaitable[None]]) -> None:
         try:
             await act()
-        except Exception:
+        except Exception:  # as in offer: the line is cut, and its reader resumes
             structlog.get_logger().exception("stream_failed")
             self._sink.abort()
 

@@ -114,7 +114,7 @@ class Line(Generic[B]):
                 piece, left = left[:PIECE_BYTES], left[PIECE_BYTES:]
                 rest = self._send({"type": "http.response.body", "body": piece, "more_body": True})
             reach("chunk_sent")
-        except Exception:
+        except Exception:  # of the server's `send`, whose reader is gone or resumes: nothing else awaits this task
             structlog.get_logger().exception("stream_failed")
             self._abort()
         finally:
