@@ -6,18 +6,20 @@ promoted early, while everybody still writes to the old master; a proxy then lea
 
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
 import msgspec
 import pytest
 from headrace_local.system import free_port
-from shared_schemas.errors import JobNotFound
+from shared_schemas.errors import BackendUnavailable, JobNotFound
 from shared_schemas.events import Done, Emitted, JobEvent
 from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
+from shared_schemas.stream.connection import AsyncRedis, RedisSettings, connect, connect_one
+from shared_schemas.stream.ledger import Ledger
 
 from tests.support import outage
 from tests.support.fault_proxy import FaultProxy, fault_proxy
@@ -25,8 +27,9 @@ from tests.support.gateways import DEADLINE_S, running_gateway
 from tests.support.outage import Line, accepted, healthy, is_done, is_output
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.worker_process import worker_process
-from tests.support.workers import Bench, bench
+from tests.support.workers import Bench, a_submission, bench
 
+Connect = Callable[[RedisSettings], AsyncRedis]
 RECOVERY_S = 5.0
 # Redis 7 waits five seconds for more replicas before it sends its data to one.
 AT_ONCE = ("--repl-diskless-sync-delay", "0")
@@ -69,7 +72,11 @@ async def replicated() -> AsyncIterator[Pair]:
             with anyio.fail_after(DEADLINE_S):
                 while (await side.client.info("replication"))["master_link_status"] != "up":  # noqa: ASYNC110
                     await anyio.sleep(0.01)
-        yield Pair(old, new, new_port, front)
+        try:
+            yield Pair(old, new, new_port, front)
+        finally:
+            # One that has just been promoted may still write its first file, and heeds no SIGTERM until it has.
+            new.kill()
 
 
 def spoken(events: list[JobEvent], attempt: int) -> list[str]:
@@ -185,3 +192,32 @@ async def test_clients_leave_a_demoted_master_and_readers_are_told_of_what_it_lo
     assert told == list(range(1, job.last_event + 1))
     for each in (log, tmp_path / "gateway.log"):
         assert len(healthy(each)) < 40
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("writes_by", [connect, connect_one])
+@pytest.mark.parametrize("reads_by", [connect, connect_one])
+@pytest.mark.fault(
+    32,
+    "a master is demoted under the open line of a client that only reads",
+    sees="an accepted job is found: once one line of a process hears of it, all leave",
+)
+async def test_a_client_that_only_reads_leaves_a_demoted_master_with_one_that_writes(
+    writes_by: Connect, reads_by: Connect
+) -> None:
+    submission = a_submission()
+    async with replicated() as pair, bench(pair.old.url) as old:
+        settings = RedisSettings(redis_url=pair.front.url)
+        async with writes_by(settings) as writing, reads_by(settings) as reading:
+            assert await Ledger(reading).queues() == await Ledger(writing).queues() == []
+            await pair.cut_off()
+            pair.front.lead_to(pair.new.url)
+            # Of nobody who would bring it what it has missed.
+            await old.client.replicaof("127.0.0.1", free_port())
+
+            # Redis 6.2 hides from the client library why it refused a script.
+            with suppress(BackendUnavailable):
+                await Ledger(writing).submit(submission)
+            await Ledger(writing).submit(submission)
+
+            assert (await Ledger(reading).find(submission.job_id)).state is JobState.QUEUED

@@ -7,6 +7,7 @@ Errors of the client library end here: everything above sees BackendUnavailable.
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -76,13 +77,6 @@ def connect_one(settings: RedisSettings, *, retries: int = 3) -> AsyncRedis:
     return client
 
 
-async def drop_lines(client: AsyncRedis) -> None:
-    """Close those that are not in use, so that the next call opens another."""
-    await client.connection_pool.disconnect(inuse_connections=False)
-    if client.connection is not None:
-        await client.connection.disconnect()
-
-
 def _pool(settings: RedisSettings, retries: int) -> Any:
     retry = AsyncRetry(FullJitterBackoff(cap=0.5, base=0.02), retries, supported_errors=_ENDS_LINE)
     # Whoever finds all connections in use waits for one; the plain pool would fail the command at once.
@@ -98,15 +92,45 @@ def _pool(settings: RedisSettings, retries: int) -> Any:
         driver_info=_DRIVER,
         retry=retry,
     )
-    pool.connection_class = _outspoken(pool.connection_class)
+    pool.connection_class = _line_to(_master_at(settings.redis_url), pool.connection_class)
     return pool
 
 
-def _outspoken(connection_class: Any) -> Any:
-    """Its lines say that they are closed in the way that is taken for it, whichever event loop they are on."""
+class _Master:
+    """Whom an address leads to, as far as this process knows. era: grows when one of its lines finds that it leads to a
+    master of before."""
+
+    def __init__(self) -> None:
+        self.era = 0
+
+
+@cache
+def _master_at(url: str) -> _Master:
+    return _Master()
+
+
+def _line_to(master: _Master, connection_class: Any) -> Any:
+    """A line that leaves a master of before once any other of this process has found it out: what is read there is old,
+    and a line that only reads is never told. It also says that it was closed in the way that is taken for it, whichever
+    event loop it is on."""
 
     class Connection(connection_class):  # type: ignore[misc]
+        async def connect_check_health(self, *arguments: Any, **options: Any) -> None:
+            if not self.is_connected:
+                self._era = master.era
+            await super().connect_check_health(*arguments, **options)
+
+        async def read_response(self, *arguments: Any, **options: Any) -> Any:
+            try:
+                return await super().read_response(*arguments, **options)
+            except ResponseError as error:
+                if refusal_of(error) == "READONLY" and self._era == master.era:
+                    master.era += 1
+                raise
+
         async def send_packed_command(self, *arguments: Any, **options: Any) -> None:
+            if self.is_connected and self._era != master.era:
+                await self.disconnect()
             try:
                 await super().send_packed_command(*arguments, **options)
             except RuntimeError as error:

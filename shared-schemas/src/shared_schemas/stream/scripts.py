@@ -17,7 +17,7 @@ from shared_schemas.events import Done, Reason, StateChanged
 from shared_schemas.failpoints import reach
 from shared_schemas.job import JobState
 from shared_schemas.lifecycle import TRANSITIONS
-from shared_schemas.stream.connection import AsyncRedis, SyncRedis, drop_lines, refusal_of, translated
+from shared_schemas.stream.connection import AsyncRedis, SyncRedis, refusal_of, translated
 
 # Text only: the MessagePack of Redis' Lua knows no bin type.
 _encode = msgspec.msgpack.Encoder().encode
@@ -45,11 +45,6 @@ async def call(client: AsyncRedis, name: str, tag: str, arguments: Mapping[str, 
             reply = await client.evalsha(script.sha, 1, tag, argument)
         except NoScriptError:
             reply = await client.eval(script.source, 1, tag, argument)
-        except ResponseError as error:
-            # Redis 6.2 hides this from the client library, which would open another line, to the master of today.
-            if refusal_of(error) == "READONLY":
-                await drop_lines(client)
-            raise
     reach(f"after_{name}")
     return reply
 
@@ -63,6 +58,7 @@ def call_from_thread(client: SyncRedis, name: str, tag: str, arguments: Mapping[
         except NoScriptError:
             reply = client.eval(script.source, 1, tag, argument)
         except ResponseError as error:
+            # Redis 6.2 hides this from the client library, which would open another line, to the master of today.
             if refusal_of(error) == "READONLY":
                 client.connection_pool.disconnect(inuse_connections=False)
             raise
