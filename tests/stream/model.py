@@ -181,7 +181,7 @@ class QueueModel(JobBook):
             call.begun.append(self._answer(job))
 
     def _begin_again(self, call: ClaimCall, entry: Entry, job: ModelJob) -> None:
-        if job.worker != call.worker:
+        if job.worker != call.worker or any(answer[0] == job.id for answer in call.begun):
             return
         if call.held is None:
             call.unsure = True

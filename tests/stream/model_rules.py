@@ -183,6 +183,7 @@ class CallerRules(Machine):
         async def call() -> tuple[list[Answer], bool, bool]:
             begun[:] = await claims.claim(slots, token=token, held=held, is_busy=bool(runs), entries=entries)
             assert all(claim.fence.startswith(f"{claim.attempt}-") for claim in begun)
+            assert len({claim.job_id for claim in begun}) == len(begun)
             rows: list[Answer] = [
                 (c.job_id, c.lane, c.fence, c.failures, c.crashes, c.cancel_requested, c.pause_requested, c.is_suspect)
                 for c in begun

@@ -2,9 +2,11 @@
 
 import pytest
 from shared_schemas.events import Emitted, Logged, Measured, Progressed, Reason, StateChanged
-from shared_schemas.ids import JobKind, default_queue
+from shared_schemas.ids import JobId, JobKind, default_queue
 from shared_schemas.job import JobState
 from shared_schemas.outcome import Outcome
+from shared_schemas.stream import keys
+from shared_schemas.stream.keys import Lane
 
 from tests.support.queue_bench import OUTCOMES, QueueBench, queue_bench, success
 from tests.support.stored import patch
@@ -52,6 +54,26 @@ async def test_an_answer_that_was_lost_is_given_again_to_the_same_worker(redis_u
         assert again == lost
         assert await worker.claim(5, token="third", held={lost.job_id: lost.fence}, entries=entries) == []
         assert await (await side.worker("b")).claim(5, token="x", entries=entries) == []
+
+
+@pytest.mark.quick
+@pytest.mark.fault(
+    27, "a consumer group is destroyed between the delivery of a job and its beginning", sees="it runs once"
+)
+@pytest.mark.parametrize("held", [{}, None])
+async def test_an_entry_that_a_new_group_delivers_again_is_begun_once(
+    redis_url: str, held: dict[JobId, str] | None
+) -> None:
+    async with queue_bench(redis_url) as side:
+        job_id = await side.submit()
+        worker = await side.worker("a")
+        entries = await worker.wait(timeout_s=1)
+        await side.client.xgroup_destroy(keys.ready(default_queue(JobKind.INFERENCE), Lane.NORMAL), keys.GROUP)
+
+        claims = await worker.claim(5, token="t", held=held, entries=entries)
+
+        assert [claim.job_id for claim in claims] == [job_id]
+        assert not worker.is_unsure
 
 
 async def test_a_cancelled_entry_is_skipped_and_search_goes_on(redis_url: str) -> None:

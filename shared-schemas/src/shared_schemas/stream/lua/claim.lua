@@ -8,9 +8,10 @@
 --          A suspect is begun only by a worker that runs nothing, which begins nothing else until it has ended.
 --          is_unsure: an entry stands for a running job of this worker, and only `held` could say whether it knows
 -- WHY      reading and beginning in one step leaves no entry that was delivered and not begun
-local begun, lease_end, is_unsure = {}, ms(now + args.lease_ms), 0
+local begun, is_begun, lease_end, is_unsure = {}, {}, ms(now + args.lease_ms), 0
 
 local function answer(job)
+  is_begun[job.id] = true
   local r = job.record
   begun[#begun + 1] = { job.id, r[LANE], r[ENTRY], r[FENCE], r[ATTEMPT], r[FAILURES], r[CRASHES],
     job.values[3], job.values[4], r[CANCEL] and 1 or 0, r[PAUSE] and 1 or 0, r[SUSPECT] and 1 or 0 }
@@ -21,7 +22,8 @@ local function begin(lane, entry, id)
   local job, r = load(id, 'spec', 'checkpoint')
   if not job then return retire(lane, entry) end
   if r[STATE] == args.running.state and r[ENTRY] == entry then
-    if r[WORKER] ~= args.worker then return end
+    -- A group that was lost and made anew delivers again what this call was handed.
+    if r[WORKER] ~= args.worker or is_begun[id] then return end
     if not args.held then
       is_unsure = 1
       return
