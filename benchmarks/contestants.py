@@ -21,11 +21,13 @@ PEERS = Path(__file__).with_name("peers")
 
 
 class Contestant(msgspec.Struct, frozen=True):
-    """name: as the tables say it. program: what comes before the command. n_jobs: of a drain, about ten seconds."""
+    """name: as the tables say it. program: what comes before the command. n_jobs: of a drain, about ten seconds.
+    n_trips: of a round trip."""
 
     name: str
     program: tuple[str, ...]
     n_jobs: int
+    n_trips: int = 1_000
     is_peer: bool = True
 
     def call(self, command: str, url: str, n: int) -> Any:
@@ -71,11 +73,12 @@ def peers() -> Sequence[Contestant]:
     found = [
         Contestant("taskiq streams", _python("taskiq"), 8_000),
         Contestant("SAQ", ("uv", "run", "--no-project", "--script", "saq_peer.py"), 8_000),
-        Contestant("Celery", _python("celery"), 3_000),
+        Contestant("Celery", _python("celery"), 3_000, n_trips=400),
     ]
     # It calls functions, which came with Redis 7.
     if int(redis_version().partition(".")[0]) >= 7:
-        found.append(Contestant("streaQ", _python("streaq"), 5_000))
+        # Whoever waits for a result looks ten times a second.
+        found.append(Contestant("streaQ", _python("streaq"), 5_000, n_trips=60))
     if shutil.which("node") and (_installed_bullmq() is not None):
         found.append(Contestant("BullMQ", ("node", "bullmq/peer.mjs"), 40_000))
     return found

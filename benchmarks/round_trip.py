@@ -11,7 +11,6 @@ from benchmarks.http_servers import GATEWAY, publish_model
 from benchmarks.measuring import Column, Figures, Found, Table, alternate, percentile, table
 from benchmarks.server import Bench, bench_redis
 
-N = 1000
 WARM_UP = 100
 OVER_HTTP = msgspec.structs.replace(HEADRACE, name="Headrace, HTTP + SSE")
 
@@ -33,7 +32,7 @@ def tables(found: Found) -> list[Table]:
 
 
 def _measure(contestant: Contestant, scale: float) -> Figures:
-    n = max(50, round(N * scale * min(1.0, contestant.n_jobs / 8_000))) + WARM_UP
+    n = max(50, round(contestant.n_trips * scale)) + WARM_UP
     with bench_redis() as bench, contestant.working(bench.url, n + WARM_UP, bench.folder / "tally"):
         is_http = contestant is OVER_HTTP
         took = _over_http(bench, n) if is_http else contestant.call("round_trips", bench.url, n)["ms"]

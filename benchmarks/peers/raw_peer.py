@@ -36,17 +36,20 @@ async def enqueue(url: str, n: int) -> dict[str, float]:
 
 
 async def work(url: str, n: int, file: str) -> None:
-    """SET, XACK and XDEL of each, and one XADD to whoever waits, where the job asks for it."""
+    """SET and XDEL of each, one XACK of all, and one XADD to whoever waits, where the job asks for it."""
     client, tally = await opened(url), Tally(file, n)
     while True:
         reply = await client.xreadgroup(GROUP, "w", {STREAM: ">"}, count=COUNT, block=1000)
+        if not reply:
+            continue
+        [[_, entries]] = reply
         pipeline = client.pipeline(transaction=False)
-        for entry, fields in reply[0][1] if reply else ():
+        pipeline.xack(STREAM, GROUP, *(entry for entry, _ in entries))
+        for entry, fields in entries:
             tally.tick()
             pipeline.set(b"raw:result:" + entry, b"null", ex=3600)
             if b"reply" in fields:
                 pipeline.xadd(REPLIES, {"of": entry})
-            pipeline.xack(STREAM, GROUP, entry)
             pipeline.xdel(STREAM, entry)
         await pipeline.execute()
 

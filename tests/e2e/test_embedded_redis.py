@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import redis
 from headrace_local.errors import NoRedis
 from headrace_local.redis_server import RedisBinary, answers, check_data, command, find_binary, socket_path
 
@@ -85,7 +86,7 @@ def test_a_folder_with_a_long_name_gets_its_socket_elsewhere_and_private(tmp_pat
     made.rmdir()
 
 
-def test_the_bundled_server_answers_on_a_private_socket_with_its_file_on(tmp_path: Path) -> None:
+def test_the_bundled_server_answers_on_a_private_socket_keeps_a_file_and_small_jobs_compact(tmp_path: Path) -> None:
     path, made = socket_path(tmp_path)
     server = subprocess.Popen(command(find_binary(os.devnull), folder=tmp_path, unix_socket=path))
     try:
@@ -93,6 +94,9 @@ def test_the_bundled_server_answers_on_a_private_socket_with_its_file_on(tmp_pat
             assert server.poll() is None
         assert (tmp_path / "appendonly.aof").exists() or (tmp_path / "appendonlydir").exists()
         assert stat.S_IMODE(path.stat().st_mode) == 0o700
+        with redis.Redis(unix_socket_path=str(path), protocol=2) as client:
+            client.hset("job", "timeline", "x" * 1024)
+            assert client.object("encoding", "job") in (b"ziplist", b"listpack")
     finally:
         server.terminate()
         server.wait(timeout=10)

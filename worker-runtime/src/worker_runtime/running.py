@@ -28,6 +28,9 @@ from worker_runtime.holding import Held
 from worker_runtime.recording import Recorder
 from worker_runtime.settling import Settler
 
+# One for all: each that is made is bound anew at its first line.
+_log = structlog.get_logger()
+
 # Redis holds every result of a week in memory; what is larger belongs into an artifact.
 RESULT_BYTES = 16 * 1024 * 1024
 RESULT_TOO_LARGE = ErrorInfo(code="result_too_large", message="the result is larger than 16 MiB")
@@ -64,7 +67,7 @@ class Runner:
 
     def refuse(self, claim: Claim) -> None:
         """End an attempt whose spec cannot be read, forged or damaged as it must be."""
-        structlog.get_logger().warning("spec_unreadable", job_id=claim.job_id, worker=self._worker)
+        _log.warning("spec_unreadable", job_id=claim.job_id, worker=self._worker)
         error = ErrorInfo(code="invalid_spec", message="the job's specification cannot be read")
         self._settler.settle(Settlement(Batch(claim, 0, ()), Failure(error)), lambda _: None)
 
@@ -86,7 +89,7 @@ class Runner:
 
     def _let_go(self, attempt: RunningAttempt, outcome: Outcome, run_s: float, accepted: bool) -> None:
         # As attempt.log, which would copy the names for this one line.
-        structlog.get_logger().info(
+        _log.info(
             "attempt_settled" if accepted else "settle_refused",
             job_id=attempt.job_id,
             attempt=attempt.number,

@@ -86,6 +86,9 @@ def command(binary: RedisBinary, *, folder: Path, unix_socket: Path) -> list[str
         *("--appendfsync", "everysec"),
         *("--save", ""),
         *("--maxmemory-policy", "noeviction"),
+        # A hash with a longer value takes a table, and a job then half as much again; a job's values are rarely longer.
+        # The name of before Redis 7, which newer ones take as well.
+        *("--hash-max-ziplist-value", "1024"),
         *("--daemonize", "no"),
     ]
 

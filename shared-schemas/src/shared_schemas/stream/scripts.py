@@ -70,6 +70,7 @@ def _prelude_of(tag: str) -> str:
     return "registry_prelude" if tag == "{hr:models}:" else "prelude"
 
 
+@cache
 def packed(states: frozenset[JobState] | tuple[JobState, ...]) -> str:
     """|a|b|: how a script is told which states it may find."""
     return f"|{'|'.join(sorted(states))}|"
