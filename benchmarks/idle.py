@@ -1,6 +1,7 @@
 """Idle: what a worker with nothing to do asks of Redis and of the machine."""
 
 import time
+from itertools import takewhile
 
 import psutil
 import redis
@@ -10,8 +11,6 @@ from benchmarks.measuring import Column, Figures, Found, Table, alternate, table
 from benchmarks.server import bench_redis
 
 SETTLE_S, IDLE_S = 5.0, 30.0
-# What the benchmark itself asks to learn the other figures.
-OWN_COMMANDS = 2
 
 
 COLUMNS = [
@@ -35,21 +34,20 @@ def _measure(seconds: float) -> Figures:
     with bench_redis() as bench, HEADRACE.working(bench.url, 1, bench.folder / "tally") as worker:
         # There is no event for a process that has nothing left to do.
         time.sleep(SETTLE_S)
-        commands, cpu_s, redis_cpu_s = _commands(bench.client), _cpu_s(worker), bench.used_cpu_s()
-        began = time.monotonic()
-        time.sleep(seconds)
-        took_s = time.monotonic() - began
+        cpu_s, redis_cpu_s = _cpu_s(worker), bench.used_cpu_s()
+        with redis.Redis.from_url(bench.url, protocol=2) as client, client.monitor() as monitor:
+            began = time.monotonic()
+            time.sleep(seconds)
+            took_s = time.monotonic() - began
+            bench.client.echo("end")
+            seen = list(takewhile(lambda command: command["command"] != "ECHO end", monitor.listen()))
         return {
-            "commands_per_s": (_commands(bench.client) - commands - OWN_COMMANDS) / took_s,
+            # What scripts call is no command of the worker's.
+            "commands_per_s": sum(command["client_type"] != "lua" for command in seen) / took_s,
             "worker_percent": (_cpu_s(worker) - cpu_s) / took_s * 100,
             "redis_percent": (bench.used_cpu_s() - redis_cpu_s) / took_s * 100,
             "mib": worker.memory_full_info().pss / 2**20,
         }
-
-
-def _commands(client: "redis.Redis[bytes]") -> int:
-    """Those that scripts call are not counted."""
-    return int(client.info("stats")["total_commands_processed"])
 
 
 def _cpu_s(process: psutil.Process) -> float:
