@@ -20,6 +20,7 @@ from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
 from shared_schemas.stream.connection import AsyncRedis, RedisSettings, connect, connect_one
 from shared_schemas.stream.ledger import Ledger
+from shared_schemas.stream.timeline import Doorbells
 
 from tests.support import outage
 from tests.support.fault_proxy import FaultProxy, fault_proxy
@@ -221,3 +222,29 @@ async def test_a_client_that_only_reads_leaves_a_demoted_master_with_one_that_wr
             await Ledger(writing).submit(submission)
 
             assert (await Ledger(reading).find(submission.job_id)).state is JobState.QUEUED
+
+
+@pytest.mark.quick
+@pytest.mark.fault(
+    32,
+    "a master is demoted under a subscription that nothing rings for and nobody changes",
+    sees="a reader gets its events as before: the subscription ends and is made anew with the new master",
+)
+async def test_a_quiet_subscription_leaves_a_demoted_master_with_a_line_that_writes() -> None:
+    async with replicated() as pair, bench(pair.old.url) as old:
+        settings = RedisSettings(redis_url=pair.front.url, redis_timeout_s=1.0)
+        async with connect(settings) as writing, Doorbells(writing) as bells:
+            await bells.add("quiet")
+            rings = bells.rings()
+            assert await anext(rings) == ("quiet", None)
+            assert await Ledger(writing).queues() == []
+            await pair.cut_off()
+            pair.front.lead_to(pair.new.url)
+            await old.client.replicaof("127.0.0.1", free_port())
+            with suppress(BackendUnavailable):
+                await Ledger(writing).submit(a_submission())
+
+            with anyio.fail_after(DEADLINE_S), pytest.raises(BackendUnavailable):
+                await anext(rings)
+            with pytest.raises(BackendUnavailable):
+                await bells.add("loud")

@@ -115,6 +115,10 @@ def _line_to(master: _Master, connection_class: Any) -> Any:
     event loop it is on."""
 
     class Connection(connection_class):  # type: ignore[misc]
+        @property
+        def leads_to_a_master_of_before(self) -> bool:
+            return self.is_connected and self._era != master.era
+
         async def connect_check_health(self, *arguments: Any, **options: Any) -> None:
             if not self.is_connected:
                 self._era = master.era
@@ -129,7 +133,7 @@ def _line_to(master: _Master, connection_class: Any) -> Any:
                 raise
 
         async def send_packed_command(self, *arguments: Any, **options: Any) -> None:
-            if self.is_connected and self._era != master.era:
+            if self.leads_to_a_master_of_before:
                 await self.disconnect()
             try:
                 await super().send_packed_command(*arguments, **options)

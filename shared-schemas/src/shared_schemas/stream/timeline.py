@@ -101,7 +101,8 @@ class Doorbells:
     """One subscription connection, shared by all who wait in this process.
 
     Use it as an async context. Any error of the line ends `rings` with BackendUnavailable, and so does a peer that
-    answers no ping: open a new one, add the channels again, and read what was missed from the timeline.
+    answers no ping or is no longer the master: open a new one, add the channels again, and read what was missed from
+    the timeline.
     """
 
     def __init__(self, client: AsyncRedis) -> None:
@@ -137,6 +138,9 @@ class Doorbells:
         has_pinged = False
         while True:
             replies = await self._read()
+            if self._connection.leads_to_a_master_of_before:
+                self._is_cut = True
+                raise BackendUnavailable("Redis is another one now (the subscription was of the one before)")
             if not replies and has_pinged:
                 raise BackendUnavailable("Redis does not answer (the subscription is silent)")
             if not replies:
@@ -181,8 +185,8 @@ class Doorbells:
         return replies
 
     async def _send(self, *command: str) -> None:
-        # Sending on a line that is not connected would connect it.
-        if self._is_cut or not self._connection.is_connected:
+        # Sending on a line that is not connected, or leads to a master of before, would connect it, with no channels.
+        if self._is_cut or not self._connection.is_connected or self._connection.leads_to_a_master_of_before:
             raise BackendUnavailable("Redis does not answer (the subscription was cut)")
         with translated():
             await self._connection.send_command(*command, check_health=False)
