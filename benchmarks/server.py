@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import redis
+from headrace_local.redis_server import TUNING
 from headrace_local.system import free_port
 
 from tests.support.redis_server import running_redis
@@ -29,14 +30,12 @@ class Bench(NamedTuple):
 
 @contextmanager
 def bench_redis(appendfsync: str = "everysec") -> Iterator[Bench]:
-    """appendfsync: off for no append-only file at all."""
+    """As `headrace up` has it, for every contestant. appendfsync: off for no append-only file at all."""
     port = free_port()
     persistence = ("--appendonly", "no") if appendfsync == "off" else ("--appendfsync", appendfsync)
-    # As `headrace up` has it; a peer's hashes gain by it too.
-    compact = ("--hash-max-ziplist-value", "1024")
     with (
         tempfile.TemporaryDirectory(prefix="hr-bench-") as name,
-        running_redis(Path(name), options=("--port", str(port), *persistence, *compact)),
+        running_redis(Path(name), options=("--port", str(port), *persistence, *TUNING)),
         redis.Redis.from_url(f"redis://127.0.0.1:{port}/0", protocol=2) as client,
     ):
         yield Bench(f"redis://127.0.0.1:{port}/0", client, Path(name))

@@ -15,7 +15,7 @@ from shared_schemas.stream import keys
 from tests.support.gateways import running_gateway
 from tests.support.outage import Line, healthy
 from tests.support.queue_bench import queue_bench, success
-from tests.support.stored import fields, make_long, patch
+from tests.support.stored import fields, patch
 from tests.support.worker_process import worker_process
 from tests.support.workers import INFERENCE, Bench, bench
 
@@ -84,8 +84,7 @@ async def test_an_event_of_a_newer_kind_passes_through_an_older_gateway(redis_ur
     async with queue_bench(redis_url) as side:
         job_id = await side.submit()
         [claim] = await side.claim()
-        await make_long(side.client, job_id)
-        await side.client.xadd(keys.events(job_id), {"event": "novel", "data": data}, id="3-0")
+        await side.client.hset(keys.job(job_id), "3", b"novel " + data)
         await patch(side.client, job_id, n=3)
         await side.settle(claim, success(1))
         with running_gateway(redis_url, tmp_path) as gateway:

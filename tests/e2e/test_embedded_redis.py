@@ -95,7 +95,7 @@ def test_the_bundled_server_answers_on_a_private_socket_keeps_a_file_and_small_j
         assert (tmp_path / "appendonly.aof").exists() or (tmp_path / "appendonlydir").exists()
         assert stat.S_IMODE(path.stat().st_mode) == 0o700
         with redis.Redis(unix_socket_path=str(path), protocol=2) as client:
-            client.hset("job", "timeline", "x" * 1024)
+            client.hset("job", "spec", "x" * 1024)
             assert client.object("encoding", "job") in (b"ziplist", b"listpack")
     finally:
         server.terminate()

@@ -4,7 +4,8 @@ import anyio
 from gateway.following import EndOnly, Following
 from gateway.hub import Hub
 from gateway.timelines import Batch, Timelines
-from shared_schemas.stream.timeline import Doorbells
+from shared_schemas.stream import keys
+from shared_schemas.stream.timeline import SHORT, Doorbells
 
 from tests.support.workers import bench
 
@@ -13,10 +14,15 @@ class Numbers(EndOnly):
     def __init__(self) -> None:
         super().__init__()
         self.numbers: list[int] = []
+        self.was_cut = False
 
     def push(self, batch: object) -> None:
         assert isinstance(batch, Batch)
         self.numbers.extend(entry.n for entry in batch.entries)
+
+    def abort(self) -> None:
+        self.was_cut = True
+        super().abort()
 
 
 async def test_a_timeline_is_not_read_before_its_bell_can_be_heard(redis_url: str) -> None:
@@ -36,3 +42,25 @@ async def test_a_timeline_is_not_read_before_its_bell_can_be_heard(redis_url: st
                 group.cancel_scope.cancel()
 
     assert sink.numbers == [1, 2]
+
+
+async def test_a_line_whose_timeline_is_damaged_is_cut_and_the_others_go_on(redis_url: str) -> None:
+    async with bench(redis_url) as jobs:
+        damaged, whole = await jobs.submit(), await jobs.submit()
+        await jobs.client.hset(keys.job(damaged), SHORT[0], "damaged")
+        hub = Hub(lambda: Doorbells(jobs.client))
+        cut, sink = Numbers(), Numbers()
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as group:
+                group.start_soon(hub.run)
+                with (
+                    Following(hub, Timelines(hub, jobs.timeline, {damaged: 0}), cut, idle_s=3600),
+                    Following(hub, Timelines(hub, jobs.timeline, {whole: 0}), sink, idle_s=3600),
+                ):
+                    await cut.ended.wait()
+                    assert cut.was_cut
+                    await jobs.ledger.cancel(whole)
+                    await sink.ended.wait()
+                group.cancel_scope.cancel()
+
+    assert (cut.numbers, sink.numbers, sink.was_cut) == ([], [1, 2], False)

@@ -15,7 +15,7 @@ from shared_schemas.lifecycle import fold, submitted
 from shared_schemas.stream import keys
 from shared_schemas.stream.claims import LANES
 from shared_schemas.stream.rows import fields_of, job_of
-from shared_schemas.stream.timeline import Entry
+from shared_schemas.stream.timeline import Entry, log_entries_of
 
 from tests.stream.model import QueueModel
 from tests.stream.model_jobs import ModelJob
@@ -102,7 +102,7 @@ def _check_job(job: ModelJob, found: Snapshot) -> None:
         "fence": _text(fields, "fence"), "settled": _text(fields, "settled"), "lane": _text(fields, "lane"),
         "recorded": int(fields.get("recorded", 0)), "beat": int(fields.get("beat", 0)),
         "waiting": "waiting" in fields, "due": "due" in fields, "retried_as": _text(fields, "retried_as"),
-        "entry": _text(fields, "entry") if job.entry is not None and job.entry.id is not None else None,
+        "entry": _text(fields, "entry") if job.entry is None or job.entry.id is not None else None,
     } == {
         "state": job.state, "attempt": job.attempt, "failures": job.failures, "crashes": job.crashes,
         "worker": job.worker, "cancel": job.cancel, "pause": job.pause, "error": job.error,
@@ -135,9 +135,9 @@ def _check_lanes(client: "redis.Redis[bytes]", queue: QueueName, model: QueueMod
 def _check_log(found: Snapshot, model: QueueModel) -> None:
     """The log of all jobs has each change of state once, a job's in the order of its timeline."""
     of_jobs: dict[str, list[bytes]] = {}
-    for _, fields in found.log:
-        job_id, _, data = fields[b"event"].split(b" ", 2)
-        of_jobs.setdefault(job_id.decode(), []).append(data)
+    for row in found.log:
+        for change in log_entries_of(*row):
+            of_jobs.setdefault(change.job_id, []).append(change.data)
     for job_id in model.jobs:
         changes = [entry.data for entry in found.entries(job_id) if entry.event in ("state", "done")]
         assert of_jobs[job_id] == changes

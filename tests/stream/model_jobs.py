@@ -97,7 +97,7 @@ class JobBook:
         for names in (self.due, self.deadlines):
             names.pop(job.id, None)
         self.waiting.discard(job.id)
-        job.due, job.waiting, job.error = None, False, error
+        job.due, job.waiting, job.error, job.entry = None, False, error, None
         if job.state is JobState.FAILED:
             self.dead.add(job.id)
         self.expiring[job.id] = self.now + job.ttl

@@ -7,13 +7,13 @@ import msgspec
 from shared_schemas.ids import JobId
 from shared_schemas.stream import keys
 from shared_schemas.stream.rows import RECORD, fields_of
-from shared_schemas.stream.timeline import Entry, entries_of_ring
+from shared_schemas.stream.timeline import SHORT, Entry, entries_in_hash
 
 
 def entries_of(stored: Mapping[bytes, bytes], stream: list[tuple[bytes, dict[bytes, bytes]]]) -> list[Entry]:
     """The timeline, from the hash of the job and from its stream."""
-    if b"timeline" in stored:
-        return entries_of_ring(stored[b"timeline"])
+    if entries := entries_in_hash([stored.get(n.encode()) for n in SHORT]):
+        return entries
     return [Entry(int(entry.split(b"-")[0]), row[b"event"].decode(), row[b"data"]) for entry, row in stream]
 
 
@@ -31,8 +31,7 @@ async def patch(client: Any, job_id: JobId, **values: str | int) -> None:
 
 
 async def make_long(client: Any, job_id: JobId) -> None:
-    """Keep the job's timeline as a stream from now on, as if it had grown."""
-    short = await client.hget(keys.job(job_id), "timeline")
-    for entry in entries_of_ring(short):
+    """Move the job's timeline into its stream, as if it had grown. Of a job that gets no more events."""
+    for entry in entries_in_hash(await client.hmget(keys.job(job_id), SHORT)):
         await client.xadd(keys.events(job_id), {"event": entry.event, "data": entry.data}, id=f"{entry.n}-0")
-    await client.hdel(keys.job(job_id), "timeline")
+    await client.hdel(keys.job(job_id), *SHORT)

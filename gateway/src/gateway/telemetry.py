@@ -21,7 +21,6 @@ def configure_logs(log_format: str) -> None:
     readable = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,

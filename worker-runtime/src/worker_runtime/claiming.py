@@ -83,7 +83,7 @@ class Claiming:
                 return False
             claims = await self._claims.claim(
                 slots,
-                token=secrets.token_hex(8),
+                token=secrets.token_urlsafe(6),
                 # Most calls meet nothing of which they would need to know whether it is held.
                 held=self._held.fences() if self._entries else None,
                 is_busy=bool(self._held.all()),
@@ -117,7 +117,7 @@ class Claiming:
 
     async def _hand_back(self) -> None:
         try:
-            await self._claims.claim(0, token=secrets.token_hex(8), entries=self._entries)
+            await self._claims.claim(0, token=secrets.token_urlsafe(6), entries=self._entries)
         except BackendUnavailable:
             # They are delivered again once they have been idle for a lease.
             structlog.get_logger().warning("entries_left_behind", count=len(self._entries))

@@ -114,15 +114,13 @@ class Runner:
             return Release()
         result: Outcome | ErrorInfo | None = None
         with attempt.scope:
-            with anyio.move_on_after(attempt.spec.timeout_s) as limit:
-                try:
-                    result = await self._handler.run(attempt)
-                except Exception as error:  # the boundary where any failure of a handler becomes a typed one
-                    result = error_of(error)
-                    if result.code == INTERNAL:
-                        attempt.log.exception("handler_failed")
-            if limit.cancel_called and attempt.stop is not StopReason.CANCELLED and not isinstance(result, Success):
-                attempt.ask(StopReason.TIMED_OUT)
+            if attempt.spec.timeout_s is None:
+                result = await self._result(attempt)
+            else:
+                with anyio.move_on_after(attempt.spec.timeout_s) as limit:
+                    result = await self._result(attempt)
+                if limit.cancel_called and attempt.stop is not StopReason.CANCELLED and not isinstance(result, Success):
+                    attempt.ask(StopReason.TIMED_OUT)
         if isinstance(result, Success) and attempt.stop is not StopReason.CLAIM_LOST:
             self._hesitation.did_well()
             return result if len(bytes(result.result)) <= RESULT_BYTES else Failure(RESULT_TOO_LARGE)
@@ -136,6 +134,15 @@ class Runner:
                 self._hesitation.did_well()
             return outcome_of_error(result, attempt.spec.retry, failures=attempt.claim.failures)
         return outcome_of_stop(attempt.stop)
+
+    async def _result(self, attempt: RunningAttempt) -> Outcome | ErrorInfo:
+        try:
+            return await self._handler.run(attempt)
+        except Exception as error:  # the boundary where any failure of a handler becomes a typed one
+            info = error_of(error)
+            if info.code == INTERNAL:
+                attempt.log.exception("handler_failed")
+            return info
 
 
 def _details(outcome: Outcome) -> dict[str, object]:

@@ -20,6 +20,16 @@ _VERSION = re.compile(r"\bv=(\d+\.\d+(\.\d+)?)")
 # sun_path has 108 bytes on Linux and 104 on macOS, the closing zero included.
 _LONGEST_SOCKET_PATH = 100
 _PING_TIMEOUT_S = 2.0
+TUNING = (
+    # A hash with a longer value takes a table, and a job then half as much again; a job's values are rarely longer.
+    # The name of before Redis 7, which newer ones take as well.
+    *("--hash-max-ziplist-value", "1024"),
+    # An entry is deleted by a walk from the first of its node, and every delivered one is.
+    *("--stream-node-max-entries", "20"),
+    # A process of its own rewrites the append-only file whenever it has doubled, which takes a core and slows Redis
+    # down; from Redis' 64 MB on that would be every ten thousand jobs. So much is read in seconds after a restart.
+    *("--auto-aof-rewrite-min-size", "512mb"),
+)
 
 
 class RedisBinary(msgspec.Struct, frozen=True):
@@ -86,9 +96,7 @@ def command(binary: RedisBinary, *, folder: Path, unix_socket: Path) -> list[str
         *("--appendfsync", "everysec"),
         *("--save", ""),
         *("--maxmemory-policy", "noeviction"),
-        # A hash with a longer value takes a table, and a job then half as much again; a job's values are rarely longer.
-        # The name of before Redis 7, which newer ones take as well.
-        *("--hash-max-ziplist-value", "1024"),
+        *TUNING,
         *("--daemonize", "no"),
     ]
 

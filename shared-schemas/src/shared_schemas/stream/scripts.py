@@ -78,16 +78,25 @@ def packed(states: frozenset[JobState] | tuple[JobState, ...]) -> str:
 
 def transition(reason: Reason, *, sources: frozenset[JobState] | None = None, **details: Any) -> dict[str, Any]:
     """A row of TRANSITIONS as a script's argument; details are fields of the event."""
+    row = row_of(reason)
+    if sources is not None:
+        row = {**row, "sources": packed(sources & TRANSITIONS[reason].sources)}
+    return {**row, "body": body_of(reason, **details)}
+
+
+@cache
+def row_of(reason: Reason) -> Mapping[str, str]:
+    """What each transition for that reason has: the states it may leave, the one it enters, the name of its event."""
     row = TRANSITIONS[reason]
-    allowed = row.sources if sources is None else sources & row.sources
-    if row.target.is_terminal:
-        event: StateChanged | Done = Done(state=row.target, reason=reason, **details)
-        name = "done"
-    else:
-        event, name = StateChanged(state=row.target, reason=reason, **details), "state"
     return {
-        "sources": packed(allowed),
+        "sources": packed(row.sources),
         "state": row.target,
-        "event": name,
-        "body": encode_event_body(event),
+        "event": "done" if row.target.is_terminal else "state",
     }
+
+
+def body_of(reason: Reason, **details: Any) -> str:
+    """The event of a transition, as the scripts take it; details are fields of it."""
+    state = TRANSITIONS[reason].target
+    event = (Done if state.is_terminal else StateChanged)(state=state, reason=reason, **details)
+    return encode_event_body(event)

@@ -4,7 +4,8 @@ Entries are handed on as stored bytes; nothing here decodes an event.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import hiredis
@@ -18,6 +19,9 @@ from shared_schemas.stream.connection import AsyncRedis, translated
 
 # Of one job; only releases and pauses without end can make more.
 MOST_ATTEMPTS = 100
+# The events of a timeline lie in the job's hash, each in the field of its number, until there are more than these.
+# lua/prelude.lua has the same.
+SHORT = tuple(str(n) for n in range(1, 9))
 _READ_BYTES = 1 << 16
 
 
@@ -51,23 +55,24 @@ class Timeline:
         with translated():
             pipeline = self._client.pipeline(transaction=False)
             # In this order: what has left the hash is in the stream for good.
-            pipeline.hget(keys.job(job_id), "timeline")
+            pipeline.hmget(keys.job(job_id), SHORT)
             pipeline.xrange(keys.events(job_id), f"({after}-0", "+", limit)
             short, rows = await pipeline.execute()
-        if short is not None:
-            return [entry for entry in entries_of_ring(short) if entry.n > after][:limit]
+        entries = entries_in_hash(short)
+        if entries:
+            return [entry for entry in entries if entry.n > after][:limit]
         return [_entry(row) for row in rows]
 
     async def bounds(self, job_id: JobId) -> tuple[int, int]:
         """-> (number of the oldest event kept, number of the newest); (0, 0) if there is none."""
         with translated():
             pipeline = self._client.pipeline(transaction=False)
-            pipeline.hget(keys.job(job_id), "timeline")
+            pipeline.hmget(keys.job(job_id), SHORT)
             pipeline.xrange(keys.events(job_id), "-", "+", 1)
             pipeline.xrevrange(keys.events(job_id), "+", "-", 1)
             short, first, last = await pipeline.execute()
-        if short is not None:
-            entries = entries_of_ring(short)
+        entries = entries_in_hash(short)
+        if entries:
             return entries[0].n, entries[-1].n
         if not first or not last:
             return 0, 0
@@ -88,7 +93,9 @@ class Timeline:
         """Changes of state of all jobs of the queue after the entry `after`."""
         with translated():
             rows = await self._client.xrange(keys.log(queue), f"({after}", "+", limit)
-        return [_log_entry(entry, row[b"event"]) for entry, row in rows]
+        place = _place(after)
+        entries = (entry for row in rows for entry in log_entries_of(*row))
+        return list(islice((entry for entry in entries if _place(entry.id) > place), limit))
 
     async def log_end(self, queue: QueueName) -> str:
         """The id of the newest entry of the log, 0-0 if there is none."""
@@ -193,12 +200,29 @@ class Doorbells:
 
 
 def entries_of_ring(payload: bytes) -> list[Entry]:
-    """The numbered events that a ring of a job's bell carries; a short timeline is kept in the same form."""
+    """The numbered events that a ring of a job's bell carries."""
     entries = []
     for line in payload.split(b"\n"):
         n, event, data = line.split(b" ", 2)
         entries.append(Entry(int(n), event.decode(), data))
     return entries
+
+
+def entries_in_hash(fields: Sequence[bytes | None]) -> list[Entry]:
+    """fields: of SHORT, as the job's hash has them. Empty where the timeline has moved into its stream."""
+    entries = []
+    for n, change in enumerate(fields, 1):
+        if change is not None:
+            event, data = change.split(b" ", 1)
+            entries.append(Entry(n, event.decode(), data))
+    return entries
+
+
+def log_entries_of(entry: bytes, fields: Mapping[bytes, bytes]) -> list[LogEntry]:
+    """The changes that an entry of the log's stream holds: it has the id of the last."""
+    ms, last = _place(entry.decode())
+    changes = fields[b"changes"].split(b"\n")
+    return [_log_entry(b"%d-%d" % (ms, last - len(changes) + i), change) for i, change in enumerate(changes, 1)]
 
 
 def log_entries_of_ring(payload: bytes) -> list[LogEntry]:
@@ -208,6 +232,11 @@ def log_entries_of_ring(payload: bytes) -> list[LogEntry]:
         entry, change = line.split(b" ", 1)
         entries.append(_log_entry(entry, change))
     return entries
+
+
+def _place(entry_id: str) -> tuple[int, int]:
+    ms, _, n = entry_id.partition("-")
+    return int(ms), int(n)
 
 
 def _log_entry(entry: bytes, change: bytes) -> LogEntry:

@@ -3,8 +3,8 @@
 -- RETURNS  their data, oldest first
 -- WHY      a timeline may be long, but each event is stamped with its attempt: a begin is found by halving, and
 --          between the end of an attempt and the next begin lie changes of state alone
-local timeline, lines = key('events', args.id), {}
-for line in string.gmatch(redis.call('HGET', key('job', args.id), 'timeline') or '', '[^\n]+') do lines[#lines + 1] = line end
+local timeline = key('events', args.id)
+local short = redis.call('HMGET', key('job', args.id), unpack(SHORT))
 
 local function event_of(n, name, data)
   return { n = tonumber(n), name = name, data = data, attempt = tonumber(string.match(data, '"attempt":(%d+)')) }
@@ -13,12 +13,14 @@ end
 local function event_in(entry) return event_of(string.match(entry[1], '^%d+'), entry[2][2], entry[2][4]) end
 
 local function at(n)
-  if #lines > 0 then return event_of(string.match(lines[n], '^(%d+) (%S+) (.+)$')) end
+  if short[1] then return event_of(n, string.match(short[n], '^(%S+) (.+)$')) end
   return event_in(redis.call('XRANGE', timeline, n .. '-0', '+', 'COUNT', 1)[1])
 end
 
 local function newest()
-  if #lines > 0 then return at(#lines) end
+  for n = #SHORT, 1, -1 do
+    if short[n] then return at(n) end
+  end
   local entry = redis.call('XREVRANGE', timeline, '+', '-', 'COUNT', 1)[1]
   return entry and event_in(entry)
 end

@@ -14,7 +14,7 @@ local function answer(job)
   is_begun[job.id] = true
   local r = job.record
   begun[#begun + 1] = { job.id, r[LANE], r[ENTRY], r[FENCE], r[ATTEMPT], r[FAILURES], r[CRASHES],
-    job.values[3], job.values[4], r[CANCEL] and 1 or 0, r[PAUSE] and 1 or 0, r[SUSPECT] and 1 or 0 }
+    job.values[2], job.values[3], r[CANCEL] and 1 or 0, r[PAUSE] and 1 or 0, r[SUSPECT] and 1 or 0 }
 end
 
 local function begin(lane, entry, id)
@@ -48,8 +48,9 @@ local function begin(lane, entry, id)
   if r[SUSPECT] then args.slots = 1 end
   local attempt = r[ATTEMPT] + 1
   r[ATTEMPT], r[RECORDED], r[BEAT] = attempt, 0, 0
-  set(job, FENCE, attempt .. '-' .. args.token, WORKER, args.worker, LEASE, args.lease_ms, STARTED, NOW,
-    RAN_ALONE, (r[SUSPECT] or args.capacity == 1) and 1 or false)
+  -- All places from the first of these to the last, for the array to have no gap.
+  r[FENCE], r[WORKER], r[SETTLED], r[LEASE] = text(attempt) .. '-' .. args.token, args.worker, r[SETTLED] or false, args.lease_ms
+  r[STARTED], r[FINISHED], r[RAN_ALONE] = NOW, false, (r[SUSPECT] or args.capacity == 1) and 1 or false
   relist(job, args.running.state, r[LANE])
   add('leases', lease_end, id)
   if r[DEADLINE] then remove('deadlines', id) end

@@ -8,9 +8,11 @@ local tag = KEYS[1]
 local args = cmsgpack.unpack(ARGV[1])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local GROUP, FRONT, ALONE, LOG_LENGTH = 'workers', 'front', 'alone', 100000
--- A timeline shorter than this, in bytes, is kept in the job's hash: a stream of its own takes 4 KiB however short it is.
-local SHORT = 1024
+local GROUP, FRONT, ALONE, LOG = 'workers', 'front', 'alone', tag .. 'log'
+-- Changes that the log keeps, about; how many of them one entry may hold; after how many it is trimmed.
+local LOG_LENGTH, LOG_LINES, LOG_STEP = 100000, 16, 1000
+-- A timeline of up to so many events is kept in the job's hash: a stream of its own takes 4 KiB however short it is.
+local SHORT = { '1', '2', '3', '4', '5', '6', '7', '8' }
 
 local function key(kind, name) return tag .. kind .. ':' .. name end
 
@@ -37,24 +39,24 @@ local SUSPECT, REPLAY_OF, RETRY_OF, RETRIED_AS = 28, 29, 30, 31
 
 -- What a script changes is gathered here, over all its jobs, and written by `commit` at its end: one command for many
 -- members costs Redis a fraction of one command each.
-local loaded, zsets, retired, log_bell = {}, {}, {}, {}
+local loaded, zsets, retired, logged = {}, {}, {}, {}
 
-local function keep(id, record, timeline, values)
-  local job = { id = id, key = tag .. 'job:' .. id, record = record, timeline = timeline, values = values,
-    is_changed = false, fields = false, bell = false, result = nil }
+-- job.given: fields of the hash to write, each followed by its value.
+local function keep(id, record, values)
+  local job = { id = id, key = tag .. 'job:' .. id, record = record, values = values, given = {},
+    is_changed = false, bell = false }
   loaded[id] = job
   return job
 end
 
--- -> the job and its record. job.timeline: false where it has become a stream. job.values: the fields of the hash that were
--- named, from 3 on.
+-- -> the job and its record. job.values: the fields of the hash that were named, from 2 on.
 local function load(id, ...)
   local job = loaded[id]
   if job then return job, job.record end
-  local values = redis.call('HMGET', tag .. 'job:' .. id, 'job', 'timeline', ...)
+  local values = redis.call('HMGET', tag .. 'job:' .. id, 'job', ...)
   local is_whole, record = pcall(cmsgpack.unpack, values[1])
   if not is_whole or type(record) ~= 'table' then return nil end
-  return keep(id, record, values[2], values), record
+  return keep(id, record, values), record
 end
 
 local function allows(transition, record)
@@ -70,10 +72,34 @@ local function set(job, place, value, ...)
   if ... then set(job, ...) end
 end
 
--- A field of the hash beside the record; false deletes it.
+-- A field of the hash beside the record.
 local function set_field(job, name, value)
-  if not job.fields then job.fields = {} end
-  job.fields[name] = value
+  local given = job.given
+  local count = #given
+  given[count + 1], given[count + 2] = name, value
+end
+
+-- Calls a command on a list that may be longer than Lua's stack, in parts of an even length.
+local function call_with(list, command, name, group)
+  for first = 1, #list, 1000 do
+    local last = math.min(first + 999, #list)
+    if group then
+      redis.call(command, name, group, unpack(list, first, last))
+    else
+      redis.call(command, name, unpack(list, first, last))
+    end
+  end
+end
+
+local function write_hash(job)
+  if job.is_changed then set_field(job, 'job', cmsgpack.pack(job.record)) end
+  call_with(job.given, 'HSET', job.key)
+  job.is_changed, job.given = false, {}
+end
+
+local function delete_fields(job, ...)
+  write_hash(job)
+  redis.call('HDEL', job.key, ...)
 end
 
 local function add(name, score, member)
@@ -92,9 +118,12 @@ local function append_to_stream(job, n, event, data)
 end
 
 local function make_long(job)
-  for n, event, data in string.gmatch(job.timeline, '(%d+) (%S+) ([^\n]+)') do append_to_stream(job, n, event, data) end
-  job.timeline = false
-  set_field(job, 'timeline', false)
+  write_hash(job)
+  for n, change in ipairs(redis.call('HMGET', job.key, unpack(SHORT))) do
+    local event, data = string.match(change or '', '^(%S+) (.+)$')
+    if event then append_to_stream(job, n, event, data) end
+  end
+  delete_fields(job, unpack(SHORT))
 end
 
 -- Appends one numbered, stamped event to the timeline and keeps it for the bell. -> "<event> <data>"
@@ -105,36 +134,32 @@ local function append(job, event, body)
   local change = event .. ' {"n":' .. number .. ',"at":' .. NOW .. ',"attempt":' .. text(record[ATTEMPT]) .. ',' .. body
   local line = number .. ' ' .. change
   job.bell = job.bell and job.bell .. '\n' .. line or line
-  if job.timeline and #job.timeline + #line > SHORT then make_long(job) end
-  if not job.timeline then
-    append_to_stream(job, n, event, string.sub(change, #event + 2))
-  elseif job.timeline == '' then
-    job.timeline = line
+  if n <= #SHORT then
+    set_field(job, number, change)
   else
-    job.timeline = job.timeline .. '\n' .. line
+    if n == #SHORT + 1 then make_long(job) end
+    append_to_stream(job, n, event, string.sub(change, #event + 2))
   end
   record[N] = n
   job.is_changed = true
   return change
 end
 
--- Appends what a producer hands over, {first, events = {{event, body, field or nil}, …}}, less what is there already.
-local function append_new(job, item)
-  local recorded = job.record[RECORDED]
-  for i, event in ipairs(item.events) do
-    if item.first + i > recorded then
+-- Appends what a producer hands over, events = {{event, body, field or nil}, …}, less what is there already.
+local function append_new(job, first, events)
+  if #events == 0 then return end
+  local recorded, newest = job.record[RECORDED], {}
+  for i, event in ipairs(events) do
+    if first + i > recorded then
       local change = append(job, event[1], event[2])
-      if event[3] then set_field(job, event[3], string.sub(change, #event[1] + 2)) end
+      if event[3] then newest[event[3]] = string.sub(change, #event[1] + 2) end
     end
   end
+  for field, data in pairs(newest) do set_field(job, field, data) end
 end
 
 -- Appends a change of state to the timeline and to the log of all jobs.
-local function announce(job, event, body)
-  local line = job.id .. ' ' .. append(job, event, body)
-  local entry = redis.call('XADD', tag .. 'log', 'MAXLEN', '~', LOG_LENGTH, '*', 'event', line)
-  log_bell[#log_bell + 1] = entry .. ' ' .. line
-end
+local function announce(job, event, body) logged[#logged + 1] = job.id .. ' ' .. append(job, event, body) end
 
 -- Whether one stream id comes before another.
 local function is_before(a, b)
@@ -144,10 +169,26 @@ local function is_before(a, b)
   return tonumber(a_n) < tonumber(b_n)
 end
 
+-- Made once for each: few are asked for again and again.
+local listings = {}
+local function listing(state, lane)
+  local of_state = listings[state]
+  if not of_state then
+    of_state = {}
+    listings[state] = of_state
+  end
+  local name = of_state[lane]
+  if not name then
+    name = 'listing:' .. state .. ':' .. lane
+    of_state[lane] = name
+  end
+  return name
+end
+
 local function relist(job, state, lane)
   local record = job.record
-  if record[STATE] then remove('listing:' .. record[STATE] .. ':' .. record[LANE], job.id) end
-  add('listing:' .. state .. ':' .. lane, '0', job.id)
+  if record[STATE] then remove(listing(record[STATE], record[LANE]), job.id) end
+  add(listing(state, lane), '0', job.id)
   record[STATE], record[LANE] = state, lane
   job.is_changed = true
 end
@@ -238,13 +279,16 @@ local function finish(job, transition)
   local record = job.record
   relist(job, transition.state, record[LANE])
   forget_dates(job)
-  if record[FAILURES] > 0 then set_field(job, 'error', false) end
-  job.result = transition.result
+  if record[FAILURES] > 0 then delete_fields(job, 'error') end
+  if transition.result then set_field(job, 'result', transition.result) end
   if transition.error then set_field(job, 'error', transition.error) end
   if transition.digest then set_field(job, 'digest', transition.digest) end
   if transition.dead then list_dead(job.id, transition.dead) end
   add('expiring', ms(now + record[TTL]), job.id)
   announce(job, transition.event, transition.body)
+  -- Nothing asks a finished job for these, and it is kept for long.
+  record[HOME], record[ENTRY] = false, false
+  if record[LEASE] then record[LEASE] = false end
   set(job, FINISHED, NOW)
 end
 
@@ -257,52 +301,76 @@ local function heed_requests(job, pause)
   end
 end
 
--- Calls a command with a list that may be longer than Lua's stack, in parts of an even length.
-local function call_with(list, ...)
-  for first = 1, #list, 1000 do
-    local command = { ... }
-    for i = first, math.min(first + 999, #list) do command[#command + 1] = list[i] end
-    redis.call(unpack(command))
+-- What Redis says of the log; an id that it has given is not given again, though the entry be gone.
+local function facts_of_log()
+  local reply, facts = redis.pcall('XINFO', 'STREAM', LOG), {}
+  if not reply.err then
+    for i = 1, #reply, 2 do facts[reply[i]] = reply[i + 1] end
+  end
+  return facts
+end
+
+-- How many changes there had been by this entry.
+local function count_of(entry) return entry and tonumber(entry[2][2]) or 0 end
+
+-- Entries hold more changes at one time than at another: what is left is about as many as are wanted.
+local function trim_log(facts, count)
+  local kept = count - count_of(facts['first-entry'])
+  if kept > LOG_LENGTH then
+    redis.call('XTRIM', LOG, 'MAXLEN', '~', text(math.floor(facts.length * LOG_LENGTH / kept)))
   end
 end
 
-local function write_fields(job)
-  local given, gone = {}, {}
-  for field, value in pairs(job.fields) do
-    if value then
-      given[#given + 1], given[#given + 2] = field, value
-    else
-      gone[#gone + 1] = field
-    end
+-- Appends what was logged, many changes an entry: each costs Redis as much as one by itself. An entry has the id of its last
+-- change, those before it the ids before that. -> the id of the first, in two parts
+local function write_log()
+  local facts = facts_of_log()
+  local at, n = string.match(facts['last-generated-id'] or '0-0', '(%d+)-(%d+)')
+  local count_before = count_of(facts['last-entry'])
+  at, n = tonumber(at), tonumber(n) + 1
+  if at < now then at, n = now, 0 end
+  for first = 1, #logged, LOG_LINES do
+    local last = math.min(first + LOG_LINES - 1, #logged)
+    redis.call('XADD', LOG, ms(at) .. '-' .. ms(n + last - 1), 'count', ms(count_before + last),
+      'changes', table.concat(logged, '\n', first, last))
   end
-  call_with(given, 'HSET', job.key)
-  call_with(gone, 'HDEL', job.key)
+  local count = count_before + #logged
+  if math.floor(count_before / LOG_STEP) < math.floor(count / LOG_STEP) then trim_log(facts, count) end
+  return at, n
 end
 
--- The two fields of nearly all calls are written without a list being made.
-local function write_job(job)
-  if job.is_changed then
-    local record = cmsgpack.pack(job.record)
-    if job.timeline and job.result then
-      redis.call('HSET', job.key, 'job', record, 'timeline', job.timeline, 'result', job.result)
-    elseif job.timeline then
-      redis.call('HSET', job.key, 'job', record, 'timeline', job.timeline)
-    else
-      redis.call('HSET', job.key, 'job', record)
-      if job.result then redis.call('HSET', job.key, 'result', job.result) end
+local function told_by_log(at, n)
+  local lines = {}
+  for i, change in ipairs(logged) do lines[i] = ms(at) .. '-' .. ms(n + i - 1) .. ' ' .. change end
+  return table.concat(lines, '\n')
+end
+
+-- Rings the bells that somebody hears: to ask once for all costs as much as to ring one.
+local function ring(at, n)
+  local names, payloads = {}, {}
+  if at then names[1] = tag .. 'bell' end
+  for _, job in pairs(loaded) do
+    if job.bell then
+      local name = tag .. 'bell:' .. job.id
+      names[#names + 1], payloads[name] = name, job.bell
+      job.bell = false
     end
   end
-  if job.fields then write_fields(job) end
-  if job.bell then redis.call('PUBLISH', tag .. 'bell:' .. job.id, job.bell) end
-  job.is_changed, job.fields, job.bell, job.result = false, false, false, nil
+  for first = 1, #names, 1000 do
+    local heard = redis.call('PUBSUB', 'NUMSUB', unpack(names, first, math.min(first + 999, #names)))
+    for i = 1, #heard, 2 do
+      if heard[i + 1] > 0 then redis.call('PUBLISH', heard[i], payloads[heard[i]] or told_by_log(at, n)) end
+    end
+  end
 end
 
 -- Writes what was gathered. Every script that changes a job ends with it. -> the answer that it was given
 local function commit(answer)
-  for _, job in pairs(loaded) do write_job(job) end
+  for _, job in pairs(loaded) do write_hash(job) end
   for lane, entries in pairs(retired) do
-    call_with(entries, 'XACK', key('ready', lane), GROUP)
-    call_with(entries, 'XDEL', key('ready', lane))
+    local ready = key('ready', lane)
+    call_with(entries, 'XACK', ready, GROUP)
+    call_with(entries, 'XDEL', ready)
   end
   for name, members in pairs(zsets) do
     local given, gone = {}, {}
@@ -317,7 +385,7 @@ local function commit(answer)
     call_with(gone, 'ZREM', tag .. name)
     call_with(given, 'ZADD', tag .. name)
   end
-  if #log_bell > 0 then redis.call('PUBLISH', tag .. 'bell', table.concat(log_bell, '\n')) end
-  zsets, retired, log_bell = {}, {}, {}
+  if #logged > 0 then ring(write_log()) else ring() end
+  zsets, retired, logged = {}, {}, {}
   return answer
 end

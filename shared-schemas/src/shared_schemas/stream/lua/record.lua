@@ -7,7 +7,7 @@
 local function record(item)
   local job, r = load(item.id)
   if not job or r[FENCE] ~= item.fence then return 'lost' end
-  append_new(job, item)
+  append_new(job, item.first, item.events)
   set(job, RECORDED, math.max(r[RECORDED], item.first + #item.events))
   return 'ok'
 end

@@ -1,32 +1,37 @@
 -- End attempts: the last events, the change of state and the acknowledgement in one step.
--- ARGS     items: {{id, fence, first, events, transition, how, delay_ms}, …}; events as in record
---          how: "finish" | "schedule" (after delay_ms; counts as a failure) | "enqueue" (at the front)
+-- ARGS     items: {{id, fence, first, events, how, reason, body, delay_ms, result, digest, error, dead}, …}; events as in
+--          record; how: "finish" | "schedule" (after delay_ms; counts as a failure) | "enqueue" (at the front); result,
+--          digest, error, dead: as finish takes them
+--          rows: for each reason its transition, less the body
 --          cancelled, paused: transitions for a request that came while the attempt ran
 -- RETURNS  for each item "ok" | "lost"
 -- WHY      result, terminal event and XACK must not be seen apart; only the holder of the fence may end it
-local function settle(item)
-  local job, r = load(item.id)
+local function settle(id, fence, first, events, how, reason, body, delay_ms, result, digest, error, dead)
+  local job, r = load(id)
   if not job then return 'lost' end
-  if r[SETTLED] == item.fence then return 'ok' end
-  if r[FENCE] ~= item.fence or not allows(item.transition, r) then return 'lost' end
-  append_new(job, item)
+  if r[SETTLED] == fence then return 'ok' end
+  -- One table for all with the same reason, filled anew for each.
+  local transition = args.rows[reason]
+  if r[FENCE] ~= fence or not allows(transition, r) then return 'lost' end
+  transition.body, transition.result, transition.digest, transition.error, transition.dead = body, result, digest, error, dead
+  append_new(job, first, events)
   retire(r[LANE], r[ENTRY])
   local pause = let_go(job)
-  set(job, SETTLED, item.fence)
-  if item.how == 'finish' then
-    finish(job, item.transition)
-  elseif item.how == 'schedule' then
+  set(job, SETTLED, fence)
+  if how == 'finish' then
+    finish(job, transition)
+  elseif how == 'schedule' then
     r[FAILURES] = r[FAILURES] + 1
-    set_field(job, 'error', item.transition.error)
-    schedule(job, now + item.delay_ms, item.transition)
+    set_field(job, 'error', error)
+    schedule(job, now + delay_ms, transition)
     heed_requests(job, pause)
   else
-    enqueue(job, FRONT, item.transition)
+    enqueue(job, FRONT, transition)
     heed_requests(job, pause)
   end
   return 'ok'
 end
 
 local answers = {}
-for i, item in ipairs(args.items) do answers[i] = settle(item) end
+for i, item in ipairs(args.items) do answers[i] = settle(unpack(item, 1, 12)) end
 return commit(answers)

@@ -8,6 +8,20 @@
 --          {"conflict", id}: the key was used with another body
 --          {"retried", id}: the job in retry_of was retried before, as id
 -- WHY      the key, the job and its ready entry must appear together or not at all
+-- Nearly always none is, and one question for all costs as much as one of them.
+local function is_any_stored()
+  for first = 1, #args.items, 1000 do
+    local names = {}
+    for i = first, math.min(first + 999, #args.items) do names[#names + 1] = key('job', args.items[i].id) end
+    if redis.call('EXISTS', unpack(names)) > 0 then return true end
+  end
+  return false
+end
+
+local is_any = is_any_stored()
+
+local function is_stored(id) return loaded[id] or is_any and redis.call('EXISTS', key('job', id)) == 1 end
+
 local function submit(item)
   if item.idem then
     local known = redis.call('GET', key('idem', item.idem))
@@ -16,12 +30,12 @@ local function submit(item)
       return { fingerprint == item.fingerprint and 'exists' or 'conflict', id }
     end
   end
-  if loaded[item.id] or redis.call('EXISTS', key('job', item.id)) == 1 then return { 'exists', item.id } end
+  if is_stored(item.id) then return { 'exists', item.id } end
   local origin = item.retry_of and load(item.retry_of)
   if origin and origin.record[RETRIED_AS] then return { 'retried', origin.record[RETRIED_AS] } end
 
   local record = { false, item.lane, item.lane, args.version, NOW, item.ttl_ms, 0, 0, 0, 0, item.subject, item.tags, false, 0, 0 }
-  local job = keep(item.id, record, '')
+  local job = keep(item.id, record)
   set_field(job, 'spec', item.spec)
   if item.tags ~= '' then
     for name in string.gmatch(item.tags, '%S+') do add('tagged:' .. name, '0', item.id) end
@@ -46,6 +60,8 @@ local function submit(item)
   end
   local due = item.run_at and item.run_at > now and item.run_at or nil
   if due or record[WAITING] then schedule(job, due, args.scheduled) else enqueue(job, item.lane, args.queued) end
+  -- Nobody can follow a job that is not stored, and whoever follows one reads first.
+  job.bell = false
   return { 'created', item.id }
 end
 
