@@ -17,7 +17,7 @@ from shared_schemas.job import JobState
 from shared_schemas.specs import InferenceSpec, TrainingSpec
 from shared_schemas.stream import keys
 from shared_schemas.stream.ledger import Ledger, Submission
-from shared_schemas.stream.rows import record_of
+from shared_schemas.stream.record import record_of
 from shared_schemas.stream.timeline import Timeline
 
 from benchmarks.contestants import HEADRACE

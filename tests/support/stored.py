@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 from shared_schemas.ids import JobId
 from shared_schemas.stream import keys
-from shared_schemas.stream.rows import RECORD, fields_of
+from shared_schemas.stream.record import RECORD
+from shared_schemas.stream.rows import fields_of
 from shared_schemas.stream.timeline import SHORT, Entry, entries_in_hash
 
 

@@ -6,6 +6,7 @@ no consumer and a stale worker can acknowledge another's entry.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, cast
 
 import msgspec
@@ -134,10 +135,8 @@ class Claims:
                 "token": token,
                 "entries": entries,
                 "running": scripts.transition(Reason.CLAIMED, worker=self.worker),
-                "expired": expired_transition(),
-                "released": scripts.transition(Reason.RELEASED),
-                **request_transitions(),
             },
+            seldom=_packed_for_claim(),
         )
         self.suspects_wait, self.is_unsure = bool(suspects_wait), bool(is_unsure)
         return [self._claim(row) for row in rows]
@@ -194,8 +193,8 @@ class Claims:
             {
                 "items": items,
                 "rows": {reason: scripts.row_of(Reason(reason)) for reason in {item[5] for item in items}},
-                **request_transitions(),
             },
+            seldom=packed_requests(),
         )
         return [answer == b"ok" for answer in answers]
 
@@ -280,8 +279,24 @@ def failed_transition(error: ErrorInfo) -> dict[str, Any]:
     }
 
 
-def request_transitions() -> dict[str, Any]:
+@cache
+def packed_requests() -> bytes:
     """What becomes of an attempt that lets go of a job while a request to cancel or pause it stands."""
+    return scripts.packed_arguments(_request_transitions())
+
+
+@cache
+def _packed_for_claim() -> bytes:
+    return scripts.packed_arguments(
+        {
+            "expired": expired_transition(),
+            "released": scripts.transition(Reason.RELEASED),
+            **_request_transitions(),
+        }
+    )
+
+
+def _request_transitions() -> dict[str, Any]:
     return {
         "cancelled": scripts.transition(Reason.CANCELLED),
         "paused": scripts.transition(Reason.PAUSED),

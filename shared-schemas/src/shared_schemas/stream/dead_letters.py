@@ -12,7 +12,7 @@ from shared_schemas.job import JobState
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.connection import AsyncRedis, translated
 from shared_schemas.stream.listing import Page, page_of
-from shared_schemas.stream.rows import record_of
+from shared_schemas.stream.record import record_of
 
 
 class Standing(msgspec.Struct, frozen=True):

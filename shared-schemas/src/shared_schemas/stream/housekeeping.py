@@ -18,11 +18,11 @@ from shared_schemas.stream.claims import (
     LANES,
     expired_transition,
     failed_transition,
-    request_transitions,
+    packed_requests,
 )
 from shared_schemas.stream.connection import AsyncRedis, translated
 from shared_schemas.stream.ledger import cancel, states_of
-from shared_schemas.stream.rows import record_of
+from shared_schemas.stream.record import record_of
 
 CRASH_LIMIT = 2
 TOMBSTONE_MS = 86_400_000
@@ -114,8 +114,8 @@ class Housekeeping:
                 "lost": scripts.transition(Reason.WORKER_LOST),
                 "poison": failed_transition(poison),
                 "crash_limit": CRASH_LIMIT,
-                **request_transitions(),
             },
+            seldom=packed_requests(),
         )
         return [answer.decode() for answer in answers]
 

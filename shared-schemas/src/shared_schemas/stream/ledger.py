@@ -29,7 +29,8 @@ from shared_schemas.stream.claims import LANES
 from shared_schemas.stream.connection import AsyncRedis, translated
 from shared_schemas.stream.keys import Lane
 from shared_schemas.stream.listing import Page, page_of
-from shared_schemas.stream.rows import fields_of, job_of, record_of, worker_of
+from shared_schemas.stream.record import record_of
+from shared_schemas.stream.rows import fields_of, job_of, worker_of
 
 IDEMPOTENCY_TTL_MS = 86_400_000
 

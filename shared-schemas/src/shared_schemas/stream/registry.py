@@ -24,7 +24,7 @@ from shared_schemas.lifecycle import moment
 from shared_schemas.models import Model, ModelManifest, ModelRef, parse_model_reference
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.connection import AsyncRedis, translated
-from shared_schemas.stream.rows import record_of
+from shared_schemas.stream.record import record_of
 
 _TAG = keys.MODELS
 

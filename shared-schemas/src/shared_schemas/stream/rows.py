@@ -13,16 +13,9 @@ from shared_schemas.ids import JobId, QueueName, kind_of, kind_of_queue, queue_o
 from shared_schemas.job import Job, JobState, JobSummary, Progress, WorkerStatus
 from shared_schemas.lifecycle import moment
 from shared_schemas.stream.claims import checkpoint_of
+from shared_schemas.stream.record import record_of
 
-# The record of a job: what its hash keeps as one MessagePack array, in this order; false, or the end of the array,
-# stands for nothing. lua/prelude.lua has the same list.
-RECORD = (
-    "state", "lane", "home", "version", "created", "ttl", "n", "attempt", "failures", "crashes", "subject", "tags",
-    "entry", "recorded", "beat", "fence", "worker", "settled", "lease", "started", "finished", "alone", "due",
-    "deadline", "waiting", "cancel", "pause", "suspect", "replay_of", "retry_of", "retried_as",
-)  # fmt: skip
 SUMMARY_FIELDS = ("job", "progress", "error")
-_decode_record = msgspec.msgpack.Decoder(list[str | int | bool]).decode
 
 
 def worker_facts(
@@ -45,15 +38,6 @@ def worker_facts(
         "jobs": " ".join(jobs),
         "facts": encode_json(facts).decode(),
     }
-
-
-def record_of(data: bytes | None) -> dict[str, str]:
-    """What there is in a record; nothing of a job that is not there or whose record is damaged."""
-    try:
-        values = [] if data is None else _decode_record(data)
-    except msgspec.DecodeError:
-        return {}
-    return {name: str(value) for name, value in zip(RECORD, values, strict=False) if value is not False}
 
 
 def fields_of(stored: Mapping[bytes, bytes]) -> dict[str, bytes]:

@@ -3,7 +3,8 @@
 --          lease_ms, version (of the specs it reads)
 --          token (random, new for each call)
 --          entries: {{lane, entry, id}, …} handed out by a blocking read or found among the worker's own
---          running: transition; expired: transition for a job whose start deadline has passed; released, cancelled, paused: transitions
+--          running: transition
+-- SELDOM   expired: transition for a job whose start deadline has passed; released, cancelled, paused: transitions
 -- RETURNS  {attempts, suspects_wait (0|1), is_unsure (0|1)}; an attempt is {id, lane, entry, fence, attempt, failures, crashes, spec, checkpoint or false, cancel, pause, suspect}
 --          A suspect is begun only by a worker that runs nothing, which begins nothing else until it has ended.
 --          is_unsure: an entry stands for a running job of this worker, and only `held` could say whether it knows
@@ -34,13 +35,13 @@ local function begin(lane, entry, id)
     -- Else it has given the attempt up, as it must when it could not renew in time. Nobody else has noticed yet.
     retire(lane, entry)
     local pause = let_go(job)
-    enqueue(job, FRONT, args.released)
+    enqueue(job, FRONT, seldom('released'))
     return heed_requests(job, pause)
   end
   if r[ENTRY] ~= entry or not allows(args.running, r) then return retire(lane, entry) end
   if r[ATTEMPT] == 0 and r[DEADLINE] and now > tonumber(r[DEADLINE]) then
     retire(lane, entry)
-    return finish(job, args.expired)
+    return finish(job, seldom('expired'))
   end
   -- It stays pending, for a newer worker to be handed it by redeliver.
   if r[VERSION] > args.version then return end

@@ -1,6 +1,7 @@
 -- Joined in front of every script of a queue.
 -- KEYS[1] -> the queue's tag "{hr:<queue>}:"; every key touched is made from it, so all lie in one slot
 -- ARGV[1] -> the arguments, one MessagePack map; each script's header names its fields
+-- ARGV[2] -> more of them in the same form, for scripts that say SELDOM: most calls need none, and unpack none
 -- A transition argument is {sources = "|a|b|", state, event, body}: the states it may leave, the one it
 -- enters, and the event to append (its name, and its JSON without the opening brace).
 -- No script writes before everything it will do has been validated: Lua has no rollback.
@@ -16,6 +17,12 @@ local SHORT = { '1', '2', '3', '4', '5', '6', '7', '8' }
 
 local function key(kind, name) return tag .. kind .. ':' .. name end
 
+local unpacked
+local function seldom(name)
+  unpacked = unpacked or cmsgpack.unpack(ARGV[2])
+  return unpacked[name]
+end
+
 -- A whole number as text. One call has the same few again and again, and each costs as much as a lookup of twenty.
 local texts = {}
 local function text(number)
@@ -29,13 +36,9 @@ end
 local ms = text
 local NOW = ms(now)
 
--- The record: what a job's hash keeps as one MessagePack array, in this order, which rows.py has as well; false or the end of
--- the array stands for nothing. An array, because a table with names costs Lua several times as much; times, in ms, are texts,
+-- The record: what a job's hash keeps as one MessagePack array. A name in upper case, as FENCE, stands for the place of that
+-- part, which record.py says. An array, because a table with names costs Lua several times as much; times, in ms, are texts,
 -- because a number costs a long way to one each time.
-local STATE, LANE, HOME, VERSION, CREATED, TTL, N, ATTEMPT, FAILURES, CRASHES = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-local SUBJECT, TAGS, ENTRY, RECORDED, BEAT, FENCE, WORKER, SETTLED, LEASE = 11, 12, 13, 14, 15, 16, 17, 18, 19
-local STARTED, FINISHED, RAN_ALONE, DUE, DEADLINE, WAITING, CANCEL, PAUSE = 20, 21, 22, 23, 24, 25, 26, 27
-local SUSPECT, REPLAY_OF, RETRY_OF, RETRIED_AS = 28, 29, 30, 31
 
 -- What a script changes is gathered here, over all its jobs, and written by `commit` at its end: one command for many
 -- members costs Redis a fraction of one command each.
@@ -295,47 +298,57 @@ end
 -- What was asked of an attempt that has just let go of its job without ending it.
 local function heed_requests(job, pause)
   if job.record[CANCEL] then
-    if allows(args.cancelled, job.record) then finish(job, args.cancelled) end
+    if allows(seldom('cancelled'), job.record) then finish(job, seldom('cancelled')) end
   elseif pause then
-    if allows(args.paused, job.record) then park(job, args.paused) end
+    if allows(seldom('paused'), job.record) then park(job, seldom('paused')) end
   end
-end
-
--- What Redis says of the log; an id that it has given is not given again, though the entry be gone.
-local function facts_of_log()
-  local reply, facts = redis.pcall('XINFO', 'STREAM', LOG), {}
-  if not reply.err then
-    for i = 1, #reply, 2 do facts[reply[i]] = reply[i + 1] end
-  end
-  return facts
 end
 
 -- How many changes there had been by this entry.
 local function count_of(entry) return entry and tonumber(entry[2][2]) or 0 end
 
 -- Entries hold more changes at one time than at another: what is left is about as many as are wanted.
-local function trim_log(facts, count)
-  local kept = count - count_of(facts['first-entry'])
+local function trim_log(count)
+  local kept = count - count_of(redis.call('XRANGE', LOG, '-', '+', 'COUNT', '1')[1])
   if kept > LOG_LENGTH then
-    redis.call('XTRIM', LOG, 'MAXLEN', '~', text(math.floor(facts.length * LOG_LENGTH / kept)))
+    redis.call('XTRIM', LOG, 'MAXLEN', '~', ms(math.floor(redis.call('XLEN', LOG) * LOG_LENGTH / kept)))
   end
 end
 
--- Appends what was logged, many changes an entry: each costs Redis as much as one by itself. An entry has the id of its last
--- change, those before it the ids before that. -> the id of the first, in two parts
-local function write_log()
-  local facts = facts_of_log()
-  local at, n = string.match(facts['last-generated-id'] or '0-0', '(%d+)-(%d+)')
-  local count_before = count_of(facts['last-entry'])
-  at, n = tonumber(at), tonumber(n) + 1
-  if at < now then at, n = now, 0 end
+-- -> the first id, in two parts, that may follow this one
+local function following(id)
+  local at, n = string.match(id, '(%d+)-(%d+)')
+  at, n = tonumber(at), tonumber(n)
+  if at < now then return now, 0 end
+  return at, n + 1
+end
+
+-- Many changes an entry: each costs Redis as much as one by itself. An entry has the id of its last change, those before it
+-- the ids before that. call: redis.call, or redis.pcall, with which the answer is false where an id was given before
+local function append_to_log(call, at, n, count)
   for first = 1, #logged, LOG_LINES do
     local last = math.min(first + LOG_LINES - 1, #logged)
-    redis.call('XADD', LOG, ms(at) .. '-' .. ms(n + last - 1), 'count', ms(count_before + last),
+    local reply = call('XADD', LOG, ms(at) .. '-' .. ms(n + last - 1), 'count', ms(count + last),
       'changes', table.concat(logged, '\n', first, last))
+    if reply.err then return false end
   end
-  local count = count_before + #logged
-  if math.floor(count_before / LOG_STEP) < math.floor(count / LOG_STEP) then trim_log(facts, count) end
+  return true
+end
+
+-- -> the id of the first change that was logged, in two parts
+local function write_log()
+  local newest = redis.call('XREVRANGE', LOG, '+', '-', 'COUNT', '1')[1]
+  local count = count_of(newest)
+  local at, n = following(newest and newest[1] or '0-0')
+  if not append_to_log(redis.pcall, at, n, count) then
+    -- The newest entries are gone, and their ids are not given again.
+    local facts = redis.call('XINFO', 'STREAM', LOG)
+    for i = 1, #facts, 2 do
+      if facts[i] == 'last-generated-id' then at, n = following(facts[i + 1]) end
+    end
+    append_to_log(redis.call, at, n, count)
+  end
+  if math.floor(count / LOG_STEP) < math.floor((count + #logged) / LOG_STEP) then trim_log(count + #logged) end
   return at, n
 end
 

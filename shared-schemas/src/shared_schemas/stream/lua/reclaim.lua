@@ -1,6 +1,7 @@
 -- Take running jobs back from workers that stopped renewing.
 -- ARGS     items: {{id, fence, beat}, …} as the caller saw them a while ago on its own clock
---          lost, cancelled, paused: transitions; poison: transition; crash_limit
+--          lost, poison: transitions; crash_limit
+-- SELDOM   cancelled, paused: transitions for a request that came while the attempt ran
 -- RETURNS  for each item "requeued" | "poison" | "alive": it was renewed, settled or taken over meanwhile
 --          A job whose worker was lost crash_limit times is poison if it ran alone the last time. If others ran beside it,
 --          it becomes a suspect and runs alone from now on, so that nobody pays for a neighbour.

@@ -3,7 +3,7 @@
 --          record; how: "finish" | "schedule" (after delay_ms; counts as a failure) | "enqueue" (at the front); result,
 --          digest, error, dead: as finish takes them
 --          rows: for each reason its transition, less the body
---          cancelled, paused: transitions for a request that came while the attempt ran
+-- SELDOM   cancelled, paused: transitions for a request that came while the attempt ran
 -- RETURNS  for each item "ok" | "lost"
 -- WHY      result, terminal event and XACK must not be seen apart; only the holder of the fence may end it
 local function settle(id, fence, first, events, how, reason, body, delay_ms, result, digest, error, dead)
