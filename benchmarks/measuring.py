@@ -24,8 +24,8 @@ class PeerFailed(Exception):
 
 
 class Column(msgspec.Struct, frozen=True):
-    """One figure of each case: its median, that with its spread, or its median over (`ratio`) or under (`inverse`) that
-    of the table's base. form: as format() takes it; of a ratio always two places."""
+    """One figure of each case: its median, that with its spread, or the median of what it is over (`ratio`) or under
+    (`inverse`) that of the table's base in the same round. form: as format() takes it; of a ratio always two places."""
 
     title: str
     figure: str
@@ -48,6 +48,7 @@ def alternate(cases: Mapping[str, T], measure: Callable[[T], Figures], *, repeat
                 found[name].append(measure(case))
             except PeerFailed as error:
                 print(f"{name}: {error}", file=sys.stderr)
+                found[name].append({})
     return found
 
 
@@ -84,13 +85,16 @@ def _cell(column: Column, here: Sequence[Figures], base: Sequence[Figures]) -> s
         case "spread":
             return f"{format(middle, column.form)} ± {_spread(values):.0%}"
         case "ratio":
-            return f"{middle / _median(base, column.figure):.2f}"
+            return f"{_ratio(here, base, column.figure):.2f}"
         case "inverse":
-            return f"{_median(base, column.figure) / middle:.2f}"
+            return f"{_ratio(base, here, column.figure):.2f}"
 
 
-def _median(rows: Sequence[Figures], name: str) -> float:
-    return statistics.median(row[name] for row in rows)
+def _ratio(above: Sequence[Figures], below: Sequence[Figures], figure: str) -> float:
+    """Round by round: a shared machine is half as fast for minutes, which then hits both."""
+    return statistics.median(
+        a[figure] / b[figure] for a, b in zip(above, below, strict=False) if figure in a and figure in b
+    )
 
 
 def _spread(values: Sequence[float]) -> float:

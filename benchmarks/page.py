@@ -36,7 +36,8 @@ _HEAD = """\
 
 Made from `benchmarks/results` by `uv run --group bench python -m benchmarks.page`; do not edit. Each table was printed
 by the command above it, which starts all contestants on one machine, one after the other, over and over. A figure is
-the median of the repeats, ± half the distance from the least to the greatest. Machines differ: compare within a table.
+the median of the repeats, ± half the distance from the least to the greatest; a ratio is the median of the ratios of
+each round. Machines differ, and a shared one by the minute: compare within a table.
 """
 
 

@@ -25,6 +25,7 @@ from shared_schemas.stream.record import RECORD
 packed_arguments = msgspec.msgpack.Encoder().encode
 
 
+_JOINED = {"prelude": ("prelude", "commit_prelude")}
 _PLACES = {part.upper(): place for place, part in enumerate(RECORD, 1)}
 _PART = re.compile(rf"\b({'|'.join(_PLACES)})\b")
 
@@ -37,7 +38,7 @@ class Script(msgspec.Struct, frozen=True):
 @cache
 def load(name: str, prelude: str = "prelude") -> Script:
     folder = files("shared_schemas.stream") / "lua"
-    parts = [folder.joinpath(f"{part}.lua").read_text() for part in (prelude, name)]
+    parts = [folder.joinpath(f"{part}.lua").read_text() for part in (*_JOINED.get(prelude, [prelude]), name)]
     # Numbers, and not local variables of each script: to hand thirty of those to its functions costs a call a tenth.
     source = _PART.sub(lambda found: str(_PLACES[found[0]]), "\n".join(parts)).encode()
     return Script(source, hashlib.sha1(source, usedforsecurity=False).hexdigest())
