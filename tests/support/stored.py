@@ -32,7 +32,8 @@ async def patch(client: Any, job_id: JobId, **values: str | int) -> None:
 
 
 async def make_long(client: Any, job_id: JobId) -> None:
-    """Move the job's timeline into its stream, as if it had grown. Of a job that gets no more events."""
+    """Keep the job's timeline as a stream from now on, as if it had grown."""
     for entry in entries_in_hash(await client.hmget(keys.job(job_id), SHORT)):
         await client.xadd(keys.events(job_id), {"event": entry.event, "data": entry.data}, id=f"{entry.n}-0")
     await client.hdel(keys.job(job_id), *SHORT)
+    await patch(client, job_id, long=1)

@@ -11,7 +11,7 @@ from shared_schemas.errors import MalformedId
 from shared_schemas.events import Gap
 from shared_schemas.ids import JobKind, QueueName, default_queue, parse_queue
 from shared_schemas.stream import keys
-from shared_schemas.stream.timeline import LogEntry, Timeline, log_entries_of_ring
+from shared_schemas.stream.timeline import LogEntry, Timeline, log_entries_of_ring, place_of
 
 from gateway.following import when_possible
 from gateway.hub import Hub, Ring
@@ -39,8 +39,8 @@ class Logs:
 
     def take(self, channel: str, ring: Ring) -> list[LogEntry] | None:
         entries = ring.of(log_entries_of_ring)
-        place = _place(self.cursors.get(entries[0].queue, "0-0"))
-        return [entry for entry in entries if _place(entry.id) > place] or None
+        place = place_of(self.cursors.get(entries[0].queue, "0-0"))
+        return [entry for entry in entries if place_of(entry.id) > place] or None
 
     async def read(self) -> AsyncGenerator[list[LogEntry], None]:
         self.is_behind = False
@@ -73,14 +73,14 @@ class Logs:
         a gap counts in milliseconds since the epoch; the cursor goes on from what is kept."""
         found = []
         for queue, place in self.cursors.items():
-            ms, n = _place(place)
+            ms, n = place_of(place)
             before = f"{ms}-{n - 1}" if n else f"{ms - 1}-{_LAST}"
             if ms == 0 or [entry.id for entry in await self._timeline.read_log(queue, after=before, limit=1)] == [
                 place
             ]:
                 continue
             kept = await self._timeline.read_log(queue, limit=1)
-            found.append((queue, Gap(requested=ms, oldest=_place(kept[0].id)[0] if kept else 0)))
+            found.append((queue, Gap(requested=ms, oldest=place_of(kept[0].id)[0] if kept else 0)))
         return found
 
     async def _queues(self) -> list[QueueName]:
@@ -113,10 +113,5 @@ def _bells(queues: Iterable[QueueName]) -> frozenset[str]:
     return frozenset(map(keys.log_bell, queues))
 
 
-def _place(entry_id: str) -> tuple[int, int]:
-    ms, _, n = entry_id.partition("-")
-    return int(ms), int(n)
-
-
 def _order(entry: LogEntry) -> tuple[tuple[int, int], str]:
-    return _place(entry.id), entry.queue
+    return place_of(entry.id), entry.queue

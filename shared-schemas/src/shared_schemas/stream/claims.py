@@ -192,7 +192,7 @@ class Claims:
             self._tag,
             {
                 "items": items,
-                "rows": {reason: scripts.row_of(Reason(reason)) for reason in {item[5] for item in items}},
+                "rows": {item[5]: scripts.row_of(item[5]) for item in items},
             },
             seldom=packed_requests(),
         )

@@ -6,7 +6,7 @@ import msgspec
 RECORD = (
     "state", "lane", "home", "version", "created", "ttl", "n", "attempt", "failures", "crashes", "subject", "tags",
     "entry", "recorded", "beat", "fence", "worker", "settled", "lease", "started", "finished", "ran_alone", "due",
-    "deadline", "waiting", "cancel", "pause", "suspect", "replay_of", "retry_of", "retried_as",
+    "deadline", "waiting", "cancel", "pause", "suspect", "replay_of", "retry_of", "retried_as", "long",
 )  # fmt: skip
 _decode = msgspec.msgpack.Decoder(list[str | int | bool]).decode
 

@@ -5,7 +5,7 @@ Entries are handed on as stored bytes; nothing here decodes an event.
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from itertools import islice
+from itertools import dropwhile, islice
 from typing import Any
 
 import hiredis
@@ -19,8 +19,8 @@ from shared_schemas.stream.connection import AsyncRedis, translated
 
 # Of one job; only releases and pauses without end can make more.
 MOST_ATTEMPTS = 100
-# The events of a timeline lie in the job's hash, each in the field of its number, until there are more than these.
-# lua/prelude.lua has the same.
+# The events of a timeline lie in the job's hash, each in the field of its number, until there are more than these, or
+# one is long. lua/prelude.lua has the same.
 SHORT = tuple(str(n) for n in range(1, 9))
 _READ_BYTES = 1 << 16
 
@@ -93,9 +93,9 @@ class Timeline:
         """Changes of state of all jobs of the queue after the entry `after`."""
         with translated():
             rows = await self._client.xrange(keys.log(queue), f"({after}", "+", limit)
-        place = _place(after)
+        # `after` may lie in the middle of the first.
         entries = (entry for row in rows for entry in log_entries_of(*row))
-        return list(islice((entry for entry in entries if _place(entry.id) > place), limit))
+        return list(islice(dropwhile(lambda entry: place_of(entry.id) <= place_of(after), entries), limit))
 
     async def log_end(self, queue: QueueName) -> str:
         """The id of the newest entry of the log, 0-0 if there is none."""
@@ -220,7 +220,7 @@ def entries_in_hash(fields: Sequence[bytes | None]) -> list[Entry]:
 
 def log_entries_of(entry: bytes, fields: Mapping[bytes, bytes]) -> list[LogEntry]:
     """The changes that an entry of the log's stream holds: it has the id of the last."""
-    ms, last = _place(entry.decode())
+    ms, last = place_of(entry.decode())
     changes = fields[b"changes"].split(b"\n")
     return [_log_entry(b"%d-%d" % (ms, last - len(changes) + i), change) for i, change in enumerate(changes, 1)]
 
@@ -234,7 +234,8 @@ def log_entries_of_ring(payload: bytes) -> list[LogEntry]:
     return entries
 
 
-def _place(entry_id: str) -> tuple[int, int]:
+def place_of(entry_id: str) -> tuple[int, int]:
+    """An id of a stream, `<ms>-<n>`, as what orders it."""
     ms, _, n = entry_id.partition("-")
     return int(ms), int(n)
 

@@ -10,8 +10,9 @@ local args = cmsgpack.unpack(ARGV[1])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local GROUP, FRONT, ALONE = 'workers', 'front', 'alone'
--- A timeline of up to so many events is kept in the job's hash: a stream of its own takes 4 KiB however short it is.
-local SHORT = { '1', '2', '3', '4', '5', '6', '7', '8' }
+-- A timeline of up to so many events, none longer than this, in bytes, is kept in the job's hash: a stream of its own takes
+-- 4 KiB however short it is.
+local SHORT, SHORT_BYTES = { '1', '2', '3', '4', '5', '6', '7', '8' }, 1024
 
 local function key(kind, name) return tag .. kind .. ':' .. name end
 
@@ -103,14 +104,17 @@ local function delete_fields(job, ...)
   redis.call('HDEL', job.key, ...)
 end
 
-local function add(name, score, member)
-  local members = zsets[name]
-  if not members then
-    members = {}
-    zsets[name] = members
+-- The table of that name among others, made when it is first asked for.
+local function table_of(tables, name)
+  local found = tables[name]
+  if not found then
+    found = {}
+    tables[name] = found
   end
-  members[member] = score
+  return found
 end
+
+local function add(name, score, member) table_of(zsets, name)[member] = score end
 
 local function remove(name, member) add(name, false, member) end
 
@@ -125,6 +129,7 @@ local function make_long(job)
     if event then append_to_stream(job, n, event, data) end
   end
   delete_fields(job, unpack(SHORT))
+  set(job, LONG, 1)
 end
 
 -- Appends one numbered, stamped event to the timeline and keeps it for the bell. -> "<event> <data>"
@@ -135,10 +140,10 @@ local function append(job, event, body)
   local change = event .. ' {"n":' .. number .. ',"at":' .. NOW .. ',"attempt":' .. text(record[ATTEMPT]) .. ',' .. body
   local line = number .. ' ' .. change
   job.bell = job.bell and job.bell .. '\n' .. line or line
-  if n <= #SHORT then
+  if not record[LONG] and n <= #SHORT and #change <= SHORT_BYTES then
     set_field(job, number, change)
   else
-    if n == #SHORT + 1 then make_long(job) end
+    if not record[LONG] then make_long(job) end
     append_to_stream(job, n, event, string.sub(change, #event + 2))
   end
   record[N] = n
@@ -170,37 +175,17 @@ local function is_before(a, b)
   return tonumber(a_n) < tonumber(b_n)
 end
 
--- Made once for each: few are asked for again and again.
-local listings = {}
-local function listing(state, lane)
-  local of_state = listings[state]
-  if not of_state then
-    of_state = {}
-    listings[state] = of_state
-  end
-  local name = of_state[lane]
-  if not name then
-    name = 'listing:' .. state .. ':' .. lane
-    of_state[lane] = name
-  end
-  return name
-end
-
 local function relist(job, state, lane)
   local record = job.record
-  if record[STATE] then remove(listing(record[STATE], record[LANE]), job.id) end
-  add(listing(state, lane), '0', job.id)
+  if record[STATE] then remove('listing:' .. record[STATE] .. ':' .. record[LANE], job.id) end
+  add('listing:' .. state .. ':' .. lane, '0', job.id)
   record[STATE], record[LANE] = state, lane
   job.is_changed = true
 end
 
 -- Acknowledges a delivered entry. An undelivered one must stay: deleting it would make the group's lag unknown.
 local function retire(lane, entry)
-  local entries = retired[lane]
-  if not entries then
-    entries = {}
-    retired[lane] = entries
-  end
+  local entries = table_of(retired, lane)
   entries[#entries + 1] = entry
 end
 
