@@ -14,21 +14,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "faults.md"
 
-# Rows of the fault matrix that no test here breaks: the fault, why not, and what happens instead.
-NOT_TESTED: dict[int, tuple[str, str, str]] = {
-    58: (
-        "a real device-side assertion of CUDA",
-        "it needs a GPU",
-        "as with the lost device above; a training process is never used again after its attempt",
-    ),
-    59: (
-        "a leak of GPU memory",
-        "it needs a GPU",
-        "a training process ends with its attempt, and the driver takes its memory back; "
-        "an inference worker unloads the least recently used models beyond `HEADRACE_MODELS_BYTES`",
-    ),
-}
-
 _HEAD = """\
 # What breaks, and what is seen then
 
@@ -38,13 +23,6 @@ Made from the tests by `uv run python -m tests.chaos.faults`; do not edit.
 | row | fault | what a user sees | test | quick |
 |---|---|---|---|---|
 """
-_REST = """
-## Not tested here
-
-| row | fault | why not | what happens instead |
-|---|---|---|---|
-"""
-
 
 _QUICK = {frozenset({True}): "yes", frozenset({False}): "", frozenset({True, False}): "some"}
 
@@ -85,8 +63,7 @@ def page(faults: list[tuple[Fault, str]]) -> str:
     rows = [
         f"| {fault.row or ''} | {fault.what} | {fault.sees} | `{fault.test}` | {quick} |" for fault, quick in faults
     ]
-    rest = [f"| {row} | {what} | {why} | {instead} |" for row, (what, why, instead) in sorted(NOT_TESTED.items())]
-    return _HEAD + "\n".join(rows) + "\n" + (_REST + "\n".join(rest) + "\n" if rest else "")
+    return _HEAD + "\n".join(rows) + "\n"
 
 
 def main() -> None:

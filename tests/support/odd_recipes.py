@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from shared_schemas.specs import TrainingSpec
 from training_worker.recipes.mlp import MlpRecipe, PreparedMlp
@@ -106,3 +107,34 @@ class Forging(_OddRecipe):
             except OSError:
                 continue
         time.sleep(600)
+
+
+class Asserting(_OddRecipe):
+    """Indexes beyond a tensor on the device: the context of CUDA is broken for as long as the process lives."""
+
+    def misbehave(self, spec: TrainingSpec) -> None:
+        import torch
+
+        torch.zeros(2, device="cuda")[torch.tensor([5], device="cuda")].cpu()
+
+
+class DeviceHoarding(_OddRecipe):
+    """Takes more than half of the device's memory, keeps it, and trains."""
+
+    hoard: ClassVar[list[object]] = []
+
+    def misbehave(self, spec: TrainingSpec) -> None:
+        self.hoard.append(_on_device(0.6))
+
+
+class DeviceGluttonous(_OddRecipe):
+    def misbehave(self, spec: TrainingSpec) -> None:
+        _on_device(2.0)
+
+
+def _on_device(share: float) -> object:
+    """Bytes on the device, as many as this share of its memory."""
+    import torch
+
+    n_bytes = int(share * torch.cuda.get_device_properties(0).total_memory)
+    return torch.empty(n_bytes, dtype=torch.uint8, device="cuda")
