@@ -79,6 +79,20 @@ def test_a_service_that_dies_is_reported_and_started_again(lines: Lines) -> None
     assert second != first
 
 
+def test_the_last_words_of_a_service_that_dies_are_shown_where_only_warnings_are(lines: Lines) -> None:
+    log = Log(Console(file=lines, width=200), level="warning")
+    program = "print('at work', flush=True)\nimport sys\nraise LookupError('what it died of')"
+    service = Service("sleeper", [sys.executable, "-c", program], environment=ENVIRONMENT, log=log)
+    service.start()
+    lines.wait_for("again in 0.5 s")
+    service.kill()
+
+    assert service.wait(timeout_s=DEADLINE_S)
+    shown = lines.getvalue().splitlines()
+    [died] = [i for i, line in enumerate(shown) if "ended by itself" in line][:1]
+    assert "LookupError: what it died of" in shown[died - 1]
+
+
 def test_one_that_does_not_heed_sigterm_is_killed_after_the_grace(lines: Lines) -> None:
     program = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SLEEPER
     service = a_service(program, lines)

@@ -86,8 +86,9 @@ class _Demo:
         self._to_replay: Job | None = None
 
     def introduce(self, *, ready_s: float) -> None:
-        facts = {name: value for worker in self._client.workers() for name, value in worker.facts.items()}
-        described = " · ".join([self._system.redis, *(f"{name} {value}" for name, value in facts.items())])
+        workers = sorted(self._client.workers(), key=lambda worker: worker.kind)
+        facts = [f"{worker.kind}: " + ", ".join(f"{k} {v}" for k, v in worker.facts.items()) for worker in workers]
+        described = " · ".join([self._system.redis, *facts])
         self._console.print(f"  [dim]up at {self._system.url} after {ready_s:.1f} s[/]")
         self._console.print(f"  [dim]{escape(described)}[/]", soft_wrap=True)
 

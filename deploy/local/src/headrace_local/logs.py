@@ -1,9 +1,11 @@
 """What the services write, as lines a person can read: the service, the time, the event, what it is about.
 
-Services write JSON lines (structlog). A line that is not JSON is passed on as it is.
+Services write JSON lines (structlog). A line that is not JSON is passed on as it is; where only warnings are shown, the
+last ones are kept for the case that the service dies, whose traceback they may be.
 """
 
 import threading
+from collections import defaultdict, deque
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +17,7 @@ _SERVICE_STYLES = ("cyan", "magenta", "blue", "green", "yellow")
 _LEVEL_STYLES = {"debug": "dim", "info": "", "warning": "yellow", "error": "bold red", "critical": "bold red"}
 _LEVELS = tuple(_LEVEL_STYLES)
 _NAME_WIDTH = 12
+_LAST_WORDS = 40
 # One line for each request: too much for a person who did not ask for it.
 _FINE_EVENTS = frozenset({"request_served"})
 # Known from the line's own prefix, or the same on every line.
@@ -28,12 +31,15 @@ class Log:
         self._console, self._level = console, _LEVELS.index(level)
         self._lock = threading.Lock()
         self._styles: dict[str, str] = {}
+        self._unshown = defaultdict[str, deque[str]](lambda: deque(maxlen=_LAST_WORDS))
 
     def line(self, service: str, written: str) -> None:
         """One line that a service wrote."""
         try:
             fields = msgspec.json.decode(written, type=dict[str, Any])
         except msgspec.MsgspecError:
+            if self._level > _LEVELS.index("info"):
+                self._unshown[service].append(written)
             fields = {"event": written, "level": "info"}
         level = str(fields.get("level", "info")).lower()
         if fields.get("event") in _FINE_EVENTS and level == "info":
@@ -48,6 +54,12 @@ class Log:
     def note(self, service: str, text: str, *, style: str = "bold") -> None:
         """Something about a service, by its supervisor: always shown."""
         self._print(service, text, "", style=style)
+
+    def death(self, service: str, text: str) -> None:
+        """The same of one that ended by itself, after what it wrote last."""
+        for written in self._unshown.pop(service, ()):
+            self._print(service, written, "", style="")
+        self.note(service, text, style="bold red")
 
     def _print(self, service: str, text: str, facts: str, *, style: str) -> None:
         with self._lock:

@@ -94,7 +94,7 @@ class Service:
             self.deaths += 1
             if time.monotonic() - began > _WELL_AFTER_S:
                 delay_s = _FIRST_DELAY_S
-            self._log.note(self.name, f"ended by itself ({_cause(code)}); again in {delay_s:g} s", style="bold red")
+            self._log.death(self.name, f"ended by itself ({_cause(code)}); again in {delay_s:g} s")
             self._stopping.wait(delay_s)
             delay_s = min(_LONGEST_DELAY_S, delay_s * 2)
 
