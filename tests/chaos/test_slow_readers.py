@@ -137,6 +137,19 @@ async def test_no_line_is_kept_for_the_rest_of_a_complete_answer(redis_url: str,
     assert errors(gateway) == []
 
 
+async def test_a_line_says_nothing_after_its_end(redis_url: str, tmp_path: Path) -> None:
+    # Comments without a pause, so that one falls between the last frame and the reader's leaving.
+    async with one_job(redis_url, n_events=50, n_bytes=10) as jobs:
+        with counted_gateway(redis_url, tmp_path, keep_alive_s=0.0001, redis_connections=POOL) as gateway:
+            before = await gateway.holds()
+            await jobs.end()
+            for _ in range(300):
+                await SseReader(stream_of(jobs.ids[0]), lambda: [gateway.port]).follow()
+            await gateway.until_it_holds(before.with_pool(POOL))
+
+    assert errors(gateway) == []
+
+
 @pytest.mark.fault(
     52, "a reader that stops to read before a silence", sees="a keep-alive comment it does not take cuts it off"
 )

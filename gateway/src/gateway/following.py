@@ -144,9 +144,7 @@ class Following(Generic[B]):
                 self._active_at = self._loop.time()
                 self._sink.push(batch)
         except Exception:  # whatever is wrong with this line, the others are heard
-            self._is_live = False
-            structlog.get_logger().exception("stream_failed")
-            self._sink.abort()
+            self._fail()
             return
         if self._source.is_behind or self._source.is_over or self._sink.is_busy:
             self._read()
@@ -167,8 +165,12 @@ class Following(Generic[B]):
         wait_s = self._active_at + self._idle_s - self._loop.time()
         if wait_s <= 0:
             wait_s, self._active_at = self._idle_s, self._loop.time()
-            if not self._sink.is_busy:
-                self._sink.keep_alive()
+            try:
+                if not self._sink.is_busy:
+                    self._sink.keep_alive()
+            except Exception:  # as in offer
+                self._fail()
+                return
             self.warn(Signal.MISSED)
         self._timer = self._loop.call_later(wait_s, self._look)
 
@@ -184,6 +186,19 @@ class Following(Generic[B]):
         if self._timer is not None:
             self._timer.cancel()
 
+    def _fail(self) -> None:
+        """While an exception is handled. The line is cut, and its reader resumes."""
+        self._is_live = False
+        structlog.get_logger().exception("stream_failed")
+        self._sink.abort()
+
+    async def _end(self) -> None:
+        # The reader may take a while to leave, and what came after the end would not be of the answer any more.
+        self._has_ended = True
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._sink.end()
+
     def _subscribe(self) -> None:
         wanted = frozenset(self._source.channels)
         self._hub.subscribe(self, wanted - self._channels)
@@ -193,9 +208,8 @@ class Following(Generic[B]):
     async def _guarded(self, act: Callable[[], Awaitable[None]]) -> None:
         try:
             await act()
-        except Exception:  # as in offer: the line is cut, and its reader resumes
-            structlog.get_logger().exception("stream_failed")
-            self._sink.abort()
+        except Exception:  # as in offer
+            self._fail()
 
     async def _catch_up(self) -> None:
         try:
@@ -214,10 +228,10 @@ class Following(Generic[B]):
         except BackendUnavailable as error:
             # The answer has begun, so it can only end; the reader resumes from its last event.
             structlog.get_logger().warning("stream_interrupted", error=str(error))
-            await self._sink.end()
+            await self._end()
             return
         if self._source.is_over or not self._goes_on or self._hub.is_closing:
-            await self._sink.end()
+            await self._end()
         else:
             self._is_live = True
 
