@@ -79,6 +79,24 @@ async def test_a_redis_that_went_silent_ends_the_subscription(own_redis: RedisSe
             own_redis.process.send_signal(signal.SIGCONT)
 
 
+async def test_a_line_that_was_closed_by_who_asked_is_cut_for_who_listens(redis_url: str) -> None:
+    async with connected(redis_url) as client, Doorbells(client) as bells:
+        await bells.add("a")
+        rings = bells.rings()
+        assert await anext(rings) == ("a", None)
+        await client.execute_command("CLIENT KILL TYPE pubsub")
+
+        async def ask_until_cut() -> None:
+            while True:
+                await bells.add("b")
+                await anyio.lowlevel.checkpoint()
+
+        with anyio.fail_after(20), pytest.raises(BackendUnavailable):
+            await ask_until_cut()
+        with anyio.fail_after(20), pytest.raises(BackendUnavailable):
+            await anext(rings)
+
+
 @pytest.mark.parametrize("killed_after", range(6))
 async def test_a_cut_line_ends_both_the_asking_and_the_listening(redis_url: str, killed_after: int) -> None:
     """One task asks for channels while another listens, as the gateway's hub does."""

@@ -175,7 +175,9 @@ class Doorbells:
         try:
             async with asyncio.timeout(patience_s):
                 while not (replies := self._parsed()):
-                    data = await self._connection._reader.read(_READ_BYTES)
+                    # Whoever sends on a line that was cut closes it.
+                    reader = self._connection._reader
+                    data = await reader.read(_READ_BYTES) if reader is not None else b""
                     if not data:
                         raise ConnectionError("the line was closed")
                     self._replies.feed(data)
