@@ -152,7 +152,7 @@ async def test_callers_beyond_the_pool_wait_their_turn_or_are_told(redis_url: st
 
             found = await at_once(300, find)
             assert (await ledger.find(job_id)).id == job_id
-            assert len(proxy.open_lines) <= 4
+            await proxy.has_at_most(4)
             await client.aclose()
 
     assert set(found) == {job_id, None}

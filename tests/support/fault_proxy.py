@@ -64,6 +64,13 @@ class FaultProxy:
         """How many were opened so far."""
         return self.opened.count
 
+    async def has_at_most(self, n: int, *, deadline_s: float = 10.0) -> None:
+        """Return when no more lines than so many are open. TimeoutError."""
+        # That a client has closed one comes to the proxy as late as anything else does, and nothing announces it.
+        async with asyncio.timeout(deadline_s):
+            while len(self.open_lines) > n:  # noqa: ASYNC110 - see above
+                await asyncio.sleep(0.01)
+
     @property
     def open_lines(self) -> list[Line]:
         return self._do(lambda: sorted(self._open, key=lambda line: line.number))
