@@ -66,6 +66,14 @@ async def block(attempt: Attempt) -> Success:
     return await answer(attempt)
 
 
+async def freeze(attempt: Attempt) -> Success:
+    """As block, for longer than a probe has patience."""
+    await attempt.record(Emitted(chunk="freezing"))
+    await attempt.flush()
+    time.sleep(10)  # noqa: ASYNC251 - the fault under test
+    return await answer(attempt)
+
+
 async def crash(attempt: Attempt) -> Success:
     await attempt.record(Emitted(chunk="crashing"))
     await attempt.flush()
@@ -102,7 +110,7 @@ async def obey(attempt: Attempt) -> Success | Release:
 
 
 BEHAVIOURS = {
-    f.__name__: f for f in (answer, say, hang, speak, linger, block, crash, refuse, stumble, let_go, tick, obey)
+    f.__name__: f for f in (answer, say, hang, speak, linger, block, freeze, crash, refuse, stumble, let_go, tick, obey)
 }
 
 

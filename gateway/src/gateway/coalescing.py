@@ -37,8 +37,14 @@ class Coalescer(Generic[T, R]):
     that raises BackendUnavailable does so to all its callers; where it raises anything else it is made again for
     each of them alone, so it must be harmless to repeat."""
 
-    def __init__(self, call: Callable[[Sequence[T]], Awaitable[Sequence[R | Exception]]]) -> None:
-        self._call = call
+    def __init__(
+        self,
+        call: Callable[[Sequence[T]], Awaitable[Sequence[R | Exception]]],
+        *,
+        count: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """count: told how many items each call carries."""
+        self._call, self._count = call, count
         self._waiting: deque[_Asked[T, R]] = deque()
         self._rung = anyio.Event()
 
@@ -75,6 +81,7 @@ class Coalescer(Generic[T, R]):
         return taken
 
     async def _answer(self, taken: list[_Asked[T, R]]) -> None:
+        self._count(len(taken))
         try:
             answers = await self._call([asked.item for asked in taken])
         except BackendUnavailable as error:

@@ -10,6 +10,7 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway import metrics
 from gateway.problems import internal, response_of
 
 _log = structlog.get_logger()
@@ -27,12 +28,12 @@ class Edge:
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
         request_id = given if _GIVEN.fullmatch(given) else secrets.token_hex(8).encode()
         scope.setdefault("state", {})["request_id"] = request_id.decode()
-        began, status = time.perf_counter(), 0
+        began, status, answered_s = time.perf_counter(), 0, 0.0
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answered_s
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, answered_s = message["status"], time.perf_counter() - began
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
             await send(message)
 
@@ -46,12 +47,15 @@ class Edge:
             if status == 0:
                 await response_of(internal(), Request(scope))(scope, receive, send_with_id)
         finally:
+            # The template, not the path: a path is the caller's text.
+            route = getattr(scope.get("route"), "path", None)
+            if status:
+                metrics.count_request(scope["method"], route, status, answered_s)
             _log.info(
                 "request_served",
                 request_id=request_id.decode(),
                 method=scope["method"],
-                # The template, not the path: a path is the caller's text.
-                route=getattr(scope.get("route"), "path", None),
+                route=route,
                 status=status,
                 took_ms=round((time.perf_counter() - began) * 1000, 2),
             )

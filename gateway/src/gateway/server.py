@@ -9,6 +9,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from gateway import metrics
 from gateway.settings import GatewaySettings
 from gateway.streaming import ABORT
 
@@ -44,6 +45,7 @@ class AbortableProtocol(HttpToolsProtocol):
         if self.transport.get_write_buffer_size() < before:
             self._expect_taken()
         else:
+            metrics.DROPPED.inc()
             structlog.get_logger().warning("slow_reader_dropped", send_timeout_s=self._patience_s)
             self.transport.abort()
 

@@ -13,6 +13,7 @@ from shared_schemas.stream.ledger import Ledger, Submission, Submitted
 from shared_schemas.stream.registry import ModelRegistry
 from shared_schemas.stream.timeline import Doorbells, Timeline
 
+from gateway import metrics
 from gateway.coalescing import Coalescer
 from gateway.hub import Hub
 from gateway.settings import GatewaySettings
@@ -46,7 +47,7 @@ class Services(msgspec.Struct, kw_only=True):
             dead_letters=DeadLetters(client),
             timeline=Timeline(client),
             registry=ModelRegistry(client),
-            submissions=Coalescer(Ledger(lines[0]).submit_many),
+            submissions=Coalescer(Ledger(lines[0]).submit_many, count=metrics.SUBMIT_SIZE.observe),
             pins=Coalescer(ModelRegistry(lines[1]).pin),
             hub=Hub(lambda: Doorbells(client), n_readings=settings.redis_connections // 2),
         )

@@ -16,6 +16,8 @@ from shared_schemas.failpoints import reach
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from gateway import metrics
+
 B = TypeVar("B")
 
 RETRY_MS = 2000
@@ -106,6 +108,7 @@ class Line(Generic[B]):
                 with anyio.move_on_after(self._timeout_s) as limit:
                     await rest
                 if limit.cancelled_caught:
+                    metrics.DROPPED.inc()
                     structlog.get_logger().warning("slow_reader_dropped", send_timeout_s=self._timeout_s)
                     self._abort()
                     return
@@ -179,7 +182,7 @@ class StreamResponse(Response, Generic[B]):
                 has_comments=self.media_type == SSE,
                 abort=abort,
             )
-            with self._follow(line):
+            with metrics.STREAMS.track_inprogress(), self._follow(line):
                 # It is gone as well once it has all.
                 while (await receive())["type"] != "http.disconnect":
                     pass

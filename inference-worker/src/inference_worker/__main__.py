@@ -17,6 +17,7 @@ from inference_worker.handler import InferenceHandler
 from inference_worker.loading import LoadedModels
 from inference_worker.settings import Settings
 
+EX_CONFIG = 78
 _CLOSING_S = 2.0
 
 
@@ -25,9 +26,10 @@ async def serve(settings: Settings) -> ErrorInfo | None:
     redis = connect(settings)
     store = ArtifactStore(Path(settings.artifacts_root))
     try:
-        async with LoadedModels(ModelRegistry(redis).resolve, store, settings) as models:
-            handler = InferenceHandler(models, items_in_flight=settings.items_in_flight, device=settings.device)
-            worker = Worker(settings, handler)
+        models = LoadedModels(ModelRegistry(redis).resolve, store, settings)
+        handler = InferenceHandler(models, items_in_flight=settings.items_in_flight, device=settings.device)
+        worker = Worker(settings, handler)
+        async with models:
             await worker.run()
             return worker.unfit
     finally:
@@ -40,7 +42,10 @@ def main() -> None:
         settings = from_environ(Settings, prefix="HEADRACE_", environ=os.environ)
         configure_logs(settings.log_format)
         unfit = anyio.run(serve, settings, backend_options=BACKEND_OPTIONS)
-    except (SettingsRejected, OSError) as error:
+    except SettingsRejected as error:
+        print(f"inference-worker: {error}", file=sys.stderr)
+        raise SystemExit(EX_CONFIG) from None
+    except OSError as error:
         sys.exit(f"inference-worker: {error}")
     if unfit is not None:
         sys.exit(f"inference-worker: {unfit.message}")

@@ -12,6 +12,7 @@ from anyio.abc import TaskStatus
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from shared_schemas.errors import AttemptFailed, HeadraceError, WorkerUnfit
 
+from inference_worker import metrics
 from inference_worker.batcher import Batcher, BatchLimits
 from inference_worker.session import OrtSession
 from inference_worker.tensors import Arrays, Row, split, stack
@@ -127,6 +128,7 @@ class Engine:
             calls = [call for call in left.pop() if not call.cancelled]
             if not calls:
                 continue
+            metrics.BATCH_ROWS.observe(len(calls))
             try:
                 outputs = await self._run_rows([call.row for call in calls])
             except Exception as error:  # any failure of a run becomes its callers' own

@@ -14,6 +14,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import onnxruntime  # type: ignore[import-untyped]
+import structlog
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidProtobuf  # type: ignore[import-untyped]
 from shared_schemas.errors import AttemptFailed
 from shared_schemas.failpoints import reach
@@ -97,7 +98,11 @@ def _cuda_answers() -> bool:
     said = io.StringIO()
     with contextlib.redirect_stdout(said):  # it prints what it misses instead of raising
         onnxruntime.preload_dlls()
-    return "Failed to load" not in said.getvalue()
+    missing = [line for line in said.getvalue().splitlines() if "Failed to load" in line]
+    if missing:
+        hint = "install headrace-inference-worker[cuda]; runs on the CPU until then"
+        structlog.get_logger().warning("cuda_libraries_missing", missing=missing, hint=hint)
+    return not missing
 
 
 def _spec(node: Any) -> TensorSpec:

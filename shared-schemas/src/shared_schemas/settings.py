@@ -1,9 +1,11 @@
-"""Settings from environment variables. The mapping is passed in: nothing here reads the environment."""
+"""Settings: what is said of one, and how it comes from an environment variable. The mapping is passed in: nothing here
+reads the environment."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from shared_schemas.errors import InvalidInput
 
@@ -12,6 +14,12 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 class SettingsRejected(InvalidInput):
     code = "settings_rejected"
+
+
+def setting(what: str, *, change: str = "", **limits: Any) -> Meta:
+    """Of a field, for whoever runs the service. what: what it sets, with its unit. change: when to change it. limits:
+    as of msgspec.Meta."""
+    return Meta(description=what, extra={"change": change}, **limits)
 
 
 def from_environ(settings: type[T], *, prefix: str, environ: Mapping[str, str]) -> T:

@@ -2,18 +2,29 @@
 
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from shared_schemas.settings import setting
 from worker_runtime import RuntimeSettings
 
 
 class TrainingSettings(RuntimeSettings, frozen=True, kw_only=True):
-    """data_root: the folder that data_path is looked up in. artifacts_root: where models and checkpoints are kept, the
-    same folder as the inference workers'. device: auto takes a CUDA device where there is one. threads: of torch on the
-    CPU; 0 leaves it to torch. stall_timeout_s: a child that has reported nothing for so long is killed and tried again.
-    """
-
-    data_root: str = "/data"
-    artifacts_root: str = "/data/artifacts"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: Annotated[int, Meta(ge=0, le=1024)] = 0
-    stall_timeout_s: Annotated[float, Meta(gt=0.0)] = 120.0
+    data_root: Annotated[str, setting("folder that data_path is looked up in", change="always outside containers")] = (
+        "/data"
+    )
+    artifacts_root: Annotated[
+        str,
+        setting(
+            "folder of models and checkpoints, the same as the inference workers'", change="always outside containers"
+        ),
+    ] = "/data/artifacts"
+    device: Annotated[Literal["auto", "cpu", "cuda"], setting("auto takes a CUDA device where there is one")] = "auto"
+    threads: Annotated[
+        int, setting("of torch on the CPU; 0 leaves it to torch", change="workers share the cores", ge=0, le=1024)
+    ] = 0
+    stall_timeout_s: Annotated[
+        float,
+        setting(
+            "a training process that has reported nothing for so long is killed and tried again, s",
+            change="one step takes longer than that",
+            gt=0.0,
+        ),
+    ] = 120.0

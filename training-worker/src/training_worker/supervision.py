@@ -19,7 +19,7 @@ from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 from anyio.streams.text import TextReceiveStream
 from shared_schemas.errors import AttemptFailed
-from shared_schemas.events import Logged
+from shared_schemas.events import Logged, Measured, Progressed
 from shared_schemas.failpoints import reach
 from worker_runtime import Attempt, StopReason
 from worker_runtime.classify import NO_PROCESS
@@ -36,6 +36,7 @@ from training_worker.messages import (
     decode_report,
     frame,
 )
+from training_worker.metrics import STEPS
 
 REAP_S = 5.0
 # What the child printed last is still in the pipe when its last report is here.
@@ -62,7 +63,7 @@ async def supervise(attempt: Attempt, assignment: Assignment, *, stall_timeout_s
             group.start_soon(_relay_lines, child, attempt, all_lines)
             group.start_soon(_pass_on_stop, child, attempt)
             group.start_soon(watchdog.watch, child)
-            end = await _relay_reports(child, attempt, watchdog)
+            end = await _relay_reports(child, attempt, watchdog, steps_done=_steps_done(assignment))
             with anyio.move_on_after(LAST_LINES_S):
                 await all_lines.wait()
             group.cancel_scope.cancel()
@@ -130,7 +131,9 @@ def _environment(threads: int) -> dict[str, str]:
     return kept | limits | {"PYTHONUNBUFFERED": "1"}
 
 
-async def _relay_reports(child: Process, attempt: Attempt, watchdog: _Watchdog) -> End | Crashed | None:
+async def _relay_reports(
+    child: Process, attempt: Attempt, watchdog: _Watchdog, *, steps_done: int
+) -> End | Crashed | None:
     """None if the pipe ended without an end being told."""
     assert child.stdout is not None  # noqa: S101 - a pipe by default
     source = BufferedByteReceiveStream(child.stdout)
@@ -149,7 +152,16 @@ async def _relay_reports(child: Process, attempt: Attempt, watchdog: _Watchdog) 
         watchdog.hear()
         if isinstance(report, Finished | Refused | Stopped | Crashed):
             return report
+        if isinstance(report, Progressed | Measured) and report.step is not None and report.step > steps_done:
+            STEPS.inc(report.step - steps_done)
+            steps_done = report.step
         await attempt.record(report)
+
+
+def _steps_done(assignment: Assignment) -> int:
+    """By the attempts before this one."""
+    checkpoint = assignment.checkpoint
+    return 0 if checkpoint is None or assignment.starts_new_run else checkpoint.step
 
 
 async def _relay_lines(child: Process, attempt: Attempt, all_lines: anyio.Event) -> None:

@@ -13,6 +13,7 @@ from worker_runtime.backoff import Backoff
 from worker_runtime.draining import Draining
 from worker_runtime.hesitation import FAILED_JOBS, Hesitation
 from worker_runtime.holding import Held
+from worker_runtime.metrics import QueueMetrics
 from worker_runtime.running import Runner
 from worker_runtime.slots import Slots
 
@@ -31,9 +32,10 @@ class Claiming:
         draining: Draining,
         hesitation: Hesitation,
         lock: anyio.Lock,
+        metrics: QueueMetrics,
     ) -> None:
         self._claims, self._held, self._runner = claims, held, runner
-        self._draining, self._hesitation, self._lock = draining, hesitation, lock
+        self._draining, self._hesitation, self._lock, self._metrics = draining, hesitation, lock, metrics
         self._slots = Slots(self._run)
         # Of many slots half, so that Redis hands over the one half while the other runs.
         self._at_once = held.slots if held.slots < MANY_SLOTS else held.slots // 2
@@ -90,7 +92,10 @@ class Claiming:
                 entries=self._entries,
             )
             self._entries = []
+            if claims:
+                self._metrics.claim_size.observe(len(claims))
             for claim in claims:
+                self._metrics.wait.observe(claim.waited_s)
                 attempt = self._runner.begin(claim)
                 if attempt is None:
                     self._runner.refuse(claim)

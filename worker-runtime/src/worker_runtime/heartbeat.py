@@ -17,6 +17,7 @@ from shared_schemas.stream.claims import Leases, Renewal
 from shared_schemas.stream.connection import SyncRedis
 from shared_schemas.stream.rows import worker_facts
 
+from worker_runtime import metrics
 from worker_runtime.holding import Held
 
 BEATS_PER_LEASE = 3
@@ -65,6 +66,8 @@ class Heartbeat(threading.Thread):
                 asked_at = time.monotonic()
                 try:
                     self._renew(queue, leases)
+                    late_s = time.monotonic() - renewed_at[queue] - self._lease_s / BEATS_PER_LEASE
+                    metrics.HEARTBEAT_DELAY.labels(queue).observe(max(0.0, late_s))
                     renewed_at[queue] = asked_at
                     failing.discard(queue)
                 except Exception as error:  # a thread that ended here would leave the worker running without leases

@@ -12,6 +12,7 @@ import structlog
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.stream.housekeeping import Housekeeping, Suspect
 
+from worker_runtime import metrics
 from worker_runtime.backoff import Backoff
 
 
@@ -48,6 +49,7 @@ class Reclaiming:
         answers = await self._housekeeping.reclaim(dead)
         for suspect, answer in zip(dead, answers, strict=True):
             if answer != "alive":
+                metrics.RECLAIMED.labels(self._housekeeping.queue, answer).inc()
                 structlog.get_logger().warning("job_reclaimed", job_id=suspect.job_id, outcome=answer)
 
     async def _repair(self) -> None:
@@ -55,4 +57,5 @@ class Reclaiming:
         repaired = await self._housekeeping.repair()
         self._repaired_at = time.monotonic()
         if redelivered or repaired:
+            metrics.REPAIRED.labels(self._housekeeping.queue).inc(redelivered + repaired)
             structlog.get_logger().warning("queue_repaired", redelivered=redelivered, repaired=repaired)

@@ -10,14 +10,15 @@ from shared_schemas.stream.claims import Claims
 from worker_runtime.attempt import BATCH_EVENTS, RunningAttempt
 from worker_runtime.backoff import Backoff
 from worker_runtime.handler import StopReason
+from worker_runtime.metrics import QueueMetrics
 
 # One call holds Redis up for no longer than these take to append, a few milliseconds.
 CALL_EVENTS = 2000
 
 
 class Recorder:
-    def __init__(self, claims: Claims, attempts: Callable[[], list[RunningAttempt]]) -> None:
-        self._claims, self._attempts = claims, attempts
+    def __init__(self, claims: Claims, attempts: Callable[[], list[RunningAttempt]], metrics: QueueMetrics) -> None:
+        self._claims, self._attempts, self._metrics = claims, attempts, metrics
         self._rung = anyio.Event()
 
     def ring(self) -> None:
@@ -47,6 +48,7 @@ class Recorder:
             if held:
                 attempt.confirm(batch)
             else:
+                self._metrics.count_refused("record")
                 attempt.ask(StopReason.CLAIM_LOST)
         return True
 

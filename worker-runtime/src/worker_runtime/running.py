@@ -25,6 +25,7 @@ from worker_runtime.classify import (
 from worker_runtime.handler import Handler, StopReason
 from worker_runtime.hesitation import Hesitation
 from worker_runtime.holding import Held
+from worker_runtime.metrics import QueueMetrics
 from worker_runtime.recording import Recorder
 from worker_runtime.settling import Settler
 
@@ -46,13 +47,14 @@ class Runner:
         recorder: Recorder,
         settler: Settler,
         hesitation: Hesitation,
+        metrics: QueueMetrics,
         *,
         worker: str,
         give_up: Callable[[ErrorInfo], None],
     ) -> None:
         """give_up: end the worker, since it can run nothing any more."""
         self._handler, self._held, self._recorder, self._settler = handler, held, recorder, settler
-        self._hesitation, self._worker, self._give_up = hesitation, worker, give_up
+        self._hesitation, self._metrics, self._worker, self._give_up = hesitation, metrics, worker, give_up
         self._has_given_up = False
 
     def begin(self, claim: Claim) -> RunningAttempt | None:
@@ -88,13 +90,19 @@ class Runner:
         )
 
     def _let_go(self, attempt: RunningAttempt, outcome: Outcome, run_s: float, accepted: bool) -> None:
+        ended_as = type(outcome).__name__.lower()
+        if accepted:
+            self._metrics.count_end(ended_as)
+            self._metrics.run.observe(run_s)
+        else:
+            self._metrics.count_refused("settle")
         # As attempt.log, which would copy the names for this one line.
         _log.info(
             "attempt_settled" if accepted else "settle_refused",
             job_id=attempt.job_id,
             attempt=attempt.number,
             worker=self._worker,
-            outcome=type(outcome).__name__.lower(),
+            outcome=ended_as,
             run_s=round(run_s, 3),
             **_details(outcome),
         )

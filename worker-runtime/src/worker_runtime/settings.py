@@ -2,23 +2,49 @@
 
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from shared_schemas.settings import setting
 from shared_schemas.stream.connection import RedisSettings
-
-Seconds = Annotated[float, Meta(gt=0.0)]
 
 
 class RuntimeSettings(RedisSettings, frozen=True, kw_only=True):
-    """queues: names to serve; the kind's own by default. worker_name: made of host and process by default; a random
-    part is added, since a consumer's name must be new for each start.
-    slots: attempts that run at once. lease_s: how long a silent worker keeps its jobs; it renews three times in that
-    time. Shorter: a dead worker's jobs move on sooner. Longer: rides out longer stalls of Redis or the network.
-    drain_grace_s: how long running attempts may take to end after SIGTERM, or to save themselves after a pause.
-    """
-
-    queues: tuple[str, ...] = ()
-    worker_name: str = ""
-    slots: Annotated[int, Meta(ge=1, le=10_000)] = 1
-    lease_s: Annotated[float, Meta(ge=0.5, le=3600.0)] = 15.0
-    drain_grace_s: Seconds = 20.0
-    log_format: Literal["auto", "json", "console"] = "auto"
+    queues: Annotated[
+        tuple[str, ...],
+        setting("queues to serve, comma-separated; the kind's own by default", change="some workers are for some jobs"),
+    ] = ()
+    worker_name: Annotated[
+        str,
+        setting("name to show; host and process by default. A random part is added, as each start needs a new one"),
+    ] = ""
+    slots: Annotated[
+        int,
+        setting("attempts that run at once", change="a device has room for more than one", ge=1, le=10_000),
+    ] = 1
+    lease_s: Annotated[
+        float,
+        setting(
+            "how long a silent worker keeps its jobs, s; it renews them three times in that time",
+            change="shorter: a dead worker's jobs move on sooner; longer: rides out longer stalls of Redis",
+            ge=0.5,
+            le=3600.0,
+        ),
+    ] = 15.0
+    drain_grace_s: Annotated[
+        float,
+        setting(
+            "how long running attempts may take to end after SIGTERM, or to save themselves after a pause, s",
+            change="checkpoints take longer to write; give whoever stops the process more than this",
+            gt=0.0,
+        ),
+    ] = 20.0
+    metrics_port: Annotated[
+        int,
+        setting(
+            "port of /metrics and /healthz, on all addresses; 0 for none",
+            change="Prometheus or a probe asks",
+            ge=0,
+            le=65_535,
+        ),
+    ] = 0
+    log_format: Annotated[
+        Literal["auto", "json", "console"], setting("of the logs on stderr; auto is console on a terminal, else json")
+    ] = "auto"

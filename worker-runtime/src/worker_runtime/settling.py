@@ -9,6 +9,7 @@ from shared_schemas.errors import BackendUnavailable
 from shared_schemas.stream.claims import Claims, Settlement
 
 from worker_runtime.backoff import Backoff
+from worker_runtime.metrics import QueueMetrics
 
 BATCH_SETTLEMENTS = 200
 # One call holds Redis up for no longer than these take to append, a few milliseconds.
@@ -21,8 +22,8 @@ class _Ending(NamedTuple):
 
 
 class Settler:
-    def __init__(self, claims: Claims) -> None:
-        self._claims = claims
+    def __init__(self, claims: Claims, metrics: QueueMetrics) -> None:
+        self._claims, self._metrics = claims, metrics
         self._endings: list[_Ending] = []
         self._rung = anyio.Event()
 
@@ -47,6 +48,7 @@ class Settler:
                     await anyio.sleep(backoff.next_s())
                     continue
                 backoff.reset()
+                self._metrics.settle_size.observe(len(batch))
                 del self._endings[: len(batch)]
                 for ending, accepted in zip(batch, answers, strict=True):
                     ending.hear(accepted)

@@ -21,7 +21,7 @@ from shared_schemas.stream.connection import AsyncRedis, check_server, connect, 
 from shared_schemas.stream.housekeeping import Housekeeping
 from shared_schemas.stream.timeline import Doorbells
 
-from worker_runtime import cancelling, promotion
+from worker_runtime import cancelling, metrics, promotion
 from worker_runtime.backoff import Backoff
 from worker_runtime.claiming import Claiming
 from worker_runtime.draining import Draining
@@ -29,6 +29,8 @@ from worker_runtime.handler import Handler, StopReason
 from worker_runtime.heartbeat import BEATS_PER_LEASE, Heartbeat
 from worker_runtime.hesitation import Hesitation
 from worker_runtime.holding import Held
+from worker_runtime.metrics import QueueMetrics
+from worker_runtime.monitoring import listen, monitored
 from worker_runtime.reclaiming import Reclaiming
 from worker_runtime.recording import Recorder
 from worker_runtime.running import Runner
@@ -46,6 +48,7 @@ class Worker:
     worker = Worker(settings, handler)
     await worker.run()          # returns after SIGTERM or worker.drain(), once no attempt is left
 
+    SettingsRejected: queues of another kind, a metrics_port that is taken.
     unfit: why it ended by itself, set when its handler could run nothing any more; a new process is needed then.
     """
 
@@ -54,6 +57,7 @@ class Worker:
         self.queues = _queues(settings, handler)
         self.name = f"{settings.worker_name or f'{socket.gethostname()}-{os.getpid()}'}-{secrets.token_hex(3)}"
         self.unfit: ErrorInfo | None = None
+        self._monitor = listen(settings.metrics_port)
         self._held = Held(settings.slots)
         self._draining = Draining(self._held, grace_s=settings.drain_grace_s)
         self._hesitation, self._lock, self._claimed_all = Hesitation(), anyio.Lock(fast_acquire=True), anyio.Event()
@@ -70,6 +74,12 @@ class Worker:
 
     async def run(self, *, handle_signals: bool = True) -> None:
         """handle_signals: turn SIGTERM and SIGINT into a drain; only in a process's main thread."""
+        metrics.SLOTS.set(self._settings.slots)
+        metrics.RUNNING.set_function(lambda: len(self._held.all()))
+        with monitored(self._monitor, asyncio.get_running_loop()):
+            await self._serve(handle_signals=handle_signals)
+
+    async def _serve(self, *, handle_signals: bool) -> None:
         settings, log = self._settings, structlog.get_logger().bind(worker=self.name)
         client = connect(settings)
         writers = {queue: connect_one(settings) for queue in self.queues}
@@ -117,9 +127,18 @@ class Worker:
 
     def _start_duties(self, duties: TaskGroup, attempts: TaskGroup, client: AsyncRedis, claims: Claims) -> Claiming:
         settings = self._settings
-        recorder, settler = Recorder(claims, lambda: self._held.all(claims.queue)), Settler(claims)
+        counted = QueueMetrics(claims.queue)
+        recorder = Recorder(claims, lambda: self._held.all(claims.queue), counted)
+        settler = Settler(claims, counted)
         runner = Runner(
-            self._handler, self._held, recorder, settler, self._hesitation, worker=self.name, give_up=self._give_up
+            self._handler,
+            self._held,
+            recorder,
+            settler,
+            self._hesitation,
+            counted,
+            worker=self.name,
+            give_up=self._give_up,
         )
         housekeeping = Housekeeping(client, claims.queue)
         reclaiming = Reclaiming(housekeeping, worker=self.name, lease_s=settings.lease_s)
@@ -127,7 +146,7 @@ class Worker:
         duties.start_soon(settler.run)
         duties.start_soon(reclaiming.run)
         duties.start_soon(promotion.promote, housekeeping)
-        return Claiming(claims, self._held, runner, self._draining, self._hesitation, self._lock)
+        return Claiming(claims, self._held, runner, self._draining, self._hesitation, self._lock, counted)
 
     def _heartbeat(self, loop: asyncio.AbstractEventLoop) -> Heartbeat:
         settings = self._settings

@@ -1,12 +1,14 @@
 """For whoever watches the process."""
 
+from contextlib import suppress
+
 import anyio
 from fastapi import APIRouter, Request, Response
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.replies import Health
 from shared_schemas.stream.connection import check_server
 
-from gateway import openapi, replies
+from gateway import metrics, openapi, replies
 from gateway.problems import RETRY_AFTER_S
 from gateway.services import services_of
 
@@ -38,3 +40,12 @@ async def readyz(request: Request) -> Response:
         return replies.json_response(Health(status="ok"))
     health = Health(status="unavailable", faults=tuple(faults))
     return replies.json_response(health, 503, {"Retry-After": RETRY_AFTER_S})
+
+
+@router.get("/metrics", include_in_schema=False)
+async def read_metrics(request: Request) -> Response:
+    """For Prometheus. Without Redis what the process itself has counted."""
+    services, queues = services_of(request), None
+    with anyio.move_on_after(_PATIENCE_S), suppress(BackendUnavailable):
+        queues = [await services.ledger.queue_status(queue) for queue in await services.queues()]
+    return Response(metrics.exposition(queues), media_type=metrics.MEDIA_TYPE)

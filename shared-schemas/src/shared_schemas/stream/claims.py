@@ -31,7 +31,7 @@ _NOTHING: Mapping[JobId, str] = {}
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """A begun attempt. spec: JSON, not yet decoded, because it may be of a newer version. failures, crashes: of
     the job before this attempt. cancel_requested, pause_requested: asked for since the job was queued. is_suspect: its
-    worker must run nothing beside it."""
+    worker must run nothing beside it. waited_s: from when it was ready until it was begun."""
 
     job_id: JobId
     queue: QueueName
@@ -46,6 +46,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     cancel_requested: bool
     pause_requested: bool
     is_suspect: bool = False
+    waited_s: float = 0.0
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -119,7 +120,7 @@ class Claims:
         """Begin up to `slots` attempts, without waiting. token: random, new for each call. held: jobs this worker
         runs now, of any queue, and their fences; what it began before and does not name, it gives back; None: it
         gives nothing back. is_busy: it runs something now. entries: (lane, entry, job id) from `wait` or `recover`."""
-        rows, suspects_wait, is_unsure = await scripts.call(
+        rows, suspects_wait, is_unsure, now_ms = await scripts.call(
             self._reader,
             "claim",
             self._tag,
@@ -139,7 +140,7 @@ class Claims:
             seldom=_packed_for_claim(),
         )
         self.suspects_wait, self.is_unsure = bool(suspects_wait), bool(is_unsure)
-        return [self._claim(row) for row in rows]
+        return [self._claim(row, now_ms) for row in rows]
 
     async def wait(self, *, timeout_s: float, is_idle: bool = True) -> list[tuple[str, str, str]]:
         """Wait for an entry in any lane; pass what comes to `claim`. is_idle: this worker runs nothing and may take a
@@ -214,7 +215,7 @@ class Claims:
                     if not str(error).startswith("NOGROUP"):
                         raise
 
-    def _claim(self, row: list[Any]) -> Claim:
+    def _claim(self, row: list[Any], now_ms: int) -> Claim:
         job_id, lane, entry, fence, attempt, failures, crashes, spec, checkpoint, cancel, pause, suspect = row
         return Claim(
             job_id=JobId(job_id.decode()),
@@ -230,6 +231,8 @@ class Claims:
             cancel_requested=bool(cancel),
             pause_requested=bool(pause),
             is_suspect=bool(suspect),
+            # The id of an entry begins with when it was added.
+            waited_s=(now_ms - int(entry.partition(b"-")[0])) / 1000,
         )
 
 

@@ -8,15 +8,16 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
 
 import msgspec
 import redis
 import redis.asyncio
-from msgspec import Meta
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import FullJitterBackoff
+from redis.credentials import CredentialProvider
 from redis.driver_info import DriverInfo
 from redis.exceptions import (
     ConnectionError,
@@ -30,6 +31,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from shared_schemas.errors import BackendUnavailable
+from shared_schemas.settings import setting
 
 # redis-py annotates every reply as bytes, str or nothing, whatever decode_responses says. Its replies are taken as
 # they are by the few modules of this package and leave it as Structs.
@@ -49,12 +51,32 @@ _PASSING = re.compile(
 
 
 class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """redis_url: redis://, rediss:// or unix://. redis_timeout_s: longest wait for one reply.
-    redis_connections: size of the pool of one process."""
-
-    redis_url: str = "redis://127.0.0.1:6379/0"
-    redis_timeout_s: Annotated[float, Meta(gt=0.0)] = 5.0
-    redis_connections: Annotated[int, Meta(ge=4)] = 64
+    redis_url: Annotated[
+        str,
+        setting(
+            "Redis, as redis://host:port/0, unix:///path, or rediss://host:port/0?ssl_ca_certs=/path for TLS",
+            change="always, unless Redis is on the same machine",
+        ),
+    ] = "redis://127.0.0.1:6379/0"
+    redis_user: Annotated[
+        str, setting("user to log in to Redis as, with the password of the file", change="Redis has an access list")
+    ] = ""
+    redis_password_file: Annotated[
+        str,
+        setting(
+            "file that holds the password; it is read for each new connection, so a changed one needs no restart",
+            change="Redis asks for a password; no user is needed with requirepass",
+        ),
+    ] = ""
+    redis_timeout_s: Annotated[
+        float, setting("longest wait for one answer of Redis, s", change="Redis is far away", gt=0.0)
+    ] = 5.0
+    redis_connections: Annotated[
+        int,
+        setting(
+            "most connections of this process to Redis at once", change="hundreds of requests wait for Redis", ge=4
+        ),
+    ] = 64
 
     @property
     def redis_address(self) -> str:
@@ -91,6 +113,7 @@ def _pool(settings: RedisSettings, retries: int) -> Any:
         health_check_interval=0,
         driver_info=_DRIVER,
         retry=retry,
+        credential_provider=_credentials(settings),
     )
     pool.connection_class = _line_to(_master_at(settings.redis_url), pool.connection_class)
     return pool
@@ -157,7 +180,32 @@ def connect_for_thread(settings: RedisSettings) -> SyncRedis:
         health_check_interval=0,
         driver_info=_DRIVER,
         retry=retry,
+        credential_provider=_credentials(settings),
     )
+
+
+class _PasswordFile(CredentialProvider):
+    """Asked for each new connection."""
+
+    def __init__(self, user: str, path: Path) -> None:
+        self._user, self._path = user, path
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        try:
+            password = self._path.read_text().strip()
+        except (OSError, ValueError) as error:
+            # It may come: whatever writes it may start later.
+            raise ConnectionError("the file of the password cannot be read") from error
+        return (self._user, password) if self._user else (password,)
+
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+        return self.get_credentials()
+
+
+def _credentials(settings: RedisSettings) -> CredentialProvider | None:
+    """None: those in the URL, if any."""
+    path = settings.redis_password_file
+    return _PasswordFile(settings.redis_user, Path(path)) if path else None
 
 
 @contextmanager

@@ -49,7 +49,7 @@ class Housekeeping:
     """One queue. next_suspect_s: how long after the last look for suspects there may be another one, at the soonest."""
 
     def __init__(self, client: AsyncRedis, queue: QueueName) -> None:
-        self._client, self._queue, self._tag = client, queue, keys.tag(queue)
+        self._client, self.queue, self._tag = client, queue, keys.tag(queue)
         self._claim_cursors = ["0-0" for _ in LANES]
         self._repair_cursor = ""
         self.next_suspect_s = 0.0
@@ -82,7 +82,7 @@ class Housekeeping:
         with translated():
             seconds, microseconds = await self._client.time()
             limit_ms = seconds * 1000 + microseconds // 1000 + round(lease_s * 500)
-            leases = await self._client.zrange(keys.leases(self._queue), 0, _LIMIT, withscores=True)
+            leases = await self._client.zrange(keys.leases(self.queue), 0, _LIMIT, withscores=True)
             ids = [job_id for job_id, end_ms in leases if end_ms <= limit_ms]
             later_ms = [end_ms - limit_ms for _, end_ms in leases if end_ms > limit_ms]
             # A lease that begins right after this look has half of it left as much later.

@@ -5,7 +5,7 @@
 --          entries: {{lane, entry, id}, …} handed out by a blocking read or found among the worker's own
 --          running: transition
 -- SELDOM   expired: transition for a job whose start deadline has passed; released, cancelled, paused: transitions
--- RETURNS  {attempts, suspects_wait (0|1), is_unsure (0|1)}; an attempt is {id, lane, entry, fence, attempt, failures, crashes, spec, checkpoint or false, cancel, pause, suspect}
+-- RETURNS  {attempts, suspects_wait (0|1), is_unsure (0|1), now (ms)}; an attempt is {id, lane, entry, fence, attempt, failures, crashes, spec, checkpoint or false, cancel, pause, suspect}
 --          A suspect is begun only by a worker that runs nothing, which begins nothing else until it has ended.
 --          is_unsure: an entry stands for a running job of this worker, and only `held` could say whether it knows
 -- WHY      reading and beginning in one step leaves no entry that was delivered and not begun
@@ -83,7 +83,7 @@ end
 for _, handed in ipairs(args.entries) do begin(handed[1], handed[2], handed[3]) end
 while args.slots > 0 and has_undelivered(ALONE) do
   -- With something in hand, claim nothing more: the worker will soon be free for the suspect.
-  if #begun > 0 or args.is_busy then return commit({ begun, 1, is_unsure }) end
+  if #begun > 0 or args.is_busy then return commit({ begun, 1, is_unsure, now }) end
   for _, entry in ipairs(read(ALONE, 1) or {}) do begin(ALONE, entry[1], entry[2] and entry[2][2]) end
 end
 for _, lane in ipairs(args.lanes) do
@@ -94,4 +94,4 @@ for _, lane in ipairs(args.lanes) do
     for _, entry in ipairs(entries) do begin(lane, entry[1], entry[2] and entry[2][2]) end
   end
 end
-return commit({ begun, 0, is_unsure })
+return commit({ begun, 0, is_unsure, now })

@@ -1,0 +1,114 @@
+"""What the gateway counts, and how the queues stand, for Prometheus. Names as
+https://prometheus.io/docs/practices/naming/ has them.
+
+Counts are of the process, as the library means them. The queues are read from Redis when somebody asks: every gateway
+says the same of them.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import cache
+
+from prometheus_client import (
+    CONTENT_TYPE_PLAIN_0_0_4,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from shared_schemas.job import QueueStatus
+
+MEDIA_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+# A method is the caller's text: each would be a series of its own.
+_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+REQUESTS = Counter("headrace_http_requests", "Answered requests", ["method", "route", "status"])
+REQUEST_SECONDS = Histogram(
+    "headrace_http_request_seconds", "Until the answer began", ["method", "route"], buckets=_SECONDS
+)
+STREAMS = Gauge("headrace_event_streams_open", "Event streams that are open")
+DROPPED = Counter("headrace_slow_readers_dropped", "Readers that were cut off, as they took nothing")
+SUBMIT_SIZE = Histogram(
+    "headrace_submit_jobs", "Jobs stored by one call", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+)
+
+
+@cache
+def _of(method: str, route: str | None, status: int) -> tuple[Counter, Histogram]:
+    """Bound once: a lookup by name costs as much as a count."""
+    named = (method if route and method in _METHODS else "other", route or "other")
+    return REQUESTS.labels(*named, str(status)), REQUEST_SECONDS.labels(*named)
+
+
+def count_request(method: str, route: str | None, status: int, answered_s: float) -> None:
+    requests, seconds = _of(method if method in _METHODS else "", route, status)
+    requests.inc()
+    seconds.observe(answered_s)
+
+
+def queue_families(queues: Sequence[QueueStatus] | None) -> Iterator[GaugeMetricFamily]:
+    """queues: None where Redis is away."""
+    yield GaugeMetricFamily("headrace_redis_up", "1 where Redis has told how the queues stand", int(queues is not None))
+    queues, now = queues or (), datetime.now(UTC)
+    yield _family(
+        "headrace_queue_jobs",
+        "Jobs by state",
+        ["queue", "state"],
+        (((queue.name, state), n) for queue in queues for state, n in queue.jobs.items()),
+    )
+    yield _family(
+        "headrace_queue_ready_jobs",
+        "Queued jobs by lane",
+        ["queue", "lane"],
+        (((queue.name, lane), n) for queue in queues for lane, n in queue.ready.items()),
+    )
+    yield _family(
+        "headrace_queue_dead_letters",
+        "Failed jobs that were neither retried nor purged",
+        ["queue"],
+        (((queue.name,), queue.dead) for queue in queues),
+    )
+    yield _family(
+        "headrace_queue_workers", "Registered workers", ["queue"], (((queue.name,), queue.workers) for queue in queues)
+    )
+    yield _family(
+        "headrace_queue_oldest_waiting_seconds",
+        "Since the submission of the oldest queued job; 0 where none is queued",
+        ["queue"],
+        (((queue.name,), _waited_s(queue, now)) for queue in queues),
+    )
+
+
+class _Queues(Collector):
+    def __init__(self, queues: Sequence[QueueStatus] | None) -> None:
+        self._queues = queues
+
+    def collect(self) -> Iterator[Metric]:
+        return queue_families(self._queues)
+
+
+def exposition(queues: Sequence[QueueStatus] | None) -> bytes:
+    """In the text format. queues: None where Redis is away."""
+    registry = CollectorRegistry()
+    registry.register(_Queues(queues))
+    return generate_latest(REGISTRY) + generate_latest(registry)
+
+
+def _family(
+    name: str, text: str, labels: Sequence[str], values: Iterable[tuple[Sequence[str], float]]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for names, value in values:
+        family.add_metric(names, value)
+    return family
+
+
+def _waited_s(queue: QueueStatus, now: datetime) -> float:
+    since = queue.oldest_queued_at
+    return 0.0 if since is None else max(0.0, (now - since).total_seconds())

@@ -1,0 +1,116 @@
+"""The tables of docs/operations.md: every setting of every part, and every metric.
+
+python -m tests.support.operations_page            write them
+python -m tests.support.operations_page --check    exit with 1 if they are not what would be written
+"""
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import gateway.metrics
+import inference_worker.metrics
+import msgspec
+import training_worker.metrics
+import worker_runtime.metrics
+from gateway.settings import GatewaySettings
+from inference_worker.settings import Settings as InferenceSettings
+from msgspec import Meta
+from prometheus_client.metrics import MetricWrapperBase
+from shared_schemas.stream.connection import RedisSettings
+from training_worker.settings import TrainingSettings
+from worker_runtime.settings import RuntimeSettings
+
+PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
+# Each part, and what it has of others that were shown before it.
+PARTS: dict[str, tuple[type[msgspec.Struct], type[msgspec.Struct] | None]] = {
+    "All parts": (RedisSettings, None),
+    "Gateway": (GatewaySettings, RedisSettings),
+    "Workers": (RuntimeSettings, RedisSettings),
+    "Inference workers": (InferenceSettings, RuntimeSettings),
+    "Training workers": (TrainingSettings, RuntimeSettings),
+}
+COUNTED = {
+    "gateway": gateway.metrics,
+    "worker": worker_runtime.metrics,
+    "inference worker": inference_worker.metrics,
+    "training worker": training_worker.metrics,
+}
+
+
+def made(text: str) -> str:
+    """The page with its tables as they should be. ValueError if it has no place for them."""
+    for name, lines in {"settings": _settings(), "metrics": _metrics()}.items():
+        begin, end = f"<!-- {name}: made by tests/support/operations_page.py -->\n", f"<!-- end of {name} -->\n"
+        before, found, rest = text.partition(begin)
+        _, closed, after = rest.partition(end)
+        if not (found and closed):
+            raise ValueError(f"the page has no place for its {name}")
+        text = before + begin + "\n" + "\n".join(lines) + "\n\n" + end + after
+    return text
+
+
+def _settings() -> Iterator[str]:
+    for place, (title, (settings, shown)) in enumerate(PARTS.items()):
+        inherited = {} if shown is None else {field.name: field for field in msgspec.structs.fields(shown)}
+        if place:
+            yield ""
+        yield from (f"### {title}", "", "| variable | default | what | when to change it |", "|---|---|---|---|")
+        for field in sorted(msgspec.structs.fields(settings), key=lambda field: field.name):
+            if field.name not in inherited or inherited[field.name].default != field.default:
+                yield _row(field)
+
+
+def _row(field: msgspec.structs.FieldInfo) -> str:
+    meta = next((part for part in get_args(field.type) if isinstance(part, Meta)), None)
+    if meta is None or not meta.description:
+        raise ValueError(f"nothing is said of the setting {field.name}")
+    what = "; ".join([meta.description, *_choices(get_args(field.type)[0]), *_limits(meta)])
+    cells = (f"`HEADRACE_{field.name.upper()}`", _shown(field.default), what, (meta.extra or {}).get("change", ""))
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _choices(kind: Any) -> list[str]:
+    return [f"one of {', '.join(map(str, get_args(kind)))}"] if get_origin(kind) is Literal else []
+
+
+def _limits(meta: Meta) -> list[str]:
+    told = [("more than", meta.gt), ("at least", meta.ge), ("at most", meta.le)]
+    return [" and ".join(f"{word} {limit:g}" for word, limit in told if limit is not None)] * any(
+        limit is not None for _, limit in told
+    )
+
+
+def _shown(default: object) -> str:
+    if default in ("", ()):
+        return "none"
+    return f"`{default}`"
+
+
+def _metrics() -> Iterator[str]:
+    yield from ("| metric | labels | of | what |", "|---|---|---|---|")
+    for part, module in COUNTED.items():
+        for metric in vars(module).values():
+            if isinstance(metric, MetricWrapperBase):
+                yield _metric(metric.describe(), metric._labelnames, part)
+    for family in gateway.metrics.queue_families(None):
+        yield _metric([family], family._labelnames, "gateway, of the queues")
+
+
+def _metric(families: Iterable[Any], labels: Iterable[str], part: str) -> str:
+    [family] = families
+    suffix = "_total" if family.type == "counter" else ""
+    return f"| `{family.name}{suffix}` | {', '.join(labels)} | {part} | {family.documentation} ({family.type}) |"
+
+
+def main() -> None:
+    text = PAGE.read_text()
+    if "--check" not in sys.argv[1:]:
+        PAGE.write_text(made(text))
+    elif made(text) != text:
+        sys.exit("docs/operations.md is not what the settings say: python -m tests.support.operations_page")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""GET /metrics and /healthz of a worker, on a thread: a probe must be answered while a handler holds up the event loop,
+and be told so."""
+
+import asyncio
+import errno
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from prometheus_client import make_wsgi_app
+from shared_schemas.settings import SettingsRejected
+
+# An event loop that is held up for longer renews no progress and heeds no cancel; a probe asks again anyway.
+PATIENCE_S = 3.0
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """A line for each probe says nothing."""
+
+
+def listen(port: int) -> WSGIServer | None:
+    """port: 0 for none. SettingsRejected if it is taken."""
+    if port == 0:
+        return None
+    try:
+        return _Server(("", port), _Quiet)
+    except OSError as error:
+        raise SettingsRejected(f"HEADRACE_METRICS_PORT: {errno.errorcode.get(error.errno or 0, 'unknown')}") from None
+
+
+@contextmanager
+def monitored(server: WSGIServer | None, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Serve while the block runs; the server is closed after it."""
+    if server is None:
+        yield
+        return
+    server.set_app(_application(lambda: _turns(loop)))
+    with server:
+        thread = threading.Thread(target=server.serve_forever, name="monitoring", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+
+
+def _application(is_alive: Callable[[], bool]) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
+    metrics: WSGIApplication = make_wsgi_app()
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        match environ["PATH_INFO"]:
+            case "/metrics":
+                return metrics(environ, start_response)
+            case "/healthz":
+                is_well = is_alive()
+                status = "200 OK" if is_well else "503 Service Unavailable"
+                start_response(status, [("Content-Type", "application/json")])
+                return [b'{"status":"ok"}' if is_well else b'{"status":"unavailable"}']
+        start_response("404 Not Found", [("Content-Type", "text/plain")])
+        return [b"/metrics and /healthz\n"]
+
+    return answer
+
+
+def _turns(loop: asyncio.AbstractEventLoop) -> bool:
+    turned = threading.Event()
+    try:
+        loop.call_soon_threadsafe(turned.set)
+    except RuntimeError:  # closed
+        return False
+    return turned.wait(PATIENCE_S)
