@@ -2,8 +2,12 @@
 
 import re
 
+import msgspec
+import pytest
+from shared_schemas.settings import from_environ
+
 from tests.support.gateways import ROOT
-from tests.support.operations_page import PAGE, made
+from tests.support.operations_page import PAGE, PARTS, made
 
 DASHBOARD = ROOT / "deploy/observability/grafana/dashboards/headrace.json"
 _OF_A_HISTOGRAM = re.compile(r"_(bucket|sum|count)$")
@@ -15,6 +19,18 @@ def test_the_page_is_what_the_settings_and_the_metrics_say() -> None:
     assert made(text) == text, "python -m tests.support.operations_page"
     assert text.count("| `HEADRACE_") > 30
     assert text.count("| `headrace_") > 15
+
+
+@pytest.mark.parametrize("settings", [settings for settings, _ in PARTS.values()])
+def test_every_variable_of_the_page_is_understood(settings: type[msgspec.Struct]) -> None:
+    fields = msgspec.structs.fields(settings)
+    given = {field.name: ("a", "b") if field.default == () else field.default for field in fields}
+    environ = {
+        f"HEADRACE_{name.upper()}": ",".join(value) if isinstance(value, tuple) else str(value)
+        for name, value in given.items()
+    }
+
+    assert msgspec.structs.asdict(from_environ(settings, prefix="HEADRACE_", environ=environ)) == given
 
 
 def test_the_dashboard_asks_for_metrics_that_there_are() -> None:

@@ -8,20 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from shared_schemas.retry import RetryPolicy
-from shared_schemas.settings import SettingsRejected, from_environ
+from shared_schemas.settings import SettingsRejected, from_environ, setting
 
 
 class Example(msgspec.Struct, frozen=True, kw_only=True):
     port: Annotated[int, msgspec.Meta(ge=1)]
     names: tuple[str, ...] = ()
+    hosts: Annotated[tuple[str, ...], setting("who may call")] = ()
     password: str = ""
     ratio: float = 0.5
 
 
 def test_variables_become_typed_fields() -> None:
-    environ = {"X_PORT": "8000", "X_NAMES": "a,b", "OTHER": "1"}
+    environ = {"X_PORT": "8000", "X_NAMES": "a,b", "X_HOSTS": "c,d", "OTHER": "1"}
 
-    assert from_environ(Example, prefix="X_", environ=environ) == Example(port=8000, names=("a", "b"))
+    made = from_environ(Example, prefix="X_", environ=environ)
+
+    assert made == Example(port=8000, names=("a", "b"), hosts=("c", "d"))
 
 
 @pytest.mark.parametrize(

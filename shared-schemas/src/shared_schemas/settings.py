@@ -2,7 +2,7 @@
 reads the environment."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -44,7 +44,8 @@ def from_environ(settings: type[T], *, prefix: str, environ: Mapping[str, str]) 
 
 
 def _is_sequence(annotation: Any) -> bool:
-    return getattr(annotation, "__origin__", None) in (tuple, list)
+    kind = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    return get_origin(kind) in (tuple, list)
 
 
 def _without_value(message: str) -> str:
