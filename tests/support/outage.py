@@ -155,7 +155,8 @@ def loading(server: RedisServer) -> Iterator[None]:
     slow.start(wait=False)
     server.process = slow.process
     yield
-    slow.wait_until_ready()
+    # It loads slower still where others want the processor.
+    slow.wait_until_ready(deadline_s=4 * LOADING_S)
 
 
 @contextmanager
