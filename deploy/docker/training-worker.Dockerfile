@@ -1,0 +1,38 @@
+# The training worker: PyTorch. No ONNX Runtime.
+# Build from the repository's root: docker build -f deploy/docker/training-worker.Dockerfile .
+ARG PYTHON=3.12
+FROM ghcr.io/astral-sh/uv:latest AS uv
+
+FROM docker.io/library/python:${PYTHON}-slim AS manifests
+COPY . /src
+# Without their times, of which the cache would take notice.
+RUN find /src -type f -not -name pyproject.toml -not -name uv.lock -delete && find /src -exec touch -d @0 {} +
+
+# What others made: a layer that a change of the part's own code leaves as it is.
+FROM docker.io/library/python:${PYTHON}-slim AS dependencies
+COPY --from=uv /uv /usr/local/bin/uv
+ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=/app
+WORKDIR /src
+COPY --from=manifests /src .
+RUN --mount=type=cache,target=/root/.cache/uv \
+    uv sync --frozen --no-dev --no-install-workspace --package headrace-training-worker
+
+FROM dependencies AS own
+COPY . .
+RUN --mount=type=cache,target=/root/.cache/uv touch /before \
+  && uv sync --frozen --no-dev --no-editable --package headrace-training-worker \
+  && mkdir /own && find /app -type f -cnewer /before -print0 | tar -c --null -T - | tar -x -C /own
+# Samples, so that the first job finds something to learn from.
+RUN PYTHONPATH=deploy/local/src python -c "import pathlib; from headrace_local.samples import write_samples; write_samples(pathlib.Path('/samples'))"
+
+FROM docker.io/library/python:${PYTHON}-slim
+# What is mounted takes the owner of the folder it is mounted on.
+RUN useradd --uid 10001 --user-group --no-create-home headrace \
+  && mkdir /artifacts /secrets && chown 10001:10001 /artifacts /secrets
+COPY --from=dependencies /app /app
+COPY --from=own /own /
+COPY --from=own --chown=10001:10001 /samples /data
+ENV PATH=/app/bin:$PATH PYTHONUNBUFFERED=1 HEADRACE_METRICS_PORT=9100 HEADRACE_DATA_ROOT=/data HEADRACE_ARTIFACTS_ROOT=/artifacts
+USER 10001:10001
+EXPOSE 9100
+ENTRYPOINT ["training-worker"]

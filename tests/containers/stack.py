@@ -1,0 +1,162 @@
+"""The compose file of deploy/, built and run under a name of its own. Knows commands of docker and podman, not jobs."""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from headrace_local.system import free_port
+
+from tests.support.gateways import ROOT
+
+BUILD_S, READY_S = 1200.0, 120.0
+# From its folder and from the root, it is the same.
+FILES = ("deploy/compose.yaml", "compose.yaml")
+# Not those of a stack that somebody runs here.
+IMAGES = "headrace-test"
+PARTS = ("redis", "gateway", "training-worker", "inference-worker")
+
+
+def engine() -> tuple[str, list[str]] | None:
+    """-> the command for containers and the one for compose files; None where neither docker nor podman works."""
+    for name, compose in (("docker", ["docker", "compose"]), ("podman", ["podman-compose"])):
+        if shutil.which(name) and shutil.which(compose[0]) and _works([name, "info"]) and _works([*compose, "version"]):
+            return name, compose
+    return None
+
+
+def _works(command: Sequence[str]) -> bool:
+    return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
+
+
+class Stack:
+    def __init__(self, name: str, folder: Path) -> None:
+        found = engine()
+        assert found is not None
+        self.engine, self._compose = found
+        self.name, self._folder = name, folder
+        self.is_scaled = False
+        self._gateway_port, self._redis_port = free_port(), free_port()
+        self._environment = {
+            **os.environ,
+            "HEADRACE_LISTEN": f"127.0.0.1:{self._gateway_port}",
+            "HEADRACE_IMAGES": IMAGES,
+        }
+        self.url = f"http://127.0.0.1:{self._gateway_port}"
+
+    def build(self) -> None:
+        for file in FILES:
+            self.compose("build", file=file, timeout_s=BUILD_S)
+
+    def up(self, **scale: int) -> None:
+        """scale: how many of a part, its name with _ for -."""
+        wanted = {part.replace("_", "-"): n for part, n in scale.items()}
+        self.is_scaled = any(n > 1 for n in wanted.values())
+        counts = [f"--scale={part}={n}" for part, n in wanted.items()]
+        # podman-compose takes one at a time.
+        for chosen in [counts] if self.engine == "docker" else [[count] for count in counts] or [[]]:
+            self.compose("up", "-d", *chosen)
+        # It starts what is missing, and podman-compose leaves alone what is too many.
+        extra = [name for part in PARTS for name in self.containers(part)[wanted.get(part, 1) :]]
+        for name in extra:
+            self.run("stop", "-t", "40", name)
+            self.run("rm", name)
+
+    def down(self) -> None:
+        self.compose("down", "--volumes", "--timeout", "5")
+
+    @property
+    def administrator(self) -> str:
+        """-> a Redis URL, for whoever checks what is left."""
+        [redis] = self.containers("redis")
+        password = self.run("exec", redis, "cat", "/state/admin/password")
+        return f"redis://admin:{password}@127.0.0.1:{self._redis_port}/0"
+
+    def until_ready(self) -> None:
+        end = time.monotonic() + READY_S
+        while not self._is_ready():
+            assert time.monotonic() < end, self.compose("logs", "--tail", "30")
+            time.sleep(0.2)
+
+    def _is_ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=5, trust_env=False).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def containers(self, part: str) -> list[str]:
+        """Names of those that run, the first one first."""
+        rows = self._json("ps", "--format", "json", "--filter", f"label=com.docker.compose.project={self.name}")
+        return sorted(_name(row) for row in rows if _label(row, "com.docker.compose.service") == part)
+
+    def run(self, *command: str, timeout_s: float = 120.0, check: bool = True) -> str:
+        """A command of the engine's. -> what it printed"""
+        done = subprocess.run(
+            [self.engine, *command],
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+            env=self._environment,
+        )
+        assert done.returncode == 0 or not check, f"{' '.join(command)}: {done.stderr[-2000:]}"
+        return done.stdout
+
+    def compose(self, *command: str, file: str = FILES[0], timeout_s: float = 300.0) -> str:
+        files = ["-f", file, "-f", str(self._override())]
+        done = subprocess.run(
+            [*self._compose, "-p", self.name, *files, *command],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+            env=self._environment,
+        )
+        assert done.returncode == 0, f"{' '.join(command)}: {done.stderr[-3000:]}"
+        return done.stdout
+
+    def _override(self) -> Path:
+        """What only a test may have: a way in to Redis from outside."""
+        file = self._folder / "override.json"
+        file.write_text(json.dumps({"services": {"redis": {"ports": [f"127.0.0.1:{self._redis_port}:6379"]}}}))
+        return file
+
+    def _json(self, *command: str) -> list[dict[str, Any]]:
+        printed = self.run(*command).strip()
+        # podman prints one list, docker one object a line.
+        return (
+            list(json.loads(printed))
+            if printed.startswith("[")
+            else [json.loads(line) for line in printed.splitlines()]
+        )
+
+
+def _name(row: dict[str, Any]) -> str:
+    names = row["Names"]
+    return str(names[0] if isinstance(names, list) else names)
+
+
+def _label(row: dict[str, Any], name: str) -> str:
+    labels = row["Labels"]
+    if isinstance(labels, str):
+        labels = dict(part.partition("=")[::2] for part in labels.split(","))
+    return str(labels.get(name, ""))
+
+
+@contextmanager
+def running_stack(name: str, folder: Path) -> Iterator[Stack]:
+    stack = Stack(name, folder)
+    stack.build()
+    try:
+        stack.compose("up", "-d", file=FILES[1])
+        stack.until_ready()
+        yield stack
+    finally:
+        stack.down()
