@@ -23,7 +23,12 @@ pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800)]
 QUEUES = [default_queue(kind) for kind in JobKind]
 # Long enough to be found at work: it ends when it is told to, or by itself, tens of seconds later.
 EPOCHS = 2_000
-TRAINING = {"model_type": "mlp", "data_path": "/data/wine.csv", "label_column": "cultivar", "output_model": "wine"}
+TRAINING: dict[str, object] = {
+    "model_type": "mlp",
+    "data_path": "/data/wine.csv",
+    "label_column": "cultivar",
+    "output_model": "wine",
+}
 WINE = [14.2, 1.7, 2.4, 15.6, 127, 2.8, 3.1, 0.3, 2.3, 5.6, 1.0, 3.9, 1065]
 
 
@@ -50,14 +55,16 @@ async def test_jobs_spread_over_all_workers_of_a_part(stack: Stack, http: httpx.
     stack.up(training_worker=2, inference_worker=3)
     await until_workers(http, 5)
 
-    bodies = [{"model_id": "wine", "input_data": WINE} for _ in range(500)]
-    jobs = (await http.post("/jobs/inference", json=bodies)).raise_for_status().json()["jobs"]
-    trainings = (await http.post("/jobs/training", json=[TRAINING, TRAINING])).raise_for_status().json()["jobs"]
-    done = [await ended(http, job["job_id"]) for job in [*jobs, *trainings]]
+    trainings = await all_done(http, "training", [TRAINING, TRAINING])
+    # Whoever is free takes as many as it can: in which list the last of them comes to its turn is nobody's to say.
+    inferences: set[object] = set()
+    for _ in range(20):
+        inferences |= await all_done(http, "inference", [{"model_id": "wine", "input_data": WINE}] * 100)
+        if len(inferences) == 3:
+            break
 
-    assert Counter(job["status"] for job in done) == {"succeeded": 502}
-    ran = {(job["kind"], attempt["worker"]) for job in done for attempt in await attempts(http, job["job_id"])}
-    assert Counter(kind for kind, _worker in ran) == {JobKind.TRAINING: 2, JobKind.INFERENCE: 3}
+    assert len(trainings) == 2
+    assert len(inferences) == 3
 
 
 async def test_a_killed_container_loses_no_job(stack: Stack, http: httpx.AsyncClient, tmp_path: Path) -> None:
@@ -141,6 +148,14 @@ async def trained(http: httpx.AsyncClient) -> None:
     if (await http.get("/models/wine")).status_code != 200:
         job_id = (await http.post("/jobs/training", json=TRAINING)).raise_for_status().json()["job_id"]
         assert (await ended(http, job_id))["status"] == "succeeded"
+
+
+async def all_done(http: httpx.AsyncClient, kind: str, specs: list[dict[str, object]]) -> set[object]:
+    """-> the workers that did them"""
+    accepted = (await http.post(f"/jobs/{kind}", json=specs)).raise_for_status().json()["jobs"]
+    jobs = [await ended(http, job["job_id"]) for job in accepted]
+    assert {job["status"] for job in jobs} == {"succeeded"}
+    return {attempt["worker"] for job in jobs for attempt in await attempts(http, job["job_id"])}
 
 
 async def attempts(http: httpx.AsyncClient, job_id: object) -> list[dict[str, object]]:
