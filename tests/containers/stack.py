@@ -62,14 +62,18 @@ class Stack:
         # podman-compose takes one at a time.
         for chosen in [counts] if self.engine == "docker" else [[count] for count in counts] or [[]]:
             self.compose("up", "-d", *chosen)
-        # It starts what is missing, and podman-compose leaves alone what is too many.
-        extra = [name for part in PARTS for name in self.containers(part)[wanted.get(part, 1) :]]
-        for name in extra:
+        self._end_all_but(wanted)
+
+    def _end_all_but(self, wanted: dict[str, int]) -> None:
+        """podman-compose leaves alone what is too many."""
+        for name in [name for part in PARTS for name in self.containers(part)[wanted.get(part, 1) :]]:
             self.run("stop", "-t", "40", name)
             self.run("rm", name)
 
     def down(self) -> None:
+        self._end_all_but({})
         self.compose("down", "--volumes", "--timeout", "5")
+        assert [name for part in PARTS for name in self.containers(part)] == []
 
     @property
     def administrator(self) -> str:
