@@ -3,8 +3,8 @@
 import os
 from collections.abc import AsyncIterator, Iterator
 
-import httpx
 import pytest
+from headrace import AsyncClient
 
 from tests.containers.stack import Stack, engine, running_stack
 
@@ -26,6 +26,6 @@ def stack(built: Stack) -> Stack:
 
 
 @pytest.fixture
-async def http(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=stack.url, timeout=120, trust_env=False) as client:
+async def client(stack: Stack) -> AsyncIterator[AsyncClient]:
+    async with AsyncClient(settings=stack.patient) as client:
         yield client

@@ -4,18 +4,17 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+from headrace import Client, Settings
 from headrace_local.system import free_port
 
 from tests.support.gateways import ROOT
 
-BUILD_S, READY_S = 1200.0, 120.0
+BUILD_S = 1200.0
 # From its folder and from the root, it is the same.
 FILES = ("deploy/compose.yaml", "compose.yaml")
 # Not those of a stack that somebody runs here.
@@ -73,7 +72,7 @@ class Stack:
     def down(self) -> None:
         self._end_all_but({})
         self.compose("down", "--volumes", "--timeout", "5")
-        assert [name for part in PARTS for name in self.containers(part)] == []
+        assert [name for part in PARTS for name in self._names_of(part, "ps", "--all")] == []
 
     @property
     def administrator(self) -> str:
@@ -82,21 +81,21 @@ class Stack:
         password = self.run("exec", redis, "cat", "/state/admin/password")
         return f"redis://admin:{password}@127.0.0.1:{self._redis_port}/0"
 
-    def until_ready(self) -> None:
-        end = time.monotonic() + READY_S
-        while not self._is_ready():
-            assert time.monotonic() < end, self.compose("logs", "--tail", "30")
-            time.sleep(0.2)
+    @property
+    def patient(self) -> Settings:
+        """For a client that waits while parts start or are away."""
+        return Settings(url=self.url, timeout_s=120.0, patience_s=300.0, retries=100)
 
-    def _is_ready(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/readyz", timeout=5, trust_env=False).status_code == 200
-        except httpx.TransportError:
-            return False
+    def until_ready(self) -> None:
+        with Client(settings=self.patient) as client:
+            client.queues()
 
     def containers(self, part: str) -> list[str]:
         """Names of those that run, the first one first."""
-        rows = self._json("ps", "--format", "json", "--filter", f"label=com.docker.compose.project={self.name}")
+        return self._names_of(part, "ps")
+
+    def _names_of(self, part: str, *command: str) -> list[str]:
+        rows = self._json(*command, "--format", "json", "--filter", f"label=com.docker.compose.project={self.name}")
         return sorted(_name(row) for row in rows if _label(row, "com.docker.compose.service") == part)
 
     def run(self, *command: str, timeout_s: float = 120.0, check: bool = True) -> str:

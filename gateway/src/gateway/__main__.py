@@ -11,15 +11,13 @@ from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.telemetry import configure_logs
 
-EX_CONFIG = 78
-
 
 def main() -> None:
     try:
         settings = from_environ(GatewaySettings, prefix="HEADRACE_", environ=os.environ)
     except SettingsRejected as error:
         print(f"gateway: {error}", file=sys.stderr)
-        raise SystemExit(EX_CONFIG) from None
+        raise SystemExit(os.EX_CONFIG) from None
     configure_logs(settings.log_format)
     serve(create_app(Services.open(settings)), settings)
 

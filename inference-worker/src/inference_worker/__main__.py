@@ -17,7 +17,6 @@ from inference_worker.handler import InferenceHandler
 from inference_worker.loading import LoadedModels
 from inference_worker.settings import Settings
 
-EX_CONFIG = 78
 _CLOSING_S = 2.0
 
 
@@ -44,7 +43,7 @@ def main() -> None:
         unfit = anyio.run(serve, settings, backend_options=BACKEND_OPTIONS)
     except SettingsRejected as error:
         print(f"inference-worker: {error}", file=sys.stderr)
-        raise SystemExit(EX_CONFIG) from None
+        raise SystemExit(os.EX_CONFIG) from None
     except OSError as error:
         sys.exit(f"inference-worker: {error}")
     if unfit is not None:

@@ -21,7 +21,6 @@ from worker_runtime.worker import BACKEND_OPTIONS
 from training_worker.handler import TrainingHandler
 from training_worker.settings import TrainingSettings
 
-EX_CONFIG = 78
 # Longer than any file takes to write.
 LEFTOVERS_S = 86_400.0
 
@@ -53,7 +52,7 @@ def main() -> None:
         anyio.run(serve, settings, backend_options=BACKEND_OPTIONS)
     except SettingsRejected as error:
         print(f"training-worker: {error}", file=sys.stderr)
-        raise SystemExit(EX_CONFIG) from None
+        raise SystemExit(os.EX_CONFIG) from None
     structlog.get_logger().info("process_ended")
 
 
