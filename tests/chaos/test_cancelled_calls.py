@@ -92,6 +92,34 @@ async def test_a_cancelled_call_leaves_no_answer_for_the_next(
     assert sum(seen.values()) == n_callers * CALLS
 
 
+@pytest.mark.quick
+@pytest.mark.fault(
+    38,
+    "a task that calls Redis again and again is cancelled once, however far its call is",
+    sees="it ends: no call takes the cancellation for its own",
+)
+@pytest.mark.parametrize("connect_by", [connect, connect_one])
+async def test_no_call_swallows_a_cancellation(redis_url: str, connect_by: Callable[..., AsyncRedis]) -> None:
+    client = connect_by(RedisSettings(redis_url=redis_url))
+
+    async def call_for_ever() -> None:
+        while True:
+            await client.ping()
+
+    ended = []
+    for n_turns in range(200):
+        task = asyncio.create_task(call_for_ever())
+        for _ in range(n_turns):
+            await anyio.lowlevel.checkpoint()
+        task.cancel()
+        await asyncio.wait([task], timeout=2)
+        ended.append(task.cancelled())
+        task.cancel()
+    await client.aclose()
+
+    assert ended == [True] * 200
+
+
 def calls_of(ledger: Ledger, timeline: Timeline) -> dict[str, Call]:
     """Each answers with the nonce of the job that it is asked about, by another sort of command."""
 

@@ -4,6 +4,8 @@ redis-py changed its defaults between majors (protocol, timeouts, retries, pool 
 Errors of the client library end here: everything above sees BackendUnavailable.
 """
 
+import asyncio
+import builtins
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -155,14 +157,27 @@ def _line_to(master: _Master, connection_class: Any) -> Any:
                     master.era += 1
                 raise
 
-        async def send_packed_command(self, *arguments: Any, **options: Any) -> None:
+        async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+            """As the client library's, which waits by asyncio.wait_for: a task for each command, and on Python 3.11 a
+            cancellation that comes as that task ends is lost (https://github.com/python/cpython/issues/86296)."""
             if self.leads_to_a_master_of_before:
                 await self.disconnect()
+            if not self.is_connected:
+                await self.connect_check_health(check_health=False)
             try:
-                await super().send_packed_command(*arguments, **options)
-            except RuntimeError as error:
-                # uvloop's answer to a write on a line that was reset while it was idle; it would be retried by nobody.
+                async with asyncio.timeout(self.socket_timeout):
+                    await self._send_packed_command([command] if isinstance(command, bytes) else command)
+            except builtins.TimeoutError:
+                await self.disconnect(nowait=True)
+                raise TimeoutError("Redis takes no command") from None
+            # uvloop's answer to a write on a line that was reset while it was idle is a RuntimeError.
+            except (OSError, RuntimeError) as error:
+                await self.disconnect(nowait=True)
                 raise ConnectionError("the line was closed") from error
+            except BaseException:
+                # Half a command may have been sent.
+                await self.disconnect(nowait=True)
+                raise
 
     return Connection
 
