@@ -1,30 +1,28 @@
 """What a line does where the server makes it wait, and where the server fails."""
 
-from typing import Any
-
 import anyio
 import pytest
 from gateway.streaming import PIECE_BYTES, Line
 
 
 class Server:
-    """Its `send` waits until it is let go on, and then raises what it was told to."""
+    """A wire that makes what is written wait until it is let go on, and then raises what it was told to."""
 
     def __init__(self, error: Exception | None) -> None:
         self.goes_on, self.error, self.pieces, self.was_aborted = anyio.Event(), error, list[bytes](), False
 
-    async def send(self, message: Any) -> None:
+    async def write(self, piece: bytes, *, is_last: bool = False) -> None:
         await self.goes_on.wait()
         if self.error is not None:
             raise self.error
-        self.pieces.append(message["body"])
+        self.pieces.append(piece)
 
     def abort(self) -> None:
         self.was_aborted = True
 
 
 def a_line(server: Server, *, timeout_s: float) -> Line[bytes]:
-    return Line(server.send, bytes, timeout_s=timeout_s, has_comments=True, abort=server.abort)
+    return Line(server, bytes, timeout_s=timeout_s, has_comments=True)
 
 
 async def test_what_the_server_makes_wait_is_sent_whole_and_in_order() -> None:

@@ -9,7 +9,6 @@ there is no more, and then the rings are heard again. So nothing is kept for a s
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import aclosing
-from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
 import anyio
@@ -94,8 +93,25 @@ class EndOnly:
 
 
 class Following(Generic[B]):
-    """A context: it listens from its beginning to its end. idle_s: after so long a silence the source is read, as a
-    bell may be lost without a trace. is_live: go on once all has been read."""
+    """It listens from `begin` to `close`. idle_s: after so long a silence the source is read, as a bell may be lost
+    without a trace. is_live: go on once all has been read."""
+
+    __slots__ = (
+        "_active_at",
+        "_channels",
+        "_confirmed",
+        "_goes_on",
+        "_has_ended",
+        "_hub",
+        "_idle_s",
+        "_is_live",
+        "_loop",
+        "_silent",
+        "_sink",
+        "_source",
+        "_task",
+        "_timer",
+    )
 
     def __init__(self, hub: Hub, source: Source[B], sink: Sink[B], *, idle_s: float, is_live: bool = True) -> None:
         self._hub, self._source, self._sink = hub, source, sink
@@ -110,15 +126,13 @@ class Following(Generic[B]):
         # It hears every ring and has read all that came before.
         self._is_live = self._has_ended = False
 
-    def __enter__(self) -> Self:
+    def begin(self) -> Self:
         self._timer = self._loop.call_later(self._idle_s, self._look)
         self._subscribe()
         self._read()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._has_ended = True
         self._stop()
         self._hub.unsubscribe(self, self._channels)
@@ -193,6 +207,8 @@ class Following(Generic[B]):
         self._sink.abort()
 
     async def _end(self) -> None:
+        if self._has_ended:
+            return
         # The reader may take a while to leave, and what came after the end would not be of the answer any more.
         self._has_ended = True
         if self._timer is not None:

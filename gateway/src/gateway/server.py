@@ -1,39 +1,72 @@
 """uvicorn as the gateway needs it: structured logs, a bounded drain, and no line kept open for a stalled reader."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
 import structlog
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from gateway import metrics
 from gateway.settings import GatewaySettings
-from gateway.streaming import ABORT
+from gateway.streaming import TAKE_OVER
 
 _KEEP_ALIVE_S = 30
 
 
-class AbortableProtocol(HttpToolsProtocol):
-    """Gives a response the means to abort its connection, and aborts one whose reader takes nothing of what is left
-    of an answer for patience_s: closing it would wait for ever."""
+class Protocol(HttpToolsProtocol):
+    """Lets go of an answer that is a stream, and aborts a connection whose reader takes nothing of what is left of an
+    answer for patience_s: closing it would wait for ever."""
 
     def __init__(self, *args: Any, patience_s: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._patience_s = patience_s
         self._check: asyncio.TimerHandle | None = None
+        self._wire: _OwnWire | None = None
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
-        self.scope.setdefault("extensions", {})[ABORT] = {"abort": self.transport.abort}
+        extensions: dict[str, Any] = self.scope.setdefault("extensions", {})
+        extensions[TAKE_OVER] = partial(self._take_over, self.cycle)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self._check is not None:
             self._check.cancel()
         self._expect_taken()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._let_go()
+
+    def end(self, cycle: RequestResponseCycle) -> None:
+        """The answer that was taken over is whole."""
+        cycle.response_complete = True
+        self.loop.call_soon(self._let_go)
+        if not cycle.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def _take_over(self, cycle: RequestResponseCycle) -> "_OwnWire | None":
+        if cycle.disconnected or not cycle.chunked_encoding:
+            return None
+        # To uvicorn, an application may leave an answer unfinished only where its reader has left.
+        cycle.disconnected = True
+        # What is kept of the request is a good part of what an open line takes.
+        nothing: Any = {}
+        cycle.scope = nothing
+        if cycle is self.cycle:
+            self.scope, self.headers = nothing, []
+        self._wire = _OwnWire(self, cycle)
+        return self._wire
+
+    def _let_go(self) -> None:
+        if self._wire is not None:
+            wire, self._wire = self._wire, None
+            wire.over()
 
     def _expect_taken(self) -> None:
         if left := self.transport.get_write_buffer_size():
@@ -50,6 +83,42 @@ class AbortableProtocol(HttpToolsProtocol):
             self.transport.abort()
 
 
+class _OwnWire:
+    """Straight to the transport, in chunks (RFC 9112, section 7.1)."""
+
+    __slots__ = ("_cycle", "_flow", "_protocol", "_transport", "over")
+
+    def __init__(self, protocol: Protocol, cycle: RequestResponseCycle) -> None:
+        self._protocol, self._cycle = protocol, cycle
+        self._flow, self._transport = protocol.flow, protocol.transport
+        self.over: Callable[[], None] = lambda: None
+
+    def write(self, piece: bytes, *, is_last: bool = False) -> Awaitable[None] | None:
+        if self._flow.write_paused:
+            return self._write_later(piece, is_last)
+        self._write(piece, is_last)
+        return None
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def when_over(self, act: Callable[[], None]) -> None:
+        self.over = act
+
+    async def _write_later(self, piece: bytes, is_last: bool) -> None:
+        await self._flow.drain()
+        self._write(piece, is_last)
+
+    def _write(self, piece: bytes, is_last: bool) -> None:
+        if self._transport.is_closing():
+            return
+        if piece:
+            self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        if is_last:
+            self._transport.write(b"0\r\n\r\n")
+            self._protocol.end(self._cycle)
+
+
 def serve(app: ASGIApp, settings: GatewaySettings) -> None:
     """Until SIGTERM or SIGINT."""
     config = uvicorn.Config(
@@ -57,7 +126,7 @@ def serve(app: ASGIApp, settings: GatewaySettings) -> None:
         host=settings.host,
         port=settings.port,
         # A factory does as well as a class.
-        http=partial(AbortableProtocol, patience_s=settings.send_timeout_s),  # type: ignore[arg-type]
+        http=partial(Protocol, patience_s=settings.send_timeout_s),  # type: ignore[arg-type]
         log_config=None,
         access_log=False,
         server_header=False,

@@ -5,10 +5,12 @@ of JSON. A reader that takes nothing is cut off and can resume; little is buffer
 """
 
 import asyncio
+import time
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
-from contextlib import AbstractContextManager, suppress
-from typing import Any, Generic, TypeVar, cast
+from contextlib import closing, suppress
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import anyio
 import structlog
@@ -21,8 +23,8 @@ from gateway import metrics
 B = TypeVar("B")
 
 RETRY_MS = 2000
-# The ASGI extension by which server.py lets a connection be aborted.
-ABORT = "headrace.abort"
+# The ASGI extension by which server.py lets go of an answer that has begun: a TakeOver.
+TAKE_OVER = "headrace.take_over"
 KEEP_ALIVE = b": keep-alive\n\n"
 STREAM_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 # The server waits for room before it takes a piece, however large, and not after.
@@ -44,6 +46,30 @@ def with_queue(queue: str, data: bytes) -> bytes:
     return b'{"queue":"%b",%b' % (queue.encode(), data[1:])
 
 
+class Closable(Protocol):
+    def close(self) -> None: ...
+
+
+class Wire(Protocol):
+    """The rest of one answer on its connection."""
+
+    def write(self, piece: bytes, *, is_last: bool = False) -> Awaitable[None] | None:
+        """None: it is taken. Otherwise it is once that has been awaited."""
+
+    def abort(self) -> None: ...
+
+
+class OwnWire(Wire, Protocol):
+    """One that outlives the call of the application, which so holds no task while its reader listens."""
+
+    def when_over(self, act: Callable[[], None]) -> None:
+        """Once the last piece is written, or the reader has left."""
+
+
+# None: the reader has left.
+TakeOver = Callable[[], OwnWire | None]
+
+
 class Line(Generic[B]):
     """What goes to one reader, whole chunks, one after the other; a Sink. encode: what a batch looks like to it.
 
@@ -52,19 +78,10 @@ class Line(Generic[B]):
     drops the reader if it takes nothing of a piece for timeout_s.
     """
 
-    __slots__ = ("_abort", "_encode", "_has_comments", "_send", "_sending", "_timeout_s")
+    __slots__ = ("_encode", "_has_comments", "_sending", "_timeout_s", "_wire")
 
-    def __init__(
-        self,
-        send: Send,
-        encode: Callable[[B], bytes],
-        *,
-        timeout_s: float,
-        has_comments: bool,
-        abort: Callable[[], None],
-    ) -> None:
-        self._send, self._encode, self._timeout_s = send, encode, timeout_s
-        self._has_comments, self._abort = has_comments, abort
+    def __init__(self, wire: Wire, encode: Callable[[B], bytes], *, timeout_s: float, has_comments: bool) -> None:
+        self._wire, self._encode, self._timeout_s, self._has_comments = wire, encode, timeout_s, has_comments
         self._sending: asyncio.Task[None] | None = None
 
     @property
@@ -88,40 +105,51 @@ class Line(Generic[B]):
         await self.flush()
 
     def abort(self) -> None:
-        self._abort()
+        self._wire.abort()
 
     def _push(self, chunk: bytes, *, is_last: bool = False) -> None:
         sent = 0
         while sent < len(chunk) or sent == 0:
             # Most chunks are one piece.
             piece = chunk if len(chunk) <= PIECE_BYTES else chunk[sent : sent + PIECE_BYTES]
-            rest = _begun(self._send({"type": "http.response.body", "body": piece, "more_body": not is_last}))
+            rest = self._wire.write(piece, is_last=is_last)
             sent += PIECE_BYTES
             if rest is not None:
                 self._sending = asyncio.create_task(self._finish(rest, chunk[sent:]))
                 return
         reach("chunk_sent")
 
-    async def _finish(self, rest: Awaitable[None], left: bytes) -> None:
+    async def _finish(self, rest: Awaitable[None] | None, left: bytes) -> None:
         try:
             while True:
                 with anyio.move_on_after(self._timeout_s) as limit:
-                    await rest
+                    if rest is not None:
+                        await rest
                 if limit.cancelled_caught:
                     metrics.DROPPED.inc()
                     structlog.get_logger().warning("slow_reader_dropped", send_timeout_s=self._timeout_s)
-                    self._abort()
+                    self._wire.abort()
                     return
                 if not left:
                     break
                 piece, left = left[:PIECE_BYTES], left[PIECE_BYTES:]
-                rest = self._send({"type": "http.response.body", "body": piece, "more_body": True})
+                rest = self._wire.write(piece)
             reach("chunk_sent")
         except Exception:  # of the server's `send`, whose reader is gone or resumes: nothing else awaits this task
             structlog.get_logger().exception("stream_failed")
-            self._abort()
+            self._wire.abort()
         finally:
             self._sending = None
+
+
+class _AsgiWire:
+    """By ASGI alone, for a server that does not let go of an answer."""
+
+    def __init__(self, send: Send, abort: Callable[[], None]) -> None:
+        self._send, self.abort = send, abort
+
+    def write(self, piece: bytes, *, is_last: bool = False) -> Awaitable[None] | None:
+        return _begun(self._send({"type": "http.response.body", "body": piece, "more_body": not is_last}))
 
 
 def _begun(sending: Awaitable[None]) -> Awaitable[None] | None:
@@ -147,42 +175,54 @@ def _rest(coroutine: "Coroutine[Any, Any, None]", waits_for: Any) -> Generator[A
 
 
 class StreamResponse(Response, Generic[B]):
-    """opening: what comes first. follow: makes what is followed to the line that it is given."""
+    """opening: what comes first. follow: makes what is followed to the line that it is given, until it is closed."""
 
     def __init__(
         self,
         opening: bytes,
         encode: Callable[[B], bytes],
-        follow: Callable[[Line[B]], AbstractContextManager[object]],
+        follow: Callable[[Line[B]], Closable],
         *,
         media_type: str,
         send_timeout_s: float,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        self._opening, self._encode, self._follow, self._send_timeout_s = opening, encode, follow, send_timeout_s
+        self._opening, self._follow = opening, follow
+        self._line = partial(Line[B], encode=encode, timeout_s=send_timeout_s, has_comments=media_type == SSE)
         super().__init__(status_code=200, headers={**STREAM_HEADERS, **(headers or {})}, media_type=media_type)
         del self.headers["content-length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": self._opening, "more_body": True})
+        take_over: TakeOver | None = scope.get("extensions", {}).get(TAKE_OVER)
+        if take_over is None:
+            await self._stay(scope, receive, send)
+            return
+        if (wire := take_over()) is not None:
+            wire.when_over(_Open(self._follow(self._line(wire)), scope).close)
+
+    async def _stay(self, scope: Scope, receive: Receive, send: Send) -> None:
         with anyio.CancelScope() as dropped:
-
-            def abort() -> None:
-                if extension := scope.get("extensions", {}).get(ABORT):
-                    extension["abort"]()
-                else:
-                    # A server that gives no means to closes what is left unfinished.
-                    dropped.cancel()
-
-            line = Line(
-                send,
-                self._encode,
-                timeout_s=self._send_timeout_s,
-                has_comments=self.media_type == SSE,
-                abort=abort,
-            )
-            with metrics.STREAMS.track_inprogress(), self._follow(line):
+            # A server closes what is left unfinished.
+            line = self._line(_AsgiWire(send, dropped.cancel))
+            with closing(_Open(self._follow(line), scope)):
                 # It is gone as well once it has all.
                 while (await receive())["type"] != "http.disconnect":
                     pass
+
+
+class _Open:
+    """An open stream, counted and logged."""
+
+    __slots__ = ("_began", "_followed", "_request_id")
+
+    def __init__(self, followed: Closable, scope: Scope) -> None:
+        self._followed, self._request_id, self._began = followed, scope["state"]["request_id"], time.monotonic()
+        metrics.STREAMS.inc()
+
+    def close(self) -> None:
+        self._followed.close()
+        metrics.STREAMS.dec()
+        took_s = round(time.monotonic() - self._began, 3)
+        structlog.get_logger().info("stream_closed", request_id=self._request_id, took_s=took_s)

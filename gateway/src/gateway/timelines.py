@@ -19,7 +19,7 @@ PAGE_EVENTS = 500
 _FIRST_PAGE_EVENTS, _PAGE_BYTES = 10, 1 << 17
 
 
-class Batch(msgspec.Struct, frozen=True):
+class Batch(msgspec.Struct, frozen=True, gc=False):
     """Events of one job that follow each other. ring: the one that has these and no others. requested, missing_up_to:
     the reader had the first of these numbers, and what lies between it and the second is no longer kept. Where the
     second is not the larger one, Redis has lost what the reader had seen, and the timeline begins again."""

@@ -19,7 +19,7 @@ _LEVELS = tuple(_LEVEL_STYLES)
 _NAME_WIDTH = 12
 _LAST_WORDS = 40
 # One line for each request: too much for a person who did not ask for it.
-_FINE_EVENTS = frozenset({"request_served"})
+_FINE_EVENTS = frozenset({"request_served", "stream_closed"})
 # Known from the line's own prefix, or the same on every line.
 _LEFT_OUT = frozenset({"event", "level", "timestamp", "logger", "service", "queue", "pid", "exception"})
 

@@ -165,7 +165,7 @@ def _respond(
     return StreamResponse(
         opening(media_type) if first is None else first,
         encode,
-        lambda line: Following(services.hub, source, line, idle_s=settings.keep_alive_s, is_live=follow),
+        lambda line: Following(services.hub, source, line, idle_s=settings.keep_alive_s, is_live=follow).begin(),
         media_type=media_type,
         send_timeout_s=settings.send_timeout_s,
         headers=headers,

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -106,7 +106,7 @@ async def _has_ended_within(services: Services, job_id: JobId, wait_s: float) ->
     """Whatever happens to the waiting, the job is stored, and the answer is that it was accepted."""
     source, wait = Timelines(services.hub, services.timeline, {job_id: 0}), EndOnly()
     with (
-        Following(services.hub, source, wait, idle_s=services.settings.keep_alive_s),
+        closing(Following(services.hub, source, wait, idle_s=services.settings.keep_alive_s).begin()),
         anyio.move_on_after(wait_s),
     ):
         await wait.ended.wait()
