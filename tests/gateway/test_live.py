@@ -1,5 +1,6 @@
 """Live lines under load and under faults: nothing is missing, nothing comes twice, nothing is left behind."""
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -165,6 +166,44 @@ async def test_a_silent_line_is_kept_alive(lines: httpx.AsyncClient) -> None:
                     break
 
     assert text.count(b"data: ") == 1
+
+
+async def exchanged(gateway: Gateway, drive: Driver, job_id: JobId, version: str, *headers: str) -> tuple[bytes, bool]:
+    """A stream of a job that ends while it is open, and a request sent behind it on its connection. -> all that is
+    answered, up to the end of the second answer or of the connection; whether that was closed."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    claim = await drive.begin(job_id)
+    for path in (f"/jobs/{job_id}/events", "/no-such-path"):
+        writer.write("\r\n".join([f"GET {path} HTTP/{version}", "Host: x", *headers, "", ""]).encode())
+    with anyio.fail_after(DEADLINE_S):
+        answered = await reader.readuntil(b'"state":"running"')
+        await drive.settle(claim, succeeded())
+        while b"not_found" not in answered and (more := await reader.read(1 << 16)):
+            answered += more
+    writer.close()
+    return answered, not more
+
+
+async def test_a_connection_goes_on_after_its_stream_has_ended(
+    lines: httpx.AsyncClient, drive: Driver, quick: Gateway
+) -> None:
+    answered, is_closed = await exchanged(quick, drive, await submitted(lines), "1.1")
+
+    stream, _, second = answered.partition(b"\r\n0\r\n\r\n")
+    assert stream.rstrip().split(b"event: ")[-1].startswith(b"done")
+    assert second.startswith(b"HTTP/1.1 404")
+    assert not is_closed
+
+
+@pytest.mark.parametrize(("version", "headers"), [("1.1", ["Connection: close"]), ("1.0", [])])
+async def test_a_connection_that_is_not_to_be_kept_is_closed_after_its_stream(
+    lines: httpx.AsyncClient, drive: Driver, quick: Gateway, version: str, headers: list[str]
+) -> None:
+    answered, is_closed = await exchanged(quick, drive, await submitted(lines), version, *headers)
+
+    assert answered.endswith(b"\r\n0\r\n\r\n")
+    assert answered.count(b"event: done") == 1
+    assert is_closed
 
 
 @pytest.mark.quick

@@ -249,7 +249,7 @@ class Following(Generic[B]):
         if self._source.is_over or not self._goes_on or self._hub.is_closing:
             await self._end()
         else:
-            self._is_live = True
+            self._is_live, self._task = True, None
 
     async def _all_confirmed(self) -> None:
         if not self._silent:
