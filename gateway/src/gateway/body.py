@@ -9,6 +9,7 @@ from fastapi import Request
 from shared_schemas.replies import ProblemItem
 
 from gateway.complaints import item_of, shown
+from gateway.eager import begun
 from gateway.problems import ProblemError
 from gateway.settings import GatewaySettings
 
@@ -33,15 +34,22 @@ async def read_json(request: Request, decoder: "msgspec.json.Decoder[T]", settin
     if _MEDIA.fullmatch(headers.get(b"content-type", b"")) is None:
         raise ProblemError(415, "media_type_unsupported", "send the body as application/json in UTF-8")
     body = bytearray()
-    try:
-        async with asyncio.timeout(settings.body_timeout_s):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > max_bytes:
-                    raise _too_large(max_bytes)
-    except TimeoutError:
-        raise ProblemError(408, "body_timeout", "the body took too long to arrive", headers=_CLOSE) from None
+    # Most bodies come with their heads.
+    rest = begun(_read(request, body, max_bytes))
+    if rest is not None:
+        try:
+            async with asyncio.timeout(settings.body_timeout_s):
+                await rest
+        except TimeoutError:
+            raise ProblemError(408, "body_timeout", "the body took too long to arrive", headers=_CLOSE) from None
     return decode(bytes(body), decoder)
+
+
+async def _read(request: Request, body: bytearray, max_bytes: int) -> None:
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > max_bytes:
+            raise _too_large(max_bytes)
 
 
 def decode(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:

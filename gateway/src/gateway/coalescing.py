@@ -20,9 +20,8 @@ CALL_BYTES = 1 << 20
 class _Asked(Generic[T, R]):
     __slots__ = ("answer", "answered", "item", "n_bytes")
 
-    def __init__(self, item: T, n_bytes: int) -> None:
-        self.item, self.n_bytes = item, n_bytes
-        self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def __init__(self, item: T, n_bytes: int, answered: "asyncio.Future[None]") -> None:
+        self.item, self.n_bytes, self.answered = item, n_bytes, answered
         self.answer: R | Exception | None = None
 
     def hear(self, answer: R | Exception) -> None:
@@ -47,10 +46,13 @@ class Coalescer(Generic[T, R]):
         self._call, self._count = call, count
         self._waiting: deque[_Asked[T, R]] = deque()
         self._rung = anyio.Event()
+        # Looked up once: the interpreter asks the system each time whether the process was forked meanwhile.
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def ask(self, item: T, *, n_bytes: int = 0) -> R:
         """n_bytes: about how large the item is; a call carries CALL_BYTES of them, or one."""
-        asked: _Asked[T, R] = _Asked(item, n_bytes)
+        self._loop = self._loop or asyncio.get_running_loop()
+        asked: _Asked[T, R] = _Asked(item, n_bytes, self._loop.create_future())
         self._waiting.append(asked)
         self._rung.set()
         await asked.answered

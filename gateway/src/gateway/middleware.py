@@ -2,7 +2,6 @@
 that streams pass unbuffered."""
 
 import re
-import secrets
 import time
 
 import structlog
@@ -11,6 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import metrics
+from gateway.entropy import random_bytes
 from gateway.problems import internal, response_of
 
 _log = structlog.get_logger()
@@ -26,7 +26,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        request_id = given if _GIVEN.fullmatch(given) else secrets.token_hex(8).encode()
+        request_id = given if _GIVEN.fullmatch(given) else random_bytes(8).hex().encode()
         scope.setdefault("state", {})["request_id"] = request_id.decode()
         began, status, answered_s = time.perf_counter(), 0, 0.0
 

@@ -1,7 +1,6 @@
 """From a spec to what is stored of it: defaults, pins and the checks that need Redis. Stores nothing itself."""
 
 import re
-import secrets
 import time
 
 import msgspec
@@ -22,9 +21,10 @@ from shared_schemas.ids import (
 from shared_schemas.specs import JobSpec, TrainingSpec
 from shared_schemas.stream.ledger import Submission
 
+from gateway.entropy import random_bytes
 from gateway.services import Services
 
-_SEED_BITS = 31
+_MOST_SEED = 2**31 - 1
 # Control characters, backslashes, a step upwards, a home folder, a URL, a folder.
 _FORBIDDEN_IN_PATH = re.compile(r"[\x00-\x1f\x7f-\x9f\\]|(^|/)\.\.(/|$)|^~|^[A-Za-z][A-Za-z0-9+.-]*:/|(^|/)\.?$")
 
@@ -34,7 +34,7 @@ class PathNotAllowed(SpecRejected):
 
 
 def new_ids(queue: QueueName, n: int) -> list[JobId]:
-    first = new_job_id(queue, now_ms=time.time_ns() // 1_000_000, entropy=secrets.token_bytes(10))
+    first = new_job_id(queue, now_ms=time.time_ns() // 1_000_000, entropy=random_bytes(10))
     return [first] if n == 1 else job_ids_from(first, n)
 
 
@@ -107,11 +107,11 @@ async def _exists(services: Services, text: str, *, pointer: str) -> JobId:
 async def _pin(services: Services, spec: JobSpec, queue: QueueName, models: dict[str, str]) -> JobSpec:
     """Fix what a replay must repeat: the queue, the seed and the version of the model."""
     if isinstance(spec, TrainingSpec):
-        seed = spec.seed if spec.seed is not None else secrets.randbits(_SEED_BITS)
+        seed = spec.seed if spec.seed is not None else _new_seed()
         return msgspec.structs.replace(spec, queue=queue, seed=seed)
     parameters = spec.parameters
     if parameters.seed is None:
-        parameters = msgspec.structs.replace(parameters, seed=secrets.randbits(_SEED_BITS))
+        parameters = msgspec.structs.replace(parameters, seed=_new_seed())
     model_id = spec.model_id
     # One that it depends on will exist by the time this job may run.
     if not (is_job_id(model_id) and model_id in spec.depends_on):
@@ -119,6 +119,10 @@ async def _pin(services: Services, spec: JobSpec, queue: QueueName, models: dict
             models[model_id] = await _pinned_model(services, model_id)
         model_id = models[model_id]
     return msgspec.structs.replace(spec, queue=queue, model_id=model_id, parameters=parameters)
+
+
+def _new_seed() -> int:
+    return int.from_bytes(random_bytes(4)) & _MOST_SEED
 
 
 async def _pinned_model(services: Services, model_id: str) -> str:

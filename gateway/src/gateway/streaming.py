@@ -6,11 +6,10 @@ of JSON. A reader that takes nothing is cut off and can resume; little is buffer
 
 import asyncio
 import time
-import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
-from contextlib import closing, suppress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import closing
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Generic, Protocol, TypeVar
 
 import anyio
 import structlog
@@ -19,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gateway import metrics
+from gateway.eager import begun
 
 B = TypeVar("B")
 
@@ -149,29 +149,7 @@ class _AsgiWire:
         self._send, self.abort = send, abort
 
     def write(self, piece: bytes, *, is_last: bool = False) -> Awaitable[None] | None:
-        return _begun(self._send({"type": "http.response.body", "body": piece, "more_body": not is_last}))
-
-
-def _begun(sending: Awaitable[None]) -> Awaitable[None] | None:
-    """Run a coroutine up to where it waits for something. -> the rest of it, for a task; None if it is through."""
-    coroutine = cast("Coroutine[Any, Any, None]", sending)
-    try:
-        waits_for = coroutine.send(None)
-    except StopIteration:
-        return None
-    return _rest(coroutine, waits_for)
-
-
-@types.coroutine
-def _rest(coroutine: "Coroutine[Any, Any, None]", waits_for: Any) -> Generator[Any, Any, None]:
-    with suppress(StopIteration):
-        while True:
-            try:
-                heard = yield waits_for
-            except BaseException as error:  # a cancellation, for whom it is meant
-                waits_for = coroutine.throw(error)
-            else:
-                waits_for = coroutine.send(heard)
+        return begun(self._send({"type": "http.response.body", "body": piece, "more_body": not is_last}))
 
 
 class StreamResponse(Response, Generic[B]):

@@ -1,10 +1,12 @@
 """Structured logs: JSON on a pipe, readable on a terminal. Never a body, a header or a query."""
 
+import atexit
 import logging
 import sys
 
 import msgspec
 import structlog
+from shared_schemas.log_lines import LogLines
 
 
 class _Passed(logging.Handler):
@@ -18,6 +20,8 @@ class _Passed(logging.Handler):
 
 def configure_logs(log_format: str) -> None:
     """log_format: json, console, or auto, which is console on a terminal. Logs go to stderr."""
+    lines = LogLines(sys.stderr.buffer)
+    atexit.register(lines.flush)
     readable = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     structlog.configure(
         processors=[
@@ -27,9 +31,7 @@ def configure_logs(log_format: str) -> None:
             structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if readable else _render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr)
-        if readable
-        else structlog.BytesLoggerFactory(sys.stderr.buffer),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr) if readable else lambda *_: lines,
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, handlers=[_Passed()], force=True)

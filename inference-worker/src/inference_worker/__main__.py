@@ -10,8 +10,9 @@ from shared_schemas.settings import SettingsRejected, from_environ
 from shared_schemas.store.files import ArtifactStore
 from shared_schemas.stream.connection import connect
 from shared_schemas.stream.registry import ModelRegistry
+from worker_runtime.process import run_process
 from worker_runtime.telemetry import configure_logs
-from worker_runtime.worker import BACKEND_OPTIONS, Worker
+from worker_runtime.worker import Worker
 
 from inference_worker.handler import InferenceHandler
 from inference_worker.loading import LoadedModels
@@ -40,7 +41,7 @@ def main() -> None:
     try:
         settings = from_environ(Settings, prefix="HEADRACE_", environ=os.environ)
         configure_logs(settings.log_format)
-        unfit = anyio.run(serve, settings, backend_options=BACKEND_OPTIONS)
+        unfit = run_process(serve, settings)
     except SettingsRejected as error:
         print(f"inference-worker: {error}", file=sys.stderr)
         raise SystemExit(os.EX_CONFIG) from None

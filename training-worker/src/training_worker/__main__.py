@@ -4,7 +4,6 @@ import os
 import sys
 from pathlib import Path
 
-import anyio
 import structlog
 from shared_schemas.errors import JobExpired, JobNotFound
 from shared_schemas.ids import JobId
@@ -16,7 +15,7 @@ from shared_schemas.stream.connection import connect
 from shared_schemas.stream.ledger import Ledger
 from shared_schemas.stream.registry import ModelRegistry
 from worker_runtime import Worker, configure_logs
-from worker_runtime.worker import BACKEND_OPTIONS
+from worker_runtime.process import run_process
 
 from training_worker.handler import TrainingHandler
 from training_worker.settings import TrainingSettings
@@ -49,7 +48,7 @@ def main() -> None:
     try:
         settings = from_environ(TrainingSettings, prefix="HEADRACE_", environ=os.environ)
         configure_logs(settings.log_format)
-        anyio.run(serve, settings, backend_options=BACKEND_OPTIONS)
+        run_process(serve, settings)
     except SettingsRejected as error:
         print(f"training-worker: {error}", file=sys.stderr)
         raise SystemExit(os.EX_CONFIG) from None

@@ -1,14 +1,18 @@
 """Structured logs: JSON on a pipe, readable on a terminal. Knows no job; callers bind their ids."""
 
+import atexit
 import logging
 import sys
 
 import msgspec
 import structlog
+from shared_schemas.log_lines import LogLines
 
 
 def configure_logs(log_format: str) -> None:
     """log_format: json, console, or auto, which is console on a terminal. Logs go to stderr."""
+    lines = LogLines(sys.stderr.buffer)
+    atexit.register(lines.flush)
     readable = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     structlog.configure(
         processors=[
@@ -18,9 +22,7 @@ def configure_logs(log_format: str) -> None:
             structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if readable else _render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr)
-        if readable
-        else structlog.BytesLoggerFactory(sys.stderr.buffer),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr) if readable else lambda *_: lines,
         cache_logger_on_first_use=True,
     )
 

@@ -31,6 +31,7 @@ from worker_runtime.hesitation import Hesitation
 from worker_runtime.holding import Held
 from worker_runtime.metrics import QueueMetrics
 from worker_runtime.monitoring import listen, monitored
+from worker_runtime.process import run_process
 from worker_runtime.reclaiming import Reclaiming
 from worker_runtime.recording import Recorder
 from worker_runtime.running import Runner
@@ -38,8 +39,6 @@ from worker_runtime.settings import RuntimeSettings
 from worker_runtime.settling import Settler
 
 CLOSING_S = 2.0
-# Of anyio.run, for whoever runs a worker.
-BACKEND_OPTIONS = {"use_uvloop": sys.platform != "win32"}
 
 
 class Worker:
@@ -206,7 +205,7 @@ class Worker:
 def run_worker(settings: RuntimeSettings, handler: Handler) -> None:
     """Run until drained: the body of a worker's main(). SystemExit with a message if the handler gave up."""
     worker = Worker(settings, handler)
-    anyio.run(worker.run, backend_options=BACKEND_OPTIONS)
+    run_process(worker.run)
     if worker.unfit is not None:
         sys.exit(worker.unfit.message)
 

@@ -165,8 +165,13 @@ def _line_to(master: _Master, connection_class: Any) -> Any:
             if not self.is_connected:
                 await self.connect_check_health(check_health=False)
             try:
-                async with asyncio.timeout(self.socket_timeout):
-                    await self._send_packed_command([command] if isinstance(command, bytes) else command)
+                if self._writer.transport.is_closing():
+                    raise ConnectionResetError
+                self._writer.writelines([command] if isinstance(command, bytes) else command)
+                # Nearly always all of it is the system's by now.
+                if self._writer.transport.get_write_buffer_size():
+                    async with asyncio.timeout(self.socket_timeout):
+                        await self._writer.drain()
             except builtins.TimeoutError:
                 await self.disconnect(nowait=True)
                 raise TimeoutError("Redis takes no command") from None
