@@ -50,3 +50,10 @@ async def test_answers_to_requests_that_were_sent_together_come_in_order(gateway
 
     statuses = [part[:3] for part in answered.split(b"HTTP/1.1 ")[1:]]
     assert statuses == [b"404", b"200", b"422", b"200", b"200"]
+
+
+async def test_a_request_for_a_websocket_is_answered_as_any_other(gateway: Gateway, redis_url: str) -> None:
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: eA==\r\n"
+    answered = await exchange(gateway, b"GET /healthz HTTP/1.1\r\nHost: x\r\n%b\r\n" % upgrade, until=b'"ok"')
+
+    assert answered.startswith(b"HTTP/1.1 200")

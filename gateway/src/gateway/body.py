@@ -24,8 +24,7 @@ _MEDIA = re.compile(rb'application/json\s*(;\s*charset="?utf-8"?\s*)?', re.IGNOR
 async def read_json(request: Request, decoder: "msgspec.json.Decoder[T]", settings: GatewaySettings) -> T:
     """The body as the decoder's Struct. ProblemError 400, 408, 413, 415 or 422."""
     max_bytes = settings.max_body_bytes
-    # The first of each name counts.
-    headers: dict[bytes, bytes] = dict(reversed(request.scope["headers"]))
+    headers = headers_of(request)
     declared = headers.get(b"content-length", b"")
     if declared.isdigit() and int(declared) > max_bytes:
         raise _too_large(max_bytes)
@@ -43,6 +42,11 @@ async def read_json(request: Request, decoder: "msgspec.json.Decoder[T]", settin
         except TimeoutError:
             raise ProblemError(408, "body_timeout", "the body took too long to arrive", headers=_CLOSE) from None
     return decode(bytes(body), decoder)
+
+
+def headers_of(request: Request) -> dict[bytes, bytes]:
+    """The first of each name, in lower case. Not through the request, which looks through all of them for each."""
+    return dict(reversed(request.scope["headers"]))
 
 
 async def _read(request: Request, body: bytearray, max_bytes: int) -> None:

@@ -190,6 +190,7 @@ def serve(app: ASGIApp, settings: GatewaySettings) -> None:
         port=settings.port,
         # A factory does as well as a class.
         http=partial(Protocol, patience_s=settings.send_timeout_s),  # type: ignore[arg-type]
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,

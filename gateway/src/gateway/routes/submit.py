@@ -18,7 +18,7 @@ from shared_schemas.specs import InferenceSpec, JobSpec, TrainingSpec
 from shared_schemas.stream import keys
 
 from gateway import openapi, replies
-from gateway.body import read_json
+from gateway.body import headers_of, read_json
 from gateway.following import EndOnly, Following
 from gateway.preparing import new_ids, queue_for
 from gateway.problems import ProblemError
@@ -60,8 +60,8 @@ async def _accept(request: Request, services: Services, given: JobSpec | Sequenc
 
 
 async def _submit(request: Request, services: Services, spec: JobSpec) -> Response:
-    key, wait_s = _idempotency_key(request), _wait_s(request)
-    is_stream = SSE in request.headers.get("accept", "")
+    given = headers_of(request)
+    key, is_stream, wait_s = _idempotency_key(request, given), _is_stream(given), _wait_s(given)
     [new_id] = new_ids(queue_for(spec), 1)
     # Its bell is subscribed while the job is stored; who only submits needs none.
     with services.hub.expecting(keys.job_bell(new_id)) if is_stream or wait_s else nullcontext():
@@ -82,7 +82,8 @@ async def _submit(request: Request, services: Services, spec: JobSpec) -> Respon
 
 
 async def _submit_list(request: Request, services: Services, specs: Sequence[JobSpec]) -> Response:
-    key, is_stream = _idempotency_key(request), SSE in request.headers.get("accept", "")
+    given = headers_of(request)
+    key, is_stream = _idempotency_key(request, given), _is_stream(given)
     if is_stream and len(specs) > MOST_JOBS:
         raise ProblemError(406, "not_acceptable", f"one event stream follows at most {MOST_JOBS} jobs")
     answers = await submit_list(services, specs, idempotency_key=key)
@@ -113,10 +114,10 @@ async def _has_ended_within(services: Services, job_id: JobId, wait_s: float) ->
     return source.is_over
 
 
-def _idempotency_key(request: Request) -> str | None:
-    keys = request.headers.getlist("idempotency-key")
-    if not keys:
+def _idempotency_key(request: Request, given: dict[bytes, bytes]) -> str | None:
+    if b"idempotency-key" not in given:
         return None
+    keys = request.headers.getlist("idempotency-key")
     if len(keys) > 1 or _KEY.fullmatch(keys[0]) is None:
         raise ProblemError(
             400, "idempotency_key_invalid", "Idempotency-Key must be given once, as 1 to 255 visible ASCII characters"
@@ -124,8 +125,12 @@ def _idempotency_key(request: Request) -> str | None:
     return keys[0]
 
 
-def _wait_s(request: Request) -> int:
-    match = _WAIT.search(request.headers.get("prefer", ""))
+def _is_stream(given: dict[bytes, bytes]) -> bool:
+    return SSE.encode() in given.get(b"accept", b"")
+
+
+def _wait_s(given: dict[bytes, bytes]) -> int:
+    match = _WAIT.search(given.get(b"prefer", b"").decode("latin-1"))
     if match is None:
         return 0
     return min(_LONGEST_WAIT_S, int(match["seconds"] or _LONGEST_WAIT_S))

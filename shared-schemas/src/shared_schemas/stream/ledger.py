@@ -37,8 +37,7 @@ IDEMPOTENCY_TTL_MS = 86_400_000
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
     """job_id: made by the caller, which makes a repeated call harmless. idempotency_key: sha256 hex of the
-    client's key; fingerprint: sha256 hex of the body as decoded. with_former: of a list, stored only together with the
-    one before it, of the same queue."""
+    client's key; fingerprint: sha256 hex of the body as decoded."""
 
     job_id: JobId
     spec: JobSpec
@@ -46,7 +45,6 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str = ""
     replay_of: JobId | None = None
     retry_of: JobId | None = None
-    with_former: bool = False
 
 
 class Submitted(msgspec.Struct, frozen=True):
@@ -77,10 +75,7 @@ class Ledger:
         """As submit, for a list of jobs of one queue that has one idempotency key, its first's: all are stored, in one
         step, or none. Their ids: of job_ids_from. IdempotencyConflict."""
         first = submissions[0]
-        made = await self.submit_all(
-            queue_of(first.job_id),
-            [first, *(msgspec.structs.replace(each, with_former=True) for each in submissions[1:])],
-        )
+        made = await self.submit_all(queue_of(first.job_id), submissions, is_list=True)
         answer = _submitted(*made[0])
         if isinstance(answer, Exception):
             raise answer
@@ -97,15 +92,18 @@ class Ledger:
             answers |= {place: _submitted(*answer) for place, answer in zip(of_queue, made, strict=True)}
         return [answers[place] for place in range(len(submissions))]
 
-    async def submit_all(self, queue: QueueName, submissions: Sequence[Submission]) -> list[tuple[str, JobId]]:
-        """As submit, for many jobs of one queue in one step. -> for each "created", "exists", "conflict" or "retried",
-        and the job that stands for it."""
+    async def submit_all(
+        self, queue: QueueName, submissions: Sequence[Submission], *, is_list: bool = False
+    ) -> list[tuple[str, JobId]]:
+        """As submit, for many jobs of one queue in one step. is_list: all or none, as the first is created or not.
+        -> for each "created", "exists", "conflict" or "retried", and the job that stands for it."""
         answers = await scripts.call(
             self._client,
             "submit",
             keys.tag(queue),
             {
                 "items": [_submit_item(submission) for submission in submissions],
+                "is_list": is_list,
                 "version": WIRE_VERSION,
                 "queued": scripts.transition(Reason.SUBMITTED),
                 "scheduled": scripts.transition(Reason.SCHEDULED),
@@ -315,26 +313,29 @@ def _heed(answer: list[bytes], meanings: dict[bytes, JobState]) -> JobState:
     return meanings[answer[0]]
 
 
-def _submit_item(submission: Submission) -> dict[str, Any]:
+def _submit_item(submission: Submission) -> list[Any]:
     spec = submission.spec
-    item = {
-        "id": submission.job_id,
-        "spec": encode_json(spec).decode(),
-        "lane": _lane_of(spec.priority),
-        "subject": spec.model_id if isinstance(spec, InferenceSpec) else spec.model_type,
-        "tags": " ".join(spec.tags),
-        "depends_on": " ".join(spec.depends_on),
+    item: list[Any] = [
+        submission.job_id,
+        encode_json(spec).decode(),
+        _lane_of(spec.priority),
+        spec.model_id if isinstance(spec, InferenceSpec) else spec.model_type,
+        " ".join(spec.tags),
+        " ".join(spec.depends_on),
+        _ms(spec.result_ttl_s),
+    ]
+    # Few have any of these, and a table with names costs a script several times what a list does.
+    rare = {
         "run_at": None if spec.run_at is None else round(spec.run_at.timestamp() * 1000),
         "deadline_after_ms": None if spec.start_deadline_s is None else _ms(spec.start_deadline_s),
-        "ttl_ms": _ms(spec.result_ttl_s),
         "idem": submission.idempotency_key,
-        "fingerprint": submission.fingerprint or "-",
+        "fingerprint": submission.fingerprint or None,
         "replay_of": submission.replay_of,
         "retry_of": submission.retry_of,
-        "with_former": submission.with_former or None,
     }
-    # What is not there costs a script as much as what is.
-    return {name: value for name, value in item.items() if value is not None}
+    if more := {name: value for name, value in rare.items() if value is not None}:
+        item.append(more)
+    return item
 
 
 def _lane_of(priority: Priority) -> Lane:

@@ -1,7 +1,7 @@
 -- Store jobs and make each ready, or scheduled, once.
--- ARGS     items: {{id, spec (JSON), lane, subject, tags and depends_on (joined by spaces), run_at (ms),
---          deadline_after_ms, ttl_ms, idem, fingerprint, replay_of, retry_of, with_former}, …}; with_former: only if the
---          item before it was created; else its answer stands for this one too
+-- ARGS     items: {{id, spec (JSON), lane, subject, tags and depends_on (joined by spaces), ttl_ms, more}, …}
+--          more: {run_at (ms), deadline_after_ms, idem, fingerprint, replay_of, retry_of}, if there is any of these
+--          is_list: the others only if the first was created; else its answer stands for all
 --          version; queued, scheduled: transitions; idem_ttl_ms
 -- RETURNS  for each item
 --          {"created", id} | {"exists", id}: the same call again, or the same Idempotency-Key and body
@@ -12,7 +12,7 @@
 local function is_any_stored()
   for first = 1, #args.items, 1000 do
     local names = {}
-    for i = first, math.min(first + 999, #args.items) do names[#names + 1] = key('job', args.items[i].id) end
+    for i = first, math.min(first + 999, #args.items) do names[#names + 1] = key('job', args.items[i][1]) end
     if redis.call('EXISTS', unpack(names)) > 0 then return true end
   end
   return false
@@ -22,52 +22,56 @@ local is_any = is_any_stored()
 
 local function is_stored(id) return loaded[id] or is_any and redis.call('EXISTS', key('job', id)) == 1 end
 
-local function submit(item)
-  if item.idem then
-    local known = redis.call('GET', key('idem', item.idem))
+local NOTHING = {}
+
+local function submit(id, spec, lane, subject, tags, depends_on, ttl_ms, more)
+  more = more or NOTHING
+  local meant = more.fingerprint or '-'
+  if more.idem then
+    local known = redis.call('GET', key('idem', more.idem))
     if known then
-      local id, fingerprint = string.match(known, '^(%S+) (%S+)$')
-      return { fingerprint == item.fingerprint and 'exists' or 'conflict', id }
+      local former, fingerprint = string.match(known, '^(%S+) (%S+)$')
+      return { fingerprint == meant and 'exists' or 'conflict', former }
     end
   end
-  if is_stored(item.id) then return { 'exists', item.id } end
-  local origin = item.retry_of and load(item.retry_of)
+  if is_stored(id) then return { 'exists', id } end
+  local origin = more.retry_of and load(more.retry_of)
   if origin and origin.record[RETRIED_AS] then return { 'retried', origin.record[RETRIED_AS] } end
 
-  local record = { false, item.lane, item.lane, args.version, NOW, item.ttl_ms, 0, 0, 0, 0, item.subject, item.tags, false, 0, 0 }
-  local job = keep(item.id, record)
-  set_field(job, 'spec', item.spec)
-  if item.tags ~= '' then
-    for name in string.gmatch(item.tags, '%S+') do add('tagged:' .. name, '0', item.id) end
+  local record = { false, lane, lane, args.version, NOW, ttl_ms, 0, 0, 0, 0, subject, tags, false, 0, 0 }
+  local job = keep(id, record)
+  set_field(job, 'spec', spec)
+  if tags ~= '' then
+    for name in string.gmatch(tags, '%S+') do add('tagged:' .. name, '0', id) end
   end
-  if item.replay_of then set(job, REPLAY_OF, item.replay_of) end
-  if item.retry_of then set(job, RETRY_OF, item.retry_of) end
-  if item.idem then
-    redis.call('SET', key('idem', item.idem), item.id .. ' ' .. item.fingerprint, 'PX', ms(args.idem_ttl_ms))
+  if more.replay_of then set(job, REPLAY_OF, more.replay_of) end
+  if more.retry_of then set(job, RETRY_OF, more.retry_of) end
+  if more.idem then
+    redis.call('SET', key('idem', more.idem), id .. ' ' .. meant, 'PX', ms(args.idem_ttl_ms))
   end
   if origin then
-    set(origin, RETRIED_AS, item.id)
-    unlist_dead(item.retry_of)
+    set(origin, RETRIED_AS, id)
+    unlist_dead(more.retry_of)
   end
-  if item.deadline_after_ms then
-    set(job, DEADLINE, ms(now + item.deadline_after_ms))
-    add('deadlines', record[DEADLINE], item.id)
+  if more.deadline_after_ms then
+    set(job, DEADLINE, ms(now + more.deadline_after_ms))
+    add('deadlines', record[DEADLINE], id)
   end
-  if item.depends_on ~= '' then
+  if depends_on ~= '' then
     set(job, WAITING, 1)
-    set_field(job, 'depends_on', item.depends_on)
-    add('waiting', '0', item.id)
+    set_field(job, 'depends_on', depends_on)
+    add('waiting', '0', id)
   end
-  local due = item.run_at and item.run_at > now and item.run_at or nil
-  if due or record[WAITING] then schedule(job, due, args.scheduled) else enqueue(job, item.lane, args.queued) end
+  local due = more.run_at and more.run_at > now and more.run_at or nil
+  if due or record[WAITING] then schedule(job, due, args.scheduled) else enqueue(job, lane, args.queued) end
   -- Nobody can follow a job that is not stored, and whoever follows one reads first.
   job.bell = false
-  return { 'created', item.id }
+  return { 'created', id }
 end
 
 local answers = {}
 for i, item in ipairs(args.items) do
-  local former = item.with_former and answers[i - 1]
-  answers[i] = former and former[1] ~= 'created' and former or submit(item)
+  local first = args.is_list and answers[1]
+  answers[i] = first and first[1] ~= 'created' and first or submit(unpack(item))
 end
 return commit(answers)
