@@ -28,7 +28,7 @@ MODULES: dict[str, ModuleType] = {
 }
 
 # The first table of each stands in the README as well, between these lines.
-QUOTED = ("drain", "round_trip", "gateway")
+QUOTED = ("drain", "round_trip", "gateway", "fan_out")
 _BEGIN, _END = "<!-- quoted from docs/performance.md -->\n", "<!-- end of the quotation -->\n"
 
 _HEAD = """\

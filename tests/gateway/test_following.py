@@ -7,8 +7,9 @@ import anyio
 from gateway.following import EndOnly, Following
 from gateway.hub import Hub, Ring
 from gateway.timelines import Batch, Timelines
+from shared_schemas.ids import JobId
 from shared_schemas.stream import keys
-from shared_schemas.stream.timeline import SHORT, Doorbells
+from shared_schemas.stream.timeline import SHORT, Doorbells, Entry, Timeline
 
 from tests.support.workers import bench
 
@@ -18,10 +19,17 @@ class Numbers(EndOnly):
         super().__init__()
         self.numbers: list[int] = []
         self.was_cut = False
+        self._came = anyio.Event()
 
     def push(self, batch: object) -> None:
         assert isinstance(batch, Batch)
         self.numbers.extend(entry.n for entry in batch.entries)
+        self._came.set()
+        self._came = anyio.Event()
+
+    async def has(self, n: int) -> None:
+        while n not in self.numbers:
+            await self._came.wait()
 
     def abort(self) -> None:
         self.was_cut = True
@@ -77,6 +85,39 @@ async def test_a_line_whose_timeline_is_damaged_is_cut_and_the_others_go_on(redi
                 group.cancel_scope.cancel()
 
     assert (cut.numbers, sink.numbers, sink.was_cut) == ([], [1, 2], False)
+
+
+class Counted(Timeline):
+    n_reads = 0
+
+    async def read(self, job_id: JobId, *, after: int, limit: int = 1000) -> list[Entry]:
+        self.n_reads += 1
+        return await super().read(job_id, after=after, limit=limit)
+
+
+async def test_a_ring_while_a_line_waits_for_its_turn_to_read_costs_no_second_reading(redis_url: str) -> None:
+    async with bench(redis_url) as jobs:
+        job_id, timeline = await jobs.submit(), Counted(jobs.client)
+        hub = Hub(lambda: Doorbells(jobs.client), n_readings=1)
+        first, second = Numbers(), Numbers()
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as group:
+                group.start_soon(hub.run)
+                with closing(Following(hub, Timelines(hub, jobs.timeline, {job_id: 0}), first, idle_s=3600).begin()):
+                    await first.has(1)
+                    async with hub.reading:
+                        line = Following(hub, Timelines(hub, timeline, {job_id: 0}), second, idle_s=3600).begin()
+                        await jobs.ledger.pause(job_id)
+                        # The hub has handed it to both.
+                        await first.has(2)
+                    await second.has(2)
+                    await jobs.ledger.resume(job_id)
+                    await second.has(3)
+                    line.close()
+                group.cancel_scope.cancel()
+
+    assert second.numbers == [1, 2, 3]
+    assert timeline.n_reads == 1
 
 
 class StopsAsItIsRead:

@@ -33,11 +33,12 @@ class Batch(msgspec.Struct, frozen=True, gc=False):
 
 class _Page(msgspec.Struct, frozen=True):
     """entries: what follows the cursor. newest: the number of the newest event that is kept, 0 if the job is not.
-    is_other: another event stands at the cursor than the one that was handed on."""
+    is_other: another event stands at the cursor than the one that was handed on. is_last: there were no more."""
 
     entries: list[Entry]
     newest: int
     is_other: bool = False
+    is_last: bool = False
 
 
 class Timelines:
@@ -88,8 +89,6 @@ class Timelines:
 
     async def read(self) -> AsyncGenerator[Batch, None]:
         for job_id in sorted(self._behind):
-            # Whatever rings from here on is missed anew.
-            self._behind.discard(job_id)
             limit = _FIRST_PAGE_EVENTS
             while job_id in self._open:
                 page = await when_possible(self._hub, partial(self._page, job_id, limit))
@@ -101,6 +100,8 @@ class Timelines:
                 elif entries:
                     missing = entries[0].n if entries[0].n != self.cursors[job_id] + 1 else None
                     yield self._advance(job_id, entries, missing_up_to=missing)
+                    if page.is_last:
+                        break
                     limit = _next_limit(entries)
                 elif page.newest == 0:
                     self._open.discard(job_id)
@@ -108,12 +109,16 @@ class Timelines:
                     break
 
     async def _page(self, job_id: JobId, limit: int) -> _Page:
+        # Whatever rings from here on is missed anew. Not before its turn to read had come: of a job that rings often, a
+        # line that waits for its turn would miss a ring each time, and wait again, with all who came when it did.
+        self._behind.discard(job_id)
         after, is_told = self.cursors[job_id], job_id in self._told
         entries = await self._timeline.read(job_id, after=after - is_told, limit=limit + is_told)
         if entries and self._is_other(job_id, entries[0]):
             return _Page([], after, is_other=True)
         fresh = [entry for entry in entries if entry.n > after]
-        return _Page(fresh, entries[-1].n if entries else (await self._timeline.bounds(job_id))[1])
+        newest = entries[-1].n if entries else (await self._timeline.bounds(job_id))[1]
+        return _Page(fresh, newest, is_last=len(entries) < limit + is_told)
 
     def _is_other(self, job_id: JobId, entry: Entry) -> bool:
         told = self._told.get(job_id)
