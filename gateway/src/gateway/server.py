@@ -1,13 +1,14 @@
-"""uvicorn as the gateway needs it: structured logs, a bounded drain, and no line kept open for a stalled reader."""
+"""uvicorn as the gateway needs it: structured logs, a bounded drain, streams that outlive the call that began them, and
+no line kept open for a stalled reader."""
 
 import asyncio
-import gc
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
 import structlog
 import uvicorn
+from shared_schemas.process import collect_seldom
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -17,11 +18,6 @@ from gateway.settings import GatewaySettings
 from gateway.streaming import TAKE_OVER
 
 _KEEP_ALIVE_S = 30
-# Of new objects. Those of the requests under way stay for a while, and by default the interpreter looks for rings among
-# them every 700: a tenth of what a submission costs, and pauses of up to 50 ms.
-_COLLECT_EVERY = 20_000
-
-
 # For answers that nobody waits in.
 _UNHEARD = asyncio.Event()
 
@@ -73,7 +69,7 @@ class _Flow(FlowControl):
             super().resume_writing()
 
 
-class Protocol(HttpToolsProtocol):
+class GatewayProtocol(HttpToolsProtocol):
     """Lets go of an answer that is a stream, and aborts a connection whose reader takes nothing of what is left of an
     answer for patience_s: closing it would wait for ever."""
 
@@ -114,7 +110,7 @@ class Protocol(HttpToolsProtocol):
         self.on_response_complete()
 
     def _take_over(self, cycle: RequestResponseCycle) -> "_OwnWire | None":
-        if cycle.disconnected or not cycle.chunked_encoding:
+        if cycle.disconnected:
             return None
         # To uvicorn, an application may leave an answer unfinished only where its reader has left.
         cycle.disconnected = True
@@ -151,7 +147,7 @@ class _OwnWire:
 
     __slots__ = ("_cycle", "_flow", "_protocol", "_transport", "over")
 
-    def __init__(self, protocol: Protocol, cycle: RequestResponseCycle) -> None:
+    def __init__(self, protocol: GatewayProtocol, cycle: RequestResponseCycle) -> None:
         self._protocol, self._cycle = protocol, cycle
         self._flow, self._transport = protocol.flow, protocol.transport
         self.over: Callable[[], None] = lambda: None
@@ -189,7 +185,7 @@ def serve(app: ASGIApp, settings: GatewaySettings) -> None:
         host=settings.host,
         port=settings.port,
         # A factory does as well as a class.
-        http=partial(Protocol, patience_s=settings.send_timeout_s),  # type: ignore[arg-type]
+        http=partial(GatewayProtocol, patience_s=settings.send_timeout_s),  # type: ignore[arg-type]
         ws="none",
         log_config=None,
         access_log=False,
@@ -198,7 +194,6 @@ def serve(app: ASGIApp, settings: GatewaySettings) -> None:
         timeout_graceful_shutdown=max(1, round(settings.drain_s)),
         timeout_keep_alive=_KEEP_ALIVE_S,
     )
-    gc.freeze()
-    gc.set_threshold(_COLLECT_EVERY)
+    collect_seldom()
     structlog.get_logger().info("gateway_starting", host=settings.host, port=settings.port)
     uvicorn.Server(config).run()

@@ -1,12 +1,11 @@
 """Structured logs: JSON on a pipe, readable on a terminal. Never a body, a header or a query."""
 
-import atexit
 import logging
 import sys
 
 import msgspec
 import structlog
-from shared_schemas.log_lines import LogLines
+from shared_schemas.process import LogLines
 
 
 class _Passed(logging.Handler):
@@ -21,7 +20,6 @@ class _Passed(logging.Handler):
 def configure_logs(log_format: str) -> None:
     """log_format: json, console, or auto, which is console on a terminal. Logs go to stderr."""
     lines = LogLines(sys.stderr.buffer)
-    atexit.register(lines.flush)
     readable = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     structlog.configure(
         processors=[
