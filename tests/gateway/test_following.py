@@ -6,10 +6,11 @@ from contextlib import closing
 import anyio
 from gateway.following import EndOnly, Following
 from gateway.hub import Hub, Ring
+from gateway.logs import Logs
 from gateway.timelines import Batch, Timelines
-from shared_schemas.ids import JobId
+from shared_schemas.ids import JobId, JobKind, QueueName
 from shared_schemas.stream import keys
-from shared_schemas.stream.timeline import SHORT, Doorbells, Entry, Timeline
+from shared_schemas.stream.timeline import SHORT, Doorbells, Entry, LogEntry, Timeline
 
 from tests.support.workers import bench
 
@@ -118,6 +119,60 @@ async def test_a_ring_while_a_line_waits_for_its_turn_to_read_costs_no_second_re
 
     assert second.numbers == [1, 2, 3]
     assert timeline.n_reads == 1
+
+
+class CountedLog(Timeline):
+    n_reads = 0
+
+    async def read_log(self, queue: QueueName, *, after: str = "0-0", limit: int = 1000) -> list[LogEntry]:
+        self.n_reads += 1
+        return await super().read_log(queue, after=after, limit=limit)
+
+
+class States(EndOnly):
+    """Moves the cursor of its source, as whoever encodes does."""
+
+    def __init__(self, log: Logs) -> None:
+        super().__init__()
+        self._log, self._came, self.n = log, anyio.Event(), 0
+
+    def push(self, batch: object) -> None:
+        assert isinstance(batch, list)
+        for entry in batch:
+            self._log.advance(entry)
+        self.n += len(batch)
+        self._came.set()
+        self._came = anyio.Event()
+
+    async def has(self, n: int) -> None:
+        while self.n < n:
+            await self._came.wait()
+
+
+async def test_a_line_of_the_log_that_waits_for_its_turn_reads_each_queue_once(redis_url: str) -> None:
+    async with bench(redis_url) as jobs:
+        job_id, timeline = await jobs.submit(), CountedLog(jobs.client)
+        hub = Hub(lambda: Doorbells(jobs.client), n_readings=1)
+        first, second = (Logs(hub, each, jobs.ledger.queues, {}) for each in (jobs.timeline, timeline))
+        told, waiting = States(first), States(second)
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as group:
+                group.start_soon(hub.run)
+                with closing(Following(hub, first, told, idle_s=3600).begin()):
+                    await told.has(1)
+                    async with hub.reading:
+                        line = Following(hub, second, waiting, idle_s=3600).begin()
+                        await jobs.ledger.pause(job_id)
+                        # The hub has handed it to both.
+                        await told.has(2)
+                    await waiting.has(2)
+                    await jobs.ledger.resume(job_id)
+                    await waiting.has(3)
+                    line.close()
+                group.cancel_scope.cancel()
+
+    assert waiting.n == 3
+    assert timeline.n_reads == len(JobKind)
 
 
 class StopsAsItIsRead:

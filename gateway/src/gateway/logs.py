@@ -43,25 +43,37 @@ class Logs:
         return [entry for entry in entries if place_of(entry.id) > place] or None
 
     async def read(self) -> AsyncGenerator[list[LogEntry], None]:
-        self.is_behind = False
-        while entries := await when_possible(self._hub, self.page):
-            yield entries
-        if queues := await when_possible(self._hub, self._queues):
-            self.channels = _bells(queues)
+        is_last = False
+        while not is_last:
+            found = await when_possible(self._hub, self._next)
+            if found is None:
+                return
+            entries, is_last = found
+            if entries:
+                yield entries
 
     def cursor(self) -> str:
         return ",".join(f"{queue}:{place}" for queue, place in sorted(self.cursors.items()))
 
     async def page(self) -> list[LogEntry]:
         """The next entries of all queues, in order; empty at the end. Moves no cursor."""
-        pages = [
+        return _in_order(await self._pages())
+
+    async def _next(self) -> tuple[list[LogEntry], bool]:
+        """-> a page, and whether there was no more."""
+        # Whatever rings from here on is missed anew, and not before its turn to read had come, as in Timelines.
+        self.is_behind = False
+        pages = await self._pages()
+        return _in_order(pages), all(len(page) < PAGE_EVENTS for page in pages)
+
+    async def _pages(self) -> list[list[LogEntry]]:
+        queues = await self._queues()
+        # Of a queue that is new here, the bell is heard from now on, and what came before is read once more.
+        self.channels = _bells(queues)
+        return [
             await self._timeline.read_log(queue, after=self.cursors.get(queue, "0-0"), limit=PAGE_EVENTS)
-            for queue in await self._queues()
+            for queue in queues
         ]
-        # Of a queue with more to come nothing is known past its page, so nothing later than that is handed on.
-        horizon = min((_order(page[-1]) for page in pages if len(page) == PAGE_EVENTS), default=None)
-        entries = sorted((entry for page in pages for entry in page), key=_order)
-        return [entry for entry in entries if horizon is None or _order(entry) <= horizon]
 
     def advance(self, entry: LogEntry) -> str:
         """Move past the entry. -> the cursor after it."""
@@ -111,6 +123,13 @@ def parse_cursor(text: str) -> dict[QueueName, str] | None:
 
 def _bells(queues: Iterable[QueueName]) -> frozenset[str]:
     return frozenset(map(keys.log_bell, queues))
+
+
+def _in_order(pages: list[list[LogEntry]]) -> list[LogEntry]:
+    # Of a queue with more to come nothing is known past its page, so nothing later than that is handed on.
+    horizon = min((_order(page[-1]) for page in pages if len(page) == PAGE_EVENTS), default=None)
+    entries = sorted((entry for page in pages for entry in page), key=_order)
+    return [entry for entry in entries if horizon is None or _order(entry) <= horizon]
 
 
 def _order(entry: LogEntry) -> tuple[tuple[int, int], str]:
