@@ -133,7 +133,7 @@ async def test_three_hundred_readers_of_a_job_share_one_subscription(own_redis: 
             async def connections() -> tuple[int, int, list[bytes]]:
                 clients = await drive.client.client_list()
                 subscribed = sum(int(client["sub"]) > 0 for client in clients)
-                return len(clients), subscribed, await drive.client.pubsub_channels("*bell:*")
+                return len(clients), subscribed, await drive.client.pubsub_channels("*:job:*")
 
             async with anyio.create_task_group() as group:
                 for n in (50, 300):
@@ -284,7 +284,7 @@ async def test_a_reader_that_goes_away_is_forgotten(http: httpx.AsyncClient, dri
 async def until_no_bells(drive: Driver) -> None:
     """Until no gateway subscribes to a job."""
     with anyio.fail_after(DEADLINE_S):
-        while await drive.client.pubsub_channels("*bell:*"):  # noqa: ASYNC110 - nothing announces it
+        while await drive.client.pubsub_channels("*:job:*"):  # noqa: ASYNC110 - nothing announces it
             await anyio.sleep(0.02)
 
 

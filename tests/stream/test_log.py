@@ -43,7 +43,7 @@ async def test_an_id_is_never_given_twice_though_the_entries_are_gone(redis_url:
         await submit(side, 20)
         end = await side.timeline.log_end(INFERENCE)
         # Later than any clock: what follows must count on from it.
-        await side.client.xadd(keys.log(INFERENCE), {"count": 21, "changes": "x state {}"}, id="9999999999999-7")
+        await side.client.xadd(keys.log(INFERENCE), {"count": 21, "changes": "x\nstate {}"}, id="9999999999999-7")
         await side.client.xtrim(keys.log(INFERENCE), maxlen=0, approximate=False)
 
         [job_id] = await submit(side, 1)
@@ -57,7 +57,7 @@ async def test_the_log_keeps_about_as_many_changes_as_it_should_however_many_lie
         log, entries, an_entry = keys.log(INFERENCE), 15_000, 10
         pipeline = side.client.pipeline(transaction=False)
         for n in range(1, entries + 1):
-            changes = "\n".join([f"{INFERENCE}-x state {{}}"] * an_entry)
+            changes = "\n".join([f"{INFERENCE}-x\nstate {{}}"] * an_entry)
             pipeline.xadd(log, {"count": n * an_entry, "changes": changes}, id=f"1-{n * an_entry}")
         await pipeline.execute()
 

@@ -22,6 +22,7 @@ from shared_schemas.outcome import Cancellation, Failure, Outcome, Release, Retr
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.connection import AsyncRedis, SyncRedis, translated
 from shared_schemas.stream.keys import GROUP, Lane
+from shared_schemas.stream.record import read_record
 
 LANES = tuple(Lane)
 _SHARED_LANES = tuple(lane for lane in LANES if lane is not Lane.ALONE)
@@ -179,15 +180,15 @@ class Claims:
 
     async def record(self, batches: Sequence[Batch]) -> list[bool]:
         """Append events. False for an attempt that no longer owns its job."""
-        answers = await scripts.call(
+        lost = await scripts.call(
             self._client, "record", self._tag, {"items": [_batch_item(batch) for batch in batches]}
         )
-        return [answer == b"ok" for answer in answers]
+        return [place not in lost for place in range(1, len(batches) + 1)]
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """End attempts. False for one that no longer owned its job: nothing of it was written."""
         items = [_settle_item(settlement) for settlement in settlements]
-        answers = await scripts.call(
+        lost = await scripts.call(
             self._client,
             "settle",
             self._tag,
@@ -197,7 +198,7 @@ class Claims:
             },
             seldom=packed_requests(),
         )
-        return [answer == b"ok" for answer in answers]
+        return [place not in lost for place in range(1, len(items) + 1)]
 
     async def close(self) -> None:
         """Remove this worker's registration and, where nothing is pending for it, its consumer."""
@@ -216,23 +217,25 @@ class Claims:
                         raise
 
     def _claim(self, row: list[Any], now_ms: int) -> Claim:
-        job_id, lane, entry, fence, attempt, failures, crashes, spec, checkpoint, cancel, pause, suspect = row
+        job_id, packed, spec, checkpoint = row
+        record = read_record(packed)
+        entry, fence = cast(str, record.entry), cast(str, record.fence)
         return Claim(
             job_id=JobId(job_id.decode()),
             queue=self.queue,
-            lane=lane.decode(),
-            entry=entry.decode(),
-            fence=fence.decode(),
-            attempt=int(attempt),
-            failures=int(failures),
-            crashes=int(crashes),
+            lane=record.lane,
+            entry=entry,
+            fence=fence,
+            attempt=record.attempt,
+            failures=record.failures,
+            crashes=record.crashes,
             spec=spec,
             checkpoint=checkpoint_of(checkpoint),
-            cancel_requested=bool(cancel),
-            pause_requested=bool(pause),
-            is_suspect=bool(suspect),
+            cancel_requested=bool(record.cancel),
+            pause_requested=bool(record.pause),
+            is_suspect=bool(record.suspect),
             # The id of an entry begins with when it was added.
-            waited_s=(now_ms - int(entry.partition(b"-")[0])) / 1000,
+            waited_s=(now_ms - int(entry.partition("-")[0])) / 1000,
         )
 
 

@@ -20,7 +20,7 @@
     {hr}:queues                            set      names of the queues ever used
     {hr:models}:…                          see registry.py
 
-    channels  {hr:<queue>}:bell:<id>  new events of a job   {hr:<queue>}:bell  new entries of the log
+    channels  {hr:<queue>}:job:<id>  new events of a job   {hr:<queue>}:bell  new entries of the log
               {hr:<queue>}:control    requests to running attempts
 
 All keys of a queue share its hash tag, so every script runs in one slot of Redis Cluster.
@@ -92,7 +92,8 @@ def listing(queue: QueueName, state: str, lane: Lane) -> str:
 
 
 def job_bell(job_id: JobId) -> str:
-    return f"{tag(queue_of(job_id))}bell:{job_id}"
+    """Names of channels and of keys are apart, and one that a script has at hand costs it nothing."""
+    return job(job_id)
 
 
 def log_bell(queue: QueueName) -> str:

@@ -1,6 +1,7 @@
 """The durable jobs, from the side that submits and asks. Runs nothing and follows nothing."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, TypeAlias, cast
 
 import msgspec
@@ -106,11 +107,14 @@ class Ledger:
                 "is_list": is_list,
                 "version": WIRE_VERSION,
                 "queued": scripts.transition(Reason.SUBMITTED),
-                "scheduled": scripts.transition(Reason.SCHEDULED),
                 "idem_ttl_ms": IDEMPOTENCY_TTL_MS,
             },
+            seldom=_packed_for_submit(),
         )
-        return [(answer.decode(), JobId(known.decode())) for answer, known in answers]
+        made = [("created", submission.job_id) for submission in submissions]
+        for place, answer, known in answers:
+            made[place - 1] = (answer.decode(), JobId(known.decode()))
+        return made
 
     async def find(self, job_id: JobId) -> Job:
         """JobNotFound; JobExpired once its result_ttl has passed; JobUnreadable if this version cannot decode it."""
@@ -311,6 +315,11 @@ def _heed(answer: list[bytes], meanings: dict[bytes, JobState]) -> JobState:
     if answer[0] == b"refused":
         raise StateConflict(f"the job is {answer[1].decode()}")
     return meanings[answer[0]]
+
+
+@cache
+def _packed_for_submit() -> bytes:
+    return scripts.packed_arguments({"scheduled": scripts.transition(Reason.SCHEDULED)})
 
 
 def _submit_item(submission: Submission) -> list[Any]:

@@ -34,7 +34,7 @@ async def page_of(
             "sets": sets,
             "before": before or "",
             "limit": limit,
-            "states": scripts.packed(tuple(states)),
+            "states": scripts.names(states),
             "fields": SUMMARY_FIELDS,
             "looks": _LOOKS,
         },

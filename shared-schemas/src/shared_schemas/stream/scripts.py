@@ -5,7 +5,7 @@ EVALSHA first, the source once more when Redis has forgotten it (a restart, SCRI
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -28,6 +28,9 @@ packed_arguments = msgspec.msgpack.Encoder().encode
 _JOINED = {"prelude": ("prelude", "commit_prelude")}
 _PLACES = {part.upper(): place for place, part in enumerate(RECORD, 1)}
 _PART = re.compile(rf"\b({'|'.join(_PLACES)})\b")
+_COMMENT = re.compile(r"^ *--.*\n", re.MULTILINE)
+_DECLARATION = re.compile(r"^(?=local )", re.MULTILINE)
+_DECLARED = re.compile(r"local (?:function (\w+)|([\w, ]+))")
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -37,11 +40,27 @@ class Script(msgspec.Struct, frozen=True):
 
 @cache
 def load(name: str, prelude: str = "prelude") -> Script:
-    folder = files("shared_schemas.stream") / "lua"
-    parts = [folder.joinpath(f"{part}.lua").read_text() for part in (*_JOINED.get(prelude, [prelude]), name)]
+    source = _linked("\n".join(map(_read, _JOINED.get(prelude, [prelude]))), _read(name))
     # Numbers, and not local variables of each script: to hand thirty of those to its functions costs a call a tenth.
-    source = _PART.sub(lambda found: str(_PLACES[found[0]]), "\n".join(parts)).encode()
-    return Script(source, hashlib.sha1(source, usedforsecurity=False).hexdigest())
+    source = _PART.sub(lambda found: str(_PLACES[found[0]]), source)
+    return Script(source.encode(), hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+def _read(name: str) -> str:
+    text = (files("shared_schemas.stream") / "lua" / f"{name}.lua").read_text()
+    return _COMMENT.sub("", text)
+
+
+def _linked(prelude: str, script: str) -> str:
+    """The script behind those declarations of the prelude that it needs. Each call makes a new object of each function, and
+    hands it the local variables that it uses: what a script never calls costs every call of it all the same."""
+    needed = [script]
+    for declaration in reversed([part for part in _DECLARATION.split(prelude) if part.strip()]):
+        function, variables = _DECLARED.match(declaration).groups()
+        names = [function] if function else variables.replace(" ", "").split(",")
+        if any(re.search(rf"\b{name}\b", part) for name in names for part in needed):
+            needed.insert(0, declaration)
+    return "".join(needed)
 
 
 async def call(client: AsyncRedis, name: str, tag: str, arguments: Mapping[str, Any], *, seldom: bytes = b"") -> Any:
@@ -79,26 +98,25 @@ def _prelude_of(tag: str) -> str:
     return "registry_prelude" if tag == "{hr:models}:" else "prelude"
 
 
-@cache
-def packed(states: frozenset[JobState] | tuple[JobState, ...]) -> str:
-    """|a|b|: how a script is told which states it may find."""
-    return f"|{'|'.join(sorted(states))}|"
+def names(of: Iterable[str]) -> dict[str, bool]:
+    """{a: True, b: True}: how a script is told which states or events it may find."""
+    return dict.fromkeys(sorted(of), True)
 
 
 def transition(reason: Reason, *, sources: frozenset[JobState] | None = None, **details: Any) -> dict[str, Any]:
     """A row of TRANSITIONS as a script's argument; details are fields of the event."""
     row = row_of(reason)
     if sources is not None:
-        row = {**row, "sources": packed(sources & TRANSITIONS[reason].sources)}
+        row = {**row, "sources": names(sources & TRANSITIONS[reason].sources)}
     return {**row, "body": body_of(reason, **details)}
 
 
 @cache
-def row_of(reason: Reason) -> Mapping[str, str]:
+def row_of(reason: Reason) -> Mapping[str, Any]:
     """What each transition for that reason has: the states it may leave, the one it enters, the name of its event."""
     row = TRANSITIONS[reason]
     return {
-        "sources": packed(row.sources),
+        "sources": names(row.sources),
         "state": row.target,
         "event": "done" if row.target.is_terminal else "state",
     }

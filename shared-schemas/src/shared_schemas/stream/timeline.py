@@ -85,7 +85,7 @@ class Timeline:
             self._client,
             "attempts",
             keys.tag(queue_of(job_id)),
-            {"id": job_id, "limit": MOST_ATTEMPTS, "changes": "|state|done|"},
+            {"id": job_id, "limit": MOST_ATTEMPTS, "changes": scripts.names(("state", "done"))},
         )
         return list(rows)
 
@@ -224,15 +224,19 @@ def log_entries_of(entry: bytes, fields: Mapping[bytes, bytes]) -> list[LogEntry
     """The changes that an entry of the log's stream holds: it has the id of the last."""
     ms, last = place_of(entry.decode())
     changes = fields[b"changes"].split(b"\n")
-    return [_log_entry(b"%d-%d" % (ms, last - len(changes) + i), change) for i, change in enumerate(changes, 1)]
+    n = last - len(changes) // 2
+    return [
+        _log_entry(b"%d-%d" % (ms, n + i), job_id, change)
+        for i, (job_id, change) in enumerate(zip(changes[::2], changes[1::2], strict=True), 1)
+    ]
 
 
 def log_entries_of_ring(payload: bytes) -> list[LogEntry]:
     """The entries that a ring of the log's bell carries."""
     entries = []
     for line in payload.split(b"\n"):
-        entry, change = line.split(b" ", 1)
-        entries.append(_log_entry(entry, change))
+        entry, job_id, change = line.split(b" ", 2)
+        entries.append(_log_entry(entry, job_id, change))
     return entries
 
 
@@ -242,8 +246,8 @@ def place_of(entry_id: str) -> tuple[int, int]:
     return int(ms), int(n)
 
 
-def _log_entry(entry: bytes, change: bytes) -> LogEntry:
-    job_id, event, data = change.split(b" ", 2)
+def _log_entry(entry: bytes, job_id: bytes, change: bytes) -> LogEntry:
+    event, data = change.split(b" ", 1)
     return LogEntry(entry.decode(), JobId(job_id.decode()), event.decode(), data)
 
 

@@ -1,10 +1,10 @@
 -- The events at which the attempts of a job began and ended, without what was reported in between.
--- ARGS     id; limit: how many attempts, the newest; changes: "|a|b|", the names of events that change the state
+-- ARGS     id; limit: how many attempts, the newest; changes: {a = true, b = true}, the names of events that change the state
 -- RETURNS  their data, oldest first
 -- WHY      a timeline may be long, but each event is stamped with its attempt: a begin is found by halving, and
 --          between the end of an attempt and the next begin lie changes of state alone
 local timeline = key('events', args.id)
-local short = redis.call('HMGET', key('job', args.id), unpack(SHORT))
+local short = redis.call('HMGET', key('job', args.id), short_fields())
 
 local function event_of(n, name, data)
   return { n = tonumber(n), name = name, data = data, attempt = tonumber(string.match(data, '"attempt":(%d+)')) }
@@ -18,7 +18,7 @@ local function at(n)
 end
 
 local function newest()
-  for n = #SHORT, 1, -1 do
+  for n = SHORT, 1, -1 do
     if short[n] then return at(n) end
   end
   local entry = redis.call('XREVRANGE', timeline, '+', '-', 'COUNT', 1)[1]
@@ -39,7 +39,7 @@ local function find_back_from(last)
   local event = last
   for attempt = last.attempt, math.max(1, last.attempt - args.limit + 1), -1 do
     local begin = begin_of(attempt, event.n)
-    while event.n > begin.n and string.find(args.changes, '|' .. event.name .. '|', 1, true) do
+    while event.n > begin.n and args.changes[event.name] do
       table.insert(found, 1, event.data)
       event = at(event.n - 1)
     end

@@ -5,7 +5,7 @@
 --          entries: {{lane, entry, id}, …} handed out by a blocking read or found among the worker's own
 --          running: transition
 -- SELDOM   expired: transition for a job whose start deadline has passed; released, cancelled, paused: transitions
--- RETURNS  {attempts, suspects_wait (0|1), is_unsure (0|1), now (ms)}; an attempt is {id, lane, entry, fence, attempt, failures, crashes, spec, checkpoint or false, cancel, pause, suspect}
+-- RETURNS  {attempts, suspects_wait (0|1), is_unsure (0|1), now (ms)}; an attempt is {id, record, spec, checkpoint or false}, its record as packed as it is kept
 --          A suspect is begun only by a worker that runs nothing, which begins nothing else until it has ended.
 --          is_unsure: an entry stands for a running job of this worker, and only `held` could say whether it knows
 -- WHY      reading and beginning in one step leaves no entry that was delivered and not begun
@@ -13,9 +13,7 @@ local begun, is_begun, lease_end, is_unsure = {}, {}, ms(now + args.lease_ms), 0
 
 local function answer(job)
   is_begun[job.id] = true
-  local r = job.record
-  begun[#begun + 1] = { job.id, r[LANE], r[ENTRY], r[FENCE], r[ATTEMPT], r[FAILURES], r[CRASHES],
-    job.values[2], job.values[3], r[CANCEL] and 1 or 0, r[PAUSE] and 1 or 0, r[SUSPECT] and 1 or 0 }
+  begun[#begun + 1] = { job.id, pack(job), job.values[2], job.values[3] }
 end
 
 local function begin(lane, entry, id)

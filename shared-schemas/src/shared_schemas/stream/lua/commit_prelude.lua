@@ -25,10 +25,11 @@ end
 -- Many changes an entry: each costs Redis as much as one by itself. An entry has the id of its last change, those before it
 -- the ids before that. call: redis.call, or redis.pcall, with which the answer is false where an id was given before
 local function append_to_log(call, at, n, count)
-  for first = 1, #logged, LOG_LINES do
-    local last = math.min(first + LOG_LINES - 1, #logged)
+  local changes = #logged / 2
+  for first = 1, changes, LOG_LINES do
+    local last = math.min(first + LOG_LINES - 1, changes)
     local reply = call('XADD', LOG, ms(at) .. '-' .. ms(n + last - 1), 'count', ms(count + last),
-      'changes', table.concat(logged, '\n', first, last))
+      'changes', table.concat(logged, '\n', first * 2 - 1, last * 2))
     if reply.err then return false end
   end
   return true
@@ -47,36 +48,51 @@ local function write_log()
     end
     append_to_log(redis.call, at, n, count)
   end
-  if math.floor(count / LOG_STEP) < math.floor((count + #logged) / LOG_STEP) then trim_log(count + #logged) end
+  local now_count = count + #logged / 2
+  if math.floor(count / LOG_STEP) < math.floor(now_count / LOG_STEP) then trim_log(now_count) end
   return at, n
 end
 
 local function told_by_log(at, n)
   local lines = {}
-  for i, change in ipairs(logged) do lines[i] = ms(at) .. '-' .. ms(n + i - 1) .. ' ' .. change end
+  for i = 1, #logged / 2 do
+    lines[i] = ms(at) .. '-' .. ms(n + i - 1) .. ' ' .. logged[i * 2 - 1] .. ' ' .. logged[i * 2]
+  end
   return table.concat(lines, '\n')
 end
 
--- Rings the bells that somebody hears: to ask once for all costs as much as to ring one.
-local function ring(at, n)
-  local names, payloads = {}, {}
-  if at then names[1] = tag .. 'bell' end
-  for _, job in pairs(loaded) do
-    if job.bell then
-      local name = tag .. 'bell:' .. job.id
-      names[#names + 1], payloads[name] = name, job.bell
-      job.bell = false
-    end
-  end
+-- -> a list for each name that somebody has subscribed to: to ask once for all costs as much as to ring one
+local function heard_of(names)
+  local heard = {}
   for first = 1, #names, 1000 do
-    local heard = redis.call('PUBSUB', 'NUMSUB', unpack(names, first, math.min(first + 999, #names)))
-    for i = 1, #heard, 2 do
-      if heard[i + 1] > 0 then redis.call('PUBLISH', heard[i], payloads[heard[i]] or told_by_log(at, n)) end
+    local counts = redis.call('PUBSUB', 'NUMSUB', unpack(names, first, math.min(first + 999, #names)))
+    for i = 1, #counts, 2 do
+      if counts[i + 1] > 0 then heard[counts[i]] = {} end
     end
   end
+  return heard
 end
 
--- Writes what was gathered. Every script that changes a job ends with it. -> the answer that it was given
+-- Rings the bells that somebody hears. A job's has the name of its hash.
+local function ring(at, n)
+  local names, is_named = {}, {}
+  for i = 1, #told, 3 do
+    local name = told[i].key
+    if not is_named[name] then names[#names + 1], is_named[name] = name, true end
+  end
+  local of_log = tag .. 'bell'
+  if at then names[#names + 1] = of_log end
+  local heard = heard_of(names)
+  if not next(heard) then return end
+  for i = 1, #told, 3 do
+    local lines = heard[told[i].key]
+    if lines then lines[#lines + 1] = told[i + 1] .. ' ' .. told[i + 2] end
+  end
+  if heard[of_log] then heard[of_log][1] = told_by_log(at, n) end
+  for name, lines in pairs(heard) do redis.call('PUBLISH', name, table.concat(lines, '\n')) end
+end
+
+-- Writes what was gathered. Every script that changes a job ends with it, once. -> the answer that it was given
 local function commit(answer)
   for _, job in pairs(loaded) do write_hash(job) end
   for lane, entries in pairs(retired) do
@@ -98,6 +114,5 @@ local function commit(answer)
     call_with(given, 'ZADD', tag .. name)
   end
   if #logged > 0 then ring(write_log()) else ring() end
-  zsets, retired, logged = {}, {}, {}
   return answer
 end

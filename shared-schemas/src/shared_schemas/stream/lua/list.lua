@@ -1,5 +1,5 @@
 -- One page of job summaries, newest first.
--- ARGS     sets: names of the zsets to merge; before: an id or ""; limit; states: "|a|b|" or "" for all
+-- ARGS     sets: names of the zsets to merge; before: an id or ""; limit; states: {a = true, b = true}, or none for all
 --          fields: hash fields of a summary, the record first; looks: how many jobs to look at, at most
 -- RETURNS  {rows = {{id, field value, …}, …}, the id to go on before or ""}
 -- WHY      one snapshot: a job that changes its state meanwhile is neither missed nor doubled
@@ -39,7 +39,7 @@ while #page < args.limit and looked < args.looks do
   looked = looked + 1
   local row = redis.call('HMGET', key('job', last), unpack(args.fields))
   local state = state_of(row[1])
-  if state and (args.states == '' or string.find(args.states, '|' .. state .. '|', 1, true)) then
+  if state and (args.states[state] or not next(args.states)) then
     table.insert(row, 1, last)
     page[#page + 1] = row
   end

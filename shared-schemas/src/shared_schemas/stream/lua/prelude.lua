@@ -1,8 +1,8 @@
--- Joined in front of every script of a queue.
+-- Joined in front of every script of a queue, less the declarations that it does not need.
 -- KEYS[1] -> the queue's tag "{hr:<queue>}:"; every key touched is made from it, so all lie in one slot
 -- ARGV[1] -> the arguments, one MessagePack map; each script's header names its fields
 -- ARGV[2] -> more of them in the same form, for scripts that say SELDOM: most calls need none, and unpack none
--- A transition argument is {sources = "|a|b|", state, event, body}: the states it may leave, the one it
+-- A transition argument is {sources = {a = true, b = true}, state, event, body}: the states it may leave, the one it
 -- enters, and the event to append (its name, and its JSON without the opening brace).
 -- No script writes before everything it will do has been validated: Lua has no rollback.
 local tag = KEYS[1]
@@ -12,7 +12,8 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local GROUP, FRONT, ALONE = 'workers', 'front', 'alone'
 -- A timeline of up to so many events, none longer than this, in bytes, is kept in the job's hash: a stream of its own takes
 -- 4 KiB however short it is.
-local SHORT, SHORT_BYTES = { '1', '2', '3', '4', '5', '6', '7', '8' }, 1024
+local SHORT, SHORT_BYTES = 8, 1024
+local function short_fields() return '1', '2', '3', '4', '5', '6', '7', '8' end
 
 local function key(kind, name) return tag .. kind .. ':' .. name end
 
@@ -41,12 +42,12 @@ local NOW = ms(now)
 
 -- What a script changes is gathered here, over all its jobs, and written by `commit` at its end: one command for many
 -- members costs Redis a fraction of one command each.
-local loaded, zsets, retired, logged = {}, {}, {}, {}
+-- told: for each new event its job, its number and itself; logged: for each change its job's id and itself.
+local loaded, zsets, retired, told, logged = {}, {}, {}, {}, {}
 
 -- job.given: fields of the hash to write, each followed by its value.
-local function keep(id, record, values)
-  local job = { id = id, key = tag .. 'job:' .. id, record = record, values = values, given = {},
-    is_changed = false, bell = false }
+local function keep(id, name, record, values)
+  local job = { id = id, key = name, record = record, values = values, given = {}, is_changed = false, is_new = not values }
   loaded[id] = job
   return job
 end
@@ -55,23 +56,21 @@ end
 local function load(id, ...)
   local job = loaded[id]
   if job then return job, job.record end
-  local values = redis.call('HMGET', tag .. 'job:' .. id, 'job', ...)
+  local name = key('job', id)
+  local values = redis.call('HMGET', name, 'job', ...)
   local is_whole, record = pcall(cmsgpack.unpack, values[1])
   if not is_whole or type(record) ~= 'table' then return nil end
-  return keep(id, record, values), record
+  return keep(id, name, record, values), record
 end
 
-local function allows(transition, record)
-  return string.find(transition.sources, '|' .. record[STATE] .. '|', 1, true) ~= nil
-end
+local function allows(transition, record) return transition.sources[record[STATE]] end
 
--- Up to three values of the record; false for nothing.
-local function set(job, place, value, ...)
+-- false for nothing
+local function set(job, place, value)
   local record = job.record
   for gap = #record + 1, place - 1 do record[gap] = false end
   record[place] = value
   job.is_changed = true
-  if ... then set(job, ...) end
 end
 
 -- A field of the hash beside the record.
@@ -93,10 +92,18 @@ local function call_with(list, command, name, group)
   end
 end
 
+-- -> the record, as it is kept
+local function pack(job)
+  local packed = cmsgpack.pack(job.record)
+  set_field(job, 'job', packed)
+  job.is_changed = false
+  return packed
+end
+
 local function write_hash(job)
-  if job.is_changed then set_field(job, 'job', cmsgpack.pack(job.record)) end
+  if job.is_changed then pack(job) end
   call_with(job.given, 'HSET', job.key)
-  job.is_changed, job.given = false, {}
+  job.given = {}
 end
 
 local function delete_fields(job, ...)
@@ -124,23 +131,26 @@ end
 
 local function make_long(job)
   write_hash(job)
-  for n, change in ipairs(redis.call('HMGET', job.key, unpack(SHORT))) do
+  for n, change in ipairs(redis.call('HMGET', job.key, short_fields())) do
     local event, data = string.match(change or '', '^(%S+) (.+)$')
     if event then append_to_stream(job, n, event, data) end
   end
-  delete_fields(job, unpack(SHORT))
+  delete_fields(job, short_fields())
   set(job, LONG, 1)
 end
 
--- Appends one numbered, stamped event to the timeline and keeps it for the bell. -> "<event> <data>"
+-- Appends one numbered, stamped event to the timeline. -> "<event> <data>"
 local function append(job, event, body)
   local record = job.record
   local n = record[N] + 1
   local number = text(n)
   local change = event .. ' {"n":' .. number .. ',"at":' .. NOW .. ',"attempt":' .. text(record[ATTEMPT]) .. ',' .. body
-  local line = number .. ' ' .. change
-  job.bell = job.bell and job.bell .. '\n' .. line or line
-  if not record[LONG] and n <= #SHORT and #change <= SHORT_BYTES then
+  -- Nobody can follow a job that is not stored, and whoever follows one reads first.
+  if not job.is_new then
+    local count = #told
+    told[count + 1], told[count + 2], told[count + 3] = job, number, change
+  end
+  if not record[LONG] and n <= SHORT and #change <= SHORT_BYTES then
     set_field(job, number, change)
   else
     if not record[LONG] then make_long(job) end
@@ -165,7 +175,10 @@ local function append_new(job, first, events)
 end
 
 -- Appends a change of state to the timeline and to the log of all jobs.
-local function announce(job, event, body) logged[#logged + 1] = job.id .. ' ' .. append(job, event, body) end
+local function announce(job, event, body)
+  local count = #logged
+  logged[count + 1], logged[count + 2] = job.id, append(job, event, body)
+end
 
 -- Whether one stream id comes before another.
 local function is_before(a, b)
@@ -175,10 +188,21 @@ local function is_before(a, b)
   return tonumber(a_n) < tonumber(b_n)
 end
 
+local listings = {}
+local function listing(state, lane)
+  local names = table_of(listings, state)
+  local name = names[lane]
+  if not name then
+    name = 'listing:' .. state .. ':' .. lane
+    names[lane] = name
+  end
+  return name
+end
+
 local function relist(job, state, lane)
   local record = job.record
-  if record[STATE] then remove('listing:' .. record[STATE] .. ':' .. record[LANE], job.id) end
-  add('listing:' .. state .. ':' .. lane, '0', job.id)
+  if record[STATE] then remove(listing(record[STATE], record[LANE]), job.id) end
+  add(listing(state, lane), '0', job.id)
   record[STATE], record[LANE] = state, lane
   job.is_changed = true
 end
@@ -203,10 +227,12 @@ end
 
 -- -> whether a pause was asked for, which counts for this attempt only
 local function let_go(job)
-  local was_asked = job.record[PAUSE]
+  local record = job.record
+  local was_asked = record[PAUSE]
   remove('leases', job.id)
-  set(job, FENCE, false, WORKER, false)
-  if was_asked then set(job, PAUSE, false) end
+  record[FENCE], record[WORKER] = false, false
+  if was_asked then record[PAUSE] = false end
+  job.is_changed = true
   return was_asked
 end
 

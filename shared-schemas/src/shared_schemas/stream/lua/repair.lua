@@ -43,7 +43,7 @@ end
 
 local function page(state, lane)
   local from = args.cursor == '' and '-' or '(' .. args.cursor
-  local ids = redis.call('ZRANGEBYLEX', tag .. 'listing:' .. state .. ':' .. lane, from, '+', 'LIMIT', 0, args.limit)
+  local ids = redis.call('ZRANGEBYLEX', tag .. listing(state, lane), from, '+', 'LIMIT', 0, args.limit)
   if #ids == args.limit and (next_cursor == '' or ids[#ids] < next_cursor) then next_cursor = ids[#ids] end
   return ids
 end
@@ -53,7 +53,7 @@ local function look(state, lane, mend)
   for _, id in ipairs(page(state, lane)) do
     local job = load(id)
     if not job then
-      remove('listing:' .. state .. ':' .. lane, id)
+      remove(listing(state, lane), id)
     elseif job.record[STATE] == state then
       mend(job)
     end

@@ -4,15 +4,15 @@
 --          digest, error, dead: as finish takes them
 --          rows: for each reason its transition, less the body
 -- SELDOM   cancelled, paused: transitions for a request that came while the attempt ran
--- RETURNS  for each item "ok" | "lost"
+-- RETURNS  the places of the items whose attempt no longer owned its job
 -- WHY      result, terminal event and XACK must not be seen apart; only the holder of the fence may end it
 local function settle(id, fence, first, events, how, reason, body, delay_ms, result, digest, error, dead)
   local job, r = load(id)
-  if not job then return 'lost' end
-  if r[SETTLED] == fence then return 'ok' end
+  if not job then return false end
+  if r[SETTLED] == fence then return true end
   -- One table for all with the same reason, filled anew for each.
   local transition = args.rows[reason]
-  if r[FENCE] ~= fence or not allows(transition, r) then return 'lost' end
+  if r[FENCE] ~= fence or not allows(transition, r) then return false end
   transition.body, transition.result, transition.digest, transition.error, transition.dead = body, result, digest, error, dead
   append_new(job, first, events)
   retire(r[LANE], r[ENTRY])
@@ -29,9 +29,11 @@ local function settle(id, fence, first, events, how, reason, body, delay_ms, res
     enqueue(job, FRONT, transition)
     heed_requests(job, pause)
   end
-  return 'ok'
+  return true
 end
 
-local answers = {}
-for i, item in ipairs(args.items) do answers[i] = settle(unpack(item, 1, 12)) end
-return commit(answers)
+local lost = {}
+for i, item in ipairs(args.items) do
+  if not settle(unpack(item, 1, 12)) then lost[#lost + 1] = i end
+end
+return commit(lost)

@@ -2,44 +2,46 @@
 -- ARGS     items: {{id, spec (JSON), lane, subject, tags and depends_on (joined by spaces), ttl_ms, more}, …}
 --          more: {run_at (ms), deadline_after_ms, idem, fingerprint, replay_of, retry_of}, if there is any of these
 --          is_list: the others only if the first was created; else its answer stands for all
---          version; queued, scheduled: transitions; idem_ttl_ms
--- RETURNS  for each item
---          {"created", id} | {"exists", id}: the same call again, or the same Idempotency-Key and body
---          {"conflict", id}: the key was used with another body
---          {"retried", id}: the job in retry_of was retried before, as id
+--          version; queued: transition; idem_ttl_ms
+-- SELDOM   scheduled: transition
+-- RETURNS  for each item that was not created
+--          {its place, "exists", id}: the same call again, or the same Idempotency-Key and body
+--          {its place, "conflict", id}: the key was used with another body
+--          {its place, "retried", id}: the job in retry_of was retried before, as id
 -- WHY      the key, the job and its ready entry must appear together or not at all
+local names = {}
+for i, item in ipairs(args.items) do names[i] = key('job', item[1]) end
+
 -- Nearly always none is, and one question for all costs as much as one of them.
 local function is_any_stored()
-  for first = 1, #args.items, 1000 do
-    local names = {}
-    for i = first, math.min(first + 999, #args.items) do names[#names + 1] = key('job', args.items[i][1]) end
-    if redis.call('EXISTS', unpack(names)) > 0 then return true end
+  for first = 1, #names, 1000 do
+    if redis.call('EXISTS', unpack(names, first, math.min(first + 999, #names))) > 0 then return true end
   end
   return false
 end
 
 local is_any = is_any_stored()
 
-local function is_stored(id) return loaded[id] or is_any and redis.call('EXISTS', key('job', id)) == 1 end
+local function is_stored(id, name) return loaded[id] or is_any and redis.call('EXISTS', name) == 1 end
 
 local NOTHING = {}
 
-local function submit(id, spec, lane, subject, tags, depends_on, ttl_ms, more)
+local function submit(name, id, spec, lane, subject, tags, depends_on, ttl_ms, more)
   more = more or NOTHING
   local meant = more.fingerprint or '-'
   if more.idem then
     local known = redis.call('GET', key('idem', more.idem))
     if known then
       local former, fingerprint = string.match(known, '^(%S+) (%S+)$')
-      return { fingerprint == meant and 'exists' or 'conflict', former }
+      return fingerprint == meant and 'exists' or 'conflict', former
     end
   end
-  if is_stored(id) then return { 'exists', id } end
+  if is_stored(id, name) then return 'exists', id end
   local origin = more.retry_of and load(more.retry_of)
-  if origin and origin.record[RETRIED_AS] then return { 'retried', origin.record[RETRIED_AS] } end
+  if origin and origin.record[RETRIED_AS] then return 'retried', origin.record[RETRIED_AS] end
 
   local record = { false, lane, lane, args.version, NOW, ttl_ms, 0, 0, 0, 0, subject, tags, false, 0, 0 }
-  local job = keep(id, record)
+  local job = keep(id, name, record)
   set_field(job, 'spec', spec)
   if tags ~= '' then
     for name in string.gmatch(tags, '%S+') do add('tagged:' .. name, '0', id) end
@@ -63,15 +65,13 @@ local function submit(id, spec, lane, subject, tags, depends_on, ttl_ms, more)
     add('waiting', '0', id)
   end
   local due = more.run_at and more.run_at > now and more.run_at or nil
-  if due or record[WAITING] then schedule(job, due, args.scheduled) else enqueue(job, lane, args.queued) end
-  -- Nobody can follow a job that is not stored, and whoever follows one reads first.
-  job.bell = false
-  return { 'created', id }
+  if due or record[WAITING] then schedule(job, due, seldom('scheduled')) else enqueue(job, lane, args.queued) end
 end
 
 local answers = {}
 for i, item in ipairs(args.items) do
-  local first = args.is_list and answers[1]
-  answers[i] = first and first[1] ~= 'created' and first or submit(unpack(item))
+  local answer, known = submit(names[i], unpack(item))
+  if answer then answers[#answers + 1] = { i, answer, known } end
+  if args.is_list and answers[1] then break end
 end
 return commit(answers)
