@@ -22,7 +22,7 @@ CONNECTIONS = (1, 64)
 # About 5 s each.
 N = {1: 4_000, 64: 20_000}
 WARM_UP = 500
-N_LISTS, LIST_LENGTH = 60, 500
+N_LISTS, LIST_LENGTH, LIST_CONNECTIONS = 120, 500, 4
 BODY = {
     "input_data": [round(0.1 * n, 1) for n in range(16)],
     "tags": ["bench", "small"],
@@ -53,7 +53,7 @@ def tables(found: Found) -> list[Table]:
     return [
         table("POST /jobs/inference, by connections", found, COLUMNS, base=GATEWAY.name),
         table(
-            f"POST /jobs/inference with lists of {LIST_LENGTH}, over 2 connections",
+            f"POST /jobs/inference with lists of {LIST_LENGTH}, over {LIST_CONNECTIONS} connections",
             lists,
             [Column("jobs/s", "listed_per_s", kind="spread")],
         ),
@@ -71,7 +71,7 @@ def _measure(contestant: Server, scale: float) -> Figures:
 
         async def load_lists(n: int) -> tuple[float, list[float]]:
             request = _request(model, LIST_LENGTH)
-            return await post(served.port, request, n=n, connections=2, expected=b"HTTP/1.1 202")
+            return await post(served.port, request, n=n, connections=LIST_CONNECTIONS, expected=b"HTTP/1.1 202")
 
         anyio.run(load, CONNECTIONS[-1], WARM_UP, backend_options=UVLOOP)
         for connections in CONNECTIONS:

@@ -10,7 +10,7 @@ from shared_schemas.ids import JobKind, default_queue, new_job_id
 from shared_schemas.outcome import Success
 from shared_schemas.specs import InferenceSpec
 from shared_schemas.stream import keys
-from shared_schemas.stream.connection import RedisSettings, connect
+from shared_schemas.stream.connection import RedisSettings, connect, connect_one
 from shared_schemas.stream.ledger import Ledger, Submission
 from shared_schemas.stream.timeline import Doorbells, entries_of_ring
 from tally import Tally
@@ -62,9 +62,10 @@ def work(url: str, n: int, file: str) -> None:
 
 
 async def round_trips(url: str, n: int) -> dict[str, list[float]]:
-    """As the gateway's hub does it: subscribed before the job is stored, told by the bell."""
-    client = connect(RedisSettings(redis_url=url))
-    ledger, took = Ledger(client), list[float]()
+    """As the gateway does it: subscribed before the job is stored, over a line of its own, and told by the bell."""
+    settings = RedisSettings(redis_url=url)
+    client = connect(settings)
+    ledger, took = Ledger(connect_one(settings)), list[float]()
     async with Doorbells(client) as bells:
         rings = bells.rings()
         for _ in range(n):

@@ -73,6 +73,26 @@ async def test_an_entry_that_a_dead_worker_was_handed_is_handed_on(redis_url: st
 
 @pytest.mark.quick
 @pytest.mark.fault(
+    1, "kill -9 of a worker for which Redis began an attempt while it waited", sees="one result; a crash is charged"
+)
+async def test_an_attempt_that_was_begun_for_a_dead_worker_is_made_again(redis_url: str) -> None:
+    async with queue_bench(redis_url) as side:
+        with worker_process(redis_url, "say", lease_s=LEASE_S, armed=("kill", "claimed_ahead")) as killed:
+            with anyio.fail_after(30):
+                # It claims ahead once a job has come while it waited.
+                while killed.poll() is None:
+                    job_id = await side.submit()
+                    with anyio.move_on_after(LEASE_S):
+                        await side.done(job_id)
+        async with running_worker(redis_url, ScriptedHandler(say), lease_s=LEASE_S):
+            job = await side.done(job_id)
+
+        assert (job.state, job.attempt, job.crashes) == (JobState.SUCCEEDED, 2, 1)
+        assert await side.pending() == 0
+
+
+@pytest.mark.quick
+@pytest.mark.fault(
     15,
     "kill -9 of a worker that has just taken over the entry of a dead one",
     sees="a third takes it; nothing is charged",

@@ -148,6 +148,15 @@ class QueueModel(JobBook):
                 pass
         return call.begun, False, call.unsure
 
+    def claim_ahead(self, call: ClaimCall, handed: Sequence[Entry]) -> tuple[list[Answer], bool, bool]:
+        """handed: among the worker's own, what lies behind what it knows."""
+        if not handed:
+            return [], False, False
+        for entry in handed:
+            if entry not in self.lanes[entry.lane].entries:
+                self.lanes.retire(entry)
+        return self.claim(call, [entry for entry in handed if entry in self.lanes[entry.lane].entries])
+
     def _read(self, call: ClaimCall, name: Lane, limit: int) -> bool:
         lane = self.lanes[name]
         if not lane.has_group:

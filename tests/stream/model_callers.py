@@ -10,9 +10,10 @@ from hypothesis.stateful import RuleBasedStateMachine
 from shared_schemas.events import Emitted, JobEvent, Measured, Progressed
 from shared_schemas.ids import JobId
 from shared_schemas.outcome import Outcome, Retry
-from shared_schemas.stream.claims import Claim, Claims, Leases
-from shared_schemas.stream.connection import RedisSettings, connect, connect_for_thread
+from shared_schemas.stream.claims import Claim, Claims
+from shared_schemas.stream.connection import RedisSettings, connect, connect_for_thread, connect_one
 from shared_schemas.stream.housekeeping import Housekeeping, Suspect
+from shared_schemas.stream.leases import Leases
 from shared_schemas.stream.ledger import Ledger
 from shared_schemas.stream.registry import ModelRegistry
 
@@ -53,7 +54,7 @@ class Bench:
         settings = RedisSettings(redis_url=url)
         self.runner, self.raw = asyncio.Runner(), redis.Redis.from_url(url, protocol=2)
         self.raw.flushall()
-        self.client, self.reader = connect(settings), connect(settings, retries=0)
+        self.client, self.reader = connect(settings), connect_one(settings, retries=0)
         self.thread = connect_for_thread(settings)
         self.ledger, self.registry = Ledger(self.client), ModelRegistry(self.client)
         self.houses = [Housekeeping(self.client, INFERENCE) for _ in range(2)]

@@ -8,6 +8,7 @@ from itertools import count
 from shared_schemas.ids import JobId
 from shared_schemas.stream.claims import LANES
 from shared_schemas.stream.keys import Lane
+from shared_schemas.stream.timeline import place_of
 
 SHARED = tuple(lane for lane in LANES if lane is not Lane.ALONE)
 _numbers = count(1)
@@ -19,6 +20,11 @@ class Entry:
     def __init__(self, lane: Lane, job_id: JobId) -> None:
         self.lane, self.job_id, self.n = lane, job_id, next(_numbers)
         self.id: str | None = None
+
+    @property
+    def place(self) -> tuple[int, int]:
+        assert self.id is not None
+        return place_of(self.id)
 
 
 class ReadyLane:
@@ -47,6 +53,11 @@ class ReadyLane:
             self.pending[entry] = consumer
             self.last = entry.n
         return entries
+
+    def behind(self, consumer: str, entry_id: str) -> list[Entry]:
+        """What is pending for the consumer with a later id, deleted or not."""
+        held = [entry for entry, holder in self.pending.items() if holder == consumer]
+        return sorted((entry for entry in held if entry.place > place_of(entry_id)), key=lambda entry: entry.place)
 
     def alive(self) -> dict[Entry, str]:
         """What is pending and still in the stream: of the rest no answer depends on."""

@@ -37,6 +37,7 @@ from tests.stream.model_callers import (
     twice,
     workers,
 )
+from tests.stream.model_check import check
 from tests.stream.model_jobs import ModelJob
 from tests.stream.model_lanes import SHARED, Entry
 from tests.support.queue_bench import BAD
@@ -184,11 +185,7 @@ class CallerRules(Machine):
             begun[:] = await claims.claim(slots, token=token, held=held, is_busy=bool(runs), entries=entries)
             assert all(claim.fence.startswith(f"{claim.attempt}-") for claim in begun)
             assert len({claim.job_id for claim in begun}) == len(begun)
-            rows: list[Answer] = [
-                (c.job_id, c.lane, c.fence, c.failures, c.crashes, c.cancel_requested, c.pause_requested, c.is_suspect)
-                for c in begun
-            ]
-            return rows, claims.suspects_wait, claims.is_unsure
+            return self._answers(begun), claims.suspects_wait, claims.is_unsure
 
         def expected() -> tuple[list[Answer], bool, bool]:
             return self.model.claim(ClaimCall(name, slots, WORKERS[name], token, held, runs), handed)
@@ -198,6 +195,50 @@ class CallerRules(Machine):
         if hears:
             self.claims += begun
             self.runs[name] |= {claim.job_id: claim.fence for claim in begun}
+
+    @rule(name=workers, slots=st.integers(1, 3), remembers=st.booleans(), hears=st.booleans())
+    def claim_ahead(self, name: str, slots: int, remembers: bool, hears: bool) -> None:
+        """With the claim behind a read of what is there or, if there is nothing, of a new job."""
+        claims, lanes = self.bench.claims[name], self.model.lanes
+        runs = dict(self.runs[name]) if remembers else {}
+        names = SHARED if runs else LANES
+        if lanes.have_groups(names) and not lanes.any_undelivered(names):
+            self.submit(Priority.NORMAL, None, [], None, 7 * DAY_S, None, "", None, False)
+            # The model learns the new entry's id.
+            check(self.bench.raw, INFERENCE, self.model, WORKERS)
+        self.n_calls += 1
+        token, newest = f"t{self.n_calls}", dict(claims.newest)
+        begun: list[Claim] = []
+
+        async def call() -> tuple[list[Answer], bool, bool, list[tuple[str, str]]]:
+            left, begun[:] = await claims.wait_to_claim(slots, token=token, timeout_s=1.0, is_idle=not runs)
+            self.hands[name] = left
+            found = [(lane, job_id) for lane, _, job_id in left]
+            return self._answers(begun), claims.suspects_wait, claims.is_unsure, found
+
+        def expected() -> tuple[list[Answer], bool, bool, list[tuple[str, str]]]:
+            handed = lanes.wait(name, names)
+            found = [entry for lane in names for entry in lanes[lane].behind(name, newest.get(lane, "0-0"))]
+            asked = ClaimCall(name, slots, WORKERS[name], token, None, runs)
+            answers, suspects_wait, unsure = self.model.claim_ahead(asked, found if handed else [])
+            entries = {self.model.jobs[JobId(answer[0])].entry for answer in answers}
+            left = [(entry.lane, entry.job_id) for entry in handed if entry not in entries]
+            return answers, suspects_wait, unsure, left
+
+        self.both(call, expected)
+        self.runs[name] = runs
+        if hears:
+            self.claims += begun
+            self.runs[name] |= {claim.job_id: claim.fence for claim in begun}
+        else:
+            self.hands[name] = []
+
+    @staticmethod
+    def _answers(claims: list[Claim]) -> list[Answer]:
+        return [
+            (c.job_id, c.lane, c.fence, c.failures, c.crashes, c.cancel_requested, c.pause_requested, c.is_suspect)
+            for c in claims
+        ]
 
     def _entry(self, lane: str, entry_id: str, job_id: str) -> Entry:
         job, found = self.model.jobs.get(JobId(job_id)), self.model.lanes.find(lane, entry_id)

@@ -9,10 +9,11 @@ from shared_schemas.errors import ErrorInfo
 from shared_schemas.events import JobEvent
 from shared_schemas.ids import JobId, QueueName
 from shared_schemas.outcome import Cancellation, Failure, Outcome, Release, Retry, Success
-from shared_schemas.stream.claims import Batch, Claim, Claims, Leases, Settlement
-from shared_schemas.stream.connection import RedisSettings, connect, connect_for_thread
+from shared_schemas.stream.claims import Batch, Claim, Claims, Settlement
+from shared_schemas.stream.connection import RedisSettings, connect, connect_for_thread, connect_one
 from shared_schemas.stream.dead_letters import DeadLetters
 from shared_schemas.stream.housekeeping import Housekeeping
+from shared_schemas.stream.leases import Leases
 from shared_schemas.stream.registry import ModelRegistry
 
 from tests.support import stored
@@ -101,7 +102,7 @@ class QueueBench(Bench):
 @asynccontextmanager
 async def queue_bench(redis_url: str, queue: QueueName = INFERENCE) -> AsyncIterator[QueueBench]:
     settings = RedisSettings(redis_url=redis_url)
-    client, reader = connect(settings), connect(settings, retries=0)
+    client, reader = connect(settings), connect_one(settings, retries=0)
     try:
         side = QueueBench(client, reader, redis_url, queue)
         await side.worker("a")

@@ -60,8 +60,9 @@ def job_ids_from(first: JobId, n: int) -> list[JobId]:
     number = 0
     for digit in ulid_of(first):
         number = number << 5 | _ALPHABET.index(digit)
+    queue = queue_of(first)
     # The last that there are follow nothing: only a clock in the year 10889 would make them.
-    return [JobId(f"{queue_of(first)}-{_ulid(number + i)}") for i in range(n)]
+    return [JobId(f"{queue}-{_ulid(number + i)}") for i in range(n)]
 
 
 def parse_job_id(text: str) -> JobId:

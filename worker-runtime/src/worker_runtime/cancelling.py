@@ -7,7 +7,7 @@ import structlog
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.ids import JobId, QueueName
 from shared_schemas.stream import keys
-from shared_schemas.stream.claims import Renewal
+from shared_schemas.stream.leases import Renewal
 from shared_schemas.stream.timeline import Doorbells
 
 from worker_runtime.backoff import Backoff

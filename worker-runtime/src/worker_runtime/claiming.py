@@ -5,8 +5,9 @@ import secrets
 import anyio
 import structlog
 from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
 from shared_schemas.errors import BackendUnavailable
-from shared_schemas.stream.claims import Claims
+from shared_schemas.stream.claims import Claim, Claims
 
 from worker_runtime.attempt import RunningAttempt
 from worker_runtime.backoff import Backoff
@@ -18,11 +19,13 @@ from worker_runtime.running import Runner
 from worker_runtime.slots import Slots
 
 WAIT_S, IDLE_WAIT_S = 1.0, 2.0
+# Of the loop, until a short attempt that was begun has ended and its end is on its way.
+TURNS = 2
 MANY_SLOTS = 16
 
 
 class Claiming:
-    """lock: shared by the queues of a worker, so that two never count the same free slot."""
+    """lock: shared by the queues of a worker, so that two never count the same free slot; is_only: there is but one."""
 
     def __init__(
         self,
@@ -33,6 +36,8 @@ class Claiming:
         hesitation: Hesitation,
         lock: anyio.Lock,
         metrics: QueueMetrics,
+        *,
+        is_only: bool,
     ) -> None:
         self._claims, self._held, self._runner = claims, held, runner
         self._draining, self._hesitation, self._lock, self._metrics = draining, hesitation, lock, metrics
@@ -40,31 +45,37 @@ class Claiming:
         # Of many slots half, so that Redis hands over the one half while the other runs.
         self._at_once = held.slots if held.slots < MANY_SLOTS else held.slots // 2
         self._entries: list[tuple[str, str, str]] = []
+        self._is_only, self._is_lively = is_only, False
 
     async def run(self, attempts: TaskGroup) -> None:
-        backoff, must_recover = Backoff(), True
+        backoff, must_recover, may_be_more = Backoff(), True, True
         while not self._draining.has_begun:
             # An entry in hand is given back where no slot is free, not kept from other workers.
             if not self._entries:
                 if self._held.free <= 0:
                     await self._draining.unless(self._held.until_free)
+                    may_be_more = True
                 await self._hesitate()
             try:
                 if self._runner.take_given_up() or must_recover:
                     must_recover = True
                     await self._claims.open()
                     self._entries = await self._claims.recover()
-                    must_recover = False
-                may_be_more = await self._claim(attempts)
+                    must_recover, may_be_more = False, True
+                if may_be_more or self._entries:
+                    may_be_more = await self._claim(attempts)
+                if not (may_be_more or self._claims.is_unsure or self._draining.has_begun) and self._held.free > 0:
+                    # What was begun may end at once, and that should not stand behind this.
+                    for _ in range(TURNS):
+                        await checkpoint()
+                    may_be_more = await self._wait(attempts)
                 must_recover = self._claims.is_unsure
-                if not (may_be_more or must_recover or self._draining.has_begun) and self._held.free > 0:
-                    await self._wait()
                 if not backoff.is_fresh:
                     structlog.get_logger().info("claiming_resumed", queue=self._claims.queue)
                 backoff.reset()
             except BackendUnavailable as error:
                 # An answer that was not read may have handed over entries or begun attempts.
-                must_recover = True
+                must_recover = may_be_more = True
                 if backoff.is_fresh:
                     structlog.get_logger().warning("claiming_interrupted", queue=self._claims.queue, error=str(error))
                 await self._draining.unless(anyio.sleep, backoff.next_s())
@@ -92,33 +103,53 @@ class Claiming:
                 entries=self._entries,
             )
             self._entries = []
-            if claims:
-                self._metrics.claim_size.observe(len(claims))
-            for claim in claims:
-                self._metrics.wait.observe(claim.waited_s)
-                attempt = self._runner.begin(claim)
-                if attempt is None:
-                    self._runner.refuse(claim)
-                else:
-                    self._slots.start(attempt, attempts)
+            self._begin(claims, attempts)
         return len(claims) == slots
+
+    def _begin(self, claims: list[Claim], attempts: TaskGroup) -> None:
+        if claims:
+            self._metrics.claim_size.observe(len(claims))
+        for claim in claims:
+            self._metrics.wait.observe(claim.waited_s)
+            attempt = self._runner.begin(claim)
+            if attempt is None:
+                self._runner.refuse(claim)
+            else:
+                self._slots.start(attempt, attempts)
 
     async def _run(self, attempt: RunningAttempt) -> None:
         await self._runner.run(attempt, draining=self._draining.has_begun)
 
-    async def _wait(self) -> None:
+    async def _wait(self, attempts: TaskGroup) -> bool:
+        """-> whether there may be more than was claimed by this"""
         is_idle = not self._held.all()
         if self._claims.suspects_wait and not is_idle:
             # Not for longer: another worker may take the suspect meanwhile.
             with anyio.move_on_after(WAIT_S):
                 await self._draining.unless(self._held.until_empty)
-        elif not is_idle:
-            self._entries = await self._claims.wait(timeout_s=WAIT_S, is_idle=False)
-        else:
-            # Nothing of its own changes while it runs nothing, and whatever becomes ready is handed over by this.
-            # Another queue of the same worker may have begun something meanwhile.
-            while not (self._entries or self._draining.has_begun or self._held.all()):
-                self._entries = await self._claims.wait(timeout_s=IDLE_WAIT_S)
+            return True
+        if not is_idle:
+            return await self._wait_for_entry(attempts, WAIT_S, is_idle=False)
+        # Nothing of its own changes while it runs nothing, and whatever becomes ready is handed over by this.
+        # Another queue of the same worker may have begun something meanwhile.
+        may_be_more = False
+        while not (may_be_more or self._entries or self._draining.has_begun or self._held.all()):
+            may_be_more = await self._wait_for_entry(attempts, IDLE_WAIT_S, is_idle=True)
+        return may_be_more
+
+    async def _wait_for_entry(self, attempts: TaskGroup, timeout_s: float, *, is_idle: bool) -> bool:
+        if self._is_lively:
+            slots = min(self._held.free, self._at_once)
+            self._entries, claims = await self._claims.wait_to_claim(
+                slots, token=secrets.token_urlsafe(6), timeout_s=timeout_s, is_idle=is_idle
+            )
+            self._begin(claims, attempts)
+            self._is_lively = bool(claims or self._entries)
+            return len(claims) == slots
+        self._entries = await self._claims.wait(timeout_s=timeout_s, is_idle=is_idle)
+        # A worker with nothing to do asks for no more than that; and another queue would count the same free slots.
+        self._is_lively = self._is_only and bool(self._entries)
+        return bool(self._entries) or not is_idle
 
     async def _hand_back(self) -> None:
         try:

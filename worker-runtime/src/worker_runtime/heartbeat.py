@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 import structlog
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.ids import JobId, QueueName
-from shared_schemas.stream.claims import Leases, Renewal
 from shared_schemas.stream.connection import SyncRedis
+from shared_schemas.stream.leases import Leases, Renewal
 from shared_schemas.stream.rows import worker_facts
 
 from worker_runtime import metrics

@@ -8,6 +8,10 @@ from anyio.abc import TaskGroup
 
 from worker_runtime.attempt import RunningAttempt
 
+# Each that comes calls as many more before it runs anything: all are there after a few turns of the loop, and short
+# attempts are over before many were called in vain.
+CALLED_AT_ONCE = 2
+
 
 class Slots:
     """run: what a slot does with an attempt; it must not raise."""
@@ -16,18 +20,27 @@ class Slots:
         self._run = run
         self._begun: deque[RunningAttempt] = deque()
         self._idle: list[anyio.Event] = []
+        self._n_called = 0
 
     def start(self, attempt: RunningAttempt, tasks: TaskGroup) -> None:
         self._begun.append(attempt)
-        if self._idle:
-            self._idle.pop().set()
-        else:
-            tasks.start_soon(self._serve)
+        self._call(tasks)
 
-    async def _serve(self) -> None:
+    def _call(self, tasks: TaskGroup) -> None:
+        while self._n_called < min(CALLED_AT_ONCE, len(self._begun)):
+            self._n_called += 1
+            if self._idle:
+                self._idle.pop().set()
+            else:
+                tasks.start_soon(self._serve, tasks)
+
+    async def _serve(self, tasks: TaskGroup) -> None:
         while True:
+            self._n_called -= 1
             while self._begun:
-                await self._run(self._begun.popleft())
+                attempt = self._begun.popleft()
+                self._call(tasks)
+                await self._run(attempt)
             called = anyio.Event()
             self._idle.append(called)
             await called.wait()

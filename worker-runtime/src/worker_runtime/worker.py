@@ -145,7 +145,16 @@ class Worker:
         duties.start_soon(settler.run)
         duties.start_soon(reclaiming.run)
         duties.start_soon(promotion.promote, housekeeping)
-        return Claiming(claims, self._held, runner, self._draining, self._hesitation, self._lock, counted)
+        return Claiming(
+            claims,
+            self._held,
+            runner,
+            self._draining,
+            self._hesitation,
+            self._lock,
+            counted,
+            is_only=len(self.queues) == 1,
+        )
 
     def _heartbeat(self, loop: asyncio.AbstractEventLoop) -> Heartbeat:
         settings = self._settings

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any, cast
 
 import msgspec
-from redis.exceptions import ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
 from shared_schemas.codec import WIRE_VERSION, decode_event, encode_event_body, encode_json
 from shared_schemas.errors import ErrorInfo
@@ -20,7 +20,7 @@ from shared_schemas.ids import JobId, QueueName
 from shared_schemas.job import Checkpoint
 from shared_schemas.outcome import Cancellation, Failure, Outcome, Release, Retry, Success
 from shared_schemas.stream import keys, scripts
-from shared_schemas.stream.connection import AsyncRedis, SyncRedis, translated
+from shared_schemas.stream.connection import AsyncRedis, ask_together, translated
 from shared_schemas.stream.keys import GROUP, Lane
 from shared_schemas.stream.record import read_record
 
@@ -66,17 +66,11 @@ class Settlement(msgspec.Struct, frozen=True):
     outcome: Outcome
 
 
-class Renewal(msgspec.Struct, frozen=True):
-    held: bool
-    cancel_requested: bool
-    pause_requested: bool
-
-
 class Claims:
     """One queue, one worker. worker: the consumer's name, unique for each start of a process. capacity: how many
     attempts it runs at once, free slots or not. suspects_wait: the last claim began nothing more because a suspect
     waits for a worker that runs nothing. is_unsure: it met a running job of this worker, and was not told what is held:
-    recover(), and claim again with what that gives and with `held`.
+    recover(), and claim again with what that gives and with `held`. newest: in each lane the entry that was begun last.
 
     client, reader: each may be of one line, as from connect_one. reader: with no retries, used for nothing but
     claiming: a claim is the one call that must not be sent twice unseen. After it fails, recover() finds what an unread
@@ -97,6 +91,9 @@ class Claims:
         self.queue, self.worker, self.lease_s = queue, worker, lease_s
         self._tag = keys.tag(queue)
         self.suspects_wait, self.is_unsure = False, False
+        # A claim sent ahead begins what was handed over behind these. Where they are older than what runs, it says that
+        # it is unsure; where they are of a later time than what comes, as before a clock was set back, it begins less.
+        self.newest: dict[str, str] = {}
 
     async def open(self) -> None:
         """Make the groups and put the queue on record. Safe to repeat."""
@@ -121,60 +118,92 @@ class Claims:
         """Begin up to `slots` attempts, without waiting. token: random, new for each call. held: jobs this worker
         runs now, of any queue, and their fences; what it began before and does not name, it gives back; None: it
         gives nothing back. is_busy: it runs something now. entries: (lane, entry, job id) from `wait` or `recover`."""
-        rows, suspects_wait, is_unsure, now_ms = await scripts.call(
-            self._reader,
-            "claim",
-            self._tag,
-            {
-                "worker": self.worker,
-                "held": held,
-                "is_busy": is_busy or bool(held),
-                "version": WIRE_VERSION,
-                "lanes": _SHARED_LANES,
-                "slots": slots,
-                "capacity": self._capacity,
-                "lease_ms": round(self.lease_s * 1000),
-                "token": token,
-                "entries": entries,
-                "running": scripts.transition(Reason.CLAIMED, worker=self.worker),
-            },
-            seldom=_packed_for_claim(),
-        )
+        arguments = self._arguments(slots, token=token, is_busy=is_busy or bool(held))
+        arguments |= {"held": held, "entries": entries}
+        reply = await scripts.call(self._reader, "claim", self._tag, arguments, seldom=_packed_for_claim())
+        return self._claims(reply)
+
+    def _arguments(self, slots: int, *, token: str, is_busy: bool) -> dict[str, Any]:
+        return {
+            "worker": self.worker,
+            "is_busy": is_busy,
+            "version": WIRE_VERSION,
+            "lanes": _SHARED_LANES,
+            "slots": slots,
+            "capacity": self._capacity,
+            "lease_ms": round(self.lease_s * 1000),
+            "token": token,
+            "running": scripts.transition(Reason.CLAIMED, worker=self.worker),
+        }
+
+    def _claims(self, reply: Any) -> list[Claim]:
+        rows, suspects_wait, is_unsure, now_ms = reply
         self.suspects_wait, self.is_unsure = bool(suspects_wait), bool(is_unsure)
         return [self._claim(row, now_ms) for row in rows]
 
     async def wait(self, *, timeout_s: float, is_idle: bool = True) -> list[tuple[str, str, str]]:
         """Wait for an entry in any lane; pass what comes to `claim`. is_idle: this worker runs nothing and may take a
         suspect. Empty after timeout_s, which must stay below the reader's own timeout."""
-        streams = {keys.ready(self.queue, lane): ">" for lane in (LANES if is_idle else _SHARED_LANES)}
         with translated():
-            try:
-                reply = await self._reader.xreadgroup(
-                    GROUP, self.worker, cast(Any, streams), count=1, block=round(timeout_s * 1000)
-                )
-            except ResponseError as error:
-                # UNBLOCKED: the stream was deleted while this call waited for it.
-                if not str(error).startswith(("NOGROUP", "UNBLOCKED")):
-                    raise
-                reply = None
-        if reply is None:
-            await self.open()
-            return []
-        entries = _entries(reply)
+            [reply] = await ask_together(self._reader, self._wait_command(timeout_s, is_idle=is_idle))
+        entries = await self._handed(reply)
         if entries:
             reach("entry_delivered")
         return entries
 
+    async def wait_to_claim(
+        self, slots: int, *, token: str, timeout_s: float, is_idle: bool = True
+    ) -> tuple[list[tuple[str, str, str]], list[Claim]]:
+        """As wait, with a claim of up to `slots` attempts sent behind it: Redis begins them as soon as it hands an
+        entry over, without asking the worker in between. -> entries that it did not begin, for the next `claim`, and
+        what it began. A claim is spent on a wait that ends with nothing."""
+        lanes = LANES if is_idle else _SHARED_LANES
+        arguments = self._arguments(slots, token=token, is_busy=not is_idle)
+        arguments |= {"entries": (), "handed": [(lane, self.newest.get(lane, "0-0")) for lane in lanes]}
+        packed = scripts.packed_arguments(arguments)
+        reach("before_claim")
+        with translated():
+            reply, answer = await ask_together(
+                self._reader,
+                self._wait_command(timeout_s, is_idle=is_idle),
+                ("EVALSHA", scripts.load("claim").sha, 1, self._tag, packed, _packed_for_claim()),
+            )
+            entries = await self._handed(reply)
+            if isinstance(answer, NoScriptError):
+                return entries, []
+            if isinstance(answer, ResponseError):
+                raise answer
+        claims = self._claims(answer)
+        if claims:
+            reach("claimed_ahead")
+        begun = {claim.entry for claim in claims}
+        return [entry for entry in entries if entry[1] not in begun], claims
+
+    def _wait_command(self, timeout_s: float, *, is_idle: bool) -> tuple[Any, ...]:
+        lanes = LANES if is_idle else _SHARED_LANES
+        streams = [keys.ready(self.queue, lane) for lane in lanes]
+        options = ("COUNT", 1, "BLOCK", round(timeout_s * 1000))
+        return ("XREADGROUP", "GROUP", GROUP, self.worker, *options, "STREAMS", *streams, *(">" for _ in lanes))
+
+    async def _handed(self, reply: Any) -> list[tuple[str, str, str]]:
+        if isinstance(reply, ResponseError):
+            # UNBLOCKED: the stream was deleted while this call waited for it.
+            if not str(reply).startswith(("NOGROUP", "UNBLOCKED")):
+                raise reply
+            await self.open()
+            return []
+        return _entries(reply)
+
     async def recover(self) -> list[tuple[str, str, str]]:
         """Entries delivered to this worker and not acknowledged, those of running attempts included."""
         self.is_unsure = False
-        streams = {keys.ready(self.queue, lane): "0" for lane in LANES}
+        streams = [keys.ready(self.queue, lane) for lane in LANES]
+        command = ("XREADGROUP", "GROUP", GROUP, self.worker, "COUNT", 1000, "STREAMS", *streams, *("0" for _ in LANES))
         with translated():
-            try:
-                reply = await self._reader.xreadgroup(GROUP, self.worker, cast(Any, streams), count=1000)
-            except ResponseError as error:
-                if not str(error).startswith("NOGROUP"):
-                    raise
+            [reply] = await ask_together(self._reader, command)
+            if isinstance(reply, ResponseError):
+                if not str(reply).startswith("NOGROUP"):
+                    raise reply
                 return []
         return _entries(reply)
 
@@ -220,6 +249,7 @@ class Claims:
         job_id, packed, spec, checkpoint = row
         record = read_record(packed)
         entry, fence = cast(str, record.entry), cast(str, record.fence)
+        self.newest[record.lane] = entry
         return Claim(
             job_id=JobId(job_id.decode()),
             queue=self.queue,
@@ -237,33 +267,6 @@ class Claims:
             # The id of an entry begins with when it was added.
             waited_s=(now_ms - int(entry.partition("-")[0])) / 1000,
         )
-
-
-class Leases:
-    """Renewal, on a thread of its own with a connection of its own: torch, ONNX Runtime or a slow callback on the
-    event loop must not make a live worker look dead."""
-
-    def __init__(self, client: SyncRedis, queue: QueueName, *, worker: str, lease_s: float) -> None:
-        self._client, self._worker, self._lease_s = client, worker, lease_s
-        self._tag = keys.tag(queue)
-
-    def renew(self, fences: Mapping[JobId, str], facts: Mapping[str, str]) -> dict[JobId, Renewal]:
-        """Extend each lease and, with facts, the worker's registration (see rows.worker_facts)."""
-        rows = scripts.call_from_thread(
-            self._client,
-            "renew",
-            self._tag,
-            {
-                "worker": self._worker,
-                "lease_ms": round(self._lease_s * 1000),
-                "items": [{"id": job_id, "fence": fence} for job_id, fence in fences.items()],
-                "facts": [part for fact in facts.items() for part in fact],
-            },
-        )
-        return {
-            job_id: Renewal(bool(held), bool(cancel), bool(pause))
-            for job_id, (held, cancel, pause) in zip(fences, rows, strict=True)
-        }
 
 
 def checkpoint_of(data: bytes | None) -> Checkpoint | None:
@@ -315,7 +318,7 @@ def _entries(reply: Any) -> list[tuple[str, str, str]]:
         lane = stream.decode().rsplit(":", 1)[1]
         for entry, fields in items:
             # Redis 6.2 returns a pending entry that was deleted with no fields.
-            job_id = fields.get(b"job", b"").decode() if fields else ""
+            job_id = fields[1].decode() if fields else ""
             entries.append((lane, entry.decode(), job_id))
     return entries
 

@@ -187,6 +187,27 @@ def _line_to(master: _Master, connection_class: Any) -> Any:
     return Connection
 
 
+async def ask_together(client: AsyncRedis, *commands: tuple[Any, ...]) -> list[Any]:
+    """Send commands to Redis at once, and take their replies as they come: a ResponseError is one of them. Redis begins
+    with each when it has answered the one before, though that waited. Nothing is sent again. client: if it is of
+    connect_one, nobody else may use it meanwhile."""
+    await client.initialize()
+    line = client.connection or await client.connection_pool.get_connection()
+    try:
+        await line.send_packed_command(line.pack_commands(commands))
+        return [await _reply(line) for _ in commands]
+    finally:
+        if line is not client.connection:
+            await client.connection_pool.release(line)
+
+
+async def _reply(line: Any) -> Any:
+    try:
+        return await line.read_response()
+    except ResponseError as error:
+        return error
+
+
 def connect_for_thread(settings: RedisSettings) -> SyncRedis:
     """One connection for a thread of its own."""
     retry = Retry(FullJitterBackoff(cap=0.5, base=0.02), 1, supported_errors=_ENDS_LINE)

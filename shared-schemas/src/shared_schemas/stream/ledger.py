@@ -34,6 +34,8 @@ from shared_schemas.stream.record import record_of
 from shared_schemas.stream.rows import fields_of, job_of, worker_of
 
 IDEMPOTENCY_TTL_MS = 86_400_000
+_LANE_OF = {priority: Lane(priority.value) for priority in Priority}
+_NOTHING_RARE = (None,) * 5
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +82,8 @@ class Ledger:
         answer = _submitted(*made[0])
         if isinstance(answer, Exception):
             raise answer
+        if answer.job_id == first.job_id:
+            return [Submitted(submission.job_id, answer.created) for submission in submissions]
         return [Submitted(job_id, answer.created) for job_id in job_ids_from(answer.job_id, len(submissions))]
 
     async def submit_many(self, submissions: Sequence[Submission]) -> list[Made]:
@@ -327,13 +331,21 @@ def _submit_item(submission: Submission) -> list[Any]:
     item: list[Any] = [
         submission.job_id,
         encode_json(spec).decode(),
-        _lane_of(spec.priority),
+        _LANE_OF[spec.priority],
         spec.model_id if isinstance(spec, InferenceSpec) else spec.model_type,
         " ".join(spec.tags),
         " ".join(spec.depends_on),
         _ms(spec.result_ttl_s),
     ]
     # Few have any of these, and a table with names costs a script several times what a list does.
+    rare = (spec.run_at, spec.start_deadline_s, submission.idempotency_key, submission.replay_of, submission.retry_of)
+    if rare != _NOTHING_RARE:
+        item.append(_rare(submission))
+    return item
+
+
+def _rare(submission: Submission) -> dict[str, Any]:
+    spec = submission.spec
     rare = {
         "run_at": None if spec.run_at is None else round(spec.run_at.timestamp() * 1000),
         "deadline_after_ms": None if spec.start_deadline_s is None else _ms(spec.start_deadline_s),
@@ -342,13 +354,7 @@ def _submit_item(submission: Submission) -> list[Any]:
         "replay_of": submission.replay_of,
         "retry_of": submission.retry_of,
     }
-    if more := {name: value for name, value in rare.items() if value is not None}:
-        item.append(more)
-    return item
-
-
-def _lane_of(priority: Priority) -> Lane:
-    return Lane(priority.value)
+    return {name: value for name, value in rare.items() if value is not None}
 
 
 def _ms(seconds: float) -> int:

@@ -29,8 +29,8 @@ _JOINED = {"prelude": ("prelude", "commit_prelude")}
 _PLACES = {part.upper(): place for place, part in enumerate(RECORD, 1)}
 _PART = re.compile(rf"\b({'|'.join(_PLACES)})\b")
 _COMMENT = re.compile(r"^ *--.*\n", re.MULTILINE)
-_DECLARATION = re.compile(r"^(?=local )", re.MULTILINE)
-_DECLARED = re.compile(r"local (?:function (\w+)|([\w, ]+))")
+_DECLARATION = re.compile(r"^local .*?(?=^local |\Z)", re.MULTILINE | re.DOTALL)
+_DECLARED = re.compile(r"\b(?!local\b|function\b)\w+")
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -52,15 +52,14 @@ def _read(name: str) -> str:
 
 
 def _linked(prelude: str, script: str) -> str:
-    """The script behind those declarations of the prelude that it needs. Each call makes a new object of each function, and
-    hands it the local variables that it uses: what a script never calls costs every call of it all the same."""
-    needed = [script]
-    for declaration in reversed([part for part in _DECLARATION.split(prelude) if part.strip()]):
-        function, variables = _DECLARED.match(declaration).groups()
-        names = [function] if function else variables.replace(" ", "").split(",")
-        if any(re.search(rf"\b{name}\b", part) for name in names for part in needed):
-            needed.insert(0, declaration)
-    return "".join(needed)
+    """The script behind those declarations of the prelude that it needs. Each call makes a new object of each function,
+    and hands it the local variables that it uses: what a script never calls costs every call of it all the same."""
+    needed = script
+    for declaration in reversed(_DECLARATION.findall(prelude)):
+        declared = _DECLARED.findall(declaration.partition("=")[0].partition("(")[0])
+        if any(re.search(rf"\b{name}\b", needed) for name in declared):
+            needed = declaration + needed
+    return needed
 
 
 async def call(client: AsyncRedis, name: str, tag: str, arguments: Mapping[str, Any], *, seldom: bytes = b"") -> Any:

@@ -101,13 +101,14 @@ local function commit(answer)
     call_with(entries, 'XDEL', ready)
   end
   for name, members in pairs(zsets) do
-    local given, gone = {}, {}
+    local given, gone, n_given, n_gone = {}, {}, 0, 0
     for member, score in pairs(members) do
       if score then
-        given[#given + 1] = score
-        given[#given + 1] = member
+        given[n_given + 1], given[n_given + 2] = score, member
+        n_given = n_given + 2
       else
-        gone[#gone + 1] = member
+        n_gone = n_gone + 1
+        gone[n_gone] = member
       end
     end
     call_with(gone, 'ZREM', tag .. name)

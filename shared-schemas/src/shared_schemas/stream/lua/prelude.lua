@@ -47,7 +47,9 @@ local loaded, zsets, retired, told, logged = {}, {}, {}, {}, {}
 
 -- job.given: fields of the hash to write, each followed by its value.
 local function keep(id, name, record, values)
-  local job = { id = id, key = name, record = record, values = values, given = {}, is_changed = false, is_new = not values }
+  -- Room for three fields, made at once.
+  local job = { id = id, key = name, record = record, values = values, given = { nil, nil, nil, nil, nil, nil },
+    is_changed = false, is_new = not values }
   loaded[id] = job
   return job
 end
@@ -102,12 +104,16 @@ end
 
 local function write_hash(job)
   if job.is_changed then pack(job) end
-  call_with(job.given, 'HSET', job.key)
+  if job.given[1] then redis.call('HSET', job.key, unpack(job.given)) end
+end
+
+local function write_hash_already(job)
+  write_hash(job)
   job.given = {}
 end
 
 local function delete_fields(job, ...)
-  write_hash(job)
+  write_hash_already(job)
   redis.call('HDEL', job.key, ...)
 end
 
@@ -130,7 +136,7 @@ local function append_to_stream(job, n, event, data)
 end
 
 local function make_long(job)
-  write_hash(job)
+  write_hash_already(job)
   for n, change in ipairs(redis.call('HMGET', job.key, short_fields())) do
     local event, data = string.match(change or '', '^(%S+) (.+)$')
     if event then append_to_stream(job, n, event, data) end
@@ -213,8 +219,11 @@ local function retire(lane, entry)
   entries[#entries + 1] = entry
 end
 
+local readies = {}
 local function make_ready(job)
-  set(job, ENTRY, redis.call('XADD', key('ready', job.record[LANE]), '*', 'job', job.id))
+  local lane = job.record[LANE]
+  readies[lane] = readies[lane] or key('ready', lane)
+  set(job, ENTRY, redis.call('XADD', readies[lane], '*', 'job', job.id))
 end
 
 -- Gives a delivered entry back: the job is queued still, and stands first now.

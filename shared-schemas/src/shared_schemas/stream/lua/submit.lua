@@ -26,6 +26,18 @@ local function is_stored(id, name) return loaded[id] or is_any and redis.call('E
 
 local NOTHING = {}
 
+-- Jobs that come together have the same again and again.
+local sets_of_tags = {}
+local function sets_of(tags)
+  local sets = sets_of_tags[tags]
+  if not sets then
+    sets = {}
+    for name in string.gmatch(tags, '%S+') do sets[#sets + 1] = 'tagged:' .. name end
+    sets_of_tags[tags] = sets
+  end
+  return sets
+end
+
 local function submit(name, id, spec, lane, subject, tags, depends_on, ttl_ms, more)
   more = more or NOTHING
   local meant = more.fingerprint or '-'
@@ -44,7 +56,7 @@ local function submit(name, id, spec, lane, subject, tags, depends_on, ttl_ms, m
   local job = keep(id, name, record)
   set_field(job, 'spec', spec)
   if tags ~= '' then
-    for name in string.gmatch(tags, '%S+') do add('tagged:' .. name, '0', id) end
+    for _, name in ipairs(sets_of(tags)) do add(name, '0', id) end
   end
   if more.replay_of then set(job, REPLAY_OF, more.replay_of) end
   if more.retry_of then set(job, RETRY_OF, more.retry_of) end
