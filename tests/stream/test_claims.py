@@ -1,5 +1,6 @@
 """Claiming, recording, settling and renewing: what a fence allows and what it refuses."""
 
+import anyio
 import msgspec
 import pytest
 from shared_schemas.events import Emitted, Logged, Measured, Progressed, Reason, StateChanged
@@ -7,6 +8,8 @@ from shared_schemas.ids import JobId, JobKind, default_queue
 from shared_schemas.job import JobState
 from shared_schemas.outcome import Outcome
 from shared_schemas.stream import keys
+from shared_schemas.stream.claims import Claim
+from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.keys import Lane
 
 from tests.support.queue_bench import OUTCOMES, QueueBench, queue_bench, success
@@ -41,6 +44,52 @@ async def test_an_entry_that_woke_a_full_worker_is_handed_back(redis_url: str) -
         [claim] = await side.claim("b")
         assert (claim.job_id, claim.attempt) == (job_id, 1)
         assert (await side.folded(job_id)).attempt == 1
+
+
+async def test_a_claim_behind_a_wait_begins_what_comes_without_being_asked(redis_url: str) -> None:
+    async with queue_bench(redis_url) as side:
+        worker = await side.worker("a")
+        # Redis is sent the script by a claim of the usual kind.
+        assert await side.claim("a") == []
+        begun = list[Claim]()
+
+        async def wait() -> None:
+            left, claims = await worker.wait_to_claim(5, token="t", timeout_s=2.0)
+            assert left == []
+            begun.extend(claims)
+
+        for _ in range(2):
+            async with anyio.create_task_group() as group:
+                group.start_soon(wait)
+                await until_blocked(side.client)
+                job_id = await side.submit()
+            assert [claim.job_id for claim in begun] == [job_id]
+            assert (await side.folded(job_id)).state is JobState.RUNNING
+            assert await side.settle(begun.pop(), success())
+        assert await worker.wait_to_claim(5, token="u", timeout_s=0.01) == ([], [])
+
+
+@pytest.mark.quick
+@pytest.mark.fault(
+    None, "scripts are forgotten while a worker waits with a claim behind", sees="the next claim begins the job"
+)
+async def test_what_a_forgotten_claim_did_not_begin_is_left_to_the_next(redis_url: str) -> None:
+    async with queue_bench(redis_url) as side:
+        job_id, worker = await side.submit(), await side.worker("a")
+        await side.client.script_flush()
+
+        left, claims = await worker.wait_to_claim(5, token="t", timeout_s=2.0)
+
+        assert ([entry_job for _, _, entry_job in left], claims) == ([job_id], [])
+        [claim] = await worker.claim(5, token="u", entries=left)
+        assert (claim.job_id, claim.attempt) == (job_id, 1)
+
+
+async def until_blocked(client: AsyncRedis) -> None:
+    """Until somebody waits in a blocking command."""
+    with anyio.fail_after(10):
+        while not (await client.info("clients"))["blocked_clients"]:  # noqa: ASYNC110 - nothing announces it
+            await anyio.sleep(0.01)
 
 
 async def test_an_answer_that_was_lost_is_given_again_to_the_same_worker(redis_url: str) -> None:

@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from shared_schemas.codec import encode_json
 from shared_schemas.events import Gap
 from shared_schemas.ids import JobId
-from shared_schemas.stream.timeline import Entry, LogEntry, entries_of_ring
+from shared_schemas.stream.timeline import Entry, LogEntry
 
+from gateway.hub import Ring
 from gateway.logs import Logs
 from gateway.streaming import NDJSON, RETRY_MS, SSE, sse_frame, with_job_id
-from gateway.timelines import Batch
+from gateway.timelines import Batch, entries_of
 
 
 def opening(media_type: str) -> bytes:
@@ -65,12 +66,12 @@ def gaps_of_log(media_type: str, logs: Logs, gaps: Sequence[bytes]) -> bytes:
     return b"".join(_write(media_type, logs.cursor(), "gap", gap) for gap in gaps)
 
 
-def _sse_of_ring(payload: bytes) -> bytes:
-    return _frames(SSE, entries_of_ring(payload))
+def _sse_of_ring(ring: Ring) -> bytes:
+    return _frames(SSE, ring.of(entries_of))
 
 
-def _lines_of_ring(payload: bytes) -> bytes:
-    return _frames(NDJSON, entries_of_ring(payload))
+def _lines_of_ring(ring: Ring) -> bytes:
+    return _frames(NDJSON, ring.of(entries_of))
 
 
 def _frames(media_type: str, entries: Sequence[Entry]) -> bytes:

@@ -37,12 +37,13 @@ class Ring:
 
     def __init__(self, payload: bytes) -> None:
         self.payload = payload
-        self._made: dict[Callable[[bytes], object], object] = {}
+        self._made: dict[Callable[[Ring], object], object] = {}
 
-    def of(self, make: Callable[[bytes], T]) -> T:
-        if make not in self._made:
-            self._made[make] = make(self.payload)
-        return cast(T, self._made[make])
+    def of(self, make: Callable[["Ring"], T]) -> T:
+        made = self._made.get(make)
+        if made is None:
+            made = self._made[make] = make(self)
+        return cast(T, made)
 
 
 class Listener(Protocol):
@@ -101,7 +102,10 @@ class Hub:
                         group.start_soon(self._keep_asked, bells)
                         async for channel, payload in bells.rings():
                             wait_s = _SHORTEST_S
-                            await self._hand_out(channel, payload)
+                            if payload is None:
+                                self._confirm(channel)
+                            else:
+                                await self._hand_out(channel, Ring(payload))
             except* BackendUnavailable as errors:
                 if wait_s == _SHORTEST_S:
                     causes = sorted({str(error) for error in errors.exceptions})
@@ -177,17 +181,16 @@ class Hub:
                 await bells.remove(*unused)
             await self._changed.wait()
 
-    async def _hand_out(self, channel: str, payload: bytes | None) -> None:
-        # A confirmation may come after everyone has left again.
-        if payload is None and channel in self._asked:
+    def _confirm(self, channel: str) -> None:
+        # It may come after everyone has left again.
+        if channel in self._asked:
             self._confirmed.add(channel)
+        for listener in list(self._subscribers.get(channel, ())):
+            listener.confirm(channel)
+
+    async def _hand_out(self, channel: str, ring: Ring) -> None:
         # A line that ends is no listener any more.
         listeners = list(self._subscribers.get(channel, ()))
-        if payload is None:
-            for listener in listeners:
-                listener.confirm(channel)
-            return
-        ring = Ring(payload)
         for start in range(0, len(listeners), _LINES_A_TURN):
             if start:
                 await anyio.lowlevel.checkpoint()

@@ -38,7 +38,7 @@ class Logs:
         self.is_behind = True
 
     def take(self, channel: str, ring: Ring) -> list[LogEntry] | None:
-        entries = ring.of(log_entries_of_ring)
+        entries = ring.of(_entries_of)
         place = place_of(self.cursors.get(entries[0].queue, "0-0"))
         return [entry for entry in entries if place_of(entry.id) > place] or None
 
@@ -119,6 +119,10 @@ def parse_cursor(text: str) -> dict[QueueName, str] | None:
         except MalformedId:
             return None
     return cursors
+
+
+def _entries_of(ring: Ring) -> list[LogEntry]:
+    return log_entries_of_ring(ring.payload)
 
 
 def _bells(queues: Iterable[QueueName]) -> frozenset[str]:

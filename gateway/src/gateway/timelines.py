@@ -41,6 +41,10 @@ class _Page(msgspec.Struct, frozen=True):
     is_last: bool = False
 
 
+def entries_of(ring: Ring) -> list[Entry]:
+    return entries_of_ring(ring.payload)
+
+
 class Timelines:
     """A source of Batch. cursors: for each job the number of the last event the reader has. Over once every job has
     ended."""
@@ -74,7 +78,7 @@ class Timelines:
             self._behind.add(job_id)
 
     def take(self, channel: str, ring: Ring) -> Batch | None:
-        job_id, entries = self._jobs[channel], ring.of(entries_of_ring)
+        job_id, entries = self._jobs[channel], ring.of(entries_of)
         if job_id not in self._open:
             return None
         cursor = self.cursors[job_id]
