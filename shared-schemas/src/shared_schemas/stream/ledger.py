@@ -102,12 +102,14 @@ class Ledger:
     ) -> list[tuple[str, JobId]]:
         """As submit, for many jobs of one queue in one step. is_list: all or none, as the first is created or not.
         -> for each "created", "exists", "conflict" or "retried", and the job that stands for it."""
+        traits: dict[tuple[Any, ...], int] = {}
         answers = await scripts.call(
             self._client,
             "submit",
             keys.tag(queue),
             {
-                "items": [_submit_item(submission) for submission in submissions],
+                "items": [_submit_item(submission, traits) for submission in submissions],
+                "traits": list(traits),
                 "is_list": is_list,
                 "version": WIRE_VERSION,
                 "queued": scripts.transition(Reason.SUBMITTED),
@@ -326,17 +328,17 @@ def _packed_for_submit() -> bytes:
     return scripts.packed_arguments({"scheduled": scripts.transition(Reason.SCHEDULED)})
 
 
-def _submit_item(submission: Submission) -> list[Any]:
+def _submit_item(submission: Submission, places: dict[tuple[Any, ...], int]) -> list[Any]:
+    """places: of the traits that jobs before this one have, and now of its own."""
     spec = submission.spec
-    item: list[Any] = [
-        submission.job_id,
-        encode_json(spec).decode(),
+    traits = (
         _LANE_OF[spec.priority],
         spec.model_id if isinstance(spec, InferenceSpec) else spec.model_type,
         " ".join(spec.tags),
         " ".join(spec.depends_on),
         _ms(spec.result_ttl_s),
-    ]
+    )
+    item: list[Any] = [submission.job_id, encode_json(spec).decode(), places.setdefault(traits, len(places) + 1)]
     # Few have any of these, and a table with names costs a script several times what a list does.
     rare = (spec.run_at, spec.start_deadline_s, submission.idempotency_key, submission.replay_of, submission.retry_of)
     if rare != _NOTHING_RARE:

@@ -127,7 +127,15 @@ local function table_of(tables, name)
   return found
 end
 
-local function add(name, score, member) table_of(zsets, name)[member] = score end
+-- As table_of(zsets, name)[member] = score: nothing is called as often.
+local function add(name, score, member)
+  local members = zsets[name]
+  if not members then
+    members = {}
+    zsets[name] = members
+  end
+  members[member] = score
+end
 
 local function remove(name, member) add(name, false, member) end
 
@@ -196,11 +204,11 @@ end
 
 local listings = {}
 local function listing(state, lane)
-  local names = table_of(listings, state)
-  local name = names[lane]
+  local names = listings[state]
+  local name = names and names[lane]
   if not name then
     name = 'listing:' .. state .. ':' .. lane
-    names[lane] = name
+    table_of(listings, state)[lane] = name
   end
   return name
 end
@@ -221,9 +229,15 @@ end
 
 local readies = {}
 local function make_ready(job)
-  local lane = job.record[LANE]
-  readies[lane] = readies[lane] or key('ready', lane)
-  set(job, ENTRY, redis.call('XADD', readies[lane], '*', 'job', job.id))
+  local record = job.record
+  local lane = record[LANE]
+  local name = readies[lane]
+  if not name then
+    name = key('ready', lane)
+    readies[lane] = name
+  end
+  record[ENTRY] = redis.call('XADD', name, '*', 'job', job.id)
+  job.is_changed = true
 end
 
 -- Gives a delivered entry back: the job is queued still, and stands first now.

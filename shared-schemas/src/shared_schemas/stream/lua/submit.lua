@@ -1,5 +1,6 @@
 -- Store jobs and make each ready, or scheduled, once.
--- ARGS     items: {{id, spec (JSON), lane, subject, tags and depends_on (joined by spaces), ttl_ms, more}, …}
+-- ARGS     items: {{id, spec (JSON), the place of its traits, more}, …}
+--          traits: {{lane, subject, tags and depends_on (joined by spaces), ttl_ms}, …}, since jobs that come together share theirs
 --          more: {run_at (ms), deadline_after_ms, idem, fingerprint, replay_of, retry_of}, if there is any of these
 --          is_list: the others only if the first was created; else its answer stands for all
 --          version; queued: transition; idem_ttl_ms
@@ -26,20 +27,15 @@ local function is_stored(id, name) return loaded[id] or is_any and redis.call('E
 
 local NOTHING = {}
 
--- Jobs that come together have the same again and again.
-local sets_of_tags = {}
 local function sets_of(tags)
-  local sets = sets_of_tags[tags]
-  if not sets then
-    sets = {}
-    for name in string.gmatch(tags, '%S+') do sets[#sets + 1] = 'tagged:' .. name end
-    sets_of_tags[tags] = sets
-  end
+  local sets = {}
+  for name in string.gmatch(tags, '%S+') do sets[#sets + 1] = 'tagged:' .. name end
   return sets
 end
 
-local function submit(name, id, spec, lane, subject, tags, depends_on, ttl_ms, more)
+local function submit(name, id, spec, traits, more)
   more = more or NOTHING
+  local lane, tags, depends_on = traits[1], traits[3], traits[4]
   local meant = more.fingerprint or '-'
   if more.idem then
     local known = redis.call('GET', key('idem', more.idem))
@@ -52,11 +48,12 @@ local function submit(name, id, spec, lane, subject, tags, depends_on, ttl_ms, m
   local origin = more.retry_of and load(more.retry_of)
   if origin and origin.record[RETRIED_AS] then return 'retried', origin.record[RETRIED_AS] end
 
-  local record = { false, lane, lane, args.version, NOW, ttl_ms, 0, 0, 0, 0, subject, tags, false, 0, 0 }
+  local record = { false, lane, lane, args.version, NOW, traits[5], 0, 0, 0, 0, traits[2], tags, false, 0, 0 }
   local job = keep(id, name, record)
   set_field(job, 'spec', spec)
   if tags ~= '' then
-    for _, name in ipairs(sets_of(tags)) do add(name, '0', id) end
+    traits.sets = traits.sets or sets_of(tags)
+    for _, set_name in ipairs(traits.sets) do add(set_name, '0', id) end
   end
   if more.replay_of then set(job, REPLAY_OF, more.replay_of) end
   if more.retry_of then set(job, RETRY_OF, more.retry_of) end
@@ -82,7 +79,7 @@ end
 
 local answers = {}
 for i, item in ipairs(args.items) do
-  local answer, known = submit(names[i], unpack(item))
+  local answer, known = submit(names[i], item[1], item[2], args.traits[item[3]], item[4])
   if answer then answers[#answers + 1] = { i, answer, known } end
   if args.is_list and answers[1] then break end
 end
