@@ -159,6 +159,8 @@ class QueueModel(JobBook):
 
     def _read(self, call: ClaimCall, name: Lane, limit: int) -> bool:
         lane = self.lanes[name]
+        if not lane.entries:
+            return False
         if not lane.has_group:
             lane.create_group()
         entries = lane.read(call.worker, limit)
