@@ -1,4 +1,7 @@
-"""Round trip: one job at a time on an idle system, from its submission until the submitter knows its result."""
+"""Round trip: one job at a time on an idle system, from its submission until the submitter knows its result.
+
+They follow one another: the first after a worker of Headrace waited in vain for two seconds takes a trip to Redis more.
+"""
 
 import asyncio
 import time

@@ -64,9 +64,9 @@ def work(url: str, n: int, file: str) -> None:
 async def round_trips(url: str, n: int) -> dict[str, list[float]]:
     """As the gateway does it: subscribed before the job is stored, over a line of its own, and told by the bell."""
     settings = RedisSettings(redis_url=url)
-    client = connect(settings)
-    ledger, took = Ledger(connect_one(settings)), list[float]()
-    async with Doorbells(client) as bells:
+    client, line = connect(settings), connect_one(settings)
+    ledger, took = Ledger(line), list[float]()
+    async with client, line, Doorbells(client) as bells:
         rings = bells.rings()
         for _ in range(n):
             submission = a_submission()
