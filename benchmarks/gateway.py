@@ -1,13 +1,17 @@
 """Gateway: POST /jobs/inference with a small body, over 1 and over 64 connections that are kept.
 
 Headrace's endpoint does all that it does in production: size, media type, validation, the pin of the model, a key of
-the client's own or none, the whole submission. The others do one XADD.
+the client's own or none, the whole submission. The others do one XADD. Then jobs by the list, each with what a peer's
+job carries, beside what peers store through their own clients in bulk.
 """
 
 import json
+from collections.abc import Callable
+from functools import partial
 
 import anyio
 
+from benchmarks.contestants import Contestant, peers
 from benchmarks.http_load import post
 from benchmarks.http_servers import GATEWAY, Server, publish_model
 from benchmarks.measuring import Column, Figures, Found, Table, alternate, percentile, table
@@ -23,6 +27,10 @@ CONNECTIONS = (1, 64)
 N = {1: 4_000, 64: 20_000}
 WARM_UP = 500
 N_LISTS, LIST_LENGTH, LIST_CONNECTIONS = 120, 500, 4
+# What the peers' jobs carry.
+PEERS_BYTES = 100
+ACCEPTED = b"HTTP/1.1 202"
+LISTS = f"Headrace gateway, lists of {LIST_LENGTH} over {LIST_CONNECTIONS} connections"
 BODY = {
     "input_data": [round(0.1 * n, 1) for n in range(16)],
     "tags": ["bench", "small"],
@@ -44,34 +52,40 @@ COLUMNS = [
 
 
 def run(*, repeats: int, scale: float) -> Found:
-    contestants = {contestant.name: contestant for contestant in CONTESTANTS}
-    return alternate(contestants, lambda contestant: _measure(contestant, scale), repeats=repeats)
+    measures: dict[str, Callable[[], Figures]] = {
+        **{server.name: partial(_measure, server, scale) for server in CONTESTANTS},
+        LISTS: partial(_measure_lists, scale),
+        **{peer.name: partial(_measure_peer, peer, scale) for peer in peers()},
+    }
+    return alternate(measures, lambda measure: measure(), repeats=repeats)
 
 
 def tables(found: Found) -> list[Table]:
-    lists = {GATEWAY.name: found[GATEWAY.name]}
+    servers = {server.name for server in CONTESTANTS}
+    lists = [Column("jobs/s", "listed_per_s", kind="spread"), Column("ratio", "listed_per_s", kind="inverse")]
     return [
-        table("POST /jobs/inference, by connections", found, COLUMNS, base=GATEWAY.name),
         table(
-            f"POST /jobs/inference with lists of {LIST_LENGTH}, over {LIST_CONNECTIONS} connections",
+            "POST /jobs/inference, by connections",
+            {name: rows for name, rows in found.items() if name in servers},
+            COLUMNS,
+            base=GATEWAY.name,
+        ),
+        table(
+            "Many jobs at once: over HTTP, and over the peers' own clients",
+            {name: rows for name, rows in found.items() if name not in servers},
             lists,
-            [Column("jobs/s", "listed_per_s", kind="spread")],
+            base=LISTS,
         ),
     ]
 
 
-def _measure(contestant: Server, scale: float) -> Figures:
+def _measure(server: Server, scale: float) -> Figures:
     figures: dict[str, float] = {}
-    with bench_redis() as bench, contestant.serving(bench) as served:
-        model = anyio.run(publish_model, bench.url)
-        request = _request(model)
+    with bench_redis() as bench, server.serving(bench) as served:
+        request = _request({"model_id": anyio.run(publish_model, bench.url), **BODY})
 
         async def load(connections: int, n: int) -> tuple[float, list[float]]:
-            return await post(served.port, request, n=n, connections=connections, expected=b"HTTP/1.1 202")
-
-        async def load_lists(n: int) -> tuple[float, list[float]]:
-            request = _request(model, LIST_LENGTH)
-            return await post(served.port, request, n=n, connections=LIST_CONNECTIONS, expected=b"HTTP/1.1 202")
+            return await post(served.port, request, n=n, connections=connections, expected=ACCEPTED)
 
         anyio.run(load, CONNECTIONS[-1], WARM_UP, backend_options=UVLOOP)
         for connections in CONNECTIONS:
@@ -81,15 +95,28 @@ def _measure(contestant: Server, scale: float) -> Figures:
             figures[f"p50_ms_{connections}"] = percentile(each_s, 0.5) * 1000
             figures[f"p99_ms_{connections}"] = percentile(each_s, 0.99) * 1000
             figures["cpu_us"] = (served.cpu_s() - cpu) * 1e6 / n
-        if contestant is GATEWAY:
-            lists = max(2, round(N_LISTS * scale))
-            took_s, _ = anyio.run(load_lists, lists, backend_options=UVLOOP)
-            figures["listed_per_s"] = lists * LIST_LENGTH / took_s
     return figures
 
 
-def _request(model: str, list_length: int = 0) -> bytes:
-    one = {"model_id": model, **BODY}
-    body = json.dumps([one] * list_length if list_length else one).encode()
+def _measure_lists(scale: float) -> Figures:
+    with bench_redis() as bench, GATEWAY.serving(bench) as served:
+        one = {"model_id": anyio.run(publish_model, bench.url), "input_data": "x" * PEERS_BYTES}
+        request, n = _request([one] * LIST_LENGTH), max(2, round(N_LISTS * scale))
+
+        async def load() -> tuple[float, list[float]]:
+            return await post(served.port, request, n=n, connections=LIST_CONNECTIONS, expected=ACCEPTED)
+
+        took_s, _ = anyio.run(load, backend_options=UVLOOP)
+    return {"listed_per_s": n * LIST_LENGTH / took_s}
+
+
+def _measure_peer(peer: Contestant, scale: float) -> Figures:
+    n = max(500, round(peer.n_jobs * scale))
+    with bench_redis() as bench:
+        return {"listed_per_s": n / peer.call("enqueue", bench.url, n)["s"]}
+
+
+def _request(given: object) -> bytes:
+    body = json.dumps(given).encode()
     head = b"POST /jobs/inference HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
     return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)

@@ -114,7 +114,7 @@ async def _pin(services: Services, spec: JobSpec, queue: QueueName, models: dict
         parameters = msgspec.structs.replace(parameters, seed=_new_seed())
     model_id = spec.model_id
     # One that it depends on will exist by the time this job may run.
-    if not (is_job_id(model_id) and model_id in spec.depends_on):
+    if not (model_id in spec.depends_on and is_job_id(model_id)):
         if model_id not in models:
             models[model_id] = await _pinned_model(services, model_id)
         model_id = models[model_id]

@@ -8,6 +8,7 @@ written `training.3`. Nothing here reads a clock: the caller passes the time.
 
 import re
 from enum import StrEnum
+from functools import cache, lru_cache
 from typing import Annotated, NewType
 
 import msgspec
@@ -32,6 +33,7 @@ class JobKind(StrEnum):
     INFERENCE = "inference"
 
 
+@cache
 def default_queue(kind: JobKind) -> QueueName:
     return QueueName(kind.value)
 
@@ -84,7 +86,13 @@ def kind_of(job_id: JobId) -> JobKind:
 
 
 def _ulid(number: int) -> str:
-    return "".join([_PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)])
+    return _front(number >> 20) + _PAIRS[(number >> 10) & 1023] + _PAIRS[number & 1023]
+
+
+# The ids of a list have theirs in common.
+@lru_cache(maxsize=4)
+def _front(number: int) -> str:
+    return "".join([_PAIRS[(number >> shift) & 1023] for shift in range(100, -1, -10)])
 
 
 def ulid_of(job_id: JobId) -> str:
