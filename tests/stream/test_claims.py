@@ -7,6 +7,7 @@ from shared_schemas.events import Emitted, Logged, Measured, Progressed, Reason,
 from shared_schemas.ids import JobId, JobKind, default_queue
 from shared_schemas.job import JobState
 from shared_schemas.outcome import Outcome
+from shared_schemas.specs import Priority
 from shared_schemas.stream import keys
 from shared_schemas.stream.claims import Claim
 from shared_schemas.stream.connection import AsyncRedis
@@ -14,6 +15,7 @@ from shared_schemas.stream.keys import Lane
 
 from tests.support.queue_bench import OUTCOMES, QueueBench, queue_bench, success
 from tests.support.stored import patch
+from tests.support.workers import a_submission
 
 STATES = {
     "success": JobState.SUCCEEDED,
@@ -83,6 +85,24 @@ async def test_what_a_forgotten_claim_did_not_begin_is_left_to_the_next(redis_ur
         assert ([entry_job for _, _, entry_job in left], claims) == ([job_id], [])
         [claim] = await worker.claim(5, token="u", entries=left)
         assert (claim.job_id, claim.attempt) == (job_id, 1)
+
+
+async def test_what_a_claim_behind_a_wait_does_not_know_is_left_to_the_next(redis_url: str) -> None:
+    """An entry older than one that was begun, as after a clock was set back, beside one of the same id."""
+    async with queue_bench(redis_url) as side:
+        worker = await side.worker("a")
+        assert await side.claim("a") == []
+        high, normal = a_submission(priority=Priority.HIGH), a_submission()
+        await side.ledger.submit_all(default_queue(JobKind.INFERENCE), [high, normal])
+        worker.newest[Lane.HIGH] = "9999999999999-0"
+
+        left, [claim] = await worker.wait_to_claim(5, token="t", timeout_s=2.0)
+
+        assert claim.job_id == normal.job_id
+        [(lane, entry, job_id)] = left
+        assert (lane, entry, job_id) == (Lane.HIGH, claim.entry, high.job_id)
+        [other] = await worker.claim(5, token="u", entries=left)
+        assert other.job_id == high.job_id
 
 
 async def until_blocked(client: AsyncRedis) -> None:

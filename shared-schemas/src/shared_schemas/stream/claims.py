@@ -176,8 +176,9 @@ class Claims:
         claims = self._claims(answer)
         if claims:
             reach("claimed_ahead")
-        begun = {claim.entry for claim in claims}
-        return [entry for entry in entries if entry[1] not in begun], claims
+        # Entries of two lanes may have the same id.
+        begun = {(claim.lane, claim.entry) for claim in claims}
+        return [entry for entry in entries if entry[:2] not in begun], claims
 
     def _wait_command(self, timeout_s: float, *, is_idle: bool) -> tuple[Any, ...]:
         lanes = LANES if is_idle else _SHARED_LANES
