@@ -53,6 +53,26 @@ async def test_a_worker_never_runs_more_than_its_slots(redis_url: str) -> None:
     assert handler.most_at_once == 3
 
 
+async def test_as_many_attempts_as_there_are_slots_run_at_once(redis_url: str) -> None:
+    slots, met = 40, anyio.Event()
+
+    async def meet(_: Attempt) -> Success:
+        nonlocal met
+        mine = met
+        if handler.at_once == slots:
+            mine.set()
+            met = anyio.Event()
+        await mine.wait()
+        return success()
+
+    handler = ScriptedHandler(meet)
+    async with bench(redis_url) as side, running_worker(redis_url, handler, slots=slots):
+        # The second time, the tasks are there.
+        for _ in range(2):
+            for job_id in [await side.submit() for _ in range(slots)]:
+                assert (await side.done(job_id)).state is JobState.SUCCEEDED
+
+
 async def test_a_retryable_failure_is_tried_again_until_the_policy_forbids(redis_url: str) -> None:
     async def fail(_: Attempt) -> Success:
         raise AttemptFailed("flaky", "no luck", retryable=True)
