@@ -1,19 +1,24 @@
 """Claiming, recording, settling and renewing: what a fence allows and what it refuses."""
 
+from collections.abc import Awaitable, Callable
+
 import anyio
 import msgspec
 import pytest
+from headrace_local.system import free_port
+from shared_schemas.errors import BackendUnavailable
 from shared_schemas.events import Emitted, Logged, Measured, Progressed, Reason, StateChanged
 from shared_schemas.ids import JobId, JobKind, default_queue
 from shared_schemas.job import JobState
 from shared_schemas.outcome import Outcome
 from shared_schemas.specs import Priority
 from shared_schemas.stream import keys
-from shared_schemas.stream.claims import Claim
+from shared_schemas.stream.claims import Claim, Claims
 from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.keys import Lane
 
 from tests.support.queue_bench import OUTCOMES, QueueBench, queue_bench, success
+from tests.support.redis_server import RedisServer
 from tests.support.stored import patch
 from tests.support.workers import a_submission
 
@@ -103,6 +108,42 @@ async def test_what_a_claim_behind_a_wait_does_not_know_is_left_to_the_next(redi
         assert (lane, entry, job_id) == (Lane.HIGH, claim.entry, high.job_id)
         [other] = await worker.claim(5, token="u", entries=left)
         assert other.job_id == high.job_id
+
+
+ASKS: dict[str, Callable[[Claims], Awaitable[object]]] = {
+    "wait": lambda worker: worker.wait(timeout_s=2.0),
+    "wait_to_claim": lambda worker: worker.wait_to_claim(5, token="t", timeout_s=2.0),
+    "recover": lambda worker: worker.recover(),
+}
+
+
+@pytest.mark.quick
+@pytest.mark.fault(32, "a worker asks what has just become a replica for work", sees="nothing: it asks again elsewhere")
+@pytest.mark.parametrize("ask", ASKS)
+async def test_a_replica_that_refuses_is_away(own_redis: RedisServer, ask: str) -> None:
+    async with queue_bench(own_redis.url) as side:
+        worker = await side.worker("a")
+        await side.client.replicaof("127.0.0.1", free_port())
+
+        with pytest.raises(BackendUnavailable):
+            await ASKS[ask](worker)
+
+
+@pytest.mark.quick
+@pytest.mark.fault(32, "a master is demoted while a worker waits for work", sees="nothing: it asks again elsewhere")
+@pytest.mark.parametrize("ask", ["wait", "wait_to_claim"])
+async def test_a_master_that_is_demoted_meanwhile_is_away(own_redis: RedisServer, ask: str) -> None:
+    async with queue_bench(own_redis.url) as side:
+        worker = await side.worker("a")
+
+        async def is_away() -> None:
+            with pytest.raises(BackendUnavailable):
+                await ASKS[ask](worker)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(is_away)
+            await until_blocked(side.client)
+            await side.client.replicaof("127.0.0.1", free_port())
 
 
 async def until_blocked(client: AsyncRedis) -> None:

@@ -146,7 +146,7 @@ class Claims:
         suspect. Empty after timeout_s, which must stay below the reader's own timeout."""
         with translated():
             [reply] = await ask_together(self._reader, self._wait_command(timeout_s, is_idle=is_idle))
-        entries = await self._handed(reply)
+            entries = await self._handed(reply)
         if entries:
             reach("entry_delivered")
         return entries
