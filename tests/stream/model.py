@@ -150,12 +150,12 @@ class QueueModel(JobBook):
 
     def claim_ahead(self, call: ClaimCall, handed: Sequence[Entry]) -> tuple[list[Answer], bool, bool]:
         """handed: among the worker's own, what lies behind what it knows."""
-        if not handed:
-            return [], False, False
         for entry in handed:
-            if entry not in self.lanes[entry.lane].entries:
+            if entry in self.lanes[entry.lane].entries:
+                self._begin(call, entry)
+            else:
                 self.lanes.retire(entry)
-        return self.claim(call, [entry for entry in handed if entry in self.lanes[entry.lane].entries])
+        return call.begun, False, call.unsure
 
     def _read(self, call: ClaimCall, name: Lane, limit: int) -> bool:
         lane = self.lanes[name]

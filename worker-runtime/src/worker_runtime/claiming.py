@@ -22,6 +22,8 @@ WAIT_S, IDLE_WAIT_S = 1.0, 2.0
 # Of the loop, until a short attempt that was begun has ended and its end is on its way.
 TURNS = 2
 MANY_SLOTS = 16
+# An entry that waited for longer was not alone.
+ALONE_S = 0.002
 
 
 class Claiming:
@@ -133,7 +135,9 @@ class Claiming:
         # Nothing of its own changes while it runs nothing, and whatever becomes ready is handed over by this.
         # Another queue of the same worker may have begun something meanwhile.
         may_be_more = False
-        while not (may_be_more or self._entries or self._draining.has_begun or self._held.all()):
+        while not (
+            may_be_more or self._entries or self._claims.is_unsure or self._draining.has_begun or self._held.all()
+        ):
             may_be_more = await self._wait_for_entry(attempts, IDLE_WAIT_S, is_idle=True)
         return may_be_more
 
@@ -145,7 +149,7 @@ class Claiming:
             )
             self._begin(claims, attempts)
             self._is_lively = bool(claims or self._entries)
-            return len(claims) == slots
+            return any(claim.waited_s > ALONE_S for claim in claims)
         self._entries = await self._claims.wait(timeout_s=timeout_s, is_idle=is_idle)
         # A worker with nothing to do asks for no more than that; and another queue would count the same free slots.
         self._is_lively = self._is_only and bool(self._entries)
@@ -153,7 +157,7 @@ class Claiming:
 
     async def _hand_back(self) -> None:
         try:
-            await self._claims.claim(0, token=secrets.token_urlsafe(6), entries=self._entries)
+            await self._claims.claim(0, token=secrets.token_urlsafe(6), held=self._held.fences(), entries=self._entries)
         except BackendUnavailable:
             # They are delivered again once they have been idle for a lease.
             structlog.get_logger().warning("entries_left_behind", count=len(self._entries))

@@ -154,9 +154,10 @@ class Claims:
     async def wait_to_claim(
         self, slots: int, *, token: str, timeout_s: float, is_idle: bool = True
     ) -> tuple[list[tuple[str, str, str]], list[Claim]]:
-        """As wait, with a claim of up to `slots` attempts sent behind it: Redis begins them as soon as it hands an
-        entry over, without asking the worker in between. -> entries that it did not begin, for the next `claim`, and
-        what it began. A claim is spent on a wait that ends with nothing."""
+        """As wait, with a claim sent behind it that begins what was handed over, up to `slots` attempts: Redis does so
+        at once, without asking the worker in between. -> entries that it did not begin, for the next `claim`, and what
+        it began: of each lane no more than one, so that a worker which is frozen meanwhile holds up few. A claim is
+        spent on a wait that ends with nothing."""
         lanes = LANES if is_idle else _SHARED_LANES
         arguments = self._arguments(slots, token=token, is_busy=not is_idle)
         arguments |= {"entries": (), "handed": [(lane, self.newest.get(lane, "0-0")) for lane in lanes]}

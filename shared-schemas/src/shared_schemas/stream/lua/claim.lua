@@ -3,8 +3,8 @@
 --          lease_ms, version (of the specs it reads)
 --          token (random, new for each call)
 --          entries: {{lane, entry, id}, …} handed out by a blocking read or found among the worker's own
---          handed: {{lane, entry}, …} of a claim that was sent behind a blocking read of these lanes, with an entry behind which
---          there is, among the worker's own, just what that was handed; left out of others
+--          handed: {{lane, entry}, …} of a claim that was sent behind a blocking read of these lanes and begins no more than that
+--          was handed: what there is, among the worker's own, behind these entries; left out of other claims
 --          running: transition
 -- SELDOM   expired: transition for a job whose start deadline has passed; released, cancelled, paused: transitions
 -- RETURNS  {attempts, suspects_wait (0|1), is_unsure (0|1), now (ms)}; an attempt is {id, record, spec, checkpoint or false}, its record as packed as it is kept
@@ -83,24 +83,22 @@ local function has_undelivered(lane)
   end
 end
 
--- -> whether there was anything
 local function begin_handed()
   local command = { 'XREADGROUP', 'GROUP', GROUP, args.worker, 'COUNT', 100, 'STREAMS' }
-  local lanes, before, found = args.handed, #command, false
+  local lanes, before = args.handed, #command
   for i, each in ipairs(lanes) do
     command[before + i], command[before + #lanes + i] = key('ready', each[1]), each[2]
   end
   local reply = redis.pcall(unpack(command))
   for i, stream in ipairs(reply.err and {} or reply) do
-    for _, entry in ipairs(stream[2]) do
-      found = true
-      begin(lanes[i][1], entry[1], entry[2] and entry[2][2])
-    end
+    for _, entry in ipairs(stream[2]) do begin(lanes[i][1], entry[1], entry[2] and entry[2][2]) end
   end
-  return found
 end
 
-if args.handed and not begin_handed() then return commit({ begun, 0, is_unsure, now }) end
+if args.handed then
+  begin_handed()
+  return commit({ begun, 0, is_unsure, now })
+end
 for _, handed in ipairs(args.entries) do begin(handed[1], handed[2], handed[3]) end
 while args.slots > 0 and has_undelivered(ALONE) do
   -- With something in hand, claim nothing more: the worker will soon be free for the suspect.

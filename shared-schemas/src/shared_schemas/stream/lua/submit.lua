@@ -81,6 +81,6 @@ local answers = {}
 for i, item in ipairs(args.items) do
   local answer, known = submit(names[i], item[1], item[2], args.traits[item[3]], item[4])
   if answer then answers[#answers + 1] = { i, answer, known } end
-  if args.is_list and answers[1] then break end
+  if args.is_list and i == 1 and answer then break end
 end
 return commit(answers)
