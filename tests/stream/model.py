@@ -138,8 +138,7 @@ class QueueModel(JobBook):
         """-> (attempts, whether a suspect waits for a worker that runs nothing, whether `held` would have mattered)"""
         for entry in entries:
             self._begin(call, entry)
-        alone = self.lanes[Lane.ALONE]
-        while call.slots > 0 and alone.entries and (not alone.has_group or alone.undelivered):
+        while call.slots > 0 and self._suspects_wait():
             if call.is_busy:
                 return call.begun, True, call.unsure
             self._read(call, Lane.ALONE, 1)
@@ -155,7 +154,11 @@ class QueueModel(JobBook):
                 self._begin(call, entry)
             else:
                 self.lanes.retire(entry)
-        return call.begun, False, call.unsure
+        return call.begun, bool(call.runs) and self._suspects_wait(), call.unsure
+
+    def _suspects_wait(self) -> bool:
+        alone = self.lanes[Lane.ALONE]
+        return bool(alone.entries and (not alone.has_group or alone.undelivered))
 
     def _read(self, call: ClaimCall, name: Lane, limit: int) -> bool:
         lane = self.lanes[name]

@@ -110,6 +110,21 @@ async def test_what_a_claim_behind_a_wait_does_not_know_is_left_to_the_next(redi
         assert other.job_id == high.job_id
 
 
+async def test_a_busy_worker_hears_behind_its_wait_that_a_suspect_waits(redis_url: str) -> None:
+    """Else one to which jobs come one by one would never run nothing."""
+    async with queue_bench(redis_url) as side:
+        worker = await side.worker("a")
+        assert await side.claim("a") == []
+        job_id = await side.submit()
+        await patch(side.client, job_id, suspect=1)
+
+        _, claims = await worker.wait_to_claim(5, token="t", timeout_s=2.0, is_idle=False)
+        assert (claims, worker.suspects_wait) == ([], True)
+
+        _, [claim] = await worker.wait_to_claim(5, token="u", timeout_s=2.0)
+        assert (claim.job_id, claim.is_suspect, worker.suspects_wait) == (job_id, True, False)
+
+
 ASKS: dict[str, Callable[[Claims], Awaitable[object]]] = {
     "wait": lambda worker: worker.wait(timeout_s=2.0),
     "wait_to_claim": lambda worker: worker.wait_to_claim(5, token="t", timeout_s=2.0),

@@ -97,7 +97,8 @@ end
 
 if args.handed then
   begin_handed()
-  return commit({ begun, 0, is_unsure, now })
+  -- A worker that runs nothing waits for suspects as well.
+  return commit({ begun, args.is_busy and has_undelivered(ALONE) and 1 or 0, is_unsure, now })
 end
 for _, handed in ipairs(args.entries) do begin(handed[1], handed[2], handed[3]) end
 while args.slots > 0 and has_undelivered(ALONE) do
