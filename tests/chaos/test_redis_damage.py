@@ -22,7 +22,7 @@ from shared_schemas.stream.keys import Lane
 
 from tests.support.outage import READY, destroy_groups, healthy
 from tests.support.worker_process import worker_process
-from tests.support.workers import INFERENCE, Bench, bench
+from tests.support.workers import INFERENCE, Bench, bench, until_blocked
 
 LEASE_S = 2.0
 # A worker looks for jobs that nothing would move every two seconds, or every half a lease where that is longer.
@@ -130,9 +130,7 @@ async def test_a_waiting_worker_whose_consumer_was_deleted_takes_the_next_job(re
     async with bench(redis_url) as side:
         with worker_process(redis_url, "answer", lease_s=15.0):
             await side.done(await side.submit())
-            with anyio.fail_after(10):
-                while not (await side.client.info("clients"))["blocked_clients"]:  # noqa: ASYNC110 - nothing tells
-                    await anyio.sleep(0.01)
+            await until_blocked(side.client)
             await delete_consumers(side.client)
             submitted_at = time.monotonic()
             job = await side.done(await side.submit())

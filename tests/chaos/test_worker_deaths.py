@@ -55,31 +55,15 @@ async def test_a_worker_killed_between_two_steps_loses_no_job_and_ends_none_twic
 
 @pytest.mark.quick
 @pytest.mark.fault(1, "kill -9 of a worker that was handed an entry and has not begun it", sees="nothing is charged")
-async def test_an_entry_that_a_dead_worker_was_handed_is_handed_on(redis_url: str) -> None:
-    async with queue_bench(redis_url) as side:
-        with worker_process(redis_url, "say", lease_s=LEASE_S, armed=("kill", "entry_delivered")) as killed:
-            with anyio.fail_after(30):
-                # Which of the first jobs finds it waiting for one depends on how fast it starts.
-                while killed.poll() is None:
-                    job_id = await side.submit()
-                    with anyio.move_on_after(LEASE_S):
-                        await side.done(job_id)
-        async with running_worker(redis_url, ScriptedHandler(say), lease_s=LEASE_S):
-            job = await side.done(job_id)
-
-        assert (job.state, job.attempt, job.crashes) == (JobState.SUCCEEDED, 1, 0)
-        assert await side.pending() == 0
-
-
-@pytest.mark.quick
 @pytest.mark.fault(
     1, "kill -9 of a worker for which Redis began an attempt while it waited", sees="one result; a crash is charged"
 )
-async def test_an_attempt_that_was_begun_for_a_dead_worker_is_made_again(redis_url: str) -> None:
+@pytest.mark.parametrize(("step", "charged"), {"entry_delivered": (1, 0), "claimed_ahead": (2, 1)}.items())
+async def test_a_job_that_a_worker_waited_for_outlives_it(redis_url: str, step: str, charged: tuple[int, int]) -> None:
     async with queue_bench(redis_url) as side:
-        with worker_process(redis_url, "say", lease_s=LEASE_S, armed=("kill", "claimed_ahead")) as killed:
+        with worker_process(redis_url, "say", lease_s=LEASE_S, armed=("kill", step)) as killed:
             with anyio.fail_after(30):
-                # It claims ahead once a job has come while it waited.
+                # Which of the first jobs finds it waiting depends on how fast it starts; it claims ahead after that.
                 while killed.poll() is None:
                     job_id = await side.submit()
                     with anyio.move_on_after(LEASE_S):
@@ -87,7 +71,7 @@ async def test_an_attempt_that_was_begun_for_a_dead_worker_is_made_again(redis_u
         async with running_worker(redis_url, ScriptedHandler(say), lease_s=LEASE_S):
             job = await side.done(job_id)
 
-        assert (job.state, job.attempt, job.crashes) == (JobState.SUCCEEDED, 2, 1)
+        assert (job.state, job.attempt, job.crashes) == (JobState.SUCCEEDED, *charged)
         assert await side.pending() == 0
 
 

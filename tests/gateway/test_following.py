@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import closing
+from typing import Any
 
 import anyio
 from gateway.following import EndOnly, Following
@@ -12,7 +13,7 @@ from shared_schemas.ids import JobId, JobKind, QueueName
 from shared_schemas.stream import keys
 from shared_schemas.stream.timeline import SHORT, Doorbells, Entry, LogEntry, Timeline
 
-from tests.support.workers import bench
+from tests.support.workers import Bench, bench
 
 
 class Numbers(EndOnly):
@@ -101,24 +102,30 @@ async def test_a_ring_while_a_line_waits_for_its_turn_to_read_costs_no_second_re
         job_id, timeline = await jobs.submit(), Counted(jobs.client)
         hub = Hub(lambda: Doorbells(jobs.client), n_readings=1)
         first, second = Numbers(), Numbers()
-        with anyio.fail_after(10):
-            async with anyio.create_task_group() as group:
-                group.start_soon(hub.run)
-                with closing(Following(hub, Timelines(hub, jobs.timeline, {job_id: 0}), first, idle_s=3600).begin()):
-                    await first.has(1)
-                    async with hub.reading:
-                        line = Following(hub, Timelines(hub, timeline, {job_id: 0}), second, idle_s=3600).begin()
-                        await jobs.ledger.pause(job_id)
-                        # The hub has handed it to both.
-                        await first.has(2)
-                    await second.has(2)
-                    await jobs.ledger.resume(job_id)
-                    await second.has(3)
-                    line.close()
-                group.cancel_scope.cancel()
+        first_of, second_of = (Timelines(hub, each, {job_id: 0}) for each in (jobs.timeline, timeline))
+        await three_happen(jobs, job_id, hub, (first_of, first), (second_of, second))
 
     assert second.numbers == [1, 2, 3]
     assert timeline.n_reads == 1
+
+
+async def three_happen(jobs: Bench, job_id: JobId, hub: Hub, told: tuple[Any, Any], waiting: tuple[Any, Any]) -> None:
+    """To a job with two readers, each a source and a sink. Of the second, one waits for its turn to read."""
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            group.start_soon(hub.run)
+            with closing(Following(hub, *told, idle_s=3600).begin()):
+                await told[1].has(1)
+                async with hub.reading:
+                    line = Following(hub, *waiting, idle_s=3600).begin()
+                    await jobs.ledger.pause(job_id)
+                    # The hub has handed it to both.
+                    await told[1].has(2)
+                await waiting[1].has(2)
+                await jobs.ledger.resume(job_id)
+                await waiting[1].has(3)
+                line.close()
+            group.cancel_scope.cancel()
 
 
 class CountedLog(Timeline):
@@ -155,21 +162,7 @@ async def test_a_line_of_the_log_that_waits_for_its_turn_reads_each_queue_once(r
         hub = Hub(lambda: Doorbells(jobs.client), n_readings=1)
         first, second = (Logs(hub, each, jobs.ledger.queues, {}) for each in (jobs.timeline, timeline))
         told, waiting = States(first), States(second)
-        with anyio.fail_after(10):
-            async with anyio.create_task_group() as group:
-                group.start_soon(hub.run)
-                with closing(Following(hub, first, told, idle_s=3600).begin()):
-                    await told.has(1)
-                    async with hub.reading:
-                        line = Following(hub, second, waiting, idle_s=3600).begin()
-                        await jobs.ledger.pause(job_id)
-                        # The hub has handed it to both.
-                        await told.has(2)
-                    await waiting.has(2)
-                    await jobs.ledger.resume(job_id)
-                    await waiting.has(3)
-                    line.close()
-                group.cancel_scope.cancel()
+        await three_happen(jobs, job_id, hub, (first, told), (second, waiting))
 
     assert waiting.n == 3
     assert timeline.n_reads == len(JobKind)

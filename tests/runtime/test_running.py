@@ -7,9 +7,10 @@ from shared_schemas.events import Emitted, Logged, Measured, Progressed, Reason,
 from shared_schemas.job import JobState
 from shared_schemas.outcome import Success
 from shared_schemas.retry import RetryPolicy
+from shared_schemas.stream.claims import Claims
 from worker_runtime import Attempt, StopReason
 
-from tests.support.workers import ScriptedHandler, bench, running_worker, success
+from tests.support.workers import INFERENCE, ScriptedHandler, bench, running_worker, success, until_blocked
 
 QUICK = RetryPolicy(max_attempts=3, backoff_s=0.05, max_backoff_s=0.1)
 
@@ -71,6 +72,31 @@ async def test_as_many_attempts_as_there_are_slots_run_at_once(redis_url: str) -
         for _ in range(2):
             for job_id in [await side.submit() for _ in range(slots)]:
                 assert (await side.done(job_id)).state is JobState.SUCCEEDED
+
+
+async def test_an_attempt_that_an_idle_worker_never_heard_of_is_run_before_its_lease_is_over(redis_url: str) -> None:
+    """As where Redis reads a claim late, once the worker has asked on another line what it was handed."""
+    release = anyio.Event()
+
+    async def wait(_: Attempt) -> Success:
+        await release.wait()
+        return success()
+
+    async with (
+        bench(redis_url) as side,
+        running_worker(redis_url, ScriptedHandler(wait), slots=1, lease_s=60) as worker,
+    ):
+        await until_blocked(side.client)
+        first = await side.submit()
+        await side.until_state(first, JobState.RUNNING)
+        second = await side.submit()
+        twin = Claims(side.client, side.client, INFERENCE, worker=worker.name, lease_s=60)
+        [unheard] = await twin.claim(1, token="t")
+        assert unheard.job_id == second
+        release.set()
+        job = await side.done(second)
+
+    assert (job.state, job.attempt, job.crashes) == (JobState.SUCCEEDED, 1, 0)
 
 
 async def test_a_retryable_failure_is_tried_again_until_the_policy_forbids(redis_url: str) -> None:

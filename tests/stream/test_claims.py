@@ -14,13 +14,12 @@ from shared_schemas.outcome import Outcome
 from shared_schemas.specs import Priority
 from shared_schemas.stream import keys
 from shared_schemas.stream.claims import Claim, Claims
-from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.keys import Lane
 
 from tests.support.queue_bench import OUTCOMES, QueueBench, queue_bench, success
 from tests.support.redis_server import RedisServer
 from tests.support.stored import patch
-from tests.support.workers import a_submission
+from tests.support.workers import a_submission, until_blocked
 
 STATES = {
     "success": JobState.SUCCEEDED,
@@ -160,13 +159,6 @@ async def test_a_master_that_is_demoted_meanwhile_is_away(own_redis: RedisServer
             group.start_soon(is_away)
             await until_blocked(side.client)
             await side.client.replicaof("127.0.0.1", free_port())
-
-
-async def until_blocked(client: AsyncRedis) -> None:
-    """Until somebody waits in a blocking command."""
-    with anyio.fail_after(10):
-        while not (await client.info("clients"))["blocked_clients"]:  # noqa: ASYNC110 - nothing announces it
-            await anyio.sleep(0.01)
 
 
 async def test_an_answer_that_was_lost_is_given_again_to_the_same_worker(redis_url: str) -> None:

@@ -92,6 +92,13 @@ def a_submission(spec: JobSpec | None = None, *, queue: QueueName = INFERENCE, *
     return Submission(job_id=job_id, spec=spec)
 
 
+async def until_blocked(client: AsyncRedis) -> None:
+    """Until somebody waits in a blocking command."""
+    with anyio.fail_after(10):
+        while not (await client.info("clients"))["blocked_clients"]:  # noqa: ASYNC110 - nothing announces it
+            await anyio.sleep(0.01)
+
+
 class Bench:
     """The submitter's side of a test."""
 

@@ -1,4 +1,4 @@
-"""The worker's side of a queue: claim, record, settle, renew. Knows no model and starts no task.
+"""The worker's side of a queue: claim, record, settle. Knows no model and starts no task.
 
 A claim is a worker's time-limited hold on a delivery. Its fence, checked inside every script, is the only
 thing that allows a write; the pending list of the consumer group is for delivery alone, since XACK takes
@@ -145,7 +145,7 @@ class Claims:
         """Wait for an entry in any lane; pass what comes to `claim`. is_idle: this worker runs nothing and may take a
         suspect. Empty after timeout_s, which must stay below the reader's own timeout."""
         with translated():
-            [reply] = await ask_together(self._reader, self._wait_command(timeout_s, is_idle=is_idle))
+            [reply] = await ask_together(self._reader, self._wait_command(_lanes(is_idle=is_idle), timeout_s))
             entries = await self._handed(reply)
         if entries:
             reach("entry_delivered")
@@ -158,16 +158,15 @@ class Claims:
         at once, without asking the worker in between. -> entries that it did not begin, for the next `claim`, and what
         it began: of each lane no more than one, so that a worker which is frozen meanwhile holds up few. A claim is
         spent on a wait that ends with nothing."""
-        lanes = LANES if is_idle else _SHARED_LANES
+        lanes = _lanes(is_idle=is_idle)
         arguments = self._arguments(slots, token=token, is_busy=not is_idle)
         arguments |= {"entries": (), "handed": [(lane, self.newest.get(lane, "0-0")) for lane in lanes]}
-        packed = scripts.packed_arguments(arguments)
         reach("before_claim")
         with translated():
             reply, answer = await ask_together(
                 self._reader,
-                self._wait_command(timeout_s, is_idle=is_idle),
-                ("EVALSHA", scripts.load("claim").sha, 1, self._tag, packed, _packed_for_claim()),
+                self._wait_command(lanes, timeout_s),
+                scripts.command("claim", self._tag, arguments, seldom=_packed_for_claim()),
             )
             entries = await self._handed(reply)
             if isinstance(answer, NoScriptError):
@@ -181,8 +180,7 @@ class Claims:
         begun = {(claim.lane, claim.entry) for claim in claims}
         return [entry for entry in entries if entry[:2] not in begun], claims
 
-    def _wait_command(self, timeout_s: float, *, is_idle: bool) -> tuple[Any, ...]:
-        lanes = LANES if is_idle else _SHARED_LANES
+    def _wait_command(self, lanes: Sequence[Lane], timeout_s: float) -> tuple[Any, ...]:
         streams = [keys.ready(self.queue, lane) for lane in lanes]
         options = ("COUNT", 1, "BLOCK", round(timeout_s * 1000))
         return ("XREADGROUP", "GROUP", GROUP, self.worker, *options, "STREAMS", *streams, *(">" for _ in lanes))
@@ -214,7 +212,7 @@ class Claims:
         lost = await scripts.call(
             self._client, "record", self._tag, {"items": [_batch_item(batch) for batch in batches]}
         )
-        return [place not in lost for place in range(1, len(batches) + 1)]
+        return _but(lost, len(batches))
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """End attempts. False for one that no longer owned its job: nothing of it was written."""
@@ -229,7 +227,7 @@ class Claims:
             },
             seldom=packed_requests(),
         )
-        return [place not in lost for place in range(1, len(items) + 1)]
+        return _but(lost, len(items))
 
     async def close(self) -> None:
         """Remove this worker's registration and, where nothing is pending for it, its consumer."""
@@ -269,6 +267,16 @@ class Claims:
             # The id of an entry begins with when it was added.
             waited_s=(now_ms - int(entry.partition("-")[0])) / 1000,
         )
+
+
+def _lanes(*, is_idle: bool) -> Sequence[Lane]:
+    """Of suspects a worker hears only while it runs nothing."""
+    return LANES if is_idle else _SHARED_LANES
+
+
+def _but(lost: list[int], n: int) -> list[bool]:
+    """lost: places, counted from 1."""
+    return [place not in lost for place in range(1, n + 1)]
 
 
 def checkpoint_of(data: bytes | None) -> Checkpoint | None:

@@ -44,13 +44,12 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
 
 RECORD = Record.__struct_fields__
 read_record = msgspec.msgpack.Decoder(Record).decode
-_values = msgspec.msgpack.Decoder(list[str | int | bool]).decode
 
 
 def record_of(data: bytes | None) -> dict[str, str]:
     """What there is in a record; nothing of a job that is not there or whose record is damaged."""
     try:
-        values = [] if data is None else _values(data)
+        values = () if data is None else msgspec.structs.astuple(read_record(data))
     except msgspec.DecodeError:
         return {}
     return {name: str(value) for name, value in zip(RECORD, values, strict=False) if value is not False}

@@ -76,6 +76,11 @@ async def call(client: AsyncRedis, name: str, tag: str, arguments: Mapping[str, 
     return reply
 
 
+def command(name: str, tag: str, arguments: Mapping[str, Any], *, seldom: bytes = b"") -> tuple[Any, ...]:
+    """The same call, to be sent among others. Where Redis has forgotten the script, the reply is a NoScriptError."""
+    return ("EVALSHA", load(name, _prelude_of(tag)).sha, 1, tag, packed_arguments(arguments), seldom)
+
+
 def call_from_thread(client: SyncRedis, name: str, tag: str, arguments: Mapping[str, Any]) -> Any:
     script, argument = load(name, _prelude_of(tag)), packed_arguments(arguments)
     reach(f"before_{name}")

@@ -107,13 +107,13 @@ local function write_hash(job)
   if job.given[1] then redis.call('HSET', job.key, unpack(job.given)) end
 end
 
-local function write_hash_already(job)
+local function write_hash_now(job)
   write_hash(job)
   job.given = {}
 end
 
 local function delete_fields(job, ...)
-  write_hash_already(job)
+  write_hash_now(job)
   redis.call('HDEL', job.key, ...)
 end
 
@@ -144,7 +144,7 @@ local function append_to_stream(job, n, event, data)
 end
 
 local function make_long(job)
-  write_hash_already(job)
+  write_hash_now(job)
   for n, change in ipairs(redis.call('HMGET', job.key, short_fields())) do
     local event, data = string.match(change or '', '^(%S+) (.+)$')
     if event then append_to_stream(job, n, event, data) end
@@ -227,14 +227,14 @@ local function retire(lane, entry)
   entries[#entries + 1] = entry
 end
 
-local readies = {}
+local ready_keys = {}
 local function make_ready(job)
   local record = job.record
   local lane = record[LANE]
-  local name = readies[lane]
+  local name = ready_keys[lane]
   if not name then
     name = key('ready', lane)
-    readies[lane] = name
+    ready_keys[lane] = name
   end
   record[ENTRY] = redis.call('XADD', name, '*', 'job', job.id)
   job.is_changed = true
