@@ -6,7 +6,7 @@ _Text = str | bool
 
 
 class Record(msgspec.Struct, array_like=True, frozen=True):
-    """False, or the end of the array, stands for nothing. Times: ms, as text. A script names a part in upper case."""
+    """False, or the end of the array, stands for nothing. Times: ms, as text. A script names a part as @FENCE."""
 
     state: str
     lane: str

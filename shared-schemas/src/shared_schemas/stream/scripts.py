@@ -26,8 +26,9 @@ packed_arguments = msgspec.msgpack.Encoder().encode
 
 
 _JOINED = {"prelude": ("prelude", "commit_prelude")}
-_PLACES = {part.upper(): place for place, part in enumerate(RECORD, 1)}
-_PART = re.compile(rf"\b({'|'.join(_PLACES)})\b")
+_PLACES = {part.upper(): str(place) for place, part in enumerate(RECORD, 1)}
+# A string is found first and left as it is, whatever stands in it. Lua knows no @ outside of one.
+_STRING_OR_PART = re.compile(r"""'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|@(?P<part>\w*)""")
 _COMMENT = re.compile(r"^ *--.*\n", re.MULTILINE)
 _DECLARATION = re.compile(r"^local .*?(?=^local |\Z)", re.MULTILINE | re.DOTALL)
 _DECLARED = re.compile(r"\b(?!local\b|function\b)\w+")
@@ -41,9 +42,14 @@ class Script(msgspec.Struct, frozen=True):
 @cache
 def load(name: str, prelude: str = "prelude") -> Script:
     source = _linked("\n".join(map(_read, _JOINED.get(prelude, [prelude]))), _read(name))
-    # Numbers, and not local variables of each script: to hand thirty of those to its functions costs a call a tenth.
-    source = _PART.sub(lambda found: str(_PLACES[found[0]]), source)
+    source = placed(source)
     return Script(source.encode(), hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+def placed(source: str) -> str:
+    """Lua with the place of each part of a record instead of its name: 16 for @FENCE. KeyError: no such part."""
+    # Numbers, and not local variables of each script: to hand thirty of those to its functions costs a call a tenth.
+    return _STRING_OR_PART.sub(lambda found: found[0] if found["part"] is None else _PLACES[found["part"]], source)
 
 
 def _read(name: str) -> str:

@@ -22,39 +22,39 @@ local function begin(lane, entry, id)
   if not id then return retire(lane, entry) end
   local job, r = load(id, 'spec', 'checkpoint')
   if not job then return retire(lane, entry) end
-  if r[STATE] == args.running.state and r[ENTRY] == entry then
+  if r[@STATE] == args.running.state and r[@ENTRY] == entry then
     -- A group that was lost and made anew delivers again what this call was handed.
-    if r[WORKER] ~= args.worker or is_begun[id] then return end
+    if r[@WORKER] ~= args.worker or is_begun[id] then return end
     if not args.held then
       is_unsure = 1
       return
     end
-    if args.held[id] == r[FENCE] then return end
+    if args.held[id] == r[@FENCE] then return end
     -- The same worker asks again. It never saw this attempt if it neither renewed nor recorded: an answer was lost.
-    if r[BEAT] == 0 and r[RECORDED] == 0 then return answer(job) end
+    if r[@BEAT] == 0 and r[@RECORDED] == 0 then return answer(job) end
     -- Else it has given the attempt up, as it must when it could not renew in time. Nobody else has noticed yet.
     retire(lane, entry)
     local pause = let_go(job)
     enqueue(job, FRONT, seldom('released'))
     return heed_requests(job, pause)
   end
-  if r[ENTRY] ~= entry or not allows(args.running, r) then return retire(lane, entry) end
-  if r[ATTEMPT] == 0 and r[DEADLINE] and now > tonumber(r[DEADLINE]) then
+  if r[@ENTRY] ~= entry or not allows(args.running, r) then return retire(lane, entry) end
+  if r[@ATTEMPT] == 0 and r[@DEADLINE] and now > tonumber(r[@DEADLINE]) then
     retire(lane, entry)
     return finish(job, seldom('expired'))
   end
   -- It stays pending, for a newer worker to be handed it by redeliver.
-  if r[VERSION] > args.version then return end
-  if #begun >= args.slots or (r[SUSPECT] and (#begun > 0 or args.is_busy)) then return hand_back(job) end
-  if r[SUSPECT] then args.slots = 1 end
-  local attempt = r[ATTEMPT] + 1
-  r[ATTEMPT], r[RECORDED], r[BEAT] = attempt, 0, 0
+  if r[@VERSION] > args.version then return end
+  if #begun >= args.slots or (r[@SUSPECT] and (#begun > 0 or args.is_busy)) then return hand_back(job) end
+  if r[@SUSPECT] then args.slots = 1 end
+  local attempt = r[@ATTEMPT] + 1
+  r[@ATTEMPT], r[@RECORDED], r[@BEAT] = attempt, 0, 0
   -- All places from the first of these to the last, for the array to have no gap.
-  r[FENCE], r[WORKER], r[SETTLED], r[LEASE] = text(attempt) .. '-' .. args.token, args.worker, r[SETTLED] or false, args.lease_ms
-  r[STARTED], r[FINISHED], r[RAN_ALONE] = NOW, false, (r[SUSPECT] or args.capacity == 1) and 1 or false
-  relist(job, args.running.state, r[LANE])
+  r[@FENCE], r[@WORKER], r[@SETTLED], r[@LEASE] = text(attempt) .. '-' .. args.token, args.worker, r[@SETTLED] or false, args.lease_ms
+  r[@STARTED], r[@FINISHED], r[@RAN_ALONE] = NOW, false, (r[@SUSPECT] or args.capacity == 1) and 1 or false
+  relist(job, args.running.state, r[@LANE])
   add('leases', lease_end, id)
-  if r[DEADLINE] then remove('deadlines', id) end
+  if r[@DEADLINE] then remove('deadlines', id) end
   announce(job, args.running.event, args.running.body)
   answer(job)
 end

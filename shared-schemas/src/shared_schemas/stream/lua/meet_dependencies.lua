@@ -6,14 +6,14 @@ local ready = 0
 for _, id in ipairs(args.ids) do
   remove('waiting', id)
   local job, r = load(id)
-  if job and r[WAITING] then
-    set(job, WAITING, false)
+  if job and r[@WAITING] then
+    set(job, @WAITING, false)
     if allows(args.due, r) then
-      if r[DUE] and tonumber(r[DUE]) > now then
+      if r[@DUE] and tonumber(r[@DUE]) > now then
         -- Promotion may have passed it by before the clock was set back.
-        add('due', r[DUE], id)
+        add('due', r[@DUE], id)
       else
-        enqueue(job, r[HOME], args.due)
+        enqueue(job, r[@HOME], args.due)
         ready = ready + 1
       end
     end

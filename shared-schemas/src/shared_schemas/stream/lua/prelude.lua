@@ -36,7 +36,7 @@ end
 local ms = text
 local NOW = ms(now)
 
--- The record: what a job's hash keeps as one MessagePack array. A name in upper case, as FENCE, stands for the place of that
+-- The record: what a job's hash keeps as one MessagePack array. A name behind an @, as @FENCE, stands for the place of that
 -- part, which record.py says. An array, because a table with names costs Lua several times as much; times, in ms, are texts,
 -- because a number costs a long way to one each time.
 
@@ -65,7 +65,7 @@ local function load(id, ...)
   return keep(id, name, record, values), record
 end
 
-local function allows(transition, record) return transition.sources[record[STATE]] end
+local function allows(transition, record) return transition.sources[record[@STATE]] end
 
 -- false for nothing
 local function set(job, place, value)
@@ -150,27 +150,27 @@ local function make_long(job)
     if event then append_to_stream(job, n, event, data) end
   end
   delete_fields(job, short_fields())
-  set(job, LONG, 1)
+  set(job, @LONG, 1)
 end
 
 -- Appends one numbered, stamped event to the timeline. -> "<event> <data>"
 local function append(job, event, body)
   local record = job.record
-  local n = record[N] + 1
+  local n = record[@N] + 1
   local number = text(n)
-  local change = event .. ' {"n":' .. number .. ',"at":' .. NOW .. ',"attempt":' .. text(record[ATTEMPT]) .. ',' .. body
+  local change = event .. ' {"n":' .. number .. ',"at":' .. NOW .. ',"attempt":' .. text(record[@ATTEMPT]) .. ',' .. body
   -- Nobody can follow a job that is not stored, and whoever follows one reads first.
   if not job.is_new then
     local count = #told
     told[count + 1], told[count + 2], told[count + 3] = job, number, change
   end
-  if not record[LONG] and n <= SHORT and #change <= SHORT_BYTES then
+  if not record[@LONG] and n <= SHORT and #change <= SHORT_BYTES then
     set_field(job, number, change)
   else
-    if not record[LONG] then make_long(job) end
+    if not record[@LONG] then make_long(job) end
     append_to_stream(job, n, event, string.sub(change, #event + 2))
   end
-  record[N] = n
+  record[@N] = n
   job.is_changed = true
   return change
 end
@@ -178,7 +178,7 @@ end
 -- Appends what a producer hands over, events = {{event, body, field or nil}, …}, less what is there already.
 local function append_new(job, first, events)
   if #events == 0 then return end
-  local recorded, newest = job.record[RECORDED], {}
+  local recorded, newest = job.record[@RECORDED], {}
   for i, event in ipairs(events) do
     if first + i > recorded then
       local change = append(job, event[1], event[2])
@@ -215,9 +215,9 @@ end
 
 local function relist(job, state, lane)
   local record = job.record
-  if record[STATE] then remove(listing(record[STATE], record[LANE]), job.id) end
+  if record[@STATE] then remove(listing(record[@STATE], record[@LANE]), job.id) end
   add(listing(state, lane), '0', job.id)
-  record[STATE], record[LANE] = state, lane
+  record[@STATE], record[@LANE] = state, lane
   job.is_changed = true
 end
 
@@ -230,57 +230,57 @@ end
 local ready_keys = {}
 local function make_ready(job)
   local record = job.record
-  local lane = record[LANE]
+  local lane = record[@LANE]
   local name = ready_keys[lane]
   if not name then
     name = key('ready', lane)
     ready_keys[lane] = name
   end
-  record[ENTRY] = redis.call('XADD', name, '*', 'job', job.id)
+  record[@ENTRY] = redis.call('XADD', name, '*', 'job', job.id)
   job.is_changed = true
 end
 
 -- Gives a delivered entry back: the job is queued still, and stands first now.
 local function hand_back(job)
   local record = job.record
-  retire(record[LANE], record[ENTRY])
-  relist(job, record[STATE], record[SUSPECT] and ALONE or FRONT)
+  retire(record[@LANE], record[@ENTRY])
+  relist(job, record[@STATE], record[@SUSPECT] and ALONE or FRONT)
   make_ready(job)
 end
 
 -- -> whether a pause was asked for, which counts for this attempt only
 local function let_go(job)
   local record = job.record
-  local was_asked = record[PAUSE]
+  local was_asked = record[@PAUSE]
   remove('leases', job.id)
-  record[FENCE], record[WORKER] = false, false
-  if was_asked then record[PAUSE] = false end
+  record[@FENCE], record[@WORKER] = false, false
+  if was_asked then record[@PAUSE] = false end
   job.is_changed = true
   return was_asked
 end
 
 -- The four ways a job moves: to a ready stream, to the schedule, aside, and to its end.
 local function enqueue(job, lane, transition)
-  relist(job, transition.state, job.record[SUSPECT] and ALONE or lane)
+  relist(job, transition.state, job.record[@SUSPECT] and ALONE or lane)
   make_ready(job)
   announce(job, transition.event, transition.body)
-  if job.record[DUE] then set(job, DUE, false) end
+  if job.record[@DUE] then set(job, @DUE, false) end
 end
 
 local function schedule(job, due, transition)
-  relist(job, transition.state, job.record[LANE])
+  relist(job, transition.state, job.record[@LANE])
   local body = transition.body
   if due then
     body = '"delay_ms":' .. ms(math.max(0, due - now)) .. ',' .. body
     add('due', ms(due), job.id)
   end
-  set(job, DUE, due and ms(due) or false)
+  set(job, @DUE, due and ms(due) or false)
   announce(job, transition.event, body)
 end
 
 local function park(job, transition)
-  relist(job, transition.state, job.record[LANE])
-  if job.record[DUE] then remove('due', job.id) end
+  relist(job, transition.state, job.record[@LANE])
+  if job.record[@DUE] then remove('due', job.id) end
   announce(job, transition.event, transition.body)
 end
 
@@ -298,38 +298,38 @@ end
 
 local function forget_dates(job)
   local record = job.record
-  if record[DUE] then
+  if record[@DUE] then
     remove('due', job.id)
-    record[DUE] = false
+    record[@DUE] = false
   end
-  if record[WAITING] then
+  if record[@WAITING] then
     remove('waiting', job.id)
-    record[WAITING] = false
+    record[@WAITING] = false
   end
-  if record[DEADLINE] then remove('deadlines', job.id) end
+  if record[@DEADLINE] then remove('deadlines', job.id) end
 end
 
 -- transition.result, .error, .digest: JSON fields to keep; transition.dead: the code to list it under as a dead letter.
 local function finish(job, transition)
   local record = job.record
-  relist(job, transition.state, record[LANE])
+  relist(job, transition.state, record[@LANE])
   forget_dates(job)
-  if record[FAILURES] > 0 then delete_fields(job, 'error') end
+  if record[@FAILURES] > 0 then delete_fields(job, 'error') end
   if transition.result then set_field(job, 'result', transition.result) end
   if transition.error then set_field(job, 'error', transition.error) end
   if transition.digest then set_field(job, 'digest', transition.digest) end
   if transition.dead then list_dead(job.id, transition.dead) end
-  add('expiring', ms(now + record[TTL]), job.id)
+  add('expiring', ms(now + record[@TTL]), job.id)
   announce(job, transition.event, transition.body)
   -- Nothing asks a finished job for these, and it is kept for long.
-  record[HOME], record[ENTRY] = false, false
-  if record[LEASE] then record[LEASE] = false end
-  set(job, FINISHED, NOW)
+  record[@HOME], record[@ENTRY] = false, false
+  if record[@LEASE] then record[@LEASE] = false end
+  set(job, @FINISHED, NOW)
 end
 
 -- What was asked of an attempt that has just let go of its job without ending it.
 local function heed_requests(job, pause)
-  if job.record[CANCEL] then
+  if job.record[@CANCEL] then
     if allows(seldom('cancelled'), job.record) then finish(job, seldom('cancelled')) end
   elseif pause then
     if allows(seldom('paused'), job.record) then park(job, seldom('paused')) end

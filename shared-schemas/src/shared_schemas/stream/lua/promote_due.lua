@@ -6,15 +6,15 @@ local promoted, expired = 0, 0
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', tag .. 'due', '-inf', ms(now), 'LIMIT', 0, args.limit)) do
   redis.call('ZREM', tag .. 'due', id)
   local job, r = load(id)
-  if job and not r[WAITING] and allows(args.due, r) then
-    enqueue(job, r[HOME], args.due)
+  if job and not r[@WAITING] and allows(args.due, r) then
+    enqueue(job, r[@HOME], args.due)
     promoted = promoted + 1
   end
 end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', tag .. 'deadlines', '-inf', ms(now), 'LIMIT', 0, args.limit)) do
   redis.call('ZREM', tag .. 'deadlines', id)
   local job, r = load(id)
-  if job and r[ATTEMPT] == 0 and allows(args.expired, r) then
+  if job and r[@ATTEMPT] == 0 and allows(args.expired, r) then
     finish(job, args.expired)
     expired = expired + 1
   end

@@ -12,14 +12,14 @@ local function reclaim(item)
     remove('leases', item.id)
     return 'alive'
   end
-  if r[FENCE] ~= item.fence or r[BEAT] ~= item.beat or not allows(args.lost, r) then return 'alive' end
-  retire(r[LANE], r[ENTRY])
+  if r[@FENCE] ~= item.fence or r[@BEAT] ~= item.beat or not allows(args.lost, r) then return 'alive' end
+  retire(r[@LANE], r[@ENTRY])
   local pause = let_go(job)
-  r[CRASHES] = r[CRASHES] + 1
-  local is_limit = r[CRASHES] >= args.crash_limit
-  if is_limit and not r[RAN_ALONE] then set(job, SUSPECT, 1) end
+  r[@CRASHES] = r[@CRASHES] + 1
+  local is_limit = r[@CRASHES] >= args.crash_limit
+  if is_limit and not r[@RAN_ALONE] then set(job, @SUSPECT, 1) end
   enqueue(job, FRONT, args.lost)
-  if is_limit and r[RAN_ALONE] and not r[CANCEL] then
+  if is_limit and r[@RAN_ALONE] and not r[@CANCEL] then
     finish(job, args.poison)
     return 'poison'
   end

@@ -6,9 +6,9 @@
 -- WHY      an event may be appended only while its attempt's fence holds
 local function record(item)
   local job, r = load(item.id)
-  if not job or r[FENCE] ~= item.fence then return false end
+  if not job or r[@FENCE] ~= item.fence then return false end
   append_new(job, item.first, item.events)
-  set(job, RECORDED, math.max(r[RECORDED], item.first + #item.events))
+  set(job, @RECORDED, math.max(r[@RECORDED], item.first + #item.events))
   return true
 end
 

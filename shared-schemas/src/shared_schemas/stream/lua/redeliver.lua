@@ -8,12 +8,12 @@ local answer = { 0 }
 local function look(lane, entry, id)
   local job = id and load(id)
   local r = job and job.record
-  if not job or r[ENTRY] ~= entry then
+  if not job or r[@ENTRY] ~= entry then
     retire(lane, entry)
-  elseif r[STATE] == args.queued then
+  elseif r[@STATE] == args.queued then
     hand_back(job)
     answer[1] = answer[1] + 1
-  elseif r[STATE] ~= args.running then
+  elseif r[@STATE] ~= args.running then
     retire(lane, entry)
   end
 end

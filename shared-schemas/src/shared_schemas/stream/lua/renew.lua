@@ -5,11 +5,11 @@
 -- WHY      ownership is checked before XCLAIM resets the idle time, so a stale worker cannot take a job back
 local function renew(item)
   local job, r = load(item.id)
-  if not job or r[FENCE] ~= item.fence then return { 0, 0, 0 } end
-  set(job, BEAT, r[BEAT] + 1)
+  if not job or r[@FENCE] ~= item.fence then return { 0, 0, 0 } end
+  set(job, @BEAT, r[@BEAT] + 1)
   add('leases', ms(now + args.lease_ms), job.id)
-  redis.pcall('XCLAIM', key('ready', r[LANE]), GROUP, args.worker, 0, r[ENTRY], 'JUSTID')
-  return { 1, r[CANCEL] and 1 or 0, r[PAUSE] and 1 or 0 }
+  redis.pcall('XCLAIM', key('ready', r[@LANE]), GROUP, args.worker, 0, r[@ENTRY], 'JUSTID')
+  return { 1, r[@CANCEL] and 1 or 0, r[@PAUSE] and 1 or 0 }
 end
 
 -- First, because Redis without memory refuses what a script adds only as long as it has written nothing: leases must

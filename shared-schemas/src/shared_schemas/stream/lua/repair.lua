@@ -16,7 +16,7 @@ for _, lane in ipairs(args.lanes) do
 end
 
 local function is_live(job)
-  local lane, entry = job.record[LANE], job.record[ENTRY]
+  local lane, entry = job.record[@LANE], job.record[@ENTRY]
   local found = redis.call('XRANGE', key('ready', lane), entry, entry)
   -- A stream that was deleted gives the same ids again, to other jobs.
   if #found == 0 or found[1][2][2] ~= job.id then return false end
@@ -26,7 +26,7 @@ local function is_live(job)
 end
 
 local function mend_queued(job)
-  if job.record[ENTRY] and is_live(job) then return end
+  if job.record[@ENTRY] and is_live(job) then return end
   make_ready(job)
   repaired = repaired + 1
 end
@@ -34,7 +34,7 @@ end
 -- A lease that ends later than one from now can is of a time before the clock was set back.
 local function mend_running(job)
   local ends = redis.call('ZSCORE', tag .. 'leases', job.id)
-  local lease = job.record[LEASE]
+  local lease = job.record[@LEASE]
   local longest = lease and now + lease
   if ends and not (longest and tonumber(ends) > longest) then return end
   add('leases', ms(ends and longest or now), job.id)
@@ -54,7 +54,7 @@ local function look(state, lane, mend)
     local job = load(id)
     if not job then
       remove(listing(state, lane), id)
-    elseif job.record[STATE] == state then
+    elseif job.record[@STATE] == state then
       mend(job)
     end
   end

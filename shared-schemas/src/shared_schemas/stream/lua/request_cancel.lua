@@ -6,14 +6,14 @@ local function request_cancel()
   local job, r = load(args.id)
   if not job then return { 'missing' } end
   if allows(args.requested, r) then
-    if not r[CANCEL] then
-      set(job, CANCEL, 1)
+    if not r[@CANCEL] then
+      set(job, @CANCEL, 1)
       announce(job, args.requested.event, args.requested.body)
     end
     redis.call('PUBLISH', tag .. 'control', 'cancel ' .. job.id)
     return { 'requested' }
   end
-  if not allows(args.cancelled, r) then return { 'refused', r[STATE] } end
+  if not allows(args.cancelled, r) then return { 'refused', r[@STATE] } end
   finish(job, args.cancelled)
   return { 'cancelled' }
 end

@@ -9,19 +9,19 @@
 local function settle(id, fence, first, events, how, reason, body, delay_ms, result, digest, error, dead)
   local job, r = load(id)
   if not job then return false end
-  if r[SETTLED] == fence then return true end
+  if r[@SETTLED] == fence then return true end
   -- One table for all with the same reason, filled anew for each.
   local transition = args.rows[reason]
-  if r[FENCE] ~= fence or not allows(transition, r) then return false end
+  if r[@FENCE] ~= fence or not allows(transition, r) then return false end
   transition.body, transition.result, transition.digest, transition.error, transition.dead = body, result, digest, error, dead
   append_new(job, first, events)
-  retire(r[LANE], r[ENTRY])
+  retire(r[@LANE], r[@ENTRY])
   local pause = let_go(job)
-  set(job, SETTLED, fence)
+  set(job, @SETTLED, fence)
   if how == 'finish' then
     finish(job, transition)
   elseif how == 'schedule' then
-    r[FAILURES] = r[FAILURES] + 1
+    r[@FAILURES] = r[@FAILURES] + 1
     set_field(job, 'error', error)
     schedule(job, now + delay_ms, transition)
     heed_requests(job, pause)

@@ -46,7 +46,7 @@ local function submit(name, id, spec, traits, more)
   end
   if is_stored(id, name) then return 'exists', id end
   local origin = more.retry_of and load(more.retry_of)
-  if origin and origin.record[RETRIED_AS] then return 'retried', origin.record[RETRIED_AS] end
+  if origin and origin.record[@RETRIED_AS] then return 'retried', origin.record[@RETRIED_AS] end
 
   local record = { false, lane, lane, args.version, NOW, traits[5], 0, 0, 0, 0, traits[2], tags, false, 0, 0 }
   local job = keep(id, name, record)
@@ -55,26 +55,26 @@ local function submit(name, id, spec, traits, more)
     traits.sets = traits.sets or sets_of(tags)
     for _, set_name in ipairs(traits.sets) do add(set_name, '0', id) end
   end
-  if more.replay_of then set(job, REPLAY_OF, more.replay_of) end
-  if more.retry_of then set(job, RETRY_OF, more.retry_of) end
+  if more.replay_of then set(job, @REPLAY_OF, more.replay_of) end
+  if more.retry_of then set(job, @RETRY_OF, more.retry_of) end
   if more.idem then
     redis.call('SET', key('idem', more.idem), id .. ' ' .. meant, 'PX', ms(args.idem_ttl_ms))
   end
   if origin then
-    set(origin, RETRIED_AS, id)
+    set(origin, @RETRIED_AS, id)
     unlist_dead(more.retry_of)
   end
   if more.deadline_after_ms then
-    set(job, DEADLINE, ms(now + more.deadline_after_ms))
-    add('deadlines', record[DEADLINE], id)
+    set(job, @DEADLINE, ms(now + more.deadline_after_ms))
+    add('deadlines', record[@DEADLINE], id)
   end
   if depends_on ~= '' then
-    set(job, WAITING, 1)
+    set(job, @WAITING, 1)
     set_field(job, 'depends_on', depends_on)
     add('waiting', '0', id)
   end
   local due = more.run_at and more.run_at > now and more.run_at or nil
-  if due or record[WAITING] then schedule(job, due, seldom('scheduled')) else enqueue(job, lane, args.queued) end
+  if due or record[@WAITING] then schedule(job, due, seldom('scheduled')) else enqueue(job, lane, args.queued) end
 end
 
 local answers = {}
