@@ -6,24 +6,12 @@ import anyio
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from shared_schemas.codec import encode_json
+from shared_schemas.error_codes import status_of
 from shared_schemas.errors import HeadraceError, SpecRejected
 from shared_schemas.replies import Problem, ProblemItem
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-_STATUS = {
-    "not_found": 404,
-    "job_not_found": 404,
-    "model_not_found": 404,
-    "malformed_id": 404,
-    "job_expired": 410,
-    "state_conflict": 409,
-    "idempotency_key_reused": 422,
-    "invalid_spec": 422,
-    "path_not_allowed": 422,
-    "job_unreadable": 501,
-    "backend_unavailable": 503,
-}
 _TITLES = {
     400: "Bad request",
     404: "Not found",
@@ -104,7 +92,7 @@ def request_id(request: Request) -> str:
 
 
 def of_headrace_error(error: HeadraceError) -> ProblemError:
-    status = _STATUS.get(error.code, 500)
+    status = status_of(error.code)
     if status == 500:
         return internal()
     items = []

@@ -17,7 +17,8 @@
     │   └── WorkerUnfit       this process can run nothing any more: its worker ends, others try again
     └── BackendUnavailable    Redis is away, read-only or misconfigured
 
-`code` is part of the API and never changes; `retryable` says whether the same call may succeed later.
+`code` is part of the API and never changes; `shared_schemas.error_codes` has all of them. `retryable` says whether the
+same call may succeed later.
 This module knows no transport: the gateway maps codes to HTTP, a worker to an ErrorInfo.
 """
 
