@@ -2,7 +2,9 @@
 
 A tensor may name another file by path, which ONNX Runtime would open: `../../etc/passwd`, or a hard link to it.
 Stored models are one file, so any such tensor is refused here. The walk follows the field numbers of
-https://github.com/onnx/onnx/blob/main/onnx/onnx.proto and skips the bytes of tensors unread.
+https://github.com/onnx/onnx/blob/main/onnx/onnx.proto and skips the bytes of tensors unread. It reads whatever encoding
+the protobuf of ONNX Runtime reads, https://protobuf.dev/programming-guides/encoding/, and refuses what that refuses. It
+is stricter in one way: a reference counts even where a later field takes it back.
 """
 
 import mmap
@@ -10,7 +12,10 @@ from pathlib import Path
 
 from shared_schemas.errors import AttemptFailed
 
-_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+_VARINT, _FIXED64, _LENGTH, _START_GROUP, _END_GROUP, _FIXED32 = range(6)
+_FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
+# In bytes: of a tag and of a length, and of a value. Nested groups: protobuf's own limit.
+_LONGEST_TAG, _LONGEST_VARINT, _DEEPEST = 5, 10, 100
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 # message -> field number -> message of that field
 _CHILDREN: dict[str, dict[int, str]] = {
@@ -35,37 +40,79 @@ def check_is_one_file(path: Path) -> None:
 
 
 def _refers_outside(data: mmap.mmap) -> bool:
+    # Each part of a message that stands in parts is looked at: what one of them says counts, whatever a later one says.
     left = [("Model", 0, len(data))]
     while left:
         message, start, end = left.pop()
         position = start
         while position < end:
-            key, position = _varint(data, position, end)
-            number, wire_type = key >> 3, key & 7
+            number, wire_type, position = _tag(data, position, end)
             if wire_type == _VARINT:
-                value, position = _varint(data, position, end)
+                value, position = _varint(data, position, end, most_bytes=_LONGEST_VARINT)
                 if message == "Tensor" and number == _DATA_LOCATION and value != 0:
                     return True
             elif wire_type == _LENGTH:
-                length, position = _varint(data, position, end)
+                length, position = _length_at(data, position, end)
                 if message == "Tensor" and number == _EXTERNAL_DATA:
                     return True
                 if number in _CHILDREN[message]:
                     left.append((_CHILDREN[message][number], position, position + length))
                 position += length
-            elif wire_type in (_FIXED64, _FIXED32):
-                position += 8 if wire_type == _FIXED64 else 4
+            elif wire_type == _START_GROUP:
+                # No field of ONNX is one, whatever its number: it is unknown, and so is all within it.
+                position = _after_group(data, position, end, number)
             else:
-                raise _corrupt()
-        if position != end:
-            raise _corrupt()
+                position = _after_fixed(position, end, wire_type)
     return False
 
 
-def _varint(data: mmap.mmap, position: int, end: int) -> tuple[int, int]:
-    """-> (value, position after it)."""
+def _tag(data: mmap.mmap, position: int, end: int) -> tuple[int, int, int]:
+    """-> (field number, wire type, position after it)."""
+    key, position = _varint(data, position, end, most_bytes=_LONGEST_TAG)
+    # The protobuf of ONNX Runtime drops what is above 32 bits; Python's refuses such a file.
+    number, wire_type = (key & 0xFFFFFFFF) >> 3, key & 7
+    if number == 0:
+        raise _corrupt()
+    return number, wire_type, position
+
+
+def _length_at(data: mmap.mmap, position: int, end: int) -> tuple[int, int]:
+    """-> (length of what follows, position after the length)."""
+    length, position = _varint(data, position, end, most_bytes=_LONGEST_TAG)
+    if length > end - position:
+        raise _corrupt()
+    return length, position
+
+
+def _after_fixed(position: int, end: int, wire_type: int) -> int:
+    if wire_type not in _FIXED_BYTES or position + _FIXED_BYTES[wire_type] > end:
+        raise _corrupt()
+    return position + _FIXED_BYTES[wire_type]
+
+
+def _after_group(data: mmap.mmap, position: int, end: int, number: int) -> int:
+    open_groups = [number]
+    while open_groups:
+        number, wire_type, position = _tag(data, position, end)
+        if wire_type == _START_GROUP and len(open_groups) < _DEEPEST:
+            open_groups.append(number)
+        elif wire_type == _END_GROUP and number == open_groups[-1]:
+            open_groups.pop()
+        elif wire_type == _VARINT:
+            _, position = _varint(data, position, end, most_bytes=_LONGEST_VARINT)
+        elif wire_type == _LENGTH:
+            length, position = _length_at(data, position, end)
+            position += length
+        else:
+            position = _after_fixed(position, end, wire_type)
+    return position
+
+
+def _varint(data: mmap.mmap, position: int, end: int, *, most_bytes: int) -> tuple[int, int]:
+    """-> (value, position after it). It may have more bytes than it needs, up to most_bytes."""
     value = shift = 0
-    while position < end and shift < 64:
+    end = min(end, position + most_bytes)
+    while position < end:
         byte = data[position]
         position += 1
         value |= (byte & 0x7F) << shift
