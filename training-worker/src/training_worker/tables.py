@@ -6,8 +6,10 @@ Every complaint names the row or the column: rows count from 1, the header not c
 import csv
 import hashlib
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import polars as pl
 from shared_schemas.errors import DataRejected
@@ -79,14 +81,10 @@ class Table:
         return cells.cast(pl.Float64, strict=False).is_not_null().sum() * 2 > len(cells)
 
 
-def read_table(path: Path) -> Table:
-    """DataRejected data_empty, data_format, data_encoding, data_ragged, data_duplicate_column, data_too_large."""
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise DataRejected("data_too_large", f"a data set may have {MOST_BYTES} bytes")
-        data = path.read_bytes()
-    except OSError:
-        raise DataRejected("data_not_readable", "the data cannot be read") from None
+def read_table(source: Path | BinaryIO) -> Table:
+    """source: closed when it was read. DataRejected data_not_readable, data_empty, data_format, data_encoding,
+    data_ragged, data_duplicate_column, data_too_large."""
+    data = _contents(source)
     sha256 = hashlib.sha256(data).hexdigest()
     text = _decode(data)
     header, height, n_blank = _check_shape(text)
@@ -109,6 +107,17 @@ def read_table(path: Path) -> Table:
     if frame.height != height:
         raise DataRejected("data_format", "the data is not a CSV: its quotes do not match")
     return Table(frame, sha256)
+
+
+def _contents(source: Path | BinaryIO) -> bytes:
+    """All of it, read once: what is digested is what is trained on."""
+    try:
+        with source.open("rb") if isinstance(source, Path) else source as file:
+            if os.fstat(file.fileno()).st_size > MOST_BYTES:
+                raise DataRejected("data_too_large", f"a data set may have {MOST_BYTES} bytes")
+            return file.read()
+    except OSError:
+        raise DataRejected("data_not_readable", "the data cannot be read") from None
 
 
 def label_column(columns: Sequence[str], named: str | None) -> str | None:

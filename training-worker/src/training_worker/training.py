@@ -17,7 +17,7 @@ from training_worker.checkpoint import Saved, TrainState, read_checkpoint, save_
 from training_worker.export import export_model
 from training_worker.messages import Assignment, Finished
 from training_worker.optim import optimiser_of
-from training_worker.paths import resolve
+from training_worker.paths import open_data
 from training_worker.recipes.recipe import Prepared, Recipe
 from training_worker.tables import read_table
 from training_worker.trainer import Trainer, weights_digest
@@ -55,8 +55,8 @@ def fit(assignment: Assignment, store: ArtifactStore, *, report: Report, should_
     spec = assignment.spec
     recipe = recipes.find(spec.model_type)
     root = Path(assignment.data_root)
-    table = read_table(resolve(spec.data_path, root))
-    validation = None if spec.validation_path is None else read_table(resolve(spec.validation_path, root))
+    table = read_table(open_data(spec.data_path, root))
+    validation = None if spec.validation_path is None else read_table(open_data(spec.validation_path, root))
     devices.limit_threads(assignment.threads)
     device = devices.choose(assignment.device)
     devices.seed_everything(assignment.seed)
