@@ -26,8 +26,10 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.sta
 
 
 class Up:
-    def __init__(self, process: "subprocess.Popen[str]", url: str) -> None:
-        self.process, self.url = process, url
+    """said: what it wrote until it was up."""
+
+    def __init__(self, process: "subprocess.Popen[str]", url: str, said: str) -> None:
+        self.process, self.url, self.said = process, url, said
         self.family = psutil.Process(process.pid).children(recursive=True)
 
     def until_it_says(self, words: str) -> None:
@@ -67,7 +69,7 @@ def up(data_dir: Path, *options: str, **environment: str) -> Iterator[Up]:
                 break
         else:
             pytest.fail("up ended: " + "".join(read))
-        running = Up(process, f"http://127.0.0.1:{port}")
+        running = Up(process, f"http://127.0.0.1:{port}", "".join(read))
         family = running.family
         yield running
     finally:
@@ -198,3 +200,28 @@ def test_a_taken_port_and_a_taken_folder_are_one_sentence_each(tmp_path: Path) -
         assert "choose another --port" in refused(port, tmp_path / "other")
         assert "choose another --data-dir" in refused(str(free_port()), tmp_path)
         assert running.interrupt() == 0
+
+
+def test_up_heeds_what_its_parts_would_of_the_environment(tmp_path: Path) -> None:
+    data, artifacts = tmp_path / "mine", tmp_path / "models"
+    data.mkdir()
+    (data / "own.csv").write_text("x,label\n" + "".join(f"{i},{'ab'[i % 2]}\n" for i in range(60)))
+    variables = {
+        "HEADRACE_DATA_ROOT": str(data),
+        "HEADRACE_ARTIFACTS_ROOT": str(artifacts),
+        "HEADRACE_QUEUES": "training-own,inference-own",
+        "HEADRACE_REDIS_PASSWORD_FILE": str(tmp_path / "none"),
+    }
+    with up(tmp_path / "kept", **variables) as running, Client(running.url) as client:
+        job = client.submit_training(
+            model_type="mlp", data_path="own.csv", queue="training-own", hyperparameters=Hyperparameters(epochs=2)
+        )
+        ended = client.wait(job.job_id, timeout_s=DEADLINE_S)
+        queues = {worker.queue for worker in client.workers()}
+        assert running.interrupt() == 0
+
+    assert ended.state is JobState.SUCCEEDED
+    assert queues == {"training-own", "inference-own"}
+    assert list(artifacts.iterdir())
+    assert [file.name for file in data.iterdir()] == ["own.csv"]
+    assert "HEADRACE_REDIS_PASSWORD_FILE is not heeded" in running.said

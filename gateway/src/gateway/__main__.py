@@ -1,9 +1,9 @@
 """The gateway as a process: settings from the environment, logs, then the server."""
 
 import os
-import sys
 
-from shared_schemas.settings import SettingsRejected, from_environ
+from shared_schemas.process import settings_checked
+from shared_schemas.settings import from_environ
 
 from gateway.app import create_app
 from gateway.server import serve
@@ -13,11 +13,8 @@ from gateway.telemetry import configure_logs
 
 
 def main() -> None:
-    try:
+    with settings_checked("gateway"):
         settings = from_environ(GatewaySettings, prefix="HEADRACE_", environ=os.environ)
-    except SettingsRejected as error:
-        print(f"gateway: {error}", file=sys.stderr)
-        raise SystemExit(os.EX_CONFIG) from None
     configure_logs(settings.log_format)
     serve(create_app(Services.open(settings)), settings)
 

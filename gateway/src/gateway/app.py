@@ -11,6 +11,7 @@ import structlog
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
+from shared_schemas.process import settings_checked
 from shared_schemas.settings import from_environ
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
@@ -91,7 +92,8 @@ def __getattr__(name: str) -> ASGIApp:
     """`app`, made of the environment when uvicorn asks for it."""
     if name != "app":
         raise AttributeError(name)
-    settings = from_environ(GatewaySettings, prefix="HEADRACE_", environ=os.environ)
+    with settings_checked("gateway"):
+        settings = from_environ(GatewaySettings, prefix="HEADRACE_", environ=os.environ)
     configure_logs(settings.log_format)
     made = create_app(Services.open(settings))
     globals()["app"] = made

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import anyio
 from shared_schemas.errors import ErrorInfo
-from shared_schemas.settings import SettingsRejected, from_environ
+from shared_schemas.process import settings_checked
+from shared_schemas.settings import from_environ
 from shared_schemas.store.files import ArtifactStore
 from shared_schemas.stream.connection import connect
 from shared_schemas.stream.registry import ModelRegistry
@@ -39,12 +40,10 @@ async def serve(settings: Settings) -> ErrorInfo | None:
 
 def main() -> None:
     try:
-        settings = from_environ(Settings, prefix="HEADRACE_", environ=os.environ)
-        configure_logs(settings.log_format)
-        unfit = run_process(serve, settings)
-    except SettingsRejected as error:
-        print(f"inference-worker: {error}", file=sys.stderr)
-        raise SystemExit(os.EX_CONFIG) from None
+        with settings_checked("inference-worker"):
+            settings = from_environ(Settings, prefix="HEADRACE_", environ=os.environ)
+            configure_logs(settings.log_format)
+            unfit = run_process(serve, settings)
     except OSError as error:
         sys.exit(f"inference-worker: {error}")
     if unfit is not None:

@@ -1,10 +1,17 @@
-"""What the processes of all parts do alike: write their logs, and look for rings of objects. Knows no part."""
+"""What the processes of all parts do alike: write their logs, look for rings of objects, and end where a setting cannot
+be. Knows no part."""
 
 import asyncio
 import atexit
 import gc
+import os
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
+
+from shared_schemas.settings import SettingsRejected
 
 # Of new objects. Those of the attempts and requests under way live for as long as these, and by default the interpreter
 # looks for rings among them every 700: an eighth of all that a worker of many slots does, a tenth of what a submission
@@ -16,6 +23,16 @@ def collect_seldom() -> None:
     """Once all is imported: what is here now stays."""
     gc.freeze()
     gc.set_threshold(_COLLECT_EVERY)
+
+
+@contextmanager
+def settings_checked(part: str) -> Iterator[None]:
+    """SettingsRejected becomes one line, `part: message`, and exit code 78."""
+    try:
+        yield
+    except SettingsRejected as error:
+        print(f"{part}: {error}", file=sys.stderr)
+        raise SystemExit(os.EX_CONFIG) from None
 
 
 class LogLines:

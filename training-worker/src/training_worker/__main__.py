@@ -1,7 +1,6 @@
 """The training worker as a process: settings from the environment, everything wired, then run until drained."""
 
 import os
-import sys
 from pathlib import Path
 
 import structlog
@@ -9,7 +8,8 @@ from shared_schemas.errors import JobExpired, JobNotFound
 from shared_schemas.ids import JobId
 from shared_schemas.job import Checkpoint
 from shared_schemas.models import ModelManifest, ModelRef
-from shared_schemas.settings import SettingsRejected, from_environ
+from shared_schemas.process import settings_checked
+from shared_schemas.settings import from_environ
 from shared_schemas.store.files import ArtifactStore
 from shared_schemas.stream.connection import connect
 from shared_schemas.stream.ledger import Ledger
@@ -45,13 +45,10 @@ async def serve(settings: TrainingSettings) -> None:
 
 
 def main() -> None:
-    try:
+    with settings_checked("training-worker"):
         settings = from_environ(TrainingSettings, prefix="HEADRACE_", environ=os.environ)
         configure_logs(settings.log_format)
         run_process(serve, settings)
-    except SettingsRejected as error:
-        print(f"training-worker: {error}", file=sys.stderr)
-        raise SystemExit(os.EX_CONFIG) from None
     structlog.get_logger().info("process_ended")
 
 

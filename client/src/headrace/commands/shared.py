@@ -61,6 +61,7 @@ EXIT_CODES = "\n\n".join(
         "  5  cannot reach the gateway",
         "  6  waited too long",
         "  7  an error inside the gateway",
+        "  78  of `up` and `demo`: a setting that cannot be",
         "  130  Ctrl-C; `up` ends with 0 after one, 130 after two",
     )
 )

@@ -25,7 +25,7 @@ from shared_schemas.specs import Hyperparameters
 
 from headrace_local.logs import Log
 from headrace_local.samples import write_samples
-from headrace_local.system import LocalSystem, SystemConfig, running_system
+from headrace_local.system import LocalSystem, SystemConfig, check_settings, running_system
 
 _LOWER_IS_BETTER = ("perplexity", "rmse", "mae", "loss")
 _SEED = 7
@@ -63,6 +63,7 @@ def run_demo(
         config = SystemConfig(
             data_dir=folder, environment=environment, port=port, redis_url=redis_url, drain_grace_s=10.0
         )
+        check_settings(config)
         console.print("[bold]Headrace demo[/]  starting Redis, the gateway and two workers …")
         with running_system(config, log) as system, Client(system.url) as client:
             ready_s = time.monotonic() - began

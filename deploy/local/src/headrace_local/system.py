@@ -15,8 +15,12 @@ from pathlib import Path
 
 import msgspec
 from headrace import Client, ClientError, Settings
+from shared_schemas.errors import MalformedId
+from shared_schemas.ids import JobKind
+from shared_schemas.settings import SettingsRejected, from_environ
 
 from headrace_local import redis_server
+from headrace_local.environment import of_kind, of_redis
 from headrace_local.errors import DataDirInUse, DataDirUnusable, NotReady, PortTaken
 from headrace_local.logs import Log
 from headrace_local.services import Service, kill, stop
@@ -31,8 +35,9 @@ _PORTS = range(20_000, 32_000)
 
 class SystemConfig(msgspec.Struct, frozen=True, kw_only=True):
     """data_dir: everything that is kept: redis/, data/ (the CSVs), artifacts/. redis_url: another Redis in place of the
-    embedded one. environment: what the services inherit; HEADRACE_* in it is kept where not set here.
-    drain_grace_s: how long workers may take to end or release what they run."""
+    embedded one. given_data_root, given_artifacts_root: folders in place of those in data_dir. environment: what the
+    services inherit; HEADRACE_* in it is kept where not set here. drain_grace_s: how long workers may take to end or
+    release what they run."""
 
     data_dir: Path
     environment: Mapping[str, str]
@@ -41,6 +46,8 @@ class SystemConfig(msgspec.Struct, frozen=True, kw_only=True):
     training_workers: int = 1
     inference_workers: int = 1
     redis_url: str | None = None
+    given_data_root: Path | None = None
+    given_artifacts_root: Path | None = None
     drain_grace_s: float = 30.0
 
     @property
@@ -50,11 +57,11 @@ class SystemConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def data_root(self) -> Path:
-        return self.data_dir / "data"
+        return self.given_data_root or self.data_dir / "data"
 
     @property
     def artifacts_root(self) -> Path:
-        return self.data_dir / "artifacts"
+        return self.given_artifacts_root or self.data_dir / "artifacts"
 
 
 class LocalSystem:
@@ -77,7 +84,7 @@ def running_system(config: SystemConfig, log: Log) -> Iterator[LocalSystem]:
     A KeyboardInterrupt while it stops kills what is left. LocalError says why it cannot be started.
     """
     with ExitStack() as stack:
-        stack.enter_context(_claimed(config.data_dir))
+        stack.enter_context(_claimed(config))
         _check_port(config.host, config.port)
         if config.redis_url is None:
             redis_url, redis = stack.enter_context(_embedded_redis(config, log))
@@ -87,8 +94,13 @@ def running_system(config: SystemConfig, log: Log) -> Iterator[LocalSystem]:
         environment = _environment(config, redis_url)
         gateway = Service("gateway", _module("gateway"), environment=environment, log=log)
         workers = [
-            Service(name, _module(module), environment=environment | {"HEADRACE_WORKER_NAME": name}, log=log)
-            for name, module in _workers(config)
+            Service(
+                name,
+                _module(f"{kind}_worker"),
+                environment=of_kind(environment, kind) | {"HEADRACE_WORKER_NAME": name},
+                log=log,
+            )
+            for name, kind in _workers(config)
         ]
         system.services = [gateway, *workers]
         try:
@@ -115,10 +127,34 @@ def free_port(host: str = "127.0.0.1") -> int:
     raise PortTaken(f"no port is free on {host}: choose another --host or --port")
 
 
-def _workers(config: SystemConfig) -> list[tuple[str, str]]:
+def check_settings(config: SystemConfig) -> None:
+    """What the parts would refuse as they start, before any of them does. SettingsRejected."""
+    from gateway.settings import GatewaySettings
+    from inference_worker.settings import Settings as InferenceSettings
+    from training_worker.settings import TrainingSettings
+
+    environment = _environment(config, config.redis_url or f"unix://{config.data_dir}/redis.sock")
+    from_environ(GatewaySettings, prefix="HEADRACE_", environ=environment)
+    parts: dict[JobKind, type[msgspec.Struct]] = {
+        JobKind.TRAINING: TrainingSettings,
+        JobKind.INFERENCE: InferenceSettings,
+    }
+    for kind in {kind for _, kind in _workers(config)}:
+        try:
+            from_environ(parts[kind], prefix="HEADRACE_", environ=of_kind(environment, kind))
+        except MalformedId as error:
+            raise SettingsRejected(f"HEADRACE_QUEUES: {error}") from None
+    if config.environment.get("HEADRACE_METRICS_PORT", "0") != "0" and len(_workers(config)) > 1:
+        raise SettingsRejected("HEADRACE_METRICS_PORT: the workers of one machine cannot share a port")
+    root = config.given_data_root
+    if root is not None and not root.is_dir():
+        raise SettingsRejected("HEADRACE_DATA_ROOT: there is no such folder")
+
+
+def _workers(config: SystemConfig) -> list[tuple[str, JobKind]]:
     return [
-        *((f"training-{i}", "training_worker") for i in range(1, config.training_workers + 1)),
-        *((f"inference-{i}", "inference_worker") for i in range(1, config.inference_workers + 1)),
+        *((f"training-{i}", JobKind.TRAINING) for i in range(1, config.training_workers + 1)),
+        *((f"inference-{i}", JobKind.INFERENCE) for i in range(1, config.inference_workers + 1)),
     ]
 
 
@@ -128,9 +164,8 @@ def _module(name: str) -> list[str]:
 
 def _environment(config: SystemConfig, redis_url: str) -> dict[str, str]:
     return {
-        **config.environment,
+        **of_redis(config.environment, redis_url, is_embedded=config.redis_url is None),
         "PYTHONUNBUFFERED": "1",
-        "HEADRACE_REDIS_URL": redis_url,
         "HEADRACE_DATA_ROOT": str(config.data_root),
         "HEADRACE_ARTIFACTS_ROOT": str(config.artifacts_root),
         "HEADRACE_HOST": config.host,
@@ -141,11 +176,15 @@ def _environment(config: SystemConfig, redis_url: str) -> dict[str, str]:
 
 
 @contextmanager
-def _claimed(data_dir: Path) -> Iterator[None]:
+def _claimed(config: SystemConfig) -> Iterator[None]:
     """Make the folders and hold the data dir: two servers on one append-only file would ruin it."""
+    data_dir = config.data_dir
+    own = [data_dir, data_dir / "redis", config.artifacts_root]
+    if config.given_data_root is None:
+        own.append(config.data_root)
     with ExitStack() as stack:
         try:
-            for folder in (data_dir, data_dir / "redis", data_dir / "data", data_dir / "artifacts"):
+            for folder in own:
                 folder.mkdir(parents=True, exist_ok=True)
                 if not os.access(folder, os.W_OK | os.X_OK):
                     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
@@ -233,8 +272,3 @@ def _stop_in_order(gateway: Service, workers: list[Service], config: SystemConfi
         log.note("headrace", "killing what is left", style="bold red")
         kill([*workers, gateway])
         raise
-
-
-def inherited(environ: Mapping[str, str]) -> dict[str, str]:
-    """What services get of this process' environment. HEADRACE_* passes: it tunes what is not set here."""
-    return {name: value for name, value in environ.items() if name != "HEADRACE_URL"}

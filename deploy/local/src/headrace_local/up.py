@@ -9,14 +9,17 @@ from rich.markup import escape
 
 from headrace_local.logs import Log
 from headrace_local.samples import write_samples
-from headrace_local.system import LocalSystem, SystemConfig, running_system
+from headrace_local.system import LocalSystem, SystemConfig, check_settings, running_system
 
 
 def stay_up(config: SystemConfig, console: Console, log: Log) -> None:
-    """Returns after the first Ctrl-C and a drain; KeyboardInterrupt if a second one cut that short."""
+    """Returns after the first Ctrl-C and a drain; KeyboardInterrupt if a second one cut that short. SettingsRejected,
+    LocalError."""
+    check_settings(config)
     log.note("headrace", "starting", style="dim")
     with running_system(config, log) as system:
-        write_samples(config.data_root)
+        if config.given_data_root is None:
+            write_samples(config.data_root)
         try:
             _say_what_to_try(system, console)
             threading.Event().wait()
@@ -29,16 +32,26 @@ def stay_up(config: SystemConfig, console: Console, log: Log) -> None:
 
 def _say_what_to_try(system: LocalSystem, console: Console) -> None:
     config, url = system.config, system.url
+    is_own = config.given_data_root is not None
     workers = f"{config.training_workers} training, {config.inference_workers} inference workers"
     lines = [
         f"[bold green]Headrace is up[/] at [bold]{url}[/]  [dim]API: {url}/docs[/]",
         f"  [dim]{escape(system.redis)} · {workers}[/]",
-        f"  [dim]data sets go into {escape(str(config.data_root))}; samples are there[/]",
+        f"  [dim]data sets go into {escape(str(config.data_root))}{'' if is_own else '; samples are there'}[/]",
         "",
     ]
     if url != DEFAULT_URL:
         lines.append(f"  export HEADRACE_URL={url}")
-    lines += [
+    if is_own:
+        lines += [f"  {COMMAND} submit training mlp FILE.csv --watch", ""]
+    else:
+        lines += _with_samples(url)
+    for line in lines:
+        console.print(line, soft_wrap=True)
+
+
+def _with_samples(url: str) -> list[str]:
+    return [
         f"  {COMMAND} submit training mlp wine.csv --name wine --watch",
         f"  {COMMAND} submit training transformer train.csv --name topics --watch",
         f"  curl -X POST {url}/jobs/training -H 'Content-Type: application/json' \\",
@@ -46,5 +59,3 @@ def _say_what_to_try(system: LocalSystem, console: Console) -> None:
         f"  curl -N {url}/jobs/JOB/events",
         "",
     ]
-    for line in lines:
-        console.print(line, soft_wrap=True)

@@ -33,7 +33,8 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from shared_schemas.errors import BackendUnavailable
-from shared_schemas.settings import setting
+from shared_schemas.settings import SettingsRejected, setting
+from shared_schemas.stream.address import fault_of_url, has_credentials
 
 # redis-py annotates every reply as bytes, str or nothing, whatever decode_responses says. Its replies are taken as
 # they are by the few modules of this package and leave it as Structs.
@@ -79,6 +80,17 @@ class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
             "most connections of this process to Redis at once", change="hundreds of requests wait for Redis", ge=4
         ),
     ] = 64
+
+    def __post_init__(self) -> None:
+        """SettingsRejected."""
+        if fault := fault_of_url(self.redis_url):
+            raise SettingsRejected(f"HEADRACE_REDIS_URL: it {fault}")
+        if self.redis_user and not self.redis_password_file:
+            raise SettingsRejected("HEADRACE_REDIS_USER: needs HEADRACE_REDIS_PASSWORD_FILE, which is not set")
+        if self.redis_password_file and has_credentials(self.redis_url):
+            raise SettingsRejected(
+                "HEADRACE_REDIS_URL: it has a password or a name, and so has HEADRACE_REDIS_PASSWORD_FILE"
+            )
 
     @property
     def redis_address(self) -> str:
