@@ -271,6 +271,42 @@ async def test_a_replay_of_inference_runs_the_version_that_was_pinned(http: http
     assert old["spec"]["parameters"] == new["spec"]["parameters"]
 
 
+@pytest.mark.parametrize("way", ["by id", "by filter"])
+async def test_a_retry_of_a_replay_is_a_replay_of_the_same_job(
+    http: httpx.AsyncClient, drive: Driver, way: str
+) -> None:
+    job_id = await submitted(http)
+    await drive.finish(job_id, succeeded({"took_s": 1}, digest="a" * 64))
+    replay_id = JobId((await http.post(f"/jobs/{job_id}/replay")).json()["job_id"])
+    await drive.finish(replay_id, FAILED)
+
+    if way == "by id":
+        retry_id = JobId((await http.post(f"/jobs/{replay_id}/retry")).json()["job_id"])
+    else:
+        retried = await http.post("/dead-letters/retry", json={"code": "data_empty"})
+        retry_id = JobId(retried.json()["jobs"][0]["retried_as"])
+    claim = await drive.finish(retry_id, succeeded({"took_s": 2}, digest="a" * 64))
+
+    retry = (await http.get(f"/jobs/{retry_id}")).json()
+    assert claim.replay_of == job_id
+    assert (retry["retry_of"], retry["replay_of"]) == (replay_id, job_id)
+    assert retry["replay"] == {"of": job_id, "identical": True}
+
+
+async def test_a_replay_of_a_training_names_no_model(http: httpx.AsyncClient, drive: Driver) -> None:
+    job_id = await drive.publish()
+    replay_id = JobId((await http.post(f"/jobs/{job_id}/replay")).json()["job_id"])
+    waiting = {"model_id": replay_id, "input_data": [1], "depends_on": [replay_id]}
+
+    early = await http.post("/jobs/inference", json=waiting)
+    await drive.finish(replay_id)
+    late = await http.post("/jobs/inference", json={"model_id": replay_id, "input_data": [1]})
+
+    for answer in (early, late):
+        assert (answer.status_code, answer.json()["code"]) == (404, "model_not_found")
+        assert "replay" in answer.json()["detail"]
+
+
 async def test_an_open_job_is_not_replayed(http: httpx.AsyncClient) -> None:
     response = await http.post(f"/jobs/{await submitted(http)}/replay")
 

@@ -1,5 +1,5 @@
 import pytest
-from shared_schemas.errors import HeadraceError
+from shared_schemas.errors import HeadraceError, ModelNotFound
 from shared_schemas.models import ModelRef
 from shared_schemas.stream.registry import ModelRegistry
 
@@ -29,3 +29,17 @@ async def test_a_pin_is_what_resolve_says_for_every_way_to_name_a_model(
 
     assert [each if isinstance(each, ModelRef) else type(each) for each in pinned] == resolved
     assert resolved[:6] == [ModelRef("m", version) for version in (2, 1, 2, 2, 1, 2)]
+
+
+async def test_what_the_worker_of_a_replay_staged_is_never_published(redis_url: str) -> None:
+    """As a worker of an older version does."""
+    async with driver(redis_url) as side:
+        original = await side.publish(name="m")
+        replay = await side.publish(name="m", replay_of=original)
+        [latest, second, by_job] = await side.registry.pin(["m", "m@2", str(replay)])
+        versions = await side.registry.versions("m")
+
+    assert latest == ModelRef("m", 1)
+    assert isinstance(second, ModelNotFound)
+    assert isinstance(by_job, ModelNotFound)
+    assert [(version.ref, version.aliases) for version in versions] == [(ModelRef("m", 1), ("latest",))]

@@ -21,6 +21,7 @@ class CollectingAttempt:
         fence: str | None = None,
         checkpoint: Checkpoint | None = None,
         job_id: str | None = None,
+        replay_of: JobId | None = None,
     ) -> None:
         kind = "training" if isinstance(spec, TrainingSpec) else "inference"
         self.job_id = JobId(job_id or f"{kind}-01arz3ndektsv4rrffq69g5fav")
@@ -28,6 +29,7 @@ class CollectingAttempt:
         self.number = number
         self.fence = fence or f"{number}-0123456789abcdef"
         self.checkpoint = checkpoint
+        self.replay_of = replay_of
         self.events: list[JobEvent] = []
         self._stop: StopReason | None = None
         self._stopped = anyio.Event()

@@ -170,10 +170,10 @@ class Driver:
         await self.settle(claim, outcome or succeeded(), first=n_events)
         return claim
 
-    async def publish(self, name: str = MODEL, *, by: JobId | None = None) -> JobId:
+    async def publish(self, name: str = MODEL, *, by: JobId | None = None, replay_of: JobId | None = None) -> JobId:
         """Publish a model as a training job does: staged, then the job succeeds."""
         if by is None:
-            by = await self._training_job()
+            by = await self._training_job(replay_of)
         claim = await self.begin(by)
         await self.registry.stage(name=name, job_id=by, fence=claim.fence, manifest=a_manifest())
         await self.settle(claim, succeeded({"model": name}))
@@ -186,13 +186,13 @@ class Driver:
         names = [key async for key in self.client.scan_iter(match="{hr:*}:job:*", count=1000)]
         return len([name for name in names if not name.startswith(b"{hr:models}")])
 
-    async def _training_job(self) -> JobId:
+    async def _training_job(self, replay_of: JobId | None = None) -> JobId:
         from shared_schemas.specs import TrainingSpec
 
         from tests.support.workers import Bench
 
         return await Bench(self.client).submit(
-            TrainingSpec(model_type="mlp", data_path="a.csv", seed=1), queue=TRAINING
+            TrainingSpec(model_type="mlp", data_path="a.csv", seed=1), queue=TRAINING, replay_of=replay_of
         )
 
     def claims(self, queue: QueueName) -> Claims:

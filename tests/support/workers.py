@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import anyio
 import msgspec
@@ -85,11 +86,13 @@ async def running_worker(
             worker.drain()
 
 
-def a_submission(spec: JobSpec | None = None, *, queue: QueueName = INFERENCE, **options: object) -> Submission:
+def a_submission(
+    spec: JobSpec | None = None, *, queue: QueueName = INFERENCE, replay_of: JobId | None = None, **options: object
+) -> Submission:
     """options: of an inference job, where no spec is given."""
     job_id = new_job_id(queue, now_ms=time.time_ns() // 1_000_000, entropy=os.urandom(10))
     spec = spec or InferenceSpec(**{"model_id": "m", "input_data": "x", **options})  # type: ignore[arg-type]
-    return Submission(job_id=job_id, spec=spec)
+    return Submission(job_id=job_id, spec=spec, replay_of=replay_of)
 
 
 async def until_blocked(client: AsyncRedis) -> None:
@@ -106,7 +109,7 @@ class Bench:
         self.client = client
         self.ledger, self.timeline = Ledger(client), Timeline(client)
 
-    async def submit(self, spec: JobSpec | None = None, *, queue: QueueName = INFERENCE, **options: object) -> JobId:
+    async def submit(self, spec: JobSpec | None = None, *, queue: QueueName = INFERENCE, **options: Any) -> JobId:
         return (await self.ledger.submit(a_submission(spec, queue=queue, **options))).job_id
 
     async def events(self, job_id: JobId) -> list[JobEvent]:

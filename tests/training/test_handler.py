@@ -69,7 +69,7 @@ def handler_for(root: Path, published: Published, *, stall_timeout_s: float = 60
 
 
 def attempt_at(root: Path, model_type: str = "mlp", *, checkpoint: Checkpoint | None = None,
-               **spec: object) -> CollectingAttempt:  # fmt: skip
+               replay_of: JobId | None = None, **spec: object) -> CollectingAttempt:  # fmt: skip
     write_table(root / "table.csv")
     wanted = {
         "data_path": "/data/table.csv",
@@ -81,6 +81,7 @@ def attempt_at(root: Path, model_type: str = "mlp", *, checkpoint: Checkpoint | 
     return CollectingAttempt(
         TrainingSpec(model_type=model_type, **(wanted | spec)),  # type: ignore[arg-type]
         checkpoint=checkpoint,
+        replay_of=replay_of,
     )
 
 
@@ -131,6 +132,25 @@ async def test_an_attempt_publishes_a_model_and_tells_all_of_it(
     assert "warned" in lines
     assert "a line without an end" in lines
     assert children() == []
+
+
+async def test_a_replay_trains_the_same_and_publishes_nothing(tmp_path: Path) -> None:
+    published = Published()
+    handler = handler_for(tmp_path, published)
+    first = attempt_at(tmp_path)
+    again = attempt_at(tmp_path, replay_of=first.job_id)
+
+    original, replay = await handler.run(first), await handler.run(again)
+
+    assert isinstance(original, Success)
+    assert isinstance(replay, Success)
+    assert len(published.fences) == 1
+    assert replay.digest == original.digest
+    results = [msgspec.json.decode(outcome.result, type=TrainingResult) for outcome in (original, replay)]
+    assert [result.model for result in results] == ["mlp-table@1", None]
+    assert results[0].onnx_sha256 == results[1].onnx_sha256
+    assert not any(isinstance(event, Produced) for event in again.events)
+    assert any("publishes no model" in line for line in lines_of(again))
 
 
 async def test_a_typed_failure_of_the_data_keeps_its_row_and_column(tmp_path: Path) -> None:

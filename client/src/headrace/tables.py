@@ -232,7 +232,7 @@ def answer(item: Any, *, is_text_seen: bool = False) -> Text:
             return Text.assemble(("" if is_text_seen else made, "green"), (f"  [{tokens} tokens, {reason}]", "dim"))
         case {"model": model, "metrics": values, "baseline": baseline}:
             return Text.assemble(
-                "  model ", (str(model), "bold"), f"  {text.metrics(values)}",
+                "  model ", (str(model or "none, as of any replay"), "bold"), f"  {text.metrics(values)}",
                 (f"  (baseline: {text.metrics(baseline)})", "dim"),
             )  # fmt: skip
         case _:

@@ -2,9 +2,11 @@
 
 import re
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 
 import msgspec
-from shared_schemas.errors import JobExpired, JobNotFound, MalformedId, ModelNotFound, SpecRejected
+from shared_schemas.errors import JobExpired, JobNotFound, JobUnreadable, MalformedId, ModelNotFound, SpecRejected
 from shared_schemas.ids import (
     JobId,
     JobKind,
@@ -12,12 +14,12 @@ from shared_schemas.ids import (
     default_queue,
     is_job_id,
     job_ids_from,
-    kind_of,
     kind_of_queue,
     new_job_id,
     parse_job_id,
     parse_queue,
 )
+from shared_schemas.job import Job
 from shared_schemas.specs import JobSpec, TrainingSpec
 from shared_schemas.stream.ledger import Submission
 
@@ -54,8 +56,8 @@ async def prepared(
     """
     queue = queue_for(spec)
     _check_paths(spec)
-    await _check_parents(services, spec)
-    pinned = await _pin(services, spec, queue, {} if models is None else models)
+    parents = await _check_parents(services, spec)
+    pinned = await _pin(services, spec, queue, {} if models is None else models, parents)
     if queue not in services.registered:
         await services.ledger.register_queue(queue)
         services.registered.add(queue)
@@ -86,25 +88,28 @@ def _check_paths(spec: JobSpec) -> None:
             raise PathNotAllowed("a path names a file under the data root", pointer=f"/{field}")
 
 
-async def _check_parents(services: Services, spec: JobSpec) -> None:
-    for i, parent in enumerate(spec.depends_on):
-        await _exists(services, parent, pointer=f"/depends_on/{i}")
+async def _check_parents(services: Services, spec: JobSpec) -> dict[str, Job]:
+    """-> the jobs it depends on, as they were named."""
+    parents = {
+        parent: await _found(services, parent, pointer=f"/depends_on/{i}") for i, parent in enumerate(spec.depends_on)
+    }
     if isinstance(spec, TrainingSpec) and spec.resume_from is not None:
-        source = await _exists(services, spec.resume_from, pointer="/resume_from")
-        if kind_of(source) is not JobKind.TRAINING:
+        source = await _found(services, spec.resume_from, pointer="/resume_from")
+        if source.kind is not JobKind.TRAINING:
             raise SpecRejected("only a training job can be resumed from", pointer="/resume_from")
+    return parents
 
 
-async def _exists(services: Services, text: str, *, pointer: str) -> JobId:
+async def _found(services: Services, text: str, *, pointer: str) -> Job:
     try:
-        job_id = parse_job_id(text)
-        await services.ledger.find(job_id)
+        return await services.ledger.find(parse_job_id(text))
     except (MalformedId, JobNotFound, JobExpired):
         raise SpecRejected("there is no such job", pointer=pointer) from None
-    return job_id
 
 
-async def _pin(services: Services, spec: JobSpec, queue: QueueName, models: dict[str, str]) -> JobSpec:
+async def _pin(
+    services: Services, spec: JobSpec, queue: QueueName, models: dict[str, str], parents: Mapping[str, Job]
+) -> JobSpec:
     """Fix what a replay must repeat: the queue, the seed and the version of the model."""
     if isinstance(spec, TrainingSpec):
         seed = spec.seed if spec.seed is not None else _new_seed()
@@ -114,7 +119,9 @@ async def _pin(services: Services, spec: JobSpec, queue: QueueName, models: dict
         parameters = msgspec.structs.replace(parameters, seed=_new_seed())
     model_id = spec.model_id
     # One that it depends on will exist by the time this job may run.
-    if not (model_id in spec.depends_on and is_job_id(model_id)):
+    if model_id in parents:
+        _check_publishes(parents[model_id])
+    else:
         if model_id not in models:
             models[model_id] = await _pinned_model(services, model_id)
         model_id = models[model_id]
@@ -129,4 +136,12 @@ async def _pinned_model(services: Services, model_id: str) -> str:
     try:
         return str(await services.pins.ask(model_id))
     except (MalformedId, ModelNotFound):
+        if is_job_id(model_id):
+            with suppress(JobNotFound, JobExpired, JobUnreadable):
+                _check_publishes(await services.ledger.find(parse_job_id(model_id)))
         raise ModelNotFound("no such model is published; GET /models lists those that are") from None
+
+
+def _check_publishes(job: Job) -> None:
+    if job.replay_of is not None:
+        raise ModelNotFound("that job is a replay, which publishes no model; name the job that it replays, or a model")

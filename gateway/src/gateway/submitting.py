@@ -87,8 +87,8 @@ async def _retry_some(services: Services, queue: QueueName, job_ids: Sequence[Jo
     submissions: dict[JobId, Submission] = {}
     for job_id in job_ids:
         try:
-            spec = (await services.ledger.find(job_id)).spec
-            submissions[job_id] = await prepared(services, again(spec), retry_of=job_id)
+            job = await services.ledger.find(job_id)
+            submissions[job_id] = await prepared(services, again(job.spec), retry_of=job_id, replay_of=job.replay_of)
         except BackendUnavailable:
             raise
         except HeadraceError as error:

@@ -91,9 +91,10 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrainingResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What a training job returns. model: the reference it was published under. steps: optimiser steps done."""
+    """What a training job returns. model: the reference it was published under, null for a replay, which publishes
+    nothing. steps: optimiser steps done."""
 
-    model: str
+    model: str | None
     task: Task
     metrics: dict[str, float | None]
     baseline: dict[str, float | None]

@@ -12,7 +12,7 @@ from pathlib import PurePath
 import msgspec
 from shared_schemas.codec import encode_json
 from shared_schemas.errors import AttemptFailed
-from shared_schemas.events import Produced
+from shared_schemas.events import Logged, Produced
 from shared_schemas.ids import JobId, JobKind, is_job_id, parse_job_id
 from shared_schemas.job import Checkpoint
 from shared_schemas.models import ModelManifest, ModelRef, TrainingResult
@@ -77,11 +77,16 @@ class TrainingHandler:
         )
 
     async def _finish(self, attempt: Attempt, spec: TrainingSpec, manifest: ModelManifest, steps: int) -> Success:
-        name = spec.output_model or default_name(spec)
-        model = await self._publish(name, attempt.job_id, attempt.fence, manifest)
-        await attempt.record(Produced(name="model.onnx", artifact=manifest.onnx, model=str(model)))
+        """A replay is there to be compared: it publishes nothing, or it would become the newest version."""
+        model = None
+        if attempt.replay_of is None:
+            name = spec.output_model or default_name(spec)
+            model = str(await self._publish(name, attempt.job_id, attempt.fence, manifest))
+            await attempt.record(Produced(name="model.onnx", artifact=manifest.onnx, model=model))
+        else:
+            await attempt.record(Logged(line="a replay publishes no model"))
         result = TrainingResult(
-            model=str(model),
+            model=model,
             task=manifest.task,
             metrics=manifest.metrics,
             baseline=manifest.baseline,

@@ -77,6 +77,10 @@ class RunningAttempt:
         return self.claim.checkpoint
 
     @property
+    def replay_of(self) -> JobId | None:
+        return self.claim.replay_of
+
+    @property
     def stop(self) -> StopReason | None:
         return self._stop
 

@@ -26,7 +26,8 @@ class StopReason(StrEnum):
 
 class Attempt(Protocol):
     """One run of a job. number: from 1. fence: unique to this attempt, for names of files that only it may
-    write. checkpoint: the newest one that an earlier attempt recorded."""
+    write. checkpoint: the newest one that an earlier attempt recorded. replay_of: the job that this one runs again;
+    such a run changes nothing but its own job."""
 
     @property
     def job_id(self) -> JobId: ...
@@ -38,6 +39,8 @@ class Attempt(Protocol):
     def fence(self) -> str: ...
     @property
     def checkpoint(self) -> Checkpoint | None: ...
+    @property
+    def replay_of(self) -> JobId | None: ...
     @property
     def stop(self) -> StopReason | None:
         """Why the handler should end, None while it should go on."""

@@ -108,12 +108,14 @@ async def resume_job(request: Request, job_id: str) -> Response:
 @router.post("/jobs/{job_id}/retry", **openapi.reply(Submitted, 404, 409, 410, status=202))
 async def retry_job(request: Request, job_id: str) -> Response:
     """Run a failed or cancelled job again now, as a new job that names it in retry_of: the same spec without run_at,
-    depends_on and start_deadline_s, which belonged to the time of the first."""
+    depends_on and start_deadline_s, which belonged to the time of the first. A replay's retry is a replay of the same
+    job."""
     services = services_of(request)
     job = await find(services, job_id)
     if job.state not in (JobState.FAILED, JobState.CANCELLED):
         raise StateConflict(f"the job is {job.state}; only a failed or cancelled one can be retried")
-    answer = await submit(services, again(job.spec), retry_of=job.id)
+    # What was a replay stays one: it is still to be compared, and publishes nothing.
+    answer = await submit(services, again(job.spec), retry_of=job.id, replay_of=job.replay_of)
     return _accepted(answer.job_id)
 
 
@@ -121,6 +123,7 @@ async def retry_job(request: Request, job_id: str) -> Response:
 async def replay_job(request: Request, job_id: str) -> Response:
     """Run a finished job's spec again now, same seed and model version, as a new job that names it in replay_of and
     says whether the result is identical; null where the first had none. Without run_at, depends_on, start_deadline_s.
+    A training's replay publishes no model, whatever became of the first: retry a job whose model is wanted.
     """
     services = services_of(request)
     job = await find(services, job_id)

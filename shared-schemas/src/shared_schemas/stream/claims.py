@@ -48,6 +48,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     pause_requested: bool
     is_suspect: bool = False
     waited_s: float = 0.0
+    replay_of: JobId | None = None
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -264,6 +265,7 @@ class Claims:
             cancel_requested=bool(record.cancel),
             pause_requested=bool(record.pause),
             is_suspect=bool(record.suspect),
+            replay_of=JobId(str(record.replay_of)) if record.replay_of else None,
             # The id of an entry begins with when it was added.
             waited_s=(now_ms - int(entry.partition("-")[0])) / 1000,
         )

@@ -11,7 +11,8 @@
 A model and the job that made it lie in different slots, so no script can write both. Publishing is therefore
 two steps with one point of truth: an attempt stages its model, then settles its job. A staged version counts
 as published from the moment its job has succeeded under the fence that staged it; whoever reads the registry
-next makes that visible. A crash between the steps loses nothing, and a stale attempt publishes nothing.
+next makes that visible. A crash between the steps loses nothing, and a stale attempt publishes nothing. Nor does a
+replay, whatever its worker staged.
 """
 
 from collections.abc import Sequence
@@ -112,11 +113,11 @@ class ModelRegistry:
         succeeded, failed = [], []
         for job_id in staging:
             with translated():
-                state, settled, gone = await self._job(job_id)
+                state, settled, is_replay = await self._job(job_id)
                 fence = await self._client.hget(f"{_TAG}staged:{job_id}", "fence")
-            if state is JobState.SUCCEEDED and settled == (fence or b"").decode():
+            if state is JobState.SUCCEEDED and settled == (fence or b"").decode() and not is_replay:
                 succeeded.append(job_id)
-            elif gone or (state is not None and state.is_terminal):
+            elif state is None or state.is_terminal:
                 failed.append(job_id)
         if succeeded or failed:
             await scripts.call(self._client, "publish", _TAG, {"succeeded": succeeded, "failed": failed})
@@ -152,10 +153,11 @@ class ModelRegistry:
         return [each if isinstance(each, MalformedId) else _ref_of(each, next(answers)) for each in asked], not staging
 
     async def _job(self, job_id: JobId) -> tuple[JobState | None, str | None, bool]:
+        """-> (state, None for a job that is gone; fence of the attempt that ended last; whether it is a replay)"""
         record = record_of(await self._client.hget(keys.job(job_id), "job"))
         if not record:
-            return None, None, True
-        return JobState(record["state"]), record.get("settled"), False
+            return None, None, False
+        return JobState(record["state"]), record.get("settled"), "replay_of" in record
 
 
 def _asked(model_id: str) -> tuple[str, str, str | int] | MalformedId:
