@@ -85,16 +85,27 @@ def test_blank_lines_are_no_rows(tmp_path: Path) -> None:
         ("-Infinity", "data_not_finite"),
         ("1e39", "data_not_finite"),
         ("three", "data_not_numeric"),
+        ("1_000", "data_not_numeric"),
+        ("1,5", "data_not_numeric"),
+        ("\u0663", "data_not_numeric"),
+        ("NA", "data_not_numeric"),
     ],
 )
 def test_a_cell_that_is_no_number_names_its_row_and_column(tmp_path: Path, cell: str, code: str) -> None:
-    table = table_of(tmp_path, f"width,y\n1,a\n2,a\n{cell},b\n")
+    table = table_of(tmp_path, f'width,y\n1,a\n2,a\n"{cell}",b\n')
 
     with pytest.raises(DataRejected) as caught:
         table.numbers("width")
 
     info = caught.value.info()
     assert (info.code, info.row, info.column) == (code, 3, "width")
+
+
+def test_a_space_beside_a_number_changes_nothing(tmp_path: Path) -> None:
+    table = table_of(tmp_path, "size,price,label\n 1, 250.5,a\n2 ,\t99 ,b\n")
+
+    assert (table.numbers("size"), table.numbers("price")) == ([1.0, 2.0], [250.5, 99.0])
+    assert table.is_numeric("price")
 
 
 @pytest.mark.parametrize("cell", ["", " ", "nan", "NaN"])

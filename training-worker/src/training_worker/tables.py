@@ -6,6 +6,7 @@ Every complaint names the row or the column: rows count from 1, the header not c
 import csv
 import hashlib
 import io
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import BinaryIO
 
 import polars as pl
 from shared_schemas.errors import DataRejected
+from shared_schemas.numbers import advice_on, is_not_finite, parse_number
 
 MOST_BYTES = 2 << 30
 MOST_COLUMNS = 4096
@@ -62,12 +64,11 @@ class Table:
         """A column of numbers that are finite as float32."""
         values = []
         for row, cell in enumerate(self.texts(name), start=1):
-            try:
-                value = float(cell)
-            except ValueError:
-                raise DataRejected(
-                    "data_not_numeric", f"row {row} of {name!r} is not a number", row=row, column=name
-                ) from None
+            value = math.nan if is_not_finite(cell) else parse_number(cell)
+            if value is None:
+                advice = advice_on(cell)
+                message = f"row {row} of {name!r} is not a number" + (f": {advice}" if advice else "")
+                raise DataRejected("data_not_numeric", message, row=row, column=name)
             if not abs(value) <= LARGEST:
                 raise DataRejected(
                     "data_not_finite", f"row {row} of {name!r} is not a finite number", row=row, column=name
@@ -77,8 +78,8 @@ class Table:
 
     def is_numeric(self, name: str) -> bool:
         """Whether most cells are numbers: one that is not is then a fault of the data."""
-        cells = self.frame[name]
-        return cells.cast(pl.Float64, strict=False).is_not_null().sum() * 2 > len(cells)
+        cells = self.column(name)
+        return sum(parse_number(cell) is not None or is_not_finite(cell) for cell in cells) * 2 > len(cells)
 
 
 def read_table(source: Path | BinaryIO) -> Table:

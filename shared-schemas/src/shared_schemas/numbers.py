@@ -1,0 +1,65 @@
+"""Which text is a number: one rule for the cells of a data set and for every other text. Knows no file and no column.
+
+A number is a sign, digits with a point, and an exponent, in ASCII; only the digits must be there: 5, -0.25, .5, 5.,
++1e-3. White space around it changes nothing. These are no numbers, although some tool reads them as such:
+
+    nan, inf, Infinity         a cell must say how much
+    1,5   1,000   1 000        a comma or groups of digits: tools disagree about how much that is
+    1_000   0x1F               notations of programming languages
+    5 %   $5   (5)   5-        a person reads a number, a CSV tool a text
+    digits of another script, a minus sign that is not ASCII's
+"""
+
+import re
+
+_NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.ASCII | re.IGNORECASE)
+_CURRENCY = "$€£¥₹₽₩"
+# Text that a person takes for a number, with what to write instead. The first that fits is said.
+_LOOKALIKES = (
+    (r"[+-]?[0-9]+(?:,[0-9]+)+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?", "write 1.5 for 1,5 and 1000 for 1,000"),
+    (
+        r"[+-]?[0-9]{1,3}(?:[.'\u2019_ \u00a0\u2009\u202f][0-9]{3})+(?:[.,][0-9]*)?",
+        "write 1000 without anything in between",
+    ),
+    (rf"[+-]?{_NUMBER}\s*[%‰]", "write 0.05 or 5 for 5 %"),
+    (rf"[+-]?[{_CURRENCY}]\s*{_NUMBER}|{_NUMBER}\s*[{_CURRENCY}]", "leave out the sign of the currency"),
+    (rf"\({_NUMBER}\)|{_NUMBER}-|[\u2212\u2013]\s*{_NUMBER}", "write -5 with the minus sign of ASCII, in front"),
+)
+_ADVICE = tuple((re.compile(pattern), advice) for pattern, advice in _LOOKALIKES)
+
+
+def parse_number(text: str) -> float | None:
+    """The number that a text is, infinite where float64 has none as large; None for a text that is no number."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    # float() also takes underscores, the digits of every script, and words: nan, inf, infinity.
+    stripped = text.strip()
+    if not stripped.isascii() or "_" in stripped or (value - value != 0 and stripped[-1].isalpha()):
+        return None
+    return value
+
+
+def is_not_finite(text: str) -> bool:
+    """Whether a text says nan or inf, in any case and with any sign."""
+    return _NOT_FINITE.fullmatch(text.strip()) is not None
+
+
+def advice_on(text: str) -> str | None:
+    """How to write what a person takes for a number and this module does not; None for a text that looks like none."""
+    stripped = text.strip()
+    if parse_number(stripped) is not None or is_not_finite(stripped):
+        return None
+    if not stripped.isascii() and _is_number_of_python(stripped):
+        return "write it with the digits 0 to 9"
+    return next((advice for pattern, advice in _ADVICE if pattern.fullmatch(stripped)), None)
+
+
+def _is_number_of_python(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
