@@ -74,7 +74,7 @@ async def test_an_attempt_that_cannot_write_its_artifacts_is_tried_again(
             heal()
             job = await side.done(job_id, deadline_s=DEADLINE_S)
             assert worker.poll() is None
-        [model] = await side.registry.versions("tiny")
+        [model] = (await side.registry.versions("tiny")).models
 
     assert isinstance(failed, StateChanged)
     assert failed.error is not None

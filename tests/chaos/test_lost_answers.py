@@ -182,7 +182,7 @@ async def test_a_model_whose_replies_were_lost_is_published_once(redis_url: str)
             await drive.settle(claim, success("wine"))
             resolved = await registry.resolve("wine")
             aliased = await registry.set_alias("wine", "best", 1)
-            versions = await registry.versions("wine")
+            versions = (await registry.versions("wine")).models
             pinned = await registry.pin(["wine@best"])
             await client.aclose()
 

@@ -32,7 +32,7 @@ def is_retry(event: object) -> bool:
 
 async def published_once(side: QueueBench, folder: Path) -> None:
     """One version, whose files are whole."""
-    [model] = await side.registry.versions("tiny")
+    [model] = (await side.registry.versions("tiny")).models
     assert model.version == 1
     ArtifactStore(folder / "artifacts").verify(model.manifest.onnx)
 

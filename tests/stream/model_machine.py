@@ -137,7 +137,8 @@ class ScriptMachine(CallerRules):
             return model and (model.name, model.version)
 
         async def versions() -> list[int]:
-            return [model.version for model in await found(registry.versions(name)) or ()]
+            listed = await found(registry.versions(name))
+            return [] if listed is None else [model.version for model in listed.models]
 
         async def is_set() -> bool:
             return await found(registry.set_alias(name, "best", version)) is not None

@@ -37,7 +37,7 @@ async def test_what_the_worker_of_a_replay_staged_is_never_published(redis_url: 
         original = await side.publish(name="m")
         replay = await side.publish(name="m", replay_of=original)
         [latest, second, by_job] = await side.registry.pin(["m", "m@2", str(replay)])
-        versions = await side.registry.versions("m")
+        versions = (await side.registry.versions("m")).models
 
     assert latest == ModelRef("m", 1)
     assert isinstance(second, ModelNotFound)

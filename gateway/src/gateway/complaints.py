@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import inspect
 from shared_schemas.replies import ProblemItem
 
-_AT = re.compile(r" - at `(?P<path>[^`]*)`$")
+_AT = re.compile(r" - at `(?P<path>[^`]*)`\Z")
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*?)`", re.DOTALL)
@@ -41,7 +41,8 @@ def item_of(message: str, kind: Any) -> ProblemItem:
         values = ", ".join(map(str, _allowed(kind, steps)))
         detail = "not one of the allowed values" + (f": {values}" if values else "")
         return ProblemItem(pointer=pointer, code="invalid_value", detail=detail)
-    detail = text[0].lower() + text[1:]
+    # As other languages write the end of a text, and the OpenAPI document does.
+    detail = (text[0].lower() + text[1:]).replace(r"\\Z'", "$'")
     if "matching regex" in text:
         return ProblemItem(pointer=pointer, code="invalid_format", detail=detail)
     is_bound = any(word in text for word in _BOUNDS)

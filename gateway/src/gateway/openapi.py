@@ -118,10 +118,20 @@ def install(app: FastAPI) -> None:
             _, components = msgspec.json.schema_components(tuple(_types.values()), ref_template=_TEMPLATE)
             _forget_validation_error(made)
             made["components"] = {"schemas": dict(sorted(components.items()))}
-            app.openapi_schema = made
+            app.openapi_schema = _in_ecmascript(made)
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
+
+
+def _in_ecmascript(node: Any) -> Any:
+    """With each pattern as JSON Schema wants it: in ECMAScript, `$` is the end alone, and `\\Z` is a letter."""
+    if isinstance(node, dict):
+        return {
+            name: value.replace(r"\Z", "$") if name == "pattern" and isinstance(value, str) else _in_ecmascript(value)
+            for name, value in node.items()
+        }
+    return [_in_ecmascript(value) for value in node] if isinstance(node, list) else node
 
 
 def _forget_validation_error(document: dict[str, Any]) -> None:

@@ -28,7 +28,7 @@ from gateway.services import Services
 
 _MOST_SEED = 2**31 - 1
 # Control characters, backslashes, a step upwards, a home folder, a URL, a folder.
-_FORBIDDEN_IN_PATH = re.compile(r"[\x00-\x1f\x7f-\x9f\\]|(^|/)\.\.(/|$)|^~|^[A-Za-z][A-Za-z0-9+.-]*:/|(^|/)\.?$")
+_FORBIDDEN_IN_PATH = re.compile(r"[\x00-\x1f\x7f-\x9f\\]|(^|/)\.\.(/|\Z)|^~|^[A-Za-z][A-Za-z0-9+.-]*:/|(^|/)\.?\Z")
 
 
 class PathNotAllowed(SpecRejected):

@@ -8,6 +8,6 @@ import msgspec
 class ArtifactRef(msgspec.Struct, frozen=True, kw_only=True):
     """sha256: lower-case hex of the contents, which is also the file's name in the store."""
 
-    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
     n_bytes: int
     media_type: str = "application/octet-stream"

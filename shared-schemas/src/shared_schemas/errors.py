@@ -10,6 +10,7 @@
     │   └── ModelNotFound
     ├── JobExpired            it existed; its result_ttl has passed
     ├── JobUnreadable         it was written by another version, or damaged
+    ├── ModelUnreadable       the registry's entry is damaged
     ├── StateConflict         the job's state forbids the request
     ├── IdempotencyConflict   the key was used before with another body
     ├── ClaimLost             another attempt owns the job now: write nothing more
@@ -96,6 +97,10 @@ class JobExpired(HeadraceError):
 
 class JobUnreadable(HeadraceError):
     code = "job_unreadable"
+
+
+class ModelUnreadable(HeadraceError):
+    code = "model_unreadable"
 
 
 class StateConflict(HeadraceError):

@@ -17,7 +17,7 @@ from shared_schemas.errors import MalformedId
 
 JobId = NewType("JobId", str)
 QueueName = NewType("QueueName", str)
-ModelName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$", max_length=63)]
+ModelName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}\Z", max_length=63)]
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]

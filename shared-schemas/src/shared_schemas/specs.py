@@ -14,7 +14,7 @@ from msgspec import Meta
 from shared_schemas.ids import ModelName
 from shared_schemas.retry import RetryPolicy
 
-Tag = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$", max_length=64)]
+Tag = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z", max_length=64)]
 PathText = Annotated[str, Meta(min_length=1, max_length=1024)]
 ColumnName = Annotated[str, Meta(min_length=1, max_length=256)]
 Seed = Annotated[int, Meta(ge=0, le=2**53 - 1)]
@@ -81,7 +81,7 @@ class TrainingSpec(JobOptions, frozen=True, kw_only=True, omit_defaults=True, ta
     checkpoint is the starting point. seed: drawn at submission where it is not given.
     """
 
-    model_type: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", max_length=63)]
+    model_type: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}\Z", max_length=63)]
     data_path: PathText
     task: Literal["classification", "regression", "language-modeling"] | None = None
     text_column: ColumnName | None = None

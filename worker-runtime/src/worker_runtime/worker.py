@@ -13,7 +13,7 @@ import anyio.to_thread
 import msgspec
 import structlog
 from anyio.abc import TaskGroup
-from shared_schemas.errors import BackendUnavailable, ErrorInfo
+from shared_schemas.errors import BackendUnavailable, ErrorInfo, MalformedId
 from shared_schemas.ids import QueueName, default_queue, kind_of_queue, parse_queue
 from shared_schemas.settings import SettingsRejected
 from shared_schemas.stream.claims import Claims
@@ -220,7 +220,10 @@ def run_worker(settings: RuntimeSettings, handler: Handler) -> None:
 
 
 def _queues(settings: RuntimeSettings, handler: Handler) -> list[QueueName]:
-    queues = [parse_queue(name) for name in settings.queues] or [default_queue(handler.kind)]
+    try:
+        queues = [parse_queue(name) for name in settings.queues] or [default_queue(handler.kind)]
+    except MalformedId as error:
+        raise SettingsRejected(f"HEADRACE_QUEUES: {error}") from None
     if any(kind_of_queue(queue) is not handler.kind for queue in queues):
         raise SettingsRejected(f"HEADRACE_QUEUES: a {handler.kind} worker serves {handler.kind} queues only")
     return queues

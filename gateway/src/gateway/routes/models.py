@@ -1,10 +1,12 @@
 """What is published."""
 
 import msgspec
+import structlog
 from fastapi import APIRouter, Request, Response
 from shared_schemas.errors import MalformedId, ModelNotFound
 from shared_schemas.models import Model, parse_model_reference
 from shared_schemas.replies import AliasRequest, ModelPage, ModelVersions, ProblemItem
+from shared_schemas.stream.registry import ModelList
 
 from gateway import openapi, replies
 from gateway.body import read_json, read_query
@@ -14,6 +16,7 @@ from gateway.services import services_of
 
 router = APIRouter(tags=["models"])
 
+_logger = structlog.get_logger()
 _alias = msgspec.json.Decoder(AliasRequest)
 
 
@@ -26,19 +29,18 @@ class ModelsQuery(msgspec.Struct, frozen=True, kw_only=True):
 async def list_models(request: Request) -> Response:
     """The latest version of each model, by name."""
     query = read_query(request, ModelsQuery)
-    models = await services_of(request).registry.list_models(after=query.cursor or "", limit=query.limit + 1)
-    page, more = models[: query.limit], models[query.limit :]
-    return replies.json_response(ModelPage(models=tuple(page), next_cursor=page[-1].name if more else None))
+    page = await services_of(request).registry.list_models(after=query.cursor or "", limit=query.limit)
+    return replies.json_response(ModelPage(models=_readable(page), next_cursor=page.after))
 
 
-@router.get("/models/{name}", **openapi.reply(ModelVersions, 404))
+@router.get("/models/{name}", **openapi.reply(ModelVersions, 404, 501))
 async def get_model(request: Request, name: str) -> Response:
     """All versions of a model, newest first."""
-    versions = await services_of(request).registry.versions(_plain(name))
-    return replies.json_response(ModelVersions(versions=tuple(versions)))
+    found = await services_of(request).registry.versions(_plain(name))
+    return replies.json_response(ModelVersions(versions=_readable(found)))
 
 
-@router.get("/models/{name}/versions/{version}", **openapi.reply(Model, 404))
+@router.get("/models/{name}/versions/{version}", **openapi.reply(Model, 404, 501))
 async def get_version(request: Request, name: str, version: str) -> Response:
     """One version of a model, by number or alias."""
     try:
@@ -61,6 +63,12 @@ async def set_alias(request: Request, name: str, alias: str) -> Response:
         item = ProblemItem(pointer="alias", code="invalid_value", detail="not a name for an alias")
         raise ProblemError(422, "invalid_parameter", "the alias is not valid", errors=[item])
     return replies.json_response(await services.registry.set_alias(name, parsed, wanted.version))
+
+
+def _readable(found: ModelList) -> tuple[Model, ...]:
+    for reference in found.unreadable:
+        _logger.warning("model_unreadable", model=reference)
+    return tuple(found.models)
 
 
 def _plain(name: str) -> str:

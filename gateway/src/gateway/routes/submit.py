@@ -35,7 +35,7 @@ _length = Meta(min_length=1, max_length=openapi.LONGEST_LIST)
 _training = msgspec.json.Decoder(TrainingSpec | Annotated[tuple[TrainingSpec, ...], _length])
 _inference = msgspec.json.Decoder(InferenceSpec | Annotated[tuple[InferenceSpec, ...], _length])
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
-_WAIT = re.compile(r"(?:^|,)\s*wait(?:=(?P<seconds>\d{1,3}))?\s*(?:,|$)")
+_WAIT = re.compile(r"(?:^|,)\s*wait(?:=(?P<seconds>\d{1,3}))?\s*(?:,|\Z)")
 _LONGEST_WAIT_S = 60
 
 

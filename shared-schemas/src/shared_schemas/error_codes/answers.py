@@ -154,6 +154,13 @@ ANSWERS = (
         action="GET /models lists what is published; a model is there once its training job has succeeded.",
     ),
     ErrorCode(
+        code="model_unreadable",
+        status=501,
+        job=False,
+        meaning="What the registry holds of this version is damaged.",
+        action="Publish the model again; the gateway's log names the entries that it cannot read.",
+    ),
+    ErrorCode(
         code="not_a_dead_letter",
         status=404,
         meaning="The job did not fail, or it was retried or purged since.",

@@ -15,10 +15,14 @@ next makes that visible. A crash between the steps loses nothing, and a stale at
 replay, whatever its worker staged.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+import msgspec
+from redis.exceptions import ResponseError
 
 from shared_schemas.codec import decode_manifest, encode_json
-from shared_schemas.errors import ClaimLost, MalformedId, ModelNotFound
+from shared_schemas.errors import ClaimLost, MalformedId, ModelNotFound, ModelUnreadable
 from shared_schemas.ids import JobId, is_job_id, parse_job_id
 from shared_schemas.job import JobState
 from shared_schemas.lifecycle import moment
@@ -28,6 +32,15 @@ from shared_schemas.stream.connection import AsyncRedis, translated
 from shared_schemas.stream.record import record_of
 
 _TAG = keys.MODELS
+
+
+class ModelList(msgspec.Struct, frozen=True):
+    """unreadable: `name` or `name@version` of what was left out, as the registry's entry is damaged. after: the name to
+    go on after, None at the end."""
+
+    models: list[Model]
+    unreadable: list[str]
+    after: str | None = None
 
 
 class ModelRegistry:
@@ -54,49 +67,59 @@ class ModelRegistry:
         return ModelRef(name, version)
 
     async def resolve(self, model_id: str) -> Model:
-        """model_id: name, name@version, name@alias, or the id of a training job. ModelNotFound, MalformedId."""
+        """model_id: name, name@version, name@alias, or the id of a training job. ModelNotFound, MalformedId,
+        ModelUnreadable."""
         await self.publish_settled()
+        return await self._resolve(model_id)
+
+    async def _resolve(self, model_id: str) -> Model:
         if is_job_id(model_id):
-            with translated():
+            with _asking():
                 known = await self._client.get(f"{_TAG}job:{parse_job_id(model_id)}")
             if known is None:
                 raise ModelNotFound("that job has published no model")
             model_id = known.decode()
         name, version = parse_model_reference(model_id)
         if not isinstance(version, int):
-            with translated():
+            with _asking():
                 found = await self._client.hget(f"{_TAG}model:{name}", f"alias:{version or 'latest'}")
             if found is None:
                 raise ModelNotFound("no such model is published")
-            version = int(found)
+            with _readable():
+                version = int(found)
         return await self._read(name, version)
 
     async def pin(self, model_ids: Sequence[str]) -> list[ModelRef | ModelNotFound | MalformedId]:
         """The version that each of them names now, as resolve has it, or why there is none: one round trip for all,
-        unless a model waits to be made visible."""
+        unless a model waits to be made visible. ModelUnreadable if what the registry holds of one is damaged."""
         found, is_settled = await self._look_up(model_ids)
         if not is_settled:
             await self.publish_settled()
             found, _ = await self._look_up(model_ids)
         return found
 
-    async def versions(self, name: str) -> list[Model]:
-        """All published versions, newest first. ModelNotFound if there is none."""
+    async def versions(self, name: str) -> ModelList:
+        """All published versions, newest first. ModelNotFound if there is none, ModelUnreadable if none can be read."""
         await self.publish_settled()
-        with translated():
+        with _asking():
             numbers = await self._client.zrevrange(f"{_TAG}published:{name}", 0, -1)
         if not numbers:
             raise ModelNotFound("no such model is published")
-        return [await self._read(name, int(number)) for number in numbers]
+        found = await self._all_that_can_be_read([f"{name}@{number.decode()}" for number in numbers])
+        if not found.models:
+            raise ModelUnreadable("what the registry holds of this model is damaged")
+        return found
 
-    async def list_models(self, *, after: str = "", limit: int = 100) -> list[Model]:
-        """The latest version of each name, by name, from the name after `after`."""
+    async def list_models(self, *, after: str = "", limit: int = 100) -> ModelList:
+        """The latest version of each of `limit` names, by name, from the name after `after`."""
         await self.publish_settled()
         with translated():
             names = await self._client.zrangebylex(
-                f"{_TAG}names", f"({after}" if after else "-", "+", start=0, num=limit
+                f"{_TAG}names", f"({after}" if after else "-", "+", start=0, num=limit + 1
             )
-        return [await self.resolve(name.decode()) for name in names]
+        names = [name.decode(errors="replace") for name in names]
+        found = await self._all_that_can_be_read(names[:limit])
+        return msgspec.structs.replace(found, after=names[limit - 1] if len(names) > limit else None)
 
     async def set_alias(self, name: str, alias: str, version: int) -> Model:
         await self.publish_settled()
@@ -109,21 +132,47 @@ class ModelRegistry:
         """Make visible what jobs have published that ended since; every reader does it first. Whoever keeps house
         does it as well, since a job that has expired can no longer say that it succeeded."""
         with translated():
-            staging = [JobId(job_id.decode()) for job_id in await self._client.smembers(f"{_TAG}staging")]
+            staging = await self._client.smembers(f"{_TAG}staging")
         succeeded, failed = [], []
-        for job_id in staging:
-            with translated():
-                state, settled, is_replay = await self._job(job_id)
-                fence = await self._client.hget(f"{_TAG}staged:{job_id}", "fence")
+        for member in staging:
+            try:
+                job_id = parse_job_id(member.decode(errors="replace"))
+                with _asking():
+                    state, settled, is_replay = await self._job(job_id)
+                    fence = await self._client.hget(f"{_TAG}staged:{job_id}", "fence")
+            except (MalformedId, ModelUnreadable):
+                # What cannot be read cannot have succeeded as far as anybody knows, and holds up no other.
+                continue
             if state is JobState.SUCCEEDED and settled == (fence or b"").decode() and not is_replay:
                 succeeded.append(job_id)
             elif state is None or state.is_terminal:
                 failed.append(job_id)
         if succeeded or failed:
+            try:
+                await self._publish(succeeded, failed)
+            except ModelUnreadable:
+                for job_id in (*succeeded, *failed):
+                    with suppress(ModelUnreadable):
+                        await self._publish(
+                            [job_id] if job_id in succeeded else [], [job_id] if job_id in failed else []
+                        )
+
+    async def _all_that_can_be_read(self, references: Sequence[str]) -> ModelList:
+        found = ModelList([], [])
+        for reference in references:
+            try:
+                found.models.append(await self._resolve(reference))
+            except (MalformedId, ModelNotFound, ModelUnreadable):
+                found.unreadable.append(reference)
+        return found
+
+    async def _publish(self, succeeded: list[JobId], failed: list[JobId]) -> None:
+        with _asking():
             await scripts.call(self._client, "publish", _TAG, {"succeeded": succeeded, "failed": failed})
 
     async def _read(self, name: str, version: int) -> Model:
-        with translated():
+        """ModelNotFound, ModelUnreadable."""
+        with _asking():
             pipeline = self._client.pipeline(transaction=True)
             pipeline.hmget(f"{_TAG}version:{name}@{version}", "manifest", "job", "published")
             pipeline.hgetall(f"{_TAG}model:{name}")
@@ -131,24 +180,26 @@ class ModelRegistry:
         if published is None:
             raise ModelNotFound("no such model is published")
         aliases = sorted(
-            field.decode().removeprefix("alias:")
+            field.decode(errors="replace").removeprefix("alias:")
             for field, value in facts.items()
-            if field.startswith(b"alias:") and int(value) == version
+            if field.startswith(b"alias:") and value == b"%d" % version
         )
-        return Model(
-            name=name,
-            version=version,
-            job_id=job_id.decode(),
-            created_at=moment(int(published)),
-            aliases=tuple(aliases),
-            manifest=decode_manifest(manifest),
-        )
+        with _readable():
+            return Model(
+                name=name,
+                version=version,
+                job_id=job_id.decode(),
+                created_at=moment(int(published)),
+                aliases=tuple(aliases),
+                manifest=decode_manifest(manifest),
+            )
 
     async def _look_up(self, model_ids: Sequence[str]) -> tuple[list[ModelRef | ModelNotFound | MalformedId], bool]:
         """-> (as pin, whether no model waits to be made visible)"""
         asked = [_asked(model_id) for model_id in model_ids]
         whole = [each for each in asked if not isinstance(each, MalformedId)]
-        staging, replies = await scripts.call(self._client, "look_up", _TAG, {"asked": whole})
+        with _asking():
+            staging, replies = await scripts.call(self._client, "look_up", _TAG, {"asked": whole})
         answers = iter(replies)
         return [each if isinstance(each, MalformedId) else _ref_of(each, next(answers)) for each in asked], not staging
 
@@ -157,7 +208,31 @@ class ModelRegistry:
         record = record_of(await self._client.hget(keys.job(job_id), "job"))
         if not record:
             return None, None, False
-        return JobState(record["state"]), record.get("settled"), "replay_of" in record
+        with _readable():
+            return JobState(record["state"]), record.get("settled"), "replay_of" in record
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """ModelUnreadable for what an entry of the registry does to whoever reads it when it is damaged."""
+    try:
+        yield
+    # A part that is missing is None, and a time may be none.
+    except (msgspec.MsgspecError, ValueError, TypeError, AttributeError, OverflowError, OSError) as error:
+        raise ModelUnreadable("what the registry holds of this version is damaged") from error
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """As translated, and ModelUnreadable for a key that holds something else than an entry of the registry."""
+    try:
+        with translated():
+            yield
+    except ResponseError as error:
+        # Redis 6.2 says what a script ran into behind where in the script that was.
+        if "WRONGTYPE" not in str(error):
+            raise
+        raise ModelUnreadable("what the registry holds of this model is damaged") from error
 
 
 def _asked(model_id: str) -> tuple[str, str, str | int] | MalformedId:
@@ -175,7 +250,8 @@ def _ref_of(asked: tuple[str, str, str | int], reply: bytes | None) -> ModelRef 
     if reply is None:
         return ModelNotFound("no such model is published")
     kind, name, which = asked
-    if kind == "job":
-        name, _, number = reply.decode().rpartition("@")
-        return ModelRef(name, int(number))
-    return ModelRef(name, int(which if kind == "version" else reply))
+    with _readable():
+        if kind == "job":
+            name, _, number = reply.decode().rpartition("@")
+            return ModelRef(name, int(number))
+        return ModelRef(name, int(which if kind == "version" else reply))

@@ -13,7 +13,7 @@ local function publish(job_id)
   if not name then return end
   redis.call('HSET', version_key(name, version), 'published', ms(now))
   redis.call('ZADD', tag .. 'names', 0, name)
-  local latest = tonumber(redis.call('HGET', model_key(name), 'alias:latest') or 0)
+  local latest = tonumber(redis.call('HGET', model_key(name), 'alias:latest') or 0) or 0
   if tonumber(version) > latest then redis.call('HSET', model_key(name), 'alias:latest', version) end
   redis.call('ZADD', tag .. 'published:' .. name, version, version)
   redis.call('SET', tag .. 'job:' .. job_id, name .. '@' .. version)
