@@ -1,7 +1,9 @@
 """The document that /docs shows is made of the Structs that decode, and says nothing that is not so."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 import msgspec
@@ -122,11 +124,25 @@ async def test_answers_have_the_fields_that_are_described(
         assert set(schema.get("required", ())) <= set(body), path
 
 
-async def test_the_page_needs_nothing_from_elsewhere(http: httpx.AsyncClient) -> None:
-    page = (await http.get("/docs")).text
+@pytest.mark.parametrize("path", ["/docs", "/docs/"])
+async def test_the_page_needs_nothing_from_elsewhere_under_whatever_path_it_is(
+    http: httpx.AsyncClient, path: str
+) -> None:
+    """As behind a proxy that serves the gateway under /headrace, which it strips."""
+    page = (await http.get(path)).text
 
     assert "https://" not in page
-    assert "swagger-ui-bundle.js" in page
-    for part in page.split('"'):
-        if part.startswith("/") and part.endswith((".js", ".css")):
-            assert (await http.get(part)).status_code == 200, part
+    needed = re.findall(r"""(?:href|src)="([^"]+)"|url: '([^']+)'""", page)
+    found = [urljoin(f"https://example.org/headrace{path}", one or other) for one, other in needed]
+    assert {url.rpartition("/")[2] for url in found} == {
+        "favicon.png", "openapi.json", "swagger-ui-bundle.js", "swagger-ui.css"
+    }  # fmt: skip
+    for url in found:
+        at, stripped = url.split("/headrace")
+        assert (at, (await http.get(stripped)).status_code) == ("https://example.org", 200), url
+
+
+async def test_calls_from_the_page_go_where_the_document_is(document: dict[str, Any]) -> None:
+    [server] = document["servers"]
+
+    assert urljoin("https://example.org/headrace/openapi.json", server["url"]) == "https://example.org/headrace/"

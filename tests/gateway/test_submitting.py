@@ -33,7 +33,7 @@ async def test_every_url_of_a_reply_leads_somewhere(http: httpx.AsyncClient, dri
 
     for name, url in body["urls"].items():
         if name == "cancel":
-            assert (await http.get(url)).headers["allow"] == "POST"
+            assert (await http.get(url)).headers["allow"] == "OPTIONS, POST"
         else:
             assert (await http.get(url)).status_code == 200, name
 

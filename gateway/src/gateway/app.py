@@ -20,13 +20,15 @@ from gateway import openapi, problems
 from gateway.draining import called_on_signal
 from gateway.front import Front
 from gateway.housekeeping import keep_house
+from gateway.methods import Methods
 from gateway.middleware import Edge
-from gateway.routes import dead_letters, events, health, jobs, models, queues, submit
+from gateway.routes import dead_letters, docs, events, health, jobs, models, queues, submit
 from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.telemetry import configure_logs
 
 _PAUSE_S = 1.0
+_EXPOSED = ("Allow", "Idempotency-Replayed", "Location", "Preference-Applied", "Retry-After", "X-Request-ID")
 _DESCRIPTION = "Submit training and inference jobs, and watch them live."
 
 
@@ -34,28 +36,34 @@ def create_app(services: Services) -> ASGIApp:
     """What a server runs. The routes and their document are a FastAPI application inside of it."""
     settings = services.settings
     app = FastAPIOffline(
+        docs_url=None,
         redoc_url=None,
+        static_url=docs.STATIC,
+        redirect_slashes=False,
         title="Headrace",
         version=version("headrace-gateway"),
         summary=_DESCRIPTION,
         lifespan=_lifespan,
     )
     app.state.services = services
-    for module in (submit, jobs, dead_letters, events, models, queues, health):
+    own = (submit, jobs, dead_letters, events, models, queues, health, docs)
+    for module in own:
         app.include_router(module.router)
     problems.install(app)
     openapi.install(app)
     hot = [route for route in (*submit.router.routes, *events.router.routes) if isinstance(route, APIRoute)]
-    edge: ASGIApp = Edge(Front(app, hot))
+    methods = Methods([*app.router.routes, *(route for module in own for route in module.router.routes)])
+    edge: ASGIApp = Edge(Front(app, hot, methods))
     if not settings.cors_origins:
         return edge
     # The outermost: answers to failures carry the headers that a page needs to read them.
     return CORSMiddleware(
         edge,
         allow_origins=list(settings.cors_origins),
-        allow_methods=["GET", "POST", "PUT"],
-        allow_headers=["Content-Type", "Idempotency-Key", "Last-Event-ID", "Prefer", "X-Request-ID"],
-        expose_headers=["Location", "Idempotency-Replayed", "X-Request-ID"],
+        allow_methods=["DELETE", "GET", "HEAD", "POST", "PUT"],
+        # What a library adds by itself is no reason to refuse a page that may call.
+        allow_headers=["*"],
+        expose_headers=_EXPOSED,
     )
 
 

@@ -2,14 +2,18 @@
 
 import asyncio
 import re
+from codecs import BOM_UTF8
 from typing import Any, TypeVar
 
 import msgspec
 from fastapi import Request
+from shared_schemas.codec import encode_json
+from shared_schemas.numbers import whole_number
 from shared_schemas.replies import ProblemItem
 
 from gateway.complaints import item_of, shown
 from gateway.eager import begun
+from gateway.leniency import as_meant
 from gateway.problems import ProblemError
 from gateway.settings import GatewaySettings
 
@@ -25,8 +29,8 @@ async def read_json(request: Request, decoder: "msgspec.json.Decoder[T]", settin
     """The body as the decoder's Struct. ProblemError 400, 408, 413, 415 or 422."""
     max_bytes = settings.max_body_bytes
     headers = headers_of(request)
-    declared = headers.get(b"content-length", b"")
-    if declared.isdigit() and int(declared) > max_bytes:
+    declared = headers.get(b"content-length")
+    if declared is not None and whole_number(declared, most=max_bytes) is None:
         raise _too_large(max_bytes)
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise ProblemError(415, "encoding_unsupported", "send the body without Content-Encoding")
@@ -57,18 +61,31 @@ async def _read(request: Request, body: bytearray, max_bytes: int) -> None:
 
 
 def decode(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
+    # What some editors put in front of UTF-8; RFC 8259 lets a parser ignore it.
+    body = body.removeprefix(BOM_UTF8)
     if not body.strip():
         raise ProblemError(400, "malformed_body", "the body is empty")
     try:
-        return decoder.decode(body)
+        try:
+            return decoder.decode(body)
+        except msgspec.ValidationError:
+            _check_syntax(body)
+            return _decode_as_meant(body, decoder)
     except msgspec.ValidationError as error:
-        _check_syntax(body)
         item = item_of(str(error), decoder.type)
         raise ProblemError(422, "invalid_body", "the body does not fit the schema", errors=[item]) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise ProblemError(400, "malformed_json", "the body is not valid JSON in UTF-8") from None
     except RecursionError:
         raise ProblemError(400, "malformed_json", "the body is nested too deeply") from None
+
+
+def _decode_as_meant(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
+    try:
+        value = msgspec.json.decode(body)
+    except msgspec.ValidationError:  # a number that no double holds
+        return decoder.decode(body)
+    return decoder.decode(encode_json(as_meant(value, decoder.type)))
 
 
 def _check_syntax(body: bytes) -> None:

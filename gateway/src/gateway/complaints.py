@@ -5,11 +5,12 @@ Of our own types all may be said: the pattern, the bound, the values of a small 
 
 import re
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 from msgspec import inspect
 from shared_schemas.replies import ProblemItem
+
+from gateway.leniency import alternatives, type_of
 
 _AT = re.compile(r" - at `(?P<path>[^`]*)`\Z")
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
@@ -18,8 +19,6 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*?)`", re.DOTAL
 _MISSING = re.compile(r"Object missing required field `(?P<name>\w+)`")
 _A_TIME = "a time as RFC 3339 has it, with its offset from UTC, such as 2030-01-31T12:00:00Z"
 _BOUNDS = (">", "<", "length", "multiple", "range")
-
-_type_of = cache(inspect.type_info)
 
 
 def item_of(message: str, kind: Any) -> ProblemItem:
@@ -59,7 +58,7 @@ def _steps(path: str) -> list[str]:
 
 def _allowed(kind: Any, steps: list[str]) -> list[Any]:
     """The values of an enumeration that stands there; none where something else does."""
-    types = list(_alternatives(_type_of(kind)))
+    types = list(alternatives(type_of(kind)))
     for step in steps:
         types = [found for one in types for found in _inside(one, step)]
     found: list[Any] = []
@@ -75,20 +74,10 @@ def _inside(kind: inspect.Type, step: str) -> Iterator[inspect.Type]:
     if isinstance(kind, inspect.StructType):
         for field in kind.fields:
             if field.encode_name == step:
-                yield from _alternatives(field.type)
+                yield from alternatives(field.type)
         if kind.tag_field == step:
             yield inspect.LiteralType((kind.tag,))
     elif isinstance(kind, inspect.CollectionType):
-        yield from _alternatives(kind.item_type)
+        yield from alternatives(kind.item_type)
     elif isinstance(kind, inspect.DictType):
-        yield from _alternatives(kind.value_type)
-
-
-def _alternatives(kind: inspect.Type) -> Iterator[inspect.Type]:
-    if isinstance(kind, inspect.Metadata):
-        yield from _alternatives(kind.type)
-    elif isinstance(kind, inspect.UnionType):
-        for one in kind.types:
-            yield from _alternatives(one)
-    else:
-        yield kind
+        yield from alternatives(kind.value_type)

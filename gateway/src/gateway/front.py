@@ -1,25 +1,30 @@
-"""The hot routes, ahead of FastAPI: submissions and event streams. Pure ASGI.
+"""What comes before FastAPI. Pure ASGI.
 
-FastAPI's routes of the same paths stay for the OpenAPI document. Its layers cost more time than all that a submission
-does, and memory for as long as a stream is open.
+The hot routes, submissions and event streams: FastAPI's routes of the same paths stay for the OpenAPI document. Its
+layers cost more time than all that a submission does, and memory for as long as a stream is open.
+
+And what holds for every path: HEAD is answered as GET is, without the body; OPTIONS says which methods there are; a
+slash at the end makes no difference, and is no reason to send anybody elsewhere.
 """
 
 from collections.abc import Iterable
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from shared_schemas.errors import HeadraceError
 from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
+from gateway.methods import Methods
 from gateway.problems import ProblemError, of_headrace_error, response_of
+from gateway.streaming import HEAD_ONLY
 
 
 class Front:
     """Calls the endpoint of a route with the request alone; what no route of these takes goes to the application."""
 
-    def __init__(self, app: FastAPI, routes: Iterable[APIRoute]) -> None:
-        self._app = app
+    def __init__(self, app: FastAPI, routes: Iterable[APIRoute], methods: Methods) -> None:
+        self._app, self._methods = app, methods
         self._exact: dict[tuple[str, str], APIRoute] = {}
         self._others: list[APIRoute] = []
         for route in routes:
@@ -29,9 +34,22 @@ class Front:
                 self._exact |= {(method, route.path): route for method in route.methods or ()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        route = self._route(scope) if scope["type"] == "http" else None
-        if route is None:
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
+        elif scope["method"] != "HEAD" and not scope["path"].endswith("/"):
+            await self._serve(scope, receive, send)
+        else:
+            # A copy: by the method in its own, the server knows that no body may follow.
+            meant = _as_meant(scope)
+            try:
+                await self._serve(meant, receive, send)
+            finally:
+                scope["route"] = meant.get("route")
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route = self._route(scope)
+        if route is None:
+            await (self._unserved(scope) or self._app)(scope, receive, send)
             return
         scope["app"], scope["route"] = self._app, route
         request = Request(scope, receive, send)
@@ -43,6 +61,17 @@ class Front:
             response = response_of(of_headrace_error(error), request)
         await response(scope, receive, send)
 
+    def _unserved(self, scope: Scope) -> Response | None:
+        """The answer where a path has no such method."""
+        allowed = self._methods.of(scope["path"].removeprefix(scope.get("root_path", "")))
+        if not allowed or (scope["method"] in allowed and scope["method"] != "OPTIONS"):
+            return None
+        headers = {"Allow": ", ".join(allowed)}
+        if scope["method"] == "OPTIONS":
+            return Response(status_code=204, headers=headers)
+        problem = ProblemError(405, "method_not_allowed", "this route has no such method", headers=headers)
+        return response_of(problem, Request(scope))
+
     def _route(self, scope: Scope) -> APIRoute | None:
         found = self._exact.get((scope["method"], scope["path"]))
         if found is not None:
@@ -53,3 +82,11 @@ class Front:
                 scope["path_params"] = inner["path_params"]
                 return route
         return None
+
+
+def _as_meant(scope: Scope) -> Scope:
+    path = scope["path"]
+    meant = {**scope, "path": path[:-1] if path.endswith("/") and path != "/" else path}
+    if scope["method"] == "HEAD":
+        meant |= {"method": "GET", HEAD_ONLY: True}
+    return meant

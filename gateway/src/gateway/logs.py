@@ -17,7 +17,7 @@ from gateway.following import when_possible
 from gateway.hub import Hub, Ring
 from gateway.timelines import PAGE_EVENTS
 
-_PLACE = re.compile(r"\d{1,15}-\d{1,10}")
+_PLACE = re.compile(r"[0-9]{1,15}-[0-9]{1,10}")
 _LAST = 2**64 - 1
 _BY_DEFAULT = frozenset(default_queue(kind) for kind in JobKind)
 

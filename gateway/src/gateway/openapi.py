@@ -117,6 +117,8 @@ def install(app: FastAPI) -> None:
             )
             _, components = msgspec.json.schema_components(tuple(_types.values()), ref_template=_TEMPLATE)
             _forget_validation_error(made)
+            # Relative to where the document is: a proxy may serve the gateway under a path.
+            made["servers"] = [{"url": "."}]
             made["components"] = {"schemas": dict(sorted(components.items()))}
             app.openapi_schema = _in_ecmascript(made)
         return app.openapi_schema

@@ -25,6 +25,8 @@ B = TypeVar("B")
 RETRY_MS = 2000
 # The ASGI extension by which server.py lets go of an answer that has begun: a TakeOver.
 TAKE_OVER = "headrace.take_over"
+# In the scope of a request that asks for the head of an answer alone.
+HEAD_ONLY = "headrace.head_only"
 KEEP_ALIVE = b": keep-alive\n\n"
 STREAM_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 # The server waits for room before it takes a piece, however large, and not after.
@@ -172,6 +174,9 @@ class StreamResponse(Response, Generic[B]):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        if HEAD_ONLY in scope:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
         await send({"type": "http.response.body", "body": self._opening, "more_body": True})
         take_over: TakeOver | None = scope.get("extensions", {}).get(TAKE_OVER)
         if take_over is None:

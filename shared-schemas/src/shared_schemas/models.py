@@ -10,6 +10,7 @@ from msgspec import Meta
 from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import MalformedId
 from shared_schemas.ids import ModelName
+from shared_schemas.numbers import whole_number
 from shared_schemas.specs import Hyperparameters
 
 Task = Literal["text-classification", "text-generation", "tabular-classification", "tabular-regression"]
@@ -33,7 +34,12 @@ def parse_model_reference(text: str) -> tuple[str, int | str | None]:
     if match is None:
         raise MalformedId("a model is written name, name@version or name@alias")
     version = match["version"]
-    return match["name"], int(version) if version is not None and version.isdigit() else version
+    if version is None or not version.isdigit():
+        return match["name"], version
+    number = whole_number(version)
+    if number is None:
+        raise MalformedId("no model has so many versions")
+    return match["name"], number
 
 
 class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,6 +12,9 @@ A number is a sign, digits with a point, and an exponent, in ASCII; only the dig
 
 import re
 
+# What a double holds exactly: what JSON, Lua and JavaScript can be told.
+LARGEST = 2**53 - 1
+
 _NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 _CURRENCY = "$€£¥₹₽₩"
@@ -40,6 +43,15 @@ def parse_number(text: str) -> float | None:
     if not stripped.isascii() or "_" in stripped or (value - value != 0 and stripped[-1].isalpha()):
         return None
     return value
+
+
+def whole_number(text: str | bytes, *, most: int = LARGEST) -> int | None:
+    """For what is sent to the service in a query, a header or a path: ASCII digits alone, leading zeros included. None
+    if it is something else, or more than `most`."""
+    if not (text.isascii() and text.isdigit()) or len(text) > 32:
+        return None
+    number = int(text)
+    return number if number <= most else None
 
 
 def is_not_finite(text: str) -> bool:

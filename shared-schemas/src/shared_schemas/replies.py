@@ -11,6 +11,7 @@ from shared_schemas.errors import ErrorInfo
 from shared_schemas.ids import JobId, JobKind
 from shared_schemas.job import Job, JobState, JobSummary, Progress, QueueStatus, WorkerStatus
 from shared_schemas.models import Model
+from shared_schemas.numbers import LARGEST
 from shared_schemas.raw import null, readable
 
 
@@ -174,7 +175,7 @@ class ModelVersions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AliasRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    version: Annotated[int, Meta(ge=1)]
+    version: Annotated[int, Meta(ge=1, le=LARGEST)]
 
 
 class Queues(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,5 @@
 """Timelines over HTTP: one job, many jobs, or all of them; as server-sent events, NDJSON or a JSON page."""
 
-import re
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal, TypeVar
 
@@ -10,6 +9,7 @@ from msgspec import Meta
 from shared_schemas.codec import encode_json
 from shared_schemas.errors import BackendUnavailable, JobNotFound, MalformedId
 from shared_schemas.ids import JobId, parse_job_id
+from shared_schemas.numbers import whole_number
 from shared_schemas.replies import EventPage, ProblemItem
 
 from gateway import openapi, replies
@@ -24,7 +24,7 @@ from gateway.timelines import Timelines
 
 router = APIRouter(tags=["events"])
 
-_NUMBER = re.compile(r"\d{1,12}")
+_LAST_NUMBER = 10**12 - 1
 _PAGE = 500
 
 T = TypeVar("T")
@@ -78,9 +78,9 @@ async def _events_of_job(request: Request, text: str, query: EventsQuery) -> Res
     services, media_type = services_of(request), _media_type(request)
     job_id, last, is_done = await _bounds(services, text)
     cursor = _cursor_text(request, query) or "0"
-    if _NUMBER.fullmatch(cursor) is None:
+    after = whole_number(cursor, most=_LAST_NUMBER)
+    if after is None:
         raise _bad_cursor()
-    after = int(cursor)
     if media_type == JSON:
         return await _job_page(services, job_id, after, last, is_done)
     if is_done and after >= last:
@@ -194,9 +194,10 @@ def _cursors_of_jobs(jobs: tuple[str, ...], text: str | None) -> dict[str, int]:
     given: dict[str, int] = {}
     for part in (text or "").split(",") if text not in (None, "", "0") else ():
         name, _, number = part.rpartition(":")
-        if _NUMBER.fullmatch(number) is None:
+        after = whole_number(number, most=_LAST_NUMBER)
+        if after is None:
             raise _bad_cursor()
-        given[name] = int(number)
+        given[name] = after
     return {job: given.get(job, 0) for job in jobs}
 
 

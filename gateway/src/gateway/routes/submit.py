@@ -17,7 +17,7 @@ from shared_schemas.replies import SubmittedJobs
 from shared_schemas.specs import InferenceSpec, JobSpec, TrainingSpec
 from shared_schemas.stream import keys
 
-from gateway import openapi, replies
+from gateway import openapi, preferences, replies
 from gateway.body import headers_of, read_json
 from gateway.following import EndOnly, Following
 from gateway.preparing import new_ids, queue_for
@@ -35,8 +35,6 @@ _length = Meta(min_length=1, max_length=openapi.LONGEST_LIST)
 _training = msgspec.json.Decoder(TrainingSpec | Annotated[tuple[TrainingSpec, ...], _length])
 _inference = msgspec.json.Decoder(InferenceSpec | Annotated[tuple[InferenceSpec, ...], _length])
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
-_WAIT = re.compile(r"(?:^|,)\s*wait(?:=(?P<seconds>\d{1,3}))?\s*(?:,|\Z)")
-_LONGEST_WAIT_S = 60
 
 
 @router.post("/jobs/training", **openapi.submission(TrainingSpec, openapi.TRAINING_EXAMPLE))
@@ -61,7 +59,7 @@ async def _accept(request: Request, services: Services, given: JobSpec | Sequenc
 
 async def _submit(request: Request, services: Services, spec: JobSpec) -> Response:
     given = headers_of(request)
-    key, is_stream, wait_s = _idempotency_key(request, given), _is_stream(given), _wait_s(given)
+    key, is_stream, wait_s = _idempotency_key(request, given), _is_stream(given), _wait_s(request, given)
     [new_id] = new_ids(queue_for(spec), 1)
     # Its bell is subscribed while the job is stored; who only submits needs none.
     with services.hub.expecting(keys.job_bell(new_id)) if is_stream or wait_s else nullcontext():
@@ -73,10 +71,11 @@ async def _submit(request: Request, services: Services, spec: JobSpec) -> Respon
         headers["Idempotency-Replayed"] = "true"
     if is_stream:
         return stream_of_job(services, job_id, after=0, media_type=SSE, headers=headers)
-    if wait_s and await _has_ended_within(services, job_id, wait_s):
-        job = await services.ledger.find(job_id)
+    if wait_s:
         headers["Preference-Applied"] = f"wait={wait_s}"
-        return replies.json_response(await replies.details(services, job), 200, headers)
+        if await _has_ended_within(services, job_id, wait_s):
+            job = await services.ledger.find(job_id)
+            return replies.json_response(await replies.details(services, job), 200, headers)
     state = _first_state(spec) if answer.created else (await services.ledger.find(job_id)).state
     return replies.json_response(replies.submitted(job_id, state), 202, headers)
 
@@ -126,11 +125,8 @@ def _idempotency_key(request: Request, given: dict[bytes, bytes]) -> str | None:
 
 
 def _is_stream(given: dict[bytes, bytes]) -> bool:
-    return SSE.encode() in given.get(b"accept", b"")
+    return SSE.encode() in given.get(b"accept", b"").lower()
 
 
-def _wait_s(given: dict[bytes, bytes]) -> int:
-    match = _WAIT.search(given.get(b"prefer", b"").decode("latin-1"))
-    if match is None:
-        return 0
-    return min(_LONGEST_WAIT_S, int(match["seconds"] or _LONGEST_WAIT_S))
+def _wait_s(request: Request, given: dict[bytes, bytes]) -> int:
+    return preferences.wait_s(request.headers.getlist("prefer")) if b"prefer" in given else 0

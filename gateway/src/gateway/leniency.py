@@ -1,0 +1,64 @@
+"""Bodies as many clients write them, made what the Structs say: null for a field that is not given, and 5.0 for a whole
+number. Only asked where a body did not fit as it stood, so that those that do cost nothing.
+
+A field whose value may be anything is left alone, and so is what was given under a name: of a dict, null is a value.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from msgspec import inspect
+from shared_schemas.numbers import LARGEST
+
+type_of = cache(inspect.type_info)
+
+
+def as_meant(value: Any, kind: Any) -> Any:
+    """value: of plain JSON. kind: the type that it is to be decoded as."""
+    return _of(value, list(alternatives(type_of(kind))))
+
+
+def alternatives(kind: inspect.Type) -> Iterator[inspect.Type]:
+    """What a value may be, each by itself."""
+    if isinstance(kind, inspect.Metadata):
+        yield from alternatives(kind.type)
+    elif isinstance(kind, inspect.UnionType):
+        for one in kind.types:
+            yield from alternatives(one)
+    else:
+        yield kind
+
+
+def _of(value: Any, types: list[inspect.Type]) -> Any:
+    if isinstance(value, float):
+        takes_whole = any(isinstance(one, inspect.IntType) for one in types)
+        takes_float = any(isinstance(one, inspect.FloatType | inspect.AnyType) for one in types)
+        is_whole = value.is_integer() and abs(value) <= LARGEST
+        return int(value) if is_whole and takes_whole and not takes_float else value
+    if isinstance(value, dict):
+        struct = next((one for one in types if isinstance(one, inspect.StructType)), None)
+        if struct is not None:
+            return dict(_given(value, struct))
+        values = [inner for one in types if isinstance(one, inspect.DictType) for inner in alternatives(one.value_type)]
+        return {name: _of(part, values) for name, part in value.items()} if values else value
+    if isinstance(value, list):
+        items = [inner for one in types for item in _items(one) for inner in alternatives(item)]
+        return [_of(part, items) for part in value] if items else value
+    return value
+
+
+def _given(value: dict[str, Any], struct: inspect.StructType) -> Iterator[tuple[str, Any]]:
+    fields = {field.encode_name: field for field in struct.fields}
+    for name, part in value.items():
+        field = fields.get(name)
+        if part is None and (name == struct.tag_field or (field is not None and not field.required)):
+            continue
+        yield name, part if field is None else _of(part, list(alternatives(field.type)))
+
+
+def _items(kind: inspect.Type) -> Iterator[inspect.Type]:
+    if isinstance(kind, inspect.CollectionType):
+        yield kind.item_type
+    elif isinstance(kind, inspect.TupleType):
+        yield from kind.item_types
