@@ -10,12 +10,11 @@ import structlog
 import uvicorn
 from shared_schemas.process import collect_seldom
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from gateway import metrics
 from gateway.settings import GatewaySettings
 from gateway.streaming import TAKE_OVER
+from gateway.uvicorn_parts import FlowControl, HttpToolsProtocol, RequestResponseCycle
 
 _KEEP_ALIVE_S = 30
 # For answers that nobody waits in.

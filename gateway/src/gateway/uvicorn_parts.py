@@ -1,0 +1,43 @@
+"""What the gateway uses of uvicorn beyond what uvicorn promises to keep: its HTTP protocol, to let go of streams.
+
+Nothing else imports from uvicorn.protocols. A test compares PARTS with the installed uvicorn and with what the gateway
+uses of it; pyproject.toml admits only the versions that it was tested with. To raise them: change the bound, run
+tests/architecture/test_private_parts.py and tests/gateway, and read what uvicorn changed in these classes.
+"""
+
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+__all__ = ["PARTS", "FlowControl", "HttpToolsProtocol", "RequestResponseCycle"]
+
+# Of each class: its methods with their parameters after self, and its fields.
+PARTS: dict[type, tuple[dict[str, str], frozenset[str]]] = {
+    FlowControl: (
+        {"__init__": "transport", "drain": "", "pause_writing": "", "resume_writing": ""},
+        frozenset({"_is_writable_event", "_transport", "read_paused", "write_paused"}),
+    ),
+    HttpToolsProtocol: (
+        {
+            "__init__": "config server_state app_state _loop",
+            "connection_lost": "exc",
+            "connection_made": "transport",
+            "on_headers_complete": "",
+            "on_response_complete": "",
+        },
+        frozenset({"cycle", "flow", "headers", "loop", "pipeline", "scope", "transport"}),
+    ),
+    RequestResponseCycle: (
+        {},
+        frozenset(
+            {
+                "disconnected",
+                "keep_alive",
+                "message_event",
+                "response_complete",
+                "response_started",
+                "scope",
+                "transport",
+            }
+        ),
+    ),
+}

@@ -1,0 +1,153 @@
+"""What the project uses of its libraries beyond their promises is there, and is named in one place for each library.
+
+A failure after an upgrade says what moved: `gateway.uvicorn_parts` and `shared_schemas.stream.redis_parts` say what to
+do about it.
+"""
+
+import ast
+import asyncio
+import inspect
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+import redis.asyncio
+from gateway.uvicorn_parts import FlowControl, HttpToolsProtocol, RequestResponseCycle
+from shared_schemas.stream import redis_parts
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+from gateway import uvicorn_parts
+from tests.support.gateways import ROOT
+from tests.support.raised_codes import MEMBERS
+
+PARTS = uvicorn_parts.PARTS | redis_parts.PARTS
+METHODS = [(part, name, given) for part, (methods, _) in PARTS.items() for name, given in methods.items()]
+FIELDS = [(part, name) for part, (_, fields) in PARTS.items() for name in sorted(fields)]
+# What a class of the gateway's is, and what stands for one of uvicorn's in its source.
+SUBCLASSES = {"GatewayProtocol": HttpToolsProtocol, "_Flow": FlowControl}
+NAMES = {
+    "cycle": RequestResponseCycle,
+    "_cycle": RequestResponseCycle,
+    "flow": FlowControl,
+    "_flow": FlowControl,
+    "protocol": HttpToolsProtocol,
+    "_protocol": HttpToolsProtocol,
+}
+CAPPED = [("gateway", "uvicorn"), ("shared-schemas", "redis")]
+
+
+async def _application(scope: object, receive: object, send: object) -> None:
+    pass
+
+
+async def made(part: type) -> Any:
+    """One of them, as the library makes it."""
+    nothing: Any = None
+    if part is FlowControl:
+        return FlowControl(nothing)
+    if part is HttpToolsProtocol:
+        return HttpToolsProtocol(Config(_application, log_config=None, interface="asgi3"), ServerState(), {})
+    if part is RequestResponseCycle:
+        return RequestResponseCycle(
+            nothing, nothing, nothing, nothing, nothing, False, [], asyncio.Event(), False, True, nothing
+        )
+    if part is redis.asyncio.Redis:
+        return redis.asyncio.Redis()
+    return part()
+
+
+def ids(row: tuple[Any, ...]) -> str:
+    return f"{row[0].__name__}.{row[1]}"
+
+
+@pytest.mark.parametrize(("part", "name", "given"), METHODS, ids=map(ids, METHODS))
+def test_a_method_takes_what_it_took(part: type, name: str, given: str) -> None:
+    parameters = list(inspect.signature(getattr(part, name)).parameters)
+
+    assert parameters == ["self", *given.split()]
+
+
+@pytest.mark.parametrize(("part", "name"), FIELDS, ids=map(ids, FIELDS))
+async def test_a_field_is_there(part: type, name: str) -> None:
+    assert hasattr(await made(part), name)
+
+
+@pytest.mark.parametrize(("member", "library"), CAPPED)
+def test_only_versions_that_were_tested_are_admitted(member: str, library: str) -> None:
+    project = tomllib.loads((ROOT / member / "pyproject.toml").read_text())["project"]
+    extras = [one for more in project.get("optional-dependencies", {}).values() for one in more]
+    [bound] = [one for one in (*project["dependencies"], *extras) if one.startswith(library)]
+    major, minor = map(int, version(library).split(".")[:2])
+
+    assert bound.partition(">=")[2] == f"{major}.{minor},<{major}.{minor + 1}"
+
+
+def sources() -> Iterator[tuple[str, ast.Module]]:
+    for member in MEMBERS:
+        for path in sorted((ROOT / member).rglob("*.py")):
+            yield str(path.relative_to(ROOT)), ast.parse(path.read_text())
+
+
+def test_one_module_imports_what_uvicorn_keeps_to_itself() -> None:
+    users = {
+        path
+        for path, tree in sources()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("uvicorn.")
+    }
+
+    assert users == {"gateway/src/gateway/uvicorn_parts.py"}
+
+
+def used(tree: ast.Module) -> Iterator[tuple[type, str]]:
+    """Which attributes of which classes of uvicorn a module uses or overrides."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and node.name in SUBCLASSES:
+            for part in ast.walk(node):
+                if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
+                    yield SUBCLASSES[node.name], part.name
+                elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name) and part.value.id == "self":
+                    yield SUBCLASSES[node.name], part.attr
+        elif isinstance(node, ast.Attribute):
+            owner = node.value.attr if isinstance(node.value, ast.Attribute) else getattr(node.value, "id", "")
+            if owner in NAMES:
+                yield NAMES[owner], node.attr
+
+
+async def test_all_that_the_gateway_uses_of_uvicorn_is_named() -> None:
+    known = {part: {*vars(part), *vars(await made(part))} for part in NAMES.values()}
+    found = {
+        (part, name)
+        for path, tree in sources()
+        if path.startswith("gateway/")
+        for part, name in used(tree)
+        if name in known[part]
+    }
+    named = {(part, name) for part, (methods, fields) in uvicorn_parts.PARTS.items() for name in {*methods, *fields}}
+
+    assert {f"{part.__name__}.{name}" for part, name in found - named} == set()
+    assert {f"{part.__name__}.{name}" for part, name in named - found} == set()
+
+
+PRIVATE_OF_REDIS = {"_reader", "_writer", "_sock", "_parser", "_connect", "_buffer"}
+
+
+def test_two_modules_use_what_redis_py_keeps_to_itself() -> None:
+    users = {
+        (path, node.attr)
+        for path, tree in sources()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and node.attr in PRIVATE_OF_REDIS
+        and path.startswith("shared-schemas/src/shared_schemas/stream/")
+        # What our own classes call so is theirs.
+        and not (isinstance(node.value, ast.Name) and node.value.id == "self" and "connection.py" not in path)
+    }
+
+    assert users == {
+        ("shared-schemas/src/shared_schemas/stream/connection.py", "_writer"),
+        ("shared-schemas/src/shared_schemas/stream/timeline.py", "_reader"),
+    }
