@@ -1,6 +1,7 @@
 """The names that other parts and users lean on. A change here is a change for them."""
 
 import importlib
+from typing import get_args
 
 import pytest
 
@@ -9,9 +10,11 @@ SURFACE = {
         "Attempt", "Handler", "RuntimeSettings", "StopReason", "Worker", "configure_logs", "run_worker",
     },
     "headrace": {
-        "ApiError", "AsyncClient", "BadRequest", "Client", "ClientError", "Conflict", "Gone", "InvalidJob",
-        "JobCancelled", "JobEnded", "JobFailed", "NotFound", "ProtocolError", "Settings", "Unavailable", "Unreachable",
-        "WaitTimedOut",
+        "ApiError", "AsyncClient", "BadRequest", "Checkpointed", "Client", "ClientError", "Conflict", "Done", "Emitted",
+        "Gap", "Gone", "Hyperparameters", "InferenceParameters", "InferenceSpec", "InvalidJob", "JobCancelled",
+        "JobEnded", "JobFailed", "JobKind", "JobState", "Logged", "Measured", "NotFound", "Priority", "Produced",
+        "Progressed", "ProtocolError", "Settings", "StateChanged", "StreamEvent", "TrainingSpec", "Unavailable",
+        "Unreachable", "WaitTimedOut",
     },
 }  # fmt: skip
 
@@ -26,3 +29,9 @@ def test_every_exported_name_is_there(module: str) -> None:
     member = importlib.import_module(module)
 
     assert all(hasattr(member, name) for name in member.__all__)
+
+
+def test_every_sort_of_event_is_exported_by_the_client() -> None:
+    headrace = importlib.import_module("headrace")
+
+    assert {kind.__name__ for kind in get_args(headrace.StreamEvent)} <= set(headrace.__all__)

@@ -1,41 +1,119 @@
-"""Headrace's client: submit jobs, follow what happens to them, get their results."""
+"""Headrace's client: submit jobs, follow what happens to them, get their results.
 
-from headrace.aio import AsyncClient
-from headrace.client import Client
-from headrace.connection import Settings
-from headrace.errors import (
-    ApiError,
-    BadRequest,
-    ClientError,
-    Conflict,
-    Gone,
-    InvalidJob,
-    JobCancelled,
-    JobEnded,
-    JobFailed,
-    NotFound,
-    ProtocolError,
-    Unavailable,
-    Unreachable,
-    WaitTimedOut,
-)
+A name is loaded when it is first used: a program that only asks for help, or only blocks, pays for nothing else.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shared_schemas.events import (
+        Checkpointed,
+        Done,
+        Emitted,
+        Gap,
+        Logged,
+        Measured,
+        Produced,
+        Progressed,
+        StateChanged,
+        StreamEvent,
+    )
+    from shared_schemas.ids import JobKind
+    from shared_schemas.job import JobState
+    from shared_schemas.specs import Hyperparameters, InferenceParameters, InferenceSpec, Priority, TrainingSpec
+
+    from headrace.aio import AsyncClient
+    from headrace.client import Client
+    from headrace.connection import Settings
+    from headrace.errors import (
+        ApiError,
+        BadRequest,
+        ClientError,
+        Conflict,
+        Gone,
+        InvalidJob,
+        JobCancelled,
+        JobEnded,
+        JobFailed,
+        NotFound,
+        ProtocolError,
+        Unavailable,
+        Unreachable,
+        WaitTimedOut,
+    )
 
 __all__ = [
     "ApiError",
     "AsyncClient",
     "BadRequest",
+    "Checkpointed",
     "Client",
     "ClientError",
     "Conflict",
+    "Done",
+    "Emitted",
+    "Gap",
     "Gone",
+    "Hyperparameters",
+    "InferenceParameters",
+    "InferenceSpec",
     "InvalidJob",
     "JobCancelled",
     "JobEnded",
     "JobFailed",
+    "JobKind",
+    "JobState",
+    "Logged",
+    "Measured",
     "NotFound",
+    "Priority",
+    "Produced",
+    "Progressed",
     "ProtocolError",
     "Settings",
+    "StateChanged",
+    "StreamEvent",
+    "TrainingSpec",
     "Unavailable",
     "Unreachable",
     "WaitTimedOut",
 ]
+
+_WHERE = {
+    "AsyncClient": "headrace.aio",
+    "Client": "headrace.client",
+    "Settings": "headrace.connection",
+    "JobKind": "shared_schemas.ids",
+    "JobState": "shared_schemas.job",
+    **dict.fromkeys(
+        ("Hyperparameters", "InferenceParameters", "InferenceSpec", "Priority", "TrainingSpec"), "shared_schemas.specs"
+    ),
+    **dict.fromkeys(
+        (
+            "Checkpointed",
+            "Done",
+            "Emitted",
+            "Gap",
+            "Logged",
+            "Measured",
+            "Produced",
+            "Progressed",
+            "StateChanged",
+            "StreamEvent",
+        ),
+        "shared_schemas.events",
+    ),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_WHERE.get(name, "headrace.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

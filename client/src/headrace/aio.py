@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -17,14 +17,11 @@ from shared_schemas.models import Model
 from shared_schemas.replies import (
     DeadLetter,
     DeadLetterDetails,
-    DeadLetterPage,
     DeadLetterSelection,
     DeadLettersPurged,
     DeadLettersRetried,
     JobDetails,
-    JobPage,
     JobStatus,
-    ModelPage,
     RetriedJob,
     Submitted,
 )
@@ -34,10 +31,9 @@ from headrace import requests
 from headrace.connection import Settings, as_client_error, pause_before_another
 from headrace.errors import ApiError, Unreachable, WaitTimedOut
 from headrace.following import Following, Received
-from headrace.requests import Request, ended
+from headrace.requests import Page, Request, ended
 
 T = TypeVar("T")
-P = TypeVar("P", JobPage, DeadLetterPage, ModelPage)
 A = TypeVar("A", DeadLettersRetried, DeadLettersPurged)
 
 
@@ -62,25 +58,25 @@ class AsyncClient:
         await self.close()
 
     async def submit_training(
-        self, spec: TrainingSpec | None = None, *, idempotency_key: str | None = None, **fields: Any
+        self, spec: TrainingSpec | Mapping[str, Any] | None = None, *, idempotency_key: str | None = None, **fields: Any
     ) -> Submitted:
-        return await self.send(
-            requests.submit(requests.spec_of(TrainingSpec, spec, fields), idempotency_key=idempotency_key)
-        )
+        return await self.send(requests.submit(TrainingSpec, spec, fields, idempotency_key=idempotency_key))
 
     async def submit_inference(
-        self, spec: InferenceSpec | None = None, *, idempotency_key: str | None = None, **fields: Any
+        self,
+        spec: InferenceSpec | Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+        **fields: Any,
     ) -> Submitted:
-        return await self.send(
-            requests.submit(requests.spec_of(InferenceSpec, spec, fields), idempotency_key=idempotency_key)
-        )
+        return await self.send(requests.submit(InferenceSpec, spec, fields, idempotency_key=idempotency_key))
 
     async def submit_list(
-        self, specs: Sequence[TrainingSpec] | Sequence[InferenceSpec], *, idempotency_key: str | None = None
+        self, specs: Iterable[TrainingSpec | InferenceSpec | Mapping[str, Any]], *, idempotency_key: str | None = None
     ) -> tuple[Submitted, ...]:
         return (await self.send(requests.submit_list(specs, idempotency_key=idempotency_key))).jobs
 
-    async def submit_body(self, kind: JobKind, body: bytes, *, idempotency_key: str | None = None) -> Submitted:
+    async def submit_body(self, kind: JobKind | str, body: bytes, *, idempotency_key: str | None = None) -> Submitted:
         return await self.send(requests.submit_body(kind, body, idempotency_key=idempotency_key))
 
     async def job(self, job_id: str) -> JobDetails:
@@ -147,26 +143,27 @@ class AsyncClient:
     async def replay(self, job_id: str) -> Submitted:
         return await self.send(requests.replay(job_id))
 
-    async def list(
+    def list(
         self,
         *,
         kind: str | None = None,
-        states: Sequence[JobState] = (),
+        state: JobState | str | None = None,
+        states: Iterable[JobState | str] | str = (),
         queue: str | None = None,
         tag: str | None = None,
         page_size: int | None = None,
     ) -> AsyncIterator[JobSummary]:
-        def ask(cursor: str | None) -> Request[JobPage]:
-            return requests.list_jobs(kind=kind, states=states, queue=queue, tag=tag, limit=page_size, cursor=cursor)
+        def ask(cursor: str | None) -> Request[Page[JobSummary]]:
+            return requests.list_jobs(
+                kind=kind, state=state, states=states, queue=queue, tag=tag, limit=page_size, cursor=cursor
+            )
 
-        async for page in self._pages(ask):
-            for row in page.jobs:
-                yield row
+        return self._rows(ask)
 
     async def attempts(self, job_id: str) -> Sequence[AttemptSummary]:
         return (await self.send(requests.attempts(job_id))).attempts
 
-    async def dead_letters(
+    def dead_letters(
         self,
         *,
         queue: str | None = None,
@@ -174,12 +171,10 @@ class AsyncClient:
         code: str | None = None,
         page_size: int | None = None,
     ) -> AsyncIterator[DeadLetter]:
-        def ask(cursor: str | None) -> Request[DeadLetterPage]:
+        def ask(cursor: str | None) -> Request[Page[DeadLetter]]:
             return requests.dead_letters(queue=queue, kind=kind, code=code, limit=page_size, cursor=cursor)
 
-        async for page in self._pages(ask):
-            for row in page.jobs:
-                yield row
+        return self._rows(ask)
 
     async def dead_letter(self, job_id: str) -> DeadLetterDetails:
         return await self.send(requests.dead_letter(job_id))
@@ -210,10 +205,8 @@ class AsyncClient:
         pages = self._act(requests.purge_dead_letters, selection, to_end=limit is None)
         return [job_id async for page in pages for job_id in page.job_ids]
 
-    async def models(self) -> AsyncIterator[Model]:
-        async for page in self._pages(lambda cursor: requests.list_models(cursor=cursor)):
-            for row in page.models:
-                yield row
+    def models(self) -> AsyncIterator[Model]:
+        return self._rows(lambda cursor: requests.list_models(cursor=cursor))
 
     async def model(self, name: str) -> Sequence[Model]:
         return (await self.send(requests.model(name))).versions
@@ -234,14 +227,17 @@ class AsyncClient:
             return False
         return True
 
-    async def _pages(self, ask: Callable[[str | None], Request[P]]) -> AsyncIterator[P]:
-        cursor: str | None = None
+    def _rows(self, ask: Callable[[str | None], Request[Page[T]]]) -> AsyncIterator[T]:
+        return self._pages(ask, ask(None))
+
+    async def _pages(self, ask: Callable[[str | None], Request[Page[T]]], first: Request[Page[T]]) -> AsyncIterator[T]:
+        page = await self.send(first)
         while True:
-            page = await self.send(ask(cursor))
-            yield page
-            cursor = page.next_cursor
-            if cursor is None:
+            for row in page.rows:
+                yield row
+            if page.next_cursor is None:
                 return
+            page = await self.send(ask(page.next_cursor))
 
     async def _act(
         self, verb: Callable[[DeadLetterSelection], Request[A]], selection: DeadLetterSelection, *, to_end: bool

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -16,14 +16,11 @@ from shared_schemas.models import Model
 from shared_schemas.replies import (
     DeadLetter,
     DeadLetterDetails,
-    DeadLetterPage,
     DeadLetterSelection,
     DeadLettersPurged,
     DeadLettersRetried,
     JobDetails,
-    JobPage,
     JobStatus,
-    ModelPage,
     RetriedJob,
     Submitted,
 )
@@ -34,10 +31,9 @@ from headrace.connection import Settings, as_client_error, pause_before_another
 from headrace.cutting import cut_after
 from headrace.errors import ApiError, Unreachable
 from headrace.following import Following, Received
-from headrace.requests import Request, ended
+from headrace.requests import Page, Request, ended
 
 T = TypeVar("T")
-P = TypeVar("P", JobPage, DeadLetterPage, ModelPage)
 A = TypeVar("A", DeadLettersRetried, DeadLettersPurged)
 
 
@@ -65,26 +61,28 @@ class Client:
         self.close()
 
     def submit_training(
-        self, spec: TrainingSpec | None = None, *, idempotency_key: str | None = None, **fields: Any
+        self, spec: TrainingSpec | Mapping[str, Any] | None = None, *, idempotency_key: str | None = None, **fields: Any
     ) -> Submitted:
         """A spec, or its fields as keywords: submit_training(model_type="mlp", data_path="wine.csv")."""
-        return self.send(requests.submit(requests.spec_of(TrainingSpec, spec, fields), idempotency_key=idempotency_key))
+        return self.send(requests.submit(TrainingSpec, spec, fields, idempotency_key=idempotency_key))
 
     def submit_inference(
-        self, spec: InferenceSpec | None = None, *, idempotency_key: str | None = None, **fields: Any
+        self,
+        spec: InferenceSpec | Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+        **fields: Any,
     ) -> Submitted:
         """A spec, or its fields as keywords: submit_inference(model_id="prose", input_data="once upon")."""
-        return self.send(
-            requests.submit(requests.spec_of(InferenceSpec, spec, fields), idempotency_key=idempotency_key)
-        )
+        return self.send(requests.submit(InferenceSpec, spec, fields, idempotency_key=idempotency_key))
 
     def submit_list(
-        self, specs: Sequence[TrainingSpec] | Sequence[InferenceSpec], *, idempotency_key: str | None = None
+        self, specs: Iterable[TrainingSpec | InferenceSpec | Mapping[str, Any]], *, idempotency_key: str | None = None
     ) -> tuple[Submitted, ...]:
         """Up to 500 jobs of one queue in one request: all of them are accepted, or none."""
         return self.send(requests.submit_list(specs, idempotency_key=idempotency_key)).jobs
 
-    def submit_body(self, kind: JobKind, body: bytes, *, idempotency_key: str | None = None) -> Submitted:
+    def submit_body(self, kind: JobKind | str, body: bytes, *, idempotency_key: str | None = None) -> Submitted:
         """JSON as it stands: the gateway checks it."""
         return self.send(requests.submit_body(kind, body, idempotency_key=idempotency_key))
 
@@ -167,18 +165,20 @@ class Client:
         self,
         *,
         kind: str | None = None,
-        states: Sequence[JobState] = (),
+        state: JobState | str | None = None,
+        states: Iterable[JobState | str] | str = (),
         queue: str | None = None,
         tag: str | None = None,
         page_size: int | None = None,
     ) -> Iterator[JobSummary]:
         """Jobs, newest first, page by page as they are asked for."""
 
-        def ask(cursor: str | None) -> Request[JobPage]:
-            return requests.list_jobs(kind=kind, states=states, queue=queue, tag=tag, limit=page_size, cursor=cursor)
+        def ask(cursor: str | None) -> Request[Page[JobSummary]]:
+            return requests.list_jobs(
+                kind=kind, state=state, states=states, queue=queue, tag=tag, limit=page_size, cursor=cursor
+            )
 
-        for page in self._pages(ask):
-            yield from page.jobs
+        return self._rows(ask)
 
     def attempts(self, job_id: str) -> Sequence[AttemptSummary]:
         """Who ran the job, when, how each attempt ended and why: the newest 100, oldest first."""
@@ -195,11 +195,10 @@ class Client:
         """Jobs that failed and were neither retried nor purged, newest first, with all their attempts. code: only those
         whose error has it."""
 
-        def ask(cursor: str | None) -> Request[DeadLetterPage]:
+        def ask(cursor: str | None) -> Request[Page[DeadLetter]]:
             return requests.dead_letters(queue=queue, kind=kind, code=code, limit=page_size, cursor=cursor)
 
-        for page in self._pages(ask):
-            yield from page.jobs
+        return self._rows(ask)
 
     def dead_letter(self, job_id: str) -> DeadLetterDetails:
         """All about one. NotFound says why the job is none."""
@@ -236,8 +235,7 @@ class Client:
 
     def models(self) -> Iterator[Model]:
         """The newest version of each published model."""
-        for page in self._pages(lambda cursor: requests.list_models(cursor=cursor)):
-            yield from page.models
+        return self._rows(lambda cursor: requests.list_models(cursor=cursor))
 
     def model(self, name: str) -> Sequence[Model]:
         """Every version of a model, newest first."""
@@ -260,14 +258,17 @@ class Client:
             return False
         return True
 
-    def _pages(self, ask: Callable[[str | None], Request[P]]) -> Iterator[P]:
-        cursor: str | None = None
+    def _rows(self, ask: Callable[[str | None], Request[Page[T]]]) -> Iterator[T]:
+        """What cannot be asked is told at once, not with the first row."""
+        return self._pages(ask, ask(None))
+
+    def _pages(self, ask: Callable[[str | None], Request[Page[T]]], first: Request[Page[T]]) -> Iterator[T]:
+        page = self.send(first)
         while True:
-            page = self.send(ask(cursor))
-            yield page
-            cursor = page.next_cursor
-            if cursor is None:
+            yield from page.rows
+            if page.next_cursor is None:
                 return
+            page = self.send(ask(page.next_cursor))
 
     def _act(
         self, verb: Callable[[DeadLetterSelection], Request[A]], selection: DeadLetterSelection, *, to_end: bool

@@ -9,7 +9,7 @@ ClientError
 │   └── Unavailable       429, 502, 503, 504: the same call may succeed later
 ├── Unreachable           no contact with the gateway
 ├── ProtocolError         it answered in a way that is not Headrace's
-├── InvalidJob            the keywords given do not make a job; nothing was sent
+├── InvalidJob            what was given makes no job, or asks for what there is not; nothing was sent
 ├── WaitTimedOut          also a TimeoutError: the job had not ended in time
 └── JobEnded
     ├── JobFailed         the job ended as failed; `error` says why
@@ -17,6 +17,7 @@ ClientError
 """
 
 from http import HTTPStatus
+from typing import Any
 
 import msgspec
 from shared_schemas.errors import ErrorInfo
@@ -25,10 +26,14 @@ from shared_schemas.replies import Problem
 
 
 class ClientError(Exception):
-    """code: stable, snake_case. retryable: whether the same call may succeed later."""
+    """code: stable, snake_case. retryable: whether the same call may succeed later. Survives pickle and copy whole."""
 
     code: str = "client_error"
     retryable: bool = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Otherwise its class is called with `args`, and what a subclass takes is something else.
+        return _restored, (type(self), self.args, self.__dict__)
 
 
 class ApiError(ClientError):
@@ -94,6 +99,13 @@ class JobFailed(JobEnded):
 
 class JobCancelled(JobEnded):
     code = "job_cancelled"
+
+
+def _restored(kind: type[ClientError], args: tuple[Any, ...], attributes: dict[str, Any]) -> ClientError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
 
 
 _BY_STATUS: dict[int, type[ApiError]] = {

@@ -1,16 +1,17 @@
 """What to send for each verb of the API and how to read the answer. Pure: nothing here touches a socket."""
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
 import msgspec
 from shared_schemas.codec import encode_json
 from shared_schemas.ids import JobKind
-from shared_schemas.job import Job, JobState
+from shared_schemas.job import Job, JobState, JobSummary
 from shared_schemas.models import Model
 from shared_schemas.replies import (
+    DeadLetter,
     DeadLetterDetails,
     DeadLetterPage,
     DeadLetterSelection,
@@ -29,10 +30,10 @@ from shared_schemas.replies import (
 )
 from shared_schemas.specs import InferenceSpec, TrainingSpec
 
+from headrace.checking import Kind, checked, id_of, kind_of, one_of, spec_of
 from headrace.errors import InvalidJob, JobCancelled, JobFailed, ProtocolError, api_error
 
 T = TypeVar("T")
-Spec = TypeVar("Spec", TrainingSpec, InferenceSpec)
 
 
 class Request(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
@@ -56,53 +57,79 @@ class Request(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
             raise ProtocolError(f"the answer to {self.method} {self.path} cannot be read: {error}") from None
 
 
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """Rows of a listing, and what to pass as `cursor` for the next ones."""
+
+    rows: Sequence[T]
+    next_cursor: str | None
+
+
 _submitted = msgspec.json.Decoder(Submitted).decode
 _submitted_jobs = msgspec.json.Decoder(SubmittedJobs).decode
 _job = msgspec.json.Decoder(JobDetails).decode
 _status = msgspec.json.Decoder(JobStatus).decode
-_jobs = msgspec.json.Decoder(JobPage).decode
+_decode_jobs = msgspec.json.Decoder(JobPage).decode
 _model = msgspec.json.Decoder(Model).decode
-_models = msgspec.json.Decoder(ModelPage).decode
+_decode_models = msgspec.json.Decoder(ModelPage).decode
 _versions = msgspec.json.Decoder(ModelVersions).decode
 _queues = msgspec.json.Decoder(Queues).decode
 _workers = msgspec.json.Decoder(Workers).decode
 _attempts = msgspec.json.Decoder(JobAttempts).decode
-_dead_letters = msgspec.json.Decoder(DeadLetterPage).decode
+_decode_dead_letters = msgspec.json.Decoder(DeadLetterPage).decode
 _dead_letter = msgspec.json.Decoder(DeadLetterDetails).decode
 _retried = msgspec.json.Decoder(DeadLettersRetried).decode
 _purged = msgspec.json.Decoder(DeadLettersPurged).decode
 _raw = msgspec.json.Decoder(msgspec.Raw).decode
 
 
-def spec_of(kind: type[Spec], spec: Spec | None, fields: Mapping[str, Any]) -> Spec:
-    """The spec itself, or one made of keywords. InvalidJob says which keyword is wrong."""
-    if spec is not None:
-        if fields:
-            raise InvalidJob("give a spec or keywords, not both")
-        return spec
-    try:
-        return msgspec.convert(fields, kind, from_attributes=True)
-    except msgspec.ValidationError as error:
-        raise InvalidJob(str(error)) from None
+def _jobs(body: bytes) -> Page[JobSummary]:
+    page = _decode_jobs(body)
+    return Page(page.jobs, page.next_cursor)
 
 
-def submit(spec: TrainingSpec | InferenceSpec, *, idempotency_key: str | None) -> Request[Submitted]:
-    """A key is made where none is given, so that a repeated request makes no second job."""
-    kind = JobKind.TRAINING if isinstance(spec, TrainingSpec) else JobKind.INFERENCE
-    return submit_body(kind, encode_json(spec), idempotency_key=idempotency_key)
+def _dead_letters(body: bytes) -> Page[DeadLetter]:
+    page = _decode_dead_letters(body)
+    return Page(page.jobs, page.next_cursor)
+
+
+def _models(body: bytes) -> Page[Model]:
+    page = _decode_models(body)
+    return Page(page.models, page.next_cursor)
+
+
+def submit(
+    kind: Kind,
+    spec: TrainingSpec | InferenceSpec | Mapping[str, Any] | None,
+    fields: Mapping[str, Any],
+    *,
+    idempotency_key: str | None,
+) -> Request[Submitted]:
+    """spec or fields. A key is made where none is given, so that a repeated request makes no second job."""
+    job = spec_of(kind, spec, fields)
+    name = JobKind.TRAINING if kind is TrainingSpec else JobKind.INFERENCE
+    return submit_body(name, encode_json(job), idempotency_key=idempotency_key)
 
 
 def submit_list(
-    specs: Sequence[TrainingSpec | InferenceSpec], *, idempotency_key: str | None
+    jobs: Iterable[TrainingSpec | InferenceSpec | Mapping[str, Any]], *, idempotency_key: str | None
 ) -> Request[SubmittedJobs]:
-    kinds = {JobKind.TRAINING if isinstance(spec, TrainingSpec) else JobKind.INFERENCE for spec in specs}
-    if len(kinds) != 1:
+    """InvalidJob names the first that is wrong by its place, `jobs[3]`."""
+    if isinstance(jobs, str | bytes | Mapping | TrainingSpec | InferenceSpec):
+        raise InvalidJob("a list of jobs is wanted, each a spec or a mapping with its fields")
+    given = list(jobs)
+    kinds = [kind_of(job, f"jobs[{i}]") for i, job in enumerate(given)]
+    if len(set(kinds)) != 1:
         raise InvalidJob("a list has jobs of one kind, and at least one")
-    one = submit_body(kinds.pop(), encode_json(specs), idempotency_key=idempotency_key)
+    specs = [checked(kinds[0], job, place=f"jobs[{i}].") for i, job in enumerate(given)]
+    name = JobKind.TRAINING if kinds[0] is TrainingSpec else JobKind.INFERENCE
+    one = submit_body(name, encode_json(specs), idempotency_key=idempotency_key)
     return Request(method=one.method, path=one.path, decode=_submitted_jobs, headers=one.headers, body=one.body)
 
 
-def submit_body(kind: JobKind, body: bytes, *, idempotency_key: str | None) -> Request[Submitted]:
+def submit_body(kind: JobKind | str, body: bytes, *, idempotency_key: str | None) -> Request[Submitted]:
+    kind = one_of(JobKind, kind, "kind")
+    if idempotency_key is not None and not (idempotency_key.isascii() and idempotency_key.isprintable()):
+        raise InvalidJob("an idempotency key is made of printable ASCII characters")
     headers = {"content-type": "application/json", "idempotency-key": idempotency_key or uuid.uuid4().hex}
     return Request(method="POST", path=f"/jobs/{kind.value}", decode=_submitted, headers=headers, body=body)
 
@@ -138,16 +165,19 @@ def replay(job_id: str) -> Request[Submitted]:
 def list_jobs(
     *,
     kind: str | None = None,
-    states: Sequence[JobState] = (),
+    state: JobState | str | None = None,
+    states: Iterable[JobState | str] | str = (),
     queue: str | None = None,
     tag: str | None = None,
     limit: int | None = None,
     cursor: str | None = None,
-) -> Request[JobPage]:
-    params = _params(kind=kind, queue=queue, tag=tag, limit=limit, cursor=cursor)
-    return Request(
-        method="GET", path="/jobs", decode=_jobs, params=(*params, *(("status", state.value) for state in states))
-    )
+) -> Request[Page[JobSummary]]:
+    """state, states: one or several, by name or as JobState. InvalidJob lists the known ones."""
+    wanted = [states] if isinstance(states, str) else list(states)
+    wanted += [] if state is None else [state]
+    statuses = tuple(("status", one_of(JobState, state, "state").value) for state in wanted)
+    params = _params(kind=_kind(kind), queue=queue, tag=tag, limit=limit, cursor=cursor)
+    return Request(method="GET", path="/jobs", decode=_jobs, params=(*params, *statuses))
 
 
 def attempts(job_id: str) -> Request[JobAttempts]:
@@ -161,13 +191,13 @@ def dead_letters(
     code: str | None = None,
     limit: int | None = None,
     cursor: str | None = None,
-) -> Request[DeadLetterPage]:
-    params = _params(queue=queue, kind=kind, code=code, limit=limit, cursor=cursor)
+) -> Request[Page[DeadLetter]]:
+    params = _params(queue=queue, kind=_kind(kind), code=code, limit=limit, cursor=cursor)
     return Request(method="GET", path="/dead-letters", decode=_dead_letters, params=params)
 
 
 def dead_letter(job_id: str) -> Request[DeadLetterDetails]:
-    return Request(method="GET", path=f"/dead-letters/{_segment(job_id)}", decode=_dead_letter)
+    return Request(method="GET", path=f"/dead-letters/{_segment(id_of(job_id))}", decode=_dead_letter)
 
 
 def retry_dead_letters(selection: DeadLetterSelection) -> Request[DeadLettersRetried]:
@@ -187,7 +217,7 @@ def selection_of(**fields: str | bool | int | None) -> DeadLetterSelection:
         raise InvalidJob(str(error)) from None
 
 
-def list_models(*, limit: int | None = None, cursor: str | None = None) -> Request[ModelPage]:
+def list_models(*, limit: int | None = None, cursor: str | None = None) -> Request[Page[Model]]:
     return Request(method="GET", path="/models", decode=_models, params=_params(limit=limit, cursor=cursor))
 
 
@@ -232,8 +262,12 @@ def ended(job: Job) -> msgspec.Raw:
             return job.result
 
 
+def _kind(kind: str | None) -> str | None:
+    return None if kind is None else one_of(JobKind, kind, "kind").value
+
+
 def _of_job(job_id: str, verb: str = "") -> str:
-    return f"/jobs/{_segment(job_id)}" + (f"/{verb}" if verb else "")
+    return f"/jobs/{_segment(id_of(job_id))}" + (f"/{verb}" if verb else "")
 
 
 def _of_dead_letters(verb: str, selection: DeadLetterSelection, decode: Callable[[bytes], T]) -> Request[T]:

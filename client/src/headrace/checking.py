@@ -1,0 +1,108 @@
+"""What callers say, checked before anything is sent: specs, states, ids. Pure."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import msgspec
+from shared_schemas.ids import JobKind
+from shared_schemas.specs import InferenceSpec, TrainingSpec
+
+from headrace.errors import InvalidJob
+from headrace.values import plain
+
+# What a model is given means what it says: there 5.0 stays 5.0, and None stays null.
+_AS_GIVEN = {"input_data"}
+# Up to here a float that is whole is one whole number only.
+_EXACT = 2.0**53
+
+E = TypeVar("E", bound=StrEnum)
+Kind = type[TrainingSpec] | type[InferenceSpec]
+
+
+def spec_of(kind: Kind, spec: object, fields: Mapping[str, Any]) -> TrainingSpec | InferenceSpec:
+    """A spec, a mapping with its fields or keywords, checked. InvalidJob says what is wrong, and where."""
+    if spec is not None and fields:
+        raise InvalidJob("give a spec or keywords, not both")
+    return checked(kind, fields if spec is None else spec, place="")
+
+
+def checked(kind: Kind, given: Any, *, place: str) -> TrainingSpec | InferenceSpec:
+    """place: what stands before the names of fields, `jobs[3].` in a list."""
+    job = place.removesuffix(".") or "the job"
+    if isinstance(given, TrainingSpec | InferenceSpec):
+        if not isinstance(given, kind):
+            raise InvalidJob(f"{job} is a {type(given).__name__}, not a {kind.__name__}")
+        given = _said(given)
+    if not isinstance(given, Mapping):
+        raise InvalidJob(f"{job} is {type(given).__name__}, not a spec or its fields")
+    fields = {str(name): plain(value, f"{place}{name}") for name, value in given.items() if value is not None}
+    for name in fields.keys() - _AS_GIVEN:
+        fields[name] = _lenient(fields[name])
+    try:
+        return msgspec.convert(fields, kind)
+    except msgspec.ValidationError as error:
+        raise InvalidJob(f"{job}: {error}" if place else str(error)) from None
+
+
+def _said(spec: TrainingSpec | InferenceSpec) -> dict[str, Any]:
+    """The fields that differ from their defaults: a body says no more than its caller did."""
+    said = {}
+    for field in msgspec.structs.fields(spec):
+        value, default = getattr(spec, field.name), field.default
+        if default is msgspec.NODEFAULT and field.default_factory is not msgspec.NODEFAULT:
+            default = field.default_factory()
+        # Arrays answer == with an array.
+        if type(value) is not type(default) or value != default:
+            said[field.encode_name] = value
+    return said
+
+
+def _lenient(value: Any) -> Any:
+    """An option as it is meant: None is not given, and 5.0 is whole. Fields that hold numbers with a part take both."""
+    match value:
+        case dict():
+            return {name: _lenient(part) for name, part in value.items() if part is not None}
+        case list():
+            return [_lenient(part) for part in value]
+        case float() if value.is_integer() and abs(value) < _EXACT:
+            return int(value)
+        case _:
+            return value
+
+
+def kind_of(given: Any, place: str) -> Kind:
+    """By its type, by the `kind` it names, or by the fields that only one kind has."""
+    if isinstance(given, TrainingSpec | InferenceSpec):
+        return type(given)
+    if isinstance(given, Mapping):
+        named = given.get("kind")
+        kinds = [
+            kind
+            for kind, name, own in (
+                (TrainingSpec, JobKind.TRAINING, {"model_type", "data_path"}),
+                (InferenceSpec, JobKind.INFERENCE, {"model_id", "input_data"}),
+            )
+            if (named == name if named is not None else own & given.keys())
+        ]
+        if len(kinds) == 1:
+            return kinds[0]
+    raise InvalidJob(
+        f"{place} is no job: a training has model_type and data_path, an inference has model_id and input_data"
+    )
+
+
+def one_of(known: type[E], given: str, what: str) -> E:
+    """The member, by itself or by its value. InvalidJob lists the known ones."""
+    try:
+        return known(given)
+    except ValueError:
+        raise InvalidJob(f"unknown {what}: it is one of {', '.join(known)}") from None
+
+
+def id_of(job: object) -> str:
+    """A job's id, from itself or from what an answer says of the job."""
+    found = next((value for name in ("job_id", "id") if isinstance(value := getattr(job, name, None), str)), job)
+    if not isinstance(found, str) or found.strip(".") == "":
+        raise InvalidJob("a job is named by its id, such as submit_training(…).job_id")
+    return found

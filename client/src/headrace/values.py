@@ -1,0 +1,214 @@
+"""What callers hand over, as the plain values that JSON has: numbers, texts, lists, objects.
+
+Arrays, columns and tables are known by what they can do, never by their library: nothing here imports one.
+What has no plain form is InvalidJob, which names the place (`input_data[3]['size']`) and never the value.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, Sequence, Set, ValuesView
+from dataclasses import fields, is_dataclass
+from datetime import date, time, timedelta
+from enum import Enum
+from functools import partial
+from math import isfinite
+from numbers import Integral, Number, Real
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from headrace.errors import InvalidJob
+
+# Far deeper than any input, and far from Python's own limit.
+_MAX_DEPTH = 100
+_INTEGERS = range(-(2**63), 2**64)
+# pandas' NA and NaT, which are not None and equal nothing.
+_MISSING = ("NAType", "NaTType")
+# In this order: pydantic's models; Arrow's tables and scalars; arrays, columns and scalars; what only numpy can read.
+_WAYS = ("model_dump", "to_pylist", "as_py", "tolist", "to_list", "item", "__array__")
+_SHOWN_NAME = 60
+
+
+def plain(value: Any, place: str, depth: int = 0) -> Any:
+    """The value as JSON has it, in Python's own types. InvalidJob says what cannot be, and where in `place` it is.
+
+    A table is its rows, each an object; a pandas Series is a list, or an object where its cells have names; an array is
+    nested lists; an Enum is its value; a dataclass is an object; a moment is its ISO 8601 text.
+    """
+    kind = type(value)
+    if kind is float:
+        return _finite(value, place)
+    if value is None or kind is bool:
+        return value
+    if kind is str:
+        return _text(value, place)
+    if depth > _MAX_DEPTH:
+        raise InvalidJob(f"{place} is nested more than {_MAX_DEPTH} levels deep")
+    if kind in (list, tuple):
+        return _list(value, place, depth)
+    if kind.__name__ in _MISSING:
+        raise InvalidJob(f"{place} is a missing value ({kind.__name__.removesuffix('Type')}): give None")
+    match value:
+        case Enum():
+            return plain(value.value, place, depth + 1)
+        case Mapping():
+            return _object(value.items(), place, depth)
+        case str():
+            return _text(str.__str__(value), place)
+        case bytes() | bytearray() | memoryview():
+            raise InvalidJob(f"{place} is {_named(value)}: decode it to a text first")
+        case Sequence() | deque() | KeysView() | ValuesView() | ItemsView():
+            return _list(value, place, depth)
+        case Set():
+            raise InvalidJob(f"{place} is {_named(value)}, which has no order: give a list")
+        case timedelta():
+            raise InvalidJob(f"{place} is {_named(value)}: give its seconds as a number")
+        # numpy counts its timedelta64 among the whole numbers.
+        case Integral() if _time_kind(value) is None:
+            return _whole(int(value), place)
+        case Real() if _time_kind(value) is None:
+            return _finite(float(value), place)
+        case date() | time():
+            return value.isoformat()
+        case os.PathLike():
+            return plain(os.fspath(value), place, depth + 1)
+        case UUID():
+            return str(value)
+        case msgspec.Raw():
+            return plain(msgspec.json.decode(value), place, depth + 1)
+        case msgspec.Struct():
+            parts = ((field.encode_name, getattr(value, field.name)) for field in msgspec.structs.fields(value))
+            return _object(parts, place, depth)
+        case _:
+            return _of_a_library(value, place, depth)
+
+
+def _of_a_library(value: Any, place: str, depth: int) -> Any:
+    """An array, a column, a table or a scalar of numpy, pandas, polars, Arrow, PyTorch or their like, and whatever else
+    has parts."""
+    if isinstance(value, type) or hasattr(value, "read"):
+        raise _unfit(value, place)
+    if is_dataclass(value):
+        return _object(((field.name, getattr(value, field.name)) for field in fields(value)), place, depth)
+    if isinstance(value, Iterator):
+        return _list(value, place, depth)
+    ask = _way_out(value)
+    if ask is None:
+        raise _unfit(value, place)
+    try:
+        simpler = ask()
+    except Exception as error:
+        raise InvalidJob(f"{place} is {_named(value)}, which does not turn into plain values: {error}") from error
+    if type(simpler) is type(value):
+        raise _unfit(value, place)
+    return plain(simpler, place, depth + 1)
+
+
+def _way_out(value: Any) -> Callable[[], Any] | None:
+    """The value's own way to something simpler. Tables come first: they can do what arrays can, but are rows of named
+    cells; None where there is no way."""
+
+    def method(name: str) -> Callable[..., Any] | None:
+        found = getattr(value, name, None)
+        return found if callable(found) else None
+
+    if isinstance(value, Number):  # Decimal: a Number, yet no Real.
+        return method("__float__")
+    if rows := method("to_dicts"):
+        return rows
+    if (to_dict := method("to_dict")) and hasattr(value, "columns"):
+        return partial(to_dict, orient="records")
+    if to_dict and hasattr(value, "index") and _has_named_cells(value):
+        return to_dict
+    if _time_kind(value) is not None and not hasattr(value, "to_numpy"):
+        # As a list these are whole numbers of nanoseconds.
+        return partial(_moments, value)
+    return next((way for name in _WAYS if (way := method(name))), None)
+
+
+def _has_named_cells(series: Any) -> bool:
+    """Whether a pandas Series is a row of a table, whose cells have the names of columns."""
+    names = list(series.index)
+    return bool(names) and all(isinstance(name, str) for name in names)
+
+
+def _time_kind(value: Any) -> str | None:
+    """M of numpy's moments, m of its spans of time; None of all else."""
+    kind = getattr(getattr(value, "dtype", None), "kind", None)
+    return kind if kind in ("M", "m") else None
+
+
+def _moments(array: Any) -> Any:
+    """numpy's datetime64 as ISO 8601 texts; its timedelta64, and a time that is none, are refused."""
+    if array.dtype.kind == "m":
+        raise ValueError("give its seconds as numbers")
+    texts = array.astype(str)
+    if "NaT" in texts.ravel().tolist():
+        raise ValueError("it holds a missing time (NaT)")
+    return texts.tolist()
+
+
+def _list(values: Iterable[Any], place: str, depth: int) -> list[Any]:
+    return [plain(value, f"{place}[{i}]", depth + 1) for i, value in enumerate(values)]
+
+
+def _object(parts: Iterable[tuple[Any, Any]], place: str, depth: int) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for key, value in parts:
+        if value is msgspec.UNSET:
+            continue
+        name = _key(key, place)
+        if name in made:
+            raise InvalidJob(f"{place} has two keys that are both written {_short(name)}")
+        made[name] = plain(value, f"{place}[{_short(name)}]", depth + 1)
+    return made
+
+
+def _key(key: Any, place: str) -> str:
+    """JSON's keys are texts; whole numbers are written as such."""
+    match key:
+        case Enum():
+            return _key(key.value, place)
+        case str():
+            return _text(str.__str__(key), place)
+        case bool() | None:
+            pass
+        case Integral():
+            return str(int(key))
+    raise InvalidJob(f"{place} has a key that is {_named(key)}: keys are texts")
+
+
+def _text(value: str, place: str) -> str:
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InvalidJob(f"{place} holds half a character (a lone surrogate), which UTF-8 cannot hold") from None
+    return value
+
+
+def _whole(value: int, place: str) -> int:
+    if value not in _INTEGERS:
+        raise InvalidJob(f"{place} is a whole number that needs more than 64 bits")
+    return value
+
+
+def _finite(value: float, place: str) -> float:
+    if not isfinite(value):
+        what = "NaN" if value != value else "infinite"
+        raise InvalidJob(f"{place} is {what}, which JSON cannot hold: leave it out, or give None where one is allowed")
+    return value
+
+
+def _named(value: Any) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[:1].lower() in tuple('aeiou') else 'a'} {name}"
+
+
+def _short(name: str) -> str:
+    return repr(name if len(name) <= _SHOWN_NAME else name[: _SHOWN_NAME - 1] + "…")
+
+
+def _unfit(value: Any, place: str) -> InvalidJob:
+    return InvalidJob(f"{place} is {_named(value)}, which JSON cannot hold: give numbers, texts, lists or objects")
