@@ -57,13 +57,16 @@ def odd_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", install(tmp_path, ODD))
 
 
-def handler_for(root: Path, published: Published, *, stall_timeout_s: float = 60.0) -> TrainingHandler:
+def handler_for(
+    root: Path, published: Published, *, stall_timeout_s: float = 60.0, start_timeout_s: float = 600.0
+) -> TrainingHandler:
     settings = TrainingSettings(
         data_root=str(root),
         artifacts_root=str(root / "artifacts"),
         device="cpu",
         threads=1,
         stall_timeout_s=stall_timeout_s,
+        start_timeout_s=start_timeout_s,
     )
     return TrainingHandler(settings, published.publish, published.find_checkpoint)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import anyio
 import psutil
 import pytest
+from shared_schemas.errors import AttemptFailed
 from shared_schemas.outcome import Release
 from worker_runtime import StopReason
 
@@ -44,6 +45,19 @@ async def test_a_start_is_told_before_anything_of_the_process_is_heard(tmp_path:
         group.cancel_scope.cancel()
 
     assert lines_of(attempt) == ["starting the training process, which loads PyTorch first", "loading"]
+
+
+async def test_loading_torch_is_no_stall_and_has_a_limit_of_its_own(tmp_path: Path, endless_torch: Path) -> None:
+    attempt = attempt_at(tmp_path)
+
+    with pytest.raises(AttemptFailed) as caught:
+        # Long after the limit of a step the process was still there, or the complaint would be of a step.
+        await handler_for(tmp_path, Published(), stall_timeout_s=0.1, start_timeout_s=3.0).run(attempt)
+
+    info = caught.value.info()
+    assert (info.code, info.retryable) == ("training_stalled", True)
+    assert info.message == "the training process did not load PyTorch within 3 s"
+    assert children() == []
 
 
 @pytest.mark.parametrize("reason", [StopReason.DRAINING, StopReason.PAUSED])

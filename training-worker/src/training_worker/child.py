@@ -16,7 +16,17 @@ from typing import IO
 from shared_schemas.errors import ErrorInfo, HeadraceError
 from shared_schemas.events import JobEvent
 
-from training_worker.messages import Crashed, Finished, Refused, Stopped, decode_assignment, frame, read_frame
+from training_worker.messages import (
+    Crashed,
+    Entered,
+    Finished,
+    Phase,
+    Refused,
+    Stopped,
+    decode_assignment,
+    frame,
+    read_frame,
+)
 
 PR_SET_PDEATHSIG = 1
 # proc(5): the kernel ends the process with the highest score first.
@@ -29,10 +39,13 @@ class Line:
     def __init__(self, target: IO[bytes]) -> None:
         self._target, self._lock = target, threading.Lock()
 
-    def send(self, message: JobEvent | Finished | Refused | Crashed | Stopped) -> None:
+    def send(self, message: JobEvent | Entered | Finished | Refused | Crashed | Stopped) -> None:
         with self._lock:
             self._target.write(frame(message))
             self._target.flush()
+
+    def enter(self, phase: Phase) -> None:
+        self.send(Entered(phase))
 
 
 def main() -> None:
@@ -61,7 +74,7 @@ def _run(body: bytes, line: Line, begun: threading.Event, stop: threading.Event)
 
         begun.set()
         try:
-            line.send(train(decode_assignment(body), report=line.send, should_stop=stop.is_set))
+            line.send(train(decode_assignment(body), report=line.send, should_stop=stop.is_set, enter=line.enter))
         except StoppedEarlyError:
             line.send(Stopped())
     except HeadraceError as error:

@@ -22,7 +22,7 @@ from worker_runtime import Attempt
 
 from training_worker.messages import Assignment, Finished, Refused, Stopped
 from training_worker.settings import TrainingSettings
-from training_worker.supervision import supervise
+from training_worker.supervision import Limits, supervise
 
 _NAME = re.compile(r"[^a-z0-9._-]+")
 
@@ -47,7 +47,8 @@ class TrainingHandler:
         spec = attempt.spec
         assert isinstance(spec, TrainingSpec)  # noqa: S101 - the queue's name says so
         assignment = await self._assignment(attempt, spec)
-        match await supervise(attempt, assignment, stall_timeout_s=self._settings.stall_timeout_s):
+        limits = Limits(stall_s=self._settings.stall_timeout_s, start_s=self._settings.start_timeout_s)
+        match await supervise(attempt, assignment, limits):
             case Stopped():
                 return Release()
             case Refused(error=error):

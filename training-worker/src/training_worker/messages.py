@@ -4,7 +4,7 @@ The child's events are the events of the timeline, the same Structs; a few more 
 """
 
 import struct
-from typing import IO
+from typing import IO, Literal
 
 import msgspec
 from shared_schemas.errors import ErrorInfo
@@ -35,6 +35,15 @@ class Stop(msgspec.Struct, frozen=True):
     """Save a checkpoint and end."""
 
 
+Phase = Literal["starting", "training", "exporting"]
+
+
+class Entered(msgspec.Struct, frozen=True, tag_field="event", tag="entered"):
+    """What the child does from now on. It begins with starting, which is loading PyTorch."""
+
+    phase: Phase
+
+
 class Finished(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="finished"):
     """The model is in the store. steps: optimiser steps done in all."""
 
@@ -59,14 +68,14 @@ class Stopped(msgspec.Struct, frozen=True, tag_field="event", tag="stopped"):
     """It ended as asked; what it had is in its last checkpoint."""
 
 
-Report = Measured | Progressed | Logged | Checkpointed | Finished | Refused | Crashed | Stopped
+Report = Measured | Progressed | Logged | Checkpointed | Entered | Finished | Refused | Crashed | Stopped
 
 _encode = msgspec.json.Encoder().encode
 decode_assignment = msgspec.json.Decoder(Assignment).decode
 decode_report = msgspec.json.Decoder(Report).decode
 
 
-def frame(message: Assignment | Stop | JobEvent | Finished | Refused | Crashed | Stopped) -> bytes:
+def frame(message: Assignment | Stop | JobEvent | Entered | Finished | Refused | Crashed | Stopped) -> bytes:
     body = _encode(message)
     return _HEADER.pack(len(body)) + body
 

@@ -24,7 +24,15 @@ class TrainingSettings(RuntimeSettings, frozen=True, kw_only=True):
         float,
         setting(
             "a training process that has reported nothing for so long is killed and tried again, s",
-            change="one step takes longer than that",
+            change="one step takes longer than that, or reading the data",
             gt=0.0,
         ),
     ] = 120.0
+    start_timeout_s: Annotated[
+        float,
+        setting(
+            "loading PyTorch before the first step may take so long, and so may the export after the last, s",
+            change="the machine is overloaded, or loads PyTorch from a slow disk",
+            gt=0.0,
+        ),
+    ] = 600.0

@@ -28,7 +28,9 @@ from training_worker.messages import (
     HEADER_BYTES,
     Assignment,
     Crashed,
+    Entered,
     Finished,
+    Phase,
     Refused,
     Stop,
     Stopped,
@@ -49,13 +51,21 @@ _THREADS = ("OMP_NUM_THREADS", "POLARS_MAX_THREADS", "RAYON_NUM_THREADS")
 End = Finished | Refused | Stopped
 
 
-async def supervise(attempt: Attempt, assignment: Assignment, *, stall_timeout_s: float) -> End:
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """How long a child may report nothing, in seconds. stall_s: while it reads data and trains. start_s: while it loads
+    PyTorch, and while it exports; both depend on the machine and not on the job."""
+
+    stall_s: float
+    start_s: float
+
+
+async def supervise(attempt: Attempt, assignment: Assignment, limits: Limits) -> End:
     """Run the attempt in a child process and relay what it reports.
 
     AttemptFailed no_process, worker_process_died, training_stalled, recipe_failed, all retryable. However this ends,
     cancellation included, no process of the child's session is left.
     """
-    watchdog = _Watchdog(stall_timeout_s)
+    watchdog = _Watchdog(limits)
     await attempt.record(Logged(line="starting the training process, which loads PyTorch first"))
     async with _child(assignment) as child:
         async with anyio.create_task_group() as group:
@@ -68,8 +78,7 @@ async def supervise(attempt: Attempt, assignment: Assignment, *, stall_timeout_s
                 await all_lines.wait()
             group.cancel_scope.cancel()
         if watchdog.has_bitten:
-            message = f"the training process made no step for {stall_timeout_s:g} s"
-            raise AttemptFailed("training_stalled", message, retryable=True)
+            raise AttemptFailed("training_stalled", watchdog.complaint(), retryable=True)
         if end is None:
             _kill(child)
             with anyio.move_on_after(REAP_S):
@@ -82,18 +91,34 @@ async def supervise(attempt: Attempt, assignment: Assignment, *, stall_timeout_s
 
 
 class _Watchdog:
-    def __init__(self, timeout_s: float) -> None:
-        self._timeout_s, self._heard_at, self.has_bitten = timeout_s, time.monotonic(), False
+    def __init__(self, limits: Limits) -> None:
+        self._limits, self._phase, self.has_bitten = limits, "starting", False
+        self._heard_at = time.monotonic()
+        self._entered = anyio.Event()
 
     def hear(self) -> None:
         self._heard_at = time.monotonic()
 
+    def enter(self, phase: Phase) -> None:
+        self._phase = phase
+        self._entered.set()
+        self._entered = anyio.Event()
+
+    def complaint(self) -> str:
+        did_not = {"starting": "did not load PyTorch within", "exporting": "did not export the model within"}
+        return f"the training process {did_not.get(self._phase, 'made no step for')} {self._limit_s:g} s"
+
     async def watch(self, child: Process) -> None:
-        # Every report moves the time to wait for; there is no event to wait for instead.
-        while (left_s := self._heard_at + self._timeout_s - time.monotonic()) > 0:  # noqa: ASYNC110
-            await anyio.sleep(left_s)
+        # Every report moves the time to wait for. A new phase may bring it nearer.
+        while (left_s := self._heard_at + self._limit_s - time.monotonic()) > 0:
+            with anyio.move_on_after(left_s):
+                await self._entered.wait()
         self.has_bitten = True
         _kill(child)
+
+    @property
+    def _limit_s(self) -> float:
+        return self._limits.stall_s if self._phase == "training" else self._limits.start_s
 
 
 @asynccontextmanager
@@ -152,6 +177,9 @@ async def _relay_reports(
         watchdog.hear()
         if isinstance(report, Finished | Refused | Stopped | Crashed):
             return report
+        if isinstance(report, Entered):
+            watchdog.enter(report.phase)
+            continue
         if isinstance(report, Progressed | Measured) and report.step is not None and report.step > steps_done:
             STEPS.inc(report.step - steps_done)
             steps_done = report.step

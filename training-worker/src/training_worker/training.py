@@ -15,7 +15,7 @@ from training_worker import device as devices
 from training_worker import recipes
 from training_worker.checkpoint import Saved, TrainState, read_checkpoint, save_checkpoint
 from training_worker.export import export_model
-from training_worker.messages import Assignment, Finished
+from training_worker.messages import Assignment, Finished, Phase
 from training_worker.optim import optimiser_of
 from training_worker.paths import open_data
 from training_worker.recipes.recipe import Prepared, Recipe
@@ -39,13 +39,21 @@ class Trained(msgspec.Struct, frozen=True, kw_only=True):
     weights_sha256: str
 
 
-def train(assignment: Assignment, *, report: Report, should_stop: Callable[[], bool]) -> Finished:
-    """report: takes events as they happen. should_stop: looked at after each step.
+def train(
+    assignment: Assignment,
+    *,
+    report: Report,
+    should_stop: Callable[[], bool],
+    enter: Callable[[Phase], None] = lambda _: None,
+) -> Finished:
+    """report: takes events as they happen. should_stop: looked at after each step. enter: told what begins.
 
     StoppedEarlyError when asked to stop; HeadraceError for data, a specification or a checkpoint that will not do.
     """
     store = ArtifactStore(Path(assignment.artifacts_root))
+    enter("training")
     trained = fit(assignment, store, report=report, should_stop=should_stop)
+    enter("exporting")
     report(Logged(line="exporting to ONNX and checking it against torch"))
     return Finished(manifest=_manifest(assignment, trained, store), steps=trained.steps)
 
