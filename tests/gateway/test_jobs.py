@@ -307,6 +307,26 @@ async def test_a_replay_of_a_training_names_no_model(http: httpx.AsyncClient, dr
         assert "replay" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("given", "pointer"),
+    [({}, "/resume_from"), ({"model_type": "mlp"}, "/model_type"), ({"task": "regression"}, "/task")],
+    ids=["no checkpoint", "model_type", "task"],
+)
+async def test_what_cannot_be_resumed_is_refused_at_once(
+    http: httpx.AsyncClient, drive: Driver, given: dict[str, str], pointer: str
+) -> None:
+    source = await submitted(http, task="classification")
+    claim = await drive.begin(source)
+    saved = [Checkpointed(step=3, artifact=ArtifactRef(sha256="b" * 64, n_bytes=9))] if given else []
+    await drive.record(claim, *saved)
+    await drive.settle(claim, succeeded(), first=len(saved))
+
+    answer = await http.post("/jobs/training", json={**TRAINING_BODY, "resume_from": source, **given})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_spec")
+    assert [item["pointer"] for item in answer.json()["errors"]] == [pointer]
+
+
 async def test_an_open_job_is_not_replayed(http: httpx.AsyncClient) -> None:
     response = await http.post(f"/jobs/{await submitted(http)}/replay")
 

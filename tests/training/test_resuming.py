@@ -1,16 +1,34 @@
 """A run that was stopped and went on is the run that never stopped, bit for bit."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from shared_schemas.artifacts import ArtifactRef
-from shared_schemas.errors import AttemptFailed
+from shared_schemas.errors import ErrorInfo, HeadraceError
 from shared_schemas.events import Checkpointed, JobEvent, Logged, Measured
 from shared_schemas.job import Checkpoint
 from shared_schemas.specs import Hyperparameters
 from shared_schemas.store.files import ArtifactStore
+from training_worker.messages import Assignment
 
-from tests.support.training import TINY, Fit, assignment, fitted, measured, never, stopped, write_table, write_texts
+from tests.support.training import (
+    TINY,
+    Fit,
+    assignment,
+    fitted,
+    measured,
+    never,
+    stopped,
+    write_csv,
+    write_table,
+    write_texts,
+)
+
+if TYPE_CHECKING:
+    # It imports torch, which the collection of tests should not wait for.
+    from training_worker.recipes.recipe import Prepared
 
 # 27 training rows in batches of 8: four steps an epoch, two epochs.
 STEPS = 8
@@ -81,10 +99,78 @@ def test_another_job_starts_from_the_weights_of_a_checkpoint(tmp_path: Path) -> 
     assert _first_loss(events) < _first_loss(slow)
 
 
+def test_a_short_run_that_has_ended_can_be_gone_on_from(tmp_path: Path) -> None:
+    write_table(tmp_path / "table.csv")
+    job = {"model_type": "mlp", "data_path": "table.csv", "feature_columns": ("x", "z"), "hyperparameters": TINY}
+    whole, events = fitted(assignment(tmp_path, **job))
+
+    again, _ = fitted(assignment(tmp_path, checkpoint=_last(events), **job))
+    _, goes_on = fitted(assignment(tmp_path, checkpoint=_last(events), starts_new_run=True, seed=5, **job))
+    _, afresh = fitted(assignment(tmp_path, seed=5, **job))
+
+    assert _last(events).step == whole.steps
+    assert again == whole
+    assert _first_loss(goes_on) < _first_loss(afresh)
+
+
+def test_a_run_takes_task_labels_and_shape_of_its_source(tmp_path: Path) -> None:
+    """Each of which would be inferred otherwise from the data of the second run."""
+    shape = msgspec.structs.replace(TINY, epochs=1)
+    write_texts(tmp_path / "texts.csv")
+    write_csv(tmp_path / "codes.csv", ["x,code", *(f"{i},{i % 3}" for i in range(48))])
+    write_csv(tmp_path / "prices.csv", ["x,code", *(f"{i},{i}.5" for i in range(48))])
+    write_csv(tmp_path / "two.csv", ["x,other", *(f"{i},{i % 2}" for i in range(48))])
+    texts = {"model_type": "transformer", "data_path": "texts.csv"}
+    codes = {"model_type": "mlp", "data_path": "codes.csv"}
+    prices = {"model_type": "mlp", "data_path": "prices.csv"}
+    cases = [
+        (texts | {"task": "language-modeling"}, texts, "text-generation", ()),
+        (texts, texts, "text-classification", ("rain", "sun")),
+        (codes, {**codes, "data_path": "two.csv", "label_column": "other"}, "tabular-classification", ("0", "1", "2")),
+        (prices, codes, "tabular-regression", ()),
+    ]
+    for source, job, task, labels in cases:
+        _, events = fitted(assignment(tmp_path, hyperparameters=shape, **source))
+        short = Hyperparameters(max_steps=2)
+        given = assignment(
+            tmp_path, checkpoint=_last(events), starts_new_run=True, **(job | {"hyperparameters": short})
+        )
+
+        prepared = _prepared(given)
+
+        assert (prepared.task, prepared.labels) == (task, labels)
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"model_type": "transformer"}, "model_type"),
+        ({"task": "classification"}, "task"),
+        ({"feature_columns": ("x", "y")}, "feature_columns"),
+        ({"hyperparameters": Hyperparameters(width=32)}, "hyperparameters/width"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_spec_that_contradicts_its_source_is_refused_by_field(
+    tmp_path: Path, given: dict[str, object], field: str
+) -> None:
+    write_table(tmp_path / "table.csv")
+    job = {"model_type": "mlp", "data_path": "table.csv", "feature_columns": ("x", "z"), "hyperparameters": TINY}
+    checkpoint, _ = stopped(assignment(tmp_path, **job), after_steps=1)
+
+    info = _refusal(tmp_path, checkpoint, **(job | given))
+
+    assert (info.code, info.retryable) == ("invalid_spec", False)
+    assert info.message.startswith(f"{field} contradicts")
+
+
 def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     write_texts(tmp_path / "texts.csv")
     write_table(tmp_path / "table.csv")
-    checkpoint, _ = stopped(assignment(tmp_path, model_type="transformer", data_path="texts.csv"), after_steps=1)
+    # Of the width that the recipe chose, which only the weights tell.
+    chosen = msgspec.structs.replace(TINY, width=None, heads=None)
+    job = {"model_type": "transformer", "data_path": "texts.csv", "hyperparameters": chosen}
+    checkpoint, _ = stopped(assignment(tmp_path, **job), after_steps=1)
 
     code = _refused(
         tmp_path,
@@ -133,13 +219,29 @@ def _damaged(root: Path) -> Checkpoint:
     return checkpoint
 
 
+def _last(events: list[JobEvent]) -> Checkpoint:
+    last = [event for event in events if isinstance(event, Checkpointed)][-1]
+    return Checkpoint(step=last.step, artifact=last.artifact)
+
+
+def _prepared(given: Assignment) -> "Prepared":
+    from training_worker.training import fit
+
+    store = ArtifactStore(Path(given.artifacts_root))
+    return fit(given, store, report=lambda event: None, should_stop=never).prepared
+
+
 def _refused(root: Path, checkpoint: Checkpoint, **spec: object) -> str:
+    return _refusal(root, checkpoint, **spec).code
+
+
+def _refusal(root: Path, checkpoint: Checkpoint, **spec: object) -> ErrorInfo:
     from training_worker.training import train
 
     given = assignment(root, checkpoint=checkpoint, starts_new_run=True, **spec)
-    with pytest.raises(AttemptFailed) as caught:
+    with pytest.raises(HeadraceError) as caught:
         train(given, report=lambda event: None, should_stop=never)
-    return caught.value.info().code
+    return caught.value.info()
 
 
 def _first_loss(events: list[JobEvent]) -> float:

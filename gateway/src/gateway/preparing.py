@@ -97,7 +97,19 @@ async def _check_parents(services: Services, spec: JobSpec) -> dict[str, Job]:
         source = await _found(services, spec.resume_from, pointer="/resume_from")
         if source.kind is not JobKind.TRAINING:
             raise SpecRejected("only a training job can be resumed from", pointer="/resume_from")
+        _check_source(spec, source)
     return parents
+
+
+def _check_source(spec: TrainingSpec, source: Job) -> None:
+    """What is known before its checkpoint is read: that there is none, and what contradicts it."""
+    assert isinstance(source.spec, TrainingSpec)  # noqa: S101 - its id says so
+    if source.state.is_terminal and source.checkpoint is None:
+        raise SpecRejected("that job ended without a checkpoint to go on from", pointer="/resume_from")
+    if spec.model_type != source.spec.model_type:
+        raise SpecRejected("the job in resume_from trained another model_type", pointer="/model_type")
+    if None not in (spec.task, source.spec.task) and spec.task != source.spec.task:
+        raise SpecRejected("the job in resume_from had another task", pointer="/task")
 
 
 async def _found(services: Services, text: str, *, pointer: str) -> Job:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save
 from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import AttemptFailed
 from shared_schemas.job import Checkpoint
+from shared_schemas.specs import TrainingSpec
 from shared_schemas.store.files import ArtifactCorrupt, ArtifactMissing, ArtifactStore
 from torch import Tensor, nn
 
@@ -43,11 +44,16 @@ class _Rest(msgspec.Struct, kw_only=True):
 
 
 def save_checkpoint(
-    store: ArtifactStore, state: TrainState, prepared: Prepared, optimiser: torch.optim.Optimizer
+    store: ArtifactStore,
+    state: TrainState,
+    prepared: Prepared,
+    optimiser: torch.optim.Optimizer,
+    spec: TrainingSpec,
 ) -> Checkpoint:
+    """spec: with all that the run was made of, as those that go on from it must have it."""
     generator = np.random.get_state(legacy=False)  # the global one, which recipes of users may draw from
     rest = _Rest(
-        learned=learned_of(prepared),
+        learned=learned_of(prepared, spec),
         state=state,
         python=random.getstate(),
         numpy_position=generator["state"]["pos"],

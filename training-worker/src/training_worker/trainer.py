@@ -45,11 +45,13 @@ class Trainer:
         plan = prepared.plan
         self._batches = math.ceil(prepared.n_rows / plan.batch_size)
         self._validate_every = math.ceil(plan.epochs / VALIDATIONS)
+        self._saved_step = 0
         self.total = min(plan.epochs * self._batches, plan.max_steps or plan.epochs * self._batches)
 
     def fit(self, state: TrainState) -> dict[str, float | None]:
-        """Train from `state` to the end. -> the last metrics on held-out rows. StoppedEarlyError when asked to stop."""
-        saved_at = time.monotonic()
+        """Train from `state` to the end, and keep a checkpoint of that. -> the last metrics on held-out rows.
+        StoppedEarlyError when asked to stop."""
+        saved_at, self._saved_step = time.monotonic(), state.step
         while state.step < self.total:
             order = self._order(state.epoch)
             while state.batch < self._batches and state.step < self.total:
@@ -64,6 +66,9 @@ class Trainer:
                 state.epoch, state.batch = state.epoch + 1, 0
             if state.step < self.total and state.epoch % self._validate_every == 0:
                 self._validate(state)
+        # Others may go on from the end, and so may this job if it is lost while it exports.
+        if self._saved_step != state.step:
+            self._checkpoint(state)
         return self._validate(state)
 
     def _step(self, state: TrainState, order: Tensor) -> None:
@@ -106,6 +111,7 @@ class Trainer:
 
     def _checkpoint(self, state: TrainState) -> None:
         checkpoint = self._save(state)
+        self._saved_step = checkpoint.step
         self._report(Checkpointed(step=checkpoint.step, artifact=checkpoint.artifact))
 
     def _order(self, epoch: int) -> Tensor:

@@ -9,11 +9,13 @@ import msgspec
 from shared_schemas.errors import AttemptFailed
 from shared_schemas.events import JobEvent, Logged
 from shared_schemas.models import ModelManifest
+from shared_schemas.specs import TrainingSpec
 from shared_schemas.store.files import ArtifactStore
 
 from training_worker import device as devices
 from training_worker import recipes
 from training_worker.checkpoint import Saved, TrainState, read_checkpoint, save_checkpoint
+from training_worker.continuing import continued
 from training_worker.export import export_model
 from training_worker.messages import Assignment, Finished, Phase
 from training_worker.optim import optimiser_of
@@ -29,8 +31,10 @@ Report = Callable[[JobEvent], None]
 
 
 class Trained(msgspec.Struct, frozen=True, kw_only=True):
-    """A model at the end of its training. metrics: on held-out rows."""
+    """A model at the end of its training. spec: with what it took from the job that it resumes. metrics: on held-out
+    rows."""
 
+    spec: TrainingSpec
     recipe: Recipe
     prepared: Prepared
     steps: int
@@ -70,6 +74,8 @@ def fit(assignment: Assignment, store: ArtifactStore, *, report: Report, should_
     devices.seed_everything(assignment.seed)
     saved = _checkpoint(assignment, store, report)
     learned = None if saved is None else saved.learned
+    if learned is not None:
+        spec = continued(spec, learned)
     prepared = recipe.prepare(spec, table, validation, seed=assignment.seed, learned=learned)
     prepared.model.to(device)
     optimiser = optimiser_of(prepared.model, prepared.plan)
@@ -85,11 +91,12 @@ def fit(assignment: Assignment, store: ArtifactStore, *, report: Report, should_
         seed=assignment.seed,
         checkpoint_every_s=spec.hyperparameters.checkpoint_every_s or DEFAULT_CHECKPOINT_EVERY_S,
         report=report,
-        save=lambda state: save_checkpoint(store, state, prepared, optimiser),
+        save=lambda state: save_checkpoint(store, state, prepared, optimiser, spec),
         should_stop=should_stop,
     )
     metrics = trainer.fit(state)
     return Trained(
+        spec=spec,
         recipe=recipe,
         prepared=prepared,
         steps=state.step,
@@ -133,7 +140,7 @@ def _manifest(assignment: Assignment, trained: Trained, store: ArtifactStore) ->
         parameters=sum(parameter.numel() for parameter in prepared.model.parameters()),
         metrics=trained.metrics,
         baseline=prepared.baseline,
-        hyperparameters=assignment.spec.hyperparameters,
+        hyperparameters=trained.spec.hyperparameters,
         seed=assignment.seed,
         data_sha256=trained.data_sha256,
         code_sha256=_code_digest(trained.recipe),

@@ -60,8 +60,10 @@ class PreparedMlp:
             raise DataRejected("data_too_few_rows", f"the data has {table.height} rows; {_FEWEST_ROWS} are needed")
         is_regression = spec.task == "regression" or (spec.task is None and _is_quantity(table, target))
         self.task: Task = "tabular-regression" if is_regression else "tabular-classification"
-        found = () if is_regression else classes_of(table.labels(target), target)
-        self.labels = learned.labels if learned else found
+        if learned is not None:
+            self.labels = learned.labels
+        else:
+            self.labels = () if is_regression else classes_of(table.labels(target), target)
         x, y = self._read(table)
         if validation is None:
             train, held_out = split_rows(table.height, wanted.validation_fraction or 0.2, seed=seed)

@@ -40,12 +40,18 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
 class Learned(msgspec.Struct, frozen=True, kw_only=True):
     """What weights mean nothing without: a run that starts from those of another must use the same.
 
-    tokenizer: JSON. labels and features: by index.
+    tokenizer: JSON. labels and features: by index. model_type, task, target, text_column: what was trained on what,
+    None in a checkpoint of an older version or where there is no such thing. hyperparameters: as they were asked for.
     """
 
     tokenizer: str | None
     labels: tuple[str, ...]
     features: tuple[str, ...]
+    model_type: str | None = None
+    task: Task | None = None
+    target: str | None = None
+    text_column: str | None = None
+    hyperparameters: Hyperparameters = Hyperparameters()
 
 
 class Prepared(Protocol):
@@ -103,9 +109,17 @@ class Recipe(Protocol):
         ...
 
 
-def learned_of(prepared: Prepared) -> Learned:
-    tokenizer = None if prepared.tokenizer is None else prepared.tokenizer.decode()
-    return Learned(tokenizer=tokenizer, labels=prepared.labels, features=prepared.features)
+def learned_of(prepared: Prepared, spec: TrainingSpec) -> Learned:
+    return Learned(
+        tokenizer=None if prepared.tokenizer is None else prepared.tokenizer.decode(),
+        labels=prepared.labels,
+        features=prepared.features,
+        model_type=spec.model_type,
+        task=prepared.task,
+        target=prepared.target,
+        text_column=spec.text_column,
+        hyperparameters=spec.hyperparameters,
+    )
 
 
 def plan_of(wanted: Hyperparameters, defaults: Plan) -> Plan:
