@@ -26,7 +26,7 @@ def test_every_import_contract_is_kept() -> None:
         ("gateway.app", {"torch", "onnxruntime", "numpy", "worker_runtime"}),
         ("worker_runtime", {"torch", "onnxruntime", "numpy", "fastapi"}),
         ("inference_worker.__main__", {"torch", "fastapi"}),
-        ("training_worker.__main__", {"torch", "onnxruntime", "polars", "fastapi"}),
+        ("training_worker.__main__", {"torch", "onnxruntime", "fastapi"}),
         ("headrace.cli", {"redis", "fastapi", "torch", "numpy", "shared_schemas.stream"}),
     ],
 )

@@ -13,7 +13,7 @@ MEMBERS = {
     "headrace-worker-runtime": ("worker_runtime", {"torch", "onnxruntime", "fastapi", "numpy"}),
     "headrace-gateway": ("gateway.app", {"torch", "onnxruntime", "numpy", "tokenizers"}),
     "headrace-client": ("headrace.cli", {"redis", "fastapi", "torch", "numpy"}),
-    "headrace-inference-worker": ("inference_worker.__main__", {"torch", "fastapi", "polars"}),
+    "headrace-inference-worker": ("inference_worker.__main__", {"torch", "fastapi"}),
     "headrace-training-worker": ("training_worker.child", {"onnxruntime", "fastapi"}),
     "headrace-local": ("headrace_local.commands", set()),
 }

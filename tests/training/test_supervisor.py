@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = {"torch", "onnx", "onnxscript", "polars", "tokenizers", "numpy", "safetensors"}
+HEAVY = {"torch", "onnx", "onnxscript", "tokenizers", "numpy", "safetensors"}
 
 
 @pytest.mark.parametrize("module", ["handler", "supervision", "__main__"])

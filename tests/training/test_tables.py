@@ -1,13 +1,9 @@
 """Bad data is refused with a code, and with the row or column at fault."""
 
-import csv
 import gzip
 from pathlib import Path
 
-import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from shared_schemas.errors import DataRejected
 from training_worker.tables import Table, label_column, read_table, text_column
 
@@ -55,9 +51,26 @@ def test_a_file_that_is_no_csv_is_refused_by_its_first_fault(
     assert (info.code, info.row, info.column, info.retryable) == (code, row, column, False)
 
 
-def test_parquet_is_refused_as_a_format(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"PAR1\x15\x04\x15\x10\x15\x14L\x15\x02\x15\x00\x12PAR1",
+        b"PK\x03\x04\x14\x00\x06\x00xl/workbook.xml",
+        b'{"text": "good", "label": "pos"}\n{"text": "bad", "label": "neg"}\n',
+        b'[\n  {"text": "good", "label": "pos"}\n]\n',
+        b"<!DOCTYPE html>\n<html><body>Sign in</body></html>\n",
+        "x,y\n1,2\n".encode("utf-16"),
+        "x,y\n1,2\n".encode("utf-16-le"),
+        b"x,y\n" + b"1,2\n" * 5000 + b"3,\0\n",
+        b"'x','y'\n'1','2'\n",
+        "\u201cx\u201d,\u201cy\u201d\n\u201c1\u201d,\u201c2\u201d\n".encode(),
+        b"5.1,3.5,1.4,0.2,setosa\n4.9,3.0,1.4,0.2,setosa\n",
+        b"5,3,1,a\n4,3,1,b\n",
+    ],
+)
+def test_another_format_is_refused_as_such(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "data.csv"
-    pl.DataFrame({"x": [1]}).write_parquet(path)
+    path.write_bytes(data)
 
     assert rejected(path).data_code == "data_format"
 
@@ -108,7 +121,12 @@ def test_a_space_beside_a_number_changes_nothing(tmp_path: Path) -> None:
     assert table.is_numeric("price")
 
 
-@pytest.mark.parametrize("cell", ["", " ", "nan", "NaN"])
+@pytest.mark.parametrize("cell", ["nan", "NaN", "NA", "N/A", "None", "null", "NULL", "-", "?"])
+def test_a_word_for_nothing_is_a_label_like_any_other(tmp_path: Path, cell: str) -> None:
+    assert table_of(tmp_path, f"x,label\n1,a\n2, {cell} \n").labels("label") == ["a", cell]
+
+
+@pytest.mark.parametrize("cell", ["", " ", "\u00a0"])
 def test_a_label_that_is_missing_names_its_row_and_column(tmp_path: Path, cell: str) -> None:
     table = table_of(tmp_path, f"x,label\n1,a\n2,{cell}\n")
 
@@ -122,6 +140,8 @@ def test_a_label_that_is_missing_names_its_row_and_column(tmp_path: Path, cell: 
 def test_the_label_is_the_named_column_or_one_of_the_usual_names(tmp_path: Path) -> None:
     assert label_column(["text", "Class"], None) == "Class"
     assert label_column(["y", "label"], None) == "label"
+    assert label_column(["a", "Y"], None) == "Y"
+    assert label_column(["text", "Mood"], " mood ") == "Mood"
     assert label_column(["text", "label", "mood"], "mood") == "mood"
     assert label_column(["text", "mood"], None) is None
     with pytest.raises(DataRejected) as caught:
@@ -135,28 +155,37 @@ def test_the_text_is_the_named_column_or_text_or_the_only_one_in_words(tmp_path:
     assert text_column(table, None, "label") == "body"
     assert text_column(table, "label", None) == "label"
     assert text_column(table_of(tmp_path, "a,text\nb,c\n"), None, None) == "text"
+    assert text_column(table_of(tmp_path, "Text,body\nb,c\n"), None, None) == "Text"
     with pytest.raises(DataRejected) as caught:
         text_column(table, None, None)
     assert caught.value.data_code == "data_column_missing"
+    assert all(repr(name) in str(caught.value) for name in table.columns)
 
 
-_CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=12)
+@pytest.mark.parametrize("columns", [["label", "target"], ["Label", "label"], ["class", "text", "Target"], ["y", "Y"]])
+def test_a_label_that_may_be_either_of_two_is_asked_for(columns: list[str]) -> None:
+    with pytest.raises(DataRejected) as caught:
+        label_column(columns, None)
+
+    assert caught.value.data_code == "data_ambiguous_column"
+    assert label_column(columns, columns[0]) == columns[0]
 
 
-@given(
-    st.integers(1, 3).flatmap(
-        lambda width: st.lists(st.lists(_CELLS, min_size=width, max_size=width), min_size=1, max_size=8)
-    ),
-    st.booleans(),
-)
-def test_what_python_writes_is_read_back_unchanged(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[list[str]], is_spaced: bool
-) -> None:
-    path = tmp_path_factory.mktemp("csv") / "data.csv"
-    header = ["a", "b", "c"][: len(rows[0])]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n\n" if is_spaced else "\n").writerows([header, *rows])
+def test_a_text_that_may_be_either_of_two_is_asked_for(tmp_path: Path) -> None:
+    table = table_of(tmp_path, "text,Text,label\na,b,c\n")
 
-    table = read_table(path)
+    with pytest.raises(DataRejected) as caught:
+        text_column(table, None, "label")
 
-    assert [list(row) for row in zip(*(table.column(name) for name in header), strict=True)] == rows
+    assert caught.value.data_code == "data_ambiguous_column"
+    assert text_column(table, "Text", "label") == "Text"
+
+
+def test_what_precedes_complaints_says_which_file_it_is(tmp_path: Path) -> None:
+    (tmp_path / "short.csv").write_text("x,y\n1\n")
+    (tmp_path / "words.csv").write_text("x,y\none,2\n")
+
+    with pytest.raises(DataRejected, match=r"^the second: row 1 has 1 fields"):
+        read_table(tmp_path / "short.csv", called="the second: ")
+    with pytest.raises(DataRejected, match=r"^the second: row 1 of 'x' is not a number"):
+        read_table(tmp_path / "words.csv", called="the second: ").numbers("x")

@@ -1,64 +1,60 @@
 """A CSV as a table of text, checked whole before anything is trained on it. Knows columns, not models.
 
-Every complaint names the row or the column: rows count from 1, the header not counted.
+Every complaint names the row or the column: rows count from 1, without the header and without what was skipped.
 """
 
-import csv
-import hashlib
-import io
 import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-import polars as pl
 from shared_schemas.errors import DataRejected
 from shared_schemas.numbers import advice_on, is_not_finite, parse_number
 
+from training_worker.csv_file import Contents, read_csv, tidy
+from training_worker.separators import Dialect
+
 MOST_BYTES = 2 << 30
-MOST_COLUMNS = 4096
-LONGEST_FIELD = 1 << 20
 # Of float32. Beyond it a finite number of the file is infinite in training.
 LARGEST = 3.4028234e38
-_NOT_CSV = (b"\x1f\x8b", b"PK\x03\x04", b"PAR1", b"\xfd7zXZ", b"BZh", b"\x28\xb5\x2f\xfd", b"\xff\xfe", b"\xfe\xff")
+_NAMES_SHOWN, _LETTERS_SHOWN = 20, 40
 
 
 class Table:
-    """frame: every cell as text, an empty one as "". sha256: of the file."""
+    """height: rows. sha256: of the file. notes: what was left out or looks odd. called: the file, in complaints."""
 
-    def __init__(self, frame: pl.DataFrame, sha256: str) -> None:
-        self.frame, self.sha256 = frame, sha256
+    def __init__(self, contents: Contents, called: str = "") -> None:
+        self.height, self.sha256, self.notes = contents.height, contents.sha256, contents.notes
+        self.dialect: Dialect = contents.dialect
+        self.n_skipped = contents.n_skipped
+        self._columns, self._called = contents.columns, called
 
     @property
     def columns(self) -> list[str]:
-        return self.frame.columns
+        return list(self._columns)
 
-    @property
-    def height(self) -> int:
-        return self.frame.height
+    def find(self, name: str) -> str:
+        """The column that is called so, without spaces around it, else the only one that differs from it in case.
+        DataRejected data_column_missing names the columns there are."""
+        return _find(self.columns, name, self._called)
 
     def column(self, name: str) -> list[str]:
-        """DataRejected data_column_missing."""
-        if name not in self.frame.columns:
-            raise DataRejected("data_column_missing", f"the data has no column {name!r}", column=name)
-        return self.frame[name].to_list()
+        """Cells as they stand, an empty one as "". DataRejected data_column_missing."""
+        return self._columns[self.find(name)].to_list()
 
     def texts(self, name: str) -> list[str]:
         """A column of which no cell is empty."""
         cells = self.column(name)
         for row, cell in enumerate(cells, start=1):
             if not cell.strip():
-                raise DataRejected("data_missing_value", f"row {row} has no {name!r}", row=row, column=name)
+                raise self.fault("data_missing_value", f"row {row} has no {name!r}", row=row, column=name)
         return cells
 
     def labels(self, name: str) -> list[str]:
-        """A column of class names, none of which is empty or stands for a missing number."""
-        cells = self.texts(name)
-        for row, cell in enumerate(cells, start=1):
-            if cell.strip().lower() == "nan":
-                raise DataRejected("data_missing_value", f"row {row} has no {name!r}", row=row, column=name)
-        return cells
+        """A column of class names without the spaces around them. Only an empty cell lacks one: nan, NA, None and null
+        are names like any other."""
+        return [tidy(cell) for cell in self.texts(name)]
 
     def numbers(self, name: str) -> list[float]:
         """A column of numbers that are finite as float32."""
@@ -68,143 +64,86 @@ class Table:
             if value is None:
                 advice = advice_on(cell)
                 message = f"row {row} of {name!r} is not a number" + (f": {advice}" if advice else "")
-                raise DataRejected("data_not_numeric", message, row=row, column=name)
+                raise self.fault("data_not_numeric", message, row=row, column=name)
             if not abs(value) <= LARGEST:
-                raise DataRejected(
-                    "data_not_finite", f"row {row} of {name!r} is not a finite number", row=row, column=name
-                )
+                message = f"row {row} of {name!r} is not a finite number"
+                raise self.fault("data_not_finite", message, row=row, column=name)
             values.append(value)
         return values
 
     def is_numeric(self, name: str) -> bool:
         """Whether most cells are numbers: one that is not is then a fault of the data."""
-        cells = self.column(name)
-        return sum(parse_number(cell) is not None or is_not_finite(cell) for cell in cells) * 2 > len(cells)
+        cells = self._columns[self.find(name)]
+        return sum(parse_number(cell) is not None or is_not_finite(cell) for cell in cells) * 2 > self.height
+
+    def fault(self, code: str, message: str, *, row: int | None = None, column: str | None = None) -> DataRejected:
+        return DataRejected(code, self._called + message, row=row, column=column)
 
 
-def read_table(source: Path | BinaryIO) -> Table:
-    """source: closed when it was read. DataRejected data_not_readable, data_empty, data_format, data_encoding,
-    data_ragged, data_duplicate_column, data_too_large."""
-    data = _contents(source)
-    sha256 = hashlib.sha256(data).hexdigest()
-    text = _decode(data)
-    header, height, n_blank = _check_shape(text)
-    if n_blank:
-        text = _without_blank_lines(text)
-    if height == 0:
-        raise DataRejected("data_empty", "the data has a header and no rows")
-    frame = (
-        pl.read_csv(
-            io.BytesIO(text.encode()),
-            infer_schema=False,
-            has_header=False,
-            skip_rows=0,
-            new_columns=list(header),
-            truncate_ragged_lines=False,
-        )
-        .slice(1)
-        .fill_null("")
-    )
-    if frame.height != height:
-        raise DataRejected("data_format", "the data is not a CSV: its quotes do not match")
-    return Table(frame, sha256)
-
-
-def _contents(source: Path | BinaryIO) -> bytes:
-    """All of it, read once: what is digested is what is trained on."""
+def read_table(source: Path | BinaryIO, *, called: str = "") -> Table:
+    """source: closed when it was read. called: what precedes each complaint. DataRejected data_not_readable,
+    data_empty, data_format, data_encoding, data_ragged, data_duplicate_column, data_column_missing, data_too_large."""
     try:
         with source.open("rb") if isinstance(source, Path) else source as file:
             if os.fstat(file.fileno()).st_size > MOST_BYTES:
                 raise DataRejected("data_too_large", f"a data set may have {MOST_BYTES} bytes")
-            return file.read()
+            return Table(read_csv(file), called)
     except OSError:
-        raise DataRejected("data_not_readable", "the data cannot be read") from None
+        raise DataRejected("data_not_readable", f"{called}the data cannot be read") from None
+    except DataRejected as error:
+        raise DataRejected(error.data_code, f"{called}{error}", row=error.row, column=error.column) from None
 
 
 def label_column(columns: Sequence[str], named: str | None) -> str | None:
-    """The named column, else the one called label, target, class or y."""
+    """The named column, else the one called label, target or class, else the one called y; None where there is none.
+
+    DataRejected data_column_missing, data_ambiguous_column.
+    """
     if named is not None:
-        if named not in columns:
-            raise DataRejected("data_column_missing", f"the data has no column {named!r}", column=named)
-        return named
-    lowered = {column.lower(): column for column in columns}
-    return next((lowered[name] for name in ("label", "target", "class", "y") if name in lowered), None)
+        return _find(columns, named)
+    for usual in (("label", "target", "class"), ("y",)):
+        found = [column for column in columns if column.casefold() in usual]
+        if len(found) > 1:
+            message = f"the label may be any of {seen(found)}: say which with label_column"
+            raise DataRejected("data_ambiguous_column", message)
+        if found:
+            return found[0]
+    return None
 
 
 def text_column(table: Table, named: str | None, label: str | None) -> str:
-    """The named column, else `text`, else the only column that is neither the label nor numeric."""
+    """The named column, else the one called text, else the only one that is neither the label nor numeric.
+
+    DataRejected data_column_missing, data_ambiguous_column.
+    """
     if named is not None:
-        table.column(named)
-        return named
-    if "text" in table.columns:
-        return "text"
-    candidates = [c for c in table.columns if c != label and not table.is_numeric(c)]
-    if len(candidates) != 1:
-        raise DataRejected(
-            "data_column_missing",
-            "no column is called text, and not exactly one holds text: say which one it is with text_column",
-        )
-    return candidates[0]
+        return table.find(named)
+    called_text = [column for column in table.columns if column.casefold() == "text" and column != label]
+    candidates = called_text or [c for c in table.columns if c != label and not table.is_numeric(c)]
+    if len(candidates) == 1:
+        return candidates[0]
+    if called_text:
+        message = f"the text may be any of {seen(called_text)}: say which with text_column"
+        raise table.fault("data_ambiguous_column", message)
+    raise table.fault(
+        "data_column_missing",
+        f"no column is called text, and not exactly one of {seen(table.columns)} holds text: "
+        "say which one it is with text_column",
+    )
 
 
-def _decode(data: bytes) -> str:
-    if data.startswith(_NOT_CSV) or b"\0" in data[:4096]:
-        raise DataRejected("data_format", "the data is not a CSV in UTF-8")
-    if not data.removeprefix(b"\xef\xbb\xbf").strip():
-        raise DataRejected("data_empty", "the data is empty")
-    try:
-        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except UnicodeDecodeError as error:
-        row = _row_of(data[: error.start])
-        where = f"row {row}" if row else "the header"
-        raise DataRejected("data_encoding", f"{where} is not UTF-8", row=row or None) from None
+def seen(columns: Sequence[str]) -> str:
+    """Names of columns for a message, the first of many."""
+    told = ", ".join(repr(name[:_LETTERS_SHOWN]) for name in columns[:_NAMES_SHOWN])
+    return told if len(columns) <= _NAMES_SHOWN else f"{told} and {len(columns) - _NAMES_SHOWN} more"
 
 
-def _row_of(before: bytes) -> int:
-    """The row that comes after these bytes, 0 for the header. A field in quotes may hold line ends."""
-    reader = csv.reader(io.StringIO(before.decode("utf-8-sig") + ".", newline=""))
-    return sum(1 for row in reader if row) - 1
-
-
-def _check_shape(text: str) -> tuple[list[str], int, int]:
-    """-> (header, number of rows, blank lines). The module csv is strict about quotes where polars forgives."""
-    csv.field_size_limit(LONGEST_FIELD)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    header: list[str] = []
-    height = n_blank = 0
-    try:
-        for row in reader:
-            if not row:
-                n_blank += 1
-                continue
-            if not header:
-                header = row
-                _check_header(header)
-                continue
-            height += 1
-            if len(row) != len(header):
-                raise DataRejected(
-                    "data_ragged", f"row {height} has {len(row)} fields, the header {len(header)}", row=height
-                )
-    except csv.Error as error:
-        message = "a field is too long" if "limit" in str(error) else "the quotes do not match"
-        raise DataRejected("data_format", f"row {height + 1}: {message}", row=height + 1) from None
-    return header, height, n_blank
-
-
-def _without_blank_lines(text: str) -> str:
-    """polars takes a blank line for a row where there is but one column."""
-    kept = io.StringIO(newline="")
-    rows = (row for row in csv.reader(io.StringIO(text, newline="")) if row)
-    csv.writer(kept, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows(rows)
-    return kept.getvalue()
-
-
-def _check_header(header: list[str]) -> None:
-    if len(header) > MOST_COLUMNS:
-        raise DataRejected("data_too_large", f"a data set may have {MOST_COLUMNS} columns")
-    for i, name in enumerate(header):
-        if not name.strip():
-            raise DataRejected("data_column_missing", f"column {i + 1} has no name")
-        if name in header[:i]:
-            raise DataRejected("data_duplicate_column", f"two columns are called {name!r}", column=name)
+def _find(columns: Sequence[str], name: str, called: str = "") -> str:
+    wanted = tidy(name)
+    if wanted in columns:
+        return wanted
+    alike = [column for column in columns if column.casefold() == wanted.casefold()]
+    if len(alike) != 1:
+        message = f"{called}the data has no column {name[:_LETTERS_SHOWN]!r}, only {seen(columns)}"
+        raise DataRejected("data_column_missing", message, column=name)
+    return alike[0]

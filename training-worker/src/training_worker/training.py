@@ -68,7 +68,9 @@ def fit(assignment: Assignment, store: ArtifactStore, *, report: Report, should_
     recipe = recipes.find(spec.model_type)
     root = Path(assignment.data_root)
     table = read_table(open_data(spec.data_path, root))
-    validation = None if spec.validation_path is None else read_table(open_data(spec.validation_path, root))
+    validation = None
+    if spec.validation_path is not None:
+        validation = read_table(open_data(spec.validation_path, root), called="the validation data: ")
     devices.limit_threads(assignment.threads)
     device = devices.choose(assignment.device)
     devices.seed_everything(assignment.seed)

@@ -4,6 +4,12 @@ from shared_schemas.error_codes.entry import ErrorCode
 
 DATA = (
     ErrorCode(
+        code="data_ambiguous_column",
+        job=False,
+        meaning="Several columns may be the label or the text; they are named.",
+        action="Say which with label_column or text_column.",
+    ),
+    ErrorCode(
         code="data_column_missing",
         job=False,
         meaning="The table has no column that the job needs.",

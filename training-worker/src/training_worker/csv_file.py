@@ -1,0 +1,302 @@
+"""A CSV file as columns of text, read once from its first byte to its last. Knows no model and no meaning of a column.
+
+Python's csv module decides what a cell is, with two exceptions: what it reads only because it forgives (text behind a
+closing quote, a quote that is never closed) is refused, and rows in which nothing stands are no rows. Every complaint
+names the row: rows count from 1, without the header and without what was skipped.
+"""
+
+import csv
+import hashlib
+import io
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice, pairwise
+from typing import BinaryIO, NamedTuple
+
+from shared_schemas.errors import DataRejected
+from shared_schemas.numbers import parse_number
+
+from training_worker.separators import Dialect, dialect_of, said_separator
+
+MOST_COLUMNS = 4096
+LONGEST_FIELD = 1 << 20
+_NOT_CSV = (b"\x1f\x8b", b"PK\x03\x04", b"PAR1", b"\xfd7zXZ", b"BZh", b"\x28\xb5\x2f\xfd", b"\xff\xfe", b"\xfe\xff")
+_OTHER_TEXT = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\{\s*\"|\[\s*[\[{]|<\?xml|<!doctype|<html)", re.IGNORECASE)
+_HEAD_BYTES = 4096
+# The lines by which the separator is found.
+_SAMPLE_LINES = 64
+# How many cells are strings of their own at a time.
+_PIECE_CELLS = 1 << 16
+_SPACES = "".join(c for c in map(chr, range(0x3001)) if c.isspace()) + "\ufeff\u200b"
+# As many numbers in order are a scale, whole or not.
+_MANY_NUMBERS = 8
+_QUOTED_OTHERWISE = re.compile("['`\u2018\u201c\u201e\u00ab].*['`\u2019\u201d\u201c\u00bb]")
+
+
+class Cells:
+    """A column. The cells of each piece of the file are one run of UTF-8: each by itself takes ten times the room."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def append(self, cells: Sequence[str]) -> None:
+        """UnicodeEncodeError for what was no UTF-8, ValueError for a NUL, which would join two cells."""
+        joined = "\0".join(cells)
+        if joined.count("\0") != len(cells) - 1:
+            raise ValueError("NUL")
+        self._pieces.append(joined.encode())
+
+    def __iter__(self) -> Iterator[str]:
+        for piece in self._pieces:
+            yield from piece.decode().split("\0")
+
+    def to_list(self) -> list[str]:
+        return [cell for piece in self._pieces for cell in piece.decode().split("\0")]
+
+    @property
+    def n_line_breaks(self) -> int:
+        return sum(piece.count(b"\n") for piece in self._pieces)
+
+
+class Contents(NamedTuple):
+    """columns: by their names. height: rows. sha256: of the file. n_skipped: lines in which nothing stood, and headers
+    that came again. notes: what was left out or looks odd, one sentence each."""
+
+    columns: dict[str, Cells]
+    height: int
+    sha256: str
+    dialect: Dialect
+    n_skipped: int
+    notes: tuple[str, ...]
+
+
+def tidy(name: str) -> str:
+    """A column's name or a label as it is compared: without white space around it, in Unicode's form NFC."""
+    stripped = name.strip(_SPACES)
+    return stripped if stripped.isascii() else unicodedata.normalize("NFC", stripped)
+
+
+def read_csv(source: BinaryIO) -> Contents:
+    """DataRejected data_empty, data_format, data_encoding, data_ragged, data_duplicate_column, data_column_missing,
+    data_too_large. OSError of the source."""
+    csv.field_size_limit(LONGEST_FIELD)
+    hashed = _Hashed(source)
+    with io.BufferedReader(hashed, 1 << 16) as buffered:
+        _check_head(buffered.peek(_HEAD_BYTES)[:_HEAD_BYTES])
+        # Bytes that are no UTF-8 are kept until the row is known in which they stand.
+        lines: Iterator[str] = io.TextIOWrapper(buffered, "utf-8-sig", errors="surrogateescape", newline="")
+        dialect, lines = _look_ahead(lines)
+        return _Reading(lines, dialect).contents(hashed.sha256)
+
+
+class _Hashed(io.RawIOBase):
+    """Bytes on their way, digested as they pass."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source, self.sha256 = source, hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        data = self._source.read(len(buffer))
+        buffer[: len(data)] = data
+        self.sha256.update(data)
+        return len(data)
+
+
+def _check_head(head: bytes) -> None:
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise DataRejected("data_format", "the data is in UTF-16: save it as CSV in UTF-8")
+    if head.startswith(_NOT_CSV) or b"\0" in head:
+        raise DataRejected("data_format", "the data is not a CSV in UTF-8")
+    if _OTHER_TEXT.match(head):
+        raise DataRejected("data_format", "the data is JSON or markup, not a CSV")
+
+
+def _look_ahead(lines: Iterator[str]) -> tuple[Dialect, Iterator[str]]:
+    """-> (what separates cells, all lines from the header on)."""
+    first = next((line for line in lines if line.strip(_SPACES)), None)
+    if first is None:
+        raise DataRejected("data_empty", "the data is empty")
+    said = said_separator(first)
+    sample = [] if said else [first]
+    sample += islice(lines, _SAMPLE_LINES)
+    whole = chain(sample, lines)
+    if said is not None:
+        return Dialect(separator=said, is_said=True), whole
+    return dialect_of(sample, is_whole=len(sample) <= _SAMPLE_LINES), whole
+
+
+class _Reading:
+    def __init__(self, lines: Iterator[str], dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._reader = csv.reader(lines, delimiter=dialect.separator, skipinitialspace=dialect.has_spaces, strict=True)
+        self._height = self._n_blank = self._n_headers = self._n_cut = 0
+        self._rows: list[list[str]] = []
+        self._columns: list[Cells] = []
+        self._names: list[str] = []
+        self._n_fields = 0
+
+    def contents(self, sha256: "hashlib._Hash") -> Contents:
+        try:
+            header = next((row for row in self._reader if any(map(str.strip, row))), None)
+            if header is None:
+                raise DataRejected("data_empty", "the data is empty")
+            self._begin(header)
+            self._read_rows(header)
+            self._store()
+        except csv.Error as error:
+            self._store()
+            raise self._of_quotes(error) from None
+        if self._height == 0:
+            raise DataRejected("data_empty", "the data has a header and no rows")
+        return self._finished(sha256.hexdigest())
+
+    def _begin(self, header: list[str]) -> None:
+        names = [tidy(name) for name in header]
+        self._n_fields = len(names)
+        while names and not names[-1]:
+            names.pop()
+        _check_names(names)
+        self._names, self._columns = names, [Cells() for _ in names]
+
+    def _read_rows(self, header: list[str]) -> None:
+        width, rows = len(self._names), self._rows
+        header = header[:width]
+        last, is_one = header[-1], width == 1
+        most_rows = max(1, _PIECE_CELLS // width)
+        for row in self._reader:
+            if len(row) != width:
+                fitted = self._fitted(row, width)
+                if fitted is None:
+                    continue
+                row = fitted
+            if not row[0].strip() and not any(map(str.strip, row)):
+                self._n_blank += 1
+                continue
+            # A text may well be the word that is its column's name; a whole row of names is a header.
+            if row[-1] == last and not is_one and tidy(row[0]) == self._names[0] and row[1:] == header[1:]:
+                self._n_headers += 1
+                continue
+            rows.append(row)
+            if len(rows) >= most_rows:
+                self._store()
+
+    def _fitted(self, row: list[str], width: int) -> list[str] | None:
+        """A row of another length: None for one in which nothing stands, cut where only its surplus is empty."""
+        if not any(map(str.strip, row)):
+            self._n_blank += 1
+            return None
+        # Where there is one column, a comma at the end may be the text's.
+        may_cut = width > 1 or self._n_fields > 1
+        if len(row) > width and may_cut and not any(map(str.strip, row[width:])):
+            self._n_cut += 1
+            return row[:width]
+        self._store()
+        at = self._height + 1
+        if width < len(row) <= self._n_fields:
+            raise DataRejected("data_column_missing", f"column {width + 1} has no name")
+        by = "" if self._dialect.separator == "," else f" by {self._dialect.separator!r}"
+        advice = ": a text that holds a separator wants quotes around it" if len(row) > width else ""
+        raise DataRejected("data_ragged", f"row {at} has {len(row)} fields, the header {width}{by}{advice}", row=at)
+
+    def _store(self) -> None:
+        """Take the rows gathered so far. DataRejected for the first in which something stands that is no text."""
+        rows = self._rows
+        if not rows:
+            return
+        try:
+            for column, cells in zip(self._columns, zip(*rows, strict=True), strict=True):
+                column.append(cells)
+        except ValueError:
+            for at, row in enumerate(rows, start=self._height + 1):
+                _check_text(row, f"row {at}", at)
+            raise
+        self._height += len(rows)
+        rows.clear()
+
+    def _of_quotes(self, error: csv.Error) -> DataRejected:
+        at = self._height + 1
+        where = f"row {at}" if self._columns else "the header"
+        if "limit" in str(error):
+            message = f"a field has more than {LONGEST_FIELD} characters, or its quote is never closed"
+        elif "end of data" in str(error):
+            message = "a quote opens a field here and is never closed: the quotes do not match"
+        else:
+            message = "text stands behind a closing quote: a quote within quotes is written twice"
+        return DataRejected("data_format", f"{where}: {message}", row=at if self._columns else None)
+
+    def _finished(self, sha256: str) -> Contents:
+        notes = []
+        if self._n_blank:
+            notes.append(f"lines in which nothing stands, left out: {self._n_blank}")
+        if self._n_headers:
+            notes.append(f"rows that are the header again, left out: {self._n_headers}")
+        if self._n_cut or self._n_fields > len(self._names):
+            notes.append("left out separators without a cell at the end of lines")
+        columns = {}
+        for i, (name, cells) in enumerate(zip(self._names, self._columns, strict=True)):
+            left_out = _why_left_out(i, name, cells, self._height)
+            if left_out:
+                notes.append(left_out)
+                continue
+            if not name:
+                advice = "" if i else ": give an index a name, or write the file without it"
+                raise DataRejected("data_column_missing", f"column {i + 1} has no name{advice}")
+            columns[name] = cells
+            if n_breaks := cells.n_line_breaks:
+                notes.append(f"line breaks within quoted cells of {name!r}: {n_breaks}")
+        if not columns:
+            raise DataRejected("data_column_missing", "no column has a name")
+        return Contents(columns, self._height, sha256, self._dialect, self._n_blank + self._n_headers, tuple(notes))
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Those of the header, tidied. One without a name may still be a column in which nothing stands."""
+    _check_text(names, "the header", None)
+    if len(names) > MOST_COLUMNS:
+        raise DataRejected("data_too_large", f"a data set may have {MOST_COLUMNS} columns")
+    if len(names) > 1 and all(_QUOTED_OTHERWISE.fullmatch(name) for name in names):
+        raise DataRejected("data_format", 'the header has quotes of another kind: cells are quoted with " alone')
+    if _are_values(names):
+        raise DataRejected("data_format", "the first line has numbers where names are wanted: add a header")
+    seen = set()
+    for name in filter(None, names):
+        if name in seen:
+            raise DataRejected("data_duplicate_column", f"two columns are called {name!r}", column=name)
+        seen.add(name)
+
+
+def _are_values(names: Sequence[str]) -> bool:
+    """Whether the first line is a row. Columns may be called 0, 1, 2 or by years, and many by wavelengths, in order."""
+    numbers = [number for name in names if (number := parse_number(name)) is not None]
+    is_rising = all(a < b for a, b in pairwise(numbers))
+    if len(numbers) < _MANY_NUMBERS:
+        return not is_rising or not all(number.is_integer() for number in numbers)
+    return not is_rising and not all(a > b for a, b in pairwise(numbers))
+
+
+def _check_text(cells: Sequence[str], where: str, row: int | None) -> None:
+    for cell in cells:
+        if "\0" in cell:
+            raise DataRejected("data_format", f"{where} has a NUL byte: the data is not a CSV in UTF-8", row=row)
+        try:
+            cell.encode()
+        except UnicodeEncodeError:
+            raise DataRejected(
+                "data_encoding", f"{where} is not UTF-8: save the data as CSV in UTF-8", row=row
+            ) from None
+
+
+def _why_left_out(i: int, name: str, cells: Cells, height: int) -> str | None:
+    """A column that separators alone made, and the index that pandas writes beside a table."""
+    if name and (i or name != "Unnamed: 0"):
+        return None
+    if not name and not any(cell.strip() for cell in cells):
+        return f"left out column {i + 1}, which has no name and no value"
+    numbers = {number for cell in cells if (number := parse_number(cell)) is not None and number.is_integer()}
+    if i == 0 and len(numbers) == height:
+        return "left out the first column, which has no name of its own and numbers the rows"
+    return None
