@@ -1,7 +1,9 @@
 # The gateway: REST in, events out. Neither torch nor ONNX Runtime nor numpy.
 # Build from the repository's root: docker build -f deploy/docker/gateway.Dockerfile .
-ARG PYTHON=3.12
-FROM ghcr.io/astral-sh/uv:latest AS uv
+# Exact versions, so that the same commit builds the same image. docs/operations.md says how to raise them.
+ARG PYTHON=3.12.12
+ARG UV=0.13.9
+FROM ghcr.io/astral-sh/uv:${UV} AS uv
 
 FROM docker.io/library/python:${PYTHON}-slim AS manifests
 COPY . /src

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,13 @@ BUILD_S = 1200.0
 FILES = ("deploy/compose.yaml", "compose.yaml")
 # Not those of a stack that somebody runs here.
 IMAGES = "headrace-test"
+# What the images are built on, by the argument that names its version; and the version of before, which a machine that
+# reaches no registry may have instead.
+BASES = {
+    "PYTHON": ("docker.io/library/python:{}-slim", "3.12"),
+    "UV": ("ghcr.io/astral-sh/uv:{}", "latest"),
+    "REDIS": ("docker.io/library/redis:{}", "8"),
+}
 PARTS = ("redis", "gateway", "training-worker", "inference-worker")
 
 
@@ -48,6 +56,24 @@ class Stack:
             "HEADRACE_IMAGES": IMAGES,
         }
         self.url = f"http://127.0.0.1:{self._gateway_port}"
+        self._versions = {argument: self._version(argument) for argument in BASES}
+
+    def base(self, argument: str) -> str:
+        """The image that the images here are built on."""
+        return BASES[argument][0].format(self._versions[argument])
+
+    def _version(self, argument: str) -> str:
+        """As the images are to be built; where that cannot be had, one that is here."""
+        files = "".join(file.read_text() for file in sorted((ROOT / "deploy" / "docker").glob("*.Dockerfile")))
+        pinned = re.findall(rf"^ARG {argument}=(\S+)$", files, re.MULTILINE)[0]
+        name, of_before = BASES[argument]
+        if self._is_here(name.format(pinned)) or not self._is_here(name.format(of_before)):
+            return str(pinned)
+        pull = subprocess.run([self.engine, "pull", name.format(pinned)], capture_output=True, timeout=600, check=False)
+        return str(pinned) if pull.returncode == 0 else of_before
+
+    def _is_here(self, image: str) -> bool:
+        return _works([self.engine, "image", "inspect", image])
 
     def build(self) -> None:
         for file in FILES:
@@ -126,9 +152,11 @@ class Stack:
         return done.stdout
 
     def _override(self) -> Path:
-        """What only a test may have: a way in to Redis from outside."""
+        """What only a test may have: a way in to Redis from outside, and other versions to build on."""
         file = self._folder / "override.json"
-        file.write_text(json.dumps({"services": {"redis": {"ports": [f"127.0.0.1:{self._redis_port}:6379"]}}}))
+        services: dict[str, Any] = {part: {"build": {"args": self._versions}} for part in PARTS}
+        services["redis"]["ports"] = [f"127.0.0.1:{self._redis_port}:6379"]
+        file.write_text(json.dumps({"services": services}))
         return file
 
     def _json(self, *command: str) -> list[dict[str, Any]]:

@@ -44,7 +44,7 @@ def test_an_image_is_as_large_as_the_readme_says(stack: Stack, part: str) -> Non
     said = re.search(rf"^\| `headrace-{part}` \|.*\| ([\d,]+) MB \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert said
 
-    size_mb = (_size(stack, f"{IMAGES}-{part}") - _size(stack, "python:3.12-slim")) / 1e6
+    size_mb = (_size(stack, f"{IMAGES}-{part}") - _size(stack, stack.base("PYTHON"))) / 1e6
 
     assert size_mb == pytest.approx(int(said[1].replace(",", "")), rel=0.1)
     assert part != "gateway" or size_mb < 150
