@@ -13,6 +13,7 @@ from itertools import count
 import anyio
 import msgspec
 import redis.asyncio
+from shared_schemas.codec import encoded
 from shared_schemas.events import Emitted
 from shared_schemas.ids import JobId
 from shared_schemas.stream.claims import Batch
@@ -124,7 +125,7 @@ async def _publisher(case: Case, bench: Bench, ids: Sequence[JobId]) -> AsyncIte
         async def record() -> None:
             first = next(n)
             for start in range(0, len(claims), JOBS_A_CALL):
-                event = Emitted(chunk=str(time.monotonic_ns()))
+                event = encoded(Emitted(chunk=str(time.monotonic_ns())))
                 await recorder.record([Batch(claim, first, [event]) for claim in claims[start : start + JOBS_A_CALL]])
 
         yield record

@@ -11,7 +11,7 @@ import msgspec
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 from shared_schemas.attempts import attempts_of
-from shared_schemas.codec import decode_event
+from shared_schemas.codec import decode_event, encoded
 from shared_schemas.errors import StateConflict
 from shared_schemas.ids import JobId, new_job_id
 from shared_schemas.job import JobState
@@ -279,7 +279,7 @@ class CallerRules(Machine):
     def work(self, ns: list[int], first: int, sorts: list[str], outcome: str | None, again: bool) -> None:
         """Record events of claims, or end them with these as the last; stale claims and the same one twice included."""
         claims = [self.claim_at(n) for n in ns]
-        batches = [Batch(claim, first, [EVENTS[sort] for sort in sorts]) for claim in claims]
+        batches = [Batch(claim, first, [encoded(EVENTS[sort]) for sort in sorts]) for claim in claims]
         if outcome is None:
             self.both(
                 lambda: self.bench.claims["a"].record(batches),

@@ -1,9 +1,10 @@
 """An attempt that is not backed by Redis: it keeps what a handler records, and can be asked to stop."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import anyio
-from shared_schemas.events import JobEvent
+from shared_schemas.codec import EncodedEvent, decode_event
+from shared_schemas.events import Gap, JobEvent
 from shared_schemas.ids import JobId
 from shared_schemas.job import Checkpoint
 from shared_schemas.specs import JobSpec, TrainingSpec
@@ -54,6 +55,12 @@ class CollectingAttempt:
         self.events.append(event)
         self._changed.set()
         self._changed = anyio.Event()
+
+    async def pass_on(self, events: Iterable[EncodedEvent]) -> None:
+        for event in events:
+            decoded = decode_event(b"{" + event.body.encode())
+            assert not isinstance(decoded, Gap)
+            await self.record(decoded)
 
     async def flush(self) -> None:
         await anyio.lowlevel.checkpoint()

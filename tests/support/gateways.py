@@ -16,6 +16,7 @@ import httpx
 import msgspec
 from headrace_local.system import free_port
 from shared_schemas.artifacts import ArtifactRef
+from shared_schemas.codec import encoded
 from shared_schemas.events import JobEvent, Logged, Progressed
 from shared_schemas.ids import JobId, JobKind, QueueName, default_queue, queue_of
 from shared_schemas.models import ModelManifest, TensorSpec
@@ -157,7 +158,7 @@ class Driver:
         return self._begun.pop(job_id)
 
     async def record(self, claim: Claim, *events: JobEvent, first: int = 0) -> None:
-        assert await self.claims(claim.queue).record([Batch(claim, first, events)]) == [True]
+        assert await self.claims(claim.queue).record([Batch(claim, first, [*map(encoded, events)])]) == [True]
 
     async def settle(self, claim: Claim, outcome: Outcome, *, first: int = 0) -> None:
         assert await self.claims(claim.queue).settle([Settlement(Batch(claim, first, ()), outcome)]) == [True]

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import msgspec
+from shared_schemas.codec import encoded
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.events import JobEvent
 from shared_schemas.ids import JobId, QueueName
@@ -59,11 +60,11 @@ class QueueBench(Bench):
         return await (await self.worker(worker)).claim(slots, token=secrets.token_hex(4))
 
     async def record(self, claim: Claim, *events: JobEvent, first: int = 0, worker: str = "a") -> bool:
-        [held] = await (await self.worker(worker)).record([Batch(claim, first, events)])
+        [held] = await (await self.worker(worker)).record([Batch(claim, first, [*map(encoded, events)])])
         return held
 
     async def settle(self, claim: Claim, outcome: Outcome, *events: JobEvent, first: int = 0) -> bool:
-        settlement = Settlement(Batch(claim, first, events), outcome)
+        settlement = Settlement(Batch(claim, first, [*map(encoded, events)]), outcome)
         [accepted] = await (await self.worker("a")).settle([settlement])
         return accepted
 

@@ -1,10 +1,10 @@
 """Encoders and decoders, built once. JSON everywhere, so that redis-cli and a browser can read it."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from shared_schemas.events import JobEvent, StreamEvent
+from shared_schemas.events import Checkpointed, JobEvent, Measured, Progressed, StreamEvent
 from shared_schemas.models import ModelManifest
 from shared_schemas.specs import InferenceSpec, JobSpec, TrainingSpec
 
@@ -44,6 +44,40 @@ def _known(value: dict[str, Any], struct: type[msgspec.Struct]) -> dict[str, Any
 
 def _is_struct(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+class EncodedEvent(NamedTuple):
+    """An event as the scripts take it. name: its tag. body: see encode_event_body. field: where the job's hash keeps
+    the newest of its sort."""
+
+    name: str
+    body: str
+    field: str | None
+
+
+def encoded(event: JobEvent) -> EncodedEvent:
+    """The one time that an event is encoded."""
+    return EncodedEvent(str(event.__struct_config__.tag), encode_event_body(event), _kept_in(event))
+
+
+def encoded_as(data: bytes, event: JobEvent) -> EncodedEvent:
+    """The same of an event that was decoded from `data`, in whose bytes it stays. UnicodeDecodeError."""
+    # Readers take lines apart at their ends, and the stamp goes in front of what follows the brace.
+    if event.n or event.at or event.attempt or b"\n" in data or b"\r" in data or not data.startswith(b'{"event":'):
+        return encoded(msgspec.structs.replace(event, n=0, at=0, attempt=0))
+    return EncodedEvent(str(event.__struct_config__.tag), data[1:].decode(), _kept_in(event))
+
+
+def _kept_in(event: JobEvent) -> str | None:
+    match event:
+        case Progressed():
+            return "progress"
+        case Measured(split=split):
+            return f"metric:{split}"
+        case Checkpointed():
+            return "checkpoint"
+        case _:
+            return None
 
 
 def encode_event_body(event: JobEvent) -> str:

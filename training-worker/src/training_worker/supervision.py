@@ -16,29 +16,29 @@ import anyio
 import msgspec
 import structlog
 from anyio.abc import Process
-from anyio.streams.buffered import BufferedByteReceiveStream
 from anyio.streams.text import TextReceiveStream
+from shared_schemas.codec import EncodedEvent, encoded_as
 from shared_schemas.errors import AttemptFailed
-from shared_schemas.events import Logged, Measured, Progressed
+from shared_schemas.events import Checkpointed, Logged, Measured, Progressed
 from shared_schemas.failpoints import reach
 from worker_runtime import Attempt, StopReason
 from worker_runtime.classify import NO_PROCESS
 
 from training_worker.messages import (
-    HEADER_BYTES,
     Assignment,
     Crashed,
     Entered,
     Finished,
     Phase,
     Refused,
+    Report,
     Stop,
     Stopped,
-    body_length,
     decode_report,
     frame,
 )
 from training_worker.metrics import STEPS
+from training_worker.pipe import Pipe
 
 REAP_S = 5.0
 # What the child printed last is still in the pipe when its last report is here.
@@ -67,13 +67,13 @@ async def supervise(attempt: Attempt, assignment: Assignment, limits: Limits) ->
     """
     watchdog = _Watchdog(limits)
     await attempt.record(Logged(line="starting the training process, which loads PyTorch first"))
-    async with _child(assignment) as child:
+    async with _child(assignment) as (child, pipe):
         async with anyio.create_task_group() as group:
             all_lines = anyio.Event()
             group.start_soon(_relay_lines, child, attempt, all_lines)
             group.start_soon(_pass_on_stop, child, attempt)
             group.start_soon(watchdog.watch, child)
-            end = await _relay_reports(child, attempt, watchdog, steps_done=_steps_done(assignment))
+            end = await _relay_reports(child, pipe, attempt, watchdog, steps_done=_steps_done(assignment))
             with anyio.move_on_after(LAST_LINES_S):
                 await all_lines.wait()
             group.cancel_scope.cancel()
@@ -122,29 +122,47 @@ class _Watchdog:
 
 
 @asynccontextmanager
-async def _child(assignment: Assignment) -> AsyncIterator[Process]:
-    """A child that has its assignment. When the block is left, however it is left, no process of it remains."""
+async def _child(assignment: Assignment) -> AsyncIterator[tuple[Process, Pipe]]:
+    """A child that has its assignment, and the pipe that it reports to. When the block is left, however it is left, no
+    process of it remains."""
+    pipe = _pipe()
     # Cancelled half-way, it would leave a process behind that nobody waits for.
     with anyio.CancelScope(shield=True):
         try:
             child = await anyio.open_process(
                 [sys.executable, "-m", "training_worker.child", str(os.getpid())],
+                stdout=pipe.writing,
                 start_new_session=True,
                 env=_environment(assignment.threads),
             )
         except OSError as error:
-            message = f"no training process could be started ({errno.errorcode.get(error.errno or 0, 'unknown')})"
-            raise AttemptFailed(NO_PROCESS, message, retryable=True) from error
+            pipe.close()
+            raise _no_process(error) from error
+        finally:
+            pipe.close_writing()
     try:
         assert child.stdin is not None  # noqa: S101 - a pipe by default
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, BrokenPipeError):
             await child.stdin.send(frame(assignment))
         reach("child_started")
-        yield child
+        yield child, pipe
     finally:
         _kill(child)
+        pipe.close()
         with anyio.move_on_after(REAP_S, shield=True):
             await child.aclose()
+
+
+def _pipe() -> Pipe:
+    try:
+        return Pipe()
+    except OSError as error:
+        raise _no_process(error) from error
+
+
+def _no_process(error: OSError) -> AttemptFailed:
+    message = f"no training process could be started ({errno.errorcode.get(error.errno or 0, 'unknown')})"
+    return AttemptFailed(NO_PROCESS, message, retryable=True)
 
 
 def _environment(threads: int) -> dict[str, str]:
@@ -157,33 +175,43 @@ def _environment(threads: int) -> dict[str, str]:
 
 
 async def _relay_reports(
-    child: Process, attempt: Attempt, watchdog: _Watchdog, *, steps_done: int
+    child: Process, pipe: Pipe, attempt: Attempt, watchdog: _Watchdog, *, steps_done: int
 ) -> End | Crashed | None:
     """None if the pipe ended without an end being told."""
-    assert child.stdout is not None  # noqa: S101 - a pipe by default
-    source = BufferedByteReceiveStream(child.stdout)
-    while True:
-        try:
-            header = await source.receive_exactly(HEADER_BYTES)
-            report = decode_report(await source.receive_exactly(body_length(header)))
-        except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
-            # The pipe ends a moment before the process does, and its own way to end is what will be told.
-            with anyio.move_on_after(REAP_S):
-                await child.wait()
-            return None
-        except (msgspec.MsgspecError, ValueError):
-            # Whatever wrote this is not our child any more.
-            return None
-        watchdog.hear()
-        if isinstance(report, Finished | Refused | Stopped | Crashed):
-            return report
-        if isinstance(report, Entered):
-            watchdog.enter(report.phase)
-            continue
-        if isinstance(report, Progressed | Measured) and report.step is not None and report.step > steps_done:
-            STEPS.inc(report.step - steps_done)
-            steps_done = report.step
-        await attempt.record(report)
+    try:
+        async for bodies in pipe.frames():
+            watchdog.hear()
+            ready = list[EncodedEvent]()
+            for body in bodies:
+                report: Report = decode_report(body)
+                if isinstance(report, Measured | Progressed | Checkpointed):
+                    ready.append(encoded_as(body, report))
+                    steps_done = _count_steps(report, steps_done)
+                    continue
+                await attempt.pass_on(ready)
+                ready = []
+                if isinstance(report, Entered):
+                    watchdog.enter(report.phase)
+                elif isinstance(report, Logged):
+                    await attempt.record(report)
+                else:
+                    return report
+            await attempt.pass_on(ready)
+    except (msgspec.MsgspecError, ValueError):
+        # Whatever wrote this is not our child any more.
+        return None
+    # The pipe ends a moment before the process does, and its own way to end is what will be told.
+    with anyio.move_on_after(REAP_S):
+        await child.wait()
+    return None
+
+
+def _count_steps(report: Measured | Progressed | Checkpointed, done: int) -> int:
+    step = report.step
+    if step is None or step <= done:
+        return done
+    STEPS.inc(step - done)
+    return step
 
 
 def _steps_done(assignment: Assignment) -> int:

@@ -6,12 +6,12 @@ The handler sees the same object through handler.Attempt. It does not talk to Re
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 
 import anyio
 import structlog
-from shared_schemas.codec import encode_event_body
+from shared_schemas.codec import EncodedEvent, encoded
 from shared_schemas.errors import ClaimLost
 from shared_schemas.events import JobEvent, Logged, Progressed
 from shared_schemas.ids import JobId
@@ -29,6 +29,7 @@ BATCH_EVENTS = 500
 # Past its timeout by this much, an attempt whose event loop hangs is left to be reclaimed.
 OVERTIME_S = 30.0
 
+_PROGRESS, _LOG = str(Progressed.__struct_config__.tag), str(Logged.__struct_config__.tag)
 _COOPERATIVE = (StopReason.DRAINING, StopReason.PAUSED)
 
 
@@ -38,11 +39,11 @@ class RunningAttempt:
         self._spec, self._ring = spec, ring
         self._stop: StopReason | None = None
         self._stopped: anyio.Event | None = None
-        self._outbox: deque[JobEvent] = deque()
+        self._outbox: deque[EncodedEvent] = deque()
         self._confirmed = 0
         # Made when somebody waits: most attempts end before anybody does.
         self._moved: anyio.Event | None = None
-        self._late_progress: Progressed | None = None
+        self._late_progress: EncodedEvent | None = None
         self._progress_at = -math.inf
         self._pause_asked_at = math.inf
         self._is_ending = False
@@ -120,29 +121,36 @@ class RunningAttempt:
         return self._stop is StopReason.PAUSED and time.monotonic() - self._pause_asked_at >= grace_s
 
     async def record(self, event: JobEvent) -> None:
-        while len(self._outbox) >= OUTBOX_EVENTS:
-            await self._wait_for_room()
-        self._refuse_if_lost()
+        await self._room()
         if isinstance(event, Logged):
             event = Logged(line=_presentable(event.line), level=event.level, dropped=event.dropped)
         # What cannot be written must fail here, in the handler that made it, and not in the call that serves all.
-        encode_event_body(event)
-        match event:
-            case Progressed() if self.progress_due_s > 0.0:
-                self._late_progress = event
-                self._ring()
-                return
-            case Progressed():
-                self._progress_at, self._late_progress = time.monotonic(), None
-            case Logged() if self._lines >= LOG_LINES:
+        self._put(encoded(event))
+        self._ring()
+
+    async def pass_on(self, events: Iterable[EncodedEvent]) -> None:
+        for event in events:
+            await self._room()
+            self._put(event)
+        self._ring()
+
+    async def _room(self) -> None:
+        while len(self._outbox) >= OUTBOX_EVENTS:
+            await self._wait_for_room()
+        self._refuse_if_lost()
+
+    def _put(self, event: EncodedEvent) -> None:
+        if event.name == _PROGRESS:
+            self._late_progress = event
+            if self.progress_due_s <= 0.0:
+                self._release_progress()
+            return
+        if event.name == _LOG:
+            if self._lines >= LOG_LINES:
                 self._dropped += 1
                 return
-            case Logged():
-                self._lines += 1
-            case _:
-                pass
+            self._lines += 1
         self._outbox.append(event)
-        self._ring()
 
     async def flush(self) -> None:
         self._release_progress()
@@ -177,7 +185,7 @@ class RunningAttempt:
         self._is_ending = True
         if self._dropped:
             line = f"{self._dropped} more lines were left out"
-            self._outbox.append(Logged(line=line, level="warning", dropped=self._dropped))
+            self._outbox.append(encoded(Logged(line=line, level="warning", dropped=self._dropped)))
             self._dropped = 0
         return Batch(self.claim, self._confirmed, tuple(self._outbox))
 

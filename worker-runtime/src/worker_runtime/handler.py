@@ -3,9 +3,11 @@
 The runtime knows jobs, a handler knows models; this file is all that they share.
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Protocol
 
+from shared_schemas.codec import EncodedEvent
 from shared_schemas.events import JobEvent
 from shared_schemas.ids import JobId, JobKind
 from shared_schemas.job import Checkpoint
@@ -54,6 +56,11 @@ class Attempt(Protocol):
         """Append to the timeline, in order, soon: events of one loop turn travel together. Waits when the
         outbox is full. Progress is thinned to a few a second; nothing else is dropped but log lines past
         their limit, which are counted. An event is refused once the claim is lost."""
+        ...
+
+    async def pass_on(self, events: Iterable[EncodedEvent]) -> None:
+        """The same for events that another process has encoded: their bytes go to the timeline as they are. Lines of
+        the log go through `record`, which cuts them."""
         ...
 
     async def flush(self) -> None:

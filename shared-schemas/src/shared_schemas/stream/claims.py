@@ -12,9 +12,9 @@ from typing import Any, cast
 import msgspec
 from redis.exceptions import NoScriptError, ResponseError
 
-from shared_schemas.codec import WIRE_VERSION, decode_event, encode_event_body, encode_json
+from shared_schemas.codec import WIRE_VERSION, EncodedEvent, decode_event, encode_json
 from shared_schemas.errors import ErrorInfo
-from shared_schemas.events import Checkpointed, JobEvent, Measured, Progressed, Reason
+from shared_schemas.events import Checkpointed, Reason
 from shared_schemas.failpoints import reach
 from shared_schemas.ids import JobId, QueueName
 from shared_schemas.job import Checkpoint
@@ -52,12 +52,12 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Events of one attempt, in order. first: how many of its events were handed over before these, which lets a
-    script drop what a repeated call brings twice."""
+    """Events of one attempt, in order, encoded by whoever made them. first: how many of its events were handed over
+    before these, which lets a script drop what a repeated call brings twice."""
 
     claim: Claim
     first: int
-    events: Sequence[JobEvent]
+    events: Sequence[EncodedEvent]
 
 
 class Settlement(msgspec.Struct, frozen=True):
@@ -336,34 +336,13 @@ def _entries(reply: Any) -> list[tuple[str, str, str]]:
 
 
 def _batch_item(batch: Batch) -> dict[str, Any]:
-    return {"id": batch.claim.job_id, "fence": batch.claim.fence, "first": batch.first, "events": _events_of(batch)}
-
-
-def _events_of(batch: Batch) -> list[tuple[str, str, str | None]]:
-    return [(_name(event), encode_event_body(event), _kept_in(event)) for event in batch.events]
-
-
-def _name(event: JobEvent) -> str:
-    return cast(str, event.__struct_config__.tag)
-
-
-def _kept_in(event: JobEvent) -> str | None:
-    """The field of the job's hash that keeps the newest event of this sort."""
-    match event:
-        case Progressed():
-            return "progress"
-        case Measured(split=split):
-            return f"metric:{split}"
-        case Checkpointed():
-            return "checkpoint"
-        case _:
-            return None
+    return {"id": batch.claim.job_id, "fence": batch.claim.fence, "first": batch.first, "events": batch.events}
 
 
 def _settle_item(settlement: Settlement) -> tuple[Any, ...]:
     """As settle.lua has it: by place, since names cost a script as much as values, for each of many."""
     batch = settlement.batch
-    return (batch.claim.job_id, batch.claim.fence, batch.first, _events_of(batch), *_ending(settlement.outcome))
+    return (batch.claim.job_id, batch.claim.fence, batch.first, batch.events, *_ending(settlement.outcome))
 
 
 def _ending(outcome: Outcome) -> tuple[Any, ...]:
