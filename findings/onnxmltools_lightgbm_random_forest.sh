@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# LightGBM with boosting="rf" is served as the sum of its trees instead of their mean.
+# Seen 2026-11-29 with lightgbm 4.7.0, onnxmltools 1.16.0, onnxruntime 1.31.1: with 20 trees each prediction is exactly 20 times what LightGBM
+# says. Conversion and loading say nothing.
+set -euo pipefail
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+uv venv --quiet --python 3.11 "$work/venv"
+uv pip install --quiet --python "$work/venv/bin/python" onnxruntime==1.31.1 onnx==1.23.2 numpy==2.4.6 scikit-learn==1.9.1 onnxmltools==1.16.0 skl2onnx==1.20.0 lightgbm==4.7.0
+cd "$work"
+"$work/venv/bin/python" -W ignore - <<'PY'
+import sys
+
+import numpy as np
+import onnxruntime
+
+onnxruntime.set_default_logger_severity(4)
+rng = np.random.default_rng(0)
+X = rng.normal(size=(500, 4)).astype(np.float32)
+z = X[:, 0] * 3 + X[:, 1]
+
+
+def served(model, x, output=0):
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {session.get_inputs()[0].name: x})[output])
+
+
+def differ(got, want):
+    """How many answers are off by more than a thousandth."""
+    return int((np.abs(got.reshape(want.shape).astype(float) - want.astype(float)) > 1e-3).sum())
+
+
+import lightgbm
+import onnxmltools
+from onnxmltools.convert.common.data_types import FloatTensorType
+
+
+def converted(booster, **options):
+    return onnxmltools.convert_lightgbm(booster, initial_types=[("x", FloatTensorType([None, 4]))], **options)
+
+
+settings = {"verbose": -1, "num_leaves": 7, "objective": "regression", "boosting": "rf", "bagging_freq": 1, "bagging_fraction": 0.7}
+booster = lightgbm.train(settings, lightgbm.Dataset(X, z + 10), 20)
+got, want = served(converted(booster), X).ravel(), booster.predict(X)
+print(f"{differ(got, want)} of {len(X)} predictions differ; served / predicted: {np.median(got / want):.3f}, trees: {booster.num_trees()}")
+sys.exit(0 if differ(got, want) == len(X) and abs(np.median(got / want) - 20) < 0.01 else 1)
+PY
