@@ -12,7 +12,7 @@ from types import ModuleType
 
 import msgspec
 
-from benchmarks import drain, fan_out, gateway, growth, idle, round_trip
+from benchmarks import drain, fan_out, gateway, growth, idle, recovery, round_trip
 from benchmarks.measuring import Found, Table
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +25,7 @@ MODULES: dict[str, ModuleType] = {
     "fan_out": fan_out,
     "idle": idle,
     "growth": growth,
+    "recovery": recovery,
 }
 
 # The first table of each stands in the README as well, between these lines.

@@ -163,8 +163,8 @@ class Bench:
         assert sum(isinstance(event, Done) for event in events) == (1 if job.state.is_terminal else 0)
         return job
 
-    async def until_workers(self, count: int, queue: QueueName = INFERENCE) -> None:
-        with anyio.fail_after(20):
+    async def until_workers(self, count: int, queue: QueueName = INFERENCE, *, deadline_s: float = 20.0) -> None:
+        with anyio.fail_after(deadline_s):
             while len(await self.ledger.workers(queue)) < count:  # noqa: ASYNC110 - no event tells of it
                 await anyio.sleep(0.05)
 

@@ -15,29 +15,46 @@ from shared_schemas.stream.housekeeping import Housekeeping, Suspect
 from worker_runtime import metrics
 from worker_runtime.backoff import Backoff
 
+# Workers started together should not all look at the same moment.
+_SPREAD = 0.3
+
 
 class Reclaiming:
     def __init__(self, housekeeping: Housekeeping, *, worker: str, lease_s: float) -> None:
         self._housekeeping, self._worker, self._lease_s = housekeeping, worker, lease_s
+        self._shortest_s = min(1.0, lease_s / 6)
         self._first_seen: dict[Suspect, float] = {}
-        self._repaired_at = 0.0
 
     async def run(self) -> None:
         backoff = Backoff()
-        shortest_s = wait_s = min(1.0, self._lease_s / 6)
+        look_at = repair_at = time.monotonic() + self._earlier(self._shortest_s)
         while True:
-            # Workers started together should not all look at the same moment.
-            await anyio.sleep(wait_s * random.uniform(0.7, 1.0))  # noqa: S311
+            await anyio.sleep(max(0.0, min(look_at, repair_at) - time.monotonic()))
             try:
-                await self._reclaim()
-                wait_s = shortest_s if self._first_seen else max(shortest_s, self._housekeeping.next_suspect_s)
-                if time.monotonic() - self._repaired_at >= max(2.0, self._lease_s / 2):
+                if time.monotonic() >= look_at:
+                    await self._reclaim()
+                    look_at = time.monotonic() + self._earlier(self._until_next_look_s())
+                if time.monotonic() >= repair_at:
                     await self._repair()
+                    repair_at = time.monotonic() + self._until_next_repair_s()
                 backoff.reset()
             except BackendUnavailable:
                 self._first_seen.clear()
-                wait_s = shortest_s
-                await anyio.sleep(backoff.next_s())
+                look_at = repair_at = time.monotonic() + backoff.next_s() + self._earlier(self._shortest_s)
+
+    def _until_next_look_s(self) -> float:
+        return self._shortest_s if self._first_seen else max(self._shortest_s, self._housekeeping.next_suspect_s)
+
+    def _until_next_repair_s(self) -> float:
+        """Often enough for what was lost without a trace; and when an entry is due that nobody has begun, which would
+        wait for one more round."""
+        due_s = self._housekeeping.next_redelivery_s
+        if due_s is None:
+            return max(2.0, self._lease_s / 2)
+        return max(self._shortest_s * random.uniform(0.1, _SPREAD), due_s)  # noqa: S311
+
+    def _earlier(self, wait_s: float) -> float:
+        return wait_s * random.uniform(1.0 - _SPREAD, 1.0)  # noqa: S311
 
     async def _reclaim(self) -> None:
         suspects = await self._housekeeping.suspects(lease_s=self._lease_s)
@@ -55,7 +72,6 @@ class Reclaiming:
     async def _repair(self) -> None:
         redelivered = await self._housekeeping.redeliver(idle_s=self._lease_s, worker=self._worker)
         repaired = await self._housekeeping.repair()
-        self._repaired_at = time.monotonic()
         if redelivered or repaired:
             metrics.REPAIRED.labels(self._housekeeping.queue).inc(redelivered + repaired)
             structlog.get_logger().warning("queue_repaired", redelivered=redelivered, repaired=repaired)

@@ -27,6 +27,10 @@ from shared_schemas.stream.record import record_of
 CRASH_LIMIT = 2
 TOMBSTONE_MS = 86_400_000
 _LIMIT, _ENTRIES = 200, 100
+# Records are read so many at a time, which holds Redis up for no longer than a script does.
+_PAGE = 1000
+# Of one look, and of one call of redeliver; what is beyond waits for the next.
+_MOST_SUSPECTS, _MOST_PAGES = 20_000, 200
 
 
 class Promotion(msgspec.Struct, frozen=True):
@@ -46,13 +50,15 @@ class Suspect(msgspec.Struct, frozen=True):
 
 
 class Housekeeping:
-    """One queue. next_suspect_s: how long after the last look for suspects there may be another one, at the soonest."""
+    """One queue. next_suspect_s: how long after the last look for suspects there may be another one, at the soonest.
+    next_redelivery_s: how long after the last redelivery an entry that nobody has begun is due; None without one."""
 
     def __init__(self, client: AsyncRedis, queue: QueueName) -> None:
         self._client, self.queue, self._tag = client, queue, keys.tag(queue)
-        self._claim_cursors = ["0-0" for _ in LANES]
+        self._claim_cursors = dict.fromkeys(LANES, "0-0")
         self._repair_cursor = ""
         self.next_suspect_s = 0.0
+        self.next_redelivery_s: float | None = None
 
     async def promote(self) -> Promotion:
         """Make due jobs ready, release or cancel those that waited for others, end those past their deadline."""
@@ -78,21 +84,30 @@ class Housekeeping:
         )
 
     async def suspects(self, *, lease_s: float) -> list[Suspect]:
-        """Running jobs with less than half their lease left. A live worker renews long before that."""
+        """Running jobs with less than half their lease left, all at once: each that is left out waits for half a lease
+        more. A live worker renews long before that."""
+        leases_of = keys.leases(self.queue)
         with translated():
             seconds, microseconds = await self._client.time()
             limit_ms = seconds * 1000 + microseconds // 1000 + round(lease_s * 500)
-            leases = await self._client.zrange(keys.leases(self.queue), 0, _LIMIT, withscores=True)
+            leases = await self._client.zrange(leases_of, 0, _LIMIT, withscores=True)
             ids = [job_id for job_id, end_ms in leases if end_ms <= limit_ms]
             later_ms = [end_ms - limit_ms for _, end_ms in leases if end_ms > limit_ms]
             # A lease that begins right after this look has half of it left as much later.
             self.next_suspect_s = min([lease_s / 2, *(left / 1000 for left in later_ms[:1])])
-            if not ids:
-                return []
-            pipeline = self._client.pipeline(transaction=False)
-            for job_id in ids:
-                pipeline.hget(keys.job(JobId(job_id.decode())), "job")
-            records = [record_of(data) for data in await pipeline.execute()]
+            if len(ids) > _LIMIT:
+                ids = await self._client.zrangebyscore(leases_of, "-inf", limit_ms, start=0, num=_MOST_SUSPECTS)
+            return [
+                suspect
+                for first in range(0, len(ids), _PAGE)
+                for suspect in await self._as_seen(ids[first : first + _PAGE])
+            ]
+
+    async def _as_seen(self, ids: Sequence[bytes]) -> list[Suspect]:
+        pipeline = self._client.pipeline(transaction=False)
+        for job_id in ids:
+            pipeline.hget(keys.job(JobId(job_id.decode())), "job")
+        records = [record_of(data) for data in await pipeline.execute()]
         return [
             Suspect(JobId(job_id.decode()), record.get("fence", ""), int(record.get("beat", 0)))
             for job_id, record in zip(ids, records, strict=True)
@@ -105,39 +120,50 @@ class Housekeeping:
         poison = ErrorInfo(
             code="poison", message=f"the job's worker was lost {CRASH_LIMIT} times while it ran this job"
         )
-        answers = await scripts.call(
-            self._client,
-            "reclaim",
-            self._tag,
-            {
-                "items": [{"id": s.job_id, "fence": s.fence, "beat": s.beat} for s in suspects],
-                "lost": scripts.transition(Reason.WORKER_LOST),
-                "poison": failed_transition(poison),
-                "crash_limit": CRASH_LIMIT,
-            },
-            seldom=packed_requests(),
-        )
-        return [answer.decode() for answer in answers]
+        answers: list[str] = []
+        for first in range(0, len(suspects), _LIMIT):
+            of_call = suspects[first : first + _LIMIT]
+            reply = await scripts.call(
+                self._client,
+                "reclaim",
+                self._tag,
+                {
+                    "items": [{"id": s.job_id, "fence": s.fence, "beat": s.beat} for s in of_call],
+                    "lost": scripts.transition(Reason.WORKER_LOST),
+                    "poison": failed_transition(poison),
+                    "crash_limit": CRASH_LIMIT,
+                },
+                seldom=packed_requests(),
+            )
+            answers += [answer.decode() for answer in reply]
+        return answers
 
     async def redeliver(self, *, idle_s: float, worker: str) -> int:
-        """Make entries ready again that were delivered idle_s ago and never begun. -> how many."""
-        again, *cursors = await scripts.call(
-            self._client,
-            "redeliver",
-            self._tag,
-            {
-                "worker": worker,
-                "idle_ms": round(idle_s * 1000),
-                "limit": _ENTRIES,
-                "lanes": LANES,
-                # Always from the start, entries past the limit would never be looked at.
-                "cursors": self._claim_cursors,
-                "running": JobState.RUNNING,
-                "queued": JobState.QUEUED,
-            },
-        )
-        self._claim_cursors = [cursor.decode() for cursor in cursors]
-        return cast(int, again)
+        """Make entries ready again that were delivered idle_s ago and never begun, all of them. -> how many."""
+        total, longest_ms, lanes = 0, -1, list(LANES)
+        for _ in range(_MOST_PAGES):
+            again, longest, *cursors = await scripts.call(
+                self._client,
+                "redeliver",
+                self._tag,
+                {
+                    "worker": worker,
+                    "idle_ms": round(idle_s * 1000),
+                    "limit": _ENTRIES,
+                    "lanes": lanes,
+                    # Always from the start, entries past the limit would never be looked at.
+                    "cursors": [self._claim_cursors[lane] for lane in lanes],
+                    "running": JobState.RUNNING,
+                    "queued": JobState.QUEUED,
+                },
+            )
+            total, longest_ms = total + again, max(longest_ms, longest)
+            self._claim_cursors |= {lane: cursor.decode() for lane, cursor in zip(lanes, cursors, strict=True)}
+            lanes = [lane for lane in lanes if self._claim_cursors[lane] != "0-0"]
+            if not lanes:
+                break
+        self.next_redelivery_s = None if longest_ms < 0 else max(0.0, idle_s - longest_ms / 1000)
+        return total
 
     async def repair(self) -> int:
         """Look at the next page of open jobs and set going those that nothing would move. -> how many.

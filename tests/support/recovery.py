@@ -1,0 +1,81 @@
+"""Whole fleets that die, and how long until all that they held runs again: by Redis' clock, from the death to the
+begin of the last job."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import anyio
+from shared_schemas.ids import JobId
+from shared_schemas.job import Job, JobState
+from shared_schemas.stream import keys
+from shared_schemas.stream.keys import GROUP, Lane
+from shared_schemas.stream.ledger import Ledger
+
+from tests.support.worker_process import worker_process
+from tests.support.workers import INFERENCE, Bench, a_submission, bench
+
+_POLL_S = 0.05
+_AT_ONCE = 500
+
+
+async def seconds_until_run_again(
+    redis_url: str, *, workers: int, slots: int, lease_s: float, deadline_s: float
+) -> tuple[float, list[Job]]:
+    """`workers` workers, each with all its slots taken, are killed at once, and as many others are there. -> how long
+    until the last of their jobs runs again, s, and the jobs as they ended."""
+    async with bench(redis_url) as side:
+        ids = await _submitted(side, workers * slots)
+        with ExitStack() as alive:
+            doomed = [
+                alive.enter_context(worker_process(redis_url, "hang", lease_s=lease_s, slots=slots))
+                for _ in range(workers)
+            ]
+            await _until(side.ledger, JobState.RUNNING, len(ids), deadline_s)
+            # There is nothing for them yet: how long a process takes to start is not what is measured.
+            for _ in range(workers):
+                alive.enter_context(worker_process(redis_url, "answer", lease_s=lease_s, slots=slots))
+            await side.until_workers(2 * workers, deadline_s=deadline_s)
+            for process in doomed:
+                process.kill()
+            died_ms = await _now_ms(side)
+            return await _recovered(side, ids, died_ms, deadline_s)
+
+
+async def seconds_until_begun(
+    redis_url: str, *, n_jobs: int, lease_s: float, deadline_s: float
+) -> tuple[float, list[Job]]:
+    """Of jobs that were handed to a consumer which never began them. -> as above"""
+    async with bench(redis_url) as side:
+        ids = await _submitted(side, n_jobs)
+        ready = keys.ready(INFERENCE, Lane.NORMAL)
+        await side.client.xgroup_create(ready, GROUP, id="0")
+        await side.client.xreadgroup(GROUP, "gone", {ready: ">"}, count=n_jobs)
+        handed_ms = await _now_ms(side)
+        with worker_process(redis_url, "answer", lease_s=lease_s, slots=64):
+            return await _recovered(side, ids, handed_ms, deadline_s)
+
+
+async def _submitted(side: Bench, n: int) -> list[JobId]:
+    ids = []
+    for first in range(0, n, _AT_ONCE):
+        made = await side.ledger.submit_all(INFERENCE, [a_submission() for _ in range(min(_AT_ONCE, n - first))])
+        ids += [job_id for _, job_id in made]
+    return ids
+
+
+async def _recovered(side: Bench, ids: Sequence[JobId], since_ms: int, deadline_s: float) -> tuple[float, list[Job]]:
+    await _until(side.ledger, JobState.SUCCEEDED, len(ids), deadline_s)
+    jobs = [await side.ledger.find(job_id) for job_id in ids]
+    began_ms = [job.started_at.timestamp() * 1000 for job in jobs if job.started_at is not None]
+    return (max(began_ms) - since_ms) / 1000, jobs
+
+
+async def _until(ledger: Ledger, state: JobState, n: int, deadline_s: float) -> None:
+    with anyio.fail_after(deadline_s):
+        while (await ledger.queue_status(INFERENCE)).jobs[state] < n:  # noqa: ASYNC110 - no event tells of many jobs
+            await anyio.sleep(_POLL_S)
+
+
+async def _now_ms(side: Bench) -> int:
+    seconds, microseconds = await side.client.time()
+    return int(seconds * 1000 + microseconds // 1000)
