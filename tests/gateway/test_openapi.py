@@ -26,6 +26,8 @@ EXPECTED = {
     ("get", "/models"),
     ("get", "/models/{name}"),
     ("get", "/models/{name}/versions/{version}"),
+    ("delete", "/models/{name}/versions/{version}"),
+    ("delete", "/jobs/{job_id}"),
     ("put", "/models/{name}/aliases/{alias}"),
     ("get", "/queues"),
     ("get", "/queues/{name}"),

@@ -132,6 +132,16 @@ class QueueModel(JobBook):
         self.dead.difference_update(listed)
         return listed
 
+    def delete(self, job: ModelJob) -> str:
+        if job.state is None or not job.state.is_terminal:
+            return "open"
+        if any(job.id in self.jobs[user].depends_on for user in self.waiting):
+            return "in use"
+        self.dead.discard(job.id)
+        self.expiring.pop(job.id, None)
+        del self.jobs[job.id]
+        return "deleted"
+
     # The worker's scripts.
 
     def claim(self, call: ClaimCall, entries: Iterable[Entry]) -> tuple[list[Answer], bool, bool]:

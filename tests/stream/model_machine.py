@@ -11,7 +11,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
-from shared_schemas.errors import ClaimLost, ModelNotFound
+from shared_schemas.errors import ClaimLost, InUse, ModelNotFound
 from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
 from shared_schemas.models import ModelRef
@@ -19,6 +19,7 @@ from shared_schemas.stream import keys
 from shared_schemas.stream.claims import Batch, Claims, Settlement
 from shared_schemas.stream.housekeeping import Suspect
 from shared_schemas.stream.keys import Lane
+from shared_schemas.stream.removal import Removal
 
 from tests.stream.model_callers import (
     ENDINGS,
@@ -122,8 +123,14 @@ class ScriptMachine(CallerRules):
         if succeeds:
             self.end([Batch(claim, 0, ())], "success", [])
 
-    @rule(name=st.sampled_from(MODELS), n=any_job, alias=st.sampled_from(("latest", "best")), version=st.integers(1, 3))
-    def look_models_up(self, name: str, n: int, alias: str, version: int) -> None:
+    @rule(
+        name=st.sampled_from(MODELS),
+        n=any_job,
+        alias=st.sampled_from(("latest", "best")),
+        version=st.integers(1, 3),
+        deletes=st.booleans(),
+    )
+    def look_models_up(self, name: str, n: int, alias: str, version: int, deletes: bool) -> None:
         registry = self.bench.registry
 
         async def found(call: Awaitable[Any]) -> Any:
@@ -143,12 +150,24 @@ class ScriptMachine(CallerRules):
         async def is_set() -> bool:
             return await found(registry.set_alias(name, "best", version)) is not None
 
+        async def is_deleted() -> str:
+            try:
+                await Removal(self.bench.client).delete_version(ModelRef(name, version), queues=[INFERENCE])
+            except ModelNotFound:
+                return "not found"
+            except InUse:
+                return "in use"
+            return "deleted"
+
         async def pinned() -> list[tuple[str, int] | None]:
             refs = await registry.pin(model_ids)
             return [(ref.name, ref.version) if isinstance(ref, ModelRef) else None for ref in refs]
 
         self.both(versions, lambda: self.models.versions(name))
-        self.both(is_set, lambda: self.models.set_alias(name, "best", version))
+        if deletes:
+            self.both(is_deleted, lambda: self.models.delete(name, version))
+        else:
+            self.both(is_set, lambda: self.models.set_alias(name, "best", version))
         model_ids = [name, f"{name}@{alias}", *(self.model.job_at(n).id for _ in range(1) if self.model.jobs)]
         self.both(pinned, lambda: [self.models.resolve(model_id) for model_id in model_ids])
         for model_id in model_ids:

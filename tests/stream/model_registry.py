@@ -52,6 +52,18 @@ class RegistryModel:
         version = self.aliases.get((name, alias or "latest"), 0)
         return (name, version) if version else None
 
+    def delete(self, name: str, version: int) -> str:
+        self.publish_settled()
+        if version not in self.published.get(name, ()):
+            return "not found"
+        if any(at == version for (of, alias), at in self.aliases.items() if of == name and alias != "latest"):
+            return "in use"
+        del self.published[name][version]
+        left = max(self.published[name], default=0)
+        if self.aliases[name, "latest"] == version:
+            self.aliases[name, "latest"] = left
+        return "deleted"
+
     def versions(self, name: str) -> list[int]:
         self.publish_settled()
         return sorted(self.published.get(name, ()), reverse=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 from shared_schemas.attempts import attempts_of
 from shared_schemas.codec import decode_event, encoded
-from shared_schemas.errors import StateConflict
+from shared_schemas.errors import InUse, StateConflict
 from shared_schemas.ids import JobId, new_job_id
 from shared_schemas.job import JobState
 from shared_schemas.specs import InferenceSpec, Priority
@@ -20,6 +20,7 @@ from shared_schemas.stream.claims import LANES, Batch, Claim, Settlement
 from shared_schemas.stream.dead_letters import DeadLetters
 from shared_schemas.stream.keys import Lane
 from shared_schemas.stream.ledger import Submission
+from shared_schemas.stream.removal import Removal
 from shared_schemas.stream.rows import worker_facts
 from shared_schemas.stream.timeline import Timeline
 
@@ -116,7 +117,7 @@ class CallerRules(Machine):
         self.both(call, lambda: getattr(self.model, verb)(job), again=again)
 
     @rule(
-        verb=st.sampled_from(("look", "purge", "leave", "give_up")),
+        verb=st.sampled_from(("look", "purge", "leave", "give_up", "delete")),
         name=workers,
         ns=st.lists(any_job, min_size=1, max_size=3),
         state=st.none() | st.sampled_from(JobState),
@@ -129,11 +130,31 @@ class CallerRules(Machine):
                 self.look(state, limit, ns[0])
             case "purge":
                 self.purge(ns)
+            case "delete" if self.model.jobs:
+                self.delete(ns[0])
             case "leave":
                 self.leave(name)
             case "give_up" if self.claims:
                 # As a worker must that could not renew in time: it forgets that it runs the job.
                 self.runs[name].pop(self.claim_at(ns[0]).job_id, None)
+
+    def delete(self, n: int) -> None:
+        job = self.model.job_at(n)
+
+        async def call() -> str:
+            try:
+                await Removal(self.bench.client).delete_job(job.id, queues=[INFERENCE])
+            except InUse:
+                return "in use"
+            except StateConflict:
+                return "open"
+            return "deleted"
+
+        def expected() -> str:
+            self.models.publish_settled()
+            return self.model.delete(job)
+
+        self.both(call, expected)
 
     def look(self, state: JobState | None, limit: int, n: int) -> None:
         ledger, timeline, model = self.bench.ledger, Timeline(self.bench.client), self.model

@@ -140,6 +140,10 @@ class AsyncClient:
     async def retry(self, job_id: str) -> Submitted:
         return await self.send(requests.retry(job_id))
 
+    async def delete_job(self, job_id: str) -> None:
+        """Delete a finished job, its timeline and result. Conflict while it has not ended or another one needs it."""
+        await self.send(requests.delete_job(job_id))
+
     async def replay(self, job_id: str) -> Submitted:
         return await self.send(requests.replay(job_id))
 
@@ -213,6 +217,11 @@ class AsyncClient:
 
     async def set_alias(self, name: str, alias: str, version: int) -> Model:
         return await self.send(requests.set_alias(name, alias, version))
+
+    async def delete_model(self, name: str, version: int) -> None:
+        """Delete a version; `latest` moves to the newest that is left. Conflict while another alias names it or a job
+        that has not ended runs it."""
+        await self.send(requests.delete_model(name, version))
 
     async def queues(self) -> Sequence[QueueStatus]:
         return (await self.send(requests.queues())).queues

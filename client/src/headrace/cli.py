@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 
 import typer
 
-from headrace.commands import dead_letters, following, inspecting, jobs, submitting
+from headrace.commands import dead_letters, deleting, following, inspecting, jobs, submitting
 from headrace.commands.shared import EXIT_CODES, ExitCode, err, exit_code_of, report
 from headrace.errors import ClientError
 
@@ -35,6 +35,7 @@ def build(*, entry_point_group: str = _ENTRY_POINTS) -> typer.Typer:
     jobs.register(app)
     inspecting.register(app)
     dead_letters.register(app)
+    deleting.register(app)
     for entry_point in entry_points(group=entry_point_group):
         entry_point.load()(app)
     present = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}

@@ -157,6 +157,10 @@ class Client:
         """A finished job again, as a new one."""
         return self.send(requests.retry(job_id))
 
+    def delete_job(self, job_id: str) -> None:
+        """Delete a finished job, its timeline and result. Conflict while it has not ended or another one needs it."""
+        self.send(requests.delete_job(job_id))
+
     def replay(self, job_id: str) -> Submitted:
         """The same spec, seed and model version again, as a new job whose digest should be the same."""
         return self.send(requests.replay(job_id))
@@ -243,6 +247,11 @@ class Client:
 
     def set_alias(self, name: str, alias: str, version: int) -> Model:
         return self.send(requests.set_alias(name, alias, version))
+
+    def delete_model(self, name: str, version: int) -> None:
+        """Delete a version; `latest` moves to the newest that is left. Conflict while another alias names it or a job
+        that has not ended runs it."""
+        self.send(requests.delete_model(name, version))
 
     def queues(self) -> Sequence[QueueStatus]:
         return self.send(requests.queues()).queues

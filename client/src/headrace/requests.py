@@ -180,6 +180,10 @@ def list_jobs(
     return Request(method="GET", path="/jobs", decode=_jobs, params=(*params, *statuses))
 
 
+def delete_job(job_id: str) -> Request[None]:
+    return _deleting(_of_job(job_id))
+
+
 def attempts(job_id: str) -> Request[JobAttempts]:
     return Request(method="GET", path=_of_job(job_id, "attempts"), decode=_attempts)
 
@@ -235,6 +239,10 @@ def set_alias(name: str, alias: str, version: int) -> Request[Model]:
     )
 
 
+def delete_model(name: str, version: int) -> Request[None]:
+    return _deleting(f"/models/{_segment(name)}/versions/{version}")
+
+
 def queues() -> Request[Queues]:
     return Request(method="GET", path="/queues", decode=_queues)
 
@@ -268,6 +276,11 @@ def _kind(kind: str | None) -> str | None:
 
 def _of_job(job_id: str, verb: str = "") -> str:
     return f"/jobs/{_segment(id_of(job_id))}" + (f"/{verb}" if verb else "")
+
+
+def _deleting(path: str) -> Request[None]:
+    # Not repeatable: the second would say that there is no such thing, as if there had never been one.
+    return Request(method="DELETE", path=path, decode=lambda _: None, repeatable=False)
 
 
 def _of_dead_letters(verb: str, selection: DeadLetterSelection, decode: Callable[[bytes], T]) -> Request[T]:

@@ -64,6 +64,12 @@ def reply(answer: type[msgspec.Struct], *problems: int, status: int = 200, also:
     return _operation(responses=responses, problems=(*problems, 503) if also != 503 else problems, status_code=status)
 
 
+def deleting(*problems: int) -> dict[str, Any]:
+    # As of `reply`.
+    also = (501,) if 410 in problems else ()
+    return _operation(responses={204: {"description": "Deleted."}}, problems=(*problems, *also, 503), status_code=204)
+
+
 def listing(query: type[msgspec.Struct], answer: type[msgspec.Struct]) -> dict[str, Any]:
     return _operation(parameters=_query(query), responses={200: _json(answer, "One page.")}, problems=(422, 503))
 

@@ -11,6 +11,7 @@ from shared_schemas.stream.connection import AsyncRedis, connect, connect_one
 from shared_schemas.stream.dead_letters import DeadLetters
 from shared_schemas.stream.ledger import Ledger, Submission, Submitted
 from shared_schemas.stream.registry import ModelRegistry
+from shared_schemas.stream.removal import Removal
 from shared_schemas.stream.timeline import Doorbells, Timeline
 
 from gateway import metrics
@@ -30,6 +31,7 @@ class Services(msgspec.Struct, kw_only=True):
     dead_letters: DeadLetters
     timeline: Timeline
     registry: ModelRegistry
+    removal: Removal
     submissions: Coalescer[Submission, Submitted]
     pins: Coalescer[str, ModelRef]
     hub: Hub
@@ -47,6 +49,7 @@ class Services(msgspec.Struct, kw_only=True):
             dead_letters=DeadLetters(client),
             timeline=Timeline(client),
             registry=ModelRegistry(client),
+            removal=Removal(client),
             submissions=Coalescer(Ledger(lines[0]).submit_many, count=metrics.SUBMIT_SIZE.observe),
             pins=Coalescer(ModelRegistry(lines[1]).pin),
             hub=Hub(lambda: Doorbells(client), n_readings=settings.redis_connections // 2),

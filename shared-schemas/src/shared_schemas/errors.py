@@ -12,6 +12,7 @@
     ├── JobUnreadable         it was written by another version, or damaged
     ├── ModelUnreadable       the registry's entry is damaged
     ├── StateConflict         the job's state forbids the request
+    │   └── InUse             something unfinished, or an alias, still needs what is to be deleted
     ├── IdempotencyConflict   the key was used before with another body
     ├── ClaimLost             another attempt owns the job now: write nothing more
     ├── AttemptFailed         a handler's typed failure, retryable or not
@@ -105,6 +106,10 @@ class ModelUnreadable(HeadraceError):
 
 class StateConflict(HeadraceError):
     code = "state_conflict"
+
+
+class InUse(StateConflict):
+    code = "in_use"
 
 
 class IdempotencyConflict(HeadraceError):

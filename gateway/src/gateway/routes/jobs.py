@@ -87,6 +87,19 @@ async def cancel_job(request: Request, job_id: str) -> Response:
     return await _status(services, job.id, 200 if state is JobState.CANCELLED else 202)
 
 
+@router.delete("/jobs/{job_id}", **openapi.deleting(404, 409, 410))
+async def delete_job(request: Request, job_id: str) -> Response:
+    """Delete a finished job with its timeline and result; 409 while it has not ended, or another that has not ended
+    needs it. A model that it published stays."""
+    try:
+        parsed = parse_job_id(job_id)
+    except MalformedId:
+        raise JobNotFound("no such job") from None
+    services = services_of(request)
+    await services.removal.delete_job(parsed, queues=await services.queues())
+    return Response(status_code=204)
+
+
 @router.post("/jobs/{job_id}/pause", **openapi.reply(JobStatus, 404, 409, 410, also=202))
 async def pause_job(request: Request, job_id: str) -> Response:
     """200: set aside. 202: its attempt was asked to save a checkpoint and let go."""

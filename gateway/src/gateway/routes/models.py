@@ -4,7 +4,7 @@ import msgspec
 import structlog
 from fastapi import APIRouter, Request, Response
 from shared_schemas.errors import MalformedId, ModelNotFound
-from shared_schemas.models import Model, parse_model_reference
+from shared_schemas.models import Model, ModelRef, parse_model_reference
 from shared_schemas.replies import AliasRequest, ModelPage, ModelVersions, ProblemItem
 from shared_schemas.stream.registry import ModelList
 
@@ -17,6 +17,8 @@ from gateway.services import services_of
 router = APIRouter(tags=["models"])
 
 _logger = structlog.get_logger()
+# Beyond it a number of Redis' scripts is another one.
+_GREATEST = 2**53
 _alias = msgspec.json.Decoder(AliasRequest)
 
 
@@ -48,6 +50,24 @@ async def get_version(request: Request, name: str, version: str) -> Response:
     except MalformedId:
         raise ModelNotFound("no such version is published") from None
     return replies.json_response(found)
+
+
+@router.delete("/models/{name}/versions/{version}", **openapi.deleting(404, 409, 422))
+async def delete_version(request: Request, name: str, version: str) -> Response:
+    """Delete a version, by its number; 409 while an alias other than `latest` names it or a job that has not ended runs
+    it. `latest` moves to the newest that is left."""
+    try:
+        _, number = parse_model_reference(f"{_plain(name)}@{version}")
+    except MalformedId:
+        raise ModelNotFound("no such version is published") from None
+    if not isinstance(number, int):
+        item = ProblemItem(pointer="version", code="invalid_value", detail="not a number")
+        raise ProblemError(422, "invalid_parameter", "a version is deleted by its number", errors=[item])
+    if number > _GREATEST:
+        raise ModelNotFound("no such version is published")
+    services = services_of(request)
+    await services.removal.delete_version(ModelRef(_plain(name), number), queues=await services.queues())
+    return Response(status_code=204)
 
 
 @router.put("/models/{name}/aliases/{alias}", **openapi.sending(AliasRequest, Model, {"version": 1}, 404))

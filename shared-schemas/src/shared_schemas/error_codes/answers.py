@@ -53,6 +53,12 @@ ANSWERS = (
         action="Use a new key for a new job, and the old one only to repeat the same request.",
     ),
     ErrorCode(
+        code="in_use",
+        status=409,
+        meaning="What is to be deleted is still needed: by a job that has not ended, or by an alias.",
+        action="Let the job that the detail names end or cancel it, or point the alias elsewhere.",
+    ),
+    ErrorCode(
         code="internal",
         status=500,
         job=True,

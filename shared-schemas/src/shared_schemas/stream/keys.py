@@ -75,6 +75,10 @@ def log(queue: QueueName) -> str:
     return f"{tag(queue)}log"
 
 
+def waiting(queue: QueueName) -> str:
+    return f"{tag(queue)}waiting"
+
+
 def leases(queue: QueueName) -> str:
     return f"{tag(queue)}leases"
 

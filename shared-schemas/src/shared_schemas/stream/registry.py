@@ -128,6 +128,14 @@ class ModelRegistry:
             raise ModelNotFound("no such version is published")
         return await self._read(name, version)
 
+    async def delete_version(self, ref: ModelRef) -> str | None:
+        """Forget a published version. -> "", the alias that keeps it, or None if it is not published."""
+        with _asking():
+            answer = await scripts.call(
+                self._client, "delete_version", _TAG, {"name": ref.name, "version": ref.version}
+            )
+        return None if answer[0] == b"missing" else "".join(part.decode() for part in answer[1:])
+
     async def publish_settled(self) -> None:
         """Make visible what jobs have published that ended since; every reader does it first. Whoever keeps house
         does it as well, since a job that has expired can no longer say that it succeeded."""

@@ -296,6 +296,16 @@ local function unlist_dead(id)
   return redis.call('ZREM', tag .. 'dead', id) == 1
 end
 
+-- Drops a finished job and all that belongs to it.
+local function drop(id)
+  local job, r = load(id)
+  if job then remove(listing(r[@STATE], r[@LANE]), id) end
+  for name in string.gmatch(job and r[@TAGS] or '', '%S+') do remove('tagged:' .. name, id) end
+  unlist_dead(id)
+  remove('expiring', id)
+  redis.call('DEL', key('job', id), key('events', id))
+end
+
 local function forget_dates(job)
   local record = job.record
   if record[@DUE] then

@@ -4,12 +4,7 @@
 -- WHY      a job and its listings must not be seen apart; an open job is never in `expiring`
 local dropped = redis.call('ZRANGEBYSCORE', tag .. 'expiring', '-inf', ms(now), 'LIMIT', 0, args.limit)
 for _, id in ipairs(dropped) do
-  local job, r = load(id)
-  if job then remove(listing(r[@STATE], r[@LANE]), id) end
-  for name in string.gmatch(job and r[@TAGS] or '', '%S+') do remove('tagged:' .. name, id) end
-  unlist_dead(id)
-  remove('expiring', id)
-  redis.call('DEL', key('job', id), key('events', id))
+  drop(id)
   redis.call('SET', key('gone', id), 1, 'PX', args.tombstone_ms)
 end
 return commit(#dropped)

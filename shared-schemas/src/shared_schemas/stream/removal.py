@@ -1,0 +1,121 @@
+"""Deleting what has ended: a finished job, a version of a model. Nothing is taken away that something unfinished needs.
+
+What is needed lies in other slots than what is deleted, so it is looked at first: a job that is submitted in between
+and names what is deleted fails as one does that names what never was. Files stay where they are.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+
+from shared_schemas.codec import decode_spec
+from shared_schemas.errors import InUse, JobNotFound, ModelNotFound, StateConflict
+from shared_schemas.ids import JobId, JobKind, QueueName, kind_of, kind_of_queue, queue_of
+from shared_schemas.job import TERMINAL_STATES, JobState
+from shared_schemas.models import ModelRef
+from shared_schemas.specs import TrainingSpec
+from shared_schemas.stream import keys, scripts
+from shared_schemas.stream.claims import LANES
+from shared_schemas.stream.connection import AsyncRedis, translated
+from shared_schemas.stream.ledger import Ledger
+from shared_schemas.stream.record import record_of
+from shared_schemas.stream.registry import ModelRegistry
+
+_PAGE = 1000
+_UNFINISHED = tuple(state for state in JobState if state not in TERMINAL_STATES)
+
+
+class Removal:
+    """queues: all that there are, in which whoever needs something may be."""
+
+    def __init__(self, client: AsyncRedis) -> None:
+        self._client, self._ledger, self._registry = client, Ledger(client), ModelRegistry(client)
+
+    async def delete_job(self, job_id: JobId, *, queues: Sequence[QueueName]) -> None:
+        """Its timeline and result go with it; what it published stays, and so does its Idempotency-Key, as a request
+        that comes late must not run it again. JobNotFound, JobExpired, JobUnreadable; StateConflict while it has not
+        ended; InUse while a job that has not ended waits for it or starts from its checkpoint."""
+        job = await self._ledger.find(job_id)
+        if not job.state.is_terminal:
+            raise StateConflict(f"the job is {job.state}; only a finished one can be deleted")
+        user = await self._user_of_job(job_id, queues)
+        if user is not None:
+            raise InUse(f"{user} has not ended and needs this job")
+        # Only a job that is there can say that what it staged is published.
+        await self._registry.publish_settled()
+        answer = await scripts.call(
+            self._client,
+            "delete",
+            keys.tag(queue_of(job_id)),
+            {"id": job_id, "terminal": scripts.names(TERMINAL_STATES)},
+        )
+        if answer[0] != b"deleted":
+            raise JobNotFound("no such job")
+
+    async def delete_version(self, ref: ModelRef, *, queues: Sequence[QueueName]) -> None:
+        """`latest` moves to the newest version that is left; no number is given again. ModelNotFound; InUse while an
+        alias other than `latest` names it, or a job that has not ended runs it."""
+        await self._registry.publish_settled()
+        user = await self._user_of_version(ref, queues)
+        if user is not None:
+            raise InUse(f"{user} has not ended and runs this model")
+        answer = await self._registry.delete_version(ref)
+        if answer is None:
+            raise ModelNotFound("no such version is published")
+        if answer:
+            raise InUse(f"the alias {answer} names this version")
+
+    async def _user_of_job(self, job_id: JobId, queues: Sequence[QueueName]) -> JobId | None:
+        for queue in queues:
+            with translated():
+                waiting = await self._client.zrange(keys.waiting(queue), 0, -1)
+            ids = [JobId(member.decode()) for member in waiting]
+            for user, (depends_on,) in zip(ids, await self._fields(ids, "depends_on"), strict=True):
+                if job_id in (depends_on or b"").decode(errors="replace").split():
+                    return user
+            if kind_of(job_id) is JobKind.TRAINING and kind_of_queue(queue) is JobKind.TRAINING:
+                async for page in self._unfinished(queue):
+                    for user, (spec,) in zip(page, await self._fields(page, "spec"), strict=True):
+                        if spec is not None and _starts_from(spec) == job_id:
+                            return user
+        return None
+
+    async def _user_of_version(self, ref: ModelRef, queues: Sequence[QueueName]) -> JobId | None:
+        """A job is stored with the version that it will run."""
+        for queue in queues:
+            if kind_of_queue(queue) is JobKind.INFERENCE:
+                async for page in self._unfinished(queue):
+                    for user, (record,) in zip(page, await self._fields(page, "job"), strict=True):
+                        if record_of(record).get("subject") == str(ref):
+                            return user
+        return None
+
+    async def _unfinished(self, queue: QueueName) -> AsyncIterator[list[JobId]]:
+        for state in _UNFINISHED:
+            for lane in LANES:
+                start = "-"
+                while True:
+                    with translated():
+                        members = await self._client.zrangebylex(
+                            keys.listing(queue, state, lane), start, "+", start=0, num=_PAGE
+                        )
+                    if members:
+                        yield [JobId(member.decode()) for member in members]
+                    if len(members) < _PAGE:
+                        break
+                    start = f"({members[-1].decode()}"
+
+    async def _fields(self, ids: Sequence[JobId], *names: str) -> list[list[bytes | None]]:
+        with translated():
+            pipeline = self._client.pipeline(transaction=False)
+            for job_id in ids:
+                pipeline.hmget(keys.job(job_id), names)
+            return list(await pipeline.execute())
+
+
+def _starts_from(spec: bytes) -> str | None:
+    try:
+        decoded = decode_spec(spec)
+    except msgspec.DecodeError:
+        return None
+    return decoded.resume_from if isinstance(decoded, TrainingSpec) else None
