@@ -50,6 +50,26 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
     shape: tuple[int | str, ...]
 
 
+class DataFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """How the CSV of a training was understood.
+
+    rows: without those skipped, in which nothing stands or which are the header again. separator: between its cells.
+    text_column, label_column: what was learned from and what is predicted, null where there is no such column; features
+    stand in the manifest. unused_columns: the others. inferred: which of task, text_column, label_column,
+    feature_columns the data decided, since the job did not say. notes: what else was decided or looks odd, one sentence
+    each.
+    """
+
+    rows: int
+    skipped_rows: int
+    separator: str
+    text_column: str | None
+    label_column: str | None
+    unused_columns: tuple[str, ...]
+    inferred: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
 class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All an inference worker needs, and where it came from.
 
@@ -57,7 +77,8 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     labels: class names by output index. features: column names by input index, in training order.
     context_length: longest input in tokens. metrics: on held-out rows; baseline: the same for the trivial
     predictor (majority class, uniform tokens, mean target). data_sha256, code_sha256: digests of the CSV
-    and of the recipe. weights_sha256: of the trained parameters; equal for equal seeds on a CPU.
+    and of the recipe. weights_sha256: of the trained parameters; equal for equal seeds on a CPU. data: how the CSV
+    was understood, null in a model of an older version.
     """
 
     task: Task
@@ -79,6 +100,7 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     code_sha256: str = ""
     weights_sha256: str = ""
     opset: int = 0
+    data: DataFacts | None = None
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):

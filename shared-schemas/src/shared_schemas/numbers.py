@@ -17,6 +17,8 @@ LARGEST = 2**53 - 1
 
 _NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.ASCII | re.IGNORECASE)
+_DIGIT = re.compile(r"\d")
+_LONGEST_LOOKALIKE = 64
 _CURRENCY = "$€£¥₹₽₩"
 # Text that a person takes for a number, with what to write instead. The first that fits is said.
 _LOOKALIKES = (
@@ -62,7 +64,7 @@ def is_not_finite(text: str) -> bool:
 def advice_on(text: str) -> str | None:
     """How to write what a person takes for a number and this module does not; None for a text that looks like none."""
     stripped = text.strip()
-    if parse_number(stripped) is not None or is_not_finite(stripped):
+    if len(stripped) > _LONGEST_LOOKALIKE or not _DIGIT.search(stripped) or parse_number(stripped) is not None:
         return None
     if not stripped.isascii() and _is_number_of_python(stripped):
         return "write it with the digits 0 to 9"

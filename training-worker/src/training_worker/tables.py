@@ -13,11 +13,15 @@ from shared_schemas.errors import DataRejected
 from shared_schemas.numbers import advice_on, is_not_finite, parse_number
 
 from training_worker.csv_file import Contents, read_csv, tidy
-from training_worker.separators import Dialect
+from training_worker.separators import SEPARATORS, Dialect
 
 MOST_BYTES = 2 << 30
 # Of float32. Beyond it a finite number of the file is infinite in training.
 LARGEST = 3.4028234e38
+# Signs that separate cells somewhere, beside those that are recognised.
+_MAY_SEPARATE = (*SEPARATORS, ":", "^", "~", "#", "=", "\u00a6", "\u00a7", *map(chr, range(1, 32)))
+_ADVICE_ON_WORDS = "the column must have numbers alone, or be no feature (feature_columns)"
+_ADVICE_ON_TRUTH = dict.fromkeys(("true", "false"), "write 1 for true and 0 for false")
 _NAMES_SHOWN, _LETTERS_SHOWN = 20, 40
 
 
@@ -62,8 +66,8 @@ class Table:
         for row, cell in enumerate(self.texts(name), start=1):
             value = math.nan if is_not_finite(cell) else parse_number(cell)
             if value is None:
-                advice = advice_on(cell)
-                message = f"row {row} of {name!r} is not a number" + (f": {advice}" if advice else "")
+                advice = advice_on(cell) or _ADVICE_ON_TRUTH.get(cell.strip().casefold(), _ADVICE_ON_WORDS)
+                message = f"row {row} of {name!r} is not a number: {advice}"
                 raise self.fault("data_not_numeric", message, row=row, column=name)
             if not abs(value) <= LARGEST:
                 message = f"row {row} of {name!r} is not a finite number"
@@ -72,9 +76,14 @@ class Table:
         return values
 
     def is_numeric(self, name: str) -> bool:
-        """Whether most cells are numbers: one that is not is then a fault of the data."""
-        cells = self._columns[self.find(name)]
-        return sum(parse_number(cell) is not None or is_not_finite(cell) for cell in cells) * 2 > self.height
+        """Whether more cells are numbers, or look like some, than are words: a word is then a fault of the data."""
+        n_numbers = n_words = 0
+        for cell in self._columns[self.find(name)]:
+            if parse_number(cell) is not None or advice_on(cell):
+                n_numbers += 1
+            elif cell.strip() and not is_not_finite(cell):
+                n_words += 1
+        return n_numbers > n_words
 
     def fault(self, code: str, message: str, *, row: int | None = None, column: str | None = None) -> DataRejected:
         return DataRejected(code, self._called + message, row=row, column=column)
@@ -118,6 +127,8 @@ def text_column(table: Table, named: str | None, label: str | None) -> str:
     """
     if named is not None:
         return table.find(named)
+    if len(table.columns) == 1:
+        _check_single(table)
     called_text = [column for column in table.columns if column.casefold() == "text" and column != label]
     candidates = called_text or [c for c in table.columns if c != label and not table.is_numeric(c)]
     if len(candidates) == 1:
@@ -130,6 +141,18 @@ def text_column(table: Table, named: str | None, label: str | None) -> str:
         f"no column is called text, and not exactly one of {seen(table.columns)} holds text: "
         "say which one it is with text_column",
     )
+
+
+def _check_single(table: Table) -> None:
+    """A header of one column may be one of several, by a separator that is not recognised. DataRejected data_format."""
+    [name] = table.columns
+    ask = "say sep= in the first line if it separates cells, or name the text_column if it does not"
+    if sign := next((sign for sign in _MAY_SEPARATE if sign in name), None):
+        raise table.fault("data_format", f"the header has one column, and {sign!r} stands in its name: {ask}")
+    for sign in SEPARATORS[1:]:
+        counts = {cell.count(sign) for cell in table.column(name)}
+        if len(counts) == 1 and counts != {0}:
+            raise table.fault("data_format", f"the header has one column, and every row as many {sign!r}: {ask}")
 
 
 def seen(columns: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 from shared_schemas.errors import AttemptFailed
 from shared_schemas.events import JobEvent, Logged
-from shared_schemas.models import ModelManifest
+from shared_schemas.models import DataFacts, ModelManifest
 from shared_schemas.specs import TrainingSpec
 from shared_schemas.store.files import ArtifactStore
 
@@ -17,6 +17,7 @@ from training_worker import recipes
 from training_worker.checkpoint import Saved, TrainState, read_checkpoint, save_checkpoint
 from training_worker.continuing import continued
 from training_worker.export import export_model
+from training_worker.facts import facts_of, told_of
 from training_worker.messages import Assignment, Finished, Phase
 from training_worker.optim import optimiser_of
 from training_worker.paths import open_data
@@ -40,6 +41,7 @@ class Trained(msgspec.Struct, frozen=True, kw_only=True):
     steps: int
     metrics: dict[str, float | None]
     data_sha256: str
+    data: DataFacts
     weights_sha256: str
 
 
@@ -81,6 +83,9 @@ def fit(assignment: Assignment, store: ArtifactStore, *, report: Report, should_
     prepared = recipe.prepare(spec, table, validation, seed=assignment.seed, learned=learned)
     prepared.model.to(device)
     optimiser = optimiser_of(prepared.model, prepared.plan)
+    data = facts_of(assignment.spec, table, prepared)
+    for told in told_of(data, table, validation):
+        report(Logged(line=told))
     for told in (*prepared.describe(), f"device {devices.describe(device)}", _baseline(prepared)):
         report(Logged(line=told))
     state = TrainState()
@@ -104,6 +109,7 @@ def fit(assignment: Assignment, store: ArtifactStore, *, report: Report, should_
         steps=state.step,
         metrics=metrics,
         data_sha256=table.sha256,
+        data=data,
         weights_sha256=weights_digest(prepared.model),
     )
 
@@ -148,6 +154,7 @@ def _manifest(assignment: Assignment, trained: Trained, store: ArtifactStore) ->
         code_sha256=_code_digest(trained.recipe),
         weights_sha256=trained.weights_sha256,
         opset=opset,
+        data=trained.data,
     )
 
 

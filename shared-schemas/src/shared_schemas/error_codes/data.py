@@ -10,10 +10,16 @@ DATA = (
         action="Say which with label_column or text_column.",
     ),
     ErrorCode(
+        code="data_ambiguous_label",
+        job=False,
+        meaning="Two labels are the same number in two spellings, such as 1 and 01; the row of the second is named.",
+        action="Write one of the two.",
+    ),
+    ErrorCode(
         code="data_column_missing",
         job=False,
-        meaning="The table has no column that the job needs.",
-        action="Name the label_column as the header spells it, or add the column.",
+        meaning="The table has no column that the job needs, or it is open which one it is; those there are are named.",
+        action="Name label_column, text_column or feature_columns, or say the task.",
     ),
     ErrorCode(
         code="data_duplicate_column",
@@ -36,8 +42,8 @@ DATA = (
     ErrorCode(
         code="data_format",
         job=False,
-        meaning="The file cannot be read as CSV; the row is named where it is known.",
-        action="Mend the row, or write the file with a CSV library.",
+        meaning="The file cannot be read as CSV, or what separates cells is open; the row is named where it is known.",
+        action="Mend the row, say what separates in a first line such as sep=; or write the file with a CSV library.",
     ),
     ErrorCode(
         code="data_missing_value",
@@ -96,7 +102,7 @@ DATA = (
     ErrorCode(
         code="data_too_many_classes",
         job=False,
-        meaning="The label has more different values than a classifier may have.",
+        meaning="The label has more different values than a classifier may have, or hardly two rows of each.",
         action="Name another label_column; numbers want a regression.",
     ),
     ErrorCode(

@@ -1,37 +1,113 @@
-"""Class names and their numbers, shared by the classifiers."""
+"""Class names and their numbers, shared by the classifiers.
 
-from collections import Counter
-from collections.abc import Sequence
+A class is one spelling, with two exceptions: a whole number is the same with and without `.0`, as exports of one column
+by several programs have it, and true and false are the same in any case. Numbers that are equal and spelled otherwise,
+1 and 01, may be codes that lost a digit or not: they are refused.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
 
 import torch
 from shared_schemas.errors import DataRejected
+from shared_schemas.numbers import parse_number
 from torch import Tensor
 
+from training_worker.tables import Table
+
 MOST_CLASSES = 1000
+_WHOLE = re.compile(r"([+-]?[0-9]+)\.0*")
+# What other tools take for a missing value.
+_LIKE_MISSING = frozenset(("nan", "na", "n/a", "none", "null", "nil", "<na>", "#n/a", "nat", "?", "-"))
+# No float64 has more digits; what is longer is a code that is compared by its spelling.
+_LONGEST_NUMBER = 32
 
 
-def classes_of(cells: Sequence[str], column: str) -> tuple[str, ...]:
-    """DataRejected data_one_class, data_too_many_classes."""
-    classes = tuple(sorted(set(cells)))
+def classes_of(cells: Sequence[str], column: str, *, is_asked: bool = False) -> tuple[str, ...]:
+    """is_asked: somebody said that the column names classes.
+
+    DataRejected data_one_class, data_too_many_classes, data_ambiguous_label.
+    """
+    spellings = _spellings(cells)
+    classes = tuple(sorted(same if len(found) > 1 else next(iter(found)) for same, found in spellings.items()))
     if len(classes) < 2:
         raise DataRejected("data_one_class", f"every row of {column!r} is the same class", column=column)
+    if len(classes) == len(cells):
+        message = f"every row of {column!r} is a class of its own: is it the label?"
+        raise DataRejected("data_too_many_classes", message, column=column)
     if len(classes) > MOST_CLASSES:
         raise DataRejected("data_too_many_classes", f"{column!r} has more than {MOST_CLASSES} classes", column=column)
+    if len(classes) * 2 > len(cells) and not is_asked:
+        message = f"{column!r} has hardly two rows of a class: if it is the label, say task classification"
+        raise DataRejected("data_too_many_classes", message, column=column)
+    _check_numbers(cells, spellings, column)
     return classes
 
 
-def encode(cells: Sequence[str], classes: Sequence[str], column: str) -> Tensor:
+def encode(table: Table, column: str, classes: Sequence[str]) -> Tensor:
     """-> (n,) int64. DataRejected data_unknown_class for a class that the training rows do not have."""
-    numbers = {name: i for i, name in enumerate(classes)}
-    for row, cell in enumerate(cells, start=1):
-        if cell not in numbers:
-            raise DataRejected(
-                "data_unknown_class", f"row {row} has a class that the training data lacks", row=row, column=column
-            )
-    return torch.tensor([numbers[cell] for cell in cells])
+    numbers = {_same(name): i for i, name in enumerate(classes)}
+    encoded = []
+    known: dict[str, int] = {}
+    for row, cell in enumerate(table.labels(column), start=1):
+        number = known.get(cell)
+        if number is None:
+            same = _same(cell)
+            if same not in numbers:
+                message = f"row {row} has a class that the training data lacks"
+                raise table.fault("data_unknown_class", message, row=row, column=column)
+            number = known[cell] = numbers[same]
+        encoded.append(number)
+    return torch.tensor(encoded)
+
+
+def remarks_on(cells: Sequence[str], column: str) -> list[str]:
+    """What looks odd about the classes of a column, one sentence each."""
+    spellings = _spellings(cells)
+    remarks = []
+    if several := [repr(same) for same, found in spellings.items() if len(found) > 1]:
+        remarks.append(f"classes of {column!r} that are spelled in several ways: {', '.join(several)}")
+    by_case = defaultdict(list)
+    for same in spellings:
+        by_case[same.casefold()].append(repr(same))
+    if alike := [" and ".join(sorted(names)) for names in by_case.values() if len(names) > 1]:
+        remarks.append(f"classes of {column!r} that differ in case alone: {', '.join(sorted(alike))}")
+    if words := [repr(same) for same in spellings if same.casefold() in _LIKE_MISSING]:
+        remarks.append(f"classes of {column!r}, no missing values: {', '.join(sorted(words))}")
+    return remarks
 
 
 def majority_accuracy(training: Tensor, held_out: Tensor) -> float:
     """Accuracy on held-out rows of always naming the class that most training rows have."""
     [(most_common, _)] = Counter(training.tolist()).most_common(1)
     return float((held_out == most_common).float().mean())
+
+
+def _same(cell: str) -> str:
+    """Equal for two spellings of one class."""
+    if whole := _WHOLE.fullmatch(cell):
+        return whole[1]
+    folded = cell.casefold()
+    return folded if folded in ("true", "false") else cell
+
+
+def _spellings(cells: Iterable[str]) -> dict[str, set[str]]:
+    found = defaultdict(set)
+    for cell in set(cells):
+        found[_same(cell)].add(cell)
+    return found
+
+
+def _check_numbers(cells: Sequence[str], spellings: dict[str, set[str]], column: str) -> None:
+    """Equality is that of decimals: float64 would make one of two long ids."""
+    seen: dict[Decimal, str] = {}
+    for same in sorted(spellings):
+        if len(same) > _LONGEST_NUMBER or parse_number(same) is None:
+            continue
+        other = seen.setdefault(Decimal(same), same)
+        if other != same:
+            row = 1 + max(min(cells.index(cell) for cell in spellings[name]) for name in (same, other))
+            message = f"row {row} of {column!r} is a number that an earlier row spells otherwise: write one of the two"
+            raise DataRejected("data_ambiguous_label", message, row=row, column=column)

@@ -10,14 +10,15 @@ from shared_schemas.specs import TrainingSpec
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training_worker.recipes.labels import classes_of, encode, majority_accuracy
+from training_worker.recipes.labels import classes_of, encode, majority_accuracy, remarks_on
 from training_worker.recipes.recipe import Export, Learned, Plan, n_parameters, plan_of, split_rows
 from training_worker.tables import Table, label_column
+from training_worker.targets import is_quantity
 
 _DEFAULTS = Plan(epochs=60, batch_size=32, learning_rate=3e-3, weight_decay=0.01, warmup_fraction=0.05, max_steps=None)
 _FEWEST_ROWS = 8
-# A column of whole numbers with no more distinct values than this names classes.
-_FEW_VALUES = 20
+# What tables call the number of a row, which says nothing about it.
+_ROW_NAMES = frozenset(("id", "index", "idx", "no", "nr", "row", "row_id", "rowid", "uuid"))
 
 
 class Mlp(nn.Module):
@@ -42,6 +43,7 @@ class Mlp(nn.Module):
 
 class PreparedMlp:
     tokens_per_row = 0
+    text_column = None
     context_length = None
     tokenizer = None
 
@@ -50,20 +52,33 @@ class PreparedMlp:
     ) -> None:
         wanted = spec.hyperparameters
         self.plan = plan_of(wanted, _DEFAULTS)
-        self.target = target = label_column(table.columns, spec.label_column) or table.columns[-1]
-        named = tuple(dict.fromkeys(spec.feature_columns))
+        self.notes: list[str] = []
+        self.target = target = self._target(spec, table)
+        named = tuple(dict.fromkeys(map(table.find, spec.feature_columns)))
         inferred = learned.features if learned else tuple(c for c in table.columns if c != target)
         self.features = named or inferred
         if not self.features or target in self.features:
-            raise DataRejected("data_column_missing", "there must be features beside the label", column=target)
+            message = "there must be features beside the label"
+            if len(table.columns) == 1:
+                message += ": the header has one column, cells are separated by a comma, semicolon, tab or bar"
+            raise DataRejected("data_column_missing", message, column=target)
         if table.height < _FEWEST_ROWS:
             raise DataRejected("data_too_few_rows", f"the data has {table.height} rows; {_FEWEST_ROWS} are needed")
-        is_regression = spec.task == "regression" or (spec.task is None and _is_quantity(table, target))
+        is_regression = spec.task == "regression"
+        if spec.task is None:
+            is_regression, why = is_quantity(table, target)
+            self.notes.append(why)
         self.task: Task = "tabular-regression" if is_regression else "tabular-classification"
-        if learned is not None:
-            self.labels = learned.labels
-        else:
-            self.labels = () if is_regression else classes_of(table.labels(target), target)
+        self.labels: tuple[str, ...] = learned.labels if learned else ()
+        if learned is None and not is_regression:
+            cells = table.labels(target)
+            self.labels = classes_of(cells, target, is_asked=spec.task == "classification")
+            self.notes += remarks_on(cells, target)
+        if not named:
+            rows = [repr(name) for name in self.features if name.casefold() in _ROW_NAMES]
+            self.notes += [
+                f"{name} is a feature, though named like a row's number; see feature_columns" for name in rows
+            ]
         x, y = self._read(table)
         if validation is None:
             train, held_out = split_rows(table.height, wanted.validation_fraction or 0.2, seed=seed)
@@ -122,12 +137,20 @@ class PreparedMlp:
             classes_axis=1 if self.labels else None,
         )
 
+    def _target(self, spec: TrainingSpec, table: Table) -> str:
+        found = label_column(table.columns, spec.label_column)
+        if found is not None:
+            return found
+        last = table.columns[-1]
+        self.notes.append(f"no column is called label, target, class or y: the last one, {last!r}, is predicted")
+        return last
+
     def _read(self, table: Table) -> tuple[Tensor, Tensor]:
         """-> features (n, F) float32, target (n,) int64 or float32."""
         x = torch.tensor([table.numbers(name) for name in self.features], dtype=torch.float32).T.contiguous()
         target = self.target
         if self.labels:
-            return x, encode(table.labels(target), self.labels, target)
+            return x, encode(table, target, self.labels)
         return x, torch.tensor(table.numbers(target), dtype=torch.float32)
 
     def _baseline(self) -> dict[str, float | None]:
@@ -143,10 +166,3 @@ class MlpRecipe:
         if spec.task == "language-modeling":
             raise SpecRejected("an mlp classifies or measures", pointer="/task")
         return PreparedMlp(spec, table, validation, seed=seed, learned=learned)
-
-
-def _is_quantity(table: Table, target: str) -> bool:
-    if not table.is_numeric(target):
-        return False
-    values = set(table.numbers(target))
-    return len(values) > _FEW_VALUES or any(value != int(value) for value in values)

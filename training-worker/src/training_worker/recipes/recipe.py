@@ -57,7 +57,9 @@ class Learned(msgspec.Struct, frozen=True, kw_only=True):
 class Prepared(Protocol):
     """A data set and a model made for it. Everything random in it follows from the seed.
 
-    baseline: what the trivial predictor reaches on the held-out rows; headline: the metric it is compared by.
+    target: the column that is predicted; text_column: the one whose texts are learned from. notes: what was decided
+    about the data and by what, one sentence each. baseline: what the trivial predictor reaches on the held-out rows;
+    headline: the metric it is compared by.
     """
 
     @property
@@ -76,6 +78,10 @@ class Prepared(Protocol):
     def features(self) -> tuple[str, ...]: ...
     @property
     def target(self) -> str | None: ...
+    @property
+    def text_column(self) -> str | None: ...
+    @property
+    def notes(self) -> Sequence[str]: ...
     @property
     def context_length(self) -> int | None: ...
     @property

@@ -13,10 +13,10 @@ from torch.nn import functional
 
 from training_worker.recipes import tokens
 from training_worker.recipes.attention import Classifier, LanguageModel, Transformer
-from training_worker.recipes.labels import classes_of, majority_accuracy
+from training_worker.recipes.labels import classes_of, majority_accuracy, remarks_on
 from training_worker.recipes.labels import encode as encode_labels
 from training_worker.recipes.recipe import Export, Learned, Plan, Prepared, n_parameters, plan_of, split_rows
-from training_worker.tables import Table, label_column, text_column
+from training_worker.tables import Table, label_column, seen, text_column
 
 _CLASSIFIER = Plan(epochs=5, batch_size=32, learning_rate=1e-3, weight_decay=0.01, warmup_fraction=0.1, max_steps=None)
 _LANGUAGE_MODEL = Plan(
@@ -43,17 +43,19 @@ class PreparedClassifier:
     ) -> None:
         wanted = spec.hyperparameters
         self.plan, self.target = plan_of(wanted, _CLASSIFIER), label
-        text = text_column(table, spec.text_column, label)
+        self.text_column = text = text_column(table, spec.text_column, label)
         texts, cells = table.texts(text), table.labels(label)
-        self.labels = learned.labels if learned else classes_of(cells, label)
-        numbers = encode_labels(cells, self.labels, label)
+        is_asked = spec.task == "classification"
+        self.labels = learned.labels if learned else classes_of(cells, label, is_asked=is_asked)
+        self.notes = remarks_on(cells, label)
+        numbers = encode_labels(table, label, self.labels)
         if validation is None:
             train, held_out = split_rows(table.height, wanted.validation_fraction or 0.15, seed=seed)
             texts_held, numbers_held = [texts[i] for i in held_out], numbers[held_out]
             texts, numbers = [texts[i] for i in train], numbers[train]
         else:
             texts_held = validation.texts(text)
-            numbers_held = encode_labels(validation.labels(label), self.labels, label)
+            numbers_held = encode_labels(validation, label, self.labels)
         made = _tokenizer(learned, texts, wanted.vocabulary_size or 1024)
         self.tokenizer = made.to_str().encode()
         self.context_length = wanted.max_length or 96
@@ -105,6 +107,7 @@ class PreparedLanguageModel:
     labels: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     target = None
+    notes: tuple[str, ...] = ()
     headline = "perplexity"
 
     def __init__(
@@ -112,7 +115,7 @@ class PreparedLanguageModel:
     ) -> None:
         wanted = spec.hyperparameters
         self.plan = plan_of(wanted, _LANGUAGE_MODEL)
-        text = text_column(table, spec.text_column, None)
+        self.text_column = text = text_column(table, spec.text_column, None)
         texts = table.texts(text)
         if validation is None:
             train, held_out = split_rows(table.height, wanted.validation_fraction or 0.1, seed=seed)
@@ -175,12 +178,27 @@ class TransformerRecipe:
             raise SpecRejected("a transformer classifies text or continues it", pointer="/task")
         if table.height < _FEWEST_ROWS:
             raise DataRejected("data_too_few_rows", f"the data has {table.height} rows; {_FEWEST_ROWS} are needed")
-        label = None if spec.task == "language-modeling" else label_column(table.columns, spec.label_column)
+        label = None if spec.task == "language-modeling" else _label_column(spec, table)
         if label is not None:
             return PreparedClassifier(spec, table, validation, label=label, seed=seed, learned=learned)
-        if spec.task == "classification":
-            raise DataRejected("data_column_missing", "name the label_column: the data has no column called label")
         return PreparedLanguageModel(spec, table, validation, seed=seed, learned=learned)
+
+
+def _label_column(spec: TrainingSpec, table: Table) -> str | None:
+    """None where there is but a text. What a table with more columns is for is never guessed."""
+    text = None if spec.text_column is None else table.find(spec.text_column)
+    columns = table.columns if spec.label_column else [column for column in table.columns if column != text]
+    label = label_column(columns, spec.label_column)
+    if label is not None and label == text:
+        raise SpecRejected("one column is both the text and the label", pointer="/label_column")
+    if label is None and (spec.task == "classification" or len(table.columns) > 1):
+        message = (
+            f"no column is called label, target, class or y: of {seen(table.columns)}, say which is the label_column"
+        )
+        if spec.task is None:
+            message += ", or say task language-modeling to learn from texts alone"
+        raise table.fault("data_column_missing", message)
+    return label
 
 
 _INPUTS = (

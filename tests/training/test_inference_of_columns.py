@@ -1,0 +1,309 @@
+"""What is trained on what is said, found without doubt, or asked for; and it stands in the log and the manifest."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from shared_schemas.errors import DataRejected, HeadraceError, SpecRejected
+from shared_schemas.events import Logged
+from training_worker.tables import read_table
+
+from tests.support.training import TINY, assignment, trained, write_csv
+
+if TYPE_CHECKING:
+    # It imports torch, which the collection of tests should not wait for.
+    from training_worker.recipes.recipe import Prepared
+
+TEXTS = [("a good soup", "pos"), ("a bad soup", "neg")] * 30
+SIZES = [(f"{i}.5", f"{i % 7}", "warm" if i % 2 else "cold") for i in range(60)]
+
+
+def prepared(root: Path, lines: Sequence[str], model_type: str, **spec: object) -> "Prepared":
+    """What a recipe makes of the data, before anything is trained."""
+    from training_worker import recipes
+
+    write_csv(root / "data.csv", list(lines))
+    wanted = assignment(root, model_type=model_type, data_path="data.csv", **spec).spec
+    return recipes.find(model_type).prepare(wanted, read_table(root / "data.csv"), None, seed=1, learned=None)
+
+
+def refused(root: Path, lines: Sequence[str], model_type: str, **spec: object) -> HeadraceError:
+    with pytest.raises(HeadraceError) as caught:
+        prepared(root, lines, model_type, **spec)
+    return caught.value
+
+
+def table_of(header: str, rows: Sequence[Sequence[str]], separator: str = ",") -> list[str]:
+    return [header, *(separator.join(row) for row in rows)]
+
+
+@pytest.mark.parametrize(
+    ("header", "separator"),
+    [
+        ("text,label", ","), ("text;label", ";"), ("text\tlabel", "\t"), ("text|label", "|"),
+        ("sep=;\ntext;label", ";"), ("text, label", ", "), (" text , label ", ","), ("Text,Label", ","),
+        ("TEXT;Target", ";"), ("body,class", ","), ('"text";"label"', ";"), ("\ufefftext,label", ","),
+        ("sep=^\ntext^label", "^"), ("review,y", ","),
+    ],
+)  # fmt: skip
+def test_a_text_and_a_label_make_a_classifier_however_they_are_written(
+    tmp_path: Path, header: str, separator: str
+) -> None:
+    made = prepared(tmp_path, table_of(header, TEXTS, separator), "transformer", hyperparameters=TINY)
+
+    assert (made.task, made.labels) == ("text-classification", ("neg", "pos"))
+
+
+@pytest.mark.parametrize(
+    "header", ["text,sentiment", "text;sentiment", "review,category", "id,text", "Text,Kategorie", "text,labels"]
+)
+@pytest.mark.parametrize("spec", [{}, {"text_column": "text"}, {"task": "classification"}])
+def test_other_columns_beside_a_text_are_asked_about(tmp_path: Path, header: str, spec: dict[str, str]) -> None:
+    separator = ";" if ";" in header else ","
+    if "text_column" in spec and "text" not in header.lower():
+        spec = {"text_column": "review"}
+
+    error = refused(tmp_path, table_of(header, TEXTS, separator), "transformer", hyperparameters=TINY, **spec)
+
+    assert isinstance(error, DataRejected)
+    assert error.data_code == "data_column_missing"
+    assert "label_column" in str(error)
+    assert ("task language-modeling" in str(error)) == ("task" not in spec)
+    assert all(repr(name) in str(error) for name in header.split(separator))
+
+
+def test_a_language_model_is_made_where_it_is_asked_for_or_where_there_is_but_a_text(tmp_path: Path) -> None:
+    asked = {"task": "language-modeling", "hyperparameters": TINY}
+
+    for header in ("text,sentiment", "text,label", "Text,other"):
+        made = prepared(tmp_path, table_of(header, TEXTS), "transformer", **asked)
+        assert (made.task, made.text_column, made.target) == ("text-generation", header.split(",")[0], None)
+    alone = prepared(tmp_path, ["words", *(text for text, _ in TEXTS)], "transformer", hyperparameters=TINY)
+    assert (alone.task, alone.text_column) == ("text-generation", "words")
+
+
+@pytest.mark.parametrize(
+    "header", ["text:label", "text^label", "text~label", "text=label", "# made by hand", "text\x01label"]
+)
+def test_a_header_of_one_column_that_may_be_several_is_asked_about(tmp_path: Path, header: str) -> None:
+    lines = [header, *(f"{text}:{label}" for text, label in TEXTS)]
+
+    error = refused(tmp_path, lines, "transformer", hyperparameters=TINY)
+
+    assert isinstance(error, DataRejected)
+    assert error.data_code == "data_format"
+    named = prepared(tmp_path, lines, "transformer", text_column=header, hyperparameters=TINY)
+    assert named.task == "text-generation"
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_rows_of_two_columns_below_a_header_of_one_are_asked_about(tmp_path: Path, separator: str) -> None:
+    lines = table_of("text", TEXTS, separator)
+
+    error = refused(tmp_path, lines, "transformer", hyperparameters=TINY)
+
+    assert isinstance(error, DataRejected)
+    assert error.data_code == "data_format"
+    assert prepared(tmp_path, [*lines, "and no sign"], "transformer", hyperparameters=TINY).task == "text-generation"
+    named = prepared(tmp_path, lines, "transformer", text_column="text", hyperparameters=TINY)
+    assert named.task == "text-generation"
+
+
+def test_one_column_is_not_the_text_and_the_label(tmp_path: Path) -> None:
+    lines = table_of("text,label", TEXTS)
+
+    error = refused(tmp_path, lines, "transformer", text_column="label", label_column="label")
+
+    assert isinstance(error, SpecRejected)
+
+
+@pytest.mark.parametrize(
+    ("header", "separator"),
+    [("a,b,kind", ","), ("a, b, kind", ", "), ("a;b;kind", ";"), (" a ,b , kind", ","), ("a\tb\tkind", "\t")],
+)
+def test_spaces_and_separators_change_no_name_no_number_and_no_class(
+    tmp_path: Path, header: str, separator: str
+) -> None:
+    made = prepared(tmp_path, table_of(header, SIZES, separator), "mlp", label_column="kind")
+
+    assert (made.features, made.target, made.labels) == (("a", "b"), "kind", ("cold", "warm"))
+
+
+def test_a_space_before_a_number_leaves_it_a_quantity(tmp_path: Path) -> None:
+    rows = [(f"{i}", f"{i % 7}", f"{i * 1.5}") for i in range(60)]
+
+    assert prepared(tmp_path, table_of("a, b, price", rows, ", "), "mlp").task == "tabular-regression"
+    assert prepared(tmp_path, table_of("a;b;price", rows, " ; "), "mlp").task == "tabular-regression"
+
+
+REGRESSION, CLASSIFICATION = "tabular-regression", "tabular-classification"
+
+
+@pytest.mark.parametrize(
+    ("values", "task"),
+    [
+        ([str(100000 + 25000 * i) for i in range(16)], REGRESSION),
+        ([str(100000 + 25000 * i) for i in range(15)] + ["100000"], REGRESSION),
+        ([str(100000 + 25000 * (i // 2)) for i in range(16)], REGRESSION),
+        ([str(i % 9) for i in range(20)], REGRESSION),
+        ([str(i) for i in range(8)], REGRESSION),
+        ([f"{i}.0" for i in range(16)], REGRESSION),
+        ([f" {100 + i}" for i in range(16)], REGRESSION),
+        ([str(i % 21) for i in range(300)], REGRESSION),
+        (["0.5", "1.5"] * 30, REGRESSION),
+        (["0", "1"] * 8, CLASSIFICATION),
+        (["1.0", "2.0", "3.0"] * 8, CLASSIFICATION),
+        (["2", "4"] * 30, CLASSIFICATION),
+        ([str(i % 10) for i in range(60)], CLASSIFICATION),
+        (["yes", "no"] * 8, CLASSIFICATION),
+        (["nan", "pos"] * 8, CLASSIFICATION),
+    ],
+)
+def test_a_target_is_a_quantity_where_its_values_hardly_repeat(tmp_path: Path, values: list[str], task: str) -> None:
+    lines = table_of("rooms,price", [(str(i), value) for i, value in enumerate(values)])
+
+    made = prepared(tmp_path, lines, "mlp", label_column="price")
+
+    assert made.task == task
+    assert any(
+        note.startswith("'price' is a quantity" if task == REGRESSION else "'price' names") for note in made.notes
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "code", "row"),
+    [
+        ([f"name {i}" for i in range(16)], "data_too_many_classes", None),
+        ([f"name {i // 1.5}" for i in range(16)], "data_too_many_classes", None),
+        ([f"{i}-{i}" for i in range(16)], "data_too_many_classes", None),
+        ([f"{i},5" for i in range(16)], "data_not_numeric", 1),
+        (["1,5", "2,5"] * 8, "data_not_numeric", 1),
+        (["1", "2,5"] * 8, "data_not_numeric", 2),
+        (["5%", "6%"] * 8, "data_not_numeric", 1),
+        (["1 000", "2 000"] * 8, "data_not_numeric", 1),
+        (["0"] * 7 + ["1"] * 7 + ["?"], "data_not_numeric", 15),
+        (["0.5"] * 7 + ["1.5"] * 7 + ["nan"], "data_not_finite", 15),
+        (["1", "01"] * 8, "data_ambiguous_label", 2),
+        (["v1.1", "1.1", "x", "1.10"] * 4, "data_ambiguous_label", 4),
+        (["1000", "1e3", "a", "b", "c"] * 4, "data_ambiguous_label", 2),
+    ],
+)
+def test_a_label_that_is_none_is_asked_about(tmp_path: Path, values: list[str], code: str, row: int | None) -> None:
+    lines = table_of("rooms,kind", [(str(i), f'"{value}"') for i, value in enumerate(values)])
+    spec = {"task": "classification"} if code == "data_ambiguous_label" else {}
+
+    error = refused(tmp_path, lines, "mlp", label_column="kind", **spec)
+
+    assert isinstance(error, DataRejected)
+    assert (error.data_code, error.row, error.column) == (code, row, "kind")
+
+
+def test_classes_of_any_shape_are_taken_where_they_are_asked_for(tmp_path: Path) -> None:
+    for values in (["1,5", "2,5"] * 8, ["5%", "6%"] * 8, ["0", "1", "?"] * 6, [f"{i // 2}" for i in range(30)]):
+        lines = table_of("rooms,kind", [(str(i), f'"{value}"') for i, value in enumerate(values)])
+        made = prepared(tmp_path, lines, "mlp", label_column="kind", task="classification")
+        assert set(made.labels) == set(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "classes"),
+    [
+        (["1", "1.0", "0", "0.0"], ("0", "1")),
+        (["1.0", "0.0", "1.0", "0.0"], ("0.0", "1.0")),
+        (["p", " p", "q", "q "], ("p", "q")),
+        (["p", "\u00a0p", "q", "q\t"], ("p", "q")),
+        (["True", "true", "FALSE", "False"], ("false", "true")),
+        (["True", "False"], ("False", "True")),
+        (["caf\u00e9", "cafe\u0301", "tea", "tea"], ("caf\u00e9", "tea")),
+        (["01", "02"], ("01", "02")),
+        (["1.1", "1.2", "1.1"], ("1.1", "1.2")),
+        (["12345678901234567890", "12345678901234567891"], ("12345678901234567890", "12345678901234567891")),
+        (["Spam", "spam", "ham"], ("Spam", "ham", "spam")),
+        (["nan", "NA", "None", "null", "a"], ("NA", "None", "a", "nan", "null")),
+    ],
+)
+def test_two_spellings_of_one_class_are_one(tmp_path: Path, values: list[str], classes: tuple[str, ...]) -> None:
+    rows = [(f"text number {i}", value) for i, value in enumerate(values * 12)]
+
+    text = prepared(tmp_path, table_of("text,label", rows), "transformer", hyperparameters=TINY)
+    numbers = [(str(i), value) for i, (_, value) in enumerate(rows)]
+    table = prepared(tmp_path, table_of("x,label", numbers), "mlp", task="classification")
+
+    assert text.labels == table.labels == classes
+
+
+def test_what_looks_odd_about_classes_is_told(tmp_path: Path) -> None:
+    values = ["1", "1.0", "Spam", "spam", "None"] * 4
+    rows = [(f"text number {i}", value) for i, value in enumerate(values)]
+
+    made = prepared(tmp_path, table_of("text,label", rows), "transformer", hyperparameters=TINY)
+
+    assert list(made.notes) == [
+        "classes of 'label' that are spelled in several ways: '1'",
+        "classes of 'label' that differ in case alone: 'Spam' and 'spam'",
+        "classes of 'label', no missing values: 'None'",
+    ]
+
+
+def test_data_to_measure_with_may_be_written_otherwise(tmp_path: Path) -> None:
+    from training_worker.recipes.mlp import MlpRecipe
+
+    write_csv(
+        tmp_path / "data.csv", table_of("a,b,kind", [(str(i), "2", "1.0" if i % 2 else "0.0") for i in range(20)])
+    )
+    write_csv(tmp_path / "held.csv", ["sep=;", "Kind ; more;b;a", "1;x;2;3", "0;y;2;4"])
+    write_csv(tmp_path / "less.csv", ["kind,a", "1,2"])
+    write_csv(tmp_path / "new.csv", ["kind,a,b", "1,2,3", "2,2,3"])
+    spec = assignment(tmp_path, model_type="mlp", data_path="data.csv", label_column="kind", task="classification").spec
+
+    def held(name: str) -> "Prepared":
+        tables = read_table(tmp_path / "data.csv"), read_table(tmp_path / name, called="the validation data: ")
+        return MlpRecipe().prepare(spec, *tables, seed=1, learned=None)
+
+    assert held("held.csv").labels == ("0.0", "1.0")
+    with pytest.raises(DataRejected, match="the validation data: the data has no column 'b'") as missing:
+        held("less.csv")
+    assert missing.value.data_code == "data_column_missing"
+    with pytest.raises(DataRejected, match="the validation data: row 2") as unknown:
+        held("new.csv")
+    assert (unknown.value.data_code, unknown.value.row) == ("data_unknown_class", 2)
+
+
+@pytest.mark.parametrize("cell", ["red", "True", "4_512", "1,5"])
+def test_a_feature_that_is_no_number_is_refused_with_what_to_do(tmp_path: Path, cell: str) -> None:
+    lines = table_of("a,b,kind", [(f'"{cell}"', "1", kind) for _, _, kind in SIZES])
+
+    error = refused(tmp_path, lines, "mlp", label_column="kind")
+
+    assert isinstance(error, DataRejected)
+    assert (error.data_code, error.row, error.column) == ("data_not_numeric", 1, "a")
+    assert any(word in str(error) for word in ("feature_columns", "write 1"))
+    assert prepared(tmp_path, lines, "mlp", label_column="kind", feature_columns=("b",)).features == ("b",)
+
+
+def test_what_was_inferred_stands_in_the_log_and_in_the_manifest(tmp_path: Path) -> None:
+    rows = [(str(i), str(i % 5), "x", f"{i * 1.5}") for i in range(24)]
+    write_csv(tmp_path / "data.csv", ["id;size;note;price", *(";".join(row) for row in rows), ";;;", ";;;"])
+
+    finished, events = trained(
+        assignment(
+            tmp_path, model_type="mlp", data_path="data.csv", feature_columns=("size", "id"), hyperparameters=TINY
+        )
+    )
+
+    facts = finished.manifest.data
+    assert facts is not None
+    assert (facts.rows, facts.skipped_rows, facts.separator) == (24, 2, ";")
+    assert (facts.text_column, facts.label_column, facts.unused_columns) == (None, "price", ("note",))
+    assert facts.inferred == ("task", "label_column")
+    assert facts.notes == (
+        "lines in which nothing stands, left out: 2",
+        "no column is called label, target, class or y: the last one, 'price', is predicted",
+        "'price' is a quantity, since its values are not all whole",
+    )
+    lines = [event.line for event in events if isinstance(event, Logged)]
+    assert "24 rows of 'id', 'size', 'note', 'price', separated by a semicolon" in lines
+    assert "label 'price'; inferred: task, label_column" in lines
+    assert "columns that are not used: 'note'" in lines
+    assert all(note in lines for note in facts.notes)
