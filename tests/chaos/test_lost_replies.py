@@ -112,7 +112,7 @@ CHORES: dict[str, tuple[Callable[[Bench], Awaitable[JobId]], str, tuple[int, int
     "promote_due": (scheduled, "*4\r\n:1\r\n", (1, 0)),
     "meet_dependencies": (dependent, ":1\r\n", (1, 0)),
     "reclaim": (abandoned, "requeued", (2, 1)),
-    "redeliver": (handed_out, "*6\r\n:1\r\n", (1, 0)),
+    "redeliver": (handed_out, "*7\r\n:1\r\n", (1, 0)),
     "repair": (trimmed, "*2\r\n:1\r\n", (1, 0)),
 }
 

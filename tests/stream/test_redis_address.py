@@ -58,7 +58,6 @@ BAD = [
     (f"redis://h/0?{SECRET}", "without a value"),
     ("redis://h/0?client_name=a&client_name=b", "more than once"),
     ("redis://h/0?password=a+b", "%2B"),
-    (f"redis://:{SECRET}@h/0?password={SECRET}", "both before the host and among its options"),
     ("redis://h/0?ssl_ca_certs=/ca.pem", "ssl_ca_certs, which is for rediss:// alone"),
     ("rediss://h/0?ssl_cert_reqs=perhaps", "option ssl_cert_reqs"),
     ("rediss://h/0?ssl_min_version=TLSv1_2", "option ssl_min_version"),

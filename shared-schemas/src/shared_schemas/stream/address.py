@@ -143,6 +143,4 @@ def _fault_together(parts: SplitResult, names: list[str]) -> str | None:
         return f"has the option {twice} more than once"
     if "db" in names and parts.scheme != "unix" and parts.path.strip("/"):
         return "names a database both by its path and by the option db"
-    if "@" in parts.netloc and {"username", "password"} & set(names):
-        return "has a name or a password both before the host and among its options"
     return None
