@@ -93,7 +93,10 @@ async def test_two_bodies_that_race_for_one_key_make_one_job(redis_url: str, tmp
     17, "kill -9 of the gateway before, after and well after it stores a job",
     sees="the client asks the restarted gateway again with the same key: one job",
 )  # fmt: skip
-@pytest.mark.parametrize(("point", "n_stored"), [("before_submit", 0), ("after_submit", 1), ("job_accepted", 1)])
+@pytest.mark.parametrize(
+    ("point", "n_stored"),
+    [("before_claim_keys", 0), ("after_claim_keys", 0), ("before_submit", 0), ("after_submit", 1), ("job_accepted", 1)],
+)
 async def test_a_submission_that_the_gateway_died_of_makes_one_job(
     redis_url: str, tmp_path: Path, point: str, n_stored: int
 ) -> None:

@@ -28,12 +28,12 @@ from shared_schemas.specs import InferenceSpec, JobSpec, Priority
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.claims import LANES
 from shared_schemas.stream.connection import AsyncRedis, translated
+from shared_schemas.stream.idempotency import IDEMPOTENCY_TTL_MS, claim_keys, is_claimed_first
 from shared_schemas.stream.keys import Lane
 from shared_schemas.stream.listing import Page, page_of
 from shared_schemas.stream.record import record_of
 from shared_schemas.stream.rows import fields_of, job_of, worker_of
 
-IDEMPOTENCY_TTL_MS = 86_400_000
 _LANE_OF = {priority: Lane(priority.value) for priority in Priority}
 _NOTHING_RARE = (None,) * 5
 
@@ -102,6 +102,37 @@ class Ledger:
     ) -> list[tuple[str, JobId]]:
         """As submit, for many jobs of one queue in one step. is_list: all or none, as the first is created or not.
         -> for each "created", "exists", "conflict" or "retried", and the job that stands for it."""
+        claimed = await claim_keys(self._client, submissions)
+        if is_list and 0 in claimed:
+            how, job_id = claimed[0]
+            if how == "conflict":
+                return [claimed[0]] * len(submissions)
+            submissions = [
+                msgspec.structs.replace(each, job_id=its_id)
+                for each, its_id in zip(submissions, job_ids_from(job_id, len(submissions)), strict=True)
+            ]
+        elif claimed:
+            return await self._submit_claimed(queue, submissions, claimed)
+        return await self._store(queue, submissions, is_list=is_list)
+
+    async def _submit_claimed(
+        self, queue: QueueName, submissions: Sequence[Submission], claimed: dict[int, tuple[str, JobId]]
+    ) -> list[tuple[str, JobId]]:
+        """Each under the id that its key stands for; what a key stands for already is not stored."""
+        answers = {place: claim for place, claim in claimed.items() if claim[0] == "conflict"}
+        stored = {
+            place: msgspec.structs.replace(each, job_id=claimed[place][1]) if place in claimed else each
+            for place, each in enumerate(submissions)
+            if place not in answers
+        }
+        if stored:
+            made = await self._store(queue, list(stored.values()), is_list=False)
+            answers |= dict(zip(stored, made, strict=True))
+        return [answers[place] for place in range(len(submissions))]
+
+    async def _store(
+        self, queue: QueueName, submissions: Sequence[Submission], *, is_list: bool
+    ) -> list[tuple[str, JobId]]:
         traits: dict[tuple[Any, ...], int] = {}
         answers = await scripts.call(
             self._client,
@@ -347,11 +378,12 @@ def _submit_item(submission: Submission, places: dict[tuple[Any, ...], int]) -> 
 
 
 def _rare(submission: Submission) -> dict[str, Any]:
-    spec = submission.spec
+    spec, is_first = submission.spec, is_claimed_first(submission)
     rare = {
         "run_at": None if spec.run_at is None else round(spec.run_at.timestamp() * 1000),
         "deadline_after_ms": None if spec.start_deadline_s is None else _ms(spec.start_deadline_s),
-        "idem": submission.idempotency_key,
+        "idem": None if is_first else submission.idempotency_key,
+        "is_claimed": is_first or None,
         "fingerprint": submission.fingerprint or None,
         "replay_of": submission.replay_of,
         "retry_of": submission.retry_of,

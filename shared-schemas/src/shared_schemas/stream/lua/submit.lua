@@ -1,7 +1,8 @@
 -- Store jobs and make each ready, or scheduled, once.
 -- ARGS     items: {{id, spec (JSON), the place of its traits, more}, …}
 --          traits: {{lane, subject, tags and depends_on (joined by spaces), ttl_ms}, …}, since jobs that come together share theirs
---          more: {run_at (ms), deadline_after_ms, idem, fingerprint, replay_of, retry_of}, if there is any of these
+--          more: {run_at (ms), deadline_after_ms, idem, is_claimed, fingerprint, replay_of, retry_of}, if there is any of these
+--          is_claimed: the key was claimed for this id, perhaps long ago (claim_keys.lua)
 --          is_list: the others only if the first was created; else its answer stands for all
 --          version; queued: transition; idem_ttl_ms
 -- SELDOM   scheduled: transition
@@ -45,6 +46,8 @@ local function submit(name, id, spec, traits, more)
     end
   end
   if is_stored(id, name) then return 'exists', id end
+  -- What was stored and has expired is not stored again.
+  if more.is_claimed and redis.call('EXISTS', key('gone', id)) == 1 then return 'exists', id end
   local origin = more.retry_of and load(more.retry_of)
   if origin and origin.record[@RETRIED_AS] then return 'retried', origin.record[@RETRIED_AS] end
 

@@ -1,0 +1,46 @@
+"""Which job an Idempotency-Key stands for, whatever queue it goes to.
+
+All keys lie in the slot of the queue that most jobs go to, KEYS_OF. For a job of that queue, the script that stores it
+looks at its key as well. For any other the key is claimed first, for the id that the job is to have, and the job is
+stored under that id: a process that dies in between leaves a claim, and whoever sends the same again stores the job. So
+a job with a key costs one more call where it does not go to that queue, and one without a key costs none.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+from shared_schemas.ids import JobId, JobKind, default_queue, queue_of
+from shared_schemas.stream import keys, scripts
+from shared_schemas.stream.connection import AsyncRedis
+
+KEYS_OF = default_queue(JobKind.INFERENCE)
+IDEMPOTENCY_TTL_MS = 86_400_000
+
+
+class Keyed(Protocol):
+    @property
+    def job_id(self) -> JobId: ...
+    @property
+    def idempotency_key(self) -> str | None: ...
+    @property
+    def fingerprint(self) -> str: ...
+
+
+S = TypeVar("S", bound=Keyed)
+
+
+def is_claimed_first(submission: Keyed) -> bool:
+    return submission.idempotency_key is not None and queue_of(submission.job_id) != KEYS_OF
+
+
+async def claim_keys(client: AsyncRedis, submissions: Sequence[S]) -> dict[int, tuple[str, JobId]]:
+    """Of those whose key has to be claimed first, by their places. -> "claimed", or "known" for the same body, and the
+    id that the job has; "conflict" and the id of the job of another body."""
+    places = [place for place, each in enumerate(submissions) if is_claimed_first(each)]
+    if not places:
+        return {}
+    items = [(each.idempotency_key, each.job_id, each.fingerprint or "-") for each in (submissions[i] for i in places)]
+    answers = await scripts.call(
+        client, "claim_keys", keys.tag(KEYS_OF), {"items": items, "idem_ttl_ms": IDEMPOTENCY_TTL_MS}
+    )
+    return {place: (how.decode(), JobId(job_id.decode())) for place, (how, job_id) in zip(places, answers, strict=True)}
