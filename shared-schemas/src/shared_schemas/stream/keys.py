@@ -13,7 +13,7 @@
     {hr:<queue>}:leases                    zset     running jobs by the end of their lease, ms
     {hr:<queue>}:expiring                  zset     finished jobs by the time they are dropped, ms
     {hr:<queue>}:gone:<id>                 string   tombstone of a dropped job, for a day
-    {hr:inference}:idem:<sha256>           string   "<job id> <fingerprint>" of an Idempotency-Key, of a job of any queue
+    {hr:inference}:idem:<sha256>           string   "<job id> <fingerprint>" of an Idempotency-Key, of any queue
     {hr:<queue>}:log                       stream   state changes of all jobs, capped
     {hr:<queue>}:workers                   zset     workers by the end of their registration, ms
     {hr:<queue>}:worker:<name>             hash     one worker
