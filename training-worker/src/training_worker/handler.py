@@ -4,10 +4,8 @@ It never imports torch: that is the child's, which may crash without taking the 
 """
 
 import hashlib
-import re
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
-from pathlib import PurePath
 
 import msgspec
 from shared_schemas.codec import encode_json
@@ -21,10 +19,9 @@ from shared_schemas.specs import TrainingSpec
 from worker_runtime import Attempt
 
 from training_worker.messages import Assignment, Finished, Refused, Stopped
+from training_worker.naming import default_model_name
 from training_worker.settings import TrainingSettings
 from training_worker.supervision import Limits, supervise
-
-_NAME = re.compile(r"[^a-z0-9._-]+")
 
 Publish = Callable[[str, JobId, str, ModelManifest], Awaitable[ModelRef]]
 FindCheckpoint = Callable[[JobId], Awaitable[Checkpoint | None]]
@@ -105,6 +102,4 @@ def digest_of(manifest: ModelManifest) -> str:
 
 
 def default_name(spec: TrainingSpec) -> str:
-    """<model_type>-<file name>, in the letters that a model's name may have."""
-    name = _NAME.sub("-", f"{spec.model_type}-{PurePath(spec.data_path).stem}".lower())
-    return name.strip("-._")[:63] or spec.model_type
+    return default_model_name(spec.model_type, spec.data_path)
