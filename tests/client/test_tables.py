@@ -104,3 +104,19 @@ def test_columns_that_nobody_filled_go_first() -> None:
 )
 def test_a_moment_is_told_in_one_short_unit(seconds: float, told: str) -> None:
     assert ago(NOW - timedelta(seconds=seconds), now=NOW) == told
+
+
+@pytest.mark.parametrize(
+    ("warning", "told"),
+    [
+        ({"code": "outside_training_range", "feature": "year"}, "year: far from all"),
+        ({"code": "outside_training_range", "feature": "a", "more": 3}, "a and 3 more features: far from all"),
+        ({"code": "input_truncated"}, "not all of it was read"),
+        ({"code": "of a later version"}, "of a later version"),
+    ],
+)
+def test_an_answer_is_shown_with_what_it_warns_of(warning: dict[str, object], told: str) -> None:
+    shown = tables.answer({"prediction": 2.5, "warnings": [warning]}).plain.splitlines()
+
+    assert shown[0].strip() == "2.5"
+    assert told in shown[1]

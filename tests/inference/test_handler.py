@@ -161,6 +161,23 @@ async def test_many_texts_are_written_at_once_each_under_its_index(tmp_path: Pat
     assert answers[3]["error"]["code"] == "invalid_input"
 
 
+async def test_a_text_longer_than_the_context_says_how_much_of_it_was_read(tmp_path: Path) -> None:
+    """32 tokens are read, <bos> of a prompt included."""
+    exact, longer = "!" * 32, "!" * 40
+
+    async with handling(tmp_path) as handler:
+        read, cut = await result_of(handler, asking("mood", [exact, longer]))
+        prompt, long_prompt = await result_of(handler, asking("writer", ["!" * 31, longer], max_tokens=1))
+
+    truncated = [{"code": "input_truncated"}]
+    assert ("truncated_tokens" in read, "warnings" in read) == (False, False)
+    assert (cut["truncated_tokens"], cut["warnings"]) == (8, truncated)
+    assert cut["scores"] == read["scores"]
+    assert (prompt["prompt_tokens"], "truncated_prompt_tokens" in prompt, "warnings" in prompt) == (32, False, False)
+    assert (long_prompt["prompt_tokens"], long_prompt["truncated_prompt_tokens"]) == (41, 9)
+    assert long_prompt["warnings"] == truncated
+
+
 async def test_the_same_seed_gives_the_same_digest_and_no_seed_one_for_the_job(tmp_path: Path) -> None:
     async with handling(tmp_path) as handler:
         digests = [(await handler.run(asking("writer", "good", seed=seed))).digest for seed in (1, 1, 2, None, None)]

@@ -2,10 +2,30 @@ import math
 
 import numpy as np
 import pytest
-from inference_worker.inputs import features_of, inputs_of, text_of
+from inference_worker.inputs import Features
+from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import InvalidInput
+from shared_schemas.inputs import inputs_of, text_of
+from shared_schemas.models import ModelManifest, TensorSpec
 
 FEATURES = ("height", "width")
+
+
+def a_manifest(dtype: str = "float32", ranges: tuple[tuple[float, float], ...] = ()) -> ModelManifest:
+    return ModelManifest(
+        task="tabular-regression",
+        model_type="mlp",
+        onnx=ArtifactRef(sha256="a" * 64, n_bytes=1),
+        inputs=(TensorSpec(name="features", dtype=dtype, shape=("batch", 2)),),
+        outputs=(),
+        features=FEATURES,
+        feature_ranges=ranges,
+    )
+
+
+def features_of(item, features, dtype: str = "float32"):
+    assert features == FEATURES
+    return Features(a_manifest(dtype), dtype).row(item)
 
 
 @pytest.mark.parametrize(

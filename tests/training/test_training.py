@@ -75,7 +75,7 @@ def test_a_table_with_classes_gives_a_classifier_that_beats_the_majority(tmp_pat
     )
     assert (manifest.target, manifest.parameters > 0, manifest.opset > 0) == ("kind", True, True)
     assert beats(finished, "accuracy")
-    rows = np.array([[0.5, 0.5], [-0.5, -0.5], [0.9, 0.0]], dtype=np.float32)
+    rows = np.array([[0.5, 0.5], [-0.5, -0.5], [0.9, 0.0]], dtype=np.float64)
     for feed, classes in ((rows, [1, 0, 1]), (rows[:1], [1])):
         [logits] = served(tmp_path, manifest).run(["logits"], {"features": feed})
         assert logits.argmax(1).tolist() == classes
@@ -101,7 +101,7 @@ def test_a_table_with_a_quantity_gives_a_regression_in_its_own_unit(tmp_path: Pa
     manifest = finished.manifest
     assert (manifest.task, manifest.target, manifest.labels) == ("tabular-regression", "amount", ())
     assert beats(finished, "rmse")
-    rows = np.array([[0.5, 0.5], [-0.5, 0.5]], dtype=np.float32)
+    rows = np.array([[0.5, 0.5], [-0.5, 0.5]], dtype=np.float64)
     [prediction] = served(tmp_path, manifest).run(["prediction"], {"features": rows})
     assert prediction.shape == (2,)
     assert np.allclose(prediction, [101.0, 98.0], atol=1.0)
@@ -177,7 +177,7 @@ def test_validation_rows_of_their_own_are_held_out_even_if_it_is_one(tmp_path: P
 
     assert finished.manifest.metrics["accuracy"] in (0.0, 1.0)
     assert any("48 rows to train on, 1 held out" in event.line for event in events if isinstance(event, Logged))
-    two = np.zeros((2, 2), dtype=np.float32)
+    two = np.zeros((2, 2), dtype=np.float64)
     assert served(tmp_path, finished.manifest).run(None, {"features": two})[0].shape == (2, 2)
 
 
@@ -341,9 +341,11 @@ def test_a_width_that_its_heads_do_not_divide_is_refused_only_if_both_were_asked
 
 
 def test_a_loss_that_is_not_finite_ends_the_job(tmp_path: Path) -> None:
-    write_csv(tmp_path / "data.csv", ["x,y", *["1e38,1.5", "-3e38,2.5", "3e38,3.5"] * 5])
+    write_csv(tmp_path / "data.csv", ["x,y", *["1,1.5", "-3,2.5", "3,3.5"] * 5])
+    # Steps of ten, through so many layers, are beyond float32 at once.
+    reckless = msgspec.structs.replace(TINY, layers=64, learning_rate=10.0, warmup_fraction=0.0, epochs=5)
 
-    error = refused(tmp_path, model_type="mlp", data_path="data.csv", hyperparameters=TINY)
+    error = refused(tmp_path, model_type="mlp", data_path="data.csv", hyperparameters=reckless)
 
     assert (error.info().code, error.info().retryable) == ("training_diverged", False)
 

@@ -219,7 +219,30 @@ def print_result(console: Console, job: Job, *, is_text_seen: bool = False) -> N
 
 
 def answer(item: Any, *, is_text_seen: bool = False) -> Text:
-    """One answer of an inference job, or a training result, in a line or two."""
+    """One answer of an inference job, or a training result, in a line or two, with what it warns of."""
+    return _answer(item, is_text_seen=is_text_seen).append_text(_warnings(item))
+
+
+def _warnings(item: Any) -> Text:
+    match item:
+        case {"warnings": [*warnings]}:
+            return Text("".join(f"\n  ! {_warning(each)}" for each in warnings), style="yellow")
+        case _:
+            return Text()
+
+
+def _warning(each: Any) -> str:
+    match each:
+        case {"code": "outside_training_range", "feature": feature, **rest}:
+            more = f" and {rest['more']} more features" if rest.get("more") else ""
+            return f"{feature}{more}: far from all that the model was trained on"
+        case {"code": "input_truncated"}:
+            return "the text is longer than the model's context: not all of it was read"
+        case _:
+            return str(each)
+
+
+def _answer(item: Any, *, is_text_seen: bool) -> Text:
     match item:
         case {"error": {"code": code, "message": message}}:
             return Text.assemble(("  error ", "red"), f"{code}: {message}")

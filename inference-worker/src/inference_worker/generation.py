@@ -10,6 +10,7 @@ import numpy as np
 from shared_schemas.specs import InferenceParameters
 
 from inference_worker.engine import Engine
+from inference_worker.inputs import TRUNCATED, Warned
 from inference_worker.sampling import next_token
 from inference_worker.tensors import text_row
 from inference_worker.text import TextCodec, TextStream
@@ -18,14 +19,17 @@ FinishReason = Literal["stop", "length"]
 Emit = Callable[[str, FinishReason | None], Awaitable[None]]
 
 
-class Generated(msgspec.Struct, frozen=True, kw_only=True):
+class Generated(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """text: without the prompt. stop: the model ended it or a stop string came up; length: max_tokens. tokens:
-    written ones, the end token not counted. prompt_tokens: with <bos>, before the context is cut."""
+    written ones, the end token not counted. prompt_tokens: with <bos>, before the context is cut.
+    truncated_prompt_tokens: of these, at the beginning, which were not read."""
 
     text: str
     finish_reason: FinishReason
     prompt_tokens: int
     tokens: int
+    truncated_prompt_tokens: int = 0
+    warnings: tuple[Warned, ...] = ()
 
 
 async def generate(
@@ -43,6 +47,7 @@ async def generate(
     next_token."""
     ids = await codec.encode_prompt(prompt)
     prompt_tokens, tokens = len(ids), 0
+    truncated = max(0, prompt_tokens - context_length)
     stream, chunks = TextStream(codec, parameters.stop), list[str]()
     reason: FinishReason | None = None
     while reason is None:
@@ -70,4 +75,11 @@ async def generate(
         if chunk or reason is not None:
             chunks.append(chunk)
             await emit(chunk, reason)
-    return Generated(text="".join(chunks), finish_reason=reason, prompt_tokens=prompt_tokens, tokens=tokens)
+    return Generated(
+        text="".join(chunks),
+        finish_reason=reason,
+        prompt_tokens=prompt_tokens,
+        tokens=tokens,
+        truncated_prompt_tokens=truncated,
+        warnings=TRUNCATED if truncated else (),
+    )

@@ -9,18 +9,19 @@ from shared_schemas.codec import encode_json
 from shared_schemas.errors import AttemptFailed, HeadraceError, InvalidInput, SpecRejected, WorkerUnfit
 from shared_schemas.events import Emitted, Progressed
 from shared_schemas.ids import JobKind
+from shared_schemas.inputs import inputs_of, text_of
 from shared_schemas.outcome import Release, Success
 from shared_schemas.specs import InferenceSpec
 from worker_runtime.handler import Attempt, StopReason
 
 from inference_worker.answers import Answer, classified, predicted, refused, reproducible
 from inference_worker.generation import FinishReason, generate
-from inference_worker.inputs import features_of, inputs_of, text_of
+from inference_worker.inputs import Warned
 from inference_worker.loading import LoadedModels
 from inference_worker.model import LoadedModel
 from inference_worker.sampling import generator_for, seed_of
 from inference_worker.session import Device, runtime_facts
-from inference_worker.tensors import Row, text_row
+from inference_worker.tensors import Array, Row, text_row
 
 
 class InferenceHandler:
@@ -96,15 +97,20 @@ class _Run:
                 return await self._generate(index, text_of(item))
             case "text-classification":
                 codec, longest = self._model.require_codec()
-                ids = await codec.encode(text_of(item), longest=longest)
-                outputs = await self._model.engine.infer(text_row(ids, longest=longest, pad=codec.pad_id))
-                return classified(outputs["logits"], manifest.labels, top_k=self._parameters.top_k)
+                ids = await codec.encode(text_of(item))
+                outputs = await self._model.engine.infer(text_row(ids[:longest], longest=longest, pad=codec.pad_id))
+                return classified(
+                    outputs["logits"],
+                    manifest.labels,
+                    top_k=self._parameters.top_k,
+                    truncated_tokens=max(0, len(ids) - longest),
+                )
             case "tabular-classification":
-                outputs = await self._model.engine.infer(Row({"features": features_of(item, manifest.features)}))
-                return classified(outputs["logits"], manifest.labels, top_k=self._parameters.top_k)
+                logits, warnings = await self._of_features(item, "logits")
+                return classified(logits, manifest.labels, top_k=self._parameters.top_k, warnings=warnings)
             case "tabular-regression":
-                outputs = await self._model.engine.infer(Row({"features": features_of(item, manifest.features)}))
-                return predicted(outputs["prediction"])
+                prediction, warnings = await self._of_features(item, "prediction")
+                return predicted(prediction, warnings=warnings)
 
     def answer_to_only(self) -> Answer:
         if self._errors:
@@ -133,6 +139,12 @@ class _Run:
         n_done, n_items = len(self._answers), len(self._items)
         if n_items > 1:
             await self._attempt.record(Progressed(fraction=n_done / n_items, step=n_done, total=n_items))
+
+    async def _of_features(self, item: Any, output: str) -> tuple[Array, tuple[Warned, ...]]:
+        features = self._model.require_features()
+        row = features.row(item)
+        outputs = await self._model.engine.infer(Row({"features": row}))
+        return outputs[output], features.warnings(row)
 
     async def _generate(self, index: int, prompt: str) -> Answer:
         async def emit(chunk: str, finish_reason: FinishReason | None) -> None:

@@ -10,6 +10,7 @@ from shared_schemas.models import Model, ModelManifest, ModelRef, Task
 from shared_schemas.store.files import ArtifactCorrupt, ArtifactMissing, ArtifactStore
 
 from inference_worker.engine import Engine
+from inference_worker.inputs import Features
 from inference_worker.onnx_file import check_is_one_file
 from inference_worker.session import OrtSession
 from inference_worker.settings import Settings
@@ -17,12 +18,13 @@ from inference_worker.tensors import example_row
 from inference_worker.text import TextCodec
 
 _WARM_UP_S = 60.0
-_TEXT_INPUTS = {"input_ids": "int64", "attention_mask": "int64"}
-_SIGNATURES: dict[Task, tuple[dict[str, str], str]] = {
+_INTEGERS, _FLOATS = frozenset({"int64"}), frozenset({"float32", "float64"})
+_TEXT_INPUTS = {"input_ids": _INTEGERS, "attention_mask": _INTEGERS}
+_SIGNATURES: dict[Task, tuple[dict[str, frozenset[str]], str]] = {
     "text-classification": (_TEXT_INPUTS, "logits"),
     "text-generation": (_TEXT_INPUTS, "logits"),
-    "tabular-classification": ({"features": "float32"}, "logits"),
-    "tabular-regression": ({"features": "float32"}, "prediction"),
+    "tabular-classification": ({"features": _FLOATS}, "logits"),
+    "tabular-regression": ({"features": _FLOATS}, "prediction"),
 }
 
 
@@ -32,6 +34,7 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     session: OrtSession
     engine: Engine
     codec: TextCodec | None
+    features: Features | None
 
     async def warm_up(self) -> None:
         """One run, so that the first job does not pay for allocations. AttemptFailed model_unsupported if the
@@ -54,6 +57,11 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             raise AttemptFailed("model_unsupported", "the model takes no text")
         return self.codec, self.manifest.context_length
 
+    def require_features(self) -> Features:
+        if self.features is None:
+            raise AttemptFailed("model_unsupported", "the model takes no features")
+        return self.features
+
 
 def open_model(model: Model, store: ArtifactStore, settings: Settings) -> LoadedModel:
     """Verify the files and load them; blocking. AttemptFailed: model_unavailable (retryable), model_corrupt,
@@ -71,7 +79,9 @@ def open_model(model: Model, store: ArtifactStore, settings: Settings) -> Loaded
     session = OrtSession(path, device=settings.device, intra_op_threads=settings.intra_op_threads)
     _check_signature(session, manifest)
     engine = Engine(session, settings.batching, run_timeout_s=settings.run_timeout_s)
-    return LoadedModel(ref=model.ref, manifest=manifest, session=session, engine=engine, codec=codec)
+    dtype = next((spec.dtype for spec in session.inputs if spec.name == "features"), None)
+    features = None if dtype is None else Features(manifest, dtype)
+    return LoadedModel(ref=model.ref, manifest=manifest, session=session, engine=engine, codec=codec, features=features)
 
 
 def _verified(store: ArtifactStore, ref: ArtifactRef) -> Path:
@@ -86,7 +96,8 @@ def _verified(store: ArtifactStore, ref: ArtifactRef) -> Path:
 
 def _check_signature(session: OrtSession, manifest: ModelManifest) -> None:
     inputs, output = _SIGNATURES[manifest.task]
-    if {spec.name: spec.dtype for spec in session.inputs} != inputs:
+    given = {spec.name: spec.dtype for spec in session.inputs}
+    if given.keys() != inputs.keys() or any(dtype not in inputs[name] for name, dtype in given.items()):
         raise AttemptFailed("model_unsupported", f"a {manifest.task} model takes {', '.join(inputs)}")
     if output not in {spec.name for spec in session.outputs}:
         raise AttemptFailed("model_unsupported", f"a {manifest.task} model has an output named {output}")

@@ -23,8 +23,9 @@ from shared_schemas.models import TensorSpec
 from inference_worker.tensors import Array, Arrays
 
 Device = Literal["auto", "cpu"]
-_DTYPES: dict[str, Literal["float32", "int64", "bool"]] = {
+_DTYPES: dict[str, Literal["float32", "float64", "int64", "bool"]] = {
     "tensor(float)": "float32",
+    "tensor(double)": "float64",
     "tensor(int64)": "int64",
     "tensor(bool)": "bool",
 }
@@ -108,6 +109,6 @@ def _cuda_answers() -> bool:
 def _spec(node: Any) -> TensorSpec:
     dtype = _DTYPES.get(node.type)
     if dtype is None:
-        raise AttemptFailed("model_unsupported", "the model has a tensor that is neither float32, int64 nor bool")
+        raise AttemptFailed("model_unsupported", "the model has a tensor that is not float32, float64, int64 or bool")
     shape = tuple(d if isinstance(d, int) else str(d) for d in cast("list[int | str | None]", node.shape))
     return TensorSpec(name=node.name, dtype=dtype, shape=shape)

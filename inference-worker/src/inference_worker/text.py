@@ -40,8 +40,8 @@ class TextCodec:
     def is_byte_level(self) -> bool:
         return isinstance(self._tokenizer.decoder, decoders.ByteLevel)
 
-    async def encode(self, text: str, *, longest: int) -> list[int]:
-        """The first `longest` ids, with what the tokenizer itself puts around a text. InvalidInput if there are
+    async def encode(self, text: str, *, longest: int | None = None) -> list[int]:
+        """The first `longest` ids or all, with what the tokenizer itself puts around a text. InvalidInput if there are
         none."""
         ids = (await self._ids(text, add_special_tokens=True))[:longest]
         if not ids:

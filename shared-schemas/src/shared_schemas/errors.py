@@ -52,17 +52,20 @@ class HeadraceError(Exception):
 
 
 class InvalidInput(HeadraceError):
+    """pointer: JSON pointer (RFC 6901) into the body, empty for the whole of it, None where it is not of a body."""
+
     code = "invalid_input"
+
+    def __init__(self, message: str, *, pointer: str | None = None) -> None:
+        super().__init__(message)
+        self.pointer = pointer
 
 
 class SpecRejected(InvalidInput):
-    """pointer: JSON pointer (RFC 6901) into the body, empty for the whole of it."""
-
     code = "invalid_spec"
 
     def __init__(self, message: str, *, pointer: str = "") -> None:
-        super().__init__(message)
-        self.pointer = pointer
+        super().__init__(message, pointer=pointer)
 
 
 class DataRejected(InvalidInput):

@@ -46,7 +46,7 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One input or output of the ONNX graph. shape: a name stands for a dimension that varies."""
 
     name: str
-    dtype: Literal["float32", "int64", "bool"]
+    dtype: Literal["float32", "float64", "int64", "bool"]
     shape: tuple[int | str, ...]
 
 
@@ -74,7 +74,8 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """All an inference worker needs, and where it came from.
 
     onnx: one file without external data. tokenizer: tokenizer.json of Hugging Face `tokenizers`.
-    labels: class names by output index. features: column names by input index, in training order.
+    labels: class names by output index. features: column names by input index, in training order. feature_ranges: the
+    smallest and the largest value of each that the data had; empty in a model of an older version.
     context_length: longest input in tokens. metrics: on held-out rows; baseline: the same for the trivial
     predictor (majority class, uniform tokens, mean target). data_sha256, code_sha256: digests of the CSV
     and of the recipe. weights_sha256: of the trained parameters; equal for equal seeds on a CPU. data: how the CSV
@@ -89,6 +90,7 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     tokenizer: ArtifactRef | None = None
     labels: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
+    feature_ranges: tuple[tuple[float, float], ...] = ()
     target: str | None = None
     context_length: int | None = None
     parameters: int = 0

@@ -74,7 +74,7 @@ def _compare(model: nn.Module, export: Export, proto: onnx.ModelProto) -> None:
         found = np.asarray(outputs[0])
         if found.shape != wanted.shape:
             raise AttemptFailed("export_mismatch", "the exported model gives another shape than the trained one")
-        tolerance = TOLERANCE * max(1.0, float(np.abs(wanted).max()))
+        tolerance = TOLERANCE * max(export.unit, float(np.abs(wanted - export.offset).max()))
         difference = float(np.abs(wanted - found).max())
         if not difference <= tolerance:
             message = f"the exported model differs from the trained one by {difference:.3g}"

@@ -143,6 +143,7 @@ def _manifest(assignment: Assignment, trained: Trained, store: ArtifactStore) ->
         tokenizer=None if tokenizer is None else store.put_bytes(tokenizer, media_type="application/json"),
         labels=prepared.labels,
         features=prepared.features,
+        feature_ranges=prepared.feature_ranges,
         target=prepared.target,
         context_length=prepared.context_length,
         parameters=sum(parameter.numel() for parameter in prepared.model.parameters()),

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from training_worker.recipes.labels import classes_of, encode, majority_accuracy, remarks_on
 from training_worker.recipes.recipe import Export, Learned, Plan, n_parameters, plan_of, split_rows
+from training_worker.recipes.scaling import Scaling, remarks, scaling_of
 from training_worker.tables import Table, label_column
 from training_worker.targets import is_quantity
 
@@ -22,23 +23,37 @@ _ROW_NAMES = frozenset(("id", "index", "idx", "no", "nr", "row", "row_id", "rowi
 
 
 class Mlp(nn.Module):
-    """(B, F) raw features -> logits (B, C), or (B,) in the target's own unit. Both scalings lie inside the graph."""
+    """(B, F) raw features, float64 -> logits (B, C) float32, or (B,) float64 in the target's own unit. Both scalings
+    lie inside the graph. y: of the one target, None for classes."""
 
-    def __init__(self, x_mean: Tensor, x_scale: Tensor, y_mean: Tensor, y_scale: Tensor, *, width: int, layers: int,
-                 n_out: int, dropout: float, is_regression: bool) -> None:  # fmt: skip
+    def __init__(self, x: Scaling, y: Scaling | None, *, width: int, layers: int, n_out: int, dropout: float) -> None:
         super().__init__()
-        self.x_mean, self.x_scale = nn.Buffer(x_mean), nn.Buffer(x_scale)
-        self.y_mean, self.y_scale = nn.Buffer(y_mean), nn.Buffer(y_scale)
-        self.is_regression = is_regression
-        sizes = [x_mean.numel(), *[width] * layers]
+        y_mean, y_scale = (torch.zeros(()), torch.ones(())) if y is None else (y.mean[0], y.scale[0])
+        self.x_mean, self.x_scale = nn.Buffer(x.mean), nn.Buffer(x.scale)
+        self.y_mean, self.y_scale = nn.Buffer(y_mean.double()), nn.Buffer(y_scale.double())
+        # Of the data, not of what was learned: a run that goes on with other data reaches as far as that does.
+        low, high = x.reach
+        self.x_low, self.x_high = nn.Buffer(low, persistent=False), nn.Buffer(high, persistent=False)
+        self.is_regression = y is not None
+        sizes = [x.mean.numel(), *[width] * layers]
         blocks: list[nn.Module] = []
         for n_in, n_hidden in pairwise(sizes):
             blocks += [nn.Linear(n_in, n_hidden), nn.GELU(), nn.Dropout(dropout)]
         self.body = nn.Sequential(*blocks, nn.Linear(sizes[-1], n_out))
 
     def forward(self, features: Tensor) -> Tensor:
-        out: Tensor = self.body((features - self.x_mean) / self.x_scale)
-        return out.squeeze(-1) * self.y_scale + self.y_mean if self.is_regression else out
+        out = self.scaled(features)
+        return out.double() * self.y_scale + self.y_mean if self.is_regression else out
+
+    def scaled(self, features: Tensor) -> Tensor:
+        """(B, F) float64 -> logits (B, C), or (B,) in units of the target's spread, from its mean; float32."""
+        near = torch.minimum(torch.maximum(features, self.x_low), self.x_high)
+        out: Tensor = self.body(((near - self.x_mean) / self.x_scale).float())
+        return out.squeeze(-1) if self.is_regression else out
+
+    def in_units(self, target: Tensor) -> Tensor:
+        """(B,) float64 -> (B,) float64, as `scaled` gives it."""
+        return (target - self.y_mean) / self.y_scale
 
 
 class PreparedMlp:
@@ -88,53 +103,58 @@ class PreparedMlp:
             self._x_held, self._y_held = self._read(validation)
         self.n_rows = len(self._x)
         self.headline = "rmse" if is_regression else "accuracy"
+        self._scaling = scaling_of(self._x)
+        self._of_target = scaling_of(self._y.unsqueeze(-1)) if is_regression else None
+        self.feature_ranges = scaling_of(torch.cat([self._x, self._x_held])).ranges
         self.baseline = self._baseline()
-        one, zero = torch.ones(()), torch.zeros(())
         self.model = Mlp(
-            self._x.mean(0),
-            self._x.std(0, correction=0).clamp_min(1e-6),
-            self._y.mean() if is_regression else zero,
-            self._y.std(correction=0).clamp_min(1e-6) if is_regression else one,
+            self._scaling,
+            self._of_target,
             width=wanted.width or 64,
             layers=wanted.layers or 2,
             n_out=1 if is_regression else len(self.labels),
             dropout=wanted.dropout if wanted.dropout is not None else 0.1,
-            is_regression=is_regression,
         )
 
     def describe(self) -> Sequence[str]:
         kind = f"{len(self.labels)} classes" if self.labels else f"target {self.target!r}"
+        about_target = [] if self._of_target is None else remarks(self._of_target, self._y.unsqueeze(-1), [self.target])
         return [
             f"{self.n_rows} rows to train on, {len(self._x_held)} held out, {len(self.features)} features, {kind}",
+            *remarks(self._scaling, self._x, self.features),
+            *about_target,
             f"mlp with {n_parameters(self.model)} parameters",
         ]
 
     def loss(self, rows: Tensor, device: torch.device) -> Tensor:
         x, y = self._x[rows].to(device), self._y[rows].to(device)
-        out = self.model(x)
+        out = self.model.scaled(x)
         if self.labels:
             return functional.cross_entropy(out, y)
         # In units of the target's spread, so that one learning rate fits targets of any size.
-        return functional.mse_loss(out, y) / self.model.y_scale**2
+        return functional.mse_loss(out, self.model.in_units(y).float())
 
     def evaluate(self, device: torch.device) -> dict[str, float | None]:
-        out = self.model(self._x_held.to(device)).cpu()
+        out = self.model.scaled(self._x_held.to(device)).cpu()
         if self.labels:
             accuracy = float((out.argmax(-1) == self._y_held).float().mean())
             return {"loss": float(functional.cross_entropy(out, self._y_held)), "accuracy": accuracy}
-        error = out - self._y_held
-        spread = float(((self._y_held - self._y_held.mean()) ** 2).sum())
-        r2 = 1 - float((error**2).sum()) / spread if spread > 0 else None
-        return {"rmse": float((error**2).mean().sqrt()), "mae": float(error.abs().mean()), "r2": r2}
+        wanted, unit = self.model.in_units(self._y_held.to(device)).cpu(), float(self.model.y_scale)
+        error = out.double() - wanted
+        of_held = scaling_of(wanted.unsqueeze(-1))
+        r2 = None if of_held.is_constant else 1 - float((error**2).mean() / of_held.scale[0] ** 2)
+        return {"rmse": float((error**2).mean().sqrt()) * unit, "mae": float(error.abs().mean()) * unit, "r2": r2}
 
     def export(self) -> Export:
         name, shape = ("logits", ("batch", len(self.labels))) if self.labels else ("prediction", ("batch",))
         return Export(
             examples=(self._x_held[:256],),
-            inputs=(TensorSpec(name="features", dtype="float32", shape=("batch", len(self.features))),),
-            outputs=(TensorSpec(name=name, dtype="float32", shape=shape),),
+            inputs=(TensorSpec(name="features", dtype="float64", shape=("batch", len(self.features))),),
+            outputs=(TensorSpec(name=name, dtype="float32" if self.labels else "float64", shape=shape),),
             dynamic=({0: "batch"},),
             classes_axis=1 if self.labels else None,
+            offset=float(self.model.y_mean),
+            unit=float(self.model.y_scale),
         )
 
     def _target(self, spec: TrainingSpec, table: Table) -> str:
@@ -146,17 +166,20 @@ class PreparedMlp:
         return last
 
     def _read(self, table: Table) -> tuple[Tensor, Tensor]:
-        """-> features (n, F) float32, target (n,) int64 or float32."""
-        x = torch.tensor([table.numbers(name) for name in self.features], dtype=torch.float32).T.contiguous()
+        """-> features (n, F) float64, target (n,) int64 or float64."""
+        x = torch.tensor([table.numbers(name) for name in self.features], dtype=torch.float64).T.contiguous()
         target = self.target
         if self.labels:
             return x, encode(table, target, self.labels)
-        return x, torch.tensor(table.numbers(target), dtype=torch.float32)
+        return x, torch.tensor(table.numbers(target), dtype=torch.float64)
 
     def _baseline(self) -> dict[str, float | None]:
         if self.labels:
             return {"accuracy": majority_accuracy(self._y, self._y_held)}
-        return {"rmse": float(((self._y_held - self._y.mean()) ** 2).mean().sqrt())}
+        assert self._of_target is not None  # noqa: S101 - there are no labels
+        [unit] = self._of_target.scale.tolist()
+        error = self._of_target.apply(self._y_held.unsqueeze(-1))
+        return {"rmse": float((error**2).mean().sqrt()) * unit}
 
 
 class MlpRecipe:

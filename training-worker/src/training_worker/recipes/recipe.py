@@ -28,13 +28,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 class Export(msgspec.Struct, frozen=True, kw_only=True):
     """examples: held-out rows as the graph's inputs, in order. dynamic: per input, the dimensions that vary.
-    classes_axis: the axis of the first output along which the largest wins, None where there is none."""
+    classes_axis: the axis of the first output along which the largest wins, None where there is none. offset, unit: an
+    output is about offset plus or minus some units."""
 
     examples: tuple[Tensor, ...]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     dynamic: tuple[Mapping[int, str], ...]
     classes_axis: int | None
+    offset: float = 0.0
+    unit: float = 1.0
 
 
 class Learned(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +79,11 @@ class Prepared(Protocol):
     def labels(self) -> tuple[str, ...]: ...
     @property
     def features(self) -> tuple[str, ...]: ...
+    @property
+    def feature_ranges(self) -> tuple[tuple[float, float], ...]:
+        """The smallest and the largest value of each feature, in all rows; empty where features are no numbers."""
+        ...
+
     @property
     def target(self) -> str | None: ...
     @property

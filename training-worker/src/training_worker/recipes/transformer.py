@@ -29,6 +29,7 @@ _EVALUATION_ROWS = 128
 class PreparedClassifier:
     task: Task = "text-classification"
     features: tuple[str, ...] = ()
+    feature_ranges: tuple[tuple[float, float], ...] = ()
     headline = "accuracy"
 
     def __init__(
@@ -106,6 +107,7 @@ class PreparedLanguageModel:
     task: Task = "text-generation"
     labels: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
+    feature_ranges: tuple[tuple[float, float], ...] = ()
     target = None
     notes: tuple[str, ...] = ()
     headline = "perplexity"
