@@ -7,7 +7,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from shared_schemas.codec import encode_json
 from shared_schemas.error_codes import status_of
-from shared_schemas.errors import HeadraceError, SpecRejected
+from shared_schemas.errors import HeadraceError, InvalidInput
 from shared_schemas.replies import Problem, ProblemItem
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
@@ -96,7 +96,7 @@ def of_headrace_error(error: HeadraceError) -> ProblemError:
     if status == 500:
         return internal()
     items = []
-    if isinstance(error, SpecRejected):
+    if isinstance(error, InvalidInput) and error.pointer is not None:
         items = [ProblemItem(pointer=error.pointer, code=error.code, detail=str(error))]
     headers = {"Retry-After": RETRY_AFTER_S} if status == 503 else {}
     return ProblemError(status, error.code, str(error), errors=items, headers=headers)
