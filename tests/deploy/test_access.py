@@ -73,7 +73,7 @@ FOR_ALL = {
     "xack",
     "xdel",
 }
-_COMMAND = re.compile(r"""(?:call\(|= \{ )'([A-Z]+)'(?:, '([A-Z]+)')?""")
+_COMMAND = re.compile(r"""(?:call\(|ask\(|= \{ )'([A-Z]+)'(?:, '([A-Z]+)')?""")
 _WITH_VERBS = {"XGROUP", "XINFO", "PUBSUB"}
 
 

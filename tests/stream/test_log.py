@@ -57,7 +57,7 @@ async def test_the_log_keeps_about_as_many_changes_as_it_should_however_many_lie
         log, entries, an_entry = keys.log(INFERENCE), 15_000, 10
         pipeline = side.client.pipeline(transaction=False)
         for n in range(1, entries + 1):
-            changes = "\n".join([f"{INFERENCE}-x\nstate {{}}"] * an_entry)
+            changes = "\n".join([f"{INFERENCE}-{0:026}\nstate {{}}"] * an_entry)
             pipeline.xadd(log, {"count": n * an_entry, "changes": changes}, id=f"1-{n * an_entry}")
         await pipeline.execute()
 

@@ -2,7 +2,7 @@
 
 import anyio
 import structlog
-from shared_schemas.errors import BackendUnavailable
+from shared_schemas.errors import BackendUnavailable, CallRefused
 from shared_schemas.ids import QueueName
 from shared_schemas.stream.housekeeping import Housekeeping
 
@@ -26,12 +26,20 @@ async def keep_house(services: Services) -> None:
                 if queue in services.registered:
                     # Once more, should Redis have lost it with its last second.
                     await services.ledger.register_queue(queue)
-                promotion = await duties[queue].promote()
-                if promotion.next_s == 0.0:
-                    await duties[queue].sweep()
+                await _keep(duties[queue])
             wait_s = TICK_S
         except BackendUnavailable as error:
             if wait_s == TICK_S:
                 structlog.get_logger().warning("redis_away", redis=services.settings.redis_address, cause=str(error))
             wait_s = min(_LONGEST_S, wait_s * 2)
         await anyio.sleep(wait_s)
+
+
+async def _keep(duties: Housekeeping) -> None:
+    """Of one queue. What Redis refuses here must not keep the other queues from theirs."""
+    try:
+        promotion = await duties.promote()
+        if promotion.next_s == 0.0:
+            await duties.sweep()
+    except CallRefused as error:
+        structlog.get_logger().error("housekeeping_refused", queue=duties.queue, error=str(error))

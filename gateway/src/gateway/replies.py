@@ -1,10 +1,15 @@
 """Jobs as the API shows them: links, results, and whether a replay agrees with its original."""
 
+from collections.abc import Iterator
+from contextlib import suppress
+
 import msgspec
 from fastapi import Response
+from msgspec import DecodeError
 from shared_schemas.attempts import AttemptSummary, attempts_of
 from shared_schemas.codec import decode_event, encode_json
-from shared_schemas.errors import JobExpired, JobNotFound
+from shared_schemas.errors import JobExpired, JobNotFound, JobUnreadable
+from shared_schemas.events import StreamEvent
 from shared_schemas.ids import JobId
 from shared_schemas.job import Job, JobState
 from shared_schemas.replies import JobDetails, JobResult, JobStatus, ReplayOf, Submitted
@@ -61,7 +66,13 @@ async def status(services: Services, job: Job) -> JobStatus:
 
 
 async def attempts(services: Services, job_id: JobId) -> tuple[AttemptSummary, ...]:
-    return attempts_of(decode_event(data) for data in await services.timeline.read_attempts(job_id))
+    return attempts_of(_readable(await services.timeline.read_attempts(job_id)))
+
+
+def _readable(events: list[bytes]) -> Iterator[StreamEvent]:
+    for data in events:
+        with suppress(DecodeError):
+            yield decode_event(data)
 
 
 def result(job: Job) -> JobResult:
@@ -82,7 +93,7 @@ async def _replay(services: Services, job: Job) -> ReplayOf | None:
     if job.state.is_terminal:
         try:
             original = await services.ledger.find(job.replay_of)
-        except (JobNotFound, JobExpired):
+        except (JobNotFound, JobExpired, JobUnreadable):
             original = None
         if original is not None and original.state is JobState.SUCCEEDED:
             identical = _outcome(job) == _outcome(original)

@@ -5,6 +5,7 @@ What is both read and heard is told apart by its number; after a number that is 
 
 from collections.abc import AsyncGenerator, Collection
 from functools import partial
+from itertools import pairwise
 
 import msgspec
 from shared_schemas.ids import JobId
@@ -102,8 +103,9 @@ class Timelines:
                 if page.is_other or 0 < page.newest < self.cursors[job_id]:
                     yield self._begin_again(job_id)
                 elif entries:
-                    missing = entries[0].n if entries[0].n != self.cursors[job_id] + 1 else None
-                    yield self._advance(job_id, entries, missing_up_to=missing)
+                    for run in _runs(entries):
+                        missing = run[0].n if run[0].n != self.cursors[job_id] + 1 else None
+                        yield self._advance(job_id, run, missing_up_to=missing)
                     if page.is_last:
                         break
                     limit = _next_limit(entries)
@@ -142,6 +144,12 @@ class Timelines:
             self._open.discard(job_id)
             self._behind.discard(job_id)
         return Batch(job_id, entries, ring, requested, missing_up_to)
+
+
+def _runs(entries: list[Entry]) -> list[list[Entry]]:
+    """Cut where a number is missing, as in a timeline that was damaged."""
+    cuts = [i for i in range(1, len(entries)) if entries[i].n != entries[i - 1].n + 1]
+    return [entries[start:end] for start, end in pairwise([0, *cuts, len(entries)])]
 
 
 def _next_limit(entries: list[Entry]) -> int:

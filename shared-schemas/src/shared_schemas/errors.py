@@ -18,6 +18,7 @@
     ├── AttemptFailed         a handler's typed failure, retryable or not
     │   └── WorkerUnfit       this process can run nothing any more: its worker ends, others try again
     └── BackendUnavailable    Redis is away, read-only or misconfigured
+        └── CallRefused       Redis refuses this call, not all: other calls may go on
 
 `code` is part of the API and never changes; `shared_schemas.error_codes` has all of them. `retryable` says whether the
 same call may succeed later.
@@ -156,3 +157,8 @@ class WorkerUnfit(AttemptFailed):
 class BackendUnavailable(HeadraceError):
     code = "backend_unavailable"
     retryable = True
+
+
+class CallRefused(BackendUnavailable):
+    """A script failed, a key holds something that is not Headrace's, or this user may not do it. Whoever called for
+    many may call for each of them: it may be about one."""

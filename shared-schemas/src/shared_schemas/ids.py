@@ -45,6 +45,10 @@ def parse_queue(name: str) -> QueueName:
     return QueueName(name)
 
 
+def is_queue(name: str) -> bool:
+    return _QUEUE.fullmatch(name) is not None
+
+
 def kind_of_queue(queue: QueueName) -> JobKind:
     match = _QUEUE.fullmatch(queue)
     if match is None:
@@ -59,12 +63,22 @@ def new_job_id(queue: QueueName, *, now_ms: int, entropy: bytes) -> JobId:
 
 def job_ids_from(first: JobId, n: int) -> list[JobId]:
     """`first` and the n - 1 ids that follow it."""
-    number = 0
-    for digit in ulid_of(first):
-        number = number << 5 | _ALPHABET.index(digit)
+    number = _number_of(first)
     queue = queue_of(first)
     # The last that there are follow nothing: only a clock in the year 10889 would make them.
     return [JobId(f"{queue}-{_ulid(number + i)}") for i in range(n)]
+
+
+def created_ms(job_id: JobId) -> int:
+    """When it was made, ms since the epoch, as the id says."""
+    return _number_of(job_id) >> 80
+
+
+def _number_of(job_id: JobId) -> int:
+    number = 0
+    for digit in ulid_of(job_id):
+        number = number << 5 | _ALPHABET.index(digit)
+    return number
 
 
 def parse_job_id(text: str) -> JobId:

@@ -24,5 +24,7 @@ async def promote(housekeeping: Housekeeping) -> None:
             backoff.reset()
             wait_s = TICK_S if promotion.next_s is None else min(TICK_S, promotion.next_s)
             await anyio.sleep(max(SHORTEST_S, wait_s))
-        except BackendUnavailable:
+        except BackendUnavailable as error:
+            if backoff.is_fresh:
+                structlog.get_logger().warning("promotion_interrupted", error=str(error))
             await anyio.sleep(backoff.next_s())

@@ -38,7 +38,9 @@ class Reclaiming:
                     await self._repair()
                     repair_at = time.monotonic() + self._until_next_repair_s()
                 backoff.reset()
-            except BackendUnavailable:
+            except BackendUnavailable as error:
+                if backoff.is_fresh:
+                    structlog.get_logger().warning("reclaiming_interrupted", error=str(error))
                 self._first_seen.clear()
                 look_at = repair_at = time.monotonic() + backoff.next_s() + self._earlier(self._shortest_s)
 

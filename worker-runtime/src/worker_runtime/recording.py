@@ -4,8 +4,9 @@ import math
 from collections.abc import Callable
 
 import anyio
-from shared_schemas.errors import BackendUnavailable
-from shared_schemas.stream.claims import Claims
+import structlog
+from shared_schemas.errors import BackendUnavailable, CallRefused
+from shared_schemas.stream.claims import Batch, Claims
 
 from worker_runtime.attempt import BATCH_EVENTS, RunningAttempt
 from worker_runtime.backoff import Backoff
@@ -43,7 +44,7 @@ class Recorder:
         unsent = [(attempt, batch) for attempt in attempts if (batch := attempt.unsent(limit=share)) is not None]
         if not unsent:
             return False
-        kept = await self._claims.record([batch for _, batch in unsent])
+        kept = await self._record([batch for _, batch in unsent])
         for (attempt, batch), held in zip(unsent, kept, strict=True):
             if held:
                 attempt.confirm(batch)
@@ -51,6 +52,16 @@ class Recorder:
                 self._metrics.count_refused("record")
                 attempt.ask(StopReason.CLAIM_LOST)
         return True
+
+    async def _record(self, batches: list[Batch]) -> list[bool]:
+        """As Claims.record. What Redis refuses to all it may refuse to one of them alone, whose attempt is given up."""
+        try:
+            return await self._claims.record(batches)
+        except CallRefused as error:
+            structlog.get_logger().error("record_refused_by_redis", attempts=len(batches), error=str(error))
+            if len(batches) == 1:
+                return [False]
+            return [held for batch in batches for held in await self._record([batch])]
 
     def _progress_due_s(self) -> float | None:
         """None: no progress is held back, so only a ring brings something to record."""

@@ -61,7 +61,7 @@ class Runner:
         """Take the claim's slot. None if its spec cannot be read."""
         try:
             spec = decode_spec(claim.spec)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, ValueError, RecursionError):
             return None
         attempt = RunningAttempt(claim, spec, worker=self._worker, ring=self._recorder.ring)
         self._held.take(attempt)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import anyio
 import structlog
-from shared_schemas.errors import BackendUnavailable
+from shared_schemas.errors import BackendUnavailable, CallRefused
 from shared_schemas.stream.claims import Claims, Settlement
 
 from worker_runtime.backoff import Backoff
@@ -34,29 +34,39 @@ class Settler:
         self._rung.set()
 
     async def run(self) -> None:
-        backoff = Backoff()
+        backoff, most = Backoff(), BATCH_SETTLEMENTS
         while True:
             await self._rung.wait()
             self._rung = anyio.Event()
             while self._endings:
-                batch = self._next_batch()
+                batch = self._next_batch(most)
                 try:
                     answers = await self._claims.settle([ending.settlement for ending in batch])
+                except CallRefused as error:
+                    # It may be about one of them, which must not keep the others from ending.
+                    most = max(1, len(batch) // 2)
+                    structlog.get_logger().error("settle_refused_by_redis", jobs=len(batch), error=str(error))
+                    if len(batch) == 1:
+                        self._endings.remove(batch[0])
+                        batch[0].hear(False)
+                    await anyio.sleep(backoff.next_s())
+                    continue
                 except BackendUnavailable as error:
                     if backoff.is_fresh:
                         structlog.get_logger().warning("settle_postponed", jobs=len(batch), error=str(error))
                     await anyio.sleep(backoff.next_s())
                     continue
                 backoff.reset()
+                most = min(BATCH_SETTLEMENTS, most * 2)
                 self._metrics.settle_size.observe(len(batch))
                 del self._endings[: len(batch)]
                 for ending, accepted in zip(batch, answers, strict=True):
                     ending.hear(accepted)
 
-    def _next_batch(self) -> list[_Ending]:
+    def _next_batch(self, most: int) -> list[_Ending]:
         """As many as one call should carry, at least one."""
         batch, events = list[_Ending](), 0
-        for ending in self._endings[:BATCH_SETTLEMENTS]:
+        for ending in self._endings[:most]:
             events += len(ending.settlement.batch.events)
             if batch and events > CALL_EVENTS:
                 break

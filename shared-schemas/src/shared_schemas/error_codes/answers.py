@@ -113,6 +113,7 @@ ANSWERS = (
     ErrorCode(
         code="job_unreadable",
         status=501,
+        job=False,
         meaning="The job was stored by another version of Headrace, or what Redis holds of it is damaged.",
         action="Read it with the version that wrote it.",
     ),

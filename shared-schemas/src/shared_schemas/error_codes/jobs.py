@@ -46,6 +46,12 @@ JOBS = (
         action="Nothing: the newer attempt goes on.",
     ),
     ErrorCode(
+        code="corrupt_record",
+        job=False,
+        meaning="What Redis kept of the job was damaged: it cannot be run, or what it did is not known.",
+        action="Find out what writes to Redis beside Headrace, and submit the job again.",
+    ),
+    ErrorCode(
         code="dependency_failed",
         job=False,
         meaning="A job that this one depends on failed, was cancelled or is gone.",

@@ -21,8 +21,9 @@ from shared_schemas.job import Checkpoint
 from shared_schemas.outcome import Cancellation, Failure, Outcome, Release, Retry, Success
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.connection import AsyncRedis, ask_together, translated
+from shared_schemas.stream.damage import is_of_another_type, make_group, put_on_record
 from shared_schemas.stream.keys import GROUP, Lane
-from shared_schemas.stream.record import read_record
+from shared_schemas.stream.record import RECORD, UNREADABLE, Record, parts_of, read_record
 
 LANES = tuple(Lane)
 _SHARED_LANES = tuple(lane for lane in LANES if lane is not Lane.ALONE)
@@ -99,13 +100,9 @@ class Claims:
     async def open(self) -> None:
         """Make the groups and put the queue on record. Safe to repeat."""
         with translated():
-            await self._client.sadd(keys.QUEUES, self.queue)
+            await put_on_record(self._client, self.queue)
             for lane in LANES:
-                try:
-                    await self._client.xgroup_create(keys.ready(self.queue, lane), GROUP, id="0", mkstream=True)
-                except ResponseError as error:
-                    if not str(error).startswith("BUSYGROUP"):
-                        raise
+                await make_group(self._client, self.queue, lane)
 
     async def claim(
         self,
@@ -189,7 +186,7 @@ class Claims:
     async def _handed(self, reply: Any) -> list[tuple[str, str, str]]:
         if isinstance(reply, ResponseError):
             # UNBLOCKED: the stream was deleted while this call waited for it.
-            if not str(reply).startswith(("NOGROUP", "UNBLOCKED")):
+            if not (str(reply).startswith(("NOGROUP", "UNBLOCKED")) or is_of_another_type(reply)):
                 raise reply
             await self.open()
             return []
@@ -248,7 +245,7 @@ class Claims:
 
     def _claim(self, row: list[Any], now_ms: int) -> Claim:
         job_id, packed, spec, checkpoint = row
-        record = read_record(packed)
+        record = _held(packed)
         entry, fence = cast(str, record.entry), cast(str, record.fence)
         self.newest[record.lane] = entry
         return Claim(
@@ -281,8 +278,21 @@ def _but(lost: list[int], n: int) -> list[bool]:
     return [place not in lost for place in range(1, n + 1)]
 
 
+def _held(packed: bytes) -> Record:
+    """The record of an attempt that has begun: its script has seen that each part is of its type."""
+    try:
+        return read_record(packed)
+    except UNREADABLE:
+        # A script does not see whether a text is UTF-8. None of those that a worker needs was written by a person.
+        return Record(**{**dict.fromkeys(RECORD, ""), **parts_of(packed)})
+
+
 def checkpoint_of(data: bytes | None) -> Checkpoint | None:
-    event = decode_event(data) if data else None
+    """None as well where it cannot be read: then the job begins from the start."""
+    try:
+        event = decode_event(data) if data else None
+    except UNREADABLE:
+        event = None
     return Checkpoint(step=event.step, artifact=event.artifact) if isinstance(event, Checkpointed) else None
 
 
@@ -330,7 +340,7 @@ def _entries(reply: Any) -> list[tuple[str, str, str]]:
         lane = stream.decode().rsplit(":", 1)[1]
         for entry, fields in items:
             # Redis 6.2 returns a pending entry that was deleted with no fields.
-            job_id = fields[1].decode() if fields else ""
+            job_id = fields[1].decode(errors="replace") if fields else ""
             entries.append((lane, entry.decode(), job_id))
     return entries
 

@@ -32,7 +32,7 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from shared_schemas.errors import BackendUnavailable
+from shared_schemas.errors import BackendUnavailable, CallRefused
 from shared_schemas.settings import SettingsRejected, setting
 from shared_schemas.stream.address import fault_of_url, has_credentials
 
@@ -51,6 +51,8 @@ _DRIVER = DriverInfo()
 _PASSING = re.compile(
     r"(?:^|: -)(MISCONF|LOADING|READONLY|CLUSTERDOWN|TRYAGAIN|MASTERDOWN|NOREPLICAS|OOM|BUSY)\b", re.ASCII
 )
+
+_SCRIPT_LINE = re.compile(r"user_script:(\d+):", re.ASCII)
 
 
 class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -263,7 +265,7 @@ def _credentials(settings: RedisSettings) -> CredentialProvider | None:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise BackendUnavailable for what passes when Redis is back; anything else is a bug and stays itself."""
+    """Raise BackendUnavailable for what passes when Redis is back, CallRefused for what Redis refuses to this call."""
     try:
         yield
     except (ConnectionError, TimeoutError, OSError) as error:
@@ -273,7 +275,7 @@ def translated() -> Iterator[None]:
     except ResponseError as error:
         if refusal := refusal_of(error):
             raise BackendUnavailable(f"Redis refuses this at the moment ({refusal})") from error
-        raise
+        raise CallRefused(f"Redis refuses this call ({_kind_of(error)})") from error
     except RedisError as error:
         raise BackendUnavailable(f"Redis does not answer ({type(error).__name__})") from error
 
@@ -289,6 +291,13 @@ def refusal_of(error: ResponseError) -> str | None:
         case _:
             found = _PASSING.search(str(error))
             return found[1] if found else None
+
+
+def _kind_of(error: ResponseError) -> str:
+    """The code of the error and where in a script it was, without the values in its text."""
+    text = str(error)
+    line = _SCRIPT_LINE.search(text)
+    return text.split(" ", 1)[0] + (f", line {line[1]} of a script" if line else "")
 
 
 async def check_server(client: AsyncRedis) -> list[str]:

@@ -5,13 +5,14 @@ the gateway decide how often.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import cast
 
 import msgspec
 
-from shared_schemas.errors import ErrorInfo
+from shared_schemas.errors import ErrorInfo, JobNotFound, StateConflict
 from shared_schemas.events import Reason
-from shared_schemas.ids import JobId, QueueName, is_job_id
+from shared_schemas.ids import JobId, QueueName, is_job_id, queue_of
 from shared_schemas.job import JobState
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.claims import (
@@ -21,8 +22,9 @@ from shared_schemas.stream.claims import (
     packed_requests,
 )
 from shared_schemas.stream.connection import AsyncRedis, translated
+from shared_schemas.stream.damage import drop, reply_of
 from shared_schemas.stream.ledger import cancel, states_of
-from shared_schemas.stream.record import record_of
+from shared_schemas.stream.record import parts_of
 
 CRASH_LIMIT = 2
 TOMBSTONE_MS = 86_400_000
@@ -31,6 +33,8 @@ _LIMIT, _ENTRIES = 200, 100
 _PAGE = 1000
 # Of one look, and of one call of redeliver; what is beyond waits for the next.
 _MOST_SUSPECTS, _MOST_PAGES = 20_000, 200
+# Pages of the log that are gone through at once after an index was lost.
+_LOG_LOOKS = 20
 
 
 class Promotion(msgspec.Struct, frozen=True):
@@ -73,7 +77,9 @@ class Housekeeping:
             },
         )
         if waiting:
-            promoted += await self._look_at_dependencies([JobId(job_id.decode()) for job_id in waiting])
+            with translated():
+                ids = await self._ids(f"{self._tag}waiting", waiting)
+            promoted += await self._look_at_dependencies(ids)
         return Promotion(promoted, expired, None if next_ms < 0 else next_ms / 1000)
 
     async def sweep(self) -> int:
@@ -90,7 +96,7 @@ class Housekeeping:
         with translated():
             seconds, microseconds = await self._client.time()
             limit_ms = seconds * 1000 + microseconds // 1000 + round(lease_s * 500)
-            leases = await self._client.zrange(leases_of, 0, _LIMIT, withscores=True)
+            leases = await self._leases()
             ids = [job_id for job_id, end_ms in leases if end_ms <= limit_ms]
             later_ms = [end_ms - limit_ms for _, end_ms in leases if end_ms > limit_ms]
             # A lease that begins right after this look has half of it left as much later.
@@ -100,23 +106,39 @@ class Housekeeping:
             return [
                 suspect
                 for first in range(0, len(ids), _PAGE)
-                for suspect in await self._as_seen(ids[first : first + _PAGE])
+                for suspect in await self._as_seen(await self._ids(leases_of, ids[first : first + _PAGE]))
             ]
 
-    async def _as_seen(self, ids: Sequence[bytes]) -> list[Suspect]:
+    async def _as_seen(self, ids: Sequence[JobId]) -> list[Suspect]:
         pipeline = self._client.pipeline(transaction=False)
         for job_id in ids:
-            pipeline.hget(keys.job(JobId(job_id.decode())), "job")
-        records = [record_of(data) for data in await pipeline.execute()]
+            pipeline.hget(keys.job(job_id), "job")
+        records = [parts_of(data) for data in await pipeline.execute(raise_on_error=False)]
         return [
-            Suspect(JobId(job_id.decode()), record.get("fence", ""), int(record.get("beat", 0)))
+            Suspect(job_id, record.get("fence") or "", record.get("beat", 0))
             for job_id, record in zip(ids, records, strict=True)
         ]
+
+    async def _leases(self) -> list[tuple[bytes, float]]:
+        name = keys.leases(self.queue)
+        leases = await reply_of(self._client.zrange(name, 0, _LIMIT, withscores=True))
+        if leases is None:
+            await drop(self._client, self.queue, name)
+        return leases or []
+
+    async def _ids(self, index: str, members: Sequence[bytes]) -> list[JobId]:
+        """Of the members of an index those that are ids of this queue's; the others are taken out."""
+        texts = [member.decode(errors="replace") for member in members]
+        is_id = [is_job_id(text) and queue_of(JobId(text)) == self.queue for text in texts]
+        odd = [member for member, is_one in zip(members, is_id, strict=True) if not is_one]
+        if odd:
+            await self._client.zrem(index, *odd)
+        return [JobId(text) for text, is_one in zip(texts, is_id, strict=True) if is_one]
 
     async def reclaim(self, suspects: Sequence[Suspect]) -> list[str]:
         """Take back jobs whose beat has not moved since it was seen, at least half a lease ago by the caller's own
         clock. -> "requeued", "poison" (the job has now lost its worker CRASH_LIMIT times, running alone the last
-        time) or "alive" for each."""
+        time), "corrupt" (its record could not be worked with) or "alive" for each."""
         poison = ErrorInfo(
             code="poison", message=f"the job's worker was lost {CRASH_LIMIT} times while it ran this job"
         )
@@ -169,9 +191,9 @@ class Housekeeping:
         """Look at the next page of open jobs and set going those that nothing would move. -> how many.
 
         Where one needs it its neighbours may, as of a lost stream, so it goes on up to a page without any."""
-        total = 0
+        total = looks = 0
         while True:
-            repaired, cursor = await scripts.call(
+            repaired, cursor, is_mending = await scripts.call(
                 self._client,
                 "repair",
                 self._tag,
@@ -181,11 +203,13 @@ class Housekeeping:
                     "limit": _LIMIT,
                     "queued": JobState.QUEUED,
                     "running": JobState.RUNNING,
+                    "scheduled": JobState.SCHEDULED,
                 },
             )
             self._repair_cursor = cursor.decode()
             total += cast(int, repaired)
-            if not repaired or not self._repair_cursor:
+            looks += 1
+            if not (repaired and self._repair_cursor) and not (is_mending and looks < _LOG_LOOKS):
                 return total
 
     async def _look_at_dependencies(self, waiting: list[JobId]) -> int:
@@ -194,8 +218,8 @@ class Housekeeping:
             for job_id in waiting:
                 pipeline.hget(keys.job(job_id), "depends_on")
             wanted = [
-                [JobId(parent) for parent in (reply or b"").decode().split() if is_job_id(parent)]
-                for reply in await pipeline.execute()
+                [JobId(parent) for parent in _text(reply).split() if is_job_id(parent)]
+                for reply in await pipeline.execute(raise_on_error=False)
             ]
         states = await states_of(self._client, sorted({parent for row in wanted for parent in row}))
         met: list[JobId] = []
@@ -222,4 +246,10 @@ class Housekeeping:
         how = {JobState.FAILED: "failed", JobState.CANCELLED: "was cancelled"}
         why = "is no longer kept" if state is None else how[state]
         error = ErrorInfo(code="dependency_failed", message=f"{parent}, which this job depends on, {why}")
-        await cancel(self._client, job_id, error)
+        # What ends otherwise meanwhile, or is damaged, is no longer waited for.
+        with suppress(JobNotFound, StateConflict):
+            await cancel(self._client, job_id, error)
+
+
+def _text(reply: object) -> str:
+    return reply.decode(errors="replace") if isinstance(reply, bytes) else ""

@@ -17,6 +17,7 @@
     {hr:<queue>}:log                       stream   state changes of all jobs, capped
     {hr:<queue>}:workers                   zset     workers by the end of their registration, ms
     {hr:<queue>}:worker:<name>             hash     one worker
+    {hr:<queue>}:mend                      string   an index was lost: as far as `repair` has gone through the log
     {hr}:queues                            set      names of the queues ever used
     {hr:models}:…                          see registry.py
 
@@ -85,6 +86,10 @@ def leases(queue: QueueName) -> str:
 
 def workers(queue: QueueName) -> str:
     return f"{tag(queue)}workers"
+
+
+def mend(queue: QueueName) -> str:
+    return f"{tag(queue)}mend"
 
 
 def worker(queue: QueueName, name: str) -> str:

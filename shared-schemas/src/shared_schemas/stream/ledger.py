@@ -16,7 +16,7 @@ from shared_schemas.errors import (
     StateConflict,
 )
 from shared_schemas.events import Reason
-from shared_schemas.ids import JobId, QueueName, job_ids_from, kind_of_queue, queue_of
+from shared_schemas.ids import JobId, QueueName, created_ms, is_job_id, is_queue, job_ids_from, kind_of_queue, queue_of
 from shared_schemas.job import (
     Job,
     JobState,
@@ -28,11 +28,12 @@ from shared_schemas.specs import InferenceSpec, JobSpec, Priority
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.claims import LANES
 from shared_schemas.stream.connection import AsyncRedis, translated
+from shared_schemas.stream.damage import or_nothing, put_on_record, reply_of
 from shared_schemas.stream.idempotency import IDEMPOTENCY_TTL_MS, claim_keys, is_claimed_first
 from shared_schemas.stream.keys import Lane
 from shared_schemas.stream.listing import Page, page_of
-from shared_schemas.stream.record import record_of
-from shared_schemas.stream.rows import fields_of, job_of, worker_of
+from shared_schemas.stream.record import UNREADABLE, record_of
+from shared_schemas.stream.rows import JOB_UNREADABLE, fields_of, job_of, worker_of
 
 _LANE_OF = {priority: Lane(priority.value) for priority in Priority}
 _NOTHING_RARE = (None,) * 5
@@ -156,15 +157,17 @@ class Ledger:
     async def find(self, job_id: JobId) -> Job:
         """JobNotFound; JobExpired once its result_ttl has passed; JobUnreadable if this version cannot decode it."""
         with translated():
-            fields = await self._client.hgetall(keys.job(job_id))
+            fields = await reply_of(self._client.hgetall(keys.job(job_id)))
+            if fields is None:
+                raise JobUnreadable(JOB_UNREADABLE.message)
             if not fields and await self._client.exists(keys.gone(job_id)):
                 raise JobExpired("the job's result_ttl has passed")
         if not fields:
             raise JobNotFound("no such job")
         try:
             return job_of(job_id, fields_of(fields))
-        except (msgspec.DecodeError, ValueError, KeyError) as error:
-            raise JobUnreadable("the job was written by another version of Headrace, or is damaged") from error
+        except UNREADABLE as error:
+            raise JobUnreadable(JOB_UNREADABLE.message) from error
 
     async def list_jobs(
         self,
@@ -234,22 +237,22 @@ class Ledger:
                 listing = keys.listing(queue, JobState.QUEUED, lane)
                 pipeline.zrank(listing, job_id)
                 pipeline.zcard(listing)
-            replies = await pipeline.execute()
+            replies = or_nothing(await pipeline.execute(raise_on_error=False))
         ahead = 0
         for rank, size in zip(replies[::2], replies[1::2], strict=True):
             if rank is not None:
                 return ahead + cast(int, rank)
-            ahead += size
+            ahead += size or 0
         return None
 
     async def queues(self) -> list[QueueName]:
         with translated():
-            names = await self._client.smembers(keys.QUEUES)
-        return sorted(QueueName(name.decode()) for name in names)
+            names = await reply_of(self._client.smembers(keys.QUEUES)) or ()
+        return sorted(QueueName(name) for member in names if is_queue(name := member.decode(errors="replace")))
 
     async def register_queue(self, queue: QueueName) -> None:
         with translated():
-            await self._client.sadd(keys.QUEUES, queue)
+            await put_on_record(self._client, queue)
 
     async def queue_status(self, queue: QueueName) -> QueueStatus:
         with translated():
@@ -261,10 +264,8 @@ class Ledger:
             pipeline.zcard(keys.workers(queue))
             for lane in LANES:
                 pipeline.zrange(keys.listing(queue, JobState.QUEUED, lane), 0, 0)
-            replies = await pipeline.execute()
-            oldest = min((ids[0] for ids in replies[-len(LANES) :] if ids), default=None)
-            record = None if oldest is None else await self._client.hget(keys.job(JobId(oldest.decode())), "job")
-        created = record_of(record).get("created")
+            replies = or_nothing(await pipeline.execute(raise_on_error=False))
+        oldest = min((ids[0] for ids in replies[-len(LANES) :] if ids), default=b"").decode(errors="replace")
         counts = {
             state: dict(zip(LANES, replies[i * len(LANES) : (i + 1) * len(LANES)], strict=True))
             for i, state in enumerate(JobState)
@@ -273,11 +274,11 @@ class Ledger:
         return QueueStatus(
             name=queue,
             kind=kind_of_queue(queue),
-            jobs={state.value: sum(lanes.values()) for state, lanes in counts.items()},
-            ready={lane.value: count for lane, count in counts[JobState.QUEUED].items()},
-            dead=dead,
-            workers=workers,
-            oldest_queued_at=None if created is None else moment(int(created)),
+            jobs={state.value: sum(int(n or 0) for n in lanes.values()) for state, lanes in counts.items()},
+            ready={lane.value: count or 0 for lane, count in counts[JobState.QUEUED].items()},
+            dead=dead or 0,
+            workers=workers or 0,
+            oldest_queued_at=moment(created_ms(JobId(oldest))) if is_job_id(oldest) else None,
         )
 
     async def states(self, job_ids: Sequence[JobId]) -> dict[JobId, JobState | None]:
@@ -288,21 +289,22 @@ class Ledger:
         """How many are registered."""
         with translated():
             seconds, _ = await self._client.time()
-            return cast(int, await self._client.zcount(keys.workers(queue), seconds * 1000, "+inf"))
+            return cast(int, await reply_of(self._client.zcount(keys.workers(queue), seconds * 1000, "+inf")) or 0)
 
     async def workers(self, queue: QueueName) -> list[WorkerStatus]:
         with translated():
             seconds, _ = await self._client.time()
-            names = await self._client.zrangebyscore(keys.workers(queue), seconds * 1000, "+inf")
+            members = await reply_of(self._client.zrangebyscore(keys.workers(queue), seconds * 1000, "+inf"))
+            names = [name.decode(errors="replace") for name in members or ()]
             pipeline = self._client.pipeline(transaction=False)
             for name in names:
-                pipeline.hgetall(keys.worker(queue, name.decode()))
-            rows = await pipeline.execute()
-        return [
-            worker_of(name.decode(), queue, {k.decode(): v.decode() for k, v in row.items()})
-            for name, row in zip(names, rows, strict=True)
-            if row
-        ]
+                pipeline.hgetall(keys.worker(queue, name))
+            rows = or_nothing(await pipeline.execute(raise_on_error=False))
+        return [worker_of(name, queue, _texts(row)) for name, row in zip(names, rows, strict=True) if row]
+
+
+def _texts(row: dict[bytes, bytes]) -> dict[str, str]:
+    return {name.decode(errors="replace"): value.decode(errors="replace") for name, value in row.items()}
 
 
 def _submitted(answer: str, job_id: JobId) -> Made:
@@ -321,7 +323,7 @@ async def states_of(client: AsyncRedis, job_ids: Sequence[JobId]) -> dict[JobId,
         pipeline = client.pipeline(transaction=False)
         for job_id in job_ids:
             pipeline.hget(keys.job(job_id), "job")
-        states = [record_of(record).get("state") for record in await pipeline.execute()]
+        states = [record_of(record).get("state") for record in await pipeline.execute(raise_on_error=False)]
     return {job_id: None if state is None else JobState(state) for job_id, state in zip(job_ids, states, strict=True)}
 
 

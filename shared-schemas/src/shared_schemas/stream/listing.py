@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from shared_schemas.ids import JobId, QueueName
+from shared_schemas.ids import JobId, QueueName, is_job_id
 from shared_schemas.job import JobState, JobSummary
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.connection import AsyncRedis
@@ -39,4 +39,4 @@ async def page_of(
             "looks": _LOOKS,
         },
     )
-    return Page([summary_of(queue, row) for row in rows], next_before.decode() or None)
+    return Page([summary_of(queue, row) for row in rows if is_job_id(row[0].decode())], next_before.decode() or None)

@@ -1,5 +1,8 @@
 """The record of a job: what its hash keeps as one MessagePack array for the scripts to work with. Pure."""
 
+from contextlib import suppress
+from typing import Any
+
 import msgspec
 
 _Text = str | bool
@@ -46,10 +49,29 @@ RECORD = Record.__struct_fields__
 read_record = msgspec.msgpack.Decoder(Record).decode
 
 
-def record_of(data: bytes | None) -> dict[str, str]:
-    """What there is in a record; nothing of a job that is not there or whose record is damaged."""
+# What reading something damaged may raise; the last of these where it is nested without end.
+UNREADABLE = (msgspec.DecodeError, ValueError, KeyError, OverflowError, RecursionError)
+_parts = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+_TYPES = {field.name: field.type for field in msgspec.structs.fields(Record)}
+
+
+def parts_of(data: object) -> dict[str, Any]:
+    """As much of a record as can be read, whatever the rest is."""
+    parts: dict[str, Any] = {}
     try:
-        values = () if data is None else msgspec.structs.astuple(read_record(data))
-    except msgspec.DecodeError:
+        for name, part in zip(RECORD, _parts(data), strict=False):  # type: ignore[arg-type]
+            with suppress(*UNREADABLE):
+                parts[name] = msgspec.msgpack.decode(part, type=_TYPES[name])
+    except (*UNREADABLE, TypeError):
+        pass
+    return parts
+
+
+def record_of(data: object) -> dict[str, str]:
+    """data: the record, or what Redis answered instead. What there is in it; nothing of a job that is not there, or
+    whose record is damaged."""
+    try:
+        values = msgspec.structs.astuple(read_record(data)) if isinstance(data, bytes) else ()
+    except UNREADABLE:
         return {}
     return {name: str(value) for name, value in zip(RECORD, values, strict=False) if value is not False}

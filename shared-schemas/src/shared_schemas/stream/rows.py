@@ -1,6 +1,7 @@
 """What Redis keeps of jobs and workers, as Structs. Pure: it is given the fields and asks for none."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -9,12 +10,15 @@ import msgspec
 from shared_schemas.codec import decode_event, decode_spec, encode_json
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.events import Measured, Progressed
-from shared_schemas.ids import JobId, QueueName, kind_of, kind_of_queue, queue_of
+from shared_schemas.ids import JobId, QueueName, created_ms, kind_of, kind_of_queue, queue_of
 from shared_schemas.job import Job, JobState, JobSummary, Progress, WorkerStatus
 from shared_schemas.lifecycle import moment
 from shared_schemas.stream.claims import checkpoint_of
-from shared_schemas.stream.record import record_of
+from shared_schemas.stream.record import UNREADABLE, record_of
 
+JOB_UNREADABLE = ErrorInfo(
+    code="job_unreadable", message="the job was written by another version of Headrace, or is damaged"
+)
 SUMMARY_FIELDS = ("job", "progress", "error")
 
 
@@ -42,12 +46,12 @@ def worker_facts(
 
 def fields_of(stored: Mapping[bytes, bytes]) -> dict[str, bytes]:
     """A job's hash with its record spread out."""
-    fields = {name.decode(): value for name, value in stored.items()}
+    fields = {name.decode(errors="replace"): value for name, value in stored.items()}
     return fields | {name: value.encode() for name, value in record_of(fields.pop("job", None)).items()}
 
 
 def job_of(job_id: JobId, fields: dict[str, bytes]) -> Job:
-    """The job as its hash has it; see fields_of. DecodeError, ValueError, KeyError."""
+    """The job as its hash has it; see fields_of. Raises any of UNREADABLE."""
 
     def time_of(name: str) -> datetime | None:
         return moment(int(fields[name])) if name in fields else None
@@ -88,7 +92,11 @@ def job_of(job_id: JobId, fields: dict[str, bytes]) -> Job:
 
 
 def _progress(data: bytes | None) -> Progress | None:
-    event = decode_event(data) if data else None
+    """None as well where it cannot be read: the next event of that sort is."""
+    try:
+        event = decode_event(data) if data else None
+    except UNREADABLE:
+        event = None
     if not isinstance(event, Progressed):
         return None
     return Progress(
@@ -101,13 +109,35 @@ def _progress(data: bytes | None) -> Progress | None:
 
 
 def _metrics(fields: dict[str, bytes]) -> dict[str, dict[str, float | None]]:
-    events = (decode_event(value) for name, value in fields.items() if name.startswith("metric:"))
+    events = []
+    for name, value in fields.items():
+        if name.startswith("metric:"):
+            with suppress(*UNREADABLE):
+                events.append(decode_event(value))
     return {event.split: event.values for event in events if isinstance(event, Measured)}
 
 
 def summary_of(queue: QueueName, row: list[Any]) -> JobSummary:
+    """row: as list.lua answers. Of a job that cannot be read: what its id and its listing say, and `job_unreadable` as
+    its error."""
+    try:
+        return _summary_of(queue, row)
+    except UNREADABLE:
+        job_id = JobId(row[0].decode())
+        return JobSummary(
+            id=job_id,
+            kind=kind_of(job_id),
+            queue=queue,
+            state=JobState(row[-1].decode()),
+            subject="",
+            created_at=moment(created_ms(job_id)),
+            error=JOB_UNREADABLE,
+        )
+
+
+def _summary_of(queue: QueueName, row: list[Any]) -> JobSummary:
     job_id = JobId(row[0].decode())
-    record, progress_data, error = row[1:]
+    record, progress_data, error = row[1:-1]
     fact, progress = record_of(record), _progress(progress_data)
     return JobSummary(
         id=job_id,

@@ -13,19 +13,22 @@ from typing import Any
 import msgspec
 from redis.exceptions import NoScriptError, ResponseError
 
-from shared_schemas.codec import encode_event_body
+from shared_schemas.codec import WIRE_VERSION, encode_event_body, encode_json
+from shared_schemas.errors import ErrorInfo
 from shared_schemas.events import Done, Reason, StateChanged
 from shared_schemas.failpoints import reach
 from shared_schemas.job import JobState
 from shared_schemas.lifecycle import TRANSITIONS
 from shared_schemas.stream.connection import AsyncRedis, SyncRedis, refusal_of, translated
+from shared_schemas.stream.keys import Lane
 from shared_schemas.stream.record import RECORD
 
 # Text only: the MessagePack of Redis' Lua knows no bin type.
 packed_arguments = msgspec.msgpack.Encoder().encode
 
 
-_JOINED = {"prelude": ("prelude", "commit_prelude")}
+_JOINED = {"prelude": ("prelude", "load_prelude", "commit_prelude")}
+CORRUPT_RECORD = ErrorInfo(code="corrupt_record", message="what Redis kept of the job was damaged")
 _PLACES = {part.upper(): str(place) for place, part in enumerate(RECORD, 1)}
 # A string is found first and left as it is, whatever stands in it. Lua knows no @ outside of one.
 _STRING_OR_PART = re.compile(r"""'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|@(?P<part>\w*)""")
@@ -47,9 +50,40 @@ def load(name: str, prelude: str = "prelude") -> Script:
 
 
 def placed(source: str) -> str:
-    """Lua with the place of each part of a record instead of its name: 16 for @FENCE. KeyError: no such part."""
+    """Lua with the place of each part of a record instead of its name: 16 for @FENCE; and what Python alone knows
+    instead of the names of `_said`. KeyError: neither."""
     # Numbers, and not local variables of each script: to hand thirty of those to its functions costs a call a tenth.
-    return _STRING_OR_PART.sub(lambda found: found[0] if found["part"] is None else _PLACES[found["part"]], source)
+    known = _PLACES | _said()
+    return _STRING_OR_PART.sub(lambda found: found[0] if found["part"] is None else known[found["part"]], source)
+
+
+@cache
+def _said() -> dict[str, str]:
+    """What a script is told once, when it is loaded, as Lua has it. The states and lanes; ENDED: the terminal states;
+    END: the event that ends a timeline; RESULT_TTL (ms): where a damaged job does not say its own."""
+    corrupt = {**transition(Reason.FAILED, error=CORRUPT_RECORD), "error": encode_json(CORRUPT_RECORD).decode()}
+    told: dict[str, Any] = {
+        "STATES": names(JobState),
+        "ENDED": names(state for state in JobState if state.is_terminal),
+        "END": row_of(Reason.FAILED)["event"],
+        "LANES": names(Lane),
+        "WIRE_VERSION": WIRE_VERSION,
+        "CORRUPT": {**corrupt, "dead": CORRUPT_RECORD.code},
+        "RESULT_TTL": 7 * 86_400_000,
+    }
+    return {name: _in_lua(value) for name, value in told.items()}
+
+
+def _in_lua(value: Any) -> str:
+    match value:
+        case dict():
+            return "{" + ", ".join(f"[{_in_lua(name)}] = {_in_lua(each)}" for name, each in value.items()) + "}"
+        case str():
+            return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
+        case bool():
+            return str(value).lower()
+        case _:
+            return str(value)
 
 
 def _read(name: str) -> str:

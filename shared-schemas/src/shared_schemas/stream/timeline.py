@@ -4,6 +4,7 @@ Entries are handed on as stored bytes; nothing here decodes an event.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from itertools import dropwhile, islice
 from typing import Any
@@ -13,9 +14,10 @@ import msgspec
 from redis.exceptions import ConnectionError, InvalidResponse, ResponseError
 
 from shared_schemas.errors import BackendUnavailable
-from shared_schemas.ids import JobId, QueueName, queue_of
+from shared_schemas.ids import JobId, QueueName, is_job_id, queue_of
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.connection import AsyncRedis, translated
+from shared_schemas.stream.damage import or_nothing, reply_of
 
 # Of one job; only releases and pauses without end can make more.
 MOST_ATTEMPTS = 100
@@ -23,6 +25,7 @@ MOST_ATTEMPTS = 100
 # one is long. lua/prelude.lua has the same.
 SHORT = tuple(str(n) for n in range(1, 9))
 _READ_BYTES = 1 << 16
+_NAME, _CHANGE = re.compile(rb"[a-z_]+"), re.compile(rb"[a-z_]+ ")
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -57,11 +60,11 @@ class Timeline:
             # In this order: what has left the hash is in the stream for good.
             pipeline.hmget(keys.job(job_id), SHORT)
             pipeline.xrange(keys.events(job_id), f"({after}-0", "+", limit)
-            short, rows = await pipeline.execute()
-        entries = entries_in_hash(short)
+            short, rows = or_nothing(await pipeline.execute(raise_on_error=False))
+        entries = entries_in_hash(short or ())
         if entries:
             return [entry for entry in entries if entry.n > after][:limit]
-        return [_entry(row) for row in rows]
+        return _entries(rows or ())
 
     async def bounds(self, job_id: JobId) -> tuple[int, int]:
         """-> (number of the oldest event kept, number of the newest); (0, 0) if there is none."""
@@ -70,13 +73,13 @@ class Timeline:
             pipeline.hmget(keys.job(job_id), SHORT)
             pipeline.xrange(keys.events(job_id), "-", "+", 1)
             pipeline.xrevrange(keys.events(job_id), "+", "-", 1)
-            short, first, last = await pipeline.execute()
-        entries = entries_in_hash(short)
+            short, first, last = or_nothing(await pipeline.execute(raise_on_error=False))
+        entries = entries_in_hash(short or ())
         if entries:
             return entries[0].n, entries[-1].n
         if not first or not last:
             return 0, 0
-        return _entry(first[0]).n, _entry(last[0]).n
+        return _number(first[0]), _number(last[0])
 
     async def read_attempts(self, job_id: JobId) -> list[bytes]:
         """The events, as stored, at which the attempts of the job began and ended, the newest MOST_ATTEMPTS; few,
@@ -92,7 +95,7 @@ class Timeline:
     async def read_log(self, queue: QueueName, *, after: str = "0-0", limit: int = 1000) -> list[LogEntry]:
         """Changes of state of all jobs of the queue after the entry `after`."""
         with translated():
-            rows = await self._client.xrange(keys.log(queue), f"({after}", "+", limit)
+            rows = await reply_of(self._client.xrange(keys.log(queue), f"({after}", "+", limit)) or ()
         # `after` may lie in the middle of the first.
         entries = (entry for row in rows for entry in log_entries_of(*row))
         return list(islice(dropwhile(lambda entry: place_of(entry.id) <= place_of(after), entries), limit))
@@ -100,7 +103,7 @@ class Timeline:
     async def log_end(self, queue: QueueName) -> str:
         """The id of the newest entry of the log, 0-0 if there is none."""
         with translated():
-            rows = await self._client.xrevrange(keys.log(queue), "+", "-", 1)
+            rows = await reply_of(self._client.xrevrange(keys.log(queue), "+", "-", 1))
         return rows[0][0].decode() if rows else "0-0"
 
 
@@ -211,23 +214,25 @@ def entries_of_ring(payload: bytes) -> list[Entry]:
 
 
 def entries_in_hash(fields: Sequence[bytes | None]) -> list[Entry]:
-    """fields: of SHORT, as the job's hash has them. Empty where the timeline has moved into its stream."""
+    """fields: of SHORT, as the job's hash has them. Empty where the timeline has moved into its stream. What is no
+    event is left out."""
     entries = []
     for n, change in enumerate(fields, 1):
-        if change is not None:
-            event, data = change.split(b" ", 1)
+        event, _, data = (change or b"").partition(b" ")
+        if data and _NAME.fullmatch(event):
             entries.append(Entry(n, event.decode(), data))
     return entries
 
 
 def log_entries_of(entry: bytes, fields: Mapping[bytes, bytes]) -> list[LogEntry]:
-    """The changes that an entry of the log's stream holds: it has the id of the last."""
+    """The changes that an entry of the log's stream holds: it has the id of the last. What is none is left out."""
     ms, last = place_of(entry.decode())
-    changes = fields[b"changes"].split(b"\n")
+    changes = fields.get(b"changes", b"").split(b"\n")
     n = last - len(changes) // 2
     return [
         _log_entry(b"%d-%d" % (ms, n + i), job_id, change)
-        for i, (job_id, change) in enumerate(zip(changes[::2], changes[1::2], strict=True), 1)
+        for i, (job_id, change) in enumerate(zip(changes[::2], changes[1::2], strict=False), 1)
+        if is_job_id(job_id.decode(errors="replace")) and _CHANGE.match(change)
     ]
 
 
@@ -251,6 +256,14 @@ def _log_entry(entry: bytes, job_id: bytes, change: bytes) -> LogEntry:
     return LogEntry(entry.decode(), JobId(job_id.decode()), event.decode(), data)
 
 
-def _entry(row: Any) -> Entry:
-    entry, fields = row
-    return Entry(int(entry.split(b"-")[0]), fields[b"event"].decode(), fields[b"data"])
+def _entries(rows: Sequence[Any]) -> list[Entry]:
+    """What no script wrote into a timeline is left out."""
+    return [
+        Entry(_number((entry, fields)), fields[b"event"].decode(), fields[b"data"])
+        for entry, fields in rows
+        if fields and _NAME.fullmatch(fields.get(b"event", b"")) and b"data" in fields and entry.endswith(b"-0")
+    ]
+
+
+def _number(row: Any) -> int:
+    return int(row[0].split(b"-")[0])

@@ -4,8 +4,9 @@
 -- WHY      a timeline may be long, but each event is stamped with its attempt: a begin is found by halving, and
 --          between the end of an attempt and the next begin lie changes of state alone
 local timeline = key('events', args.id)
-local short = redis.call('HMGET', key('job', args.id), short_fields())
+local short = redis.pcall('HMGET', key('job', args.id), short_fields())
 
+-- Of a timeline that something else was written into, what was found until then is told.
 local function event_of(n, name, data)
   return { n = tonumber(n), name = name, data = data, attempt = tonumber(string.match(data, '"attempt":(%d+)')) }
 end
@@ -49,6 +50,8 @@ local function find_back_from(last)
   end
 end
 
-local last = newest()
-if last then find_back_from(last) end
+pcall(function()
+  local last = newest()
+  if last then find_back_from(last) end
+end)
 return found

@@ -15,13 +15,17 @@ local begun, is_begun, lease_end, is_unsure = {}, {}, ms(now + args.lease_ms), 0
 
 local function answer(job)
   is_begun[job.id] = true
-  begun[#begun + 1] = { job.id, pack(job), job.values[2], job.values[3] }
+  begun[#begun + 1] = { job.id, pack(job), job.values[2] or '', job.values[3] }
 end
 
 local function begin(lane, entry, id)
   if not id then return retire(lane, entry) end
   local job, r = load(id, 'spec', 'checkpoint')
-  if not job then return retire(lane, entry) end
+  if not job then
+    -- Of a newer version: it stays pending, for a newer worker to be handed it by redeliver.
+    if not r then retire(lane, entry) end
+    return
+  end
   if r[@STATE] == args.running.state and r[@ENTRY] == entry then
     -- A group that was lost and made anew delivers again what this call was handed.
     if r[@WORKER] ~= args.worker or is_begun[id] then return end
@@ -62,19 +66,20 @@ end
 local function read(lane, count)
   local name = key('ready', lane)
   -- Most are empty, which costs less to ask than to be told by a read.
-  if redis.call('XLEN', name) == 0 then return nil end
+  if ask('XLEN', name) == 0 then return nil end
   local command = { 'XREADGROUP', 'GROUP', GROUP, args.worker, 'COUNT', count, 'STREAMS', name, '>' }
   local reply = redis.pcall(unpack(command))
   if reply and reply.err then
     -- A lost group starts over at 0: what was delivered before is told apart by the job's hash.
     redis.call('XGROUP', 'CREATE', name, GROUP, '0', 'MKSTREAM')
+    redis.call('SET', tag .. 'mend', '-')
     reply = redis.call(unpack(command))
   end
   return reply and reply[1] and reply[1][2]
 end
 
 local function has_undelivered(lane)
-  local newest = redis.call('XREVRANGE', key('ready', lane), '+', '-', 'COUNT', 1)[1]
+  local newest = ask('XREVRANGE', key('ready', lane), '+', '-', 'COUNT', 1)[1]
   if not newest then return false end
   local group = redis.pcall('XINFO', 'GROUPS', key('ready', lane))[1]
   if not group then return true end

@@ -3,14 +3,17 @@ local LOG = tag .. 'log'
 -- Changes that the log keeps, about; how many of them one entry may hold; after how many it is trimmed.
 local LOG_LENGTH, LOG_LINES, LOG_STEP = 100000, 16, 1000
 
--- How many changes there had been by this entry.
-local function count_of(entry) return entry and tonumber(entry[2][2]) or 0 end
+-- How many changes there had been by this entry; none of one that no script wrote.
+local function count_of(entry)
+  local count = entry and tonumber(entry[2][2]) or 0
+  return count >= 0 and count < 1e15 and math.floor(count) or 0
+end
 
 -- Entries hold more changes at one time than at another: what is left is about as many as are wanted.
 local function trim_log(count)
-  local kept = count - count_of(redis.call('XRANGE', LOG, '-', '+', 'COUNT', '1')[1])
-  if kept > LOG_LENGTH then
-    redis.call('XTRIM', LOG, 'MAXLEN', '~', ms(math.floor(redis.call('XLEN', LOG) * LOG_LENGTH / kept)))
+  local kept = count - count_of(ask('XRANGE', LOG, '-', '+', 'COUNT', '1')[1])
+  if kept > LOG_LENGTH or kept < 0 then
+    redis.call('XTRIM', LOG, 'MAXLEN', '~', ms(math.floor(redis.call('XLEN', LOG) * LOG_LENGTH / math.max(kept, LOG_LENGTH))))
   end
 end
 
@@ -37,7 +40,7 @@ end
 
 -- -> the id of the first change that was logged, in two parts
 local function write_log()
-  local newest = redis.call('XREVRANGE', LOG, '+', '-', 'COUNT', '1')[1]
+  local newest = ask('XREVRANGE', LOG, '+', '-', 'COUNT', '1')[1]
   local count = count_of(newest)
   local at, n = following(newest and newest[1] or '0-0')
   if not append_to_log(redis.pcall, at, n, count) then
@@ -46,7 +49,12 @@ local function write_log()
     for i = 1, #facts, 2 do
       if facts[i] == 'last-generated-id' then at, n = following(facts[i + 1]) end
     end
-    append_to_log(redis.call, at, n, count)
+    if not append_to_log(redis.pcall, at, n, count) then
+      -- An entry of a time beyond all clocks was written: what is behind it would never be read.
+      if at > 1e15 then redis.call('DEL', LOG) end
+      at, n = now, 0
+      append_to_log(redis.call, at, n, count)
+    end
   end
   local now_count = count + #logged / 2
   if math.floor(count / LOG_STEP) < math.floor(now_count / LOG_STEP) then trim_log(now_count) end

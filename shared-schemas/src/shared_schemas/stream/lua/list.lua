@@ -1,11 +1,11 @@
 -- One page of job summaries, newest first.
 -- ARGS     sets: names of the zsets to merge; before: an id or ""; limit; states: {a = true, b = true}, or none for all
 --          fields: hash fields of a summary, the record first; looks: how many jobs to look at, at most
--- RETURNS  {rows = {{id, field value, …}, …}, the id to go on before or ""}
+-- RETURNS  {rows = {{id, field value, …, state}, …}, the id to go on before or ""}
 -- WHY      one snapshot: a job that changes its state meanwhile is neither missed nor doubled
 local function head_of(name, before)
   local from = before == '' and '+' or '(' .. before
-  return { name = name, at = 1, ids = redis.call('ZREVRANGEBYLEX', tag .. name, from, '-', 'LIMIT', 0, args.limit) }
+  return { name = name, at = 1, ids = ask('ZREVRANGEBYLEX', tag .. name, from, '-', 'LIMIT', 0, args.limit) }
 end
 
 local heads, page, looked, last = {}, {}, 0, ''
@@ -28,20 +28,37 @@ end
 -- it, a longer one three; a short text one, which says its length.
 local function state_of(record)
   local first = record and #record > 4 and (string.byte(record) == 0xdc and 4 or 2)
-  return first and string.sub(record, first + 1, first + string.byte(record, first) - 0xa0)
+  local state = first and string.sub(record, first + 1, first + string.byte(record, first) - 0xa0)
+  return STATES[state] and state
+end
+
+-- Of a record that does not say it: the state that the job is listed with. Nothing is listed of what is not there.
+local function listed_state_of(id)
+  if redis.call('EXISTS', key('job', id)) == 0 then return nil end
+  for state in pairs(STATES) do
+    for lane in pairs(LANES) do
+      if ask('ZSCORE', tag .. listing(state, lane), id) then return state end
+    end
+  end
 end
 
 while #page < args.limit and looked < args.looks do
   local head = newest()
   if not head then return { page, '' } end
-  last = head.ids[head.at]
+  local id = head.ids[head.at]
   head.at = head.at + 1
   looked = looked + 1
-  local row = redis.call('HMGET', key('job', last), unpack(args.fields))
-  local state = state_of(row[1])
-  if state and (args.states[state] or not next(args.states)) then
-    table.insert(row, 1, last)
-    page[#page + 1] = row
+  -- Whatever else somebody has put among them is no job.
+  if #id > 26 and not string.find(id, '[^%l%d.-]') then
+    last = id
+    local row = redis.pcall('HMGET', key('job', id), unpack(args.fields))
+    if row.err then row = { false, false, false } end
+    local state = state_of(row[1]) or listed_state_of(id)
+    if state and (args.states[state] or not next(args.states)) then
+      table.insert(row, 1, id)
+      row[#args.fields + 2] = state
+      page[#page + 1] = row
+    end
   end
 end
 return { page, newest() and last or '' }

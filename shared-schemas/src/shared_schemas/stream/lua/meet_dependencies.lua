@@ -4,8 +4,8 @@
 -- WHY      a job that also waits for a time stays scheduled until then
 local ready = 0
 for _, id in ipairs(args.ids) do
-  remove('waiting', id)
   local job, r = load(id)
+  if job or not r then remove('waiting', id) end
   if job and r[@WAITING] then
     set(job, @WAITING, false)
     if allows(args.due, r) then
@@ -13,7 +13,7 @@ for _, id in ipairs(args.ids) do
         -- Promotion may have passed it by before the clock was set back.
         add('due', r[@DUE], id)
       else
-        enqueue(job, r[@HOME], args.due)
+        enqueue(job, r[@HOME] or r[@LANE], args.due)
         ready = ready + 1
       end
     end

@@ -15,6 +15,18 @@ local GROUP, FRONT, ALONE = 'workers', 'front', 'alone'
 local SHORT, SHORT_BYTES = 8, 1024
 local function short_fields() return '1', '2', '3', '4', '5', '6', '7', '8' end
 
+-- Calls a command on an index or a ready stream. Where somebody put something else under its name, that is dropped: no job
+-- lies in it, and `repair` lists anew what the log names.
+local function ask(command, name, ...)
+  local reply = redis.pcall(command, name, ...)
+  if type(reply) ~= 'table' or not reply.err then return reply end
+  if string.find(reply.err, 'WRONGTYPE', 1, true) or string.find(reply.err, 'exhausted the last possible ID', 1, true) then
+    redis.call('DEL', name)
+    redis.call('SET', tag .. 'mend', '-')
+  end
+  return redis.call(command, name, ...)
+end
+
 local function key(kind, name) return tag .. kind .. ':' .. name end
 
 local unpacked
@@ -54,17 +66,6 @@ local function keep(id, name, record, values)
   return job
 end
 
--- -> the job and its record. job.values: the fields of the hash that were named, from 2 on.
-local function load(id, ...)
-  local job = loaded[id]
-  if job then return job, job.record end
-  local name = key('job', id)
-  local values = redis.call('HMGET', name, 'job', ...)
-  local is_whole, record = pcall(cmsgpack.unpack, values[1])
-  if not is_whole or type(record) ~= 'table' then return nil end
-  return keep(id, name, record, values), record
-end
-
 local function allows(transition, record) return transition.sources[record[@STATE]] end
 
 -- false for nothing
@@ -87,9 +88,9 @@ local function call_with(list, command, name, group)
   for first = 1, #list, 1000 do
     local last = math.min(first + 999, #list)
     if group then
-      redis.call(command, name, group, unpack(list, first, last))
+      ask(command, name, group, unpack(list, first, last))
     else
-      redis.call(command, name, unpack(list, first, last))
+      ask(command, name, unpack(list, first, last))
     end
   end
 end
@@ -139,8 +140,16 @@ end
 
 local function remove(name, member) add(name, false, member) end
 
+-- Where something else lies under its name, or an entry that no script wrote, the timeline begins again: its readers are
+-- told of the gap.
 local function append_to_stream(job, n, event, data)
-  redis.call('XADD', key('events', job.id), n .. '-0', 'event', event, 'data', data)
+  local name, id = key('events', job.id), text(n) .. '-0'
+  local reply = redis.pcall('XADD', name, id, 'event', event, 'data', data)
+  if type(reply) ~= 'table' or not reply.err then return end
+  if string.find(reply.err, 'WRONGTYPE', 1, true) or string.find(reply.err, 'specified in XADD', 1, true) then
+    redis.call('DEL', name)
+  end
+  redis.call('XADD', name, id, 'event', event, 'data', data)
 end
 
 local function make_long(job)
@@ -223,6 +232,13 @@ end
 
 -- Acknowledges a delivered entry. An undelivered one must stay: deleting it would make the group's lag unknown.
 local function retire(lane, entry)
+  if not entry then return end
+  if #entry > 20 or not string.find(entry, '^%d+%-%d+$') then
+    -- No script of ours gave it.
+    redis.pcall('XACK', key('ready', lane), GROUP, entry)
+    redis.pcall('XDEL', key('ready', lane), entry)
+    return
+  end
   local entries = table_of(retired, lane)
   entries[#entries + 1] = entry
 end
@@ -236,7 +252,7 @@ local function make_ready(job)
     name = key('ready', lane)
     ready_keys[lane] = name
   end
-  record[@ENTRY] = redis.call('XADD', name, '*', 'job', job.id)
+  record[@ENTRY] = ask('XADD', name, '*', 'job', job.id)
   job.is_changed = true
 end
 
@@ -291,19 +307,9 @@ local function list_dead(id, code)
 end
 
 local function unlist_dead(id)
-  local error = redis.call('HGET', key('job', id), 'error')
-  if error then redis.call('ZREM', key('dead', cjson.decode(error).code), id) end
-  return redis.call('ZREM', tag .. 'dead', id) == 1
-end
-
--- Drops a finished job and all that belongs to it.
-local function drop(id)
-  local job, r = load(id)
-  if job then remove(listing(r[@STATE], r[@LANE]), id) end
-  for name in string.gmatch(job and r[@TAGS] or '', '%S+') do remove('tagged:' .. name, id) end
-  unlist_dead(id)
-  remove('expiring', id)
-  redis.call('DEL', key('job', id), key('events', id))
+  local is_whole, code = pcall(function() return cjson.decode(redis.call('HGET', key('job', id), 'error')).code end)
+  if is_whole and type(code) == 'string' then ask('ZREM', key('dead', code), id) end
+  return ask('ZREM', tag .. 'dead', id) == 1
 end
 
 local function forget_dates(job)

@@ -8,8 +8,9 @@
 local answer = { 0, -1 }
 
 local function look(lane, entry, id)
-  local job = id and load(id)
-  local r = job and job.record
+  local job, r
+  if id then job, r = load(id) end
+  if not job and r then return end
   if not job or r[@ENTRY] ~= entry then
     retire(lane, entry)
   elseif r[@STATE] == args.queued then
@@ -22,14 +23,14 @@ end
 
 -- Pending entries that were deleted, which XAUTOCLAIM of Redis 6.2 returns without their ids.
 local function retire_deleted(lane)
-  for _, pending in ipairs(redis.call('XPENDING', key('ready', lane), GROUP, '-', '+', 1000)) do
+  for _, pending in ipairs(ask('XPENDING', key('ready', lane), GROUP, '-', '+', 1000)) do
     if #redis.call('XRANGE', key('ready', lane), pending[1], pending[1]) == 0 then retire(lane, pending[1]) end
   end
 end
 
 local function note_longest(lane)
   local idle = ms(math.floor(args.idle_ms / 2))
-  for _, pending in ipairs(redis.call('XPENDING', key('ready', lane), GROUP, 'IDLE', idle, '-', '+', 100)) do
+  for _, pending in ipairs(ask('XPENDING', key('ready', lane), GROUP, 'IDLE', idle, '-', '+', 100)) do
     answer[2] = math.max(answer[2], pending[3])
   end
 end
@@ -46,6 +47,8 @@ for i, lane in ipairs(args.lanes) do
     end
     if has_deleted then retire_deleted(lane) end
     if reply[1] == '0-0' then note_longest(lane) end
+  elseif string.find(reply.err, 'WRONGTYPE', 1, true) then
+    ask('XLEN', key('ready', lane))
   elseif not string.find(reply.err, 'NOGROUP', 1, true) then
     return reply
   end

@@ -14,11 +14,11 @@ end
 
 -- First, because Redis without memory refuses what a script adds only as long as it has written nothing: leases must
 -- be kept all the same, or running jobs would be taken for jobs that crash their workers.
-redis.call('ZREMRANGEBYSCORE', tag .. 'workers', '-inf', ms(now))
+ask('ZREMRANGEBYSCORE', tag .. 'workers', '-inf', ms(now))
 local answers = {}
 for i, item in ipairs(args.items) do answers[i] = renew(item) end
 if #args.facts > 0 then
-  redis.call('HSET', key('worker', args.worker), 'seen', ms(now), unpack(args.facts))
+  ask('HSET', key('worker', args.worker), 'seen', ms(now), unpack(args.facts))
   redis.call('PEXPIRE', key('worker', args.worker), ms(args.lease_ms * 2))
   redis.call('ZADD', tag .. 'workers', ms(now + args.lease_ms * 2), args.worker)
 end

@@ -39,16 +39,15 @@ local function submit(name, id, spec, traits, more)
   local lane, tags, depends_on = traits[1], traits[3], traits[4]
   local meant = more.fingerprint or '-'
   if more.idem then
-    local known = redis.call('GET', key('idem', more.idem))
-    if known then
-      local former, fingerprint = string.match(known, '^(%S+) (%S+)$')
+    local former, fingerprint = string.match(ask('GET', key('idem', more.idem)) or '', '^([%l%d.-]+) (%S+)$')
+    if former then
       return fingerprint == meant and 'exists' or 'conflict', former
     end
   end
   if is_stored(id, name) then return 'exists', id end
   -- What was stored and has expired is not stored again.
   if more.is_claimed and redis.call('EXISTS', key('gone', id)) == 1 then return 'exists', id end
-  local origin = more.retry_of and load(more.retry_of)
+  local origin = more.retry_of and peek(more.retry_of)
   if origin and origin.record[@RETRIED_AS] then return 'retried', origin.record[@RETRIED_AS] end
 
   local record = { false, lane, lane, args.version, NOW, traits[5], 0, 0, 0, 0, traits[2], tags, false, 0, 0 }

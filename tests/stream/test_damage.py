@@ -1,0 +1,415 @@
+"""A record that cannot be worked with harms its own job alone: it ends as a dead letter, and all others go on."""
+
+import secrets
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+from shared_schemas.codec import WIRE_VERSION
+from shared_schemas.errors import JobUnreadable
+from shared_schemas.ids import JobId
+from shared_schemas.job import JobState
+from shared_schemas.stream import keys
+from shared_schemas.stream.claims import LANES
+from shared_schemas.stream.housekeeping import Suspect
+from shared_schemas.stream.keys import Lane
+from shared_schemas.stream.record import RECORD
+from shared_schemas.stream.rows import worker_facts
+
+from tests.support.queue_bench import QueueBench, queue_bench, success
+from tests.support.stored import fields
+from tests.support.workers import INFERENCE
+
+# What each part of a record may be besides what it is; of all others each is tried.
+TEXTS = {"subject", "tags", "fence", "worker", "settled", "replay_of", "retry_of", "retried_as"}
+VALUES: dict[str, Any] = {
+    "a text": "x\xff",
+    "an empty text": "",
+    "a negative number": -1,
+    "half a number": 1.5,
+    "a number beyond all": 2**63,
+    "not a number": float("nan"),
+    "true": True,
+    "nothing": None,
+    "a list": [[1]],
+    "a map": {"a": 1},
+}
+FITS: dict[str, set[str]] = {
+    **{part: {"a text", "an empty text"} for part in TEXTS},
+    "entry": {"an empty text"},
+    "settled": {"a text", "an empty text"},
+}
+
+
+async def raw(side: QueueBench, job_id: JobId) -> bytes:
+    return bytes(await side.client.hget(keys.job(job_id), "job"))
+
+
+async def put(side: QueueBench, job_id: JobId, record: bytes) -> None:
+    await side.client.hset(keys.job(job_id), "job", record)
+
+
+async def with_part(side: QueueBench, job_id: JobId, part: str, value: Any) -> None:
+    record = msgspec.msgpack.decode(await raw(side, job_id))
+    record += [False] * (len(RECORD) - len(record))
+    record[RECORD.index(part)] = value
+    await put(side, job_id, msgspec.msgpack.encode(record))
+
+
+async def cut(side: QueueBench, job_id: JobId) -> None:
+    await put(side, job_id, (await raw(side, job_id))[:-3])
+
+
+async def more(side: QueueBench, job_id: JobId) -> None:
+    await put(side, job_id, await raw(side, job_id) + b"\x01")
+
+
+async def short(side: QueueBench, job_id: JobId) -> None:
+    await put(side, job_id, msgspec.msgpack.encode(msgspec.msgpack.decode(await raw(side, job_id))[:7]))
+
+
+async def of_a_map(side: QueueBench, job_id: JobId) -> None:
+    await put(side, job_id, msgspec.msgpack.encode({"state": "queued"}))
+
+
+async def of_json(side: QueueBench, job_id: JobId) -> None:
+    await put(side, job_id, b'["queued","normal","normal",1]')
+
+
+async def of_nothing(side: QueueBench, job_id: JobId) -> None:
+    await put(side, job_id, b"")
+
+
+async def of_nil(side: QueueBench, job_id: JobId) -> None:
+    await put(side, job_id, b"\xc0")
+
+
+async def nested(side: QueueBench, job_id: JobId) -> None:
+    await put(side, job_id, b"\x91" * 100_000 + b"\xc0")
+
+
+async def promising(side: QueueBench, job_id: JobId) -> None:
+    """An array that says that it has four billion parts."""
+    await put(side, job_id, b"\xdd\xff\xff\xff\xff" + await raw(side, job_id))
+
+
+async def without(side: QueueBench, job_id: JobId) -> None:
+    await side.client.hdel(keys.job(job_id), "job")
+
+
+async def a_string(side: QueueBench, job_id: JobId) -> None:
+    await side.client.set(keys.job(job_id), "x")
+
+
+async def a_list(side: QueueBench, job_id: JobId) -> None:
+    await side.client.delete(keys.job(job_id))
+    await side.client.rpush(keys.job(job_id), "x")
+
+
+async def a_stream(side: QueueBench, job_id: JobId) -> None:
+    await side.client.delete(keys.job(job_id))
+    await side.client.xadd(keys.job(job_id), {"job": "x"})
+
+
+FACTS = worker_facts(host="h", pid=1, slots=1, started_at=datetime.now(UTC), state="running", jobs=(), facts={})
+Damage = Callable[[QueueBench, JobId], Awaitable[None]]
+SHAPES: list[Damage] = [
+    cut, more, short, of_a_map, of_json, of_nothing, of_nil, nested, promising, without, a_string, a_list, a_stream,
+]  # fmt: skip
+
+
+async def ended_as_corrupt(side: QueueBench, job_id: JobId) -> None:
+    [letter] = [job for job in (await side.dead_letters.page(INFERENCE)).jobs if job.id == job_id]
+    assert (letter.state, letter.error and letter.error.code) == (JobState.FAILED, "corrupt_record")
+    assert [row.id for row in (await side.dead_letters.page(INFERENCE, code="corrupt_record")).jobs] == [job_id]
+    assert await side.listings(job_id) == [f"failed:{(await fields(side.client, job_id))['lane'].decode()}"]
+    for index in ("leases", "due", "waiting", "deadlines"):
+        assert await side.client.zscore(f"{{hr:inference}}:{index}", job_id) is None
+    assert [event.event for event in await side.timeline.read(job_id, after=0)][-1] == "done"
+
+
+@pytest.mark.parametrize(
+    ("part", "value"), [(part, value) for part in RECORD for value in VALUES if value not in FITS.get(part, ())]
+)
+async def test_a_part_of_another_type_makes_its_job_a_dead_letter_and_stops_no_other(
+    redis_url: str, part: str, value: str
+) -> None:
+    async with queue_bench(redis_url) as side:
+        before, odd, behind = [await side.submit() for _ in range(3)]
+        await with_part(side, odd, part, VALUES[value])
+
+        claims = await side.claim()
+
+        assert [claim.job_id for claim in claims] == [before, behind]
+        assert [await side.settle(claim, success()) for claim in claims] == [True, True]
+        assert await side.pending() == 0
+        await ended_as_corrupt(side, odd)
+
+
+@pytest.mark.parametrize("damage", SHAPES)
+async def test_a_record_of_another_shape_makes_its_queued_job_a_dead_letter(redis_url: str, damage: Damage) -> None:
+    async with queue_bench(redis_url) as side:
+        before, odd, behind = [await side.submit() for _ in range(3)]
+        await damage(side, odd)
+
+        assert [claim.job_id for claim in await side.claim()] == [before, behind]
+
+        assert await side.pending() == 2
+        await ended_as_corrupt(side, odd)
+
+
+@pytest.mark.parametrize("damage", SHAPES)
+@pytest.mark.parametrize("verb", ["renew", "record", "settle", "reclaim", "cancel", "pause", "redeliver"])
+async def test_a_running_job_with_a_damaged_record_is_ended_by_whatever_meets_it(
+    redis_url: str, damage: Damage, verb: str
+) -> None:
+    async with queue_bench(redis_url) as side:
+        odd, other = await side.submit(), await side.submit()
+        claim, whole = await side.claim()
+        await damage(side, odd)
+
+        match verb:
+            case "renew":
+                renewals = side.leases().renew({odd: claim.fence, other: whole.fence}, {"host": "h"})
+                assert [renewals[job_id].held for job_id in (odd, other)] == [False, True]
+            case "record":
+                assert not await side.record(claim)
+            case "settle":
+                assert not await side.settle(claim, success())
+            case "reclaim":
+                [seen] = [s for s in await side.house.suspects(lease_s=10_000.0) if s.job_id == odd]
+                assert await side.house.reclaim([seen, Suspect(other, "", 0)]) == ["corrupt", "alive"]
+            case "redeliver":
+                await side.house.redeliver(idle_s=0.0, worker="b")
+            case _:
+                with pytest.raises(Exception, match="no such job"):
+                    await getattr(side.ledger, verb)(odd)
+        await ended_as_corrupt(side, odd)
+        assert await side.settle(whole, success())
+
+
+@pytest.mark.parametrize("damage", SHAPES)
+async def test_repair_leaves_a_damaged_job_listed_until_it_has_an_end(redis_url: str, damage: Damage) -> None:
+    async with queue_bench(redis_url) as side:
+        odd = await side.submit()
+        await side.client.xtrim(keys.ready(INFERENCE, Lane.NORMAL), maxlen=0, approximate=False)
+        await damage(side, odd)
+
+        await side.house.repair()
+
+        [row] = (await side.ledger.list_jobs(INFERENCE)).jobs
+        assert (row.id, row.state, row.error and row.error.code) == (odd, JobState.QUEUED, "job_unreadable")
+        with pytest.raises(JobUnreadable):
+            await side.ledger.find(odd)
+        assert await side.house.reclaim(await side.house.suspects(lease_s=10.0)) == ["corrupt"]
+        await ended_as_corrupt(side, odd)
+
+
+@pytest.mark.parametrize(
+    "record", [b"\x94\xa5novel\xa6normal\xa6normal\x02", b"\x85\x01\xa5novel\x04\x02\x05\xa1x\x06\x01\x07\x02"]
+)
+async def test_a_record_of_a_newer_version_is_left_to_those_who_know_it(redis_url: str, record: bytes) -> None:
+    async with queue_bench(redis_url) as side:
+        newer, other = await side.submit(), await side.submit()
+        await put(side, newer, record)
+
+        assert [claim.job_id for claim in await side.claim()] == [other]
+        await side.house.redeliver(idle_s=0.0, worker="b")
+        await side.house.repair()
+        await side.house.promote()
+
+        assert await raw(side, newer) == record
+        assert await side.listings(newer) == ["queued:normal"]
+        assert await side.pending() == 2
+        with pytest.raises(JobUnreadable):
+            await side.ledger.find(newer)
+    assert WIRE_VERSION == 1
+
+
+@pytest.mark.parametrize("damage", SHAPES)
+async def test_a_job_that_had_ended_is_never_ended_again(redis_url: str, damage: Damage) -> None:
+    async with queue_bench(redis_url) as side:
+        odd = await side.submit()
+        [claim] = await side.claim()
+        await side.settle(claim, success())
+        await damage(side, odd)
+
+        with pytest.raises(Exception, match="no such job"):
+            await side.ledger.cancel(odd)
+        assert not await side.settle(claim, success())
+
+        assert await side.listings(odd) == ["succeeded:normal"]
+        assert (await side.dead_letters.page(INFERENCE)).jobs == []
+        [row] = (await side.ledger.list_jobs(INFERENCE)).jobs
+        assert (row.id, row.state, row.error and row.error.code) == (odd, JobState.SUCCEEDED, "job_unreadable")
+        await side.client.zadd("{hr:inference}:expiring", {odd: 1})
+        assert await side.house.sweep() == 1
+        assert await side.listings(odd) == []
+
+
+@pytest.mark.parametrize("damage", SHAPES)
+@pytest.mark.parametrize("index", ["due", "waiting", "deadlines"])
+async def test_a_scheduled_job_with_a_damaged_record_is_ended_when_its_time_comes(
+    redis_url: str, damage: Damage, index: str
+) -> None:
+    async with queue_bench(redis_url) as side:
+        odd, other = await side.submit(), await side.submit()
+        await damage(side, odd)
+        for job_id in (odd, other):
+            await side.client.zadd(f"{{hr:inference}}:{index}", {job_id: 1})
+
+        await side.house.promote()
+
+        await ended_as_corrupt(side, odd)
+        assert [claim.job_id for claim in await side.claim()] == [other]
+
+
+@pytest.mark.parametrize("field", ["spec", "checkpoint", "progress", "metric:train", "1", "novel"])
+@pytest.mark.parametrize("value", [b"", b"\xff\xfe", b"{", b"[[1]]", b"x" * 3000])
+async def test_a_damaged_field_beside_the_record_stops_no_claim(redis_url: str, field: str, value: bytes) -> None:
+    async with queue_bench(redis_url) as side:
+        odd, other = await side.submit(), await side.submit()
+        await side.client.hset(keys.job(odd), field, value)
+
+        claims = await side.claim()
+
+        assert [claim.job_id for claim in claims] == [odd, other]
+        assert [await side.settle(claim, success()) for claim in claims] == [True, True]
+        assert len((await side.ledger.list_jobs(INFERENCE)).jobs) == 2
+        await side.timeline.read(odd, after=0)
+        await side.timeline.read_attempts(odd)
+
+
+async def test_an_unreadable_text_in_a_record_stops_no_worker_and_no_listing(redis_url: str) -> None:
+    async with queue_bench(redis_url) as side:
+        odd, other = await side.submit(), await side.submit()
+        record = (await raw(side, odd)).replace(b"\xa1m", b"\xa1\xff")
+        await put(side, odd, record)
+
+        claims = await side.claim()
+        assert [claim.job_id for claim in claims] == [odd, other]
+        [seen] = [s for s in await side.house.suspects(lease_s=10_000.0) if s.job_id == odd]
+        assert seen.fence == claims[0].fence
+        assert [await side.settle(claim, success()) for claim in claims] == [True, True]
+        rows = {row.id: row.error and row.error.code for row in (await side.ledger.list_jobs(INFERENCE)).jobs}
+    assert rows == {odd: "job_unreadable", other: None}
+
+
+EVERY_KEY = [
+    "due", "waiting", "deadlines", "leases", "expiring", "dead", "dead:bad", "log", "workers", "worker:a", "mend",
+    *(f"ready:{lane}" for lane in LANES),
+    *(f"listing:{state}:{lane}" for state in ("queued", "running", "succeeded") for lane in ("normal", "front")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["string", "hash", "list", "set", "zset", "stream"])
+@pytest.mark.parametrize("name", EVERY_KEY)
+async def test_whatever_lies_under_a_name_of_ours_is_put_aside_and_every_job_ends(
+    redis_url: str, name: str, kind: str
+) -> None:
+    async with queue_bench(redis_url) as side:
+        await side.submit()
+        queued = [await side.submit() for _ in range(2)]
+        [running] = await side.claim(slots=1)
+        key = f"{{hr:inference}}:{name}"
+        await side.client.delete(key)
+        match kind:
+            case "string":
+                await side.client.set(key, "x")
+            case "hash":
+                await side.client.hset(key, "x", "y")
+            case "list":
+                await side.client.rpush(key, "x")
+            case "set":
+                await side.client.sadd(key, "x")
+            case "zset":
+                await side.client.zadd(key, {b"\xff": 0, "x": 1})
+            case "stream":
+                await side.client.xadd(key, {"x": "y"})
+
+        await (await side.worker("a")).open()
+        await (await side.worker("a")).recover()
+        side.leases().renew({running.job_id: running.fence}, FACTS)
+        await side.house.promote()
+        await side.house.sweep()
+        await side.house.suspects(lease_s=10.0)
+        await side.house.redeliver(idle_s=0.0, worker="b")
+        for _ in range(3):
+            await side.house.repair()
+        claims = [claim for _ in range(3) for claim in await side.claim("b")]
+        fresh = await side.submit()
+        claims += await side.claim("b")
+        for claim in (running, *claims):
+            assert await side.settle(claim, success())
+
+        assert sorted(claim.job_id for claim in claims) == sorted([*queued, fresh])
+        jobs = (await side.ledger.list_jobs(INFERENCE)).jobs
+        assert {job.state for job in jobs} <= {JobState.SUCCEEDED}
+        for job_id in (running.job_id, *queued, fresh):
+            assert (await side.ledger.find(job_id)).state is JobState.SUCCEEDED
+        await side.ledger.queue_status(INFERENCE)
+        await side.ledger.workers(INFERENCE)
+        await side.timeline.read_log(INFERENCE)
+        await side.dead_letters.page(INFERENCE)
+
+
+@pytest.mark.parametrize("lane", LANES)
+async def test_an_entry_of_the_last_id_that_there_is_ends_no_stream(redis_url: str, lane: str) -> None:
+    async with queue_bench(redis_url) as side:
+        last = f"{2**64 - 1}-{2**64 - 1}"
+        await side.client.xadd(f"{{hr:inference}}:ready:{lane}", {"job": "x"}, id=last)
+        await side.client.xadd(keys.log(INFERENCE), {"count": "inf", "changes": "x"}, id=last)
+
+        jobs = [await side.submit() for _ in range(3)]
+        claims = [claim for _ in range(3) for claim in await side.claim()]
+
+        assert [claim.job_id for claim in claims] == jobs
+        for claim in claims:
+            assert await side.settle(claim, success())
+        assert len(await side.timeline.read_log(INFERENCE)) == 3 * 3
+
+
+async def test_jobs_are_found_again_by_the_log_when_all_that_lists_them_is_lost(redis_url: str) -> None:
+    async with queue_bench(redis_url) as side:
+        done, running = await side.submit(tags=("t",)), await side.submit()
+        first, second = await side.claim()
+        await side.settle(first, success())
+        queued = [await side.submit() for _ in range(50)]
+        later = await side.submit(run_at=datetime(2999, 1, 1, tzinfo=UTC))
+        indexes = [name async for name in side.client.scan_iter(match="{hr:inference}:listing:*")]
+        indexes += [f"{{hr:inference}}:{name}" for name in ("due", "leases", "expiring", "tagged:t")]
+        await side.client.delete(*indexes, *(keys.ready(INFERENCE, lane) for lane in LANES))
+        await side.client.set(keys.mend(INFERENCE), "-")
+
+        await side.house.repair()
+        await side.house.repair()
+
+        assert await side.client.exists(keys.mend(INFERENCE)) == 0
+        assert {claim.job_id for claim in await side.claim(slots=100)} == set(queued)
+        assert await side.listings(later) == ["scheduled:normal"]
+        assert await side.client.zscore("{hr:inference}:due", later) is not None
+        assert await side.client.zscore("{hr:inference}:leases", running) is not None
+        assert await side.client.zscore("{hr:inference}:expiring", done) is not None
+        assert [row.id for row in (await side.ledger.list_jobs(INFERENCE, tag="t")).jobs] == [done]
+        assert await side.settle(second, success())
+
+
+@pytest.mark.parametrize("value", [b"", b"x", b"\xff \xff", b"a b c", "a list"])
+async def test_a_damaged_idempotency_key_is_one_that_was_never_used(redis_url: str, value: bytes | str) -> None:
+    async with queue_bench(redis_url) as side:
+        from shared_schemas.stream.ledger import Submission
+
+        from tests.support.workers import a_submission
+
+        plain = a_submission()
+        key = f"{{hr:inference}}:idem:{secrets.token_hex(4)}"
+        submission = Submission(
+            job_id=plain.job_id, spec=plain.spec, idempotency_key=key.rpartition(":")[2], fingerprint="f"
+        )
+        await (side.client.set(key, value) if isinstance(value, bytes) else side.client.rpush(key, value))
+
+        first, again = await side.ledger.submit(submission), await side.ledger.submit(submission)
+
+        assert (first.job_id, first.created, again.created) == (plain.job_id, True, False)
