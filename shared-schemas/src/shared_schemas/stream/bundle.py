@@ -1,0 +1,55 @@
+"""All that a program in another language needs of this package, as one JSON document; docs/protocol.md explains it.
+
+    python -m shared_schemas.stream.bundle > bundle.json
+
+    {"version": wire version of specs and records, "group": name of the consumer groups, "lanes": in the order they are
+     served, "record": names of a record's parts in the order of their places, "crash_limit": losses that make a job
+     poison, "transitions": {reason: {"sources", "state", "event", "body"}} as the scripts take them, "scripts": {name:
+     {"sha1", "source"}}}
+
+Nothing here asks Redis.
+"""
+
+import json
+import sys
+from importlib.resources import files
+from typing import Any
+
+from shared_schemas.codec import WIRE_VERSION
+from shared_schemas.events import Reason
+from shared_schemas.stream import scripts
+from shared_schemas.stream.claims import LANES
+from shared_schemas.stream.housekeeping import CRASH_LIMIT
+from shared_schemas.stream.keys import GROUP
+from shared_schemas.stream.record import RECORD
+
+# The declarations that scripts are joined with.
+_PRELUDES = {"prelude", "commit_prelude", "registry_prelude"}
+OF_REGISTRY = frozenset({"delete_version", "look_up", "publish", "set_alias", "stage"})
+
+
+def bundle() -> dict[str, Any]:
+    return {
+        "version": WIRE_VERSION,
+        "group": GROUP,
+        "lanes": [lane.value for lane in LANES],
+        "record": list(RECORD),
+        "crash_limit": CRASH_LIMIT,
+        "transitions": {reason.value: scripts.transition(reason) for reason in Reason},
+        "scripts": {name: _script(name) for name in names()},
+    }
+
+
+def names() -> list[str]:
+    """Of all scripts."""
+    found = {file.name.removesuffix(".lua") for file in (files("shared_schemas.stream") / "lua").iterdir()}
+    return sorted(found - _PRELUDES)
+
+
+def _script(name: str) -> dict[str, str]:
+    script = scripts.load(name, "registry_prelude" if name in OF_REGISTRY else "prelude")
+    return {"sha1": script.sha, "source": script.source.decode()}
+
+
+if __name__ == "__main__":
+    json.dump(bundle(), sys.stdout, indent=1, sort_keys=True)

@@ -1,0 +1,75 @@
+"""docs/scripts.md, made of what stands at the head of each script.
+
+python -m tests.support.scripts_page            write it
+python -m tests.support.scripts_page --check    exit with 1 if it is not what would be written
+"""
+
+import sys
+import textwrap
+from collections.abc import Iterator
+
+from shared_schemas.stream.bundle import OF_REGISTRY, names
+
+from tests.support.gateways import ROOT
+
+PAGE = ROOT / "docs" / "scripts.md"
+COMMAND = "uv run python -m tests.support.scripts_page"
+FOLDER = ROOT / "shared-schemas" / "src" / "shared_schemas" / "stream" / "lua"
+
+_HEAD = f"""\
+# The scripts
+
+Made from the heads of `shared_schemas/stream/lua/*.lua` by `{COMMAND}`; do not edit.
+[protocol.md](protocol.md) says how to call one, what a transition is, and what a worker calls when. What each does
+stands as examples in `tests/conformance`. Times are ms; `{{a = true}}` is a map, `{{x, y, …}}` an array.
+"""
+LABELS = {"ARGS": "first map", "SELDOM": "second map", "RETURNS": "answer", "WHY": "why"}
+_INDENT, _WIDTH = 12, 120
+
+
+def page() -> str:
+    return _HEAD + "".join(_section(name) for name in names())
+
+
+def parts_of(name: str) -> dict[str, list[str]]:
+    """What the script is for ("") and each labelled part of its head, by lines."""
+    parts: dict[str, list[str]] = {"": []}
+    label = ""
+    for line in (FOLDER / f"{name}.lua").read_text().splitlines():
+        if not line.startswith("-- "):
+            break
+        first, _, rest = line[3:].partition(" ")
+        if first in LABELS:
+            label, text = first, rest.strip()
+        else:
+            text = line[3:].strip()
+        parts.setdefault(label, []).append(text)
+    return parts
+
+
+def _section(name: str) -> str:
+    return "\n".join([f"\n## {name}\n", *_lines(name)]) + "\n"
+
+
+def _lines(name: str) -> Iterator[str]:
+    parts = parts_of(name)
+    yield " ".join(parts[""]) + (" Of the model registry: its tag is `{hr:models}:`." if name in OF_REGISTRY else "")
+    yield "\n```"
+    for label, title in LABELS.items():
+        lines = [
+            piece for line in parts.get(label, ()) for piece in textwrap.wrap(line, _WIDTH, subsequent_indent="  ")
+        ]
+        for place, line in enumerate(lines):
+            yield f"{title if place == 0 else '':<{_INDENT}}{line}"
+    yield "```"
+
+
+def main() -> None:
+    if sys.argv[1:] != ["--check"]:
+        PAGE.write_text(page())
+    elif not PAGE.exists() or PAGE.read_text() != page():
+        raise SystemExit(f"docs/scripts.md is out of date: {COMMAND}")
+
+
+if __name__ == "__main__":
+    main()
