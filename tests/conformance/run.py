@@ -3,8 +3,8 @@
     python -m shared_schemas.stream.bundle > bundle.json
     python tests/conformance/run.py bundle.json redis://127.0.0.1:6379/0 tests/conformance/*.json
 
-It needs redis-py alone, and deletes the keys of the queue that a scenario names. README.md beside it says what a scenario
-is, so that the same can be done in another language.
+It needs redis-py alone, and deletes the keys of the queue that a scenario names. README.md beside it says what a
+scenario is, so that the same can be done in another language.
 """
 
 import json
