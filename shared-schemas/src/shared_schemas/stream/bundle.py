@@ -23,8 +23,6 @@ from shared_schemas.stream.housekeeping import CRASH_LIMIT
 from shared_schemas.stream.keys import GROUP
 from shared_schemas.stream.record import RECORD
 
-# The declarations that scripts are joined with.
-_PRELUDES = {"prelude", "commit_prelude", "registry_prelude"}
 OF_REGISTRY = frozenset({"delete_version", "look_up", "publish", "set_alias", "stage"})
 
 
@@ -41,9 +39,9 @@ def bundle() -> dict[str, Any]:
 
 
 def names() -> list[str]:
-    """Of all scripts."""
+    """Of all scripts, less the declarations that they are joined with."""
     found = {file.name.removesuffix(".lua") for file in (files("shared_schemas.stream") / "lua").iterdir()}
-    return sorted(found - _PRELUDES)
+    return sorted(name for name in found if not name.endswith("prelude"))
 
 
 def _script(name: str) -> dict[str, str]:
