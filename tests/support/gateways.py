@@ -171,12 +171,19 @@ class Driver:
         await self.settle(claim, outcome or succeeded(), first=n_events)
         return claim
 
-    async def publish(self, name: str = MODEL, *, by: JobId | None = None, replay_of: JobId | None = None) -> JobId:
+    async def publish(
+        self,
+        name: str = MODEL,
+        *,
+        by: JobId | None = None,
+        replay_of: JobId | None = None,
+        manifest: ModelManifest | None = None,
+    ) -> JobId:
         """Publish a model as a training job does: staged, then the job succeeds."""
         if by is None:
             by = await self._training_job(replay_of)
         claim = await self.begin(by)
-        await self.registry.stage(name=name, job_id=by, fence=claim.fence, manifest=a_manifest())
+        await self.registry.stage(name=name, job_id=by, fence=claim.fence, manifest=manifest or a_manifest())
         await self.settle(claim, succeeded({"model": name}))
         return by
 

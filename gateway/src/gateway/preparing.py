@@ -20,7 +20,7 @@ from shared_schemas.ids import (
     parse_queue,
 )
 from shared_schemas.job import Job
-from shared_schemas.specs import JobSpec, TrainingSpec
+from shared_schemas.specs import InferenceSpec, JobSpec, TrainingSpec
 from shared_schemas.stream.ledger import Submission
 
 from gateway.entropy import random_bytes
@@ -52,12 +52,16 @@ async def prepared(
     """Checked, its queue on record, its seed and version of the model pinned. job_id: a new one by default. models:
     those that were looked up already, by their names.
 
-    SpecRejected, ModelNotFound, BackendUnavailable.
+    An input that the model cannot take is refused, but not of a job that was accepted before: its retry or replay is to
+    end as it did. SpecRejected, InvalidInput, ModelNotFound, BackendUnavailable.
     """
     queue = queue_for(spec)
     _check_paths(spec)
     parents = await _check_parents(services, spec)
     pinned = await _pin(services, spec, queue, {} if models is None else models, parents)
+    is_first = replay_of is None and retry_of is None
+    if is_first and isinstance(pinned, InferenceSpec) and pinned.model_id not in parents:
+        await services.signatures.check(pinned.model_id, pinned.input_data)
     if queue not in services.registered:
         await services.ledger.register_queue(queue)
         services.registered.add(queue)

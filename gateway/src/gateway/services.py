@@ -18,6 +18,7 @@ from gateway import metrics
 from gateway.coalescing import Coalescer
 from gateway.hub import Hub
 from gateway.settings import GatewaySettings
+from gateway.signatures import Signatures
 
 
 class Services(msgspec.Struct, kw_only=True):
@@ -34,6 +35,7 @@ class Services(msgspec.Struct, kw_only=True):
     removal: Removal
     submissions: Coalescer[Submission, Submitted]
     pins: Coalescer[str, ModelRef]
+    signatures: Signatures
     hub: Hub
     registered: set[QueueName] = msgspec.field(default_factory=set)
 
@@ -52,6 +54,7 @@ class Services(msgspec.Struct, kw_only=True):
             removal=Removal(client),
             submissions=Coalescer(Ledger(lines[0]).submit_many, count=metrics.SUBMIT_SIZE.observe),
             pins=Coalescer(ModelRegistry(lines[1]).pin),
+            signatures=Signatures(ModelRegistry(client).resolve),
             hub=Hub(lambda: Doorbells(client), n_readings=settings.redis_connections // 2),
         )
 

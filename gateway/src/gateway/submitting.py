@@ -5,7 +5,15 @@ from collections.abc import Sequence
 
 import msgspec
 from shared_schemas.codec import encode_json
-from shared_schemas.errors import BackendUnavailable, ErrorInfo, HeadraceError, JobExpired, ModelNotFound, SpecRejected
+from shared_schemas.errors import (
+    BackendUnavailable,
+    ErrorInfo,
+    HeadraceError,
+    InvalidInput,
+    JobExpired,
+    ModelNotFound,
+    SpecRejected,
+)
 from shared_schemas.ids import JobId, QueueName, queue_of
 from shared_schemas.job import JobState
 from shared_schemas.specs import JobSpec
@@ -27,7 +35,7 @@ async def submit(
     replay_of: JobId | None = None,
     retry_of: JobId | None = None,
 ) -> Submitted:
-    """job_id: a new one by default. SpecRejected, ModelNotFound, IdempotencyConflict, StateConflict,
+    """job_id: a new one by default. SpecRejected, InvalidInput, ModelNotFound, IdempotencyConflict, StateConflict,
     BackendUnavailable."""
     submission = await prepared(services, spec, job_id=job_id, replay_of=replay_of, retry_of=retry_of)
     body = encode_json(spec)
@@ -51,8 +59,8 @@ async def submit_list(
             if queue_for(spec) != queue:
                 raise SpecRejected("the jobs of one list go to one queue", pointer="/queue")
             submissions.append(await prepared(services, spec, job_id=job_id, models=models))
-        except SpecRejected as error:
-            error.pointer = f"/{place}{error.pointer}"
+        except InvalidInput as error:
+            error.pointer = f"/{place}{error.pointer or ''}"
             raise
         except ModelNotFound as error:
             raise ModelNotFound(f"job {place} of the list, counted from 0: {error}") from None

@@ -71,6 +71,7 @@ JOBS = (
     ),
     ErrorCode(
         code="invalid_input",
+        status=422,
         job=False,
         meaning="An input does not fit the model.",
         action="Give the features that the model's manifest names.",
