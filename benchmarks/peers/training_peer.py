@@ -67,6 +67,8 @@ def _environment(url: str, folder: Path) -> dict[str, str]:
         "HEADRACE_ARTIFACTS_ROOT": str(folder / "artifacts"),
         "HEADRACE_DEVICE": "cpu",
         "HEADRACE_THREADS": "1",
+        # Each step is told, by every build.
+        "HEADRACE_METRIC_EVENTS": "1000000",
     }
 
 

@@ -19,8 +19,10 @@ from shared_schemas.store.files import ArtifactCorrupt, ArtifactMissing, Artifac
 from torch import Tensor, nn
 
 from training_worker.recipes.recipe import Learned, Prepared, learned_of
+from training_worker.series import SeriesState
 
 MEDIA_TYPE = "application/vnd.safetensors"
+_LINES = "series.lines"
 
 
 class TrainState(msgspec.Struct, kw_only=True):
@@ -37,6 +39,7 @@ class _Rest(msgspec.Struct, kw_only=True):
 
     learned: Learned
     state: TrainState
+    series: SeriesState = msgspec.field(default_factory=SeriesState)
     python: tuple[int, tuple[int, ...], float | None]
     numpy_position: int
     numpy_has_gauss: int
@@ -49,12 +52,15 @@ def save_checkpoint(
     prepared: Prepared,
     optimiser: torch.optim.Optimizer,
     spec: TrainingSpec,
+    series: tuple[SeriesState, bytes],
 ) -> Checkpoint:
     """spec: with all that the run was made of, as those that go on from it must have it."""
+    series_state, lines = series
     generator = np.random.get_state(legacy=False)  # the global one, which recipes of users may draw from
     rest = _Rest(
         learned=learned_of(prepared, spec),
         state=state,
+        series=series_state,
         python=random.getstate(),
         numpy_position=generator["state"]["pos"],
         numpy_has_gauss=generator["has_gauss"],
@@ -65,6 +71,8 @@ def save_checkpoint(
         tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value) for name, value in slots.items()}
     tensors["random.torch"] = torch.get_rng_state()
     tensors["random.numpy"] = torch.from_numpy(generator["state"]["key"].astype(np.int64))
+    if lines:
+        tensors[_LINES] = torch.frombuffer(bytearray(lines), dtype=torch.uint8)
     if torch.cuda.is_available():
         tensors["random.cuda"] = torch.cuda.get_rng_state()
     data = save(
@@ -83,6 +91,12 @@ class Saved:
     @property
     def learned(self) -> Learned:
         return self._rest.learned
+
+    @property
+    def series(self) -> tuple[SeriesState, bytes]:
+        """As series.Series.saved gave it."""
+        lines = self._tensors.get(_LINES)
+        return self._rest.series, b"" if lines is None else lines.numpy().tobytes()
 
     def restore(
         self, model: nn.Module, optimiser: torch.optim.Optimizer, *, device: torch.device, starts_new_run: bool

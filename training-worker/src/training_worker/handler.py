@@ -52,8 +52,8 @@ class TrainingHandler:
                 raise AttemptFailed(
                     error.code, error.message, retryable=error.retryable, row=error.row, column=error.column
                 )
-            case Finished(manifest=manifest, steps=steps):
-                return await self._finish(attempt, spec, manifest, steps)
+            case Finished() as finished:
+                return await self._finish(attempt, spec, finished)
 
     async def _assignment(self, attempt: Attempt, spec: TrainingSpec) -> Assignment:
         checkpoint, starts_new_run = attempt.checkpoint, False
@@ -72,11 +72,14 @@ class TrainingHandler:
             threads=self._settings.threads,
             checkpoint=checkpoint,
             starts_new_run=starts_new_run,
+            metric_events=self._settings.metric_events,
         )
 
-    async def _finish(self, attempt: Attempt, spec: TrainingSpec, manifest: ModelManifest, steps: int) -> Success:
+    async def _finish(self, attempt: Attempt, spec: TrainingSpec, finished: Finished) -> Success:
         """A replay is there to be compared: it publishes nothing, or it would become the newest version."""
-        model = None
+        model, manifest = None, finished.manifest
+        if finished.series is not None:
+            await attempt.record(Produced(name="metrics.ndjson", artifact=finished.series))
         if attempt.replay_of is None:
             name = spec.output_model or default_name(spec)
             model = str(await self._publish(name, attempt.job_id, attempt.fence, manifest))
@@ -88,7 +91,7 @@ class TrainingHandler:
             task=manifest.task,
             metrics=manifest.metrics,
             baseline=manifest.baseline,
-            steps=steps,
+            steps=finished.steps,
             weights_sha256=manifest.weights_sha256,
             onnx_sha256=manifest.onnx.sha256,
         )

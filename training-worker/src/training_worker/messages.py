@@ -7,6 +7,7 @@ import struct
 from typing import IO, Literal
 
 import msgspec
+from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.events import Checkpointed, JobEvent, Logged, Measured, Progressed
 from shared_schemas.job import Checkpoint
@@ -19,7 +20,7 @@ _HEADER = struct.Struct(">I")
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     """All a child needs to know. checkpoint: where to go on from; starts_new_run: it is another job's, whose weights
-    and optimiser are the start of a run of our own."""
+    and optimiser are the start of a run of our own. metric_events: see series.Series."""
 
     spec: TrainingSpec
     seed: int
@@ -29,6 +30,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     threads: int
     checkpoint: Checkpoint | None = None
     starts_new_run: bool = False
+    metric_events: int = 1000
 
 
 class Stop(msgspec.Struct, frozen=True):
@@ -45,10 +47,12 @@ class Entered(msgspec.Struct, frozen=True, tag_field="event", tag="entered"):
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="finished"):
-    """The model is in the store. steps: optimiser steps done in all."""
+    """The model is in the store. steps: optimiser steps done in all. series: the file of all that was measured, where
+    the timeline has less."""
 
     manifest: ModelManifest
     steps: int
+    series: ArtifactRef | None = None
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="refused"):

@@ -36,3 +36,13 @@ class TrainingSettings(RuntimeSettings, frozen=True, kw_only=True):
             gt=0.0,
         ),
     ] = 600.0
+    metric_events: Annotated[
+        int,
+        setting(
+            "metric events of a split that a run tells one by one; of what comes after it tells the first, the last and"
+            " the extremes of each stretch, about as many again, and keeps all of it in a file",
+            change="curves need more points; each costs Redis about 250 bytes",
+            ge=8,
+            le=1_000_000,
+        ),
+    ] = 1000

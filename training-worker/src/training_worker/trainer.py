@@ -18,6 +18,8 @@ from training_worker.recipes.recipe import Prepared
 GRADIENT_NORM = 1.0
 # Held-out rows are looked at after each epoch, but no more often than this in all.
 VALIDATIONS = 20
+# Whoever supervises hears at least so often that steps are made.
+PROGRESS_S = 0.1
 
 
 class StoppedEarlyError(Exception):
@@ -45,7 +47,7 @@ class Trainer:
         plan = prepared.plan
         self._batches = math.ceil(prepared.n_rows / plan.batch_size)
         self._validate_every = math.ceil(plan.epochs / VALIDATIONS)
-        self._saved_step = 0
+        self._saved_step, self._told_at = 0, -math.inf
         self.total = min(plan.epochs * self._batches, plan.max_steps or plan.epochs * self._batches)
 
     def fit(self, state: TrainState) -> dict[str, float | None]:
@@ -97,7 +99,10 @@ class Trainer:
         self._report(Measured(split="train", step=state.step, values=values))
         fraction = state.step / self.total
         epoch = (state.step - 1) // self._batches + 1
-        self._report(Progressed(fraction=fraction, step=state.step, total=self.total, epoch=epoch))
+        now = time.monotonic()
+        if now - self._told_at >= PROGRESS_S or state.step == self.total:
+            self._told_at = now
+            self._report(Progressed(fraction=fraction, step=state.step, total=self.total, epoch=epoch))
 
     def _validate(self, state: TrainState) -> dict[str, float | None]:
         self._prepared.model.eval()

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import AttemptFailed
-from shared_schemas.events import JobEvent, Logged
+from shared_schemas.events import JobEvent, Logged, Measured
 from shared_schemas.models import DataFacts, ModelManifest
 from shared_schemas.specs import TrainingSpec
 from shared_schemas.store.files import ArtifactStore
@@ -22,6 +23,7 @@ from training_worker.messages import Assignment, Finished, Phase
 from training_worker.optim import optimiser_of
 from training_worker.paths import open_data
 from training_worker.recipes.recipe import Prepared, Recipe
+from training_worker.series import Series
 from training_worker.tables import read_table
 from training_worker.trainer import Trainer, weights_digest
 
@@ -39,6 +41,7 @@ class Trained(msgspec.Struct, frozen=True, kw_only=True):
     recipe: Recipe
     prepared: Prepared
     steps: int
+    series: ArtifactRef | None
     metrics: dict[str, float | None]
     data_sha256: str
     data: DataFacts
@@ -61,7 +64,7 @@ def train(
     trained = fit(assignment, store, report=report, should_stop=should_stop)
     enter("exporting")
     report(Logged(line="exporting to ONNX and checking it against torch"))
-    return Finished(manifest=_manifest(assignment, trained, store), steps=trained.steps)
+    return Finished(manifest=_manifest(assignment, trained, store), steps=trained.steps, series=trained.series)
 
 
 def fit(assignment: Assignment, store: ArtifactStore, *, report: Report, should_stop: Callable[[], bool]) -> Trained:
@@ -91,22 +94,32 @@ def fit(assignment: Assignment, store: ArtifactStore, *, report: Report, should_
     state = TrainState()
     if saved is not None:
         state = saved.restore(prepared.model, optimiser, device=device, starts_new_run=assignment.starts_new_run)
+
+    def tell(event: JobEvent) -> None:
+        if isinstance(event, Measured):
+            series.add(event)
+        else:
+            report(event)
+
     trainer = Trainer(
         prepared,
         optimiser,
         device=device,
         seed=assignment.seed,
         checkpoint_every_s=spec.hyperparameters.checkpoint_every_s or DEFAULT_CHECKPOINT_EVERY_S,
-        report=report,
-        save=lambda state: save_checkpoint(store, state, prepared, optimiser, spec),
+        report=tell,
+        save=lambda state: save_checkpoint(store, state, prepared, optimiser, spec, series.saved()),
         should_stop=should_stop,
     )
+    series_state, lines = (None, b"") if saved is None or assignment.starts_new_run else saved.series
+    series = Series(store, report, most=assignment.metric_events, total=trainer.total, state=series_state, rest=lines)
     metrics = trainer.fit(state)
     return Trained(
         spec=spec,
         recipe=recipe,
         prepared=prepared,
         steps=state.step,
+        series=series.end(),
         metrics=metrics,
         data_sha256=table.sha256,
         data=data,

@@ -24,7 +24,8 @@ from worker_runtime.handler import StopReason
 OUTBOX_EVENTS = 1000
 LOG_LINES = 5000
 LINE_CHARACTERS = 8192
-PROGRESS_INTERVAL_S = 0.25
+# Between two records of progress; twice as long after each so many, as a timeline must not grow with the hours.
+PROGRESS_INTERVAL_S, PROGRESS_EVENTS = 0.25, 1000
 BATCH_EVENTS = 500
 # Past its timeout by this much, an attempt whose event loop hangs is left to be reclaimed.
 OVERTIME_S = 30.0
@@ -44,7 +45,7 @@ class RunningAttempt:
         # Made when somebody waits: most attempts end before anybody does.
         self._moved: anyio.Event | None = None
         self._late_progress: EncodedEvent | None = None
-        self._progress_at = -math.inf
+        self._progress_at, self._n_progress = -math.inf, 0
         self._pause_asked_at = math.inf
         self._is_ending = False
         self._lines = 0
@@ -172,7 +173,8 @@ class RunningAttempt:
     @property
     def progress_due_s(self) -> float:
         """Seconds until progress may be recorded again."""
-        return self._progress_at + PROGRESS_INTERVAL_S - time.monotonic()
+        interval_s = PROGRESS_INTERVAL_S * 2.0 ** (self._n_progress // PROGRESS_EVENTS)
+        return self._progress_at + interval_s - time.monotonic()
 
     @property
     def holds_progress(self) -> bool:
@@ -200,6 +202,7 @@ class RunningAttempt:
         if self._late_progress is not None:
             self._outbox.append(self._late_progress)
             self._progress_at, self._late_progress = time.monotonic(), None
+            self._n_progress += 1
             self._ring()
 
     def _wake(self) -> None:
