@@ -81,7 +81,7 @@ def _measure(case: Case, scale: float) -> Figures:
             ids = await running_jobs(bench.url, jobs)
             async with _publisher(case, bench, ids) as publish:
                 requests = [
-                    b"GET /jobs/%b/events HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n"
+                    b"GET /jobs/%b/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
                     % ids[i % jobs].encode()
                     for i in range(readers)
                 ]

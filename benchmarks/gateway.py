@@ -118,5 +118,5 @@ def _measure_peer(peer: Contestant, scale: float) -> Figures:
 
 def _request(given: object) -> bytes:
     body = json.dumps(given).encode()
-    head = b"POST /jobs/inference HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
+    head = b"POST /jobs/inference HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)

@@ -48,7 +48,7 @@ def _over_http(bench: Bench, n: int) -> list[float]:
     async def measured() -> list[float]:
         body = b'{"model_id":"%b","input_data":"%b"}' % ((await publish_model(bench.url)).encode(), b"x" * 100)
         request = (
-            b"POST /jobs/inference HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n"
+            b"POST /jobs/inference HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n"
             b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
         )
         reader, writer = await asyncio.open_connection("127.0.0.1", served.port)

@@ -27,10 +27,12 @@ PARTS = uvicorn_parts.PARTS | redis_parts.PARTS
 METHODS = [(part, name, given) for part, (methods, _) in PARTS.items() for name, given in methods.items()]
 FIELDS = [(part, name) for part, (_, fields) in PARTS.items() for name in sorted(fields)]
 # What a class of the gateway's is, and what stands for one of uvicorn's in its source.
-SUBCLASSES = {"GatewayProtocol": HttpToolsProtocol, "_Flow": FlowControl}
+SUBCLASSES = {"GatewayProtocol": HttpToolsProtocol, "Flow": FlowControl}
 NAMES = {
     "cycle": RequestResponseCycle,
     "_cycle": RequestResponseCycle,
+    "_current": RequestResponseCycle,
+    "current": RequestResponseCycle,
     "flow": FlowControl,
     "_flow": FlowControl,
     "protocol": HttpToolsProtocol,
@@ -49,7 +51,9 @@ async def made(part: type) -> Any:
     if part is FlowControl:
         return FlowControl(nothing)
     if part is HttpToolsProtocol:
-        return HttpToolsProtocol(Config(_application, log_config=None, interface="asgi3"), ServerState(), {})
+        protocol = HttpToolsProtocol(Config(_application, log_config=None, interface="asgi3"), ServerState(), {})
+        protocol.on_message_begin()  # some it has only then
+        return protocol
     if part is RequestResponseCycle:
         return RequestResponseCycle(
             nothing, nothing, nothing, nothing, nothing, False, [], asyncio.Event(), False, True, nothing

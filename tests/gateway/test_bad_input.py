@@ -304,7 +304,7 @@ async def test_a_body_of_one_mebibyte_is_read_and_one_byte_more_is_not(http: htt
 
 
 def test_a_body_that_is_announced_too_large_is_refused_before_it_is_sent(gateway: Gateway, redis_url: str) -> None:
-    head = b"POST /jobs/training HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head = b"POST /jobs/training HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
     answer = exchange(gateway, head + b"Content-Length: 1048577\r\n\r\n")
 
@@ -313,7 +313,7 @@ def test_a_body_that_is_announced_too_large_is_refused_before_it_is_sent(gateway
 
 
 def test_a_body_without_an_end_is_cut_at_the_limit(gateway: Gateway, redis_url: str) -> None:
-    head = b"POST /jobs/training HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head = b"POST /jobs/training HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
 
     answer = exchange(gateway, head + b"Transfer-Encoding: chunked\r\n\r\n", *[chunk] * 17)
@@ -322,7 +322,7 @@ def test_a_body_without_an_end_is_cut_at_the_limit(gateway: Gateway, redis_url: 
 
 
 def test_a_body_that_never_comes_is_not_waited_for(redis_url: str, tmp_path: Path) -> None:
-    head = b"POST /jobs/training HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head = b"POST /jobs/training HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
     with running_gateway(redis_url, tmp_path, body_timeout_s=0.5) as impatient:
         answer = exchange(impatient, head + b"Content-Length: 100\r\n\r\n{")
@@ -335,7 +335,7 @@ def test_a_body_that_never_comes_is_not_waited_for(redis_url: str, tmp_path: Pat
     "length", [b"Content-Length: -1", b"Content-Length: 1\r\nContent-Length: 2", b"Content-Length: x"]
 )
 def test_a_length_that_cannot_be_right_ends_the_line(gateway: Gateway, redis_url: str, length: bytes) -> None:
-    head = b"POST /jobs/training HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head = b"POST /jobs/training HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
     assert exchange(gateway, head + length + b"\r\n\r\n{}").startswith(b"HTTP/1.1 400 ")
 

@@ -174,7 +174,7 @@ async def exchanged(gateway: Gateway, drive: Driver, job_id: JobId, version: str
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     claim = await drive.begin(job_id)
     for path in (f"/jobs/{job_id}/events", "/no-such-path"):
-        writer.write("\r\n".join([f"GET {path} HTTP/{version}", "Host: x", *headers, "", ""]).encode())
+        writer.write("\r\n".join([f"GET {path} HTTP/{version}", "Host: localhost", *headers, "", ""]).encode())
     with anyio.fail_after(DEADLINE_S):
         answered = await reader.readuntil(b'"state":"running"')
         await drive.settle(claim, succeeded())
@@ -217,7 +217,7 @@ async def test_a_reader_that_takes_nothing_is_cut_off_and_the_others_are_not_hel
     stalled = socket.socket()
     stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     stalled.connect(("127.0.0.1", quick.port))
-    stalled.sendall(f"GET /jobs/{job_id}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    stalled.sendall(f"GET /jobs/{job_id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
 
     async with anyio.create_task_group() as group:
         group.start_soon(reader.follow, lines)

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from gateway import openapi, problems
 from gateway.draining import called_on_signal
 from gateway.front import Front
+from gateway.hosts import Hosts
 from gateway.housekeeping import keep_house
 from gateway.methods import Methods
 from gateway.middleware import Edge
@@ -53,7 +54,7 @@ def create_app(services: Services) -> ASGIApp:
     openapi.install(app)
     hot = [route for route in (*submit.router.routes, *events.router.routes) if isinstance(route, APIRoute)]
     methods = Methods([*app.router.routes, *(route for module in own for route in module.router.routes)])
-    edge: ASGIApp = Edge(Front(app, hot, methods))
+    edge: ASGIApp = Edge(Front(app, hot, methods), Hosts(settings.hosts, listens_on=settings.host))
     if not settings.cors_origins:
         return edge
     # The outermost: answers to failures carry the headers that a page needs to read them.

@@ -1,5 +1,5 @@
-"""The edge of the application: request ids, one log line a request, and an answer whatever fails inside. Pure ASGI, so
-that streams pass unbuffered."""
+"""The edge of the application: whom it is called as, request ids, one log line a request, and an answer whatever fails
+inside. Pure ASGI, so that streams pass unbuffered."""
 
 import re
 import time
@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import metrics
 from gateway.entropy import random_bytes
+from gateway.hosts import Hosts
 from gateway.problems import internal, response_of
 
 _log = structlog.get_logger()
@@ -18,14 +19,19 @@ _GIVEN = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 
 
 class Edge:
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
+        self._app, self._hosts = app, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        given, host, n_hosts = b"", None, 0
+        for name, value in scope["headers"]:
+            if name == b"host":
+                host, n_hosts = value, n_hosts + 1
+            elif name == b"x-request-id":
+                given = value
         request_id = given if _GIVEN.fullmatch(given) else random_bytes(8).hex().encode()
         scope.setdefault("state", {})["request_id"] = request_id.decode()
         began, status, answered_s = time.perf_counter(), 0, 0.0
@@ -38,7 +44,11 @@ class Edge:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_id)
+            refusal = self._hosts.check(host, n_hosts, scope["http_version"])
+            if refusal is None:
+                await self._app(scope, receive, send_with_id)
+            else:
+                await response_of(refusal, Request(scope))(scope, receive, send_with_id)
         except ClientDisconnect:
             # It went away while it sent its body: nobody is left to answer.
             _log.info("client_left", request_id=request_id.decode(), method=scope["method"])

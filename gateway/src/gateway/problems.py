@@ -21,15 +21,20 @@ _TITLES = {
     409: "Conflict",
     410: "Gone",
     413: "Body too large",
+    414: "Target too long",
     415: "Unsupported media type",
+    421: "Misdirected request",
     422: "Unprocessable content",
     429: "Too many requests",
+    431: "Head too large",
     500: "Internal error",
     501: "Not implemented",
     503: "Service unavailable",
+    505: "HTTP version not supported",
 }
 _ROUTER_CODES = {404: "route_not_found", 405: "method_not_allowed"}
 RETRY_AFTER_S = "2"
+PROBLEM_JSON = "application/problem+json"
 _BODY_UNREAD = (408, 413)
 _LINGER_S = 2.0
 
@@ -59,19 +64,23 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _on_failure)
 
 
-def response_of(problem: ProblemError, request: Request) -> Response:
-    body = Problem(
+def body_of(problem: ProblemError, request_id: str) -> Problem:
+    return Problem(
         type=f"urn:headrace:problem:{problem.code}",
         title=_TITLES.get(problem.status, "Error"),
         status=problem.status,
         detail=problem.detail,
-        instance=f"urn:headrace:request:{request_id(request)}",
+        instance=f"urn:headrace:request:{request_id}",
         code=problem.code,
-        request_id=request_id(request),
+        request_id=request_id,
         errors=problem.errors,
     )
+
+
+def response_of(problem: ProblemError, request: Request) -> Response:
+    body = body_of(problem, request_id(request))
     kind = _PartingResponse if problem.status in _BODY_UNREAD else Response
-    return kind(encode_json(body), problem.status, headers=problem.headers, media_type="application/problem+json")
+    return kind(encode_json(body), problem.status, headers=problem.headers, media_type=PROBLEM_JSON)
 
 
 class _PartingResponse(Response):

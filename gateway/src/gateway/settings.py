@@ -33,6 +33,39 @@ class GatewaySettings(RedisSettings, frozen=True, kw_only=True):
         float,
         setting("a reader that takes nothing for so long is cut off, s; it can resume", gt=0.0),
     ] = 15.0
+    hosts: Annotated[
+        tuple[str, ...],
+        setting(
+            "names in Host that requests may come by, beside those of the own machine, comma-separated; "
+            "*.example.org for all of a domain, * for any",
+            change="clients reach it by a name: a proxy's, a service's, a machine's",
+        ),
+    ] = ()
+    max_head_bytes: Annotated[
+        int, setting("request line and headers, or trailers, beyond that get 431 or 414, bytes", ge=1024)
+    ] = 65_536
+    head_timeout_s: Annotated[
+        float, setting("a head that takes longer to arrive, from when the connection is taken, gets 408, s", gt=0.0)
+    ] = 15.0
+    max_connections: Annotated[
+        int,
+        setting(
+            "connections beyond that get 503",
+            change="more readers than that; the system must allow as many open files",
+            ge=1,
+        ),
+    ] = 10_000
+    max_streams: Annotated[
+        int,
+        setting(
+            "event streams beyond that get 503; fewer than connections, so that there is room for other requests",
+            change="more readers than that",
+            ge=0,
+        ),
+    ] = 9_000
+    max_pipelined: Annotated[
+        int, setting("requests of a connection behind the one that is answered; reading pauses there", ge=1)
+    ] = 16
     drain_s: Annotated[float, setting("how long open requests may take to end after SIGTERM, s", gt=0.0)] = 10.0
     log_format: Annotated[
         Literal["auto", "json", "console"], setting("of the logs on stderr; auto is console on a terminal, else json")

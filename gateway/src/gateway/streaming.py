@@ -19,10 +19,12 @@ from starlette.types import Receive, Scope, Send
 
 from gateway import metrics
 from gateway.eager import begun
+from gateway.problems import RETRY_AFTER_S, ProblemError
 
 B = TypeVar("B")
 
 RETRY_MS = 2000
+TOO_MANY = "too_many_streams"
 # The ASGI extension by which server.py lets go of an answer that has begun: a TakeOver.
 TAKE_OVER = "headrace.take_over"
 # In the scope of a request that asks for the head of an answer alone.
@@ -195,17 +197,28 @@ class StreamResponse(Response, Generic[B]):
                     pass
 
 
+def refuse_more_than(n: int) -> None:
+    """ProblemError 503 where so many streams are open."""
+    if _Open.n >= n:
+        raise ProblemError(
+            503, TOO_MANY, "as many event streams are open as may be", headers={"Retry-After": RETRY_AFTER_S}
+        )
+
+
 class _Open:
     """An open stream, counted and logged."""
 
     __slots__ = ("_began", "_followed", "_request_id")
+    n = 0
 
     def __init__(self, followed: Closable, scope: Scope) -> None:
         self._followed, self._request_id, self._began = followed, scope["state"]["request_id"], time.monotonic()
         metrics.STREAMS.inc()
+        _Open.n += 1
 
     def close(self) -> None:
         self._followed.close()
         metrics.STREAMS.dec()
+        _Open.n -= 1
         took_s = round(time.monotonic() - self._began, 3)
         structlog.get_logger().info("stream_closed", request_id=self._request_id, took_s=took_s)

@@ -13,7 +13,14 @@ __all__ = ["PARTS", "FlowControl", "HttpToolsProtocol", "RequestResponseCycle"]
 # Of each class: its methods with their parameters after self, and its fields.
 PARTS: dict[type, tuple[dict[str, str], frozenset[str]]] = {
     FlowControl: (
-        {"__init__": "transport", "drain": "", "pause_writing": "", "resume_writing": ""},
+        {
+            "__init__": "transport",
+            "drain": "",
+            "pause_reading": "",
+            "pause_writing": "",
+            "resume_reading": "",
+            "resume_writing": "",
+        },
         frozenset({"_is_writable_event", "_transport", "read_paused", "write_paused"}),
     ),
     HttpToolsProtocol: (
@@ -21,10 +28,33 @@ PARTS: dict[type, tuple[dict[str, str], frozenset[str]]] = {
             "__init__": "config server_state app_state _loop",
             "connection_lost": "exc",
             "connection_made": "transport",
+            "_start_asgi_task": "cycle app",
+            "_unset_keepalive_if_required": "",
+            "data_received": "data",
+            "on_body": "body",
+            "on_header": "name value",
             "on_headers_complete": "",
+            "on_message_begin": "",
+            "on_message_complete": "",
             "on_response_complete": "",
+            "on_url": "url",
         },
-        frozenset({"cycle", "flow", "headers", "loop", "pipeline", "scope", "transport"}),
+        frozenset(
+            {
+                "connections",
+                "cycle",
+                "expect_100_continue",
+                "flow",
+                "headers",
+                "loop",
+                "parser",
+                "pipeline",
+                "scope",
+                "server_state",
+                "transport",
+                "url",
+            }
+        ),
     ),
     RequestResponseCycle: (
         {},

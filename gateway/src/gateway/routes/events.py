@@ -19,7 +19,17 @@ from gateway.following import Following, Source
 from gateway.logs import Logs, end_of_logs, parse_cursor
 from gateway.problems import ProblemError
 from gateway.services import Services, services_of
-from gateway.streaming import JSON, NDJSON, SSE, STREAM_HEADERS, StreamResponse, with_job_id, with_queue
+from gateway.streaming import (
+    JSON,
+    NDJSON,
+    SSE,
+    STREAM_HEADERS,
+    TOO_MANY,
+    StreamResponse,
+    refuse_more_than,
+    with_job_id,
+    with_queue,
+)
 from gateway.timelines import Timelines
 
 router = APIRouter(tags=["events"])
@@ -68,7 +78,9 @@ async def _or_pause(request: Request, answer: Awaitable[Response]) -> Response:
     """An EventSource whose line was cut gives up for good on a 503, so it gets an empty stream and comes back."""
     try:
         return await answer
-    except BackendUnavailable:
+    except (BackendUnavailable, ProblemError) as error:
+        if isinstance(error, ProblemError) and error.code != TOO_MANY:
+            raise
         if request.headers.get("last-event-id", "0") == "0" or _media_type(request) != SSE:
             raise
         return Response(opening(SSE), headers=STREAM_HEADERS, media_type=SSE)
@@ -85,6 +97,7 @@ async def _events_of_job(request: Request, text: str, query: EventsQuery) -> Res
         return await _job_page(services, job_id, after, last, is_done)
     if is_done and after >= last:
         return Response(status_code=204)
+    refuse_more_than(services.settings.max_streams)
     return stream_of_job(services, job_id, after=after, media_type=media_type, follow=query.is_live)
 
 
@@ -102,6 +115,7 @@ async def _events_of_many(request: Request, query: AllEventsQuery) -> Response:
             ended.add(job_id)
     if len(ended) == len(places):
         return Response(status_code=204)
+    refuse_more_than(services.settings.max_streams)
     followed = {job_id: after for job_id, after in places.items() if job_id not in ended}
     return stream_of_jobs(services, places, followed=followed, media_type=media_type, follow=query.is_live)
 
@@ -111,6 +125,8 @@ async def _events_of_all(request: Request, query: AllEventsQuery) -> Response:
     places = await end_of_logs(services.timeline, services.queues) if text is None else parse_cursor(text)
     if places is None:
         raise _bad_cursor()
+    if media_type != JSON:
+        refuse_more_than(services.settings.max_streams)
     log = Logs(services.hub, services.timeline, services.queues, places)
     gaps = [with_queue(queue, encode_json(gap)) for queue, gap in await log.gaps()] if text is not None else []
     if media_type != JSON:

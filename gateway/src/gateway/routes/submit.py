@@ -24,7 +24,7 @@ from gateway.preparing import new_ids, queue_for
 from gateway.problems import ProblemError
 from gateway.routes.events import MOST_JOBS, stream_of_job, stream_of_jobs
 from gateway.services import Services, services_of
-from gateway.streaming import SSE
+from gateway.streaming import SSE, refuse_more_than
 from gateway.submitting import states_of, submit, submit_list
 from gateway.timelines import Timelines
 
@@ -60,6 +60,8 @@ async def _accept(request: Request, services: Services, given: JobSpec | Sequenc
 async def _submit(request: Request, services: Services, spec: JobSpec) -> Response:
     given = headers_of(request)
     key, is_stream, wait_s = _idempotency_key(request, given), _is_stream(given), _wait_s(request, given)
+    if is_stream:  # rather than after the job is stored
+        refuse_more_than(services.settings.max_streams)
     [new_id] = new_ids(queue_for(spec), 1)
     # Its bell is subscribed while the job is stored; who only submits needs none.
     with services.hub.expecting(keys.job_bell(new_id)) if is_stream or wait_s else nullcontext():
@@ -85,6 +87,8 @@ async def _submit_list(request: Request, services: Services, specs: Sequence[Job
     key, is_stream = _idempotency_key(request, given), _is_stream(given)
     if is_stream and len(specs) > MOST_JOBS:
         raise ProblemError(406, "not_acceptable", f"one event stream follows at most {MOST_JOBS} jobs")
+    if is_stream:
+        refuse_more_than(services.settings.max_streams)
     answers = await submit_list(services, specs, idempotency_key=key)
     reach("job_accepted")
     job_ids = [answer.job_id for answer in answers]

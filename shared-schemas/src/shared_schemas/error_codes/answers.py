@@ -34,11 +34,35 @@ ANSWERS = (
         action='Name a queue, kind or code, or send {"all": true}.',
     ),
     ErrorCode(
+        code="head_timeout",
+        status=408,
+        meaning="The head of the request took longer to arrive than HEADRACE_HEAD_TIMEOUT_S.",
+        action="Send the request in one go, or raise the setting for slow lines.",
+    ),
+    ErrorCode(
+        code="head_too_large",
+        status=431,
+        meaning="Request line and headers, or trailers, are over HEADRACE_MAX_HEAD_BYTES, or over 1,000 lines.",
+        action="Send fewer and shorter headers: cookies of other sites on this name, say; or raise the setting.",
+    ),
+    ErrorCode(
+        code="host_not_allowed",
+        status=421,
+        meaning="Host names neither the own machine nor one of HEADRACE_HOSTS.",
+        action="Add the name that clients use to HEADRACE_HOSTS.",
+    ),
+    ErrorCode(
         code="http_error",
         status=400,
         client=False,
         meaning="HTTP itself was refused, or an answer gave no reason: one of a proxy, say.",
         action="Look at the status, and at what stands between the client and the gateway.",
+    ),
+    ErrorCode(
+        code="http_version_unsupported",
+        status=505,
+        meaning="The request is of another version of HTTP.",
+        action="Send it as HTTP/1.1.",
     ),
     ErrorCode(
         code="idempotency_key_invalid",
@@ -137,6 +161,12 @@ ANSWERS = (
         action="Make the body with a JSON library.",
     ),
     ErrorCode(
+        code="malformed_request",
+        status=400,
+        meaning="The request is not valid HTTP/1.1, or does not name its host once.",
+        action="Look at what wrote it: it is no ordinary HTTP client, or a proxy has changed it.",
+    ),
+    ErrorCode(
         code="media_type_unsupported",
         status=415,
         meaning="The body is not declared as JSON.",
@@ -221,6 +251,24 @@ ANSWERS = (
         status=409,
         meaning="The job's state forbids it.",
         action="GET /jobs/{id} says how it stands; a finished job changes no more.",
+    ),
+    ErrorCode(
+        code="target_too_long",
+        status=414,
+        meaning="The path and query alone fill HEADRACE_MAX_HEAD_BYTES.",
+        action="Ask for less at once, or raise the setting.",
+    ),
+    ErrorCode(
+        code="too_many_connections",
+        status=503,
+        meaning="HEADRACE_MAX_CONNECTIONS connections are open.",
+        action="Come again after Retry-After, use one connection for many requests, or raise the setting.",
+    ),
+    ErrorCode(
+        code="too_many_streams",
+        status=503,
+        meaning="HEADRACE_MAX_STREAMS event streams are open.",
+        action="Come again after Retry-After, follow many jobs on one line with GET /events, or raise the setting.",
     ),
     ErrorCode(
         code="unknown_field",

@@ -1,0 +1,101 @@
+"""Connections that mean harm cost the gateway little each, and nobody beside them notices."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import anyio
+import psutil
+import pytest
+
+from tests.support.gateways import Gateway, running_gateway
+from tests.support.redis_server import RedisServer
+
+pytestmark = [pytest.mark.chaos, pytest.mark.quick]
+
+N_LINES = 10
+MOST_BYTES = 2 << 20
+# More than a line could make the gateway keep, were nothing bounded.
+SENT_BYTES = 6 << 20
+HEAD = b"GET /jobs HTTP/1.1\r\nHost: localhost\r\n"
+POST = b"POST /jobs/training HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+STREAM = b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n"
+# What a line begins with, and what it sends over and over while the gateway takes it; it reads nothing.
+HOSTILE: list[tuple[str, bytes, bytes]] = [
+    ("a target without an end", b"GET /", b"a" * 65_536),
+    ("a header without an end", HEAD + b"X: ", b"a" * 65_536),
+    ("headers without an end", HEAD, b"X: a\r\n" * 8192),
+    ("empty headers without an end", HEAD, b"a:\r\n" * 16_384),
+    ("trailers without an end", CHUNKED + b"0\r\n", b"X: a\r\n" * 8192),
+    ("an extension of a chunk without an end", CHUNKED + b"1;", b"a" * 65_536),
+    ("chunks of one byte without an end", CHUNKED, b"1\r\n{\r\n" * 8192),
+    ("a body that nobody reads", HEAD + b"Content-Length: 1000000000\r\n\r\n", b"a" * 65_536),
+    ("requests without an end, whose answers it does not read", b"", (HEAD + b"\r\n") * 1000),
+    ("short requests without an end", b"", b"GET / HTTP/1.1\r\nHost:a\r\n\r\n" * 2000),
+    ("requests behind an event stream", STREAM, (HEAD + b"\r\n") * 1000),
+    ("a body behind an event stream", STREAM[:-2] + b"Content-Length: 1000000000\r\n\r\n", b"a" * 65_536),
+    ("upgrades without an end", b"", (HEAD + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n") * 1000),
+]
+
+
+@pytest.fixture(scope="module")
+def gateway(shared_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with running_gateway(shared_redis.url, tmp_path_factory.mktemp("gateway")) as gateway:
+        yield gateway
+
+
+@contextmanager
+def lines(gateway: Gateway) -> Iterator[list[socket.socket]]:
+    opened = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(N_LINES)]
+    try:
+        for line in opened:
+            line.setblocking(False)
+        yield opened
+    finally:
+        for line in opened:
+            line.close()
+
+
+async def pour(line: socket.socket, first: bytes, again: bytes, *, idle_s: float = 0.5) -> None:
+    """Until it has sent so much, or the gateway has taken nothing for a while, or has ended the connection."""
+    loop = asyncio.get_running_loop()
+    try:
+        with anyio.move_on_after(idle_s) as patience:
+            await loop.sock_sendall(line, first)
+            for _ in range(SENT_BYTES // len(again)):
+                await loop.sock_sendall(line, again)
+                patience.deadline = anyio.current_time() + idle_s
+    except OSError:
+        pass
+
+
+@pytest.mark.fault(
+    None, "connections that send without an end, or read nothing", sees="they cost some KiB each; others are served"
+)
+@pytest.mark.parametrize(("first", "again"), [row[1:] for row in HOSTILE], ids=[row[0] for row in HOSTILE])
+async def test_a_hostile_connection_costs_less_than_two_mebibytes_and_others_are_served(
+    gateway: Gateway, redis_url: str, first: bytes, again: bytes
+) -> None:
+    process = psutil.Process(gateway.pid)
+    async with gateway.client() as client:
+        for _ in range(5):
+            await client.get("/jobs")
+        before, most, took_s = process.memory_info().rss, 0, list[float]()
+        with lines(gateway) as opened:
+            async with anyio.create_task_group() as pouring:
+                for line in opened:
+                    pouring.start_soon(pour, line, first, again)
+                while len(took_s) < 20:
+                    began = time.perf_counter()
+                    assert (await client.get("/healthz")).status_code == 200
+                    took_s.append(time.perf_counter() - began)
+                    most = max(most, process.memory_info().rss - before)
+            most = max(most, process.memory_info().rss - before)
+            assert (await client.get("/healthz")).status_code == 200
+
+    print(f"{most / N_LINES / 1024:.0f} KiB a connection; /healthz at most {max(took_s) * 1000:.0f} ms")
+    assert most / N_LINES < MOST_BYTES
+    assert not [line for line in gateway.log() if line["level"] == "error"]
