@@ -113,6 +113,9 @@ def _way_out(value: Any) -> Callable[[], Any] | None:
         found = getattr(value, name, None)
         return found if callable(found) else None
 
+    if _time_kind(value) is not None and not hasattr(value, "to_numpy"):
+        # As a list these are whole numbers of nanoseconds.
+        return partial(_moments, value)
     if isinstance(value, Number):  # Decimal: a Number, yet no Real.
         return method("__float__")
     if rows := method("to_dicts"):
@@ -121,9 +124,6 @@ def _way_out(value: Any) -> Callable[[], Any] | None:
         return partial(to_dict, orient="records")
     if to_dict and hasattr(value, "index") and _has_named_cells(value):
         return to_dict
-    if _time_kind(value) is not None and not hasattr(value, "to_numpy"):
-        # As a list these are whole numbers of nanoseconds.
-        return partial(_moments, value)
     return next((way for name in _WAYS if (way := method(name))), None)
 
 
