@@ -1,13 +1,11 @@
 """Tables at the width of the terminal: a row is a line, and what names and what matters is never cut."""
 
-import io
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from headrace import tables
 from headrace.fitting import FittedTable
 from headrace.text import ago
-from rich.console import Console
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.ids import JobId, JobKind, QueueName
 from shared_schemas.job import JobState, JobSummary, WorkerStatus
@@ -17,9 +15,7 @@ LONGEST_ID = JobId("inference-01arz3ndektsv4rrffq69g5fav")
 
 
 def lines(table: FittedTable, width: int) -> list[str]:
-    console = Console(file=io.StringIO(), width=width, color_system=None)
-    console.print(table)
-    return console.file.getvalue().splitlines()  # type: ignore[attr-defined,no-any-return]
+    return [line.plain.rstrip() for line in table.lines(width)]
 
 
 def a_job(state: JobState) -> JobSummary:

@@ -3,12 +3,14 @@
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import anyio
-import httpx
+import httpx2
 import msgspec
+from anyio.lowlevel import RunVar
 from shared_schemas.attempts import AttemptSummary
 from shared_schemas.events import StreamEvent
 from shared_schemas.ids import JobId, JobKind
@@ -28,26 +30,47 @@ from shared_schemas.replies import (
 from shared_schemas.specs import InferenceSpec, TrainingSpec
 
 from headrace import requests
-from headrace.connection import Settings, as_client_error, pause_before_another
-from headrace.errors import ApiError, Unreachable, WaitTimedOut
+from headrace.connection import HEADERS, LineBroken, Route, Settings, pause_before_another, settled
+from headrace.errors import ApiError, ClientClosed, Unreachable, WaitTimedOut
 from headrace.following import Following, Received
 from headrace.requests import Page, Request, ended
+from headrace.wire import trusted
 
 T = TypeVar("T")
 A = TypeVar("A", DeadLettersRetried, DeadLettersPurged)
 
 
 class AsyncClient:
-    """As Client. Close an iterator of events that you leave early (contextlib.aclosing)."""
+    """As Client. It may be used in several event loops, also one after the other: each has connections of its own.
+    Close an iterator of events that you leave early (contextlib.aclosing)."""
 
-    def __init__(self, url: str | None = None, *, settings: Settings | None = None) -> None:
-        settings = settings or Settings()
-        self._settings = msgspec.structs.replace(settings, url=url) if url is not None else settings
-        self._http = httpx.AsyncClient(**self._settings.options())
+    def __init__(self, url: str | None = None, *, profile: str | None = None, settings: Settings | None = None) -> None:
+        self._settings, self._route = settled(url, profile, settings)
+        self._of_loop: RunVar[httpx2.AsyncClient | None] = RunVar(f"headrace-{id(self)}")
+        self._closed = False
         self._rng = random.SystemRandom()
 
+    @property
+    def url(self) -> str:
+        """The gateway's address, as it was found, without a user."""
+        return self._route.address.origin
+
     async def close(self) -> None:
-        await self._http.aclose()
+        """Close the connections of this event loop; those of another end with it."""
+        self._closed = True
+        if http := self._of_loop.get(None):
+            self._of_loop.set(None)
+            await http.aclose()
+
+    def _http(self) -> httpx2.AsyncClient:
+        """The connections of the event loop that runs now: they cannot be used in another."""
+        if self._closed:
+            raise ClientClosed("the client is closed")
+        http = self._of_loop.get(None)
+        if http is None:
+            http = _connections(self._settings, self._route)
+            self._of_loop.set(http)
+        return http
 
     async def __aenter__(self) -> Self:
         return self
@@ -93,22 +116,22 @@ class AsyncClient:
     async def follow(self, job_id: str, *, after: int = 0) -> AsyncIterator[Received]:
         following = Following(after=after, patience_s=self._settings.patience_s, clock=time.monotonic, rng=self._rng)
         path = requests.events_path(job_id)
+        timeout = _timeout(self._settings, read_s=self._settings.silence_s)
         while not following.is_over():
             cause: Exception | None = None
             try:
-                async with self._http.stream(
-                    "GET", path, headers=following.headers(), timeout=self._settings.stream_timeout()
-                ) as response:
-                    body = b"" if response.status_code == httpx.codes.OK else await response.aread()
+                async with self._http().stream("GET", path, headers=following.headers(), timeout=timeout) as response:
+                    is_open = response.status_code == HTTPStatus.OK
+                    body = b"" if is_open else await response.aread()
                     following.answered(response.status_code, response.headers, body)
-                    if response.status_code == httpx.codes.OK:
+                    if is_open:
                         async for chunk in response.aiter_bytes():
                             for item in following.receive(chunk):
                                 yield item
                             if following.is_over():
                                 return
-            except httpx.TransportError as error:
-                cause = as_client_error(error, self._settings.url)
+            except httpx2.TransportError as error:
+                cause = self._route.unreachable(_broken(error))
             if not following.is_over():
                 following.cut(cause)
                 await anyio.sleep(following.pause_s())
@@ -262,15 +285,35 @@ class AsyncClient:
         failures = 0
         while True:
             try:
-                response = await self._http.request(
-                    request.method,
-                    request.path,
-                    params=request.params,
-                    headers=request.headers,
-                    content=request.body,
+                response = await self._http().request(
+                    request.method, request.target(), headers=request.headers, content=request.body
                 )
                 return request.read(response.status_code, response.headers, response.content)
-            except (httpx.TransportError, ApiError) as error:
+            except (httpx2.TransportError, ApiError) as error:
                 failures += 1
-                pause_s = pause_before_another(request, failures, error, self._settings, self._rng)
+                told = error if isinstance(error, ApiError) else _broken(error)
+                pause_s = pause_before_another(request, failures, told, self._route, self._settings, self._rng)
             await anyio.sleep(pause_s)
+
+
+def _connections(settings: Settings, route: Route) -> httpx2.AsyncClient:
+    address, proxy = route.address, route.proxy
+    headers = HEADERS | ({"authorization": user} if (user := address.authorization()) else {})
+    return httpx2.AsyncClient(
+        base_url=address.origin,
+        headers=headers,
+        timeout=_timeout(settings, read_s=settings.timeout_s),
+        # What the environment says was read by headrace.addresses, as for the blocking client.
+        trust_env=False,
+        verify=trusted() if "https" in (address.scheme, proxy and proxy.scheme) else False,
+        proxy=None if proxy is None else httpx2.Proxy(proxy.origin, auth=proxy.credentials()),
+    )
+
+
+def _timeout(settings: Settings, *, read_s: float) -> httpx2.Timeout:
+    return httpx2.Timeout(settings.timeout_s, connect=min(settings.timeout_s, 10.0), read=read_s)
+
+
+def _broken(error: httpx2.TransportError) -> LineBroken:
+    never_sent = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
+    return LineBroken(str(error) or type(error).__name__, never_sent=never_sent)

@@ -3,10 +3,10 @@
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import httpx
 import msgspec
 from shared_schemas.attempts import AttemptSummary
 from shared_schemas.events import StreamEvent
@@ -27,11 +27,11 @@ from shared_schemas.replies import (
 from shared_schemas.specs import InferenceSpec, TrainingSpec
 
 from headrace import requests
-from headrace.connection import Settings, as_client_error, pause_before_another
-from headrace.cutting import cut_after
+from headrace.connection import HEADERS, LineBroken, Settings, pause_before_another, settled
 from headrace.errors import ApiError, Unreachable
 from headrace.following import Following, Received
 from headrace.requests import Page, Request, ended
+from headrace.wire import Wire
 
 T = TypeVar("T")
 A = TypeVar("A", DeadLettersRetried, DeadLettersPurged)
@@ -43,14 +43,19 @@ class Client:
     Every method may raise ApiError, Unreachable or ProtocolError (headrace.errors). Job ids are strings.
     """
 
-    def __init__(self, url: str | None = None, *, settings: Settings | None = None) -> None:
-        settings = settings or Settings()
-        self._settings = msgspec.structs.replace(settings, url=url) if url is not None else settings
-        self._http = httpx.Client(**self._settings.options())
+    def __init__(self, url: str | None = None, *, profile: str | None = None, settings: Settings | None = None) -> None:
+        """url: of the gateway; without one, headrace.addresses says where it is. InvalidSettings if nowhere."""
+        self._settings, self._route = settled(url, profile, settings)
+        self._wire = Wire(self._route.address, self._route.proxy, timeout_s=self._settings.timeout_s, headers=HEADERS)
         self._rng = random.SystemRandom()
 
+    @property
+    def url(self) -> str:
+        """The gateway's address, as it was found, without a user."""
+        return self._route.address.origin
+
     def close(self) -> None:
-        self._http.close()
+        self._wire.close()
 
     def __enter__(self) -> Self:
         return self
@@ -112,20 +117,17 @@ class Client:
             cause: Exception | None = None
             try:
                 with (
-                    self._http.stream(
-                        "GET", path, headers=following.headers(), timeout=self._settings.stream_timeout()
-                    ) as response,
-                    cut_after(response, following.remaining_s()),
+                    self._wire.stream(path, following.headers(), silence_s=self._settings.silence_s) as line,
+                    line.cut_after(following.remaining_s()),
                 ):
-                    body = b"" if response.status_code == httpx.codes.OK else response.read()
-                    following.answered(response.status_code, response.headers, body)
-                    if response.status_code == httpx.codes.OK:
-                        for chunk in response.iter_bytes():
-                            yield from following.receive(chunk)
-                            if following.is_over():
-                                return
-            except httpx.TransportError as error:
-                cause = as_client_error(error, self._settings.url)
+                    is_open = line.status == HTTPStatus.OK
+                    following.answered(line.status, line.headers, b"" if is_open else line.read())
+                    for chunk in line.chunks() if is_open else ():
+                        yield from following.receive(chunk)
+                        if following.is_over():
+                            return
+            except LineBroken as error:
+                cause = self._route.unreachable(error)
             if not following.is_over():
                 following.cut(cause)
                 time.sleep(following.pause_s())
@@ -294,15 +296,9 @@ class Client:
         failures = 0
         while True:
             try:
-                response = self._http.request(
-                    request.method,
-                    request.path,
-                    params=request.params,
-                    headers=request.headers,
-                    content=request.body,
-                )
-                return request.read(response.status_code, response.headers, response.content)
-            except (httpx.TransportError, ApiError) as error:
+                answer = self._wire.request(request.method, request.target(), request.headers, request.body)
+                return request.read(answer.status, answer.headers, answer.body)
+            except (LineBroken, ApiError) as error:
                 failures += 1
-                pause_s = pause_before_another(request, failures, error, self._settings, self._rng)
+                pause_s = pause_before_another(request, failures, error, self._route, self._settings, self._rng)
             time.sleep(pause_s)

@@ -10,6 +10,8 @@ ClientError
 ├── Unreachable           no contact with the gateway
 ├── ProtocolError         it answered in a way that is not Headrace's
 ├── InvalidJob            what was given makes no job, or asks for what there is not; nothing was sent
+├── InvalidSettings       the URL, profile or proxy to use cannot be used
+├── ClientClosed          the client was closed before
 ├── WaitTimedOut          also a TimeoutError: the job had not ended in time
 └── JobEnded
     ├── JobFailed         the job ended as failed; `error` says why
@@ -77,6 +79,14 @@ class ProtocolError(ClientError):
 
 class InvalidJob(ClientError):
     code = "invalid_spec"
+
+
+class InvalidSettings(ClientError):
+    code = "invalid_settings"
+
+
+class ClientClosed(ClientError):
+    code = "client_closed"
 
 
 class WaitTimedOut(ClientError, TimeoutError):

@@ -5,9 +5,7 @@ No cell is ever folded into lines: a row is a line.
 
 from collections.abc import Mapping, Sequence
 
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.table import Table
-from rich.text import Text
+from headrace.ink import Text
 
 _GAP = 2
 
@@ -22,18 +20,24 @@ class FittedTable:
         self._rows: list[tuple[Text, ...]] = []
 
     def add(self, name: str, *cells: str | Text) -> None:
-        self._rows.append(
-            (Text(name, style="bold"), *(Text(cell) if isinstance(cell, str) else cell for cell in cells))
-        )
+        self._rows.append((_in_a_line(Text(name, "bold")), *(_in_a_line(cell) for cell in cells)))
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        widths = self._widths(options.max_width)
-        table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="dim")
-        for name, width in widths.items():
-            table.add_column(name, width=width, no_wrap=True, overflow="ellipsis")
-        for row in self._rows:
-            table.add_row(*(cell for name, cell in zip(self._columns, row, strict=True) if name in widths))
-        yield table
+    def lines(self, width: int) -> list[Text]:
+        widths = self._widths(width)
+        header = tuple(Text(name, "dim") for name in self._columns)
+        # What names a row is whole even where nothing else fits beside it.
+        room = max(width, next(iter(widths.values())))
+        return [self._line(row, widths).fitted(room) for row in (header, *self._rows)]
+
+    def _line(self, row: Sequence[Text], widths: Mapping[str, int]) -> Text:
+        shown = [(cell, widths[name]) for name, cell in zip(self._columns, row, strict=True) if name in widths]
+        last, room = shown.pop()
+        return Text.assemble(*(cell.fitted(size).padded(size + _GAP) for cell, size in shown), last.fitted(room))
+
+    @property
+    def cells(self) -> list[list[str]]:
+        """The names of the columns, then the rows."""
+        return [list(self._columns), *([cell.plain for cell in row] for row in self._rows)]
 
     def _widths(self, room: int) -> dict[str, int]:
         """Of the columns that are shown, from left to right."""
@@ -51,6 +55,11 @@ class FittedTable:
         for name, width in widths.items():
             widths[name] = min(whole[name], width + max(0, room - _total(widths)))
         return widths
+
+
+def _in_a_line(cell: str | Text) -> Text:
+    text = Text(cell) if isinstance(cell, str) else cell
+    return text.one_line()
 
 
 def _total(widths: Mapping[str, int]) -> int:

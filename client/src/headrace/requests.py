@@ -1,9 +1,9 @@
 """What to send for each verb of the API and how to read the answer. Pure: nothing here touches a socket."""
 
-import uuid
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import msgspec
 from shared_schemas.codec import encode_json
@@ -46,6 +46,9 @@ class Request(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     headers: dict[str, str] = {}
     body: bytes | None = None
     repeatable: bool = True
+
+    def target(self) -> str:
+        return self.path + (f"?{urlencode(self.params)}" if self.params else "")
 
     def read(self, status: int, headers: Mapping[str, str], body: bytes) -> T:
         """What the answer says. ApiError for a problem, ProtocolError for what is not Headrace's."""
@@ -130,7 +133,7 @@ def submit_body(kind: JobKind | str, body: bytes, *, idempotency_key: str | None
     kind = one_of(JobKind, kind, "kind")
     if idempotency_key is not None and not (idempotency_key.isascii() and idempotency_key.isprintable()):
         raise InvalidJob("an idempotency key is made of printable ASCII characters")
-    headers = {"content-type": "application/json", "idempotency-key": idempotency_key or uuid.uuid4().hex}
+    headers = {"content-type": "application/json", "idempotency-key": idempotency_key or os.urandom(16).hex()}
     return Request(method="POST", path=f"/jobs/{kind.value}", decode=_submitted, headers=headers, body=body)
 
 

@@ -4,9 +4,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from rich.console import Console, Group
-from rich.table import Table
-from rich.text import Text
 from shared_schemas.attempts import AttemptSummary
 from shared_schemas.ids import queue_of
 from shared_schemas.job import Job, JobState, JobSummary, QueueStatus, WorkerStatus
@@ -16,7 +13,8 @@ from shared_schemas.specs import InferenceSpec, JobSpec
 
 from headrace import text
 from headrace.fitting import FittedTable
-from headrace.views import STATE_STYLES
+from headrace.ink import STATE_STYLES, Card, Lines, Text
+from headrace.terminal import Terminal
 
 _MAX_SCORES = 5
 _END_STYLES = STATE_STYLES | {"retried": "yellow", "worker_lost": "red", "released": "cyan"}
@@ -44,7 +42,7 @@ def jobs(rows: Iterable[JobSummary]) -> FittedTable:
     return table
 
 
-def dead_letters(rows: Sequence[DeadLetter]) -> Group:
+def dead_letters(rows: Sequence[DeadLetter]) -> Lines:
     """Two lines for each: the code is what one types next and is never cut; the message has a line of its own."""
     cells = [("job", "error", "failed")]
     cells += [(row.id, row.error.code if row.error else "", text.ago(row.finished_at)) for row in rows]
@@ -52,7 +50,7 @@ def dead_letters(rows: Sequence[DeadLetter]) -> Group:
 
     def line_of(values: Sequence[str], *styles: str) -> Text:
         padded = [value.ljust(width + 2) for value, width in zip(values, widths, strict=True)]
-        return Text.assemble(*zip(padded, styles, strict=True), no_wrap=True, overflow="ellipsis")
+        return Text.assemble(*zip(padded, styles, strict=True))
 
     lines = [line_of(cells[0], "dim", "dim", "dim")]
     for row, values in zip(rows, cells[1:], strict=True):
@@ -60,12 +58,12 @@ def dead_letters(rows: Sequence[DeadLetter]) -> Group:
         why = text.shortened(row.error.message, 400) if row.error else ""
         facts = f"{row.subject} · {n} attempt{'' if n == 1 else 's'} · {why}"
         lines.append(line_of(values, "bold", "red", ""))
-        lines.append(Text(f"  {facts}", style="dim", no_wrap=True, overflow="ellipsis"))
-    return Group(*lines)
+        lines.append(Text(f"  {facts}", style="dim"))
+    return Lines(lines)
 
 
-def dead_letter(row: DeadLetterDetails) -> Table:
-    card = _card()
+def dead_letter(row: DeadLetterDetails) -> Card:
+    card = Card()
     card.add_row("job", Text(row.id, style="bold"))
     card.add_row("of", subject_of(row.spec))
     if row.error is not None:
@@ -169,8 +167,8 @@ def workers(rows: Iterable[WorkerStatus]) -> FittedTable:
     return table
 
 
-def status(row: JobStatus) -> Table:
-    card = _card()
+def status(row: JobStatus) -> Card:
+    card = Card()
     card.add_row("job", row.job_id)
     card.add_row("state", state(row.status.value))
     if row.queue_position is not None:
@@ -209,18 +207,18 @@ def why_waiting(row: JobStatus) -> str | None:
     return None
 
 
-def print_result(console: Console, job: Job, *, is_text_seen: bool = False) -> None:
+def print_result(terminal: Terminal, job: Job, *, is_text_seen: bool = False) -> None:
     """The result as a person reads it: text as text, scores as a line, everything else as JSON. Of a text that was
     seen already, only how it ended."""
     value = msgspec.json.decode(job.result)
     items = value if isinstance(value, list) else [value]
     for item in items:
-        console.print(answer(item, is_text_seen=is_text_seen), soft_wrap=True)
+        terminal.print(answer(item, is_text_seen=is_text_seen))
 
 
 def answer(item: Any, *, is_text_seen: bool = False) -> Text:
     """One answer of an inference job, or a training result, in a line or two, with what it warns of."""
-    return _answer(item, is_text_seen=is_text_seen).append_text(_warnings(item))
+    return Text.assemble(_answer(item, is_text_seen=is_text_seen), _warnings(item))
 
 
 def _warnings(item: Any) -> Text:
@@ -264,10 +262,3 @@ def _answer(item: Any, *, is_text_seen: bool) -> Text:
 
 def state(value: str) -> Text:
     return Text(value, style=STATE_STYLES.get(value, ""))
-
-
-def _card() -> Table:
-    card = Table.grid(padding=(0, 2))
-    card.add_column(style="dim")
-    card.add_column()
-    return card

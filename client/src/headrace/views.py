@@ -14,17 +14,10 @@ from rich.text import Text
 from shared_schemas.events import Done, Emitted, Gap, Logged, Measured, Produced, Progressed, StateChanged, StreamEvent
 
 from headrace import text
+from headrace.ink import STATE_STYLES
+from headrace.ink import Text as Ink
 from headrace.picture import Picture
 
-STATE_STYLES = {
-    "scheduled": "yellow",
-    "queued": "cyan",
-    "running": "blue",
-    "paused": "magenta",
-    "succeeded": "green",
-    "failed": "red",
-    "cancelled": "yellow",
-}
 _LEVEL_STYLES = {"debug": "dim", "info": "", "warning": "yellow", "error": "red"}
 _SPARKLINE_WIDTH = 40
 _BAR_WIDTH, _LEAST_BAR_WIDTH = 40, 10
@@ -246,23 +239,23 @@ class PlainView:
         self._console.print(f"{self._title}: {line}", markup=False, soft_wrap=True)
 
 
-def _line_of(event: StreamEvent) -> Text | None:
+def _line_of(event: StreamEvent) -> Ink | None:
     """What deserves a line of its own that stays."""
     match event:
         case Logged():
             dropped = f" (after {event.dropped} lines left out)" if event.dropped else ""
-            return Text.assemble(("  log ", "dim"), (event.line + dropped, _LEVEL_STYLES[event.level]))
+            return Ink.assemble(("  log ", "dim"), (event.line + dropped, _LEVEL_STYLES[event.level]))
         case Measured() if event.split != "train":
             values = text.metrics(event.values)
-            return Text.assemble((f"  {event.split} ", "dim"), f"at step {event.step}: {values}")
+            return Ink.assemble((f"  {event.split} ", "dim"), f"at step {event.step}: {values}")
         case Produced(model=str(model)):
-            return Text.assemble(("  published ", "dim"), (model, "bold"))
+            return Ink.assemble(("  published ", "dim"), (model, "bold"))
         case StateChanged(error=error) if error is not None:
-            return Text.assemble(("  retry ", "yellow"), f"{error.code}: {error.message}")
+            return Ink.assemble(("  retry ", "yellow"), f"{error.code}: {error.message}")
         case Gap(requested=requested, oldest=oldest):
             lost = f"events {requested} to {oldest - 1} are no longer kept"
             again = f"the gateway has lost events before {requested + 1}: again from {oldest}"
-            return Text(f"  {lost if oldest > requested else again}", style="yellow")
+            return Ink(f"  {lost if oldest > requested else again}", "yellow")
         case _:
             return None
 
@@ -274,24 +267,24 @@ def _state_line(event: StateChanged) -> str:
     return f"{event.state.value} ({event.reason.value}{worker}{delay}){error}"
 
 
-def readable(event: StreamEvent) -> Text:
+def readable(event: StreamEvent) -> Ink:
     """One event on one line, for `headrace events`."""
-    stamp = Text(f"{event.n:>6} ", style="dim")
+    stamp = Ink(f"{event.n:>6} ", "dim")
     match event:
         case StateChanged():
-            body = Text(_state_line(event), style=STATE_STYLES.get(event.state.value, ""))
+            body = Ink(_state_line(event), STATE_STYLES.get(event.state.value, ""))
         case Progressed():
             step = "" if event.step is None else f" step {event.step}" + (f"/{event.total}" if event.total else "")
-            body = Text(f"{event.fraction:.1%}{step} {event.message or ''}".rstrip())
+            body = Ink(f"{event.fraction:.1%}{step} {event.message or ''}".rstrip())
         case Measured():
-            body = Text(f"{event.split} step {event.step}: {text.metrics(event.values)}")
+            body = Ink(f"{event.split} step {event.step}: {text.metrics(event.values)}")
         case Emitted():
-            body = Text(f"[{event.index}] {event.chunk!r} {event.finish_reason or ''}".rstrip(), style="green")
+            body = Ink(f"[{event.index}] {event.chunk!r} {event.finish_reason or ''}".rstrip(), "green")
         case Done():
             error = f" {event.error.code}: {event.error.message}" if event.error else ""
-            body = Text(event.state.value + error, style=STATE_STYLES.get(event.state.value, ""))
+            body = Ink(event.state.value + error, STATE_STYLES.get(event.state.value, ""))
         case _:
-            body = _line_of(event) or Text(msgspec.json.encode(event).decode(), style="dim")
-            body = Text(body.plain.strip())
+            body = _line_of(event) or Ink(msgspec.json.encode(event).decode(), "dim")
+            body = Ink(body.plain.strip())
     name = type(event).__struct_config__.tag
-    return Text.assemble(stamp, (f"{name!s:<11}", "bold"), body)
+    return Ink.assemble(stamp, (f"{name!s:<11}", "bold"), body)

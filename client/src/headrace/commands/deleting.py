@@ -1,40 +1,33 @@
 """delete: finished jobs and versions of models."""
 
-from typing import Annotated
-
-import typer
-
 from headrace.client import Client
-from headrace.commands.shared import JsonOption, UrlOption, connected, out, print_json
-from headrace.connection import DEFAULT_URL
+from headrace.commands.command import Command, Given, Parser, WrongUsage
+from headrace.commands.shared import connected, print_json
 from headrace.errors import ClientError
-
-WhatArgument = Annotated[list[str], typer.Argument(metavar="JOB|NAME@VERSION...", help="Ids of jobs, models.")]
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(delete)
+from headrace.terminal import out
 
 
-def delete(what: WhatArgument, url: UrlOption = DEFAULT_URL, as_json: JsonOption = False) -> None:
-    """Delete finished jobs, with their timelines and results, and versions of models, as wine@3.
+def _options(parser: Parser) -> None:
+    parser.add_argument("what", nargs="+", metavar="JOB|NAME@VERSION", help="Ids of jobs, models.")
+    parser.add_common()
 
-    A model stays when the job that made it is deleted. What an unfinished job or an alias needs is not deleted.
-    """
-    deleted, error = list[str](), None
-    with connected(url) as client:
-        for name in what:
+
+def delete(given: Given) -> None:
+    deleted: list[str] = []
+    error: ClientError | WrongUsage | None = None
+    with connected(given) as client:
+        for name in given.what:
             try:
                 _delete(client, name)
-            except ClientError as refused:
+            except (ClientError, WrongUsage) as refused:
                 # What was done before it must be told.
                 error = refused
                 break
             deleted.append(name)
-    if as_json:
+    if given.as_json and (deleted or not isinstance(error, WrongUsage)):
         print_json(deleted)
-    for name in [] if as_json else deleted:
-        out.print(f"deleted {name}", markup=False, soft_wrap=True)
+    for name in [] if given.as_json else deleted:
+        out.print(f"deleted {name}")
     if error is not None:
         raise error
 
@@ -46,4 +39,14 @@ def _delete(client: Client, name: str) -> None:
     elif version.isascii() and version.isdecimal():
         client.delete_model(model, int(version))
     else:
-        raise typer.BadParameter("a model is deleted one version at a time: name it as wine@3")
+        raise WrongUsage("a model is deleted one version at a time: name it as wine@3")
+
+
+COMMANDS = {
+    "delete": Command(
+        "Delete finished jobs, with their timelines and results, and versions of models, as wine@3.\n\n"
+        "A model stays when the job that made it is deleted. What an unfinished job or an alias needs is not deleted.",
+        _options,
+        delete,
+    )
+}

@@ -1,28 +1,20 @@
 """models, queues, workers: the system rather than one job."""
 
-from typing import Annotated
-
-import typer
-
 from headrace import tables
-from headrace.commands.shared import COMMAND, JsonOption, UrlOption, connected, out, print_json
-from headrace.connection import DEFAULT_URL
+from headrace.commands.command import COMMAND, Command, Given, Parser
+from headrace.commands.shared import connected, print_json
+from headrace.terminal import out
 
 
-def register(app: typer.Typer) -> None:
-    for command in (models, queues, workers):
-        app.command()(command)
+def _models_options(parser: Parser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="Every version of this model.")
+    parser.add_common()
 
 
-def models(
-    name: Annotated[str | None, typer.Argument(help="Every version of this model.")] = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonOption = False,
-) -> None:
-    """Published models, the newest version of each."""
-    with connected(url) as client:
-        rows = list(client.models()) if name is None else list(client.model(name))
-    if as_json:
+def models(given: Given) -> None:
+    with connected(given) as client:
+        rows = list(client.models()) if given.name is None else list(client.model(given.name))
+    if given.as_json:
         print_json(rows)
     elif rows:
         out.print(tables.models(rows))
@@ -30,23 +22,28 @@ def models(
         out.print(f"no models yet: {COMMAND} submit training mlp wine.csv")
 
 
-def queues(url: UrlOption = DEFAULT_URL, as_json: JsonOption = False) -> None:
-    """Queues: how many jobs are in each state, and who serves them."""
-    with connected(url) as client:
+def queues(given: Given) -> None:
+    with connected(given) as client:
         rows = client.queues()
-    if as_json:
+    if given.as_json:
         print_json(rows)
     else:
         out.print(tables.queues(rows))
 
 
-def workers(url: UrlOption = DEFAULT_URL, as_json: JsonOption = False) -> None:
-    """Registered workers and what they run."""
-    with connected(url) as client:
+def workers(given: Given) -> None:
+    with connected(given) as client:
         rows = client.workers()
-    if as_json:
+    if given.as_json:
         print_json(rows)
     elif rows:
         out.print(tables.workers(rows))
     else:
         out.print("no workers")
+
+
+COMMANDS = {
+    "models": Command("Published models, the newest version of each.", _models_options, models),
+    "queues": Command("Queues: how many jobs are in each state, and who serves them.", Parser.add_common, queues),
+    "workers": Command("Registered workers and what they run.", Parser.add_common, workers),
+}

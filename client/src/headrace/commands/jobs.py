@@ -1,36 +1,35 @@
 """status, attempts, result, list, cancel, pause, resume, retry: one job or many, asked once."""
 
+import argparse
+from collections.abc import Callable
 from itertools import islice
-from typing import Annotated
 
-import typer
 from shared_schemas.ids import JobKind
 from shared_schemas.job import JobState
 from shared_schemas.replies import JobStatus, Submitted
 
 from headrace import tables
-from headrace.commands.following import print_end
-from headrace.commands.shared import COMMAND, JobArgument, JsonOption, UrlOption, connected, out, print_json
-from headrace.connection import DEFAULT_URL
+from headrace.client import Client
+from headrace.commands.command import COMMAND, Command, Given, Parser, number, one_of, several_of, whole
+from headrace.commands.shared import connected, print_end, print_json
+from headrace.ink import Text
+from headrace.terminal import out
 
 
-def register(app: typer.Typer) -> None:
-    for command in (status, attempts, result, cancel, pause, resume, retry):
-        app.command()(command)
-    app.command("list")(list_jobs)
+def _of_a_job(parser: Parser) -> None:
+    parser.add_job()
+    parser.add_common()
 
 
-def status(job: JobArgument, url: UrlOption = DEFAULT_URL, as_json: JsonOption = False) -> None:
-    """Where a job stands now."""
-    with connected(url) as client:
-        _print_status(client.status(job), as_json=as_json)
+def status(given: Given) -> None:
+    with connected(given) as client:
+        _print_status(client.status(given.job), as_json=given.as_json)
 
 
-def attempts(job: JobArgument, url: UrlOption = DEFAULT_URL, as_json: JsonOption = False) -> None:
-    """Who ran a job, when, for how long, and how each attempt ended."""
-    with connected(url) as client:
-        rows = client.attempts(job)
-    if as_json:
+def attempts(given: Given) -> None:
+    with connected(given) as client:
+        rows = client.attempts(given.job)
+    if given.as_json:
         print_json(rows)
     elif rows:
         out.print(tables.attempts(rows))
@@ -38,42 +37,47 @@ def attempts(job: JobArgument, url: UrlOption = DEFAULT_URL, as_json: JsonOption
         out.print("no attempts yet")
 
 
-def result(
-    job: JobArgument,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the job has ended.")] = True,
-    timeout: Annotated[float | None, typer.Option("--timeout", min=0.0, help="Wait at most so many seconds.")] = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonOption = False,
-) -> None:
-    """What a job returned, once it has ended. --json prints the whole job."""
-    with connected(url) as client:
-        print_end(client.wait(job, timeout_s=timeout if wait else 0.0), as_json=as_json)
+def _result_options(parser: Parser) -> None:
+    parser.add_job()
+    parser.add_argument(
+        "--wait", action=argparse.BooleanOptionalAction, default=True, help="Wait until the job has ended."
+    )
+    parser.add_argument("--timeout", type=number(0.0), metavar="SECONDS", help="Wait at most so long.")
+    parser.add_common()
 
 
-def list_jobs(
-    kind: Annotated[JobKind | None, typer.Option("--kind")] = None,
-    states: Annotated[list[JobState] | None, typer.Option("--status", help="Only these states.")] = None,
-    queue: Annotated[str | None, typer.Option("--queue")] = None,
-    tag: Annotated[str | None, typer.Option("--tag")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many, the newest first.")] = 20,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonOption = False,
-) -> None:
-    """Jobs, the newest first."""
-    with connected(url) as client:
-        rows = list(
-            islice(
-                client.list(
-                    kind=None if kind is None else kind.value,
-                    states=states or (),
-                    queue=queue,
-                    tag=tag,
-                    page_size=min(limit, 100),
-                ),
-                limit,
-            )
+def result(given: Given) -> None:
+    with connected(given) as client:
+        job = client.wait(given.job, timeout_s=given.timeout if given.wait else 0.0)
+    print_end(job, as_json=given.as_json)
+
+
+def _list_options(parser: Parser) -> None:
+    parser.add_argument("--kind", type=one_of(JobKind), help=f"{' or '.join(JobKind)}.")
+    parser.add_argument(
+        "--state",
+        "--status",
+        dest="states",
+        action=several_of(JobState),
+        help=f"Only these; repeat, or put commas between: {', '.join(JobState)}.",
+    )
+    parser.add_argument("--queue", help="Only of this queue.")
+    parser.add_argument("--tag", help="Only with this tag.")
+    parser.add_argument("-n", "--limit", type=whole(1), default=20, help="How many, the newest first (20).")
+    parser.add_common()
+
+
+def list_jobs(given: Given) -> None:
+    with connected(given) as client:
+        found = client.list(
+            kind=given.kind,
+            states=given.states or (),
+            queue=given.queue,
+            tag=given.tag,
+            page_size=min(given.limit, 100),
         )
-    if as_json:
+        rows = list(islice(found, given.limit))
+    if given.as_json:
         print_json(rows)
     elif rows:
         out.print(tables.jobs(rows))
@@ -81,36 +85,25 @@ def list_jobs(
         out.print("no jobs")
 
 
-def cancel(job: JobArgument, url: UrlOption = DEFAULT_URL, as_json: JsonOption = False) -> None:
-    """Cancel a job; one that runs is asked to end, which `watch` shows."""
-    with connected(url) as client:
-        _print_status(client.cancel(job), as_json=as_json)
+def _changing(verb: Callable[[Client, str], JobStatus]) -> Callable[[Given], None]:
+    def run(given: Given) -> None:
+        with connected(given) as client:
+            _print_status(verb(client, given.job), as_json=given.as_json)
+
+    return run
 
 
-def pause(job: JobArgument, url: UrlOption = DEFAULT_URL, as_json: JsonOption = False) -> None:
-    """Set a job aside until `resume`; one that trains saves a checkpoint first."""
-    with connected(url) as client:
-        _print_status(client.pause(job), as_json=as_json)
-
-
-def resume(job: JobArgument, url: UrlOption = DEFAULT_URL, as_json: JsonOption = False) -> None:
-    """Let a paused job go on."""
-    with connected(url) as client:
-        _print_status(client.resume(job), as_json=as_json)
-
-
-def retry(job: JobArgument, url: UrlOption = DEFAULT_URL, as_json: JsonOption = False) -> None:
-    """Submit a job that failed or was cancelled again, as a new job."""
-    with connected(url) as client:
-        print_submitted(client.retry(job), as_json=as_json)
+def retry(given: Given) -> None:
+    with connected(given) as client:
+        print_submitted(client.retry(given.job), as_json=given.as_json)
 
 
 def print_submitted(reply: Submitted, *, as_json: bool) -> None:
     if as_json:
         print_json(reply)
         return
-    out.print(f"[bold]{reply.job_id}[/]  {reply.status.value}", soft_wrap=True)
-    out.print(f"[dim]  {COMMAND} watch {reply.job_id}[/]", soft_wrap=True)
+    out.print(Text.assemble((reply.job_id, "bold"), f"  {reply.status.value}"))
+    out.print(f"  {COMMAND} watch {reply.job_id}", "dim")
 
 
 def _print_status(row: JobStatus, *, as_json: bool) -> None:
@@ -118,3 +111,21 @@ def _print_status(row: JobStatus, *, as_json: bool) -> None:
         print_json(row)
     else:
         out.print(tables.status(row))
+
+
+COMMANDS = {
+    "list": Command("Jobs, the newest first.", _list_options, list_jobs),
+    "status": Command("Where a job stands now.", _of_a_job, status),
+    "attempts": Command("Who ran a job, when, for how long, and how each attempt ended.", _of_a_job, attempts),
+    "result": Command(
+        "What a job returned, once it has ended.\n\n--json prints the whole job.", _result_options, result
+    ),
+    "cancel": Command(
+        "Cancel a job; one that runs is asked to end, which `watch` shows.", _of_a_job, _changing(Client.cancel)
+    ),
+    "pause": Command(
+        "Set a job aside until `resume`; one that trains saves a checkpoint first.", _of_a_job, _changing(Client.pause)
+    ),
+    "resume": Command("Let a paused job go on.", _of_a_job, _changing(Client.resume)),
+    "retry": Command("Submit a job that failed or was cancelled again, as a new job.", _of_a_job, retry),
+}

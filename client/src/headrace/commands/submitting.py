@@ -3,152 +3,133 @@
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-import typer
 from shared_schemas.codec import encode_json
 from shared_schemas.ids import JobKind
 from shared_schemas.replies import Submitted
 from shared_schemas.specs import Hyperparameters, InferenceSpec, JobOptions, Priority, TrainingSpec
 
 from headrace.client import Client
-from headrace.commands.following import print_end, watch_to_end
+from headrace.commands.command import Command, Given, Parser, Several, WrongUsage, number, one_of, whole
 from headrace.commands.jobs import print_submitted
-from headrace.commands.shared import JsonOption, UrlOption, connected
-from headrace.connection import DEFAULT_URL
+from headrace.commands.shared import connected, print_end, say_how_to_see_it_again
 from headrace.errors import InvalidJob
-
-_BodyOption = Annotated[
-    str | None, typer.Option("--json-body", metavar="FILE", help="The whole body as JSON, from a file or - for stdin.")
-]
-_WatchOption = Annotated[bool, typer.Option("--watch", help="Show the job live until it ends.")]
-_WaitOption = Annotated[bool, typer.Option("--wait", help="Wait silently until it ends and print its result.")]
-_QueueOption = Annotated[str | None, typer.Option("--queue")]
-_PriorityOption = Annotated[Priority, typer.Option("--priority")]
-_TagOption = Annotated[list[str] | None, typer.Option("--tag", help="Repeat for several.")]
-_TimeoutOption = Annotated[float | None, typer.Option("--timeout", help="Seconds that one attempt may run.")]
-_RunAtOption = Annotated[str | None, typer.Option("--run-at", help="Not before, e.g. 2030-01-31T12:00:00Z.")]
-_DependsOption = Annotated[list[str] | None, typer.Option("--depends-on", help="A job that must succeed first.")]
-_AttemptsOption = Annotated[int | None, typer.Option("--max-attempts")]
-_SeedOption = Annotated[int | None, typer.Option("--seed")]
-_KeyOption = Annotated[str | None, typer.Option("--idempotency-key", help="The same key makes no second job.")]
+from headrace.terminal import err
 
 
-def register(app: typer.Typer) -> None:
-    group = typer.Typer(no_args_is_help=True, help="Submit a job.")
-    group.command()(training)
-    group.command()(inference)
-    app.add_typer(group, name="submit")
+def _training_options(parser: Parser) -> None:
+    add = parser.add_argument
+    add("model_type", nargs="?", metavar="MODEL_TYPE", help="transformer, mlp or a recipe of your own.")
+    add("data_path", nargs="?", metavar="DATA_PATH", help="CSV under the gateway's data root.")
+    add("--name", help="Publish the model under this name.")
+    add("--task", help="classification, regression or language-modeling.")
+    add("--text-column", metavar="NAME")
+    add("--label-column", metavar="NAME")
+    add("--feature-column", metavar="NAME", action=Several, help="Repeat for several.")
+    add("--validation-path", metavar="PATH")
+    add("--resume-from", metavar="JOB", help="A training job to go on from.")
+    add("--epochs", type=int)
+    add("--max-steps", type=int)
+    add("-s", "--set", dest="settings", metavar="NAME=VALUE", action=Several, help="Any hyperparameter: width=128.")
+    _shared_options(parser)
 
 
-def training(
-    model_type: Annotated[str | None, typer.Argument(help="transformer, mlp or a recipe of your own.")] = None,
-    data_path: Annotated[str | None, typer.Argument(help="CSV under the gateway's data root.")] = None,
-    name: Annotated[str | None, typer.Option("--name", help="Publish the model under this name.")] = None,
-    task: Annotated[str | None, typer.Option("--task", help="classification, regression or language-modeling.")] = None,
-    text_column: Annotated[str | None, typer.Option("--text-column")] = None,
-    label_column: Annotated[str | None, typer.Option("--label-column")] = None,
-    feature_column: Annotated[list[str] | None, typer.Option("--feature-column", help="Repeat for several.")] = None,
-    validation_path: Annotated[str | None, typer.Option("--validation-path")] = None,
-    resume_from: Annotated[str | None, typer.Option("--resume-from", help="A training job to go on from.")] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs")] = None,
-    max_steps: Annotated[int | None, typer.Option("--max-steps")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", "-s", metavar="NAME=VALUE", help="Any hyperparameter, e.g. width=128.")
-    ] = None,
-    seed: _SeedOption = None,
-    queue: _QueueOption = None,
-    priority: _PriorityOption = Priority.NORMAL,
-    tag: _TagOption = None,
-    timeout: _TimeoutOption = None,
-    run_at: _RunAtOption = None,
-    depends_on: _DependsOption = None,
-    max_attempts: _AttemptsOption = None,
-    idempotency_key: _KeyOption = None,
-    json_body: _BodyOption = None,
-    watch: _WatchOption = False,
-    wait: _WaitOption = False,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonOption = False,
-) -> None:
-    """Train a model on a CSV and publish it: headrace submit training mlp wine.csv --watch"""
-    hyperparameters = _pairs(settings or []) | _given(epochs=epochs, max_steps=max_steps)
+def training(given: Given) -> None:
+    hyperparameters = _pairs(given.settings or []) | _given(epochs=given.epochs, max_steps=given.max_steps)
     body = _body(
         TrainingSpec,
-        json_body,
-        required={"MODEL_TYPE": model_type, "DATA_PATH": data_path},
+        given.json_body,
+        required={"MODEL_TYPE": given.model_type, "DATA_PATH": given.data_path},
         fields=_given(
-            model_type=model_type,
-            data_path=data_path,
-            output_model=name,
-            task=task,
-            text_column=text_column,
-            label_column=label_column,
-            feature_columns=feature_column,
-            validation_path=validation_path,
-            resume_from=resume_from,
-            seed=seed,
+            model_type=given.model_type,
+            data_path=given.data_path,
+            output_model=given.name,
+            task=given.task,
+            text_column=given.text_column,
+            label_column=given.label_column,
+            feature_columns=given.feature_column,
+            validation_path=given.validation_path,
+            resume_from=given.resume_from,
+            seed=given.seed,
             hyperparameters=_convert(hyperparameters, Hyperparameters) if hyperparameters else None,
         )
-        | _options(queue, priority, tag, timeout, run_at, depends_on, max_attempts),
+        | _options(given),
     )
-    with connected(url) as client:
-        reply = client.submit_body(JobKind.TRAINING, body, idempotency_key=idempotency_key)
-        _after_submission(client, reply, watch=watch, wait=wait, as_json=as_json)
+    _submit(JobKind.TRAINING, body, given)
 
 
-def inference(
-    model_id: Annotated[str | None, typer.Argument(help="name, name@version, name@alias or a training job.")] = None,
-    inputs: Annotated[list[str] | None, typer.Argument(metavar="TEXT...", help="One text or several.")] = None,
-    row: Annotated[
-        list[str] | None, typer.Option("--row", metavar="JSON", help="An input as JSON; repeat for several.")
-    ] = None,
-    max_tokens: Annotated[int | None, typer.Option("--max-tokens")] = None,
-    temperature: Annotated[float | None, typer.Option("--temperature")] = None,
-    top_k: Annotated[int | None, typer.Option("--top-k")] = None,
-    stop: Annotated[list[str] | None, typer.Option("--stop", help="End generation here; repeat for several.")] = None,
-    seed: _SeedOption = None,
-    queue: _QueueOption = None,
-    priority: _PriorityOption = Priority.NORMAL,
-    tag: _TagOption = None,
-    timeout: _TimeoutOption = None,
-    run_at: _RunAtOption = None,
-    depends_on: _DependsOption = None,
-    max_attempts: _AttemptsOption = None,
-    idempotency_key: _KeyOption = None,
-    json_body: _BodyOption = None,
-    watch: _WatchOption = False,
-    wait: _WaitOption = False,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonOption = False,
-) -> None:
-    """Run a published model: headrace submit inference topics "The for statement" --watch"""
-    items: list[Any] = [*(inputs or []), *(_json_value(text) for text in row or [])]
-    parameters = _given(max_tokens=max_tokens, temperature=temperature, top_k=top_k, stop=stop, seed=seed)
+def _inference_options(parser: Parser) -> None:
+    add = parser.add_argument
+    add("model_id", nargs="?", metavar="MODEL_ID", help="name, name@version, name@alias or a training job.")
+    add("inputs", nargs="*", metavar="TEXT", help="One text or several.")
+    add("--row", metavar="JSON", action=Several, help="An input as JSON; repeat for several.")
+    add("--max-tokens", type=int)
+    add("--temperature", type=float)
+    add("--top-k", type=int)
+    add("--stop", action=Several, metavar="TEXT", help="End generation here; repeat for several.")
+    _shared_options(parser)
+
+
+def inference(given: Given) -> None:
+    items: list[Any] = [*given.inputs, *(_json_value(text) for text in given.row or [])]
+    parameters = _given(
+        max_tokens=given.max_tokens, temperature=given.temperature, top_k=given.top_k, stop=given.stop, seed=given.seed
+    )
     body = _body(
         InferenceSpec,
-        json_body,
-        required={"MODEL_ID": model_id, "TEXT or --row": items or None},
+        given.json_body,
+        required={"MODEL_ID": given.model_id, "TEXT or --row": items or None},
         fields=_given(
-            model_id=model_id,
+            model_id=given.model_id,
             input_data=(items[0] if len(items) == 1 else items) if items else None,
             parameters=parameters or None,
         )
-        | _options(queue, priority, tag, timeout, run_at, depends_on, max_attempts),
+        | _options(given),
     )
-    with connected(url) as client:
-        reply = client.submit_body(JobKind.INFERENCE, body, idempotency_key=idempotency_key)
-        _after_submission(client, reply, watch=watch, wait=wait, as_json=as_json)
+    _submit(JobKind.INFERENCE, body, given)
 
 
-def _after_submission(client: Client, reply: Submitted, *, watch: bool, wait: bool, as_json: bool) -> None:
-    if watch:
-        watch_to_end(client, reply.job_id, as_json=as_json)
-    elif wait:
-        print_end(client.wait(reply.job_id), as_json=as_json)
-    else:
-        print_submitted(reply, as_json=as_json)
+def _shared_options(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--seed", type=int)
+    add("--queue")
+    add("--priority", type=one_of(Priority), default=Priority.NORMAL.value, help=f"{', '.join(Priority)}.")
+    add("--tag", action=Several, help="Repeat for several.")
+    add("--timeout", type=number(0.0), metavar="SECONDS", help="How long one attempt may run.")
+    add("--run-at", metavar="TIME", help="Not before, e.g. 2030-01-31T12:00:00Z.")
+    add("--depends-on", metavar="JOB", action=Several, help="A job that must succeed first; repeat for several.")
+    add("--max-attempts", type=whole(1), metavar="N")
+    add("--idempotency-key", metavar="KEY", help="The same key makes no second job.")
+    add("--json-body", metavar="FILE", help="The whole body as JSON, from a file or - for stdin.")
+    add("--watch", action="store_true", help="Show the job live until it ends.")
+    add("--wait", action="store_true", help="Wait silently until it ends and print its result.")
+    parser.add_common()
+
+
+def _submit(kind: JobKind, body: bytes, given: Given) -> None:
+    with connected(given) as client:
+        reply = client.submit_body(kind, body, idempotency_key=given.idempotency_key)
+        if given.watch:
+            from headrace.commands.following import watch_to_end
+
+            watch_to_end(client, reply.job_id, as_json=given.as_json)
+        elif given.wait:
+            _wait(client, reply, as_json=given.as_json)
+        else:
+            print_submitted(reply, as_json=given.as_json)
+
+
+def _wait(client: Client, reply: Submitted, *, as_json: bool) -> None:
+    """Whoever waits must know for what, should the wait be cut short."""
+    err.print(f"submitted {reply.job_id}", "dim")
+    try:
+        job = client.wait(reply.job_id)
+    except KeyboardInterrupt:
+        say_how_to_see_it_again(reply.job_id)
+        raise
+    print_end(job, as_json=as_json)
 
 
 def _body(
@@ -157,11 +138,11 @@ def _body(
     """JSON from a file or stdin as it stands, else the options, checked before anything is sent."""
     if source is not None:
         if any(value is not None for value in required.values()):
-            raise typer.BadParameter("give the job as options or as --json-body, not both")
+            raise WrongUsage("give the job as options or as --json-body, not both")
         return _read(source)
     missing = [name for name, value in required.items() if value is None]
     if missing:
-        raise typer.BadParameter(f"missing {' and '.join(missing)}, or --json-body")
+        raise WrongUsage(f"missing {' and '.join(missing)}, or --json-body")
     return encode_json(_convert(fields, kind))
 
 
@@ -171,26 +152,18 @@ def _read(source: str) -> bytes:
     try:
         return Path(source).read_bytes()
     except OSError as error:
-        raise typer.BadParameter(f"{source}: {error.strerror}", param_hint="--json-body") from None
+        raise WrongUsage(f"--json-body {source}: {error.strerror}") from None
 
 
-def _options(
-    queue: str | None,
-    priority: Priority,
-    tag: list[str] | None,
-    timeout: float | None,
-    run_at: str | None,
-    depends_on: list[str] | None,
-    max_attempts: int | None,
-) -> dict[str, Any]:
+def _options(given: Given) -> dict[str, Any]:
     return _given(
-        queue=queue,
-        priority=priority.value,
-        tags=tag,
-        timeout_s=timeout,
-        run_at=run_at,
-        depends_on=depends_on,
-        retry=None if max_attempts is None else {"max_attempts": max_attempts},
+        queue=given.queue,
+        priority=given.priority,
+        tags=given.tag,
+        timeout_s=given.timeout,
+        run_at=given.run_at,
+        depends_on=given.depends_on,
+        retry=None if given.max_attempts is None else {"max_attempts": given.max_attempts},
     )
 
 
@@ -203,7 +176,7 @@ def _pairs(settings: list[str]) -> dict[str, Any]:
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals:
-            raise typer.BadParameter(f"{setting!r} is not NAME=VALUE", param_hint="--set")
+            raise WrongUsage(f"--set {setting!r} is not NAME=VALUE")
         pairs[name.replace("-", "_")] = value
     return pairs
 
@@ -212,7 +185,7 @@ def _json_value(text: str) -> Any:
     try:
         return msgspec.json.decode(text)
     except msgspec.DecodeError as error:
-        raise typer.BadParameter(f"not JSON: {error}", param_hint="--row") from None
+        raise WrongUsage(f"--row is not JSON: {error}") from None
 
 
 def _convert(fields: Mapping[str, Any], kind: type[Any]) -> Any:
@@ -220,3 +193,17 @@ def _convert(fields: Mapping[str, Any], kind: type[Any]) -> Any:
         return msgspec.convert(fields, kind, strict=False)
     except msgspec.ValidationError as error:
         raise InvalidJob(str(error)) from None
+
+
+COMMANDS = {
+    "submit training": Command(
+        "Train a model on a CSV and publish it.\n\n  headrace submit training mlp wine.csv --watch",
+        _training_options,
+        training,
+    ),
+    "submit inference": Command(
+        'Run a published model.\n\n  headrace submit inference topics "The for statement" --watch',
+        _inference_options,
+        inference,
+    ),
+}

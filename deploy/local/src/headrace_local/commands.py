@@ -1,4 +1,4 @@
-"""`headrace up` and `headrace demo`, as the entry point of the group headrace.commands gives them to the CLI.
+"""`headrace up` and `headrace demo`, as entry points of the group headrace.commands give them to the command line.
 
 The only place of this package that reads the environment.
 """
@@ -6,15 +6,15 @@ The only place of this package that reads the environment.
 import os
 import signal
 import time
+from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
 
-import typer
-from headrace.commands.shared import ExitCode, err, out
-from rich.markup import escape
+from headrace.commands.command import Command, Ended, ExitCode, Given, Parser, whole
+from headrace.ink import Text
+from headrace.terminal import err, out
 from shared_schemas.settings import SettingsRejected
 
 from headrace_local.environment import inherited, not_heeded, settings_of
@@ -25,54 +25,48 @@ from headrace_local.system import SystemConfig, free_port
 # Terminal, `uv run` and `timeout` may each pass the same Ctrl-C on.
 _SAME_SIGNAL_S = 0.5
 
-_DataDirOption = Annotated[
-    Path | None, typer.Option("--data-dir", file_okay=False, help="Where everything that is kept lies.")
-]
-_VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Show all that the services log.")]
-_RedisOption = Annotated[
-    str | None, typer.Option("--redis-url", help="Use this Redis instead of an embedded one, e.g. redis://host:6379/0.")
-]
-_WorkersOption = Annotated[int, typer.Option(min=0, max=64, help="How many processes.")]
+
+def _options(parser: Parser, *, data_dir: Path | None) -> None:
+    default = "" if data_dir is None else f" ({data_dir})"
+    parser.add_argument(
+        "--data-dir", type=_folder, metavar="FOLDER", default=data_dir, help=f"Where what is kept lies{default}."
+    )
+    parser.add_argument(
+        "--redis-url", metavar="URL", help="Use this Redis instead of an embedded one, e.g. redis://host:6379/0."
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="Show all that the services log.")
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(up)
-    app.command()(demo)
+def _folder(text: str) -> Path:
+    path = Path(text)
+    if path.exists() and not path.is_dir():
+        raise ArgumentTypeError(f"{text} is not a folder")
+    return path
 
 
-def up(
-    host: Annotated[
-        str | None, typer.Option("--host", help="Address to listen on.  [default: HEADRACE_HOST, else 127.0.0.1]")
-    ] = None,
-    port: Annotated[
-        int | None,
-        typer.Option("--port", min=0, max=65535, help="0 takes a free one.  [default: HEADRACE_PORT, else 8000]"),
-    ] = None,
-    data_dir: _DataDirOption = Path(".headrace"),
-    training_workers: _WorkersOption = 1,
-    inference_workers: _WorkersOption = 1,
-    redis_url: _RedisOption = None,
-    verbose: _VerboseOption = False,
-) -> None:
-    """Run the whole system here until Ctrl-C: Redis, gateway and workers.
+def _up_options(parser: Parser) -> None:
+    parser.add_argument("--host", help="Address to listen on. Else HEADRACE_HOST, else 127.0.0.1.")
+    parser.add_argument("--port", type=whole(0, 65535), help="0 takes a free one. Else HEADRACE_PORT, else 8000.")
+    for kind in ("training", "inference"):
+        parser.add_argument(
+            f"--{kind}-workers", type=whole(0, 64), default=1, metavar="N", help="How many processes (1)."
+        )
+    _options(parser, data_dir=Path(".headrace"))
 
-    The first Ctrl-C drains: jobs that run end or are given back. The second kills.
 
-    HEADRACE_* variables count as they do for the parts, HEADRACE_REDIS_URL, HEADRACE_DATA_ROOT and
-    HEADRACE_ARTIFACTS_ROOT included. A setting that cannot be ends it with exit code 78.
-    """
+def up(given: Given) -> None:
     from headrace_local.up import stay_up
 
-    log = Log(err, level="debug" if verbose else "info")
+    log = Log(err.rich(), level="debug" if given.verbose else "info")
     with _ended_in_words(log, "headrace up"):
-        settings = settings_of(os.environ, {"host": host, "port": port, "redis_url": redis_url})
+        settings = settings_of(os.environ, {"host": given.host, "port": given.port, "redis_url": given.redis_url})
         config = SystemConfig(
-            data_dir=(data_dir or Path(".headrace")).resolve(),
+            data_dir=given.data_dir.resolve(),
             environment=inherited(os.environ),
             host=settings.host,
             port=settings.port or free_port(settings.host),
-            training_workers=training_workers,
-            inference_workers=inference_workers,
+            training_workers=given.training_workers,
+            inference_workers=given.inference_workers,
             redis_url=settings.redis_url or None,
             given_data_root=Path(settings.data_root).resolve() if settings.data_root else None,
             given_artifacts_root=Path(settings.artifacts_root).resolve() if settings.artifacts_root else None,
@@ -80,37 +74,32 @@ def up(
         )
         for sentence in not_heeded(os.environ, is_embedded=config.redis_url is None):
             log.note("headrace", sentence, style="yellow")
-        stay_up(config, out, log)
+        stay_up(config, out.rich(), log)
 
 
-def demo(
-    data_dir: _DataDirOption = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep what the demo made, for `headrace up`.")] = False,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 0,
-    redis_url: _RedisOption = None,
-    verbose: _VerboseOption = False,
-) -> None:
-    """Train three small models, serve them and watch it all live, in about two minutes.
+def _demo_options(parser: Parser) -> None:
+    parser.add_argument("--keep", action="store_true", help="Keep what the demo made, for `headrace up`.")
+    parser.add_argument("--port", type=whole(0, 65535), default=0, help="0 takes a free one.")
+    _options(parser, data_dir=None)
 
-    Exit code 0 only if every model beats its baseline and everything ended as it should. It brings its own data, and
-    heeds neither HEADRACE_REDIS_URL nor any folder or queue that the environment names.
-    """
+
+def demo(given: Given) -> None:
     from headrace_local.demo import run_demo
 
-    log = Log(out, level="debug" if verbose else "warning")
+    log = Log(out.rich(), level="debug" if given.verbose else "warning")
     with _ended_in_words(log, "headrace demo"):
-        settings_of({}, {"redis_url": redis_url})
+        settings_of({}, {"redis_url": given.redis_url})
         went_well = run_demo(
-            data_dir=None if data_dir is None else data_dir.resolve(),
-            keep=keep,
-            port=port or free_port(),
-            redis_url=redis_url,
+            data_dir=None if given.data_dir is None else given.data_dir.resolve(),
+            keep=given.keep,
+            port=given.port or free_port(),
+            redis_url=given.redis_url,
             environment={name: value for name, value in inherited(os.environ).items() if name != "HEADRACE_QUEUES"},
-            console=out,
+            console=out.rich(),
             log=log,
         )
     if not went_well:
-        raise typer.Exit(ExitCode.JOB_FAILED)
+        raise Ended(ExitCode.JOB_FAILED)
 
 
 def _end_like_ctrl_c() -> None:
@@ -139,11 +128,31 @@ def _ended_in_words(log: Log, command: str) -> Iterator[None]:
     try:
         yield
     except SettingsRejected as error:
-        err.print(f"{command}: {escape(str(error))}", soft_wrap=True)
-        raise typer.Exit(os.EX_CONFIG) from None
+        err.print(f"{command}: {error}")
+        raise Ended(os.EX_CONFIG) from None
     except LocalError as error:
-        err.print(f"[bold red]error[/] {escape(str(error))}", soft_wrap=True)
-        raise typer.Exit(ExitCode.UNREACHABLE) from None
+        err.print(Text.assemble(("error", "bold red"), f" {error}"))
+        raise Ended(ExitCode.UNREACHABLE) from None
     except KeyboardInterrupt:
         log.note("headrace", "stopped")
         raise
+
+
+UP = Command(
+    """Run the whole system here until Ctrl-C: Redis, gateway and workers.
+
+The first Ctrl-C drains: jobs that run end or are given back. The second kills.
+
+HEADRACE_* variables count as they do for the parts, HEADRACE_REDIS_URL, HEADRACE_DATA_ROOT and
+HEADRACE_ARTIFACTS_ROOT included. A setting that cannot be ends it with exit code 78.""",
+    _up_options,
+    up,
+)
+DEMO = Command(
+    """Train three small models, serve them and watch it all live, in about two minutes.
+
+Exit code 0 only if every model beats its baseline and everything ended as it should. It brings its own data, and
+heeds neither HEADRACE_REDIS_URL nor any folder or queue that the environment names.""",
+    _demo_options,
+    demo,
+)

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 from headrace import Client, text
-from headrace.commands.shared import COMMAND
-from headrace.connection import DEFAULT_URL
+from headrace.addresses import DEFAULT_URL
+from headrace.commands.command import COMMAND
 from headrace.tables import answer
 from headrace.views import view_of
 from rich.console import Console
@@ -192,7 +192,7 @@ class _Demo:
         target = "cultivar"
         inputs = [{name: float(value) for name, value in row.items() if name != target} for row in shown]
         for row, item in zip(shown, self._infer("wine", inputs, "three wines"), strict=True):
-            self._row(Text.assemble("  ", (f"{target} {row[target]}: ", "dim")).append_text(answer(item)))
+            self._row(Text.assemble("  ", (f"{target} {row[target]}: ", "dim")).append_text(answer(item).rich()))
 
     def _classify_texts(self) -> None:
         rows = [row for row in _rows(self._data / "train.csv") if len(row["text"]) >= 60]
@@ -200,7 +200,7 @@ class _Demo:
         answers = self._infer("sections", [row["text"] for row in shown], "three texts")
         for row, item in zip(shown, answers, strict=True):
             self._row(Text(f"  “{text.shortened(row['text'], min(90, self._console.width - 4))}”", style="dim"))
-            self._row(Text(f"    {row['label']}: ", style="dim").append_text(answer(item)))
+            self._row(Text(f"    {row['label']}: ", style="dim").append_text(answer(item).rich()))
 
     def _generate(self) -> None:
         reply = self._client.submit_inference(

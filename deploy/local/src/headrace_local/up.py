@@ -2,8 +2,8 @@
 
 import threading
 
-from headrace.commands.shared import COMMAND
-from headrace.connection import DEFAULT_URL
+from headrace.addresses import DEFAULT_URL
+from headrace.commands.command import COMMAND
 from rich.console import Console
 from rich.markup import escape
 

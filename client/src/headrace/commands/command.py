@@ -1,0 +1,146 @@
+"""What a command is, and the options that commands share.
+
+A package adds a command by an entry point of the group `headrace.commands`, named as the command is typed, which leads
+to a Command. `up` and `demo` come that way, from headrace-local.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from enum import IntEnum
+from typing import Any, NamedTuple, NoReturn
+
+ENTRY_POINTS = "headrace.commands"
+# What to type before a command, in hints: uv names itself to what it runs.
+COMMAND = "uv run headrace" if "UV" in os.environ else "headrace"
+
+Given = argparse.Namespace
+
+
+class Command(NamedTuple):
+    """run: with the options that `options` adds. help: a line, and after a blank one what its own page says more."""
+
+    help: str
+    options: Callable[["Parser"], None]
+    run: Callable[[Given], None]
+
+
+class ExitCode(IntEnum):
+    OK = 0
+    JOB_FAILED = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    CONFLICT = 4
+    UNREACHABLE = 5
+    TIMED_OUT = 6
+    INTERNAL = 7
+    INTERRUPTED = 130
+
+
+class Ended(Exception):
+    """The command has said all there is to say and ends with this code."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class WrongUsage(Exception):
+    """What was typed cannot be done; nothing was sent. Reported with the usage of the command."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Of one command."""
+
+    def __init__(self, name: str, command: Command) -> None:
+        summary, _, rest = command.help.partition("\n\n")
+        super().__init__(
+            prog=f"headrace {name}",
+            description=f"{summary}\n\n{rest}" if rest else summary,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+            add_help=False,
+        )
+        self._optionals.title = "options"
+        self._positionals.title = "arguments"
+        command.options(self)
+        self.add_argument("-h", "--help", action="help", help="Show this and exit.")
+
+    def parse(self, arguments: Sequence[str]) -> Given:
+        """Options may stand before, between and after arguments."""
+        return self.parse_intermixed_args(arguments)
+
+    def option_strings(self) -> list[str]:
+        return [option for action in self._actions for option in action.option_strings]
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(ExitCode.USAGE, f"{self.prog}: error: {message}\n")
+
+    def add_job(self) -> None:
+        self.add_argument("job", metavar="JOB", help="Id of a job.")
+
+    def add_common(self) -> None:
+        self.add_argument("--url", help="Address of the gateway. Else HEADRACE_URL, or a profile.")
+        self.add_argument("--profile", help="A profile of headrace/config.toml. Else HEADRACE_PROFILE.")
+        self.add_argument("--json", dest="as_json", action="store_true", help="JSON on stdout, all else on stderr.")
+
+
+class Several(argparse.Action):
+    """An option that may be repeated, or given several values with commas between them."""
+
+    def __call__(self, parser: Any, namespace: Given, values: Any, option: str | None = None) -> None:
+        known = getattr(self, "known", None)
+        given = [value.strip() for value in values.split(",")] if known is not None else [values]
+        for value in given:
+            if known is not None and value not in known:
+                raise argparse.ArgumentError(self, f"{value!r} is unknown; known are {', '.join(known)}")
+        setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or []), *given])
+
+
+def several_of(known: Iterable[str]) -> type[Several]:
+    return type("SeveralOf", (Several,), {"known": tuple(known)})
+
+
+def one_of(known: Iterable[str]) -> Callable[[str], str]:
+    """A type of argument: errors list what there is."""
+    names = tuple(known)
+
+    def read(text: str) -> str:
+        if text not in names:
+            raise argparse.ArgumentTypeError(f"{text!r} is unknown; known are {', '.join(names)}")
+        return text
+
+    return read
+
+
+def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        _check_within(value, least, most)
+        return value
+
+    return read
+
+
+def number(least: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+        _check_within(value, least, None)
+        return value
+
+    return read
+
+
+def _check_within(value: float, least: float, most: float | None) -> None:
+    # Also what is not a number at all, which is neither more nor less than anything.
+    if not value >= least or (most is not None and value > most):
+        span = f"at least {least}" if most is None else f"from {least} to {most}"
+        raise argparse.ArgumentTypeError(f"{value} is not {span}")
