@@ -10,11 +10,11 @@ SURFACE = {
         "Attempt", "Handler", "RuntimeSettings", "StopReason", "Worker", "configure_logs", "run_worker",
     },
     "headrace": {
-        "ApiError", "AsyncClient", "BadRequest", "Checkpointed", "Client", "ClientClosed", "ClientError", "Conflict", "Done",
-        "Emitted", "Gap", "Gone", "Hyperparameters", "InferenceParameters", "InferenceSpec", "InvalidJob", "InvalidSettings", "JobCancelled",
-        "JobEnded", "JobFailed", "JobKind", "JobState", "Logged", "Measured", "NotFound", "Priority", "Produced",
-        "Progressed", "ProtocolError", "Settings", "StateChanged", "StreamEvent", "TrainingSpec", "Unavailable",
-        "Unreachable", "WaitTimedOut",
+        "ApiError", "AsyncClient", "BadRequest", "Checkpointed", "Client", "ClientClosed", "ClientError", "Conflict",
+        "Done", "Emitted", "Gap", "Gone", "Hyperparameters", "InferenceParameters", "InferenceSpec", "InvalidJob",
+        "InvalidSettings", "JobCancelled", "JobEnded", "JobFailed", "JobKind", "JobState", "Logged", "Measured",
+        "NotFound", "Priority", "Produced", "Progressed", "ProtocolError", "Settings", "StateChanged", "StreamEvent",
+        "TrainingSpec", "Unavailable", "Unreachable", "WaitTimedOut",
     },
 }  # fmt: skip
 
