@@ -4,11 +4,23 @@ from shared_schemas.error_codes.entry import ErrorCode
 
 CLIENT = (
     ErrorCode(
+        code="client_closed",
+        client=False,
+        meaning="The client was closed before.",
+        action="Make a new one, or close it later.",
+    ),
+    ErrorCode(
         code="client_error",
         inside=True,
         client=False,
         meaning="The base of the client's errors.",
         action="Look at the class that was raised.",
+    ),
+    ErrorCode(
+        code="invalid_settings",
+        client=False,
+        meaning="The URL, profile or proxy to use cannot be used.",
+        action="The message names the variable or file in which it stands.",
     ),
     ErrorCode(
         code="job_cancelled",
