@@ -194,6 +194,8 @@ def test_the_first_fault_of_a_file_is_the_one_that_is_told() -> None:
         ("x,,y\n1,,a\n2,,b\n", 0),
         (",x,y\n0,1,a\n1,2,b\n", 0),
         ("Unnamed: 0,x,y\n7,1,a\n3,2,b\n", 0),
+        (",Unnamed: 0,x,y\n0,7,1,a\n1,3,2,b\n", 0),
+        ("Unnamed: 0.1,Unnamed: 0,x,y\n0,7,1,a\n1,3,2,b\n", 0),
         (" x , y\n1,a\n2,b\n", 0),
         ('"x","y"\n"1","a"\n"2","b"\n', 0),
         ("x, y\n1, a\n2, b\n", 0),
@@ -217,7 +219,7 @@ def test_what_is_left_out_is_told() -> None:
         "lines in which nothing stands, left out: 1",
         "rows that are the header again, left out: 1",
         "left out separators without a cell at the end of lines",
-        "left out the first column, which has no name of its own and numbers the rows",
+        "left out column 1, 'Unnamed: 0', which numbers the rows",
         "left out column 3, which has no name and no value",
     )
     assert contents_of("x,y\n1,a\n").notes == ()
@@ -255,6 +257,12 @@ def test_a_text_that_is_the_name_of_its_column_is_a_text() -> None:
     contents = contents_of("text\nsome\ntext\n")
 
     assert (rows_of(contents), contents.n_skipped) == ([["some"], ["text"]], 0)
+
+
+def test_a_column_that_is_only_named_like_an_index_is_kept() -> None:
+    assert list(contents_of("Unnamed: 0,x\na,1\nb,2\n").columns) == ["Unnamed: 0", "x"]
+    assert list(contents_of("Unnamed: 0,x\n1,1\n1,2\n").columns) == ["Unnamed: 0", "x"]
+    assert list(contents_of("x,Unnamed: 0\n1,1\n2,2\n").columns) == ["x", "Unnamed: 0"]
 
 
 def test_columns_may_be_called_by_numbers_in_order() -> None:

@@ -84,7 +84,8 @@ def test_a_language_model_is_made_where_it_is_asked_for_or_where_there_is_but_a_
 
 
 @pytest.mark.parametrize(
-    "header", ["text:label", "text^label", "text~label", "text=label", "# made by hand", "text\x01label"]
+    "header",
+    ["text:label", "text^label", "text~label", "text=label", "+------+-------+", "# made by hand", "text\x01label"],
 )
 def test_a_header_of_one_column_that_may_be_several_is_asked_about(tmp_path: Path, header: str) -> None:
     lines = [header, *(f"{text}:{label}" for text, label in TEXTS)]

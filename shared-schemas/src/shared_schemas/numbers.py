@@ -41,19 +41,12 @@ def parse_number(text: str) -> float | None:
     except ValueError:
         return None
     # float() also takes underscores, the digits of every script, and words: nan, inf, infinity.
+    is_finite = value - value == 0
+    if is_finite and text.isascii() and "_" not in text:
+        return value
     stripped = text.strip()
-    if not stripped.isascii() or "_" in stripped or (value - value != 0 and stripped[-1].isalpha()):
-        return None
-    return value
-
-
-def whole_number(text: str | bytes, *, most: int = LARGEST) -> int | None:
-    """For what is sent to the service in a query, a header or a path: ASCII digits alone, leading zeros included. None
-    if it is something else, or more than `most`."""
-    if not (text.isascii() and text.isdigit()) or len(text) > 32:
-        return None
-    number = int(text)
-    return number if number <= most else None
+    is_word = not is_finite and stripped[-1].isalpha()
+    return value if stripped.isascii() and "_" not in stripped and not is_word else None
 
 
 def is_not_finite(text: str) -> bool:

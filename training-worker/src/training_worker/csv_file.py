@@ -31,6 +31,8 @@ _PIECE_CELLS = 1 << 16
 _SPACES = "".join(c for c in map(chr, range(0x3001)) if c.isspace()) + "\ufeff\u200b"
 # As many numbers in order are a scale, whole or not.
 _MANY_NUMBERS = 8
+# How pandas calls the index of a table, and reads it back when it is written.
+_INDEX = re.compile(r"|Unnamed: [0-9]+(?:\.[0-9]+)*")
 _QUOTED_OTHERWISE = re.compile("['`\u2018\u201c\u201e\u00ab].*['`\u2019\u201d\u201c\u00bb]")
 
 
@@ -236,9 +238,9 @@ class _Reading:
             notes.append(f"rows that are the header again, left out: {self._n_headers}")
         if self._n_cut or self._n_fields > len(self._names):
             notes.append("left out separators without a cell at the end of lines")
-        columns = {}
+        columns: dict[str, Cells] = {}
         for i, (name, cells) in enumerate(zip(self._names, self._columns, strict=True)):
-            left_out = _why_left_out(i, name, cells, self._height)
+            left_out = _why_left_out(i, name, cells, self._height, is_first=not columns)
             if left_out:
                 notes.append(left_out)
                 continue
@@ -290,13 +292,12 @@ def _check_text(cells: Sequence[str], where: str, row: int | None) -> None:
             ) from None
 
 
-def _why_left_out(i: int, name: str, cells: Cells, height: int) -> str | None:
-    """A column that separators alone made, and the index that pandas writes beside a table."""
-    if name and (i or name != "Unnamed: 0"):
-        return None
+def _why_left_out(i: int, name: str, cells: Cells, height: int, *, is_first: bool) -> str | None:
+    """A column that separators alone made, and the index that pandas writes beside a table, once or several times."""
     if not name and not any(cell.strip() for cell in cells):
         return f"left out column {i + 1}, which has no name and no value"
-    numbers = {number for cell in cells if (number := parse_number(cell)) is not None and number.is_integer()}
-    if i == 0 and len(numbers) == height:
-        return "left out the first column, which has no name of its own and numbers the rows"
+    if is_first and _INDEX.fullmatch(name):
+        numbers = {number for cell in cells if (number := parse_number(cell)) is not None and number.is_integer()}
+        if len(numbers) == height:
+            return f"left out column {i + 1}, {name!r}, which numbers the rows"
     return None

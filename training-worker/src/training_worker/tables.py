@@ -19,7 +19,7 @@ MOST_BYTES = 2 << 30
 # Of float32. Beyond it a finite number of the file is infinite in training.
 LARGEST = 3.4028234e38
 # Signs that separate cells somewhere, beside those that are recognised.
-_MAY_SEPARATE = (*SEPARATORS, ":", "^", "~", "#", "=", "\u00a6", "\u00a7", *map(chr, range(1, 32)))
+_MAY_SEPARATE = (*SEPARATORS, ":", "^", "~", "#", "=", "+", "\u00a6", "\u00a7", *map(chr, range(1, 32)))
 _ADVICE_ON_WORDS = "the column must have numbers alone, or be no feature (feature_columns)"
 _ADVICE_ON_TRUTH = dict.fromkeys(("true", "false"), "write 1 for true and 0 for false")
 _NAMES_SHOWN, _LETTERS_SHOWN = 20, 40
@@ -64,7 +64,9 @@ class Table:
         """A column of numbers that are finite as float32."""
         values = []
         for row, cell in enumerate(self.texts(name), start=1):
-            value = math.nan if is_not_finite(cell) else parse_number(cell)
+            value = parse_number(cell)
+            if value is None and is_not_finite(cell):
+                value = math.nan
             if value is None:
                 advice = advice_on(cell) or _ADVICE_ON_TRUTH.get(cell.strip().casefold(), _ADVICE_ON_WORDS)
                 message = f"row {row} of {name!r} is not a number: {advice}"
