@@ -49,6 +49,15 @@ def parse_number(text: str) -> float | None:
     return value if stripped.isascii() and "_" not in stripped and not is_word else None
 
 
+def whole_number(text: str | bytes, *, most: int = LARGEST) -> int | None:
+    """For what is sent to the service in a query, a header or a path: ASCII digits alone, leading zeros included. None
+    if it is something else, or more than `most`."""
+    if not (text.isascii() and text.isdigit()) or len(text) > 32:
+        return None
+    number = int(text)
+    return number if number <= most else None
+
+
 def is_not_finite(text: str) -> bool:
     """Whether a text says nan or inf, in any case and with any sign."""
     return _NOT_FINITE.fullmatch(text.strip()) is not None
