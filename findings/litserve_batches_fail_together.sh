@@ -11,7 +11,9 @@ cd "$work"
 "$work/venv/bin/python" -W ignore - <<'PY'
 import concurrent.futures
 import json
+import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -65,7 +67,8 @@ def statuses(*values):
         return list(pool.map(status, values))
 
 
-server = subprocess.Popen([sys.executable, "server.py"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+# A session of its own: the processes that it starts outlive it.
+server = subprocess.Popen([sys.executable, "server.py"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
 try:
     for _ in range(300):
         try:
@@ -75,7 +78,7 @@ try:
             time.sleep(0.2)
     good, mixed = statuses(1, 2, 3, 4), statuses(1, 2, "not a number", 4)
 finally:
-    server.terminate()
+    os.killpg(server.pid, signal.SIGKILL)
     server.wait()
 print(f"four good requests: {good}; one of four is bad: {mixed}")
 sys.exit(0 if good == [200] * 4 and mixed == [500] * 4 else 1)
