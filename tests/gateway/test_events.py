@@ -1,5 +1,6 @@
 """Timelines over HTTP: every way to read one, from every place, once."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -288,3 +289,36 @@ async def test_a_reader_of_all_jobs_is_told_what_is_no_longer_kept(http: httpx.A
         assert [frame.json["job_id"] for frame in rest] == (jobs[2:] if missed else jobs[3:])
         assert [event["event"] for event in page] == [frame.event for frame in received]
     assert len(everything) == 4
+
+
+LINE_ENDS = "a\u2028b\u2029c\x85d\x0be\x0cf\x1cg\r\nh"
+
+
+@pytest.mark.parametrize("media_type", ["text/event-stream", "application/x-ndjson"])
+@pytest.mark.parametrize("path", ["/jobs/{job_id}/events", "/events?job={job_id}"])
+@pytest.mark.parametrize("is_live", [False, True])
+async def test_no_character_within_an_event_ends_its_line_for_any_reader(
+    http: httpx.AsyncClient, drive: Driver, media_type: str, path: str, is_live: bool
+) -> None:
+    """str.splitlines, and so httpx and requests, end lines at more characters than the standard does."""
+    job_id = (await http.post("/jobs/training", json=TRAINING_BODY)).json()["job_id"]
+    claim = await drive.begin(job_id)
+    events = [Logged(line=LINE_ENDS), Logged(line="\u2028" * 3 + "é\u2027\u202a")]
+    if not is_live:
+        await drive.record(claim, *events)
+        await drive.settle(claim, succeeded(LINE_ENDS), first=2)
+    lines = []
+    async with http.stream("GET", path.format(job_id=job_id), headers={"Accept": media_type}) as response:
+        async for line in response.aiter_lines():
+            lines.append(line)
+            if is_live and "running" in line:
+                await drive.record(claim, *events)
+                await drive.settle(claim, succeeded(LINE_ENDS), first=2)
+                is_live = False
+
+    if media_type == "text/event-stream":
+        assert {line.partition(":")[0] for line in lines} == {"", "retry", "id", "event", "data"}
+        lines = [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
+    found = [json.loads(line) for line in lines]
+    assert [one["line"] for one in found if one["event"] == "log"] == [event.line for event in events]
+    assert [one["result"] for one in found if one["event"] == "done"] == [LINE_ENDS]

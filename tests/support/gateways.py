@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import httpx
@@ -32,6 +32,7 @@ INFERENCE, TRAINING = default_queue(JobKind.INFERENCE), default_queue(JobKind.TR
 TRAINING_BODY = {"model_type": "transformer", "data_path": "/data/train.csv"}
 MODEL = "echo"
 DEADLINE_S = 20.0
+T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 
 
@@ -252,6 +253,23 @@ async def read_frames(client: httpx.AsyncClient, path: str, **options: Any) -> l
     async with client.stream("GET", path, **options) as response:
         assert response.status_code == 200, await response.aread()
         return [frame async for frame in frames(response)]
+
+
+async def until_cut(parts: AsyncIterator[T], *, is_cut: bool = True) -> AsyncIterator[T]:
+    """What comes up to where the answer ends, which is unfinished there, or is not."""
+    try:
+        async for part in parts:
+            yield part
+    except httpx.RemoteProtocolError:
+        assert is_cut
+    else:
+        assert not is_cut
+
+
+async def cut_short(http: httpx.AsyncClient, path: str, headers: dict[str, str]) -> tuple[int, bytes]:
+    """The status and what there is of an answer that is cut."""
+    async with http.stream("GET", path, headers=headers) as response:
+        return response.status_code, b"".join([part async for part in until_cut(response.aiter_bytes())])
 
 
 def succeeded(value: object = None, *, digest: str | None = None) -> Success:

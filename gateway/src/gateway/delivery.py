@@ -9,7 +9,7 @@ from shared_schemas.stream.timeline import Entry, LogEntry
 
 from gateway.hub import Ring
 from gateway.logs import Logs
-from gateway.streaming import NDJSON, RETRY_MS, SSE, sse_frame, with_job_id
+from gateway.streaming import NDJSON, RETRY_MS, SSE, one_line, sse_frame, with_job_id
 from gateway.timelines import Batch, entries_of
 
 
@@ -79,7 +79,8 @@ def _frames(media_type: str, entries: Sequence[Entry]) -> bytes:
 
 
 def _write(media_type: str, cursor: str, event: str, data: bytes) -> bytes:
-    return sse_frame(cursor, event, data) if media_type == SSE else data + b"\n"
+    line = one_line(data)
+    return sse_frame(cursor, event, line) if media_type == SSE else line + b"\n"
 
 
 def _gap(requested: int, oldest: int) -> bytes:

@@ -63,7 +63,11 @@ class Sink(Protocol[B_contra]):
     async def flush(self) -> None:
         """Return when it is not busy."""
 
-    async def end(self) -> None: ...
+    async def end(self) -> None:
+        """All that there is has been given."""
+
+    async def cut(self) -> None:
+        """There may be more, and not from here: the reader is to come again."""
 
     def abort(self) -> None: ...
 
@@ -86,6 +90,9 @@ class EndOnly:
         pass
 
     async def end(self) -> None:
+        self.ended.set()
+
+    async def cut(self) -> None:
         self.ended.set()
 
     def abort(self) -> None:
@@ -169,7 +176,7 @@ class Following(Generic[B]):
         if signal is Signal.CLOSING:
             self._has_ended = True
             self._stop()
-            self._task = asyncio.create_task(self._guarded(self._sink.end))
+            self._task = asyncio.create_task(self._guarded(self._sink.cut))
         else:
             self._source.miss()
             if self._is_live:
@@ -206,14 +213,14 @@ class Following(Generic[B]):
         structlog.get_logger().exception("stream_failed")
         self._sink.abort()
 
-    async def _end(self) -> None:
+    async def _end(self, act: Callable[[], Awaitable[None]]) -> None:
         if self._has_ended:
             return
         # The reader may take a while to leave, and what came after the end would not be of the answer any more.
         self._has_ended = True
         if self._timer is not None:
             self._timer.cancel()
-        await self._sink.end()
+        await act()
 
     def _subscribe(self) -> None:
         wanted = frozenset(self._source.channels)
@@ -242,12 +249,16 @@ class Following(Generic[B]):
                     await self._all_confirmed()
                     self._source.miss()
         except BackendUnavailable as error:
-            # The answer has begun, so it can only end; the reader resumes from its last event.
+            # The answer has begun, so it can only be cut; the reader resumes from its last event.
             structlog.get_logger().warning("stream_interrupted", error=str(error))
-            await self._end()
+            await self._end(self._sink.cut)
             return
-        if self._source.is_over or not self._goes_on or self._hub.is_closing:
-            await self._end()
+        if self._source.is_over:
+            await self._end(self._sink.end)
+        elif self._hub.is_closing:
+            await self._end(self._sink.cut)
+        elif not self._goes_on:
+            await self._end(self._sink.end)
         else:
             self._is_live, self._task = True, None
 

@@ -42,6 +42,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._check: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._wire: OwnWire | None = None
+        self._is_chunked = True
         # The request that is being answered; `cycle` is the one that was read last.
         self._current: RequestResponseCycle | None = None
         self._place = _BETWEEN
@@ -148,12 +149,16 @@ class GatewayProtocol(HttpToolsProtocol):
             self._current.message_event.set()
         self._let_go()
 
-    def end(self, cycle: RequestResponseCycle) -> None:
-        """The answer that was taken over is whole."""
+    def end(self, cycle: RequestResponseCycle, *, is_whole: bool = True) -> None:
+        """The answer that was taken over is whole, or can never be: then its reader must see that."""
         cycle.response_complete = True
         self.loop.call_soon(self._let_go)
-        if not cycle.keep_alive:
+        if is_whole and cycle.keep_alive:
+            pass
+        elif is_whole or self._is_chunked:  # without its last chunk, a body is not whole
             self.transport.close()
+        else:
+            self.transport.abort()
         self.on_response_complete()
 
     def _parse(self, data: bytes) -> None:
@@ -289,7 +294,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def _take_over(self, cycle: RequestResponseCycle) -> OwnWire | None:
         if cycle.disconnected:
             return None
-        is_chunked = cycle.scope["http_version"] == "1.1"
+        self._is_chunked = cycle.scope["http_version"] == "1.1"
         # To uvicorn, an application may leave an answer unfinished only where its reader has left.
         cycle.disconnected = True
         # What is kept of the request is a good part of what an open line takes.
@@ -297,7 +302,7 @@ class GatewayProtocol(HttpToolsProtocol):
         cycle.scope, cycle.message_event = nothing, _UNHEARD
         if cycle is self.cycle:
             self.scope, self.headers = nothing, []
-        self._wire = OwnWire(self, cycle, is_chunked=is_chunked)
+        self._wire = OwnWire(self, cycle, is_chunked=self._is_chunked)
         return self._wire
 
     def _let_go(self) -> None:

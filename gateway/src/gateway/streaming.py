@@ -1,7 +1,11 @@
 """Event streams as ASGI: server-sent events and NDJSON. Writes frames; what they hold is decided elsewhere.
 
-The format is that of the WHATWG HTML standard, section 9.2. Stored bytes pass through untouched: they are one line
-of JSON. A reader that takes nothing is cut off and can resume; little is buffered for it beyond the socket.
+The format is that of the WHATWG HTML standard, section 9.2. Stored bytes pass through as they are, one line of JSON,
+but for the characters that many readers take for the end of a line. A reader that takes nothing is cut off and can
+resume; little is buffered for it beyond the socket.
+
+An answer that is whole ends as such. One that is not, because the gateway stops or Redis is away, is cut: many clients
+take a clean end for the end of everything, and say nothing.
 """
 
 import asyncio
@@ -9,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import closing
 from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
 import structlog
@@ -36,6 +40,14 @@ PIECE_BYTES = 1 << 16
 SSE, NDJSON, JSON = "text/event-stream", "application/x-ndjson", "application/json"
 
 
+def one_line(data: bytes) -> bytes:
+    """JSON without the characters, other than those it must escape, at which str.splitlines and its like end a line:
+    U+0085, U+2028 and U+2029. They can only be within its texts."""
+    if b"\xe2\x80" in data:
+        data = data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
+    return data.replace(b"\xc2\x85", b"\\u0085") if b"\xc2\x85" in data else data
+
+
 def sse_frame(cursor: str, event: str, data: bytes) -> bytes:
     return b"id: %b\nevent: %b\ndata: %b\n\n" % (cursor.encode(), event.encode(), data)
 
@@ -59,6 +71,9 @@ class Wire(Protocol):
 
     def write(self, piece: bytes, *, is_last: bool = False) -> Awaitable[None] | None:
         """None: it is taken. Otherwise it is once that has been awaited."""
+
+    def cut(self) -> bool:
+        """End the answer as it is, unfinished, once all that was written is sent. False: this server cannot."""
 
     def abort(self) -> None: ...
 
@@ -108,6 +123,11 @@ class Line(Generic[B]):
         self._push(b"", is_last=True)
         await self.flush()
 
+    async def cut(self) -> None:
+        await self.flush()
+        if not self._wire.cut():
+            await self.end()
+
     def abort(self) -> None:
         self._wire.abort()
 
@@ -154,6 +174,10 @@ class _AsgiWire:
 
     def write(self, piece: bytes, *, is_last: bool = False) -> Awaitable[None] | None:
         return begun(self._send({"type": "http.response.body", "body": piece, "more_body": not is_last}))
+
+    def cut(self) -> bool:
+        # A server takes an application that leaves an answer unfinished for broken, and says so in its log.
+        return False
 
 
 class StreamResponse(Response, Generic[B]):
@@ -203,6 +227,16 @@ def refuse_more_than(n: int) -> None:
         raise ProblemError(
             503, TOO_MANY, "as many event streams are open as may be", headers={"Retry-After": RETRY_AFTER_S}
         )
+
+
+class Pause:
+    """Followed by nothing: the line is cut at once, for its reader to come again."""
+
+    def __init__(self, line: Line[Any]) -> None:
+        self._task = asyncio.create_task(line.cut())
+
+    def close(self) -> None:
+        self._task.cancel()
 
 
 class _Open:

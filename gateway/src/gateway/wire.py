@@ -91,7 +91,7 @@ class Ends(Protocol):
     def flow(self) -> FlowControl: ...
     @property
     def transport(self) -> asyncio.Transport: ...
-    def end(self, cycle: RequestResponseCycle) -> None: ...
+    def end(self, cycle: RequestResponseCycle, *, is_whole: bool = True) -> None: ...
 
 
 class OwnWire:
@@ -109,6 +109,11 @@ class OwnWire:
             return self._write_later(piece, is_last)
         self._write(piece, is_last)
         return None
+
+    def cut(self) -> bool:
+        if not self._transport.is_closing():
+            self._protocol.end(self._cycle, is_whole=False)
+        return True
 
     def abort(self) -> None:
         self._transport.abort()

@@ -23,8 +23,8 @@ from gateway.streaming import (
     JSON,
     NDJSON,
     SSE,
-    STREAM_HEADERS,
     TOO_MANY,
+    Pause,
     StreamResponse,
     refuse_more_than,
     with_job_id,
@@ -75,7 +75,7 @@ async def all_events(request: Request) -> Response:
 
 
 async def _or_pause(request: Request, answer: Awaitable[Response]) -> Response:
-    """An EventSource whose line was cut gives up for good on a 503, so it gets an empty stream and comes back."""
+    """An EventSource whose line was cut gives up for good on a 503, so it gets a stream that is cut, and comes back."""
     try:
         return await answer
     except (BackendUnavailable, ProblemError) as error:
@@ -83,7 +83,8 @@ async def _or_pause(request: Request, answer: Awaitable[Response]) -> Response:
             raise
         if request.headers.get("last-event-id", "0") == "0" or _media_type(request) != SSE:
             raise
-        return Response(opening(SSE), headers=STREAM_HEADERS, media_type=SSE)
+        timeout_s = services_of(request).settings.send_timeout_s
+        return StreamResponse(opening(SSE), bytes, Pause, media_type=SSE, send_timeout_s=timeout_s)
 
 
 async def _events_of_job(request: Request, text: str, query: EventsQuery) -> Response:
