@@ -222,6 +222,44 @@ async def test_a_replay_says_whether_the_result_is_identical(
     assert "start_deadline_s" not in replay["spec"]
 
 
+ON_TWO = {"device": "cpu", "threads": "2", "torch": "2.9"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "differs"),
+    [
+        (ON_TWO, ON_TWO | {"threads": "1"}, ["threads"]),
+        (ON_TWO, {"device": "cuda", "threads": "2", "torch": "2.10"}, ["device", "torch"]),
+        (ON_TWO, ON_TWO | {"start": "c" * 16}, ["start"]),
+        (ON_TWO, ON_TWO, ["unknown"]),
+        ({}, ON_TWO, None),
+    ],
+)
+async def test_a_replay_that_is_not_identical_says_what_was_different(
+    http: httpx.AsyncClient, drive: Driver, before: dict[str, str], after: dict[str, str], differs: list[str] | None
+) -> None:
+    job_id = await submitted(http)
+    await drive.finish(job_id, succeeded({}, digest="a" * 64, facts=before))
+    replay_id = JobId((await http.post(f"/jobs/{job_id}/replay")).json()["job_id"])
+    await drive.finish(replay_id, succeeded({}, digest="b" * 64, facts=after))
+
+    replay = (await http.get(f"/jobs/{replay_id}")).json()
+
+    named = {} if differs is None else {"differs": differs}
+    assert replay["replay"] == {"of": job_id, "identical": False, **named}
+    assert replay["facts"] == after
+    assert (await status_of(http, replay_id))["replay"] == replay["replay"]
+
+
+async def test_a_replay_that_failed_differs_in_its_state(http: httpx.AsyncClient, drive: Driver) -> None:
+    job_id = await submitted(http)
+    await drive.finish(job_id, succeeded({}, digest="a" * 64, facts=ON_TWO))
+    replay_id = JobId((await http.post(f"/jobs/{job_id}/replay")).json()["job_id"])
+    await drive.finish(replay_id, FAILED)
+
+    assert (await status_of(http, replay_id))["replay"] == {"of": job_id, "identical": False, "differs": ["state"]}
+
+
 async def test_a_replay_of_a_job_that_had_no_result_has_nothing_to_compare(
     http: httpx.AsyncClient, drive: Driver
 ) -> None:

@@ -187,6 +187,17 @@ async def test_the_same_seed_gives_the_same_digest_and_no_seed_one_for_the_job(t
     assert len(set(digests)) == 3
 
 
+async def test_an_answer_says_what_it_was_made_with_in_few_bytes(tmp_path: Path) -> None:
+    async with handling(tmp_path) as handler:
+        outcomes = [await handler.run(asking("kind", [1, 3])), await handler.run(asking("writer", "good"))]
+
+    for outcome in outcomes:
+        assert isinstance(outcome, Success)
+        assert {"device", "threads", "processor", "onnxruntime"} == outcome.facts.keys()
+        assert outcome.facts["device"] == "cpu"
+        assert len(msgspec.json.encode(outcome.facts)) < 200
+
+
 async def test_an_input_that_the_model_itself_rejects_fails_alone(tmp_path: Path) -> None:
     assert max(Tokenizer.from_str(TOKENIZER.decode()).encode("good").ids) >= 200, "beyond the narrow model"
 

@@ -272,8 +272,8 @@ async def cut_short(http: httpx.AsyncClient, path: str, headers: dict[str, str])
         return response.status_code, b"".join([part async for part in until_cut(response.aiter_bytes())])
 
 
-def succeeded(value: object = None, *, digest: str | None = None) -> Success:
-    return Success(msgspec.Raw(msgspec.json.encode(value)), digest)
+def succeeded(value: object = None, *, digest: str | None = None, facts: dict[str, str] | None = None) -> Success:
+    return Success(msgspec.Raw(msgspec.json.encode(value)), digest, facts or {})
 
 
 def progressed(i: int, n: int) -> Progressed:

@@ -152,6 +152,9 @@ async def test_a_replay_trains_the_same_and_publishes_nothing(tmp_path: Path) ->
     results = [msgspec.json.decode(outcome.result, type=TrainingResult) for outcome in (original, replay)]
     assert [result.model for result in results] == ["mlp-table@1", None]
     assert results[0].onnx_sha256 == results[1].onnx_sha256
+    assert replay.facts == original.facts
+    assert {"device", "threads", "processor", "torch", "data", "code"} == original.facts.keys()
+    assert (original.facts["device"], original.facts["threads"]) == ("cpu", "1")
     assert not any(isinstance(event, Produced) for event in again.events)
     assert any("publishes no model" in line for line in lines_of(again))
 

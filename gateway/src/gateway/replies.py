@@ -89,7 +89,7 @@ async def _waits_for(services: Services, job: Job) -> tuple[JobId, ...]:
 async def _replay(services: Services, job: Job) -> ReplayOf | None:
     if job.replay_of is None:
         return None
-    identical = None
+    identical, differs = None, tuple[str, ...]()
     if job.state.is_terminal:
         try:
             original = await services.ledger.find(job.replay_of)
@@ -97,7 +97,17 @@ async def _replay(services: Services, job: Job) -> ReplayOf | None:
             original = None
         if original is not None and original.state is JobState.SUCCEEDED:
             identical = _outcome(job) == _outcome(original)
-    return ReplayOf(of=job.replay_of, identical=identical)
+            differs = () if identical else _differences(job, original)
+    return ReplayOf(of=job.replay_of, identical=identical, differs=differs)
+
+
+def _differences(job: Job, original: Job) -> tuple[str, ...]:
+    if job.state is not original.state:
+        return ("state",)
+    if not (job.facts and original.facts):
+        return ()
+    names = sorted(job.facts.keys() | original.facts.keys())
+    return tuple(name for name in names if job.facts.get(name) != original.facts.get(name)) or ("unknown",)
 
 
 def _outcome(job: Job) -> tuple[object, ...]:

@@ -1,6 +1,7 @@
 """An inference job from its spec to its result. It knows tasks and answers, not how models are loaded or batched."""
 
 import hashlib
+import os
 from typing import Any
 
 import anyio
@@ -11,6 +12,7 @@ from shared_schemas.events import Emitted, Progressed
 from shared_schemas.ids import JobKind
 from shared_schemas.inputs import inputs_of, text_of
 from shared_schemas.outcome import Release, Success
+from shared_schemas.process import processor
 from shared_schemas.specs import InferenceSpec
 from worker_runtime.handler import Attempt, StopReason
 
@@ -27,11 +29,15 @@ from inference_worker.tensors import Array, Row, text_row
 class InferenceHandler:
     kind = JobKind.INFERENCE
 
-    def __init__(self, models: LoadedModels, *, items_in_flight: int = 64, device: Device = "auto") -> None:
-        """items_in_flight: inputs of one job that are worked on at once."""
+    def __init__(
+        self, models: LoadedModels, *, items_in_flight: int = 64, device: Device = "auto", threads: int = 0
+    ) -> None:
+        """items_in_flight: inputs of one job that are worked on at once. threads: of each model's session, 0 for one a
+        core."""
         self._models = models
         self._items_in_flight = items_in_flight
         self._device: Device = device
+        self._facts = runtime_facts(device) | {"processor": processor(), "threads": str(threads or os.cpu_count() or 1)}
 
     def describe(self) -> dict[str, str]:
         return runtime_facts(self._device)
@@ -44,13 +50,14 @@ class InferenceHandler:
         async with self._models.use(spec.model_id) as model:
             inputs = inputs_of(model.manifest.task, spec.input_data)
             run = _Run(attempt, spec, model, inputs.items)
+            facts = self._facts | {"device": model.session.device}
             if not inputs.is_list and model.manifest.task != "text-generation":
-                return _success(await run.answer(0))
+                return _success(await run.answer(0), facts)
             if not await run.answer_all(at_once=self._items_in_flight):
                 return Release()
         if not inputs.is_list:
-            return _success(run.answer_to_only())
-        return _success(run.answers_to_list())
+            return _success(run.answer_to_only(), facts)
+        return _success(run.answers_to_list(), facts)
 
 
 class _Run:
@@ -167,6 +174,6 @@ def _first(group: ExceptionGroup[Exception]) -> Exception:
     return _first(error) if isinstance(error, ExceptionGroup) else error
 
 
-def _success(answer: Answer | list[Answer]) -> Success:
+def _success(answer: Answer | list[Answer], facts: dict[str, str]) -> Success:
     same = [reproducible(one) for one in answer] if isinstance(answer, list) else reproducible(answer)
-    return Success(msgspec.Raw(encode_json(answer)), hashlib.sha256(encode_json(same)).hexdigest())
+    return Success(msgspec.Raw(encode_json(answer)), hashlib.sha256(encode_json(same)).hexdigest(), facts)

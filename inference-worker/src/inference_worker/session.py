@@ -58,6 +58,10 @@ class OrtSession:
     def provider(self) -> str:
         return str(self._session.get_providers()[0])
 
+    @property
+    def device(self) -> str:
+        return "cuda" if self.provider == "CUDAExecutionProvider" else "cpu"
+
     def run(self, feed: Mapping[str, Array]) -> Arrays:
         """Every array [batch, ...]. AttemptFailed model_failed if the model cannot process this batch."""
         self._run_options = options = onnxruntime.RunOptions()

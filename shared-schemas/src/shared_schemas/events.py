@@ -102,13 +102,15 @@ class Produced(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="artif
 
 
 class Done(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="done"):
-    """The end: always last, exactly once. digest: sha256 over what a replay must reproduce."""
+    """The end: always last, exactly once. digest: sha256 over what a replay must reproduce. facts: what the result was
+    made with."""
 
     state: JobState
     reason: Reason
     result: msgspec.Raw = msgspec.field(default_factory=null)
     error: ErrorInfo | None = None
     digest: str | None = None
+    facts: dict[str, str] = {}
 
     __repr__ = readable
 

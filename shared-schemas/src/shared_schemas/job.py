@@ -50,7 +50,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     attempt: attempts begun. failures: attempts that failed; crashes: attempts whose worker was lost.
     due_at: when a scheduled job becomes due. started_at: begin of the newest attempt. worker: its holder.
-    metrics: the latest values by split. last_event: number of the newest event. digest: see events.Done.
+    metrics: the latest values by split. last_event: number of the newest event. digest, facts: see events.Done.
     """
 
     id: JobId
@@ -75,6 +75,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     result: msgspec.Raw = msgspec.field(default_factory=null)
     error: ErrorInfo | None = None
     digest: str | None = None
+    facts: dict[str, str] = {}
     last_event: int = 0
     replay_of: JobId | None = None
     retry_of: JobId | None = None

@@ -139,6 +139,7 @@ def _end(job: Job, event: Done) -> Job:
         result=event.result,
         error=event.error,
         digest=event.digest,
+        facts=event.facts,
     )
 
 

@@ -6,10 +6,12 @@ from shared_schemas.errors import ErrorInfo
 
 
 class Success(msgspec.Struct, frozen=True):
-    """result: JSON. digest: sha256 hex over the part that a replay with the same seed must reproduce."""
+    """result: JSON. digest: sha256 hex over the part that a replay with the same seed must reproduce. facts: what it
+    was made with, by name, so that a replay that differs can say why; they are kept with each job, so few and short."""
 
     result: msgspec.Raw
     digest: str | None = None
+    facts: dict[str, str] = {}
 
 
 class Failure(msgspec.Struct, frozen=True):

@@ -29,12 +29,15 @@ class SubmittedJobs(msgspec.Struct, frozen=True, kw_only=True):
     jobs: tuple[Submitted, ...]
 
 
-class ReplayOf(msgspec.Struct, frozen=True, kw_only=True):
+class ReplayOf(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """of: the job that was run again. identical: whether the results agree, null while this job is open and where the
-    other has no result or is gone."""
+    other has no result or is gone. differs: where they do not agree, the names of the facts that are not the same in
+    both jobs (device, threads, processor, a library, data, …), or `state` where this job ended otherwise, and `unknown`
+    where all that is recorded is the same; empty where one of them has no facts, as of an older version."""
 
     of: JobId
     identical: bool | None
+    differs: tuple[str, ...] = ()
 
 
 class JobDetails(Job, frozen=True, kw_only=True, omit_defaults=True):

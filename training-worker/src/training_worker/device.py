@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import torch
+from shared_schemas.process import processor
 
 
 def choose(wanted: str) -> torch.device:
@@ -17,6 +18,13 @@ def describe(device: torch.device) -> str:
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     return f"cpu ({torch.get_num_threads()} threads)"
+
+
+def facts(device: torch.device) -> dict[str, str]:
+    """On what the last bits of a sum depend."""
+    kind = f"cuda {torch.cuda.get_device_name(device)}" if device.type == "cuda" else "cpu"
+    threads = str(torch.get_num_threads())
+    return {"device": kind, "processor": processor(), "threads": threads, "torch": str(torch.__version__)}
 
 
 def seed_everything(seed: int) -> None:

@@ -95,7 +95,7 @@ class TrainingHandler:
             weights_sha256=manifest.weights_sha256,
             onnx_sha256=manifest.onnx.sha256,
         )
-        return Success(msgspec.Raw(encode_json(result)), digest_of(manifest))
+        return Success(msgspec.Raw(encode_json(result)), digest_of(manifest), finished.facts)
 
 
 def digest_of(manifest: ModelManifest) -> str:

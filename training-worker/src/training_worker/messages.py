@@ -52,6 +52,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag
 
     manifest: ModelManifest
     steps: int
+    facts: dict[str, str] = {}
     series: ArtifactRef | None = None
 
 

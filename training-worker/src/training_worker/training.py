@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import torch
 from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import AttemptFailed
 from shared_schemas.events import JobEvent, Logged, Measured
@@ -24,10 +25,12 @@ from training_worker.optim import optimiser_of
 from training_worker.paths import open_data
 from training_worker.recipes.recipe import Prepared, Recipe
 from training_worker.series import Series
-from training_worker.tables import read_table
+from training_worker.tables import Table, read_table
 from training_worker.trainer import Trainer, weights_digest
 
 DEFAULT_CHECKPOINT_EVERY_S = 30.0
+# Hexadecimal digits of a digest by which two of them are told apart.
+_FACT = 16
 
 
 Report = Callable[[JobEvent], None]
@@ -46,6 +49,7 @@ class Trained(msgspec.Struct, frozen=True, kw_only=True):
     data_sha256: str
     data: DataFacts
     weights_sha256: str
+    facts: dict[str, str]
 
 
 def train(
@@ -64,7 +68,12 @@ def train(
     trained = fit(assignment, store, report=report, should_stop=should_stop)
     enter("exporting")
     report(Logged(line="exporting to ONNX and checking it against torch"))
-    return Finished(manifest=_manifest(assignment, trained, store), steps=trained.steps, series=trained.series)
+    return Finished(
+        manifest=_manifest(assignment, trained, store),
+        steps=trained.steps,
+        series=trained.series,
+        facts=trained.facts,
+    )
 
 
 def fit(assignment: Assignment, store: ArtifactStore, *, report: Report, should_stop: Callable[[], bool]) -> Trained:
@@ -124,6 +133,7 @@ def fit(assignment: Assignment, store: ArtifactStore, *, report: Report, should_
         data_sha256=table.sha256,
         data=data,
         weights_sha256=weights_digest(prepared.model),
+        facts=_facts(assignment, recipe, table, validation, device),
     )
 
 
@@ -170,6 +180,18 @@ def _manifest(assignment: Assignment, trained: Trained, store: ArtifactStore) ->
         opset=opset,
         data=trained.data,
     )
+
+
+def _facts(
+    assignment: Assignment, recipe: Recipe, table: Table, validation: Table | None, device: torch.device
+) -> dict[str, str]:
+    """What the weights depend on beside the specification. start: the checkpoint of another job that it began from."""
+    facts = devices.facts(device) | {"data": table.sha256[:_FACT], "code": _code_digest(recipe)[:_FACT]}
+    if validation is not None:
+        facts["validation_data"] = validation.sha256[:_FACT]
+    if assignment.starts_new_run and assignment.checkpoint is not None:
+        facts["start"] = assignment.checkpoint.artifact.sha256[:_FACT]
+    return facts
 
 
 def _baseline(prepared: Prepared) -> str:

@@ -109,12 +109,15 @@ def _run_again(client: Client, job_id: str, *, as_json: bool) -> None:
     seen = show(client.events(again.job_id), again.job_id, err if as_json else out, title=f"replay of {job_id}")
     repeated = client.job(again.job_id)
     identical = repeated.replay.identical if repeated.replay is not None else None
+    differs = repeated.replay.differs if repeated.replay is not None else ()
     if as_json:
-        print_json({"job_id": repeated.id, "replay_of": job_id, "identical": identical, "status": repeated.state})
+        told = {"job_id": repeated.id, "replay_of": job_id, "identical": identical, "differs": differs}
+        print_json(told | {"status": repeated.state})
     else:
         if repeated.state is JobState.SUCCEEDED:
             tables.print_result(out, repeated, is_text_seen=seen.shows_whole_text)
-        out.print(Text.assemble(f"The replay {repeated.id} ", *_VERDICTS[identical], f" {job_id}"))
+        why = f": {', '.join(differs)}" if differs else ""
+        out.print(Text.assemble(f"The replay {repeated.id} ", *_VERDICTS[identical], f" {job_id}{why}"))
     if identical is False or repeated.state is not JobState.SUCCEEDED:
         raise Ended(ExitCode.JOB_FAILED)
 

@@ -356,13 +356,14 @@ def _settle_item(settlement: Settlement) -> tuple[Any, ...]:
 
 
 def _ending(outcome: Outcome) -> tuple[Any, ...]:
-    """-> how, reason, body, delay_ms, result, digest, error, dead"""
+    """-> how, reason, body, delay_ms, result, digest, error, dead, facts"""
     match outcome:
-        case Success(result, digest):
-            body = scripts.body_of(Reason.SUCCEEDED, result=result, digest=digest)
+        case Success(result, digest, facts):
+            body = scripts.body_of(Reason.SUCCEEDED, result=result, digest=digest, facts=facts)
             kept = bytes(result)
             # What has none has null.
-            return "finish", Reason.SUCCEEDED, body, None, None if kept == b"null" else kept.decode(), digest
+            ending = "finish", Reason.SUCCEEDED, body, None, None if kept == b"null" else kept.decode(), digest
+            return (*ending, None, None, encode_json(facts).decode()) if facts else ending
         case Failure(error):
             body = scripts.body_of(Reason.FAILED, error=error)
             return "finish", Reason.FAILED, body, None, None, None, encode_json(error).decode(), error.code

@@ -85,6 +85,7 @@ def job_of(job_id: JobId, fields: dict[str, bytes]) -> Job:
         result=msgspec.Raw(fields.get("result", b"null")),
         error=msgspec.json.decode(fields["error"], type=ErrorInfo) if "error" in fields else None,
         digest=text("digest"),
+        facts=msgspec.json.decode(fields["facts"], type=dict[str, str]) if "facts" in fields else {},
         last_event=int(fields["n"]),
         replay_of=JobId(replay_of) if replay_of else None,
         retry_of=JobId(retry_of) if retry_of else None,

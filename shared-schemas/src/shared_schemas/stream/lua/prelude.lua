@@ -325,7 +325,7 @@ local function forget_dates(job)
   if record[@DEADLINE] then remove('deadlines', job.id) end
 end
 
--- transition.result, .error, .digest: JSON fields to keep; transition.dead: the code to list it under as a dead letter.
+-- transition.result, .error, .digest, .facts: JSON fields to keep; transition.dead: the code to list it under as a dead letter.
 local function finish(job, transition)
   local record = job.record
   relist(job, transition.state, record[@LANE])
@@ -334,6 +334,7 @@ local function finish(job, transition)
   if transition.result then set_field(job, 'result', transition.result) end
   if transition.error then set_field(job, 'error', transition.error) end
   if transition.digest then set_field(job, 'digest', transition.digest) end
+  if transition.facts then set_field(job, 'facts', transition.facts) end
   if transition.dead then list_dead(job.id, transition.dead) end
   add('expiring', ms(now + record[@TTL]), job.id)
   announce(job, transition.event, transition.body)

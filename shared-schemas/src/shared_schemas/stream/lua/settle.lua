@@ -1,12 +1,12 @@
 -- End attempts: the last events, the change of state and the acknowledgement in one step.
--- ARGS     items: {{id, fence, first, events, how, reason, body, delay_ms, result, digest, error, dead}, …}; events as in
+-- ARGS     items: {{id, fence, first, events, how, reason, body, delay_ms, result, digest, error, dead, facts}, …}; events as in
 --          record; how: "finish" | "schedule" (after delay_ms; counts as a failure) | "enqueue" (at the front); result,
---          digest, error, dead: as finish takes them
+--          digest, error, dead, facts: as finish takes them
 --          rows: for each reason its transition, less the body
 -- SELDOM   cancelled, paused: transitions for a request that came while the attempt ran
 -- RETURNS  the places of the items whose attempt no longer owned its job
 -- WHY      result, terminal event and XACK must not be seen apart; only the holder of the fence may end it
-local function settle(id, fence, first, events, how, reason, body, delay_ms, result, digest, error, dead)
+local function settle(id, fence, first, events, how, reason, body, delay_ms, result, digest, error, dead, facts)
   local job, r = load(id)
   if not job then return false end
   if r[@SETTLED] == fence then return true end
@@ -14,6 +14,7 @@ local function settle(id, fence, first, events, how, reason, body, delay_ms, res
   local transition = args.rows[reason]
   if r[@FENCE] ~= fence or not allows(transition, r) then return false end
   transition.body, transition.result, transition.digest, transition.error, transition.dead = body, result, digest, error, dead
+  transition.facts = facts
   append_new(job, first, events)
   retire(r[@LANE], r[@ENTRY])
   local pause = let_go(job)
@@ -34,6 +35,6 @@ end
 
 local lost = {}
 for i, item in ipairs(args.items) do
-  if not settle(unpack(item, 1, 12)) then lost[#lost + 1] = i end
+  if not settle(unpack(item, 1, 13)) then lost[#lost + 1] = i end
 end
 return commit(lost)
