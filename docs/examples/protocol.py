@@ -96,7 +96,7 @@ class Queue:
         return {"cancelled": self.transition("cancelled"), "paused": self.transition("paused")}
 
     def open(self) -> None:
-        self.redis.sadd("{hr}:queues", self.name)
+        self.redis.zadd("{hr}:declared", {self.name: self.redis.time()[0] * 1000})
         for lane in self.bundle["lanes"]:
             with contextlib.suppress(redis.exceptions.ResponseError):  # it is there
                 self.redis.xgroup_create(f"{self.tag}ready:{lane}", self.bundle["group"], id="0", mkstream=True)

@@ -8,12 +8,14 @@ import anyio
 import httpx
 import pytest
 from shared_schemas.events import Logged
-from shared_schemas.ids import JobId
+from shared_schemas.ids import JobId, QueueName
 from shared_schemas.stream import keys
 from shared_schemas.stream.timeline import Timeline
 
 from tests.support.gateways import MODEL, TRAINING_BODY, Driver, Frame, frames, read_frames, succeeded
 from tests.support.stored import make_long
+
+LARGE = QueueName("training-large")
 
 SSE, NDJSON, JSON = ({"Accept": kind} for kind in ("text/event-stream", "application/x-ndjson", "application/json"))
 
@@ -179,7 +181,8 @@ async def test_json_pages_lead_to_the_end(http: httpx.AsyncClient, drive: Driver
 async def test_two_jobs_on_one_line_each_in_order_and_resumed_by_a_common_cursor(
     http: httpx.AsyncClient, drive: Driver
 ) -> None:
-    a, b = await submitted(http), await submitted(http, queue="training-large")
+    await drive.ledger.register_queue(LARGE)
+    a, b = await submitted(http), await submitted(http, queue=LARGE)
     path = f"/events?job={a}&job={b}"
     async with http.stream("GET", path) as response:
         stream = frames(response)
@@ -232,7 +235,8 @@ async def test_all_jobs_are_replayed_in_the_order_in_which_it_happened(http: htt
     await until_next_millisecond(drive)
     inference = JobId((await http.post("/jobs/inference", json={"model_id": MODEL, "input_data": 1})).json()["job_id"])
     await until_next_millisecond(drive)
-    large = await submitted(http, queue="training-large")
+    await drive.ledger.register_queue(LARGE)
+    large = await submitted(http, queue=LARGE)
     for job_id in (large, inference):
         await until_next_millisecond(drive)
         await drive.finish(job_id)
@@ -263,7 +267,8 @@ async def test_without_a_cursor_only_what_happens_from_now_on_is_sent(http: http
         chunks = response.aiter_bytes()
         await anext(chunks)
         with anyio.fail_after(5):
-            # A queue never used before, too, long before the next keep-alive.
+            # A queue that nobody served before, too, long before the next keep-alive.
+            await drive.ledger.register_queue(QueueName("training-new"))
             job_id = await submitted(http, queue="training-new")
             text = await anext(chunks)
 

@@ -7,10 +7,10 @@ import pytest
 from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.events import Checkpointed, Measured
-from shared_schemas.ids import JobId
+from shared_schemas.ids import JobId, QueueName
 from shared_schemas.outcome import Cancellation, Failure, Outcome, Release
 
-from tests.support.gateways import MODEL, TRAINING_BODY, Driver, progressed, succeeded
+from tests.support.gateways import MODEL, TRAINING_BODY, Driver, driver, progressed, succeeded
 
 FAILED = Failure(ErrorInfo(code="data_empty", message="the file has no rows", row=1, column="text"))
 
@@ -281,6 +281,8 @@ async def test_a_scheduled_job_says_which_jobs_it_still_waits_for(http: httpx.As
 
 
 async def test_a_queued_job_says_whether_anybody_serves_its_queue(http: httpx.AsyncClient, redis_url: str) -> None:
+    async with driver(redis_url) as drive:
+        await drive.ledger.register_queue(QueueName("training-nobody"))
     job_id = await submitted(http, queue="training-nobody")
     assert (await status_of(http, job_id))["workers"] == 0
 

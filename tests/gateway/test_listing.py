@@ -4,10 +4,12 @@ from typing import Any
 
 import httpx
 from shared_schemas.errors import ErrorInfo
-from shared_schemas.ids import JobId
+from shared_schemas.ids import JobId, QueueName
 from shared_schemas.outcome import Failure
 
 from tests.support.gateways import MODEL, TRAINING_BODY, Driver
+
+LARGE = QueueName("training-large")
 
 
 async def training(http: httpx.AsyncClient, **fields: Any) -> JobId:
@@ -32,7 +34,8 @@ async def listed(http: httpx.AsyncClient, **query: Any) -> list[str]:
 
 async def test_jobs_of_all_queues_come_newest_first(http: httpx.AsyncClient, drive: Driver) -> None:
     trained = await drive.publish()
-    made = [trained, await training(http), await inference(http), await training(http, queue="training-large")]
+    await drive.ledger.register_queue(LARGE)
+    made = [trained, await training(http), await inference(http), await training(http, queue=LARGE)]
 
     assert await listed(http) == made[::-1]
 

@@ -5,7 +5,7 @@ import json
 import anyio
 import httpx
 import pytest
-from shared_schemas.ids import parse_job_id
+from shared_schemas.ids import QueueName, parse_job_id
 from shared_schemas.job import JobState
 
 from tests.support.gateways import MODEL, TRAINING_BODY, Driver, frames, succeeded
@@ -83,6 +83,7 @@ async def test_nothing_is_stored_for_an_unknown_model(http: httpx.AsyncClient, d
 
 async def test_seeds_and_queues_that_were_given_are_kept(http: httpx.AsyncClient, drive: Driver) -> None:
     body = {**TRAINING_BODY, "seed": 7, "queue": "training-large", "priority": "high", "tags": ["a"]}
+    await drive.ledger.register_queue(QueueName("training-large"))
 
     job_id = (await http.post("/jobs/training", json=body)).json()["job_id"]
 

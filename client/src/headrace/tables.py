@@ -158,13 +158,17 @@ def workers(rows: Iterable[WorkerStatus]) -> FittedTable:
         table.add(
             row.name,
             row.queue,
-            row.state,
-            f"{len(row.jobs)}/{row.slots}",
-            f"{row.host}:{row.pid}",
-            text.ago(row.started_at),
+            row.state or "?",
+            f"{len(row.jobs)}/{_or_unknown(row.slots)}",
+            f"{_or_unknown(row.host)}:{_or_unknown(row.pid)}",
+            "?" if row.started_at is None else text.ago(row.started_at),
             Text(facts, style="dim"),
         )
     return table
+
+
+def _or_unknown(value: object) -> str:
+    return "?" if value is None else str(value)
 
 
 def status(row: JobStatus) -> Card:

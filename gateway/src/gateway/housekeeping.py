@@ -19,13 +19,12 @@ async def keep_house(services: Services) -> None:
         try:
             # Before jobs expire: an expired one can no longer say that it succeeded.
             await services.registry.publish_settled()
-            for queue in await services.queues():
+            queues = await services.catalog.review()
+            duties = {queue: duty for queue, duty in duties.items() if queue in queues}
+            for queue in queues:
                 if queue not in duties:
                     duties[queue] = Housekeeping(services.client, queue)
                     services.hub.recheck()
-                if queue in services.registered:
-                    # Once more, should Redis have lost it with its last second.
-                    await services.ledger.register_queue(queue)
                 await _keep(duties[queue])
             wait_s = TICK_S
         except BackendUnavailable as error:

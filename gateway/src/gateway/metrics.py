@@ -52,9 +52,18 @@ def count_request(method: str, route: str | None, status: int, answered_s: float
     seconds.observe(answered_s)
 
 
-def queue_families(queues: Sequence[QueueStatus] | None) -> Iterator[GaugeMetricFamily]:
-    """queues: None where Redis is away."""
-    yield GaugeMetricFamily("headrace_redis_up", "1 where Redis has told how the queues stand", int(queues is not None))
+def queue_families(queues: Sequence[QueueStatus] | None, *, is_up: bool | None = False) -> Iterator[GaugeMetricFamily]:
+    """queues: None where Redis has not told of them. is_up: whether it answers; None where that took too long to know,
+    and nothing is said of it."""
+    yield _family(
+        "headrace_redis_up",
+        "1 where Redis has told how the queues stand, 0 where it is away; none where it took too long to say",
+        [],
+        () if is_up is None else [((), int(is_up))],
+    )
+    yield GaugeMetricFamily(
+        "headrace_queues_read", "1 where Redis has told in time how the queues stand", int(queues is not None)
+    )
     queues, now = queues or (), datetime.now(UTC)
     yield _family(
         "headrace_queue_jobs",
@@ -86,17 +95,17 @@ def queue_families(queues: Sequence[QueueStatus] | None) -> Iterator[GaugeMetric
 
 
 class _Queues(Collector):
-    def __init__(self, queues: Sequence[QueueStatus] | None) -> None:
-        self._queues = queues
+    def __init__(self, queues: Sequence[QueueStatus] | None, is_up: bool | None) -> None:
+        self._queues, self._is_up = queues, is_up
 
     def collect(self) -> Iterator[Metric]:
-        return queue_families(self._queues)
+        return queue_families(self._queues, is_up=self._is_up)
 
 
-def exposition(queues: Sequence[QueueStatus] | None) -> bytes:
-    """In the text format. queues: None where Redis is away."""
+def exposition(queues: Sequence[QueueStatus] | None, *, is_up: bool | None) -> bytes:
+    """In the text format; see queue_families."""
     registry = CollectorRegistry()
-    registry.register(_Queues(queues))
+    registry.register(_Queues(queues, is_up))
     return generate_latest(REGISTRY) + generate_latest(registry)
 
 

@@ -27,12 +27,18 @@ from gateway.entropy import random_bytes
 from gateway.services import Services
 
 _MOST_SEED = 2**31 - 1
+# Of queues, in an answer.
+_MOST_NAMED = 20
 # Control characters, backslashes, a step upwards, a home folder, a URL, a folder.
 _FORBIDDEN_IN_PATH = re.compile(r"[\x00-\x1f\x7f-\x9f\\]|(^|/)\.\.(/|\Z)|^~|^[A-Za-z][A-Za-z0-9+.-]*:/|(^|/)\.?\Z")
 
 
 class PathNotAllowed(SpecRejected):
     code = "path_not_allowed"
+
+
+class QueueUnknown(SpecRejected):
+    code = "queue_unknown"
 
 
 def new_ids(queue: QueueName, n: int) -> list[JobId]:
@@ -49,22 +55,20 @@ async def prepared(
     retry_of: JobId | None = None,
     models: dict[str, str] | None = None,
 ) -> Submission:
-    """Checked, its queue on record, its seed and version of the model pinned. job_id: a new one by default. models:
-    those that were looked up already, by their names.
+    """Checked, its queue among those that take jobs, its seed and version of the model pinned. job_id: a new one by
+    default. models: those that were looked up already, by their names.
 
     An input that the model cannot take is refused, but not of a job that was accepted before: its retry or replay is to
     end as it did. SpecRejected, InvalidInput, ModelNotFound, BackendUnavailable.
     """
     queue = queue_for(spec)
+    await _check_queue(services, queue, is_again=replay_of is not None or retry_of is not None)
     _check_paths(spec)
     parents = await _check_parents(services, spec)
     pinned = await _pin(services, spec, queue, {} if models is None else models, parents)
     is_first = replay_of is None and retry_of is None
     if is_first and isinstance(pinned, InferenceSpec) and pinned.model_id not in parents:
         await services.signatures.check(pinned.model_id, pinned.input_data)
-    if queue not in services.registered:
-        await services.ledger.register_queue(queue)
-        services.registered.add(queue)
     return Submission(job_id=job_id or new_ids(queue, 1)[0], spec=pinned, replay_of=replay_of, retry_of=retry_of)
 
 
@@ -79,6 +83,22 @@ def queue_for(spec: JobSpec) -> QueueName:
     if kind_of_queue(queue) is not kind:
         raise SpecRejected(f"a queue of {kind} jobs is named {kind} or {kind}-…", pointer="/queue")
     return queue
+
+
+async def _check_queue(services: Services, queue: QueueName, *, is_again: bool) -> None:
+    """A misspelled name would make a queue that nobody serves. is_again: a job was taken there before."""
+    if await services.catalog.takes_jobs(queue):
+        return
+    if is_again:
+        await services.catalog.declare(queue)
+        return
+    known = services.catalog.taking(kind_of_queue(queue))
+    named = ", ".join(known[:_MOST_NAMED]) + (
+        f" and {len(known) - _MOST_NAMED} more" if len(known) > _MOST_NAMED else ""
+    )
+    raise QueueUnknown(
+        f"no worker serves a queue of this name and no setting declares it; known are {named}", pointer="/queue"
+    )
 
 
 def _check_paths(spec: JobSpec) -> None:

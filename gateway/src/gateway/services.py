@@ -10,6 +10,7 @@ from shared_schemas.models import ModelRef
 from shared_schemas.stream.connection import AsyncRedis, connect, connect_one
 from shared_schemas.stream.dead_letters import DeadLetters
 from shared_schemas.stream.ledger import Ledger, Submission, Submitted
+from shared_schemas.stream.queues import Queues
 from shared_schemas.stream.registry import ModelRegistry
 from shared_schemas.stream.removal import Removal
 from shared_schemas.stream.timeline import Doorbells, Timeline
@@ -22,13 +23,14 @@ from gateway.signatures import Signatures
 
 
 class Services(msgspec.Struct, kw_only=True):
-    """lines: for submissions and pins alone. registered: queues that this process has put on record. submissions, pins:
-    for callers that come together."""
+    """lines: for submissions and pins alone. catalog: of the queues that there are. submissions, pins: for callers that
+    come together."""
 
     settings: GatewaySettings
     client: AsyncRedis
     lines: Sequence[AsyncRedis]
     ledger: Ledger
+    catalog: Queues
     dead_letters: DeadLetters
     timeline: Timeline
     registry: ModelRegistry
@@ -37,7 +39,6 @@ class Services(msgspec.Struct, kw_only=True):
     pins: Coalescer[str, ModelRef]
     signatures: Signatures
     hub: Hub
-    registered: set[QueueName] = msgspec.field(default_factory=set)
 
     @classmethod
     def open(cls, settings: GatewaySettings) -> "Services":
@@ -48,6 +49,7 @@ class Services(msgspec.Struct, kw_only=True):
             client=client,
             lines=lines,
             ledger=Ledger(client),
+            catalog=Queues(client, always=map(QueueName, settings.queues), known_s=settings.queue_known_s),
             dead_letters=DeadLetters(client),
             timeline=Timeline(client),
             registry=ModelRegistry(client),
@@ -63,8 +65,8 @@ class Services(msgspec.Struct, kw_only=True):
             await client.aclose()
 
     async def queues(self) -> list[QueueName]:
-        """Those on record and those that this process has used, should Redis have lost their names."""
-        return sorted(self.registered.union(await self.ledger.queues()))
+        """All that there are."""
+        return await self.catalog.names()
 
 
 def services_of(request: Request) -> Services:

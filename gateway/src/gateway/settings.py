@@ -2,7 +2,9 @@
 
 from typing import Annotated, Literal
 
-from shared_schemas.settings import setting
+from shared_schemas.errors import MalformedId
+from shared_schemas.ids import parse_queue
+from shared_schemas.settings import SettingsRejected, setting
 from shared_schemas.stream.connection import RedisSettings
 
 
@@ -67,6 +69,30 @@ class GatewaySettings(RedisSettings, frozen=True, kw_only=True):
         int, setting("requests of a connection behind the one that is answered; reading pauses there", ge=1)
     ] = 16
     drain_s: Annotated[float, setting("how long open requests may take to end after SIGTERM, s", gt=0.0)] = 10.0
+    queues: Annotated[
+        tuple[str, ...],
+        setting(
+            "queues that take jobs before a worker has served them, comma-separated; training and inference always do",
+            change="workers of a queue are started only once there are jobs in it",
+        ),
+    ] = ()
+    queue_known_s: Annotated[
+        float,
+        setting(
+            "how long a queue takes jobs after its last worker has gone and its last job was dropped, s",
+            change="workers are away for longer than that",
+            gt=0.0,
+        ),
+    ] = 86_400.0
     log_format: Annotated[
         Literal["auto", "json", "console"], setting("of the logs on stderr; auto is console on a terminal, else json")
     ] = "auto"
+
+    def __post_init__(self) -> None:
+        """SettingsRejected."""
+        super().__post_init__()
+        for name in self.queues:
+            try:
+                parse_queue(name)
+            except MalformedId as error:
+                raise SettingsRejected(f"HEADRACE_QUEUES: {error}") from None

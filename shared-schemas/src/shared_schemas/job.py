@@ -115,16 +115,17 @@ class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A registered worker. seen_at: its last renewal. jobs: what it runs now. facts: device, versions."""
+    """A registered worker. seen_at: its last renewal. jobs: what it runs now. facts: device, versions. None for what
+    its registration does not say."""
 
     name: str
     queue: QueueName
     kind: JobKind
-    host: str
-    pid: int
-    slots: int
-    started_at: datetime
-    seen_at: datetime
-    state: str
+    host: str | None = None
+    pid: int | None = None
+    slots: int | None = None
+    started_at: datetime | None = None
+    seen_at: datetime | None = None
+    state: str | None = None
     jobs: tuple[JobId, ...] = ()
     facts: dict[str, str] = {}

@@ -35,12 +35,16 @@ def from_environ(settings: type[T], *, prefix: str, environ: Mapping[str, str]) 
                 raise SettingsRejected(f"{variable} is not set")
             continue
         text = environ[variable]
-        value: Any = text.split(",") if _is_sequence(field.type) else text
+        value: Any = _parts(text) if _is_sequence(field.type) else text
         try:
             values[field.name] = msgspec.convert(value, field.type, strict=False)
         except msgspec.ValidationError as error:
             raise SettingsRejected(f"{variable}: {_without_value(str(error))}") from None
     return settings(**values)
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _is_sequence(annotation: Any) -> bool:

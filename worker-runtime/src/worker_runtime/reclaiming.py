@@ -72,6 +72,7 @@ class Reclaiming:
                 structlog.get_logger().warning("job_reclaimed", job_id=suspect.job_id, outcome=answer)
 
     async def _repair(self) -> None:
+        await self._housekeeping.declare()
         redelivered = await self._housekeeping.redeliver(idle_s=self._lease_s, worker=self._worker)
         repaired = await self._housekeeping.repair()
         if redelivered or repaired:

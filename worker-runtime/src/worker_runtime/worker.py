@@ -221,7 +221,7 @@ def run_worker(settings: RuntimeSettings, handler: Handler) -> None:
 
 def _queues(settings: RuntimeSettings, handler: Handler) -> list[QueueName]:
     try:
-        queues = [parse_queue(name) for name in settings.queues] or [default_queue(handler.kind)]
+        queues = [parse_queue(name) for name in dict.fromkeys(settings.queues)] or [default_queue(handler.kind)]
     except MalformedId as error:
         raise SettingsRejected(f"HEADRACE_QUEUES: {error}") from None
     if any(kind_of_queue(queue) is not handler.kind for queue in queues):

@@ -19,6 +19,7 @@ from shared_schemas.replies import (
     RetriedJob,
 )
 from shared_schemas.stream.dead_letters import Standing
+from shared_schemas.stream.listing import sets_of_dead_letters
 
 from gateway import openapi, paging, replies
 from gateway.body import read_json, read_query
@@ -108,12 +109,14 @@ async def _select(
 ) -> tuple[tuple[JobSummary, ...], str | None]:
     """pointer: what stands before a name in a problem."""
     moment = paging.moment_of(wanted.cursor, pointer=f"{pointer}cursor")
-    pages = [
-        await services.dead_letters.page(
-            queue, code=wanted.code, limit=wanted.limit, before=paging.id_at(queue, moment)
-        )
-        for queue in await queues_of(services, wanted.kind, wanted.queue, pointer=f"{pointer}queue")
-    ]
+    pages = await services.catalog.pages(
+        sets_of_dead_letters(wanted.code),
+        states=(JobState.FAILED,),
+        limit=wanted.limit,
+        before=lambda queue: paging.id_at(queue, moment),
+        queues=queues_of(wanted.kind, wanted.queue, pointer=f"{pointer}queue"),
+        kind=wanted.kind,
+    )
     return paging.merged(pages, wanted.limit)
 
 

@@ -1,10 +1,9 @@
 """For whoever watches the process."""
 
-from contextlib import suppress
-
 import anyio
 from fastapi import APIRouter, Request, Response
 from shared_schemas.errors import BackendUnavailable
+from shared_schemas.job import QueueStatus
 from shared_schemas.replies import Health
 from shared_schemas.stream.connection import check_server
 
@@ -45,7 +44,11 @@ async def readyz(request: Request) -> Response:
 @router.get("/metrics", include_in_schema=False)
 async def read_metrics(request: Request) -> Response:
     """For Prometheus. Without Redis what the process itself has counted."""
-    services, queues = services_of(request), None
-    with anyio.move_on_after(_PATIENCE_S), suppress(BackendUnavailable):
-        queues = [await services.ledger.queue_status(queue) for queue in await services.queues()]
-    return Response(metrics.exposition(queues), media_type=metrics.MEDIA_TYPE)
+    queues: list[QueueStatus] | None = None
+    is_up: bool | None = None
+    with anyio.move_on_after(_PATIENCE_S):
+        try:
+            queues, is_up = await services_of(request).catalog.statuses(), True
+        except BackendUnavailable:
+            is_up = False
+    return Response(metrics.exposition(queues, is_up=is_up), media_type=metrics.MEDIA_TYPE)

@@ -10,6 +10,7 @@ from shared_schemas.ids import JobId, JobKind, QueueName, kind_of_queue, parse_j
 from shared_schemas.job import Job, JobState
 from shared_schemas.replies import JobAttempts, JobDetails, JobPage, JobResult, JobStatus, ProblemItem, Submitted
 from shared_schemas.specs import Tag
+from shared_schemas.stream.listing import sets_of_jobs
 
 from gateway import openapi, paging, replies
 from gateway.body import read_query
@@ -37,12 +38,14 @@ async def list_jobs(request: Request) -> Response:
     """Jobs, newest first. Inserting and finishing jobs moves no page."""
     query, services = read_query(request, JobsQuery, repeated=frozenset({"status"})), services_of(request)
     moment = paging.moment_of(query.cursor)
-    pages = [
-        await services.ledger.list_jobs(
-            queue, states=query.status, tag=query.tag, limit=query.limit, before=paging.id_at(queue, moment)
-        )
-        for queue in await queues_of(services, query.kind, query.queue)
-    ]
+    pages = await services.catalog.pages(
+        sets_of_jobs(query.status, query.tag),
+        states=query.status or tuple(JobState),
+        limit=query.limit,
+        before=lambda queue: paging.id_at(queue, moment),
+        queues=queues_of(query.kind, query.queue),
+        kind=query.kind,
+    )
     jobs, next_cursor = paging.merged(pages, query.limit)
     return replies.json_response(JobPage(jobs=jobs, next_cursor=next_cursor))
 
@@ -154,19 +157,17 @@ async def find(services: Services, text: str) -> Job:
     return await services.ledger.find(job_id)
 
 
-async def queues_of(
-    services: Services, kind: JobKind | None, name: str | None, *, pointer: str = "queue"
-) -> list[QueueName]:
-    """pointer: where the name was given, for the problem if it cannot be one."""
-    if name is not None:
-        try:
-            queues = [parse_queue(name)]
-        except MalformedId as error:
-            item = ProblemItem(pointer=pointer, code="malformed_id", detail=str(error))
-            raise ProblemError(422, "invalid_parameter", "not a queue's name", errors=[item]) from None
-    else:
-        queues = await services.queues()
-    return [queue for queue in queues if kind is None or kind_of_queue(queue) is kind]
+def queues_of(kind: JobKind | None, name: str | None, *, pointer: str = "queue") -> list[QueueName] | None:
+    """The queue of that name, or none if it is of another kind; None: all that there are. pointer: where the name was
+    given, for the problem if it cannot be one."""
+    if name is None:
+        return None
+    try:
+        queue = parse_queue(name)
+    except MalformedId as error:
+        item = ProblemItem(pointer=pointer, code="malformed_id", detail=str(error))
+        raise ProblemError(422, "invalid_parameter", "not a queue's name", errors=[item]) from None
+    return [queue] if kind in (None, kind_of_queue(queue)) else []
 
 
 async def _status(services: Services, job_id: JobId, code: int) -> Response:

@@ -8,7 +8,6 @@ from shared_schemas.replies import Queues, Workers
 
 from gateway import openapi, replies
 from gateway.problems import ProblemError
-from gateway.routes.jobs import queues_of
 from gateway.services import services_of
 
 router = APIRouter(tags=["queues"])
@@ -17,9 +16,7 @@ router = APIRouter(tags=["queues"])
 @router.get("/queues", **openapi.reply(Queues))
 async def list_queues(request: Request) -> Response:
     """How many jobs each queue has in each state, and who serves it."""
-    services = services_of(request)
-    queues = [await services.ledger.queue_status(queue) for queue in await services.queues()]
-    return replies.json_response(Queues(queues=tuple(queues)))
+    return replies.json_response(Queues(queues=tuple(await services_of(request).catalog.statuses())))
 
 
 @router.get("/queues/{name}", **openapi.reply(QueueStatus, 404))
@@ -31,14 +28,11 @@ async def get_queue(request: Request, name: str) -> Response:
     except MalformedId:
         queue = None
     if queue is None or queue not in await services.queues():
-        raise ProblemError(404, "queue_not_found", "no such queue has been used")
+        raise ProblemError(404, "queue_not_found", "there is no such queue")
     return replies.json_response(await services.ledger.queue_status(queue))
 
 
 @router.get("/workers", **openapi.reply(Workers))
 async def list_workers(request: Request) -> Response:
     """The workers that are registered now, what they run and on what."""
-    services = services_of(request)
-    queues = await queues_of(services, None, None)
-    workers = [worker for queue in queues for worker in await services.ledger.workers(queue)]
-    return replies.json_response(Workers(workers=tuple(workers)))
+    return replies.json_response(Workers(workers=tuple(await services_of(request).catalog.workers())))

@@ -237,8 +237,15 @@ ANSWERS = (
     ErrorCode(
         code="queue_not_found",
         status=404,
-        meaning="No such queue has been used.",
-        action="GET /queues lists those that are.",
+        meaning="There is no such queue.",
+        action="GET /queues lists those that there are.",
+    ),
+    ErrorCode(
+        code="queue_unknown",
+        status=422,
+        job=False,
+        meaning="No worker serves a queue of this name, and no setting of the gateway declares it.",
+        action="Check its spelling; start its worker first, or name it in the gateway's HEADRACE_QUEUES.",
     ),
     ErrorCode(
         code="route_not_found",

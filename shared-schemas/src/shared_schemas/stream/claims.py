@@ -21,7 +21,8 @@ from shared_schemas.job import Checkpoint
 from shared_schemas.outcome import Cancellation, Failure, Outcome, Release, Retry, Success
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.connection import AsyncRedis, ask_together, translated
-from shared_schemas.stream.damage import is_of_another_type, make_group, put_on_record
+from shared_schemas.stream.damage import is_of_another_type, make_group
+from shared_schemas.stream.declaring import declare
 from shared_schemas.stream.keys import GROUP, Lane
 from shared_schemas.stream.record import RECORD, UNREADABLE, Record, parts_of, read_record
 
@@ -100,7 +101,7 @@ class Claims:
     async def open(self) -> None:
         """Make the groups and put the queue on record. Safe to repeat."""
         with translated():
-            await put_on_record(self._client, self.queue)
+            await declare(self._client, [self.queue])
             for lane in LANES:
                 await make_group(self._client, self.queue, lane)
 

@@ -41,14 +41,6 @@ async def drop(client: AsyncRedis, queue: QueueName, key: str) -> None:
     await client.set(keys.mend(queue), "-")
 
 
-async def put_on_record(client: AsyncRedis, queue: QueueName) -> None:
-    """Among the queues ever used."""
-    if await reply_of(client.sadd(keys.QUEUES, queue)) is None:
-        # Each process puts its own queues on record again.
-        await client.delete(keys.QUEUES)
-        await client.sadd(keys.QUEUES, queue)
-
-
 async def make_group(client: AsyncRedis, queue: QueueName, lane: keys.Lane) -> None:
     """The lane's ready stream and its group. Safe to repeat."""
     stream = keys.ready(queue, lane)

@@ -11,7 +11,7 @@ from shared_schemas.ids import JobId, QueueName, queue_of
 from shared_schemas.job import JobState
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.connection import AsyncRedis, translated
-from shared_schemas.stream.listing import Page, page_of
+from shared_schemas.stream.listing import Page, page_of, sets_of_dead_letters
 from shared_schemas.stream.record import record_of
 
 
@@ -30,8 +30,8 @@ class DeadLetters:
         self, queue: QueueName, *, code: str | None = None, limit: int = 20, before: JobId | None = None
     ) -> Page:
         """Newest first. code: only those that failed with it; a page is as full and as cheap as without."""
-        name = "dead" if code is None else f"dead:{code}"
-        return await page_of(self._client, queue, [name], states=(JobState.FAILED,), limit=limit, before=before)
+        sets = sets_of_dead_letters(code)
+        return await page_of(self._client, queue, sets, states=(JobState.FAILED,), limit=limit, before=before)
 
     async def standing(self, job_id: JobId) -> Standing:
         with translated():

@@ -23,6 +23,7 @@ from shared_schemas.stream.claims import (
 )
 from shared_schemas.stream.connection import AsyncRedis, translated
 from shared_schemas.stream.damage import drop, reply_of
+from shared_schemas.stream.declaring import declare
 from shared_schemas.stream.ledger import cancel, states_of
 from shared_schemas.stream.record import parts_of
 
@@ -63,6 +64,10 @@ class Housekeeping:
         self._repair_cursor = ""
         self.next_suspect_s = 0.0
         self.next_redelivery_s: float | None = None
+
+    async def declare(self) -> None:
+        """Say again that somebody serves the queue."""
+        await declare(self._client, [self.queue])
 
     async def promote(self) -> Promotion:
         """Make due jobs ready, release or cancel those that waited for others, end those past their deadline."""

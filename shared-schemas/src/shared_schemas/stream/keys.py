@@ -13,12 +13,13 @@
     {hr:<queue>}:leases                    zset     running jobs by the end of their lease, ms
     {hr:<queue>}:expiring                  zset     finished jobs by the time they are dropped, ms
     {hr:<queue>}:gone:<id>                 string   tombstone of a dropped job, for a day
+    {hr:<queue>}:deleted:<id>              string   that a job was deleted, for a day
     {hr:inference}:idem:<sha256>           string   "<job id> <fingerprint>" of an Idempotency-Key, of any queue
     {hr:<queue>}:log                       stream   state changes of all jobs, capped
     {hr:<queue>}:workers                   zset     workers by the end of their registration, ms
     {hr:<queue>}:worker:<name>             hash     one worker
     {hr:<queue>}:mend                      string   an index was lost: as far as `repair` has gone through the log
-    {hr}:queues                            set      names of the queues ever used
+    {hr}:declared                          zset     see queues.py
     {hr:models}:…                          see registry.py
 
     channels  {hr:<queue>}:job:<id>  new events of a job   {hr:<queue>}:bell  new entries of the log
@@ -32,7 +33,8 @@ from enum import StrEnum
 from shared_schemas.ids import JobId, QueueName, queue_of
 
 GROUP = "workers"
-QUEUES = "{hr}:queues"
+ALL = "{hr}:"
+DECLARED = f"{ALL}declared"
 MODELS = "{hr:models}:"
 
 

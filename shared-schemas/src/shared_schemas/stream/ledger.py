@@ -16,24 +16,26 @@ from shared_schemas.errors import (
     StateConflict,
 )
 from shared_schemas.events import Reason
-from shared_schemas.ids import JobId, QueueName, created_ms, is_job_id, is_queue, job_ids_from, kind_of_queue, queue_of
+from shared_schemas.ids import JobId, QueueName, is_queue, job_ids_from, queue_of
 from shared_schemas.job import (
     Job,
     JobState,
     QueueStatus,
     WorkerStatus,
 )
-from shared_schemas.lifecycle import TRANSITIONS, moment
+from shared_schemas.lifecycle import TRANSITIONS
 from shared_schemas.specs import InferenceSpec, JobSpec, Priority
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.claims import LANES
 from shared_schemas.stream.connection import AsyncRedis, translated
-from shared_schemas.stream.damage import or_nothing, put_on_record, reply_of
+from shared_schemas.stream.damage import or_nothing, reply_of
+from shared_schemas.stream.declaring import declare
 from shared_schemas.stream.idempotency import IDEMPOTENCY_TTL_MS, claim_keys, is_claimed_first
 from shared_schemas.stream.keys import Lane
-from shared_schemas.stream.listing import Page, page_of
+from shared_schemas.stream.listing import Page, page_of, sets_of_jobs
+from shared_schemas.stream.queues import Queues, workers_of
 from shared_schemas.stream.record import UNREADABLE, record_of
-from shared_schemas.stream.rows import JOB_UNREADABLE, fields_of, job_of, worker_of
+from shared_schemas.stream.rows import JOB_UNREADABLE, fields_of, job_of
 
 _LANE_OF = {priority: Lane(priority.value) for priority in Priority}
 _NOTHING_RARE = (None,) * 5
@@ -179,11 +181,7 @@ class Ledger:
         before: JobId | None = None,
     ) -> Page:
         """Newest first. before: list those older than this job. tag: only with it."""
-        wanted = tuple(states) or tuple(JobState)
-        if tag is not None:
-            sets = [f"tagged:{tag}"]
-        else:
-            sets = [f"listing:{state}:{lane}" for state in wanted for lane in LANES]
+        wanted, sets = tuple(states) or tuple(JobState), sets_of_jobs(states, tag)
         return await page_of(self._client, queue, sets, states=wanted, limit=limit, before=before)
 
     async def cancel(self, job_id: JobId) -> JobState:
@@ -246,40 +244,17 @@ class Ledger:
         return None
 
     async def queues(self) -> list[QueueName]:
+        """Those that were declared; see queues.Queues for those that there are."""
         with translated():
-            names = await reply_of(self._client.smembers(keys.QUEUES)) or ()
+            names = await reply_of(self._client.zrange(keys.DECLARED, 0, -1)) or ()
         return sorted(QueueName(name) for member in names if is_queue(name := member.decode(errors="replace")))
 
     async def register_queue(self, queue: QueueName) -> None:
-        with translated():
-            await put_on_record(self._client, queue)
+        await declare(self._client, [queue])
 
     async def queue_status(self, queue: QueueName) -> QueueStatus:
-        with translated():
-            pipeline = self._client.pipeline(transaction=True)
-            for state in JobState:
-                for lane in LANES:
-                    pipeline.zcard(keys.listing(queue, state, lane))
-            pipeline.zcard(keys.dead(queue))
-            pipeline.zcard(keys.workers(queue))
-            for lane in LANES:
-                pipeline.zrange(keys.listing(queue, JobState.QUEUED, lane), 0, 0)
-            replies = or_nothing(await pipeline.execute(raise_on_error=False))
-        oldest = min((ids[0] for ids in replies[-len(LANES) :] if ids), default=b"").decode(errors="replace")
-        counts = {
-            state: dict(zip(LANES, replies[i * len(LANES) : (i + 1) * len(LANES)], strict=True))
-            for i, state in enumerate(JobState)
-        }
-        dead, workers = replies[len(JobState) * len(LANES) :][:2]
-        return QueueStatus(
-            name=queue,
-            kind=kind_of_queue(queue),
-            jobs={state.value: sum(int(n or 0) for n in lanes.values()) for state, lanes in counts.items()},
-            ready={lane.value: count or 0 for lane, count in counts[JobState.QUEUED].items()},
-            dead=dead or 0,
-            workers=workers or 0,
-            oldest_queued_at=moment(created_ms(JobId(oldest))) if is_job_id(oldest) else None,
-        )
+        [status] = await Queues(self._client).statuses([queue])
+        return status
 
     async def states(self, job_ids: Sequence[JobId]) -> dict[JobId, JobState | None]:
         """None for a job that is not there."""
@@ -292,19 +267,7 @@ class Ledger:
             return cast(int, await reply_of(self._client.zcount(keys.workers(queue), seconds * 1000, "+inf")) or 0)
 
     async def workers(self, queue: QueueName) -> list[WorkerStatus]:
-        with translated():
-            seconds, _ = await self._client.time()
-            members = await reply_of(self._client.zrangebyscore(keys.workers(queue), seconds * 1000, "+inf"))
-            names = [name.decode(errors="replace") for name in members or ()]
-            pipeline = self._client.pipeline(transaction=False)
-            for name in names:
-                pipeline.hgetall(keys.worker(queue, name))
-            rows = or_nothing(await pipeline.execute(raise_on_error=False))
-        return [worker_of(name, queue, _texts(row)) for name, row in zip(names, rows, strict=True) if row]
-
-
-def _texts(row: dict[bytes, bytes]) -> dict[str, str]:
-    return {name.decode(errors="replace"): value.decode(errors="replace") for name, value in row.items()}
+        return workers_of(queue, await scripts.call(self._client, "workers", keys.tag(queue), {}))
 
 
 def _submitted(answer: str, job_id: JobId) -> Made:

@@ -1,6 +1,7 @@
 """Pages of jobs, for whatever sets of ids a queue keeps. Knows no job's meaning."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -8,6 +9,7 @@ from shared_schemas.ids import JobId, QueueName, is_job_id
 from shared_schemas.job import JobState, JobSummary
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.connection import AsyncRedis
+from shared_schemas.stream.keys import Lane
 from shared_schemas.stream.rows import SUMMARY_FIELDS, summary_of
 
 # Ids whose jobs do not fit are passed over; more of them end the page early.
@@ -26,17 +28,36 @@ async def page_of(
     before: JobId | None,
 ) -> Page:  # fmt: skip
     """sets: names of zsets of job ids, merged. Summaries from one snapshot."""
-    rows, next_before = await scripts.call(
-        client,
-        "list",
-        keys.tag(queue),
-        {
-            "sets": sets,
-            "before": before or "",
-            "limit": limit,
-            "states": scripts.names(states),
-            "fields": SUMMARY_FIELDS,
-            "looks": _LOOKS,
-        },
-    )
+    arguments = page_arguments(sets, states=states, limit=limit, before=before)
+    return page_from(queue, await scripts.call(client, "list", keys.tag(queue), arguments))
+
+
+def sets_of_jobs(states: Sequence[JobState], tag: str | None) -> list[str]:
+    """Of jobs in these states, all if none is named, or of those with a tag, which the page's states then filter."""
+    if tag is not None:
+        return [f"tagged:{tag}"]
+    return [f"listing:{state}:{lane}" for state in tuple(states) or tuple(JobState) for lane in Lane]
+
+
+def sets_of_dead_letters(code: str | None) -> list[str]:
+    return ["dead" if code is None else f"dead:{code}"]
+
+
+def page_arguments(
+    sets: Sequence[str], *, states: Sequence[JobState], limit: int, before: JobId | None
+) -> dict[str, Any]:
+    """Of list.lua; see page_of."""
+    return {
+        "sets": sets,
+        "before": before or "",
+        "limit": limit,
+        "states": scripts.names(states),
+        "fields": SUMMARY_FIELDS,
+        "looks": _LOOKS,
+    }
+
+
+def page_from(queue: QueueName, reply: Any) -> Page:
+    """reply: of list.lua."""
+    rows, next_before = reply
     return Page([summary_of(queue, row) for row in rows if is_job_id(row[0].decode())], next_before.decode() or None)

@@ -17,6 +17,7 @@ from shared_schemas.specs import TrainingSpec
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.claims import LANES
 from shared_schemas.stream.connection import AsyncRedis, translated
+from shared_schemas.stream.idempotency import IDEMPOTENCY_TTL_MS
 from shared_schemas.stream.ledger import Ledger
 from shared_schemas.stream.record import record_of
 from shared_schemas.stream.registry import ModelRegistry
@@ -47,7 +48,7 @@ class Removal:
             self._client,
             "delete",
             keys.tag(queue_of(job_id)),
-            {"id": job_id, "terminal": scripts.names(TERMINAL_STATES)},
+            {"id": job_id, "terminal": scripts.names(TERMINAL_STATES), "tombstone_ms": IDEMPOTENCY_TTL_MS},
         )
         if answer[0] != b"deleted":
             raise JobNotFound("no such job")

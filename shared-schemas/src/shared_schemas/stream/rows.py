@@ -1,5 +1,6 @@
 """What Redis keeps of jobs and workers, as Structs. Pure: it is given the fields and asks for none."""
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -10,7 +11,7 @@ import msgspec
 from shared_schemas.codec import decode_event, decode_spec, encode_json
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.events import Measured, Progressed
-from shared_schemas.ids import JobId, QueueName, created_ms, kind_of, kind_of_queue, queue_of
+from shared_schemas.ids import JobId, QueueName, created_ms, is_job_id, kind_of, kind_of_queue, queue_of
 from shared_schemas.job import Job, JobState, JobSummary, Progress, WorkerStatus
 from shared_schemas.lifecycle import moment
 from shared_schemas.stream.claims import checkpoint_of
@@ -20,6 +21,8 @@ JOB_UNREADABLE = ErrorInfo(
     code="job_unreadable", message="the job was written by another version of Headrace, or is damaged"
 )
 SUMMARY_FIELDS = ("job", "progress", "error")
+# A time in ms is one as well.
+_NUMBER = re.compile(r"[0-9]{1,14}")
 
 
 def worker_facts(
@@ -157,17 +160,32 @@ def _summary_of(queue: QueueName, row: list[Any]) -> JobSummary:
     )
 
 
-def worker_of(name: str, queue: QueueName, row: dict[str, str]) -> WorkerStatus:
+def worker_of(name: str, queue: QueueName, row: Mapping[bytes, bytes]) -> WorkerStatus:
+    """What can be read of a registration; None for what is missing, or not what it should be: a worker of another
+    version, or in another language, may say less."""
+
+    def text(field: str) -> str | None:
+        return row[field.encode()].decode(errors="replace") if field.encode() in row else None
+
+    def number(field: str) -> int | None:
+        found = text(field) or ""
+        return int(found) if _NUMBER.fullmatch(found) else None
+
+    started, seen = number("started"), number("seen")
+    try:
+        facts = msgspec.json.decode(row.get(b"facts", b"{}"), type=dict[str, str])
+    except msgspec.DecodeError:
+        facts = {}
     return WorkerStatus(
         name=name,
         queue=queue,
         kind=kind_of_queue(queue),
-        host=row["host"],
-        pid=int(row["pid"]),
-        slots=int(row["slots"]),
-        started_at=moment(int(row["started"])),
-        seen_at=moment(int(row["seen"])),
-        state=row["state"],
-        jobs=tuple(JobId(job_id) for job_id in row["jobs"].split()),
-        facts=msgspec.json.decode(row["facts"], type=dict[str, str]),
+        host=text("host"),
+        pid=number("pid"),
+        slots=number("slots"),
+        started_at=None if started is None else moment(started),
+        seen_at=None if seen is None else moment(seen),
+        state=text("state"),
+        jobs=tuple(JobId(job_id) for job_id in (text("jobs") or "").split() if is_job_id(job_id)),
+        facts=facts,
     )

@@ -121,6 +121,11 @@ def command(name: str, tag: str, arguments: Mapping[str, Any], *, seldom: bytes 
     return ("EVALSHA", load(name, _prelude_of(tag)).sha, 1, tag, packed_arguments(arguments), seldom)
 
 
+def whole_command(name: str, tag: str, arguments: Mapping[str, Any]) -> tuple[Any, ...]:
+    """As command, for a Redis that has forgotten the script."""
+    return ("EVAL", load(name, _prelude_of(tag)).source, 1, tag, packed_arguments(arguments))
+
+
 def call_from_thread(client: SyncRedis, name: str, tag: str, arguments: Mapping[str, Any]) -> Any:
     script, argument = load(name, _prelude_of(tag)), packed_arguments(arguments)
     reach(f"before_{name}")
@@ -139,7 +144,7 @@ def call_from_thread(client: SyncRedis, name: str, tag: str, arguments: Mapping[
 
 
 def _prelude_of(tag: str) -> str:
-    return "registry_prelude" if tag == "{hr:models}:" else "prelude"
+    return "registry_prelude" if tag in ("{hr:models}:", "{hr}:") else "prelude"
 
 
 def names(of: Iterable[str]) -> dict[str, bool]:

@@ -45,8 +45,8 @@ local function submit(name, id, spec, traits, more)
     end
   end
   if is_stored(id, name) then return 'exists', id end
-  -- What was stored and has expired is not stored again.
-  if more.is_claimed and redis.call('EXISTS', key('gone', id)) == 1 then return 'exists', id end
+  -- What was stored and has expired, or was deleted, is not stored again.
+  if more.is_claimed and redis.call('EXISTS', key('gone', id), key('deleted', id)) > 0 then return 'exists', id end
   local origin = more.retry_of and peek(more.retry_of)
   if origin and origin.record[@RETRIED_AS] then return 'retried', origin.record[@RETRIED_AS] end
 
@@ -59,6 +59,7 @@ local function submit(name, id, spec, traits, more)
   end
   if more.replay_of then set(job, @REPLAY_OF, more.replay_of) end
   if more.retry_of then set(job, @RETRY_OF, more.retry_of) end
+  if more.is_claimed then set_field(job, 'claimed', '1') end
   if more.idem then
     redis.call('SET', key('idem', more.idem), id .. ' ' .. meant, 'PX', ms(args.idem_ttl_ms))
   end

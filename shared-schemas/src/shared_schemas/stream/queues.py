@@ -1,0 +1,210 @@
+"""The queues that there are, and questions to all of them at once.
+
+    {hr}:declared  zset  queues that somebody serves or a setting names; score: when that was said last, ms
+
+Workers declare the queues that they serve, and a gateway those of its settings. A queue that nobody has declared for
+long and that holds no job is forgotten, in two steps: for a while it is listed and takes no job, since one may still be
+on its way.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from redis.exceptions import NoScriptError
+
+from shared_schemas.ids import JobId, JobKind, QueueName, created_ms, default_queue, is_job_id, is_queue, kind_of_queue
+from shared_schemas.job import JobState, QueueStatus, WorkerStatus
+from shared_schemas.lifecycle import moment
+from shared_schemas.stream import keys, scripts
+from shared_schemas.stream.claims import LANES
+from shared_schemas.stream.connection import AsyncRedis, translated
+from shared_schemas.stream.damage import or_nothing, reply_of
+from shared_schemas.stream.declaring import declare
+from shared_schemas.stream.listing import Page, page_arguments, page_from
+from shared_schemas.stream.rows import worker_of
+
+BY_DEFAULT = frozenset(default_queue(kind) for kind in JobKind)
+STATES = tuple(JobState)
+# What is known is asked for again after so long.
+_FRESH_S = 10.0
+# Longer than a job can be on its way to a queue that was known.
+_LEAVING_S = 60.0
+_STATUS = {"states": STATES, "lanes": LANES, "queued": JobState.QUEUED}
+
+Asked = Callable[[QueueName], tuple[str, Mapping[str, Any]]]
+
+
+class Queues:
+    """always: those that are there whatever Redis says. known_s: how long a queue stays known that is empty and that
+    nobody declares."""
+
+    def __init__(self, client: AsyncRedis, *, always: Iterable[QueueName] = (), known_s: float = 86_400.0) -> None:
+        self._client, self._known_s = client, known_s
+        self._own = sorted(set(always) - BY_DEFAULT)
+        self._always = BY_DEFAULT.union(self._own)
+        # As Redis said last: what is listed, and what takes jobs. Used: to where this process has sent jobs, should
+        # Redis lose that.
+        self._listed: frozenset[QueueName] = self._always
+        self._taking: frozenset[QueueName] = frozenset()
+        self._fresh_until, self._used = 0.0, set[QueueName]()
+
+    async def names(self) -> list[QueueName]:
+        """All that are listed."""
+        await self._read()
+        return sorted(self._listed)
+
+    async def takes_jobs(self, queue: QueueName) -> bool:
+        """Asks Redis only about a queue that has not been known for the last seconds."""
+        if queue in self._always:
+            return True
+        if queue not in self._taking or time.monotonic() > self._fresh_until:
+            await self._read()
+        if queue in self._taking:
+            self._used.add(queue)
+        return queue in self._taking
+
+    def taking(self, kind: JobKind) -> list[QueueName]:
+        """Of that kind, as far as is known."""
+        return sorted(queue for queue in self._always | self._taking if kind_of_queue(queue) is kind)
+
+    async def declare(self, queue: QueueName) -> None:
+        self._used.add(queue)
+        await declare(self._client, [queue])
+
+    async def review(self) -> list[QueueName]:
+        """Say again what this process declares, forget what is to be forgotten, and put back what Redis has lost.
+        -> all that are listed"""
+        old = await self._call(self._own, [])
+        lost = self._used - self._listed
+        if old or lost:
+            statuses = await self.statuses(sorted({*old, *lost}))
+            used = [status.name for status in statuses if sum(status.jobs.values())]
+            empty = [queue for queue in old if queue not in used]
+            self._used -= lost.difference(used)
+            await self._call([queue for queue in used if queue in lost or queue not in self._taking], empty)
+        return sorted(self._listed)
+
+    async def statuses(self, queues: Iterable[QueueName] | None = None) -> list[QueueStatus]:
+        """How each queue stands, all of them by default: one round trip."""
+        replies = await self.ask(lambda _: ("status", _STATUS), queues=queues)
+        return [_status_of(queue, reply) for queue, reply in replies.items()]
+
+    async def workers(self) -> list[WorkerStatus]:
+        """Those that are registered now, of all queues: one round trip."""
+        replies = await self.ask(lambda _: ("workers", {}))
+        return [worker for queue, rows in replies.items() for worker in workers_of(queue, rows)]
+
+    async def pages(
+        self,
+        sets: Sequence[str],
+        *,
+        states: Sequence[JobState],
+        limit: int,
+        before: Callable[[QueueName], JobId | None],
+        queues: Iterable[QueueName] | None = None,
+        kind: JobKind | None = None,
+    ) -> list[Page]:
+        """As listing.page_of, of each queue, or of each of a kind: one round trip. before: for each queue the job than
+        which those listed are older."""
+
+        def asked(queue: QueueName) -> tuple[str, Mapping[str, Any]]:
+            return "list", page_arguments(sets, states=states, limit=limit, before=before(queue))
+
+        replies = await self.ask(asked, queues=queues, kind=kind)
+        return [page_from(queue, reply) for queue, reply in replies.items()]
+
+    async def ask(
+        self, asked: Asked, *, queues: Iterable[QueueName] | None = None, kind: JobKind | None = None
+    ) -> dict[QueueName, Any]:
+        """The reply of each queue, or of each of a kind, to a script, whose name and arguments `asked` gives: one round
+        trip for all, and another only where queues came since this process asked last."""
+        if queues is not None:
+            return await self._ask_together(sorted(set(queues)), asked)
+        replies: dict[QueueName, Any] = {}
+        while of_turn := [queue for queue in self._of(kind) if queue not in replies]:
+            replies |= await self._ask_together(of_turn, asked, is_for_all=True)
+        return {queue: replies[queue] for queue in self._of(kind)}
+
+    def _of(self, kind: JobKind | None) -> list[QueueName]:
+        return sorted(queue for queue in self._listed if kind is None or kind_of_queue(queue) is kind)
+
+    async def _ask_together(
+        self, queues: list[QueueName], asked: Asked, *, is_for_all: bool = False
+    ) -> dict[QueueName, Any]:
+        calls = [(queue, *asked(queue)) for queue in queues]
+        first = [("ZRANGE", keys.DECLARED, 0, -1, "WITHSCORES")] if is_for_all else []
+        with translated():
+            commands = [scripts.command(name, keys.tag(queue), given) for queue, name, given in calls]
+            replies = await self._together([*first, *commands])
+            if any(isinstance(reply, NoScriptError) for reply in replies):
+                commands = [scripts.whole_command(name, keys.tag(queue), given) for queue, name, given in calls]
+                replies = await self._together([*first, *commands])
+            for reply in replies[len(first) :]:
+                if isinstance(reply, Exception):
+                    raise reply
+            [flat] = or_nothing(replies[: len(first)]) or [None]
+        if is_for_all:
+            replies, flat = replies[1:], flat or ()
+            self._keep(zip(flat[::2], map(float, flat[1::2]), strict=True))
+        return dict(zip(queues, replies, strict=True))
+
+    async def _together(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+        pipeline = self._client.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        return list(await pipeline.execute(raise_on_error=False))
+
+    async def _read(self) -> None:
+        with translated():
+            self._keep(await reply_of(self._client.zrange(keys.DECLARED, 0, -1, withscores=True)) or ())
+
+    async def _call(self, declared: list[QueueName], empty: list[QueueName]) -> list[QueueName]:
+        """-> those that have not been declared for long, or are leaving"""
+        now, *flat = await scripts.call(
+            self._client,
+            "queues",
+            keys.ALL,
+            {
+                "declared": declared,
+                "empty": empty,
+                "known_ms": round(self._known_s * 1000),
+                "leaving_ms": round(_LEAVING_S * 1000),
+            },
+        )
+        rows = [(name, float(score)) for name, score in zip(flat[::2], flat[1::2], strict=True)]
+        limit_ms = int(now) - self._known_s * 1000
+        return [queue for queue, score in self._keep(rows).items() if score < limit_ms and queue not in self._always]
+
+    def _keep(self, rows: Iterable[tuple[bytes, float]]) -> dict[QueueName, float]:
+        """-> what Redis says of each"""
+        named = ((name.decode(errors="replace"), score) for name, score in rows)
+        declared = {QueueName(name): score for name, score in named if is_queue(name)}
+        self._listed = self._always.union(declared)
+        self._taking = frozenset(queue for queue, score in declared.items() if score > 0)
+        self._fresh_until = time.monotonic() + _FRESH_S
+        return declared
+
+
+def workers_of(queue: QueueName, rows: Iterable[Any]) -> list[WorkerStatus]:
+    """rows: the answer of workers.lua."""
+    return [
+        worker_of(name.decode(errors="replace"), queue, dict(zip(flat[::2], flat[1::2], strict=True)))
+        for name, flat in rows
+        if flat
+    ]
+
+
+def _status_of(queue: QueueName, reply: Any) -> QueueStatus:
+    counts, dead, workers, oldest = reply
+    first = oldest.decode(errors="replace")
+    by_state = dict(zip(STATES, counts, strict=True))
+    return QueueStatus(
+        name=queue,
+        kind=kind_of_queue(queue),
+        jobs={state.value: sum(of_lanes) for state, of_lanes in by_state.items()},
+        ready={lane.value: n for lane, n in zip(LANES, by_state[JobState.QUEUED], strict=True)},
+        dead=dead,
+        workers=workers,
+        oldest_queued_at=moment(created_ms(JobId(first))) if is_job_id(first) else None,
+    )
