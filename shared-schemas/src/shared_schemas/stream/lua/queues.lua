@@ -6,7 +6,7 @@
 -- WHY      a job may be on its way to a queue that was known a moment ago: it must be listed until that is over
 local name = tag .. 'declared'
 -- What somebody else put there stands in the way, and each declares its own again.
-if type(redis.pcall('ZCARD', name)) == 'table' then redis.call('DEL', name) end
+if type(redis.pcall('ZSCORE', name, '')) == 'table' then redis.call('DEL', name) end
 for _, queue in ipairs(args.declared) do redis.call('ZADD', name, ms(now), queue) end
 for _, queue in ipairs(args.empty) do
   local score = tonumber(redis.call('ZSCORE', name, queue) or 0)
