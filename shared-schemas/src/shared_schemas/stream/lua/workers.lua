@@ -1,5 +1,5 @@
 -- The registrations of a queue's workers.
--- ARGS     none
+-- ARGS     an empty map
 -- RETURNS  for each worker {name, {field, value, …}}
 -- WHY      one question for each queue, so that those of all queues go to Redis together
 local rows = {}
