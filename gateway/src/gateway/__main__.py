@@ -1,5 +1,6 @@
 """The gateway as a process: settings from the environment, logs, then the server."""
 
+import asyncio
 import os
 
 from shared_schemas.process import settings_checked
@@ -9,12 +10,14 @@ from gateway.app import create_app
 from gateway.server import serve
 from gateway.services import Services
 from gateway.settings import GatewaySettings
+from gateway.store import look_at_store
 from gateway.telemetry import configure_logs
 
 
 def main() -> None:
     with settings_checked("gateway"):
         settings = from_environ(GatewaySettings, prefix="HEADRACE_", environ=os.environ)
+        asyncio.run(look_at_store(settings))
     configure_logs(settings.log_format)
     serve(create_app(Services.open(settings)), settings)
 

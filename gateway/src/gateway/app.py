@@ -26,6 +26,7 @@ from gateway.middleware import Edge
 from gateway.routes import dead_letters, docs, events, health, jobs, models, queues, submit
 from gateway.services import Services
 from gateway.settings import GatewaySettings
+from gateway.store import end_at_other_store
 from gateway.telemetry import configure_logs
 
 _PAUSE_S = 1.0
@@ -74,6 +75,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
     log = structlog.get_logger()
     async with anyio.create_task_group() as duties:
+        duties.start_soon(end_at_other_store, services)
         duties.start_soon(_kept_up, "hub", services.hub.run)
         duties.start_soon(_kept_up, "housekeeping", partial(keep_house, services))
         duties.start_soon(_kept_up, "submissions", services.submissions.run)

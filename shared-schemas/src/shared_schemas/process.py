@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 from shared_schemas.settings import SettingsRejected
 
@@ -41,8 +41,20 @@ def settings_checked(part: str) -> Iterator[None]:
     try:
         yield
     except SettingsRejected as error:
-        print(f"{part}: {error}", file=sys.stderr)
-        raise SystemExit(os.EX_CONFIG) from None
+        _end(part, error)
+    except ExceptionGroup as group:
+        # It was found out while tasks ran.
+        rejected = group.subgroup(SettingsRejected)
+        while isinstance(rejected, ExceptionGroup):
+            rejected = rejected.exceptions[0]  # type: ignore[assignment]
+        if rejected is None:
+            raise
+        _end(part, rejected)
+
+
+def _end(part: str, error: Exception) -> NoReturn:
+    print(f"{part}: {error}", file=sys.stderr)
+    raise SystemExit(os.EX_CONFIG) from None
 
 
 class LogLines:

@@ -74,7 +74,7 @@ class Reclaiming:
     async def _repair(self) -> None:
         await self._housekeeping.declare()
         redelivered = await self._housekeeping.redeliver(idle_s=self._lease_s, worker=self._worker)
-        repaired = await self._housekeeping.repair()
+        repaired = await self._housekeeping.repair(lease_s=self._lease_s)
         if redelivered or repaired:
             metrics.REPAIRED.labels(self._housekeeping.queue).inc(redelivered + repaired)
             structlog.get_logger().warning("queue_repaired", redelivered=redelivered, repaired=repaired)

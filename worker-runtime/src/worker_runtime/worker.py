@@ -19,6 +19,7 @@ from shared_schemas.settings import SettingsRejected
 from shared_schemas.stream.claims import Claims
 from shared_schemas.stream.connection import AsyncRedis, check_server, connect, connect_for_thread, connect_one
 from shared_schemas.stream.housekeeping import Housekeeping
+from shared_schemas.stream.store_version import check_store
 from shared_schemas.stream.timeline import Doorbells
 
 from worker_runtime import cancelling, metrics, promotion
@@ -81,6 +82,9 @@ class Worker:
     async def _serve(self, *, handle_signals: bool) -> None:
         settings, log = self._settings, structlog.get_logger().bind(worker=self.name)
         client = connect(settings)
+        if not await self._is_store_known(client, handle_signals=handle_signals):
+            await client.aclose()
+            return
         writers = {queue: connect_one(settings) for queue in self.queues}
         readers = {queue: connect_one(settings, retries=0) for queue in self.queues}
         claims = {
@@ -185,6 +189,30 @@ class Worker:
     async def _tell_when_draining(self, heartbeat: Heartbeat) -> None:
         await self._draining.begun()
         heartbeat.beat_soon()
+
+    async def _is_store_known(self, client: AsyncRedis, *, handle_signals: bool) -> bool:
+        """As soon as Redis can say it; False if the worker was drained before. SettingsRejected."""
+        backoff = Backoff()
+        async with anyio.create_task_group() as group:
+            if handle_signals:
+                group.start_soon(self._draining.listen)
+            rejected = None
+            while not self._draining.has_begun:
+                try:
+                    await check_store(client)
+                    break
+                except SettingsRejected as error:
+                    rejected = error
+                    break
+                except BackendUnavailable as error:
+                    if backoff.is_fresh:
+                        address = self._settings.redis_address
+                        structlog.get_logger().warning("redis_away", redis=address, cause=str(error))
+                    await self._draining.unless(anyio.sleep, backoff.next_s())
+            group.cancel_scope.cancel()
+        if rejected is not None:
+            raise rejected
+        return not self._draining.has_begun
 
     async def _check_redis(self, client: AsyncRedis) -> None:
         """Say once, plainly, what makes this Redis unfit; serve all the same, as the jobs are there already."""

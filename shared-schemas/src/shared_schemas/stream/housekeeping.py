@@ -10,7 +10,7 @@ from typing import cast
 
 import msgspec
 
-from shared_schemas.errors import ErrorInfo, JobNotFound, StateConflict
+from shared_schemas.errors import CallRefused, ErrorInfo, JobNotFound, StateConflict
 from shared_schemas.events import Reason
 from shared_schemas.ids import JobId, QueueName, is_job_id, queue_of
 from shared_schemas.job import JobState
@@ -149,21 +149,29 @@ class Housekeeping:
         )
         answers: list[str] = []
         for first in range(0, len(suspects), _LIMIT):
-            of_call = suspects[first : first + _LIMIT]
+            answers += await self._reclaim(suspects[first : first + _LIMIT], poison)
+        return answers
+
+    async def _reclaim(self, suspects: Sequence[Suspect], poison: ErrorInfo) -> list[str]:
+        try:
             reply = await scripts.call(
                 self._client,
                 "reclaim",
                 self._tag,
                 {
-                    "items": [{"id": s.job_id, "fence": s.fence, "beat": s.beat} for s in of_call],
+                    "items": [{"id": s.job_id, "fence": s.fence, "beat": s.beat} for s in suspects],
                     "lost": scripts.transition(Reason.WORKER_LOST),
                     "poison": failed_transition(poison),
                     "crash_limit": CRASH_LIMIT,
                 },
                 seldom=packed_requests(),
             )
-            answers += [answer.decode() for answer in reply]
-        return answers
+        except CallRefused:
+            # It may be about one of them, which must not keep the others waiting.
+            if len(suspects) == 1:
+                return ["alive"]
+            return [answer for suspect in suspects for answer in await self._reclaim([suspect], poison)]
+        return [answer.decode() for answer in reply]
 
     async def redeliver(self, *, idle_s: float, worker: str) -> int:
         """Make entries ready again that were delivered idle_s ago and never begun, all of them. -> how many."""
@@ -192,8 +200,9 @@ class Housekeeping:
         self.next_redelivery_s = None if longest_ms < 0 else max(0.0, idle_s - longest_ms / 1000)
         return total
 
-    async def repair(self) -> int:
-        """Look at the next page of open jobs and set going those that nothing would move. -> how many.
+    async def repair(self, *, lease_s: float = 15.0) -> int:
+        """Look at the next page of open jobs and set going those that nothing would move. -> how many. Forgets
+        consumers of workers that were silent for two leases and have nothing pending.
 
         Where one needs it its neighbours may, as of a lost stream, so it goes on up to a page without any."""
         total = looks = 0
@@ -209,6 +218,7 @@ class Housekeeping:
                     "queued": JobState.QUEUED,
                     "running": JobState.RUNNING,
                     "scheduled": JobState.SCHEDULED,
+                    "idle_ms": round(lease_s * 2000),
                 },
             )
             self._repair_cursor = cursor.decode()

@@ -20,6 +20,7 @@
     {hr:<queue>}:worker:<name>             hash     one worker
     {hr:<queue>}:mend                      string   an index was lost: as far as `repair` has gone through the log
     {hr}:declared                          zset     see queues.py
+    {hr}:store                             string   the version of all this, see store_version.py
     {hr:models}:…                          see registry.py
 
     channels  {hr:<queue>}:job:<id>  new events of a job   {hr:<queue>}:bell  new entries of the log
@@ -35,6 +36,7 @@ from shared_schemas.ids import JobId, QueueName, queue_of
 GROUP = "workers"
 ALL = "{hr}:"
 DECLARED = f"{ALL}declared"
+STORE = "{hr}:store"
 MODELS = "{hr:models}:"
 
 

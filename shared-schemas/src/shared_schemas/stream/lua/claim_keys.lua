@@ -6,9 +6,10 @@
 local answers = {}
 for i, item in ipairs(args.items) do
   local name = key('idem', item[1])
-  local known = redis.call('GET', name)
-  if known then
-    local id, fingerprint = string.match(known, '^(%S+) (%S+)$')
+  local known = redis.pcall('GET', name)
+  -- What no script wrote stands for no job.
+  local id, fingerprint = string.match(type(known) == 'string' and known or '', '^([%l%d.-]+) (%S+)$')
+  if id then
     answers[i] = { fingerprint == item[3] and 'known' or 'conflict', id }
   else
     redis.call('SET', name, item[2] .. ' ' .. item[3], 'PX', ms(args.idem_ttl_ms))

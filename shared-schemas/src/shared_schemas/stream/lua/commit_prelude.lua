@@ -38,6 +38,19 @@ local function append_to_log(call, at, n, count)
   return true
 end
 
+-- Entries of a time beyond all clocks, behind which there is no room, are none that a script wrote.
+-- -> the first id that may follow then, in two parts, and how many changes there have been
+local function drop_last_of_log()
+  local newest = redis.call('XREVRANGE', LOG, '+', '-', 'COUNT', '1')[1]
+  while newest and tonumber(string.match(newest[1], '^%d+')) > 1e15 do
+    redis.call('XDEL', LOG, newest[1])
+    newest = redis.call('XREVRANGE', LOG, '+', '-', 'COUNT', '1')[1]
+  end
+  if newest then redis.call('XSETID', LOG, newest[1]) else redis.call('DEL', LOG) end
+  local at, n = following(newest and newest[1] or '0-0')
+  return at, n, count_of(newest)
+end
+
 -- -> the id of the first change that was logged, in two parts
 local function write_log()
   local newest = ask('XREVRANGE', LOG, '+', '-', 'COUNT', '1')[1]
@@ -50,9 +63,7 @@ local function write_log()
       if facts[i] == 'last-generated-id' then at, n = following(facts[i + 1]) end
     end
     if not append_to_log(redis.pcall, at, n, count) then
-      -- An entry of a time beyond all clocks was written: what is behind it would never be read.
-      if at > 1e15 then redis.call('DEL', LOG) end
-      at, n = now, 0
+      at, n, count = drop_last_of_log()
       append_to_log(redis.call, at, n, count)
     end
   end

@@ -15,12 +15,19 @@ local GROUP, FRONT, ALONE = 'workers', 'front', 'alone'
 local SHORT, SHORT_BYTES = 8, 1024
 local function short_fields() return '1', '2', '3', '4', '5', '6', '7', '8' end
 
+-- Whether an error says that somebody else has put something under a name: of another type, or an entry after which there
+-- can be no other.
+local function is_in_the_way(failure)
+  return string.find(failure, 'WRONGTYPE', 1, true) or string.find(failure, 'exhausted the last possible ID', 1, true)
+    or string.find(failure, 'specified in XADD', 1, true)
+end
+
 -- Calls a command on an index or a ready stream. Where somebody put something else under its name, that is dropped: no job
 -- lies in it, and `repair` lists anew what the log names.
 local function ask(command, name, ...)
   local reply = redis.pcall(command, name, ...)
   if type(reply) ~= 'table' or not reply.err then return reply end
-  if string.find(reply.err, 'WRONGTYPE', 1, true) or string.find(reply.err, 'exhausted the last possible ID', 1, true) then
+  if is_in_the_way(reply.err) then
     redis.call('DEL', name)
     redis.call('SET', tag .. 'mend', '-')
   end
@@ -146,9 +153,7 @@ local function append_to_stream(job, n, event, data)
   local name, id = key('events', job.id), text(n) .. '-0'
   local reply = redis.pcall('XADD', name, id, 'event', event, 'data', data)
   if type(reply) ~= 'table' or not reply.err then return end
-  if string.find(reply.err, 'WRONGTYPE', 1, true) or string.find(reply.err, 'specified in XADD', 1, true) then
-    redis.call('DEL', name)
-  end
+  if is_in_the_way(reply.err) then redis.call('DEL', name) end
   redis.call('XADD', name, id, 'event', event, 'data', data)
 end
 

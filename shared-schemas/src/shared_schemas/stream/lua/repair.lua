@@ -1,17 +1,52 @@
 -- Find jobs that ought to be moving and are not, and set them going.
 -- ARGS     lanes, cursor (an id or ""), limit; queued, running, scheduled: state names
+--          idle_ms: a consumer that was silent for so long, and is not registered, is of a worker that is dead
 -- RETURNS  {repaired, next cursor or "", is_mending (0|1): there is more of the log to go through}
 -- WHY      a trimmed stream, a destroyed group, a deleted consumer or a lost index must lose no job: the hash is the truth
 local repaired, next_cursor = 0, ''
+
+local function facts_of(reply)
+  local fact = {}
+  for i = 1, #reply, 2 do fact[reply[i]] = reply[i + 1] end
+  return fact
+end
+
+-- Redis 7 tells no lag once it was restarted, as it keeps no read of a script, and where the entry that was delivered last
+-- was deleted, as more might have been. Here none is that was not delivered; so what is there behind that entry was not read.
+local function mend_lag(lane, group)
+  if group.lag ~= false then return end
+  local name = key('ready', lane)
+  local stream = facts_of(redis.call('XINFO', 'STREAM', name))
+  local delivered_ids = redis.call('XRANGE', name, '-', group['last-delivered-id'], 'COUNT', 10001)
+  if #delivered_ids > 10000 or not stream['entries-added'] then return end
+  local read = stream['entries-added'] - stream.length + #delivered_ids
+  redis.call('XSETID', name, stream['last-generated-id'], 'ENTRIESADDED', ms(stream['entries-added']), 'MAXDELETEDID', '0-1')
+  redis.call('XGROUP', 'SETID', name, GROUP, group['last-delivered-id'], 'ENTRIESREAD', ms(math.max(0, read)))
+end
+
+-- Never one for which something is pending: that is delivered again first.
+local function forget_dead(lane, n_consumers)
+  if n_consumers <= ask('ZCARD', tag .. 'workers') then return end
+  local name = key('ready', lane)
+  for _, reply in ipairs(redis.call('XINFO', 'CONSUMERS', name, GROUP)) do
+    local consumer = facts_of(reply)
+    if consumer.pending == 0 and consumer.idle >= args.idle_ms and not ask('ZSCORE', tag .. 'workers', consumer.name) then
+      redis.call('XGROUP', 'DELCONSUMER', name, GROUP, consumer.name)
+    end
+  end
+end
 
 -- An entry is live if it is still to be delivered, or was and is in the pending list.
 local delivered = {}
 for _, lane in ipairs(args.lanes) do
   local groups = redis.pcall('XINFO', 'GROUPS', key('ready', lane))
   for _, group in ipairs(groups.err and {} or groups) do
-    local fact = {}
-    for i = 1, #group, 2 do fact[group[i]] = group[i + 1] end
-    if fact.name == GROUP then delivered[lane] = fact['last-delivered-id'] end
+    local fact = facts_of(group)
+    if fact.name == GROUP then
+      delivered[lane] = fact['last-delivered-id']
+      mend_lag(lane, fact)
+      forget_dead(lane, fact.consumers)
+    end
   end
 end
 

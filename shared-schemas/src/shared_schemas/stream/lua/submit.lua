@@ -39,10 +39,10 @@ local function submit(name, id, spec, traits, more)
   local lane, tags, depends_on = traits[1], traits[3], traits[4]
   local meant = more.fingerprint or '-'
   if more.idem then
-    local former, fingerprint = string.match(ask('GET', key('idem', more.idem)) or '', '^([%l%d.-]+) (%S+)$')
-    if former then
-      return fingerprint == meant and 'exists' or 'conflict', former
-    end
+    local known = redis.pcall('GET', key('idem', more.idem))
+    -- What no script wrote stands for no job.
+    local former, fingerprint = string.match(type(known) == 'string' and known or '', '^([%l%d.-]+) (%S+)$')
+    if former then return fingerprint == meant and 'exists' or 'conflict', former end
   end
   if is_stored(id, name) then return 'exists', id end
   -- What was stored and has expired, or was deleted, is not stored again.
