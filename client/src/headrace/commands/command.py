@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple, NoReturn
 
+from headrace.terminal import err, out
+
 ENTRY_POINTS = "headrace.commands"
 # What to type before a command, in hints: uv names itself to what it runs.
 COMMAND = "uv run headrace" if "UV" in os.environ else "headrace"
@@ -70,6 +72,10 @@ class Parser(argparse.ArgumentParser):
     def parse(self, arguments: Sequence[str]) -> Given:
         """Options may stand before, between and after arguments."""
         return self.parse_intermixed_args(arguments)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # argparse itself overlooks that an output cannot be written.
+        (err if file is sys.stderr else out).print(message, end="")
 
     def option_strings(self) -> list[str]:
         return [option for action in self._actions for option in action.option_strings]

@@ -123,8 +123,8 @@ def _submit(kind: JobKind, body: bytes, given: Given) -> None:
 
 def _wait(client: Client, reply: Submitted, *, as_json: bool) -> None:
     """Whoever waits must know for what, should the wait be cut short."""
-    err.print(f"submitted {reply.job_id}", "dim")
     try:
+        err.print(f"submitted {reply.job_id}", "dim")
         job = client.wait(reply.job_id)
     except KeyboardInterrupt:
         say_how_to_see_it_again(reply.job_id)
