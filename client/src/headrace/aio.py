@@ -33,10 +33,9 @@ from headrace import requests
 from headrace.connection import HEADERS, LineBroken, Route, Settings, pause_before_another, settled
 from headrace.errors import ApiError, ClientClosed, Unreachable, WaitTimedOut
 from headrace.following import Following, Received
-from headrace.requests import Page, Request, ended
+from headrace.requests import Page, Request, T, ended
 from headrace.wire import trusted
 
-T = TypeVar("T")
 A = TypeVar("A", DeadLettersRetried, DeadLettersPurged)
 
 

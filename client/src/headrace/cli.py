@@ -3,6 +3,7 @@
 Loads only what the command needs: most of what a short command costs is loading.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ def main(arguments: Sequence[str] | None = None, *, entry_point_group: str | Non
     """Ends the process with the command's exit code."""
     from headrace.terminal import prepare
 
+    # All that loading makes stays: to look through it for garbage, over and over, would be a tenth of a short command.
+    gc.disable()
     prepare()
     try:
         try:
@@ -97,6 +100,8 @@ def _carry_out(name: str, command: "Command", arguments: list[str]) -> int:
     # Loaded after the options are known to be right; whatever talks to a gateway has it already.
     from headrace.errors import ClientError
 
+    gc.freeze()
+    gc.enable()
     try:
         command.run(given)
     except Ended as end:

@@ -30,10 +30,9 @@ from headrace import requests
 from headrace.connection import HEADERS, LineBroken, Settings, pause_before_another, settled
 from headrace.errors import ApiError, Unreachable
 from headrace.following import Following, Received
-from headrace.requests import Page, Request, ended
+from headrace.requests import Page, Request, T, ended
 from headrace.wire import Wire
 
-T = TypeVar("T")
 A = TypeVar("A", DeadLettersRetried, DeadLettersPurged)
 
 

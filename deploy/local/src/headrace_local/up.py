@@ -11,6 +11,8 @@ from headrace_local.logs import Log
 from headrace_local.samples import write_samples
 from headrace_local.system import LocalSystem, SystemConfig, check_settings, running_system
 
+_SLICE_S = 0.5
+
 
 def stay_up(config: SystemConfig, console: Console, log: Log) -> None:
     """Returns after the first Ctrl-C and a drain; KeyboardInterrupt if a second one cut that short. SettingsRejected,
@@ -22,12 +24,20 @@ def stay_up(config: SystemConfig, console: Console, log: Log) -> None:
             write_samples(config.data_root)
         try:
             _say_what_to_try(system, console)
-            threading.Event().wait()
+            _wait_for_ctrl_c()
         except KeyboardInterrupt:
             # The terminal has written ^C where the cursor stood.
             console.print()
             log.note("headrace", "draining; Ctrl-C again kills")
     log.note("headrace", "stopped")
+
+
+def _wait_for_ctrl_c() -> None:
+    """In slices: Python looks for signals before it waits for a lock and while it does; one that comes in between, as
+    on a busy machine, would only be seen when the wait ends."""
+    never = threading.Event()
+    while not never.wait(_SLICE_S):
+        pass
 
 
 def _say_what_to_try(system: LocalSystem, console: Console) -> None:
