@@ -6,6 +6,7 @@ import subprocess
 import sys
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
@@ -95,14 +96,13 @@ OPTIONS = [["--name", "model_a\n"], ["--tag", "red\n"], ["--queue", f"{TRAINING}
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=[row[0] for row in OPTIONS])
-def test_a_name_on_the_command_line_ends_where_it_ends(
+async def test_a_name_on_the_command_line_ends_where_it_ends(
     gateway: Gateway, http: httpx.AsyncClient, drive: Driver, options: list[str]
 ) -> None:
     command = ["submit", "training", "transformer", "train.csv", "--url", gateway.url, *options]
 
-    done = subprocess.run(
-        [sys.executable, "-m", "headrace.cli", *command], capture_output=True, text=True, timeout=60, check=False
-    )
+    with anyio.fail_after(60):
+        done = await anyio.run_process([sys.executable, "-m", "headrace.cli", *command], check=False)
 
     assert done.returncode == 2, done.stderr
     assert await drive.count_jobs() == 0
