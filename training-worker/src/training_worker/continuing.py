@@ -1,5 +1,6 @@
 """What a run that starts from the weights of another takes from it, and what of its spec contradicts that. Pure."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -30,7 +31,7 @@ def continued(spec: TrainingSpec, learned: Learned) -> TrainingSpec:
     task = None if learned.task is None else _ASKED_AS[learned.task]
     if task is not None and spec.task not in (None, task):
         raise _contradiction("task", task)
-    if learned.features and spec.feature_columns and set(spec.feature_columns) != set(learned.features):
+    if learned.features and spec.feature_columns and _names(spec.feature_columns) != _names(learned.features):
         raise _contradiction("feature_columns", f"{len(learned.features)} others")
     return msgspec.structs.replace(
         spec,
@@ -40,6 +41,11 @@ def continued(spec: TrainingSpec, learned: Learned) -> TrainingSpec:
         feature_columns=learned.features or spec.feature_columns,
         hyperparameters=msgspec.structs.replace(spec.hyperparameters, **_shape(spec, learned)),
     )
+
+
+def _names(columns: Sequence[str]) -> set[str]:
+    """As columns are found: in any case, without the spaces around them."""
+    return {name.strip().casefold() for name in columns}
 
 
 def _shape(spec: TrainingSpec, learned: Learned) -> dict[str, Any]:

@@ -193,8 +193,9 @@ JOBS = (
     ErrorCode(
         code="training_stalled",
         job=True,
-        meaning="The training process reported nothing for HEADRACE_STALL_TIMEOUT_S and was ended.",
-        action="If it repeats, raise the setting: one step takes longer than that.",
+        meaning="The training process reported nothing for HEADRACE_STALL_TIMEOUT_S and was ended; loading PyTorch and "
+        "exporting the model have HEADRACE_START_TIMEOUT_S.",
+        action="If it repeats, raise the setting: one step, or the start, takes longer than that.",
     ),
     ErrorCode(
         code="unknown_model_type",

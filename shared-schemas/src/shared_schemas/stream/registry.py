@@ -19,10 +19,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import msgspec
-from redis.exceptions import ResponseError
 
 from shared_schemas.codec import decode_manifest, encode_json
-from shared_schemas.errors import ClaimLost, MalformedId, ModelNotFound, ModelUnreadable
+from shared_schemas.errors import CallRefused, ClaimLost, MalformedId, ModelNotFound, ModelUnreadable
 from shared_schemas.ids import JobId, is_job_id, parse_job_id
 from shared_schemas.job import JobState
 from shared_schemas.lifecycle import moment
@@ -236,9 +235,9 @@ def _asking() -> Iterator[None]:
     try:
         with translated():
             yield
-    except ResponseError as error:
+    except CallRefused as error:
         # Redis 6.2 says what a script ran into behind where in the script that was.
-        if "WRONGTYPE" not in str(error):
+        if "WRONGTYPE" not in str(error.__cause__):
             raise
         raise ModelUnreadable("what the registry holds of this model is damaged") from error
 

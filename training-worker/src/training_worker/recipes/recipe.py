@@ -131,7 +131,7 @@ def learned_of(prepared: Prepared, spec: TrainingSpec) -> Learned:
         model_type=spec.model_type,
         task=prepared.task,
         target=prepared.target,
-        text_column=spec.text_column,
+        text_column=prepared.text_column or spec.text_column,
         hyperparameters=spec.hyperparameters,
     )
 
