@@ -67,8 +67,8 @@ WAITS: list[tuple[list[str], int]] = [
 GETS = ["/healthz", "/readyz", "/metrics", "/jobs", "/queues", "/workers", "/models", "/dead-letters", "/docs",
         "/openapi.json", "/events"]  # fmt: skip
 ALLOWED: list[tuple[str, str]] = [
-    ("/jobs/inference", "GET, HEAD, OPTIONS, POST"),
-    ("/jobs/training", "GET, HEAD, OPTIONS, POST"),
+    ("/jobs/inference", "OPTIONS, POST"),
+    ("/jobs/training", "OPTIONS, POST"),
     ("/jobs", "GET, HEAD, OPTIONS"),
     ("/jobs/x/events", "GET, HEAD, OPTIONS"),
     ("/jobs/x/cancel", "OPTIONS, POST"),

@@ -1,5 +1,6 @@
 """The OpenAPI document, made of the same Structs that decode and encode."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -14,12 +15,27 @@ INFERENCE_EXAMPLE = {"model_id": "model_123", "input_data": "sample text"}
 LONGEST_LIST = 500
 _TEMPLATE = "#/components/schemas/{name}"
 _types: dict[str, Any] = {"Problem": Problem}
+# The Structs that bodies are read as.
+_bodies: set[str] = set()
+_PROBLEM = {
+    "description": "A problem, RFC 9457.",
+    "content": {"application/problem+json": {"schema": {"$ref": _TEMPLATE.format(name="Problem")}}},
+}
+_FRAME = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"type": "string"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+        "retry": {"type": "integer"},
+    },
+}
 
 _HEADERS = [
     {
         "name": "Idempotency-Key",
         "in": "header",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+        "schema": {"type": "string", "pattern": r"^[\x21-\x7E]{1,255}$"},
         "description": "The same key with the same body gives the same job, or list of jobs, for a day.",
     },
     {
@@ -32,7 +48,6 @@ _HEADERS = [
 _CURSOR_HEADER = {
     "name": "Last-Event-ID",
     "in": "header",
-    "schema": {"type": "string"},
     "description": "The last event the reader has; wins over `after`. EventSource sends it by itself.",
 }
 
@@ -41,6 +56,7 @@ def submission(spec: type[msgspec.Struct], example: dict[str, Any]) -> dict[str,
     from shared_schemas.replies import JobDetails, Submitted, SubmittedJobs
 
     one = _reference(spec)
+    _bodies.add(spec.__name__)
     return _operation(
         body={"oneOf": [one, {"type": "array", "items": one, "minItems": 1, "maxItems": LONGEST_LIST}]},
         example=example,
@@ -49,7 +65,7 @@ def submission(spec: type[msgspec.Struct], example: dict[str, Any]) -> dict[str,
             202: _json(Submitted, "Accepted. A list is answered with a list.", or_else=SubmittedJobs),
             200: _json(JobDetails, "It ended within the time that Prefer gave."),
         },
-        problems=(400, 404, 406, 413, 415, 422, 503),
+        problems=(400, 404, 406, 408, 413, 415, 422, 501, 503),
         status_code=202,
     )
 
@@ -77,6 +93,7 @@ def listing(query: type[msgspec.Struct], answer: type[msgspec.Struct]) -> dict[s
 def sending(
     body: type[msgspec.Struct], answer: type[msgspec.Struct], example: dict[str, Any], *problems: int
 ) -> dict[str, Any]:
+    _bodies.add(body.__name__)
     return _operation(
         body=_reference(body),
         example=example,
@@ -91,7 +108,7 @@ def events(query: type[msgspec.Struct], *, in_path: tuple[str, ...] = ()) -> dic
 
     _types["StreamEvent"] = StreamEvent
     content = {
-        "text/event-stream": {"schema": {"type": "string"}},
+        "text/event-stream": {"schema": _FRAME},
         "application/x-ndjson": {"schema": {"type": "string"}},
         **_json(EventPage, "")["content"],
     }
@@ -99,7 +116,7 @@ def events(query: type[msgspec.Struct], *, in_path: tuple[str, ...] = ()) -> dic
         parameters=[
             *({"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in in_path),
             *_query(query),
-            _CURSOR_HEADER,
+            {**_CURSOR_HEADER, "schema": next(one["schema"] for one in _query(query) if one["name"] == "after")},
         ],
         responses={
             200: {"description": "Events in order, each with its number.", "content": content},
@@ -125,6 +142,9 @@ def install(app: FastAPI) -> None:
             _forget_validation_error(made)
             # Relative to where the document is: a proxy may serve the gateway under a path.
             made["servers"] = [{"url": "."}]
+            _take_as_read(components)
+            _end_patterns(made)
+            _end_patterns(components)
             made["components"] = {"schemas": dict(sorted(components.items()))}
             app.openapi_schema = _in_ecmascript(made)
         return app.openapi_schema
@@ -140,6 +160,53 @@ def _in_ecmascript(node: Any) -> Any:
             for name, value in node.items()
         }
     return [_in_ecmascript(value) for value in node] if isinstance(node, list) else node
+
+
+def _take_as_read(components: dict[str, Any]) -> None:
+    """Of bodies: null for a field is as good as none, and what kind they are the path says."""
+    names, seen = list(_bodies), set[str]()
+    while names:
+        name = names.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        schema = components[name]
+        names += [reference.rpartition("/")[2] for reference in _references(schema)]
+        properties = schema.get("properties", {})
+        if "required" in schema:
+            tags = [field for field, of in properties.items() if of.keys() == {"enum"} and len(of["enum"]) == 1]
+            schema["required"] = [field for field in schema["required"] if field not in tags]
+        for field in properties.keys() - set(schema.get("required", ())):
+            given = properties[field]
+            default = {"default": given.pop("default")} if "default" in given else {}
+            kinds = given["anyOf"] if given.keys() == {"anyOf"} else [given]
+            properties[field] = {
+                "anyOf": [*kinds, *([] if {"type": "null"} in kinds else [{"type": "null"}])],
+                **default,
+            }
+
+
+def _end_patterns(schema: Any) -> None:
+    """The end of a text is written another way in JSON Schema, whose patterns are those of JavaScript."""
+    if isinstance(schema, dict):
+        if isinstance(pattern := schema.get("pattern"), str):
+            schema["pattern"] = pattern.replace(r"\Z", "$")
+        for inner in schema.values():
+            _end_patterns(inner)
+    elif isinstance(schema, list):
+        for inner in schema:
+            _end_patterns(inner)
+
+
+def _references(schema: Any) -> Iterator[str]:
+    if isinstance(schema, dict):
+        if isinstance(schema.get("$ref"), str):
+            yield schema["$ref"]
+        for inner in schema.values():
+            yield from _references(inner)
+    elif isinstance(schema, list):
+        for inner in schema:
+            yield from _references(inner)
 
 
 def _forget_validation_error(document: dict[str, Any]) -> None:
@@ -163,14 +230,9 @@ def _operation(
 ) -> dict[str, Any]:
     """Keyword arguments of a route."""
     extra: dict[str, Any] = {"responses": {str(status): response for status, response in responses.items()}}
-    for status in problems:
-        extra["responses"].setdefault(
-            str(status),
-            {
-                "description": "A problem, RFC 9457.",
-                "content": {"application/problem+json": {"schema": {"$ref": _TEMPLATE.format(name="Problem")}}},
-            },
-        )
+    # Any operation may be refused for what is wrong with the request as such.
+    for status in (*map(str, problems), "default"):
+        extra["responses"].setdefault(status, _PROBLEM)
     if parameters:
         extra["parameters"] = parameters
     if body is not None:

@@ -1,8 +1,11 @@
 """What is published."""
 
+from typing import Annotated
+
 import msgspec
 import structlog
 from fastapi import APIRouter, Request, Response
+from msgspec import Meta
 from shared_schemas.errors import MalformedId, ModelNotFound
 from shared_schemas.models import Model, ModelRef, parse_model_reference
 from shared_schemas.replies import AliasRequest, ModelPage, ModelVersions, ProblemItem
@@ -10,7 +13,7 @@ from shared_schemas.stream.registry import ModelList
 
 from gateway import openapi, replies
 from gateway.body import read_json, read_query
-from gateway.paging import Cursor, Limit
+from gateway.paging import Limit
 from gateway.problems import ProblemError
 from gateway.services import services_of
 
@@ -24,7 +27,7 @@ _alias = msgspec.json.Decoder(AliasRequest)
 
 class ModelsQuery(msgspec.Struct, frozen=True, kw_only=True):
     limit: Limit = 20
-    cursor: Cursor | None = None
+    cursor: Annotated[str, Meta(max_length=128)] | None = None
 
 
 @router.get("/models", **openapi.listing(ModelsQuery, ModelPage))
