@@ -76,10 +76,10 @@ class TrainingSpec(JobOptions, frozen=True, kw_only=True, omit_defaults=True, ta
     """Train a model on a CSV and publish it.
 
     model_type: the recipe, built in are transformer and mlp. data_path, validation_path: CSV files under the
-    data root, written with or without it. Columns are inferred where they are not named. output_model: the
-    name to publish under; `<model_type>-<file name>` by default. resume_from: a training job whose last
-    checkpoint is the starting point: task, labels, features, tokenizer and the shape of the model are its own.
-    seed: drawn at submission where it is not given.
+    data root, written with or without it. Columns that are not named are inferred where there is no doubt
+    (docs/data.md). output_model: the name to publish under; `<model_type>-<file name>` by default. resume_from:
+    a training job whose last checkpoint is the starting point: task, labels, features, tokenizer and the shape
+    of the model are its own. seed: drawn at submission where it is not given.
     """
 
     model_type: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}\Z", max_length=63)]

@@ -8,7 +8,7 @@ by several programs have it, and true and false are the same in any case. Number
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 import torch
 from shared_schemas.errors import DataRejected
@@ -106,7 +106,12 @@ def _check_numbers(cells: Sequence[str], spellings: dict[str, set[str]], column:
     for same in sorted(spellings):
         if len(same) > _LONGEST_NUMBER or parse_number(same) is None:
             continue
-        other = seen.setdefault(Decimal(same), same)
+        try:
+            number = Decimal(same)
+        except InvalidOperation:
+            # An exponent beyond all bounds, as a digest in hexadecimal may look like.
+            continue
+        other = seen.setdefault(number, same)
         if other != same:
             row = 1 + max(min(cells.index(cell) for cell in spellings[name]) for name in (same, other))
             message = f"row {row} of {column!r} is a number that an earlier row spells otherwise: write one of the two"
