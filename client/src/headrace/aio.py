@@ -14,22 +14,18 @@ from anyio.lowlevel import RunVar
 from shared_schemas.attempts import AttemptSummary
 from shared_schemas.events import StreamEvent
 from shared_schemas.ids import JobId, JobKind
-from shared_schemas.job import JobState, JobSummary, QueueStatus, WorkerStatus
-from shared_schemas.models import Model
+from shared_schemas.job import JobState, QueueStatus, WorkerStatus
 from shared_schemas.replies import (
-    DeadLetter,
-    DeadLetterDetails,
     DeadLetterSelection,
     DeadLettersPurged,
     DeadLettersRetried,
-    JobDetails,
-    JobStatus,
     RetriedJob,
     Submitted,
 )
 from shared_schemas.specs import InferenceSpec, TrainingSpec
 
 from headrace import requests
+from headrace.answers import AsyncListing, DeadLetter, DeadLetterDetails, JobDetails, JobStatus, JobSummary, Model, Rows
 from headrace.connection import HEADERS, LineBroken, Route, Settings, pause_before_another, settled
 from headrace.errors import ApiError, ClientClosed, Unreachable, WaitTimedOut
 from headrace.following import Following, Received
@@ -178,7 +174,7 @@ class AsyncClient:
         queue: str | None = None,
         tag: str | None = None,
         page_size: int | None = None,
-    ) -> AsyncIterator[JobSummary]:
+    ) -> AsyncListing[JobSummary]:
         def ask(cursor: str | None) -> Request[Page[JobSummary]]:
             return requests.list_jobs(
                 kind=kind, state=state, states=states, queue=queue, tag=tag, limit=page_size, cursor=cursor
@@ -186,8 +182,8 @@ class AsyncClient:
 
         return self._rows(ask)
 
-    async def attempts(self, job_id: str) -> Sequence[AttemptSummary]:
-        return (await self.send(requests.attempts(job_id))).attempts
+    async def attempts(self, job_id: str) -> Rows[AttemptSummary]:
+        return Rows((await self.send(requests.attempts(job_id))).attempts)
 
     def dead_letters(
         self,
@@ -196,7 +192,7 @@ class AsyncClient:
         kind: str | None = None,
         code: str | None = None,
         page_size: int | None = None,
-    ) -> AsyncIterator[DeadLetter]:
+    ) -> AsyncListing[DeadLetter]:
         def ask(cursor: str | None) -> Request[Page[DeadLetter]]:
             return requests.dead_letters(queue=queue, kind=kind, code=code, limit=page_size, cursor=cursor)
 
@@ -231,11 +227,11 @@ class AsyncClient:
         pages = self._act(requests.purge_dead_letters, selection, to_end=limit is None)
         return [job_id async for page in pages for job_id in page.job_ids]
 
-    def models(self) -> AsyncIterator[Model]:
+    def models(self) -> AsyncListing[Model]:
         return self._rows(lambda cursor: requests.list_models(cursor=cursor))
 
-    async def model(self, name: str) -> Sequence[Model]:
-        return (await self.send(requests.model(name))).versions
+    async def model(self, name: str) -> Rows[Model]:
+        return Rows((await self.send(requests.model(name))).versions)
 
     async def set_alias(self, name: str, alias: str, version: int) -> Model:
         return await self.send(requests.set_alias(name, alias, version))
@@ -245,11 +241,11 @@ class AsyncClient:
         that has not ended runs it."""
         await self.send(requests.delete_model(name, version))
 
-    async def queues(self) -> Sequence[QueueStatus]:
-        return (await self.send(requests.queues())).queues
+    async def queues(self) -> Rows[QueueStatus]:
+        return Rows((await self.send(requests.queues())).queues)
 
-    async def workers(self) -> Sequence[WorkerStatus]:
-        return (await self.send(requests.workers())).workers
+    async def workers(self) -> Rows[WorkerStatus]:
+        return Rows((await self.send(requests.workers())).workers)
 
     async def ready(self) -> bool:
         try:
@@ -258,8 +254,8 @@ class AsyncClient:
             return False
         return True
 
-    def _rows(self, ask: Callable[[str | None], Request[Page[T]]]) -> AsyncIterator[T]:
-        return self._pages(ask, ask(None))
+    def _rows(self, ask: Callable[[str | None], Request[Page[T]]]) -> AsyncListing[T]:
+        return AsyncListing(self._pages(ask, ask(None)))
 
     async def _pages(self, ask: Callable[[str | None], Request[Page[T]]], first: Request[Page[T]]) -> AsyncIterator[T]:
         page = await self.send(first)

@@ -11,22 +11,18 @@ import msgspec
 from shared_schemas.attempts import AttemptSummary
 from shared_schemas.events import StreamEvent
 from shared_schemas.ids import JobId, JobKind
-from shared_schemas.job import JobState, JobSummary, QueueStatus, WorkerStatus
-from shared_schemas.models import Model
+from shared_schemas.job import JobState, QueueStatus, WorkerStatus
 from shared_schemas.replies import (
-    DeadLetter,
-    DeadLetterDetails,
     DeadLetterSelection,
     DeadLettersPurged,
     DeadLettersRetried,
-    JobDetails,
-    JobStatus,
     RetriedJob,
     Submitted,
 )
 from shared_schemas.specs import InferenceSpec, TrainingSpec
 
 from headrace import requests
+from headrace.answers import DeadLetter, DeadLetterDetails, JobDetails, JobStatus, JobSummary, Listing, Model, Rows
 from headrace.connection import HEADERS, LineBroken, Settings, pause_before_another, settled
 from headrace.errors import ApiError, Unreachable
 from headrace.following import Following, Received
@@ -175,7 +171,7 @@ class Client:
         queue: str | None = None,
         tag: str | None = None,
         page_size: int | None = None,
-    ) -> Iterator[JobSummary]:
+    ) -> Listing[JobSummary]:
         """Jobs, newest first, page by page as they are asked for."""
 
         def ask(cursor: str | None) -> Request[Page[JobSummary]]:
@@ -185,9 +181,9 @@ class Client:
 
         return self._rows(ask)
 
-    def attempts(self, job_id: str) -> Sequence[AttemptSummary]:
+    def attempts(self, job_id: str) -> Rows[AttemptSummary]:
         """Who ran the job, when, how each attempt ended and why: the newest 100, oldest first."""
-        return self.send(requests.attempts(job_id)).attempts
+        return Rows(self.send(requests.attempts(job_id)).attempts)
 
     def dead_letters(
         self,
@@ -196,7 +192,7 @@ class Client:
         kind: str | None = None,
         code: str | None = None,
         page_size: int | None = None,
-    ) -> Iterator[DeadLetter]:
+    ) -> Listing[DeadLetter]:
         """Jobs that failed and were neither retried nor purged, newest first, with all their attempts. code: only those
         whose error has it."""
 
@@ -238,13 +234,13 @@ class Client:
         pages = self._act(requests.purge_dead_letters, selection, to_end=limit is None)
         return [job_id for page in pages for job_id in page.job_ids]
 
-    def models(self) -> Iterator[Model]:
+    def models(self) -> Listing[Model]:
         """The newest version of each published model."""
         return self._rows(lambda cursor: requests.list_models(cursor=cursor))
 
-    def model(self, name: str) -> Sequence[Model]:
+    def model(self, name: str) -> Rows[Model]:
         """Every version of a model, newest first."""
-        return self.send(requests.model(name)).versions
+        return Rows(self.send(requests.model(name)).versions)
 
     def set_alias(self, name: str, alias: str, version: int) -> Model:
         return self.send(requests.set_alias(name, alias, version))
@@ -254,11 +250,11 @@ class Client:
         that has not ended runs it."""
         self.send(requests.delete_model(name, version))
 
-    def queues(self) -> Sequence[QueueStatus]:
-        return self.send(requests.queues()).queues
+    def queues(self) -> Rows[QueueStatus]:
+        return Rows(self.send(requests.queues()).queues)
 
-    def workers(self) -> Sequence[WorkerStatus]:
-        return self.send(requests.workers()).workers
+    def workers(self) -> Rows[WorkerStatus]:
+        return Rows(self.send(requests.workers()).workers)
 
     def ready(self) -> bool:
         """Whether the gateway answers and has its Redis. Never raises for a gateway that is away."""
@@ -268,9 +264,9 @@ class Client:
             return False
         return True
 
-    def _rows(self, ask: Callable[[str | None], Request[Page[T]]]) -> Iterator[T]:
+    def _rows(self, ask: Callable[[str | None], Request[Page[T]]]) -> Listing[T]:
         """What cannot be asked is told at once, not with the first row."""
-        return self._pages(ask, ask(None))
+        return Listing(self._pages(ask, ask(None)))
 
     def _pages(self, ask: Callable[[str | None], Request[Page[T]]], first: Request[Page[T]]) -> Iterator[T]:
         page = self.send(first)

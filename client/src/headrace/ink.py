@@ -131,6 +131,10 @@ class Card:
     def add_row(self, name: str, value: str | Text) -> None:
         self._rows.append((name, Text(value) if isinstance(value, str) else value))
 
+    @property
+    def rows(self) -> list[tuple[str, str]]:
+        return [(name, value.plain) for name, value in self._rows]
+
     def lines(self, width: int) -> list[Text]:
         widest = max((_cells(name) for name, _ in self._rows), default=0)
         return [Text.assemble(Text(name, "dim").padded(widest + 2), value) for name, value in self._rows]

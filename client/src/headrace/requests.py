@@ -8,21 +8,12 @@ from urllib.parse import quote, urlencode
 import msgspec
 from shared_schemas.codec import encode_json
 from shared_schemas.ids import JobKind
-from shared_schemas.job import Job, JobState, JobSummary
-from shared_schemas.models import Model
+from shared_schemas.job import Job, JobState
 from shared_schemas.replies import (
-    DeadLetter,
-    DeadLetterDetails,
-    DeadLetterPage,
     DeadLetterSelection,
     DeadLettersPurged,
     DeadLettersRetried,
     JobAttempts,
-    JobDetails,
-    JobPage,
-    JobStatus,
-    ModelPage,
-    ModelVersions,
     Queues,
     Submitted,
     SubmittedJobs,
@@ -30,6 +21,18 @@ from shared_schemas.replies import (
 )
 from shared_schemas.specs import InferenceSpec, TrainingSpec
 
+from headrace.answers import (
+    DeadLetter,
+    DeadLetterDetails,
+    DeadLetterPage,
+    JobDetails,
+    JobPage,
+    JobStatus,
+    JobSummary,
+    Model,
+    ModelPage,
+    ModelVersions,
+)
 from headrace.checking import Kind, checked, id_of, kind_of, one_of, spec_of
 from headrace.errors import InvalidJob, JobCancelled, JobFailed, ProtocolError, api_error
 

@@ -62,6 +62,34 @@ def dead_letters(rows: Sequence[DeadLetter]) -> Lines:
     return Lines(lines)
 
 
+def failed(rows: Iterable[DeadLetter]) -> FittedTable:
+    """Dead letters with a line each, for where there is room."""
+    table = FittedTable({"job": None, "of": None, "error": None, "failed": None, "attempts": None, "message": None})
+    for row in rows:
+        code, message = (row.error.code, row.error.message) if row.error else ("", "")
+        table.add(row.id, row.subject, code, text.ago(row.finished_at), str(row.attempt), message)
+    return table
+
+
+def job(row: Job) -> Card:
+    card = Card()
+    card.add_row("job", Text(row.id, "bold"))
+    card.add_row("of", subject_of(row.spec))
+    card.add_row("state", state(row.state.value))
+    if row.progress is not None:
+        card.add_row("progress", f"{row.progress.fraction:.0%}")
+    for split, values in row.metrics.items():
+        card.add_row(split, text.metrics(values))
+    for name, moment in (("submitted", row.created_at), ("started", row.started_at), ("finished", row.finished_at)):
+        if moment is not None:
+            card.add_row(name, text.ago(moment))
+    if row.error is not None:
+        card.add_row("error", Text(f"{row.error.code}: {row.error.message}", "red"))
+    elif row.state is JobState.SUCCEEDED:
+        card.add_row("result", text.shortened(bytes(row.result).decode(errors="replace"), 400))
+    return card
+
+
 def dead_letter(row: DeadLetterDetails) -> Card:
     card = Card()
     card.add_row("job", Text(row.id, style="bold"))
