@@ -8,8 +8,8 @@ from shared_schemas.ids import JobId
 from shared_schemas.stream.timeline import Entry, LogEntry
 
 from gateway.hub import Ring
-from gateway.logs import Logs
-from gateway.streaming import NDJSON, RETRY_MS, SSE, one_line, sse_frame, with_job_id
+from gateway.logs import LogGap, Logs, Told
+from gateway.streaming import NDJSON, RETRY_MS, SSE, one_line, sse_frame, with_job_id, with_queue
 from gateway.timelines import Batch, entries_of
 
 
@@ -52,18 +52,17 @@ def many_jobs(media_type: str, cursors: dict[JobId, int]) -> Callable[[Batch], b
     return encode
 
 
-def whole_log(media_type: str, logs: Logs) -> Callable[[Sequence[LogEntry]], bytes]:
-    def encode(entries: Sequence[LogEntry]) -> bytes:
-        return b"".join(
-            _write(media_type, logs.advance(entry), entry.event, with_job_id(entry.job_id, entry.data))
-            for entry in entries
-        )
+def whole_log(media_type: str, logs: Logs) -> Callable[[Told], bytes]:
+    def frame(entry: LogEntry | LogGap) -> bytes:
+        if isinstance(entry, LogGap):
+            return _write(media_type, logs.cursor(), "gap", gap_of_log(entry))
+        return _write(media_type, logs.advance(entry), entry.event, with_job_id(entry.job_id, entry.data))
 
-    return encode
+    return lambda entries: b"".join(map(frame, entries))
 
 
-def gaps_of_log(media_type: str, logs: Logs, gaps: Sequence[bytes]) -> bytes:
-    return b"".join(_write(media_type, logs.cursor(), "gap", gap) for gap in gaps)
+def gap_of_log(entry: LogGap) -> bytes:
+    return with_queue(entry.queue, encode_json(entry.gap))
 
 
 def _sse_of_ring(ring: Ring) -> bytes:

@@ -24,6 +24,7 @@ async def keep_house(services: Services) -> None:
             for queue in queues:
                 if queue not in duties:
                     duties[queue] = Housekeeping(services.client, queue)
+                    await duties[queue].keep_log(services.settings.log_changes)
                     services.hub.recheck()
                 await _keep(duties[queue])
             wait_s = TICK_S
@@ -31,6 +32,8 @@ async def keep_house(services: Services) -> None:
             if wait_s == TICK_S:
                 structlog.get_logger().warning("redis_away", redis=services.settings.redis_address, cause=str(error))
             wait_s = min(_LONGEST_S, wait_s * 2)
+            # What Redis may have lost is said again.
+            duties.clear()
         await anyio.sleep(wait_s)
 
 

@@ -7,6 +7,7 @@ of two queues may lie on two servers. Each queue's own order is exact; across qu
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable
 
+import msgspec
 from shared_schemas.errors import MalformedId
 from shared_schemas.events import Gap
 from shared_schemas.ids import JobKind, QueueName, default_queue, parse_queue
@@ -19,30 +20,46 @@ from gateway.timelines import PAGE_EVENTS
 
 _PLACE = re.compile(r"[0-9]{1,15}-[0-9]{1,10}")
 _LAST = 2**64 - 1
+_START = "0-0"
 _BY_DEFAULT = frozenset(default_queue(kind) for kind in JobKind)
 
 Queues = Callable[[], Awaitable[list[QueueName]]]
 
 
+class LogGap(msgspec.Struct, frozen=True):
+    """What lay between is no longer kept in the log of the queue. A gap counts in milliseconds since the epoch here."""
+
+    queue: QueueName
+    gap: Gap
+
+
+Told = list[LogEntry | LogGap]
+
+
 class Logs:
-    """A source of lists of LogEntry, never over. cursors: for each queue the entry after which to begin; a queue that
-    is not named begins at its first. The reader of a list advances past each entry of it before it asks for more."""
+    """A source of lists of LogEntry, never over, with a LogGap in front where some of a queue's log are no longer kept.
+    cursors: for each queue the entry after which to begin; a queue that is not named begins at its first. The reader of
+    a list advances past each entry of it before it asks for more."""
 
     def __init__(self, hub: Hub, timeline: Timeline, queues: Queues, cursors: dict[QueueName, str]) -> None:
         self._hub, self._timeline, self._known_queues = hub, timeline, queues
         self.cursors = dict(cursors)
         self.channels: Collection[str] = _bells(_BY_DEFAULT)
         self.is_over, self.is_behind = False, True
+        # Queues that have been read to the end once: what comes to be kept no longer was to be read.
+        self._caught_up: set[QueueName] = set(cursors)
+        # Of each queue the place after which a gap was told.
+        self._told: dict[QueueName, str] = {}
 
     def miss(self, channel: str | None = None) -> None:
         self.is_behind = True
 
-    def take(self, channel: str, ring: Ring) -> list[LogEntry] | None:
+    def take(self, channel: str, ring: Ring) -> Told | None:
         entries = ring.of(_entries_of)
-        place = place_of(self.cursors.get(entries[0].queue, "0-0"))
+        place = place_of(self.cursors.get(entries[0].queue, _START))
         return [entry for entry in entries if place_of(entry.id) > place] or None
 
-    async def read(self) -> AsyncGenerator[list[LogEntry], None]:
+    async def read(self) -> AsyncGenerator[Told, None]:
         is_last = False
         while not is_last:
             found = await when_possible(self._hub, self._next)
@@ -57,42 +74,66 @@ class Logs:
 
     async def page(self) -> list[LogEntry]:
         """The next entries of all queues, in order; empty at the end. Moves no cursor."""
-        return _in_order(await self._pages())
+        pages, _ = await self._pages()
+        return _in_order(pages)
 
-    async def _next(self) -> tuple[list[LogEntry], bool]:
+    async def _next(self) -> tuple[Told, bool]:
         """-> a page, and whether there was no more."""
         # Whatever rings from here on is missed anew, and not before its turn to read had come, as in Timelines.
         self.is_behind = False
-        pages = await self._pages()
-        return _in_order(pages), all(len(page) < PAGE_EVENTS for page in pages)
+        pages, gaps = await self._pages()
+        return [*gaps, *_in_order(pages)], all(len(page) < PAGE_EVENTS for page in pages)
 
-    async def _pages(self) -> list[list[LogEntry]]:
+    async def _pages(self) -> tuple[list[list[LogEntry]], list[LogGap]]:
         queues = await self._queues()
         # Of a queue that is new here, the bell is heard from now on, and what came before is read once more.
         self.channels = _bells(queues)
-        return [
-            await self._timeline.read_log(queue, after=self.cursors.get(queue, "0-0"), limit=PAGE_EVENTS)
-            for queue in queues
-        ]
+        pages: list[list[LogEntry]] = []
+        gaps: list[LogGap] = []
+        for queue in queues:
+            page, gap = await self._page(queue)
+            pages.append(page)
+            if gap is not None:
+                gaps.append(LogGap(queue, gap))
+        return pages, gaps
+
+    async def _page(self, queue: QueueName) -> tuple[list[LogEntry], Gap | None]:
+        """-> the next entries of the queue, and whether some before them are no longer kept, if that is not told yet"""
+        place = self.cursors.get(queue, _START)
+        # With the entry that the cursor names: only that says that nothing behind it is missing.
+        after = _START if place == _START else _before(place)
+        entries = await self._timeline.read_log(queue, after=after, limit=PAGE_EVENTS + 1)
+        if place == _START:
+            is_whole = not entries or queue not in self._caught_up or not await self._timeline.log_lost(queue)
+        else:
+            is_whole = bool(entries) and entries[0].id == place
+        page = [entry for entry in entries if place_of(entry.id) > place_of(place)][:PAGE_EVENTS]
+        if len(page) < PAGE_EVENTS:
+            self._caught_up.add(queue)
+        if is_whole or self._told.get(queue) == place:
+            return page, None
+        return page, await self._gap(queue, place)
+
+    async def _gap(self, queue: QueueName, place: str) -> Gap:
+        self._told[queue] = place
+        kept = await self._timeline.read_log(queue, limit=1)
+        return Gap(requested=place_of(place)[0], oldest=place_of(kept[0].id)[0] if kept else 0)
 
     def advance(self, entry: LogEntry) -> str:
         """Move past the entry. -> the cursor after it."""
         self.cursors[entry.queue] = entry.id
         return self.cursor()
 
-    async def gaps(self) -> list[tuple[QueueName, Gap]]:
-        """Queues of whose log some after the cursor is no longer kept: the entry that the cursor names is gone. Here
-        a gap counts in milliseconds since the epoch; the cursor goes on from what is kept."""
-        found = []
+    async def gaps(self) -> Told:
+        """Queues of whose log some after the cursor is no longer kept, as it is when a line opens: the entry that the
+        cursor names is gone. The cursor goes on from what is kept."""
+        found: Told = []
         for queue, place in self.cursors.items():
-            ms, n = place_of(place)
-            before = f"{ms}-{n - 1}" if n else f"{ms - 1}-{_LAST}"
-            if ms == 0 or [entry.id for entry in await self._timeline.read_log(queue, after=before, limit=1)] == [
-                place
-            ]:
+            if place_of(place)[0] == 0:
                 continue
-            kept = await self._timeline.read_log(queue, limit=1)
-            found.append((queue, Gap(requested=ms, oldest=place_of(kept[0].id)[0] if kept else 0)))
+            next_ones = await self._timeline.read_log(queue, after=_before(place), limit=1)
+            if [entry.id for entry in next_ones] != [place]:
+                found.append(LogGap(queue, await self._gap(queue, place)))
         return found
 
     async def _queues(self) -> list[QueueName]:
@@ -119,6 +160,11 @@ def parse_cursor(text: str) -> dict[QueueName, str] | None:
         except MalformedId:
             return None
     return cursors
+
+
+def _before(place: str) -> str:
+    ms, n = place_of(place)
+    return f"{ms}-{n - 1}" if n else f"{ms - 1}-{_LAST}"
 
 
 def _entries_of(ring: Ring) -> list[LogEntry]:

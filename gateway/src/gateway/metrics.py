@@ -90,7 +90,14 @@ def queue_families(queues: Sequence[QueueStatus] | None, *, is_up: bool | None =
         "headrace_queue_oldest_waiting_seconds",
         "Since the submission of the oldest queued job; 0 where none is queued",
         ["queue"],
-        (((queue.name,), _waited_s(queue, now)) for queue in queues),
+        (((queue.name,), _since_s(queue.oldest_queued_at, now)) for queue in queues),
+    )
+
+    yield _family(
+        "headrace_queue_log_seconds",
+        "How far back the log of all jobs goes, which GET /events reads; 0 where it is empty",
+        ["queue"],
+        (((queue.name,), _since_s(queue.log_from, now)) for queue in queues),
     )
 
 
@@ -118,6 +125,5 @@ def _family(
     return family
 
 
-def _waited_s(queue: QueueStatus, now: datetime) -> float:
-    since = queue.oldest_queued_at
+def _since_s(since: datetime | None, now: datetime) -> float:
     return 0.0 if since is None else max(0.0, (now - since).total_seconds())

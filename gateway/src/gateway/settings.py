@@ -84,6 +84,14 @@ class GatewaySettings(RedisSettings, frozen=True, kw_only=True):
             gt=0.0,
         ),
     ] = 86_400.0
+    log_changes: Annotated[
+        int,
+        setting(
+            "changes that the log of all jobs keeps of each queue, about, for GET /events; the same in all gateways",
+            change="readers are away for longer than it reaches; a change takes about 200 bytes of Redis",
+            ge=1000,
+        ),
+    ] = 100_000
     log_format: Annotated[
         Literal["auto", "json", "console"], setting("of the logs on stderr; auto is console on a terminal, else json")
     ] = "auto"

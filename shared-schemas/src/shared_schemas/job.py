@@ -103,7 +103,8 @@ class JobSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
     """jobs: how many are in each state. ready: queued jobs by lane. oldest_queued_at: submission of the oldest
-    queued job. workers: how many are registered."""
+    queued job. workers: how many are registered. log_from: the log of all jobs, which `GET /events` reads, goes back to
+    then."""
 
     name: QueueName
     kind: JobKind
@@ -112,6 +113,7 @@ class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
     dead: int
     workers: int
     oldest_queued_at: datetime | None = None
+    log_from: datetime | None = None
 
 
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):

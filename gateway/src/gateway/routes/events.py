@@ -6,7 +6,6 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from fastapi import APIRouter, Request, Response
 from msgspec import Meta
-from shared_schemas.codec import encode_json
 from shared_schemas.errors import BackendUnavailable, JobNotFound, MalformedId
 from shared_schemas.ids import JobId, parse_job_id
 from shared_schemas.numbers import whole_number
@@ -14,9 +13,9 @@ from shared_schemas.replies import EventPage, ProblemItem
 
 from gateway import openapi, replies
 from gateway.body import read_query
-from gateway.delivery import gaps_of_log, many_jobs, one_job, opening, whole_log
+from gateway.delivery import gap_of_log, many_jobs, one_job, opening, whole_log
 from gateway.following import Following, Source
-from gateway.logs import Logs, end_of_logs, parse_cursor
+from gateway.logs import LogGap, Logs, end_of_logs, parse_cursor
 from gateway.problems import ProblemError
 from gateway.services import Services, services_of
 from gateway.streaming import (
@@ -28,7 +27,6 @@ from gateway.streaming import (
     StreamResponse,
     refuse_more_than,
     with_job_id,
-    with_queue,
 )
 from gateway.timelines import Timelines
 
@@ -129,12 +127,15 @@ async def _events_of_all(request: Request, query: AllEventsQuery) -> Response:
     if media_type != JSON:
         refuse_more_than(services.settings.max_streams)
     log = Logs(services.hub, services.timeline, services.queues, places)
-    gaps = [with_queue(queue, encode_json(gap)) for queue, gap in await log.gaps()] if text is not None else []
+    gaps = await log.gaps() if text is not None else []
     if media_type != JSON:
-        first = opening(media_type) + gaps_of_log(media_type, log, gaps)
+        first = opening(media_type) + whole_log(media_type, log)(gaps)
         return _respond(services, log, whole_log(media_type, log), media_type, first=first, follow=query.is_live)
     entries = (await log.page())[:_PAGE]
-    events = gaps + [with_job_id(entry.job_id, entry.data) for entry in entries]
+    events = [
+        *(gap_of_log(gap) for gap in gaps if isinstance(gap, LogGap)),
+        *(with_job_id(entry.job_id, entry.data) for entry in entries),
+    ]
     for entry in entries:
         log.advance(entry)
     page = EventPage(events=tuple(map(msgspec.Raw, events)), next_after=log.cursor() or "0", done=False)

@@ -65,6 +65,11 @@ class Housekeeping:
         self.next_suspect_s = 0.0
         self.next_redelivery_s: float | None = None
 
+    async def keep_log(self, length: int) -> None:
+        """Have the log of the queue keep about so many changes, whoever writes to it."""
+        with translated():
+            await self._client.set(keys.log_length(self.queue), length)
+
     async def declare(self) -> None:
         """Say again that somebody serves the queue."""
         await declare(self._client, [self.queue])

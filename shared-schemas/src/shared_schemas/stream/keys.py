@@ -16,6 +16,7 @@
     {hr:<queue>}:deleted:<id>              string   that a job was deleted, for a day
     {hr:inference}:idem:<sha256>           string   "<job id> <fingerprint>" of an Idempotency-Key, of any queue
     {hr:<queue>}:log                       stream   state changes of all jobs, capped
+    {hr:<queue>}:log_length                string   how many changes it keeps, about, as a gateway's setting has it
     {hr:<queue>}:workers                   zset     workers by the end of their registration, ms
     {hr:<queue>}:worker:<name>             hash     one worker
     {hr:<queue>}:mend                      string   an index was lost: as far as `repair` has gone through the log
@@ -82,6 +83,10 @@ def log(queue: QueueName) -> str:
 
 def waiting(queue: QueueName) -> str:
     return f"{tag(queue)}waiting"
+
+
+def log_length(queue: QueueName) -> str:
+    return f"{tag(queue)}log_length"
 
 
 def leases(queue: QueueName) -> str:

@@ -23,6 +23,7 @@ from shared_schemas.stream.damage import or_nothing, reply_of
 from shared_schemas.stream.declaring import declare
 from shared_schemas.stream.listing import Page, page_arguments, page_from
 from shared_schemas.stream.rows import worker_of
+from shared_schemas.stream.timeline import place_of
 
 BY_DEFAULT = frozenset(default_queue(kind) for kind in JobKind)
 STATES = tuple(JobState)
@@ -196,7 +197,7 @@ def workers_of(queue: QueueName, rows: Iterable[Any]) -> list[WorkerStatus]:
 
 
 def _status_of(queue: QueueName, reply: Any) -> QueueStatus:
-    counts, dead, workers, oldest = reply
+    counts, dead, workers, oldest, log_from = reply
     first = oldest.decode(errors="replace")
     by_state = dict(zip(STATES, counts, strict=True))
     return QueueStatus(
@@ -206,5 +207,6 @@ def _status_of(queue: QueueName, reply: Any) -> QueueStatus:
         ready={lane.value: n for lane, n in zip(LANES, by_state[JobState.QUEUED], strict=True)},
         dead=dead,
         workers=workers,
+        log_from=moment(place_of(log_from.decode())[0]) if log_from else None,
         oldest_queued_at=moment(created_ms(JobId(first))) if is_job_id(first) else None,
     )

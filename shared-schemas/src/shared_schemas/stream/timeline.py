@@ -100,6 +100,12 @@ class Timeline:
         entries = (entry for row in rows for entry in log_entries_of(*row))
         return list(islice(dropwhile(lambda entry: place_of(entry.id) <= place_of(after), entries), limit))
 
+    async def log_lost(self, queue: QueueName) -> int:
+        """How many changes of the queue are no longer kept in its log."""
+        with translated():
+            rows = await reply_of(self._client.xrange(keys.log(queue), "-", "+", 1)) or ()
+        return sum(int(fields[b"count"]) - len(log_entries_of(entry, fields)) for entry, fields in rows)
+
     async def log_end(self, queue: QueueName) -> str:
         """The id of the newest entry of the log, 0-0 if there is none."""
         with translated():

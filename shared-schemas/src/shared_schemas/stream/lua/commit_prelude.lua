@@ -1,6 +1,7 @@
 -- Joined behind prelude.lua: what was gathered there is written here, to the log of all jobs as well, and told to those who listen.
 local LOG = tag .. 'log'
--- Changes that the log keeps, about; how many of them one entry may hold; after how many it is trimmed.
+-- Changes that the log keeps, about, unless `log_length` says otherwise; how many of them one entry may hold; after how many
+-- it is trimmed.
 local LOG_LENGTH, LOG_LINES, LOG_STEP = 100000, 16, 1000
 
 -- How many changes there had been by this entry; none of one that no script wrote.
@@ -12,8 +13,9 @@ end
 -- Entries hold more changes at one time than at another: what is left is about as many as are wanted.
 local function trim_log(count)
   local kept = count - count_of(ask('XRANGE', LOG, '-', '+', 'COUNT', '1')[1])
-  if kept > LOG_LENGTH or kept < 0 then
-    redis.call('XTRIM', LOG, 'MAXLEN', '~', ms(math.floor(redis.call('XLEN', LOG) * LOG_LENGTH / math.max(kept, LOG_LENGTH))))
+  local length = tonumber(ask('GET', tag .. 'log_length') or LOG_LENGTH) or LOG_LENGTH
+  if kept > length or kept < 0 then
+    redis.call('XTRIM', LOG, 'MAXLEN', '~', ms(math.floor(redis.call('XLEN', LOG) * length / math.max(kept, length))))
   end
 end
 
