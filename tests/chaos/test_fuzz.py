@@ -46,7 +46,7 @@ async def until_ended(side: Bench, jobs: set[JobId], told: Damager) -> None:
     "n_damages", [pytest.param(200, marks=pytest.mark.quick), pytest.param(2000, marks=pytest.mark.timeout(1200))]
 )
 @pytest.mark.fault(
-    58,
+    27,
     "2,000 random damages to records, timelines, indexes and streams of a queue at work",
     sees="a damaged job is a dead letter, `corrupt_record`, or listed as `job_unreadable`; all others end",
 )
