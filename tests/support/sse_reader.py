@@ -118,7 +118,7 @@ class SseReader:
 
 
 def request(path: str, *, accept: str = "text/event-stream", last_id: str = "", close: bool = False) -> bytes:
-    fields = {"Host": "test", "Accept": accept}
+    fields = {"Host": "localhost", "Accept": accept}
     if last_id:
         fields["Last-Event-ID"] = last_id
     if close:
