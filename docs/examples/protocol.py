@@ -116,8 +116,10 @@ class Queue:
         seen: what the last call gave. -> of each running job its fence and beat, since when, by this process' clock"""
         now_ms, found = self.redis.time()[0] * 1000, {}
         for job_id, end_ms in self.redis.zrange(self.tag + "leases", 0, 200, withscores=True):
-            record = self.record(self.redis.hget(f"{self.tag}job:{job_id.decode()}", "job"))
-            job = (job_id.decode(), record["fence"], record["beat"])
+            packed = self.redis.hget(f"{self.tag}job:{job_id.decode()}", "job")
+            record = self.record(packed) if packed else {}
+            # Of a job that is not there, or has no beat, reclaim takes the lease away.
+            job = (job_id.decode(), record.get("fence") or "", record.get("beat") or 0)
             found[job] = seen.get(job, time.monotonic())
             if end_ms <= now_ms and time.monotonic() - found[job] > lease_ms / 2000:
                 items = [dict(zip(("id", "fence", "beat"), job, strict=True))]

@@ -111,7 +111,7 @@ async def test_a_name_on_the_command_line_ends_where_it_ends(
 @pytest.mark.parametrize("part", ["training_worker", "inference_worker"])
 def test_a_name_in_a_setting_ends_where_it_ends(redis_url: str, part: str) -> None:
     queue = TRAINING if part == "training_worker" else INFERENCE
-    environment = os.environ | {"HEADRACE_REDIS_URL": redis_url, "HEADRACE_QUEUES": f"{queue}\n"}
+    environment = os.environ | {"HEADRACE_REDIS_URL": redis_url, "HEADRACE_QUEUES": f"{queue}\n.1"}
 
     done = subprocess.run(
         [sys.executable, "-m", part], env=environment, capture_output=True, text=True, timeout=60, check=False

@@ -28,6 +28,7 @@ from shared_schemas.lifecycle import moment
 from shared_schemas.models import Model, ModelManifest, ModelRef, parse_model_reference
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.connection import AsyncRedis, translated
+from shared_schemas.stream.damage import is_of_another_type
 from shared_schemas.stream.record import record_of
 
 _TAG = keys.MODELS
@@ -236,8 +237,7 @@ def _asking() -> Iterator[None]:
         with translated():
             yield
     except CallRefused as error:
-        # Redis 6.2 says what a script ran into behind where in the script that was.
-        if "WRONGTYPE" not in str(error.__cause__):
+        if not is_of_another_type(error.__cause__):
             raise
         raise ModelUnreadable("what the registry holds of this model is damaged") from error
 
