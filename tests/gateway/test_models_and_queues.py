@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import httpx
 from shared_schemas.ids import JobKind, default_queue
 from shared_schemas.stream.connection import RedisSettings, connect_for_thread
+from shared_schemas.stream.known_bugs import warnings_of
 from shared_schemas.stream.leases import Leases
 from shared_schemas.stream.rows import worker_facts
 
@@ -99,8 +100,12 @@ async def test_a_registered_worker_is_shown_with_what_it_runs(
     assert (await http.get("/queues/training")).json()["workers"] == 1
 
 
-async def test_a_gateway_with_a_sound_redis_is_ready(http: httpx.AsyncClient) -> None:
-    assert (await http.get("/readyz")).json() == {"status": "ok", "faults": []}
+async def test_a_gateway_with_a_sound_redis_is_ready_and_says_what_its_version_is_known_for(
+    http: httpx.AsyncClient, drive: Driver
+) -> None:
+    known = warnings_of(await drive.client.info())
+
+    assert (await http.get("/readyz")).json() == {"status": "ok", "faults": [], "warnings": known}
     assert (await http.get("/healthz")).json()["status"] == "ok"
 
 

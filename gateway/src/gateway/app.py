@@ -17,6 +17,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from gateway import openapi, problems
+from gateway.advising import advise
 from gateway.draining import called_on_signal
 from gateway.front import Front
 from gateway.hosts import Hosts
@@ -76,6 +77,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     log = structlog.get_logger()
     async with anyio.create_task_group() as duties:
         duties.start_soon(end_at_other_store, services)
+        duties.start_soon(advise, services)
         duties.start_soon(_kept_up, "hub", services.hub.run)
         duties.start_soon(_kept_up, "housekeeping", partial(keep_house, services))
         duties.start_soon(_kept_up, "submissions", services.submissions.run)

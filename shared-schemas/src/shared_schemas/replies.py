@@ -190,10 +190,12 @@ class Workers(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """faults: what keeps the gateway from serving, one sentence each."""
+    """faults: what keeps the gateway from serving, one sentence each. warnings: what is known to be wrong with this
+    version of Redis, and with the file of its password."""
 
     status: Literal["ok", "unavailable"]
     faults: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class ProblemItem(msgspec.Struct, frozen=True, kw_only=True):

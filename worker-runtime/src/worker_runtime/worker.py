@@ -17,8 +17,16 @@ from shared_schemas.errors import BackendUnavailable, ErrorInfo, MalformedId
 from shared_schemas.ids import QueueName, default_queue, kind_of_queue, parse_queue
 from shared_schemas.settings import SettingsRejected
 from shared_schemas.stream.claims import Claims
-from shared_schemas.stream.connection import AsyncRedis, check_server, connect, connect_for_thread, connect_one
+from shared_schemas.stream.connection import (
+    AsyncRedis,
+    connect,
+    connect_for_thread,
+    connect_one,
+    faults_of,
+    server_facts,
+)
 from shared_schemas.stream.housekeeping import Housekeeping
+from shared_schemas.stream.known_bugs import password_warning, warnings_of
 from shared_schemas.stream.store_version import check_store
 from shared_schemas.stream.timeline import Doorbells
 
@@ -215,12 +223,18 @@ class Worker:
         return not self._draining.has_begun
 
     async def _check_redis(self, client: AsyncRedis) -> None:
-        """Say once, plainly, what makes this Redis unfit; serve all the same, as the jobs are there already."""
+        """Say once, plainly, what makes this Redis unfit and what is known to be wrong with it; serve all the same, as
+        the jobs are there already."""
         backoff, is_told = Backoff(), False
+        if exposed := password_warning(self._settings.redis_password_file):
+            structlog.get_logger().warning("password_file_exposed", warning=exposed)
         while True:
             try:
-                for fault in await check_server(client):
+                facts = await server_facts(client)
+                for fault in faults_of(facts):
                     structlog.get_logger().error("redis_unfit", fault=fault)
+                for warning in warnings_of(facts):
+                    structlog.get_logger().warning("redis_known_bug", warning=warning)
                 return
             except BackendUnavailable as error:
                 if not is_told:

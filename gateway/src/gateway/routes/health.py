@@ -5,9 +5,9 @@ from fastapi import APIRouter, Request, Response
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.job import QueueStatus
 from shared_schemas.replies import Health
-from shared_schemas.stream.connection import check_server
 
 from gateway import metrics, openapi, replies
+from gateway.advising import advice
 from gateway.problems import RETRY_AFTER_S
 from gateway.services import services_of
 
@@ -27,17 +27,17 @@ async def healthz(_: Request) -> Response:
 async def readyz(request: Request) -> Response:
     """The process can serve: Redis answers and can be trusted with jobs. 503 says what is wrong."""
     services = services_of(request)
-    faults = ["Redis does not answer"]
+    faults, warnings = ["Redis does not answer"], list[str]()
     with anyio.move_on_after(_PATIENCE_S):
         try:
-            faults = await check_server(services.client)
+            faults, warnings = await advice(services)
         except BackendUnavailable as error:
             faults = [str(error)]
     if services.hub.is_closing:
         faults.append("the gateway is shutting down")
     if not faults:
-        return replies.json_response(Health(status="ok"))
-    health = Health(status="unavailable", faults=tuple(faults))
+        return replies.json_response(Health(status="ok", warnings=tuple(warnings)))
+    health = Health(status="unavailable", faults=tuple(faults), warnings=tuple(warnings))
     return replies.json_response(health, 503, {"Retry-After": RETRY_AFTER_S})
 
 

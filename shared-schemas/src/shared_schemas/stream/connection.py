@@ -302,12 +302,17 @@ def _kind_of(error: ResponseError) -> str:
 
 async def check_server(client: AsyncRedis) -> list[str]:
     """What makes this Redis unfit to keep jobs, one sentence each; empty when it is fit."""
+    return faults_of(await server_facts(client))
+
+
+async def server_facts(client: AsyncRedis) -> dict[str, Any]:
+    """For faults_of and known_bugs.warnings_of."""
     with translated():
         facts: dict[str, Any] = await client.info("everything")
     if facts.get("loading"):
         # While it reads its append-only file, Redis says that it keeps none.
         raise BackendUnavailable("Redis is still reading its data")
-    return faults_of(facts)
+    return facts
 
 
 def faults_of(facts: dict[str, Any]) -> list[str]:
