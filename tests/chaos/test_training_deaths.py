@@ -131,6 +131,31 @@ async def test_a_killed_training_worker_leaves_no_child_and_its_job_goes_on_from
     assert went_on.step > saved.step
 
 
+@pytest.mark.fault(
+    3, "kill -9 of a training worker that removes its older checkpoints", sees="the one on record is there"
+)
+async def test_the_checkpoint_on_record_is_there_whenever_a_worker_is_killed(redis_url: str, tmp_path: Path) -> None:
+    store, often = ArtifactStore(tmp_path / "artifacts"), msgspec.structs.replace(ENDLESS, checkpoint_every_s=1e-6)
+    async with queue_bench(redis_url, TRAINING) as side:
+        job_id = await side.submit(a_training(tmp_path, hyperparameters=often), queue=TRAINING)
+        for n in (1, 2):
+            with training_process(redis_url, tmp_path, checkpoints_kept=1) as killed:
+                await side.until(
+                    job_id,
+                    lambda event, n=n: isinstance(event, Checkpointed) and event.attempt == n and event.step > 20 * n,
+                    deadline_s=DEADLINE_S,
+                )
+                killed.kill()
+                await ended(killed)
+            job = await side.ledger.find(job_id)
+            assert job.checkpoint is not None
+            store.verify(job.checkpoint.artifact)
+        files = [path for path in (tmp_path / "artifacts" / "sha256").rglob("*") if path.is_file()]
+
+    # Of each attempt the newest, the best, and what it was about to record or to remove.
+    assert len(files) < 20
+
+
 @pytest.mark.fault(12, "SIGSTOP of a training process", sees="`training_stalled` after stall_timeout_s, tried again")
 async def test_hung_training_is_ended_although_its_lease_is_renewed(redis_url: str, tmp_path: Path) -> None:
     async with queue_bench(redis_url, TRAINING) as side:

@@ -11,3 +11,12 @@ class ArtifactRef(msgspec.Struct, frozen=True, kw_only=True):
     sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
     n_bytes: int
     media_type: str = "application/octet-stream"
+
+
+class References(msgspec.Struct, frozen=True, kw_only=True):
+    """Files of the store, by sha256. kept: something refers to them. checkpoints: those of them that may name others.
+    superseded: checkpoints of jobs that are neither among the newest nor the best."""
+
+    kept: frozenset[str]
+    checkpoints: frozenset[str] = frozenset()
+    superseded: frozenset[str] = frozenset()

@@ -88,9 +88,13 @@ class Emitted(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="output
 
 
 class Checkpointed(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="checkpoint"):
+    """metrics: on held-out rows, where they were looked at at this step. best: no checkpoint before has done better by
+    the run's headline metric. The newest few and the best one are kept."""
+
     step: int
     artifact: ArtifactRef
     metrics: dict[str, float | None] = {}
+    best: bool = False
 
 
 class Produced(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="artifact"):

@@ -1,5 +1,6 @@
 """The training worker as a process: settings from the environment, everything wired, then run until drained."""
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from shared_schemas.stream.registry import ModelRegistry
 from worker_runtime import Worker, configure_logs
 from worker_runtime.process import run_process
 
+from training_worker.collecting import collect_for_ever
 from training_worker.handler import TrainingHandler
 from training_worker.settings import TrainingSettings
 
@@ -38,9 +40,13 @@ async def serve(settings: TrainingSettings) -> None:
         except (JobNotFound, JobExpired):
             return None
 
+    worker = Worker(settings, TrainingHandler(settings, publish, find_checkpoint))
+    collecting = asyncio.create_task(collect_for_ever(settings, client, worker.queues))
     try:
-        await Worker(settings, TrainingHandler(settings, publish, find_checkpoint)).run()
+        await worker.run()
     finally:
+        collecting.cancel()
+        await asyncio.wait([collecting])
         await client.aclose()
 
 

@@ -27,18 +27,21 @@ _LINES = "series.lines"
 
 class TrainState(msgspec.Struct, kw_only=True):
     """step: optimiser steps done. epoch, batch: the next batch to train on. The order of the rows follows from the
-    seed and the epoch."""
+    seed and the epoch. best: the headline metric of the best checkpoint so far."""
 
     step: int = 0
     epoch: int = 0
     batch: int = 0
+    best: float | None = None
 
 
 class _Rest(msgspec.Struct, kw_only=True):
-    """python: random.getstate(); numpy: position and Gaussian cache of the legacy generator."""
+    """owner: of the attempt that saved it, which makes the file its own. python: random.getstate(); numpy: position and
+    Gaussian cache of the legacy generator."""
 
     learned: Learned
     state: TrainState
+    owner: str = ""
     series: SeriesState = msgspec.field(default_factory=SeriesState)
     python: tuple[int, tuple[int, ...], float | None]
     numpy_position: int
@@ -53,6 +56,7 @@ def save_checkpoint(
     optimiser: torch.optim.Optimizer,
     spec: TrainingSpec,
     series: tuple[SeriesState, bytes],
+    owner: str,
 ) -> Checkpoint:
     """spec: with all that the run was made of, as those that go on from it must have it."""
     series_state, lines = series
@@ -60,6 +64,7 @@ def save_checkpoint(
     rest = _Rest(
         learned=learned_of(prepared, spec),
         state=state,
+        owner=owner,
         series=series_state,
         python=random.getstate(),
         numpy_position=generator["state"]["pos"],

@@ -21,7 +21,7 @@ from worker_runtime import Attempt
 from training_worker.messages import Assignment, Finished, Refused, Stopped
 from training_worker.naming import default_model_name
 from training_worker.settings import TrainingSettings
-from training_worker.supervision import Limits, supervise
+from training_worker.supervision import End, Limits, supervise
 
 Publish = Callable[[str, JobId, str, ModelManifest], Awaitable[ModelRef]]
 FindCheckpoint = Callable[[JobId], Awaitable[Checkpoint | None]]
@@ -45,7 +45,12 @@ class TrainingHandler:
         assert isinstance(spec, TrainingSpec)  # noqa: S101 - the queue's name says so
         assignment = await self._assignment(attempt, spec)
         limits = Limits(stall_s=self._settings.stall_timeout_s, start_s=self._settings.start_timeout_s)
-        match await supervise(attempt, assignment, limits):
+        kept = self._settings.checkpoints_kept
+        end = await supervise(attempt, assignment, limits, checkpoints_kept=kept)
+        while _is_without_start(end) and await self._has_moved(assignment):
+            assignment = await self._assignment(attempt, spec)
+            end = await supervise(attempt, assignment, limits, checkpoints_kept=kept)
+        match end:
             case Stopped():
                 return Release()
             case Refused(error=error):
@@ -54,6 +59,14 @@ class TrainingHandler:
                 )
             case Finished() as finished:
                 return await self._finish(attempt, spec, finished)
+
+    async def _has_moved(self, assignment: Assignment) -> bool:
+        """Whether the job in resume_from has a newer checkpoint now, and so has removed the one that was to be read."""
+        source = assignment.spec.resume_from
+        if not assignment.starts_new_run or source is None:
+            return False
+        newest = await self._find_checkpoint(parse_job_id(source))
+        return newest is not None and newest != assignment.checkpoint
 
     async def _assignment(self, attempt: Attempt, spec: TrainingSpec) -> Assignment:
         checkpoint, starts_new_run = attempt.checkpoint, False
@@ -73,6 +86,7 @@ class TrainingHandler:
             checkpoint=checkpoint,
             starts_new_run=starts_new_run,
             metric_events=self._settings.metric_events,
+            owner=f"{attempt.job_id} {attempt.fence}",
         )
 
     async def _finish(self, attempt: Attempt, spec: TrainingSpec, finished: Finished) -> Success:
@@ -96,6 +110,10 @@ class TrainingHandler:
             onnx_sha256=manifest.onnx.sha256,
         )
         return Success(msgspec.Raw(encode_json(result)), digest_of(manifest), finished.facts)
+
+
+def _is_without_start(end: End) -> bool:
+    return isinstance(end, Refused) and end.error.code == "checkpoint_not_found"
 
 
 def digest_of(manifest: ModelManifest) -> str:

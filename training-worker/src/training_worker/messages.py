@@ -20,7 +20,8 @@ _HEADER = struct.Struct(">I")
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     """All a child needs to know. checkpoint: where to go on from; starts_new_run: it is another job's, whose weights
-    and optimiser are the start of a run of our own. metric_events: see series.Series."""
+    and optimiser are the start of a run of our own. metric_events: see series.Series. owner:
+    unique to the attempt: two that compute the same save files of other names, so that each may remove its own."""
 
     spec: TrainingSpec
     seed: int
@@ -31,6 +32,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint: Checkpoint | None = None
     starts_new_run: bool = False
     metric_events: int = 1000
+    owner: str = ""
 
 
 class Stop(msgspec.Struct, frozen=True):

@@ -46,3 +46,20 @@ class TrainingSettings(RuntimeSettings, frozen=True, kw_only=True):
             le=1_000_000,
         ),
     ] = 1000
+    checkpoints_kept: Annotated[
+        int,
+        setting(
+            "how many of a job's newest checkpoints are kept, beside its best one",
+            change="people start other jobs from older ones by hand, or the disk is short",
+            ge=1,
+            le=1_000_000,
+        ),
+    ] = 3
+    artifacts_grace_s: Annotated[
+        float,
+        setting(
+            "a file of the artifact store that nothing refers to is removed when it is older than this, s; 0 for never",
+            change="Redis may be away for longer than that, or the disk is short",
+            ge=0.0,
+        ),
+    ] = 86_400.0

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import anyio
 import msgspec
@@ -21,6 +22,7 @@ from shared_schemas.codec import EncodedEvent, encoded_as
 from shared_schemas.errors import AttemptFailed
 from shared_schemas.events import Checkpointed, Logged, Measured, Progressed
 from shared_schemas.failpoints import reach
+from shared_schemas.store.files import ArtifactStore
 from worker_runtime import Attempt, StopReason
 from worker_runtime.classify import NO_PROCESS
 
@@ -39,6 +41,7 @@ from training_worker.messages import (
 )
 from training_worker.metrics import STEPS
 from training_worker.pipe import Pipe
+from training_worker.retention import Retention
 
 REAP_S = 5.0
 # What the child printed last is still in the pipe when its last report is here.
@@ -59,13 +62,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     start_s: float
 
 
-async def supervise(attempt: Attempt, assignment: Assignment, limits: Limits) -> End:
-    """Run the attempt in a child process and relay what it reports.
+async def supervise(attempt: Attempt, assignment: Assignment, limits: Limits, *, checkpoints_kept: int) -> End:
+    """Run the attempt in a child process and relay what it reports. checkpoints_kept: see retention.
 
     AttemptFailed no_process, worker_process_died, training_stalled, recipe_failed, all retryable. However this ends,
     cancellation included, no process of the child's session is left.
     """
     watchdog = _Watchdog(limits)
+    retention = Retention(attempt, ArtifactStore(Path(assignment.artifacts_root)), kept=checkpoints_kept)
     await attempt.record(Logged(line="starting the training process, which loads PyTorch first"))
     async with _child(assignment) as (child, pipe):
         async with anyio.create_task_group() as group:
@@ -73,7 +77,9 @@ async def supervise(attempt: Attempt, assignment: Assignment, limits: Limits) ->
             group.start_soon(_relay_lines, child, attempt, all_lines)
             group.start_soon(_pass_on_stop, child, attempt)
             group.start_soon(watchdog.watch, child)
-            end = await _relay_reports(child, pipe, attempt, watchdog, steps_done=_steps_done(assignment))
+            group.start_soon(retention.run)
+            relay = _Relay(attempt, watchdog, retention, steps_done=_steps_done(assignment))
+            end = await relay.run(child, pipe)
             with anyio.move_on_after(LAST_LINES_S):
                 await all_lines.wait()
             group.cancel_scope.cancel()
@@ -174,44 +180,62 @@ def _environment(threads: int) -> dict[str, str]:
     return kept | limits | {"PYTHONUNBUFFERED": "1"}
 
 
-async def _relay_reports(
-    child: Process, pipe: Pipe, attempt: Attempt, watchdog: _Watchdog, *, steps_done: int
-) -> End | Crashed | None:
-    """None if the pipe ended without an end being told."""
-    try:
-        async for bodies in pipe.frames():
-            watchdog.hear()
-            ready = list[EncodedEvent]()
-            for body in bodies:
-                report: Report = decode_report(body)
-                if isinstance(report, Measured | Progressed | Checkpointed):
-                    ready.append(encoded_as(body, report))
-                    steps_done = _count_steps(report, steps_done)
-                    continue
-                await attempt.pass_on(ready)
-                ready = []
-                if isinstance(report, Entered):
-                    watchdog.enter(report.phase)
-                elif isinstance(report, Logged):
-                    await attempt.record(report)
-                else:
-                    return report
-            await attempt.pass_on(ready)
-    except (msgspec.MsgspecError, ValueError):
-        # Whatever wrote this is not our child any more.
+class _Relay:
+    """What the child reports, on its way to the timeline."""
+
+    def __init__(self, attempt: Attempt, watchdog: _Watchdog, retention: Retention, *, steps_done: int) -> None:
+        self._attempt, self._watchdog, self._retention = attempt, watchdog, retention
+        self._steps_done = steps_done
+        self._ready: list[EncodedEvent] = []
+
+    async def run(self, child: Process, pipe: Pipe) -> End | Crashed | None:
+        """None if the pipe ended without an end being told."""
+        try:
+            async for bodies in pipe.frames():
+                self._watchdog.hear()
+                for body in bodies:
+                    end = await self._take(body)
+                    if end is not None:
+                        return end
+                await self._pass_on()
+        except (msgspec.MsgspecError, ValueError):
+            # Whatever wrote this is not our child any more.
+            return None
+        # The pipe ends a moment before the process does, and its own way to end is what will be told.
+        with anyio.move_on_after(REAP_S):
+            await child.wait()
         return None
-    # The pipe ends a moment before the process does, and its own way to end is what will be told.
-    with anyio.move_on_after(REAP_S):
-        await child.wait()
-    return None
 
+    async def _take(self, body: bytes) -> End | Crashed | None:
+        report: Report = decode_report(body)
+        if isinstance(report, Measured | Progressed):
+            self._ready.append(encoded_as(body, report))
+            self._count_steps(report.step)
+            return None
+        if isinstance(report, Checkpointed):
+            self._ready.append(encoded_as(body, report))
+            await self._pass_on()
+            self._retention.add(report)
+            return None
+        await self._pass_on()
+        if isinstance(report, Entered):
+            self._watchdog.enter(report.phase)
+            return None
+        if isinstance(report, Logged):
+            await self._attempt.record(report)
+            return None
+        if isinstance(report, Finished | Stopped):
+            await self._retention.prune()
+        return report
 
-def _count_steps(report: Measured | Progressed | Checkpointed, done: int) -> int:
-    step = report.step
-    if step is None or step <= done:
-        return done
-    STEPS.inc(step - done)
-    return step
+    async def _pass_on(self) -> None:
+        ready, self._ready = self._ready, []
+        await self._attempt.pass_on(ready)
+
+    def _count_steps(self, step: int | None) -> None:
+        if step is not None and step > self._steps_done:
+            STEPS.inc(step - self._steps_done)
+            self._steps_done = step
 
 
 def _steps_done(assignment: Assignment) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from training_worker.checkpoint import TrainState
 from training_worker.optim import learning_rate
-from training_worker.recipes.recipe import Prepared
+from training_worker.recipes.recipe import HIGHER_IS_BETTER, Prepared
 
 GRADIENT_NORM = 1.0
 # Held-out rows are looked at after each epoch, but no more often than this in all.
@@ -47,13 +47,13 @@ class Trainer:
         plan = prepared.plan
         self._batches = math.ceil(prepared.n_rows / plan.batch_size)
         self._validate_every = math.ceil(plan.epochs / VALIDATIONS)
-        self._saved_step, self._told_at = 0, -math.inf
+        self._saved_step, self._saved_at, self._told_at = 0, -math.inf, -math.inf
         self.total = min(plan.epochs * self._batches, plan.max_steps or plan.epochs * self._batches)
 
     def fit(self, state: TrainState) -> dict[str, float | None]:
         """Train from `state` to the end, and keep a checkpoint of that. -> the last metrics on held-out rows.
         StoppedEarlyError when asked to stop."""
-        saved_at, self._saved_step = time.monotonic(), state.step
+        self._saved_at, self._saved_step = time.monotonic(), state.step
         while state.step < self.total:
             order = self._order(state.epoch)
             while state.batch < self._batches and state.step < self.total:
@@ -61,17 +61,22 @@ class Trainer:
                 if self._should_stop():
                     self._checkpoint(state)
                     raise StoppedEarlyError
-                if time.monotonic() - saved_at >= self._checkpoint_every_s:
+                if self._is_due() and not self._is_looked_at(state):
                     self._checkpoint(state)
-                    saved_at = time.monotonic()
             if state.batch >= self._batches:
                 state.epoch, state.batch = state.epoch + 1, 0
             if state.step < self.total and state.epoch % self._validate_every == 0:
                 self._validate(state)
         # Others may go on from the end, and so may this job if it is lost while it exports.
-        if self._saved_step != state.step:
-            self._checkpoint(state)
         return self._validate(state)
+
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._saved_at >= self._checkpoint_every_s
+
+    def _is_looked_at(self, state: TrainState) -> bool:
+        """Whether the metrics on held-out rows come right after this step, for the checkpoint to have them."""
+        ends_epoch = state.batch >= self._batches and (state.epoch + 1) % self._validate_every == 0
+        return ends_epoch or state.step >= self.total
 
     def _step(self, state: TrainState, order: Tensor) -> None:
         prepared, began = self._prepared, time.monotonic()
@@ -112,12 +117,29 @@ class Trainer:
                 for name, value in self._prepared.evaluate(self._device).items()
             }
         self._report(Measured(split="validation", step=state.step, values=metrics))
+        is_best = self._is_best(state, metrics)
+        if is_best or self._is_due() or (state.step >= self.total and self._saved_step != state.step):
+            self._checkpoint(state, metrics, is_best=is_best)
         return metrics
 
-    def _checkpoint(self, state: TrainState) -> None:
+    def _is_best(self, state: TrainState, metrics: dict[str, float | None]) -> bool:
+        name = self._prepared.headline
+        value, best = metrics.get(name), state.best
+        if value is None:
+            return False
+        is_best = best is None or (value > best if name in HIGHER_IS_BETTER else value < best)
+        if is_best:
+            state.best = value
+        return is_best
+
+    def _checkpoint(
+        self, state: TrainState, metrics: dict[str, float | None] | None = None, *, is_best: bool = False
+    ) -> None:
         checkpoint = self._save(state)
-        self._saved_step = checkpoint.step
-        self._report(Checkpointed(step=checkpoint.step, artifact=checkpoint.artifact))
+        self._saved_step, self._saved_at = checkpoint.step, time.monotonic()
+        self._report(
+            Checkpointed(step=checkpoint.step, artifact=checkpoint.artifact, metrics=metrics or {}, best=is_best)
+        )
 
     def _order(self, epoch: int) -> Tensor:
         """The rows of an epoch, shuffled by the seed and its number."""

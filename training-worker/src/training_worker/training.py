@@ -117,7 +117,7 @@ def fit(assignment: Assignment, store: ArtifactStore, *, report: Report, should_
         seed=assignment.seed,
         checkpoint_every_s=spec.hyperparameters.checkpoint_every_s or DEFAULT_CHECKPOINT_EVERY_S,
         report=tell,
-        save=lambda state: save_checkpoint(store, state, prepared, optimiser, spec, series.saved()),
+        save=lambda state: save_checkpoint(store, state, prepared, optimiser, spec, series.saved(), assignment.owner),
         should_stop=should_stop,
     )
     series_state, lines = (None, b"") if saved is None or assignment.starts_new_run else saved.series

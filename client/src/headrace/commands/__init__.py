@@ -81,6 +81,7 @@ ENTRIES = tuple(
 FROM_LOCAL = {
     "up": "Run the whole system on this machine.",
     "demo": "Train, serve and watch a model on this machine.",
+    "gc": "Remove files that no job and no model refers to.",
 }
 EXIT_CODES = """\
 Exit codes:

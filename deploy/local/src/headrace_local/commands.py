@@ -1,4 +1,4 @@
-"""`headrace up` and `headrace demo`, as entry points of the group headrace.commands give them to the command line.
+"""`headrace up`, `demo` and `gc`, as entry points of the group headrace.commands give them to the command line.
 
 The only place of this package that reads the environment.
 """
@@ -102,6 +102,35 @@ def demo(given: Given) -> None:
         raise Ended(ExitCode.JOB_FAILED)
 
 
+def _gc_options(parser: Parser) -> None:
+    parser.add_argument("--dry-run", action="store_true", help="Say what would go, and remove nothing.")
+    parser.add_argument("--adopt", action="store_true", help="The artifacts belong to this Redis from now on.")
+    parser.add_argument("--json", dest="as_json", action="store_true", help="Each file that goes, as JSON.")
+    _options(parser, data_dir=Path(".headrace"))
+
+
+def gc(given: Given) -> None:
+    from headrace.commands.shared import print_json
+
+    from headrace_local.gc import collect, told
+
+    log = Log(err.rich(), level="info")
+    with _ended_in_words(log, "headrace gc"):
+        settings = settings_of(os.environ, {"redis_url": given.redis_url})
+        done = collect(
+            inherited(os.environ),
+            data_dir=given.data_dir,
+            redis_url=settings.redis_url or None,
+            artifacts_root=settings.artifacts_root or "",
+            dry_run=given.dry_run,
+            adopt=given.adopt,
+        )
+    if given.as_json:
+        print_json(done)
+    for line in [] if given.as_json else told(done, dry_run=given.dry_run):
+        out.print(line)
+
+
 def _end_like_ctrl_c() -> None:
     """SIGTERM and a closed terminal drain too. A shell's background job ignores SIGINT: take it back.
 
@@ -155,4 +184,12 @@ Exit code 0 only if every model beats its baseline and everything ended as it sh
 heeds neither HEADRACE_REDIS_URL nor any folder or queue that the environment names.""",
     _demo_options,
     demo,
+)
+GC = Command(
+    """Remove files of the artifact folder that no job and no model refers to, as a training worker does each hour.
+
+Of a job's checkpoints the newest HEADRACE_CHECKPOINTS_KEPT and the best one are kept. What was written within
+HEADRACE_ARTIFACTS_GRACE_S stays. The Redis of the jobs must be running.""",
+    _gc_options,
+    gc,
 )

@@ -18,6 +18,7 @@ from typing import IO
 from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import ErrorInfo, HeadraceError, NotFound
 from shared_schemas.failpoints import reach
+from shared_schemas.store.collecting import held
 
 _CHUNK_BYTES = 1 << 20
 
@@ -88,6 +89,10 @@ class ArtifactStore:
             raise ArtifactCorrupt(f"artifact {ref.sha256} does not have the contents it is named by")
         return path
 
+    def remove(self, ref: ArtifactRef) -> None:
+        """Of a file that is the caller's alone. Nothing happens where it is gone already. OSError."""
+        self._place(ref.sha256).unlink(missing_ok=True)
+
     def sweep(self, *, older_than_s: float) -> int:
         """Remove what writers that died have left half-written. -> how many files. older_than_s: by the file system's
         time of the last write, longer than any write takes."""
@@ -115,10 +120,13 @@ class ArtifactStore:
             sha256, n_bytes = _digest(temporary), temporary.stat().st_size
             place = self._place(sha256)
             place.parent.mkdir(parents=True, exist_ok=True)
+            # A file that took long to write, or lies there already, must not look old to whoever removes old ones.
+            os.utime(temporary)
             # mkstemp makes files private to their owner; another service's user reads this one.
             temporary.chmod(0o644)
             reach("artifact_written")
-            temporary.replace(place)
+            with held(self._root, exclusive=False):
+                temporary.replace(place)
             _sync_directory(place.parent)
             reach("artifact_renamed")
         finally:

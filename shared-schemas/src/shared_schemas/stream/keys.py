@@ -22,6 +22,8 @@
     {hr:<queue>}:mend                      string   an index was lost: as far as `repair` has gone through the log
     {hr}:declared                          zset     see queues.py
     {hr}:store                             string   the version of all this, see store_version.py
+    {hr}:artifacts                         string   identity of the artifact store, which has it in a file
+    {hr}:artifacts:turn                    string   somebody frees the store, or has done so within the hour
     {hr:models}:…                          see registry.py
 
     channels  {hr:<queue>}:job:<id>  new events of a job   {hr:<queue>}:bell  new entries of the log
@@ -39,6 +41,8 @@ ALL = "{hr}:"
 DECLARED = f"{ALL}declared"
 STORE = "{hr}:store"
 MODELS = "{hr:models}:"
+ARTIFACTS = "{hr}:artifacts"
+ARTIFACTS_TURN = "{hr}:artifacts:turn"
 
 
 class Lane(StrEnum):

@@ -57,12 +57,17 @@ class Learned(msgspec.Struct, frozen=True, kw_only=True):
     hyperparameters: Hyperparameters = Hyperparameters()
 
 
+# Of any other metric that a recipe has as its headline, the least value is the best.
+HIGHER_IS_BETTER = frozenset({"accuracy", "auc", "balanced_accuracy", "f1", "precision", "r2", "recall"})
+
+
 class Prepared(Protocol):
     """A data set and a model made for it. Everything random in it follows from the seed.
 
     target: the column that is predicted; text_column: the one whose texts are learned from. notes: what was decided
     about the data and by what, one sentence each. baseline: what the trivial predictor reaches on the held-out rows;
-    headline: the metric it is compared by.
+    headline: the metric it is compared by, and the best checkpoint is chosen by: the greatest of HIGHER_IS_BETTER, else
+    the least.
     """
 
     @property

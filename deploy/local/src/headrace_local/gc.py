@@ -1,0 +1,55 @@
+"""`headrace gc`: the artifact store of this machine, freed by hand of what nothing refers to.
+
+A module of its own, as it imports the training worker, which has the rules.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+from shared_schemas.errors import BackendUnavailable
+from shared_schemas.settings import from_environ
+from shared_schemas.store.collecting import Collection
+from training_worker.collecting import StoreOfAnother, run, told
+from training_worker.settings import TrainingSettings
+
+from headrace_local.environment import of_redis
+from headrace_local.errors import LocalError
+
+
+class NotCollected(LocalError):
+    pass
+
+
+def collect(
+    environ: Mapping[str, str],
+    *,
+    data_dir: Path,
+    redis_url: str | None,
+    artifacts_root: str,
+    dry_run: bool,
+    adopt: bool,
+) -> Collection:
+    """redis_url, artifacts_root: where they are given; else those that `headrace up` has in data_dir. NotCollected,
+    SettingsRejected."""
+    root = Path(artifacts_root or data_dir / "artifacts").resolve()
+    if not root.is_dir():
+        raise NotCollected(f"there are no artifacts in {root}: name the folder of `headrace up` with --data-dir")
+    url = redis_url or f"unix://{(data_dir / 'redis' / 'redis.sock').resolve()}"
+    settings = from_environ(
+        TrainingSettings,
+        prefix="HEADRACE_",
+        environ={
+            **of_redis(environ, url, is_embedded=redis_url is None),
+            "HEADRACE_ARTIFACTS_ROOT": str(root),
+        },
+    )
+    try:
+        return asyncio.run(run(settings, dry_run=dry_run, adopt=adopt))
+    except BackendUnavailable:
+        raise NotCollected("Redis does not answer, which knows what is needed: is `headrace up` running?") from None
+    except (StoreOfAnother, OSError) as error:
+        raise NotCollected(str(error)) from None
+
+
+__all__ = ["NotCollected", "collect", "told"]

@@ -1,0 +1,141 @@
+"""Removes the files of a store that nothing refers to. It is told what is referred to: it knows no Redis.
+
+A file that was written or found again within the grace period stays: whoever wrote it may not have said so yet.
+"""
+
+import fcntl
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from shared_schemas.artifacts import References
+
+LOCK, IDENTITY = "lock", "identity"
+_NAME = re.compile(r"[0-9a-f]{64}\Z")
+_NAMED = re.compile(rb"[0-9a-f]{64}")
+# Of a header of safetensors, which has a line for each tensor.
+_LONGEST_HEADER = 100 << 20
+
+
+class Collected(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that goes. why: superseded: a checkpoint that is neither among the newest of its job nor its best;
+    unreferenced: no job and no model refers to it. age_s: since it was written or found again."""
+
+    sha256: str
+    n_bytes: int
+    age_s: float
+    why: Literal["superseded", "unreferenced"]
+
+
+class Collection(msgspec.Struct, frozen=True, kw_only=True):
+    """collected: what went, or would go. waiting: files that nothing refers to and whose grace period is not over.
+    kept: files that something refers to."""
+
+    collected: tuple[Collected, ...]
+    waiting: int
+    kept: int
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(file.n_bytes for file in self.collected)
+
+
+@contextmanager
+def held(root: Path, *, exclusive: bool) -> Iterator[None]:
+    """Writers share it while a file takes its place; whoever removes one has it alone."""
+    descriptor = os.open(root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+        except OSError:
+            # Of a file system without locks: files can be written to it, and are never removed.
+            if exclusive:
+                raise
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def collect(root: Path, references: References, *, grace_s: float, dry_run: bool) -> Collection:
+    """root: of the store."""
+    kept = set(references.kept)
+    for sha256 in references.checkpoints:
+        kept |= _named_by(_place(root, sha256))
+    collected, waiting, n_kept = list[Collected](), 0, 0
+    for path in _files(root):
+        if path.name in kept:
+            n_kept += 1
+            continue
+        found = _remove(root, path, references, grace_s=grace_s, dry_run=dry_run)
+        if found is None:
+            waiting += 1
+        else:
+            collected.append(found)
+    return Collection(collected=tuple(collected), waiting=waiting, kept=n_kept)
+
+
+def has_any(root: Path, sha256s: frozenset[str]) -> bool:
+    return any(_place(root, sha256).is_file() for sha256 in sha256s)
+
+
+def is_empty(root: Path) -> bool:
+    return next(_files(root), None) is None
+
+
+def identity_of(root: Path) -> str | None:
+    """Which Redis the store belongs to, as it was told."""
+    try:
+        return (root / IDENTITY).read_text().strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def identify(root: Path, identity: str) -> None:
+    made = root / f"{IDENTITY}.{secrets.token_hex(4)}"
+    made.write_text(identity + "\n")
+    made.replace(root / IDENTITY)
+
+
+def _remove(root: Path, path: Path, references: References, *, grace_s: float, dry_run: bool) -> Collected | None:
+    """None where its grace period is not over, or somebody was faster."""
+    # A writer that finds the file there puts a new one in its place: before the look at its age, or after its end.
+    with held(root, exclusive=True), suppress(FileNotFoundError):
+        facts = path.stat()
+        age_s = time.time() - facts.st_mtime
+        if age_s <= grace_s:
+            return None
+        if not dry_run:
+            path.unlink()
+        why: Literal["superseded", "unreferenced"] = (
+            "superseded" if path.name in references.superseded else "unreferenced"
+        )
+        return Collected(sha256=path.name, n_bytes=facts.st_size, age_s=age_s, why=why)
+    return None
+
+
+def _named_by(path: Path) -> set[str]:
+    """The files that a checkpoint names in its header: the parts of its run's series. None if it cannot be read, since
+    then nobody can go on from it."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = file.read(min(length, _LONGEST_HEADER))
+    except OSError:
+        return set()
+    return {name.decode() for name in _NAMED.findall(header)}
+
+
+def _files(root: Path) -> Iterator[Path]:
+    for folder in sorted((root / "sha256").glob("[0-9a-f][0-9a-f]")):
+        yield from (path for path in sorted(folder.iterdir()) if _NAME.match(path.name) and path.is_file())
+
+
+def _place(root: Path, sha256: str) -> Path:
+    return root / "sha256" / sha256[:2] / sha256

@@ -1,0 +1,145 @@
+"""Which files of the artifact store Redis refers to: jobs by their checkpoints and what they made, models by their
+manifests. It names files and touches none.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from shared_schemas.artifacts import References
+from shared_schemas.codec import decode_event
+from shared_schemas.events import Checkpointed
+from shared_schemas.ids import JobId, JobKind, QueueName, is_job_id, kind_of_queue
+from shared_schemas.job import JobState
+from shared_schemas.stream import keys
+from shared_schemas.stream.claims import LANES
+from shared_schemas.stream.connection import AsyncRedis, translated
+from shared_schemas.stream.queues import Queues
+from shared_schemas.stream.timeline import SHORT, Entry, Timeline, entries_in_hash
+
+_NAMED = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+_PAGE = 100
+
+
+class StoreBinding:
+    """Which artifact store belongs to this Redis, and whose turn it is to free it."""
+
+    def __init__(self, client: AsyncRedis) -> None:
+        self._client = client
+
+    async def identity(self) -> str | None:
+        with translated():
+            known = await self._client.get(keys.ARTIFACTS)
+        return None if known is None else known.decode()
+
+    async def identify(self, identity: str) -> str:
+        """-> the identity that is known from now on: of two that come together, the first's."""
+        with translated():
+            await self._client.set(keys.ARTIFACTS, identity, nx=True)
+            return str((await self._client.get(keys.ARTIFACTS)).decode())
+
+    async def take_turn(self, *, every_s: float) -> bool:
+        """Whether nobody else has had it for so long."""
+        with translated():
+            return bool(await self._client.set(keys.ARTIFACTS_TURN, 1, nx=True, px=round(every_s * 900)))
+
+
+async def read_references(client: AsyncRedis, *, checkpoints_kept: int, queues: Iterable[QueueName] = ()) -> References:
+    """checkpoints_kept: how many of a job's newest; its best is kept as well. queues: that there are, beside those on
+    record. What cannot be read keeps all that it names."""
+    found = _Found(checkpoints_kept)
+    with translated():
+        # Staged before published: what is published in between is found among the published.
+        await _read_models(client, found)
+        for queue in await Queues(client, always=queues).names():
+            if kind_of_queue(queue) is JobKind.TRAINING:
+                ids = await _job_ids(client, queue)
+                for first in range(0, len(ids), _PAGE):
+                    await _read_jobs(client, ids[first : first + _PAGE], found)
+    return found.references()
+
+
+class _Found:
+    def __init__(self, checkpoints_kept: int) -> None:
+        self._n = checkpoints_kept
+        self.kept, self._checkpoints, self._superseded = set[str](), set[str](), set[str]()
+
+    def name_all(self, data: bytes) -> None:
+        self.kept.update(name.decode() for name in _NAMED.findall(data))
+
+    def read_job(self, fields: dict[bytes, bytes], timeline: Sequence[Entry]) -> None:
+        short = {name.encode() for name in SHORT}
+        for name, value in fields.items():
+            if name not in short:
+                self.name_all(value)
+        made: list[Checkpointed] = []
+        for entry in timeline:
+            event = _checkpoint(entry)
+            if event is None:
+                self.name_all(entry.data)
+            else:
+                made.append(event)
+        best = [event for event in made if event.best][-1:]
+        kept = {event.artifact.sha256 for event in (*best, *made[-self._n :])}
+        self.kept |= kept
+        self._checkpoints |= kept
+        self._superseded |= {event.artifact.sha256 for event in made} - kept
+
+    def references(self) -> References:
+        return References(
+            kept=frozenset(self.kept),
+            checkpoints=frozenset(self._checkpoints),
+            superseded=frozenset(self._superseded - self.kept),
+        )
+
+
+def _checkpoint(entry: Entry) -> Checkpointed | None:
+    try:
+        event = decode_event(entry.data) if entry.event == "checkpoint" else None
+    except msgspec.DecodeError:
+        return None
+    return event if isinstance(event, Checkpointed) else None
+
+
+async def _read_models(client: AsyncRedis, found: _Found) -> None:
+    tag, versions = keys.MODELS, list[str]()
+    for member in await client.smembers(f"{tag}staging"):
+        name, version = await client.hmget(f"{tag}staged:{member.decode()}", "name", "version")
+        if name is not None and version is not None:
+            versions.append(f"{name.decode()}@{version.decode()}")
+    for name in await client.zrange(f"{tag}names", 0, -1):
+        numbers = await client.zrange(f"{tag}published:{name.decode()}", 0, -1)
+        versions += [f"{name.decode()}@{number.decode()}" for number in numbers]
+    for first in range(0, len(versions), _PAGE):
+        pipeline = client.pipeline(transaction=False)
+        for version in versions[first : first + _PAGE]:
+            pipeline.hget(f"{tag}version:{version}", "manifest")
+        for manifest in await pipeline.execute():
+            found.name_all(manifest or b"")
+
+
+async def _job_ids(client: AsyncRedis, queue: QueueName) -> list[JobId]:
+    """Of one moment: a job that changes its state meanwhile is not missed."""
+    pipeline = client.pipeline(transaction=True)
+    for state in JobState:
+        for lane in LANES:
+            pipeline.zrange(keys.listing(queue, state, lane), 0, -1)
+    members = {member.decode(errors="replace") for row in await pipeline.execute() for member in row}
+    return [JobId(member) for member in sorted(members) if is_job_id(member)]
+
+
+async def _read_jobs(client: AsyncRedis, ids: Sequence[JobId], found: _Found) -> None:
+    pipeline = client.pipeline(transaction=False)
+    for job_id in ids:
+        pipeline.hgetall(keys.job(job_id))
+    for job_id, fields in zip(ids, await pipeline.execute(), strict=True):
+        timeline = entries_in_hash([fields.get(name.encode()) for name in SHORT])
+        found.read_job(fields, timeline or await _long_timeline(client, job_id))
+
+
+async def _long_timeline(client: AsyncRedis, job_id: JobId) -> list[Entry]:
+    entries, timeline = list[Entry](), Timeline(client)
+    while page := await timeline.read(job_id, after=entries[-1].n if entries else 0):
+        entries += page
+    return entries

@@ -1,0 +1,163 @@
+"""Frees the artifact store of what nothing refers to any more: once an hour by one of the training workers, or by hand.
+
+    python -m training_worker.collecting [--dry-run] [--adopt] [--json]
+
+The store remembers which Redis it belongs to. One that is empty, new or another one knows none of the files, and must
+not be taken for one that needs none of them.
+"""
+
+import argparse
+import asyncio
+import os
+import secrets
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import anyio
+import structlog
+from anyio import to_thread
+from shared_schemas.artifacts import References
+from shared_schemas.codec import encode_json
+from shared_schemas.errors import BackendUnavailable, StateConflict
+from shared_schemas.ids import QueueName
+from shared_schemas.process import settings_checked
+from shared_schemas.settings import from_environ
+from shared_schemas.store import collecting
+from shared_schemas.store.collecting import Collection
+from shared_schemas.stream.connection import AsyncRedis, connect
+from shared_schemas.stream.references import StoreBinding, read_references
+
+from training_worker.settings import TrainingSettings
+
+EVERY_S = 3600.0
+_AWAY = 1
+
+
+class StoreOfAnother(StateConflict):
+    code = "store_of_another"
+
+
+async def collect(
+    client: AsyncRedis,
+    root: Path,
+    *,
+    checkpoints_kept: int,
+    grace_s: float,
+    dry_run: bool = False,
+    adopt: bool = False,
+    queues: Sequence[QueueName] = (),
+) -> Collection:
+    """root: of the store. queues: that there are, beside those on record. adopt: take the store over from another
+    Redis. StoreOfAnother, BackendUnavailable, OSError; nothing is removed then."""
+    references = await read_references(client, checkpoints_kept=checkpoints_kept, queues=queues)
+    await _check_owner(StoreBinding(client), root, references, adopt=adopt, dry_run=dry_run)
+    files = partial(collecting.collect, root, references, grace_s=grace_s, dry_run=dry_run)
+    return await to_thread.run_sync(files)
+
+
+async def collect_for_ever(settings: TrainingSettings, client: AsyncRedis, queues: Sequence[QueueName]) -> None:
+    """A duty of the worker; a grace period of 0 means never."""
+    binding, log = StoreBinding(client), structlog.get_logger()
+    while settings.artifacts_grace_s:
+        try:
+            if await binding.take_turn(every_s=EVERY_S):
+                done = await collect(
+                    client,
+                    Path(settings.artifacts_root),
+                    checkpoints_kept=settings.checkpoints_kept,
+                    grace_s=settings.artifacts_grace_s,
+                    queues=queues,
+                )
+                log.info(
+                    "artifacts_collected", files=len(done.collected), bytes=done.n_bytes, kept=done.kept,
+                    waiting=done.waiting,
+                )  # fmt: skip
+        except (StoreOfAnother, OSError) as error:
+            log.warning("artifacts_not_collected", error=str(error))
+        except BackendUnavailable:
+            # It will be said by whatever the worker does besides.
+            pass
+        await anyio.sleep(EVERY_S)
+
+
+async def _check_owner(
+    binding: StoreBinding, root: Path, references: References, *, adopt: bool, dry_run: bool
+) -> None:
+    of_store, of_redis = await to_thread.run_sync(collecting.identity_of, root), await binding.identity()
+    if of_store is not None and of_store == of_redis:
+        return
+    is_known = collecting.is_empty(root) or collecting.has_any(root, references.kept)
+    if not (adopt or (of_store is None and is_known)):
+        raise StoreOfAnother(
+            "this Redis does not know the files of the artifact store: it was emptied, or is another one. "
+            "To let go of all files that it does not refer to, collect once with --adopt"
+        )
+    if not dry_run:
+        identity = await binding.identify(secrets.token_hex(16))
+        await to_thread.run_sync(collecting.identify, root, identity)
+
+
+def told(done: Collection, *, dry_run: bool) -> list[str]:
+    """Lines for a person."""
+    lines = []
+    for why, what in (
+        ("superseded", "checkpoints that are neither among the newest of their job nor its best"),
+        ("unreferenced", "files that no job and no model refers to"),
+    ):
+        found = [file for file in done.collected if file.why == why]
+        if found:
+            lines.append(f"{len(found)} {what}: {_size(sum(file.n_bytes for file in found))}")
+    verb = "would be removed" if dry_run else "removed"
+    lines.append(f"{len(done.collected)} files {verb}, {_size(done.n_bytes)}")
+    lines.append(f"{done.kept} files are in use; {done.waiting} more wait for the end of their grace period")
+    return lines
+
+
+def _size(n_bytes: int) -> str:
+    size = float(n_bytes)
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.4g} {unit}"
+        size /= 1024
+    return f"{size:.4g} TiB"
+
+
+async def run(settings: TrainingSettings, *, dry_run: bool, adopt: bool) -> Collection:
+    """As collect, by the settings."""
+    client = connect(settings)
+    try:
+        return await collect(
+            client,
+            Path(settings.artifacts_root),
+            checkpoints_kept=settings.checkpoints_kept,
+            grace_s=settings.artifacts_grace_s,
+            dry_run=dry_run,
+            adopt=adopt,
+        )
+    finally:
+        await client.aclose()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="training_worker.collecting", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--dry-run", action="store_true", help="say what would go, and remove nothing")
+    parser.add_argument("--adopt", action="store_true", help="the store belongs to this Redis from now on")
+    parser.add_argument("--json", action="store_true", help="each file that goes, as JSON")
+    given = parser.parse_args()
+    with settings_checked("gc"):
+        settings = from_environ(TrainingSettings, prefix="HEADRACE_", environ=os.environ)
+        try:
+            done = asyncio.run(run(settings, dry_run=given.dry_run, adopt=given.adopt))
+        except (BackendUnavailable, StoreOfAnother, OSError) as error:
+            print(f"gc: {error}", file=sys.stderr)
+            raise SystemExit(_AWAY) from None
+    if given.json:
+        sys.stdout.write(encode_json(done).decode() + "\n")
+    else:
+        print("\n".join(told(done, dry_run=given.dry_run)))
+
+
+if __name__ == "__main__":
+    main()
