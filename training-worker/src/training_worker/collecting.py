@@ -20,7 +20,7 @@ import structlog
 from anyio import to_thread
 from shared_schemas.artifacts import References
 from shared_schemas.codec import encode_json
-from shared_schemas.errors import BackendUnavailable, StateConflict
+from shared_schemas.errors import BackendUnavailable
 from shared_schemas.ids import QueueName
 from shared_schemas.process import settings_checked
 from shared_schemas.settings import from_environ
@@ -35,8 +35,8 @@ EVERY_S = 3600.0
 _AWAY = 1
 
 
-class StoreOfAnother(StateConflict):
-    code = "store_of_another"
+class StoreOfAnother(Exception):
+    """The Redis that was asked is not the one whose files these are."""
 
 
 async def collect(
