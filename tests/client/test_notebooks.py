@@ -103,7 +103,7 @@ async def test_a_listing_that_was_shown_still_has_all_its_rows(gateway_url: str,
     assert listed == sorted(ids, reverse=True)
 
 
-def test_nothing_is_shown_as_nothing_and_a_part_of_a_list_is_a_list() -> None:
+def test_nothing_is_shown_as_nothing_and_a_part_of_rows_is_rows() -> None:
     assert Rows()._repr_html_() == "<p>nothing</p>"
     assert isinstance(Rows([1, 2, 3])[1:], Rows)
     assert Rows(["<b>"])._repr_html_() == "<pre>[&#x27;&lt;b&gt;&#x27;]</pre>"

@@ -16,7 +16,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import pandas as pd
-import polars as pl
 import pytest
 from headrace import Client, Hyperparameters, InferenceSpec, InvalidJob, JobKind, TrainingSpec
 from headrace.requests import submit, submit_list
@@ -51,6 +50,34 @@ class Model:
 class ArrayLike:
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         return np.array([1, 2])
+
+
+class Frame:
+    """As polars' DataFrame, which has no `to_dict` of rows."""
+
+    columns = ("size", "name")
+
+    def to_dict(self) -> dict[str, Any]:
+        raise AssertionError("a column a key")
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        return [{"size": 1.5, "name": "a"}]
+
+
+class Column:
+    """As polars' Series."""
+
+    def to_list(self) -> list[int]:
+        return [1, 2]
+
+
+class LazyFrame:
+    """As polars'."""
+
+    columns = ("size", "name")
+
+    def collect(self) -> Frame:
+        return Frame()
 
 
 Pair = collections.namedtuple("Pair", "a b")
@@ -90,8 +117,8 @@ FRAME = pd.DataFrame({"size": [1.5, 2.5], "name": ["a", "b"]})
         (pd.array([1, 2]), [1, 2]),
         (pd.Timestamp("2030-01-31T12:00:00Z"), "2030-01-31T12:00:00+00:00"),
         (pd.to_datetime(pd.Series(["2030-01-31"])), ["2030-01-31T00:00:00"]),
-        (pl.DataFrame({"size": [1.5], "name": ["a"]}), [{"size": 1.5, "name": "a"}]),
-        (pl.Series([1, 2]), [1, 2]),
+        (Frame(), [{"size": 1.5, "name": "a"}]),
+        (Column(), [1, 2]),
         (ArrayLike(), [1, 2]),
         (array.array("d", [1, 2]), [1.0, 2.0]),
         (Colour.RED, "red"),
@@ -151,6 +178,8 @@ def endless() -> list[Any]:
         (decimal.Decimal("NaN"), "input_data is NaN"),
         (decimal.Decimal("1e400"), "input_data is infinite"),
         (pd.Series([1, None], dtype="Int64"), "input_data[1] is a missing value (NA)"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "two of its cells have one name"),
+        (pd.Series([1, 2], index=["a", "a"]), "two of its cells have one name"),
         (pd.NaT, "input_data is a missing value (NaT)"),
         (np.array(["NaT"], dtype="M8[s]"), "missing time (NaT)"),
         ({1, 2}, "input_data is a set, which has no order"),
@@ -168,7 +197,7 @@ def endless() -> list[Any]:
         (len, "input_data is a builtin_function_or_method"),
         (int, "input_data is a type"),
         (io.StringIO("x"), "input_data is a StringIO"),
-        (pl.LazyFrame({"a": [1]}), "input_data is a LazyFrame"),
+        (LazyFrame(), "input_data is a LazyFrame"),
         ({(1, 2): 3}, "input_data has a key that is a tuple"),
         ({None: 3}, "input_data has a key that is a NoneType"),
         ({"1": 1, 1: 2}, "input_data has two keys that are both written '1'"),

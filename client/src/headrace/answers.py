@@ -71,8 +71,10 @@ class ModelVersions(msgspec.Struct, frozen=True, kw_only=True):
     versions: tuple[Model, ...]
 
 
-class Rows(list[T]):
-    """A list that a notebook shows as a table."""
+class Rows(tuple[T, ...]):
+    """A tuple that a notebook shows as a table."""
+
+    __slots__ = ()
 
     @overload
     def __getitem__(self, index: SupportsIndex) -> T: ...
@@ -96,7 +98,7 @@ class Listing(Iterator[T]):
         return self._ahead.popleft() if self._ahead else next(self._rows)
 
     def all(self, limit: int | None = None) -> Rows[T]:
-        """The rest of them, or so many, as a list."""
+        """The rest of them, or so many."""
         return Rows(islice(self, limit))
 
     def _repr_html_(self) -> str:
@@ -123,13 +125,13 @@ class AsyncListing(AsyncIterator[T]):
             await close()
 
     async def all(self, limit: int | None = None) -> Rows[T]:
-        made: Rows[T] = Rows()
+        made: list[T] = []
         while limit is None or len(made) < limit:
             try:
                 made.append(await anext(self))
             except StopAsyncIteration:
                 break
-        return made
+        return Rows(made)
 
     def _repr_html_(self) -> str:
         return "<p>a listing: <code>await listing.all()</code> shows it</p>"

@@ -121,9 +121,9 @@ def _way_out(value: Any) -> Callable[[], Any] | None:
     if rows := method("to_dicts"):
         return rows
     if (to_dict := method("to_dict")) and hasattr(value, "columns"):
-        return partial(to_dict, orient="records")
+        return partial(_of_names, value.columns, partial(to_dict, orient="records"))
     if to_dict and hasattr(value, "index") and _has_named_cells(value):
-        return to_dict
+        return partial(_of_names, value.index, to_dict)
     return next((way for name in _WAYS if (way := method(name))), None)
 
 
@@ -131,6 +131,13 @@ def _has_named_cells(series: Any) -> bool:
     """Whether a pandas Series is a row of a table, whose cells have the names of columns."""
     names = list(series.index)
     return bool(names) and all(isinstance(name, str) for name in names)
+
+
+def _of_names(names: Any, to_dict: Callable[[], Any]) -> Any:
+    """pandas itself would keep the last of two cells with one name."""
+    if not getattr(names, "is_unique", True):
+        raise ValueError("two of its cells have one name")
+    return to_dict()
 
 
 def _time_kind(value: Any) -> str | None:

@@ -161,14 +161,15 @@ class LiveView:
             return []
         cursor = "" if has_ended else "▌"
         if len(outputs) == 1:
-            lines = Text(next(iter(outputs.values())) + cursor, style="green").wrap(
+            # What a model wrote must not steer the terminal.
+            lines = Text(Ink(next(iter(outputs.values())) + cursor).plain, style="green").wrap(
                 self._console, max(20, self._console.width - 4)
             )
             tail = lines if has_ended else lines[-_OUTPUT_LINES:]
             return [Text("  │ ", style="dim").append_text(line) for line in tail]
         width = max(20, self._console.width - 10)
         return [
-            Text.assemble((f"  {index:>3} ", "dim"), (text.shortened(made, width), "green"))
+            Text.assemble((f"  {index:>3} ", "dim"), (Ink(text.shortened(made, width)).plain, "green"))
             for index, made in sorted(outputs.items())[-_OUTPUT_LINES:]
         ]
 
