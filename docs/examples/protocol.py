@@ -95,8 +95,12 @@ class Queue:
         """What becomes of a job that is let go while a request to cancel or pause it stands."""
         return {"cancelled": self.transition("cancelled"), "paused": self.transition("paused")}
 
-    def open(self) -> None:
+    def declare(self) -> None:
+        """To be said again now and then: gateways take jobs for declared queues alone."""
         self.redis.zadd("{hr}:declared", {self.name: self.redis.time()[0] * 1000})
+
+    def open(self) -> None:
+        self.declare()
         for lane in self.bundle["lanes"]:
             with contextlib.suppress(redis.exceptions.ResponseError):  # it is there
                 self.redis.xgroup_create(f"{self.tag}ready:{lane}", self.bundle["group"], id="0", mkstream=True)

@@ -33,6 +33,7 @@ def keep_lease() -> None:
             arguments = {"worker": NAME, "lease_ms": LEASE_MS, "items": running[:], "facts": flat}
             for item, answer in zip(arguments["items"], QUEUE.call("renew", arguments), strict=True):
                 asked[:] = answer if [item] == running else asked
+            QUEUE.declare()
             time.sleep(LEASE_MS / 3000)
     finally:
         os._exit(1)

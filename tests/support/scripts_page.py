@@ -8,7 +8,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 
-from shared_schemas.stream.bundle import OF_REGISTRY, names
+from shared_schemas.stream.bundle import OF_ALL_QUEUES, OF_REGISTRY, names
 
 from tests.support.gateways import ROOT
 
@@ -53,7 +53,11 @@ def _section(name: str) -> str:
 
 def _lines(name: str) -> Iterator[str]:
     parts = parts_of(name)
-    yield " ".join(parts[""]) + (" Of the model registry: its tag is `{hr:models}:`." if name in OF_REGISTRY else "")
+    yield (
+        " ".join(parts[""])
+        + {True: " Of the model registry: its tag is `{hr:models}:`.", False: ""}[name in OF_REGISTRY]
+        + (" Its tag is `{hr}:`." if name in OF_ALL_QUEUES else "")
+    )
     yield "\n```"
     for label, title in LABELS.items():
         lines = [

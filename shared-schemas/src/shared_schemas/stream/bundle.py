@@ -5,7 +5,7 @@
     {"version": wire version of specs and records, "group": name of the consumer groups, "lanes": in the order they are
      served, "record": names of a record's parts in the order of their places, "crash_limit": losses that make a job
      poison, "transitions": {reason: {"sources", "state", "event", "body"}} as the scripts take them, "scripts": {name:
-     {"sha1", "source"}}}
+     {"tag": its key, "sha1", "source"}}}
 
 Nothing here asks Redis.
 """
@@ -17,13 +17,15 @@ from typing import Any
 
 from shared_schemas.codec import WIRE_VERSION
 from shared_schemas.events import Reason
-from shared_schemas.stream import scripts
+from shared_schemas.ids import QueueName
+from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.claims import LANES
 from shared_schemas.stream.housekeeping import CRASH_LIMIT
-from shared_schemas.stream.keys import GROUP
+from shared_schemas.stream.keys import ALL, GROUP, MODELS
 from shared_schemas.stream.record import RECORD
 
 OF_REGISTRY = frozenset({"delete_version", "look_up", "publish", "set_alias", "stage"})
+OF_ALL_QUEUES = frozenset({"queues"})
 
 
 def bundle() -> dict[str, Any]:
@@ -45,8 +47,9 @@ def names() -> list[str]:
 
 
 def _script(name: str) -> dict[str, str]:
-    script = scripts.load(name, "registry_prelude" if name in OF_REGISTRY else "prelude")
-    return {"sha1": script.sha, "source": script.source.decode()}
+    tag = MODELS if name in OF_REGISTRY else ALL if name in OF_ALL_QUEUES else keys.tag(QueueName("<queue>"))
+    script = scripts.load(name, "prelude" if "<" in tag else "registry_prelude")
+    return {"tag": tag, "sha1": script.sha, "source": script.source.decode()}
 
 
 if __name__ == "__main__":
