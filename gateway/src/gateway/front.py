@@ -36,17 +36,15 @@ class Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-        elif scope["method"] != "HEAD" and not scope["path"].endswith("/"):
-            await self._serve(scope, receive, send)
-        else:
+            return
+        if scope["method"] == "HEAD" or (scope["path"][-1:] == "/" and scope["path"] != "/"):
             # A copy: by the method in its own, the server knows that no body may follow.
             meant = _as_meant(scope)
             try:
-                await self._serve(meant, receive, send)
+                await self(meant, receive, send)
             finally:
                 scope["route"] = meant.get("route")
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+            return
         route = self._route(scope)
         if route is None:
             await (self._unserved(scope) or self._app)(scope, receive, send)
@@ -86,7 +84,7 @@ class Front:
 
 def _as_meant(scope: Scope) -> Scope:
     path = scope["path"]
-    meant = {**scope, "path": path[:-1] if path.endswith("/") and path != "/" else path}
+    meant = {**scope, "path": path.rstrip("/") or "/" if path.endswith("/") else path}
     if scope["method"] == "HEAD":
         meant |= {"method": "GET", HEAD_ONLY: True}
     return meant

@@ -30,16 +30,19 @@ class Hosts:
         if self._takes_addresses:
             self._names |= {_plain(socket.gethostname()), _plain(listens_on)}
         # The same few over and over.
-        self.allows = lru_cache(maxsize=256)(self._allows)
+        self._verdict = lru_cache(maxsize=256)(self._judge)
 
     def check(self, host: bytes | None, n_given: int, http_version: str) -> ProblemError | None:
         """host: the header, given n_given times. None: the request may be served."""
         if host is None and http_version == "1.0":
             return None
-        match = _HOST.fullmatch(host.strip()) if host is not None and n_given == 1 else None
+        return self._verdict(host if n_given == 1 else None)
+
+    def _judge(self, host: bytes | None) -> ProblemError | None:
+        match = None if host is None else _HOST.fullmatch(host.strip())
         if match is None:
             return ProblemError(400, "malformed_request", "a request names its host once, in Host")
-        if self.allows(match["name"]):
+        if self._allows(match["name"]):
             return None
         return ProblemError(
             421, "host_not_allowed", "the gateway is not called by that name; HEADRACE_HOSTS lists those that it takes"

@@ -72,6 +72,8 @@ class GatewayProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         if self._rest:
             self._rest += data
+        elif len(data) <= _PIECE_BYTES and not self.pipeline:
+            self._feed(data)
         else:
             self._parse(data)
 
