@@ -53,11 +53,8 @@ def _section(name: str) -> str:
 
 def _lines(name: str) -> Iterator[str]:
     parts = parts_of(name)
-    yield (
-        " ".join(parts[""])
-        + {True: " Of the model registry: its tag is `{hr:models}:`.", False: ""}[name in OF_REGISTRY]
-        + (" Its tag is `{hr}:`." if name in OF_ALL_QUEUES else "")
-    )
+    tag = "{hr:models}:" if name in OF_REGISTRY else "{hr}:" if name in OF_ALL_QUEUES else ""
+    yield " ".join(parts[""]) + f" Its tag is `{tag}`." * bool(tag)
     yield "\n```"
     for label, title in LABELS.items():
         lines = [
