@@ -190,6 +190,8 @@ class Claims:
             if not (str(reply).startswith(("NOGROUP", "UNBLOCKED")) or is_of_another_type(reply)):
                 raise reply
             await self.open()
+            # A stream that was waited for is gone, and perhaps not it alone.
+            await self._client.set(keys.mend(self.queue), "-")
             return []
         return _entries(reply)
 

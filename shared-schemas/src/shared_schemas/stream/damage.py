@@ -46,11 +46,8 @@ async def make_group(client: AsyncRedis, queue: QueueName, lane: keys.Lane) -> N
     stream = keys.ready(queue, lane)
     try:
         if await reply_of(client.xgroup_create(stream, keys.GROUP, id="0", mkstream=True)) is None:
-            await client.delete(stream)
+            await drop(client, queue, stream)
             await client.xgroup_create(stream, keys.GROUP, id="0", mkstream=True)
     except ResponseError as error:
-        if str(error).startswith("BUSYGROUP"):
-            return
-        raise
-    # New, or lost with what was in it.
-    await client.set(keys.mend(queue), "-")
+        if not str(error).startswith("BUSYGROUP"):
+            raise

@@ -72,7 +72,6 @@ local function read(lane, count)
   if reply and reply.err then
     -- A lost group starts over at 0: what was delivered before is told apart by the job's hash.
     redis.call('XGROUP', 'CREATE', name, GROUP, '0', 'MKSTREAM')
-    redis.call('SET', tag .. 'mend', '-')
     reply = redis.call(unpack(command))
   end
   return reply and reply[1] and reply[1][2]
