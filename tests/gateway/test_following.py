@@ -33,6 +33,10 @@ class Numbers(EndOnly):
         while n not in self.numbers:
             await self._came.wait()
 
+    async def cut(self) -> None:
+        self.was_cut = True
+        await super().cut()
+
     def abort(self) -> None:
         self.was_cut = True
         super().abort()
@@ -46,6 +50,10 @@ class Ends(EndOnly):
     async def end(self) -> None:
         self.n_ends += 1
         await super().end()
+
+    async def cut(self) -> None:
+        self.n_ends += 1
+        await super().cut()
 
 
 async def test_a_timeline_is_not_read_before_its_bell_can_be_heard(redis_url: str) -> None:
