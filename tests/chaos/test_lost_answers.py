@@ -6,9 +6,11 @@ Redis has executed the command, and the caller cannot know. It asks again; nothi
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from shared_schemas.attempts import attempts_of
 from shared_schemas.codec import decode_event
+from shared_schemas.errors import JobNotFound
 from shared_schemas.events import Reason
 from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
@@ -19,7 +21,9 @@ from shared_schemas.stream.connection import RedisSettings, connect
 from shared_schemas.stream.dead_letters import DeadLetters
 from shared_schemas.stream.keys import Lane
 from shared_schemas.stream.ledger import Ledger, Submission
+from shared_schemas.stream.queues import Queues
 from shared_schemas.stream.registry import ModelRegistry
+from shared_schemas.stream.removal import Removal
 
 from tests.chaos.test_lost_replies import OF_ENDS, OF_HOUSEKEEPING, OF_WORKERS
 from tests.support.fault_proxy import fault_proxy
@@ -30,13 +34,16 @@ from tests.support.workers import INFERENCE, Bench, a_submission, bench, success
 
 OF_REGISTRY = ("stage", "publish", "set_alias", "look_up")
 OF_DEAD_LETTERS = ("attempts", "purge")
-OF_LEDGER = ("submit", "request_cancel", "request_pause", "resume", "list")
+OF_LEDGER = ("submit", "request_cancel", "request_pause", "resume", "list", "claim_keys")
+OF_QUEUES = ("queues", "status", "workers")
+OF_REMOVAL = ("delete", "delete_version")
 
 
 def test_no_script_is_left_out() -> None:
     named = {name for name, _ in (*OF_WORKERS, *OF_ENDS)} - {"XREADGROUP"}
 
-    assert named.union(OF_HOUSEKEEPING, OF_REGISTRY, OF_DEAD_LETTERS, OF_LEDGER) == set(script_names().values())
+    known = named.union(OF_HOUSEKEEPING, OF_REGISTRY, OF_DEAD_LETTERS, OF_LEDGER, OF_QUEUES, OF_REMOVAL)
+    assert known == set(script_names().values())
 
 
 async def paused_job(side: QueueBench) -> JobId:
@@ -192,3 +199,60 @@ async def test_a_model_whose_replies_were_lost_is_published_once(redis_url: str)
     assert [model.version for model in versions] == [1]
     assert set(aliased.aliases) == {"best", "latest"}
     assert pinned == [ModelRef("wine", 1)]
+
+
+@pytest.mark.quick
+@pytest.mark.fault(6, "the reply to a claim of an Idempotency-Key is lost with its line", sees="one job")
+async def test_a_key_that_is_claimed_for_another_queue_is_one_job(redis_url: str) -> None:
+    made = a_submission(queue=TRAINING, spec=TrainingSpec(model_type="mlp", data_path="a.csv", seed=1))
+    async with bench(redis_url) as side:
+        with fault_proxy(redis_url) as proxy:
+            dropped = proxy.drop_reply("claim_keys", times=3)
+            async with bench(proxy.url) as far:
+                submission = Submission(job_id=made.job_id, spec=made.spec, idempotency_key="k", fingerprint="f")
+                first = await far.ledger.submit(submission)
+                second = await far.ledger.submit(msgspec.structs.replace(submission, job_id=a_submission().job_id))
+
+        assert dropped.count == 3
+        assert first.job_id == second.job_id == made.job_id
+        assert len(await side.events(made.job_id)) == 1
+
+
+@pytest.mark.quick
+@pytest.mark.fault(6, "the reply to a question about queues is lost with its line", sees="the answer, once")
+async def test_a_question_about_queues_whose_reply_was_lost_is_answered(redis_url: str) -> None:
+    async with bench(redis_url):
+        with fault_proxy(redis_url) as proxy:
+            dropped = [proxy.drop_reply(command, times=3) for command in OF_QUEUES]
+            async with bench(proxy.url) as far:
+                job_id = await far.submit()
+                queues = Queues(far.client)
+                named, statuses = await queues.review(), await queues.statuses([INFERENCE])
+                workers = await queues.workers()
+
+        assert [sighting.count for sighting in dropped] == [3, 3, 3]
+        assert INFERENCE in named
+        assert [status.jobs[JobState.QUEUED] for status in statuses] == [1], job_id
+        assert workers == []
+
+
+@pytest.mark.quick
+@pytest.mark.fault(6, "the reply to a deletion is lost with its line", sees="204: it is done once")
+async def test_a_deletion_whose_reply_was_lost_is_done(redis_url: str) -> None:
+    async with driver(redis_url) as drive, queue_bench(redis_url) as side:
+        trained = await side.submit(TrainingSpec(model_type="mlp", data_path="a.csv", seed=1), queue=TRAINING)
+        claim = await drive.begin(trained)
+        registry = ModelRegistry(side.client)
+        await registry.stage(name="wine", job_id=trained, fence=claim.fence, manifest=a_manifest())
+        await drive.settle(claim, success("wine"))
+        with fault_proxy(redis_url) as proxy:
+            dropped = [proxy.drop_reply(command, times=3) for command in OF_REMOVAL]
+            async with bench(proxy.url) as far:
+                removal = Removal(far.client)
+                await removal.delete_job(trained, queues=[INFERENCE, TRAINING])
+                await removal.delete_version(ModelRef("wine", 1), queues=[INFERENCE, TRAINING])
+
+        assert [sighting.count for sighting in dropped] == [3, 3]
+        with pytest.raises(JobNotFound):
+            await side.ledger.find(trained)
+        assert (await registry.list_models()).models == []

@@ -113,7 +113,7 @@ CHORES: dict[str, tuple[Callable[[Bench], Awaitable[JobId]], str, tuple[int, int
     "meet_dependencies": (dependent, ":1\r\n", (1, 0)),
     "reclaim": (abandoned, "requeued", (2, 1)),
     "redeliver": (handed_out, "*7\r\n:1\r\n", (1, 0)),
-    "repair": (trimmed, "*2\r\n:1\r\n", (1, 0)),
+    "repair": (trimmed, "*3\r\n:1\r\n", (1, 0)),
 }
 
 

@@ -42,7 +42,9 @@ async def test_a_finished_job_is_replayed_and_the_stored_bytes_are_not_touched(
 
     received = await read_frames(http, f"/jobs/{job_id}/events", headers=SSE)
 
-    assert [frame.data.encode() for frame in received] == await stored(drive, job_id)
+    # U+2028 ends a line for some readers, and means the same when it is escaped.
+    sent = [data.replace("\u2028".encode(), b"\\u2028") for data in await stored(drive, job_id)]
+    assert [frame.data.encode() for frame in received] == sent
     assert [frame.event for frame in received] == ["state", "state", "log", "done"]
     assert [frame.json["n"] for frame in received] == numbers(received) == [1, 2, 3, 4]
 

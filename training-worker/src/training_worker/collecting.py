@@ -23,11 +23,12 @@ from shared_schemas.codec import encode_json
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.ids import QueueName
 from shared_schemas.process import settings_checked
-from shared_schemas.settings import from_environ
+from shared_schemas.settings import SettingsRejected, from_environ
 from shared_schemas.store import collecting
 from shared_schemas.store.collecting import Collection
 from shared_schemas.stream.connection import AsyncRedis, connect
 from shared_schemas.stream.references import StoreBinding, read_references
+from shared_schemas.stream.store_version import check_store
 
 from training_worker.settings import TrainingSettings
 
@@ -62,6 +63,7 @@ async def collect_for_ever(settings: TrainingSettings, client: AsyncRedis, queue
     binding, log = StoreBinding(client), structlog.get_logger()
     while settings.artifacts_grace_s:
         try:
+            await check_store(client)
             if await binding.take_turn(every_s=EVERY_S):
                 done = await collect(
                     client,
@@ -74,6 +76,9 @@ async def collect_for_ever(settings: TrainingSettings, client: AsyncRedis, queue
                     "artifacts_collected", files=len(done.collected), bytes=done.n_bytes, kept=done.kept,
                     waiting=done.waiting,
                 )  # fmt: skip
+        except SettingsRejected:
+            # The worker ends with it.
+            return
         except (StoreOfAnother, OSError) as error:
             log.warning("artifacts_not_collected", error=str(error))
         except BackendUnavailable:
@@ -125,9 +130,10 @@ def _size(n_bytes: int) -> str:
 
 
 async def run(settings: TrainingSettings, *, dry_run: bool, adopt: bool) -> Collection:
-    """As collect, by the settings."""
+    """As collect, by the settings. SettingsRejected for a database of another version."""
     client = connect(settings)
     try:
+        await check_store(client)
         return await collect(
             client,
             Path(settings.artifacts_root),

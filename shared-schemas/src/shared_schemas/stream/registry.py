@@ -128,13 +128,17 @@ class ModelRegistry:
             raise ModelNotFound("no such version is published")
         return await self._read(name, version)
 
+    async def is_published(self, ref: ModelRef) -> bool:
+        with _asking():
+            return await self._client.zscore(f"{_TAG}published:{ref.name}", str(ref.version)) is not None
+
     async def delete_version(self, ref: ModelRef) -> str | None:
-        """Forget a published version. -> "", the alias that keeps it, or None if it is not published."""
+        """Forget a published version. -> the alias that keeps it, or None if it is published no more."""
         with _asking():
             answer = await scripts.call(
                 self._client, "delete_version", _TAG, {"name": ref.name, "version": ref.version}
             )
-        return None if answer[0] == b"missing" else "".join(part.decode() for part in answer[1:])
+        return answer[1].decode() if answer[0] == b"aliased" else None
 
     async def publish_settled(self) -> None:
         """Make visible what jobs have published that ended since; every reader does it first. Whoever keeps house

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 import msgspec
 
 from shared_schemas.codec import decode_spec
-from shared_schemas.errors import InUse, JobNotFound, ModelNotFound, StateConflict
+from shared_schemas.errors import InUse, ModelNotFound, StateConflict
 from shared_schemas.ids import JobId, JobKind, QueueName, kind_of, kind_of_queue, queue_of
 from shared_schemas.job import TERMINAL_STATES, JobState
 from shared_schemas.models import ModelRef
@@ -50,21 +50,23 @@ class Removal:
             keys.tag(queue_of(job_id)),
             {"id": job_id, "terminal": scripts.names(TERMINAL_STATES), "tombstone_ms": IDEMPOTENCY_TTL_MS},
         )
-        if answer[0] != b"deleted":
-            raise JobNotFound("no such job")
+        # Missing by now: it was there when it was looked for, so this call or another has deleted it. The client
+        # library asks again where the answer to the first try was lost.
+        if answer[0] == b"refused":
+            raise StateConflict(f"the job is {answer[1].decode()}; only a finished one can be deleted")
 
     async def delete_version(self, ref: ModelRef, *, queues: Sequence[QueueName]) -> None:
         """`latest` moves to the newest version that is left; no number is given again. ModelNotFound; InUse while an
         alias other than `latest` names it, or a job that has not ended runs it."""
         await self._registry.publish_settled()
+        if not await self._registry.is_published(ref):
+            raise ModelNotFound("no such version is published")
         user = await self._user_of_version(ref, queues)
         if user is not None:
             raise InUse(f"{user} has not ended and runs this model")
-        answer = await self._registry.delete_version(ref)
-        if answer is None:
-            raise ModelNotFound("no such version is published")
-        if answer:
-            raise InUse(f"the alias {answer} names this version")
+        alias = await self._registry.delete_version(ref)
+        if alias is not None:
+            raise InUse(f"the alias {alias} names this version")
 
     async def _user_of_job(self, job_id: JobId, queues: Sequence[QueueName]) -> JobId | None:
         for queue in queues:

@@ -13,7 +13,7 @@ import hiredis
 import msgspec
 from redis.exceptions import ConnectionError, InvalidResponse, ResponseError
 
-from shared_schemas.errors import BackendUnavailable
+from shared_schemas.errors import BackendUnavailable, JobUnreadable
 from shared_schemas.ids import JobId, QueueName, is_job_id, queue_of
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.connection import AsyncRedis, translated
@@ -67,7 +67,8 @@ class Timeline:
         return _entries(rows or ())
 
     async def bounds(self, job_id: JobId) -> tuple[int, int]:
-        """-> (number of the oldest event kept, number of the newest); (0, 0) if there is none."""
+        """-> (number of the oldest event kept, number of the newest); (0, 0) if there is none. JobUnreadable where
+        something is kept and nothing of it is an event: the job has not ended for whoever follows it."""
         with translated():
             pipeline = self._client.pipeline(transaction=False)
             pipeline.hmget(keys.job(job_id), SHORT)
@@ -77,6 +78,8 @@ class Timeline:
         entries = entries_in_hash(short or ())
         if entries:
             return entries[0].n, entries[-1].n
+        if any(short or ()):
+            raise JobUnreadable("the job's timeline is damaged")
         if not first or not last:
             return 0, 0
         return _number(first[0]), _number(last[0])
