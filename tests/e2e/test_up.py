@@ -1,5 +1,6 @@
 """`headrace up` in the foreground, as a person runs it."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from shared_schemas.job import JobState
 from shared_schemas.specs import Hyperparameters
 
 DEADLINE_S = 60.0
+LIBC = ctypes.CDLL(None)
 LONG = Hyperparameters(epochs=100_000)
 # What comes sooner counts as the same press.
 TWO_PRESSES_S = 0.6
@@ -129,6 +131,16 @@ def test_a_ctrl_c_that_arrives_twice_at_once_is_one(tmp_path: Path, second: sign
         # Without a word between them, so that nothing else comes between either.
         os.kill(running.process.pid, signal.SIGINT)
         os.kill(running.process.pid, second)
+        assert running.until_it_ends() == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs tgkill")
+def test_a_ctrl_c_that_the_kernel_hands_to_another_thread_ends_the_wait(tmp_path: Path) -> None:
+    with up(tmp_path, *NO_WORKERS) as running:
+        running.until_it_says("curl -N")
+        pid = running.process.pid
+        [other, *_] = [thread.id for thread in psutil.Process(pid).threads() if thread.id != pid]
+        assert LIBC.tgkill(pid, other, signal.SIGINT) == 0
         assert running.until_it_ends() == 0
 
 

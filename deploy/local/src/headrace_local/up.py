@@ -1,6 +1,7 @@
 """The system in the foreground: start, say what to try, wait for Ctrl-C."""
 
-import threading
+import signal
+import socket
 
 from headrace.addresses import DEFAULT_URL
 from headrace.commands.command import COMMAND
@@ -10,8 +11,6 @@ from rich.markup import escape
 from headrace_local.logs import Log
 from headrace_local.samples import write_samples
 from headrace_local.system import LocalSystem, SystemConfig, check_settings, running_system
-
-_SLICE_S = 0.5
 
 
 def stay_up(config: SystemConfig, console: Console, log: Log) -> None:
@@ -33,11 +32,17 @@ def stay_up(config: SystemConfig, console: Console, log: Log) -> None:
 
 
 def _wait_for_ctrl_c() -> None:
-    """In slices: Python looks for signals before it waits for a lock and while it does; one that comes in between, as
-    on a busy machine, would only be seen when the wait ends."""
-    never = threading.Event()
-    while not never.wait(_SLICE_S):
-        pass
+    """Until a handler of a signal raises. Python runs handlers between two steps of the main thread alone: a signal
+    that comes just before the wait, or that another thread receives, ends the wait by the byte that it writes."""
+    ours, of_signals = socket.socketpair()
+    with ours, of_signals:
+        of_signals.setblocking(False)
+        before = signal.set_wakeup_fd(of_signals.fileno(), warn_on_full_buffer=False)
+        try:
+            while ours.recv(64):
+                pass
+        finally:
+            signal.set_wakeup_fd(before)
 
 
 def _say_what_to_try(system: LocalSystem, console: Console) -> None:
