@@ -66,6 +66,7 @@ REFUSED: list[tuple[str, list[bytes], int, str]] = [
     ("a query", [b"GET /jobs?tag=" + b"a" * LIMIT + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"], 414, "target_too_long"),
     ("a target without an end", [b"GET /", *[b"a" * 8192] * 40], 414, "target_too_long"),
     ("trailers", [CHUNKED, b"0\r\n", *[headers(8192)] * 40], 431, "head_too_large"),
+    ("trailers a little too large", [CHUNKED, b"0\r\n" + headers(LIMIT) + b"\r\n"], 431, "head_too_large"),
     ("one trailer without an end", [CHUNKED, b"0\r\nX: ", *[b"a" * 8192] * 40], 431, "head_too_large"),
     ("an extension of a chunk", [CHUNKED, b"1;x=", *[b"a" * 8192] * 40], 431, "head_too_large"),
     ("chunks of one byte", [CHUNKED, *[b"1\r\n{\r\n" * 5000] * 5], 400, "malformed_request"),

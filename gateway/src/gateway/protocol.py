@@ -49,6 +49,8 @@ class GatewayProtocol(HttpToolsProtocol):
         # Bytes since the last that were part of a body, or since the head began; and how many more of that kind a body
         # may have: as many as it has others, and some.
         self._n_framing = self._n_spare = 0
+        # Pieces are counted roughly, trailers to the byte.
+        self._n_trailers = 0
         # The parser is told something that no client has sent.
         self._is_prompting = False
         # Read and not parsed yet.
@@ -88,7 +90,11 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._place != _HEAD:
-            return  # Trailers say nothing that anybody here asks for.
+            # Trailers say nothing that anybody here asks for.
+            self._n_trailers += len(name) + len(value) + 4
+            if self._n_trailers > self._settings.max_head_bytes:
+                self._fault = self._fault or self._too_large()
+            return
         if len(self.headers) >= heads.MOST_HEADERS:
             self._fault = self._fault or self._too_large()
             return
@@ -108,7 +114,7 @@ class GatewayProtocol(HttpToolsProtocol):
             return
         super().on_headers_complete()
         self._stop_timer()
-        self._place, self._n_spare = _BODY, self._settings.max_head_bytes
+        self._place, self._n_spare, self._n_trailers = _BODY, self._settings.max_head_bytes, 0
         if self.url[:1] not in (b"/", b"*"):
             self._name_host()
         joined: Any = Joined(self.cycle) if version == "1.1" else Whole(self.cycle)
