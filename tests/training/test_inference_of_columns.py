@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from shared_schemas.errors import DataRejected, HeadraceError, SpecRejected
 from shared_schemas.events import Logged
+from shared_schemas.specs import Hyperparameters
 from training_worker.tables import read_table
 
 from tests.support.training import TINY, assignment, trained, write_csv
@@ -85,8 +86,11 @@ def test_a_language_model_is_made_where_it_is_asked_for_or_where_there_is_but_a_
 
 @pytest.mark.parametrize(
     "header",
-    ["text:label", "text^label", "text~label", "text=label", "+------+-------+", "# made by hand", "text\x01label"],
-)
+    [
+        "text:label", "text^label", "text~label", "text=label", "+------+-------+", "# made by hand", "text\x01label",
+        "text  label", "text label", "Text Target", "text\uff0clabel", "text\u060c label", "text\uff1blabel",
+    ],
+)  # fmt: skip
 def test_a_header_of_one_column_that_may_be_several_is_asked_about(tmp_path: Path, header: str) -> None:
     lines = [header, *(f"{text}:{label}" for text, label in TEXTS)]
 
@@ -188,6 +192,8 @@ def test_a_target_is_a_quantity_where_its_values_hardly_repeat(tmp_path: Path, v
         (["1", "01"] * 8, "data_ambiguous_label", 2),
         (["v1.1", "1.1", "x", "1.10"] * 4, "data_ambiguous_label", 4),
         (["1000", "1e3", "a", "b", "c"] * 4, "data_ambiguous_label", 2),
+        (["1", "0", "True", "False"] * 4, "data_ambiguous_label", 3),
+        (["true", "no", "1.0"] * 4, "data_ambiguous_label", 3),
     ],
 )
 def test_a_label_that_is_none_is_asked_about(tmp_path: Path, values: list[str], code: str, row: int | None) -> None:
@@ -214,6 +220,8 @@ def test_classes_of_any_shape_are_taken_where_they_are_asked_for(tmp_path: Path)
         (["1.0", "0.0", "1.0", "0.0"], ("0.0", "1.0")),
         (["p", " p", "q", "q "], ("p", "q")),
         (["p", "\u00a0p", "q", "q\t"], ("p", "q")),
+        (["p", "p\u200e", "\u2060q", "q\u00ad"], ("p", "q")),
+        (["p", "\u202ap\u202c", "q", "\ufeffq"], ("p", "q")),
         (["True", "true", "FALSE", "False"], ("false", "true")),
         (["True", "False"], ("False", "True")),
         (["caf\u00e9", "cafe\u0301", "tea", "tea"], ("caf\u00e9", "tea")),
@@ -243,9 +251,63 @@ def test_what_looks_odd_about_classes_is_told(tmp_path: Path) -> None:
 
     assert list(made.notes) == [
         "classes of 'label' that are spelled in several ways: '1'",
-        "classes of 'label' that differ in case alone: 'Spam' and 'spam'",
+        "classes of 'label' that differ in case, spaces or form alone: 'Spam' and 'spam'",
         "classes of 'label', no missing values: 'None'",
     ]
+
+
+@pytest.mark.parametrize("other", ["Very Good", "very  good", "very\u00a0good", "\uff56ery good"])
+def test_classes_that_look_alike_are_told(tmp_path: Path, other: str) -> None:
+    rows = [(f"text number {i}", value) for i, value in enumerate(["very good", other, "bad"] * 6)]
+
+    made = prepared(tmp_path, table_of("text,label", rows), "transformer", hyperparameters=TINY)
+
+    assert [note.split(":")[0] for note in made.notes] == [
+        "classes of 'label' that differ in case, spaces or form alone"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("model_type", "spec", "pointer"),
+    [
+        ("mlp", {"text_column": "text"}, "/text_column"),
+        ("mlp", {"text_column": "absent"}, "/text_column"),
+        ("transformer", {"feature_columns": ("text",)}, "/feature_columns"),
+        ("transformer", {"feature_columns": ("absent",)}, "/feature_columns"),
+        ("transformer", {"feature_columns": ("text",), "task": "language-modeling"}, "/feature_columns"),
+        ("transformer", {"label_column": "label", "task": "language-modeling"}, "/label_column"),
+        ("transformer", {"task": "regression"}, "/task"),
+        ("mlp", {"task": "language-modeling"}, "/task"),
+    ],
+)
+def test_what_a_model_type_cannot_use_is_refused_by_field(
+    tmp_path: Path, model_type: str, spec: dict[str, object], pointer: str
+) -> None:
+    error = refused(tmp_path, table_of("text,label", TEXTS), model_type, **spec)
+
+    assert isinstance(error, SpecRejected)
+    assert error.pointer == pointer
+
+
+def test_hyperparameters_of_another_model_type_are_told(tmp_path: Path) -> None:
+    spec = {"label_column": "kind", "hyperparameters": Hyperparameters(heads=2, max_length=8, width=8)}
+
+    made = prepared(tmp_path, table_of("a,b,kind", SIZES), "mlp", **spec)
+
+    assert "hyperparameters that this model type has not: heads, max_length" in made.describe()
+
+
+def test_classes_without_a_row_to_train_on_or_to_measure_with_are_told(tmp_path: Path) -> None:
+    from training_worker.recipes.mlp import MlpRecipe
+
+    write_csv(tmp_path / "data.csv", table_of("a,b,kind", SIZES))
+    write_csv(tmp_path / "held.csv", table_of("a,b,kind", SIZES[1::2]))
+    spec = assignment(tmp_path, model_type="mlp", data_path="data.csv", label_column="kind").spec
+    tables = read_table(tmp_path / "data.csv"), read_table(tmp_path / "held.csv")
+
+    made = MlpRecipe().prepare(spec, *tables, seed=1, learned=None)
+
+    assert "classes of which no row is held out: 'cold'" in made.describe()
 
 
 def test_data_to_measure_with_may_be_written_otherwise(tmp_path: Path) -> None:

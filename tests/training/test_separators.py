@@ -41,7 +41,7 @@ def test_any_sign_that_is_said_separates(separator: str) -> None:
     assert list(contents.columns) == ["x", "y"]
 
 
-@pytest.mark.parametrize("line", ["sep=a", "sep=5", "sep= ", "sep='", 'sep="'])
+@pytest.mark.parametrize("line", ["sep=a", "sep=5", "sep= ", "sep='", 'sep="', "sep=\\t", "sep = ;", "sep=;,,"])
 def test_what_cannot_separate_is_refused(line: str) -> None:
     with pytest.raises(DataRejected) as caught:
         contents_of(f"{line}\nx,y\n1,2\n")

@@ -66,6 +66,8 @@ def test_a_file_that_is_no_csv_is_refused_by_its_first_fault(
         "\u201cx\u201d,\u201cy\u201d\n\u201c1\u201d,\u201c2\u201d\n".encode(),
         b"5.1,3.5,1.4,0.2,setosa\n4.9,3.0,1.4,0.2,setosa\n",
         b"5,3,1,a\n4,3,1,b\n",
+        b"| text | label |\n|------|:-----:|\n| good | pos |\n",
+        b"text,label\n----,-----\ngood,pos\n",
     ],
 )
 def test_another_format_is_refused_as_such(tmp_path: Path, data: bytes) -> None:

@@ -28,11 +28,17 @@ _HEAD_BYTES = 4096
 _SAMPLE_LINES = 64
 # How many cells are strings of their own at a time.
 _PIECE_CELLS = 1 << 16
-_SPACES = "".join(c for c in map(chr, range(0x3001)) if c.isspace()) + "\ufeff\u200b"
+# Marks that are not to be seen: of byte order, of where words may be parted, of the direction of writing.
+_UNSEEN = "\ufeff\u00ad\u061c\u180e" + "".join(
+    map(chr, (*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070)))
+)
+_SPACES = "".join(c for c in map(chr, range(0x3001)) if c.isspace()) + _UNSEEN
 # As many numbers in order are a scale, whole or not.
 _MANY_NUMBERS = 8
 # How pandas calls the index of a table, and reads it back when it is written.
 _INDEX = re.compile(r"|Unnamed: [0-9]+(?:\.[0-9]+)*")
+# What stands below the header of a table in Markdown, and below that of a query's result.
+_RULE = re.compile(r":?-{3,}:?")
 _QUOTED_OTHERWISE = re.compile("['`\u2018\u201c\u201e\u00ab].*['`\u2019\u201d\u201c\u00bb]")
 
 
@@ -238,6 +244,9 @@ class _Reading:
             notes.append(f"rows that are the header again, left out: {self._n_headers}")
         if self._n_cut or self._n_fields > len(self._names):
             notes.append("left out separators without a cell at the end of lines")
+        firsts = [next(iter(cells)).strip() for name, cells in zip(self._names, self._columns, strict=True) if name]
+        if len(firsts) > 1 and all(map(_RULE.fullmatch, firsts)):
+            raise DataRejected("data_format", "below the header stands a line of dashes: leave it out", row=1)
         columns: dict[str, Cells] = {}
         for i, (name, cells) in enumerate(zip(self._names, self._columns, strict=True)):
             left_out = _why_left_out(i, name, cells, self._height, is_first=not columns)

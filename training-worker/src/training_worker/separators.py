@@ -16,6 +16,8 @@ COMMA = ","
 SEPARATORS = (COMMA, ";", "\t", "|")
 _NAMES = {COMMA: "a comma", ";": "a semicolon", "\t": "a tab", "|": "a vertical bar"}
 _SAID = re.compile(r"\"?sep=(.)\1*\"?[\r\n]*", re.IGNORECASE)
+# As `sep = ;`, with a backslash and a t, or with the commas that a program put behind it.
+_SAID_OTHERWISE = re.compile(r"\"?sep\s*=[^A-Za-z0-9]", re.IGNORECASE)
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +37,8 @@ def said_separator(line: str) -> str | None:
     """What a first line `sep=` names, None for any other line. DataRejected data_format for what cannot separate."""
     match = _SAID.fullmatch(line)
     if match is None:
+        if _SAID_OTHERWISE.match(line):
+            raise DataRejected("data_format", "the line sep= names no single sign: write it as in sep=;")
         return None
     separator = match[1]
     if separator.isalnum() or separator in "\"' ":

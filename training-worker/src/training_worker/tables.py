@@ -19,7 +19,11 @@ MOST_BYTES = 2 << 30
 # Of float32. Beyond it a finite number of the file is infinite in training.
 LARGEST = 3.4028234e38
 # Signs that separate cells somewhere, beside those that are recognised.
-_MAY_SEPARATE = (*SEPARATORS, ":", "^", "~", "#", "=", "+", "\u00a6", "\u00a7", *map(chr, range(1, 32)))
+_MAY_SEPARATE = (
+    *SEPARATORS, ":", "^", "~", "#", "=", "+", "\u00a6", "\u00a7", "\uff0c", "\u3001", "\u060c", "\u061b", "\uff1b",
+    "\uff1a", "\uff5c", "  ", *map(chr, range(1, 32)),
+)  # fmt: skip
+_USUAL_LABELS = (("label", "target", "class"), ("y",))
 _ADVICE_ON_WORDS = "the column must have numbers alone, or be no feature (feature_columns)"
 _ADVICE_ON_TRUTH = dict.fromkeys(("true", "false"), "write 1 for true and 0 for false")
 _NAMES_SHOWN, _LETTERS_SHOWN = 20, 40
@@ -112,7 +116,7 @@ def label_column(columns: Sequence[str], named: str | None) -> str | None:
     """
     if named is not None:
         return _find(columns, named)
-    for usual in (("label", "target", "class"), ("y",)):
+    for usual in _USUAL_LABELS:
         found = [column for column in columns if column.casefold() in usual]
         if len(found) > 1:
             message = f"the label may be any of {seen(found)}: say which with label_column"
@@ -151,6 +155,11 @@ def _check_single(table: Table) -> None:
     ask = "say sep= in the first line if it separates cells, or name the text_column if it does not"
     if sign := next((sign for sign in _MAY_SEPARATE if sign in name), None):
         raise table.fault("data_format", f"the header has one column, and {sign!r} stands in its name: {ask}")
+    words = name.casefold().split()
+    if len(words) > 1 and not set(words).isdisjoint(_USUAL_LABELS[0]):
+        raise table.fault(
+            "data_format", f"the header has one column, {name[:_LETTERS_SHOWN]!r}, of several names: {ask}"
+        )
     for sign in SEPARATORS[1:]:
         counts = {cell.count(sign) for cell in table.column(name)}
         if len(counts) == 1 and counts != {0}:

@@ -6,6 +6,7 @@ by several programs have it, and true and false are the same in any case. Number
 """
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from decimal import Decimal, InvalidOperation
@@ -18,6 +19,9 @@ from torch import Tensor
 from training_worker.tables import Table
 
 MOST_CLASSES = 1000
+# Of classes, in one line of a log.
+_NAMED = 10
+_TRUTH = ("true", "false")
 _WHOLE = re.compile(r"([+-]?[0-9]+)\.0*")
 # What other tools take for a missing value.
 _LIKE_MISSING = frozenset(("nan", "na", "n/a", "none", "null", "nil", "<na>", "#n/a", "nat", "?", "-"))
@@ -43,6 +47,7 @@ def classes_of(cells: Sequence[str], column: str, *, is_asked: bool = False) -> 
         message = f"{column!r} has hardly two rows of a class: if it is the label, say task classification"
         raise DataRejected("data_too_many_classes", message, column=column)
     _check_numbers(cells, spellings, column)
+    _check_truth(cells, spellings, column)
     return classes
 
 
@@ -71,12 +76,23 @@ def remarks_on(cells: Sequence[str], column: str) -> list[str]:
         remarks.append(f"classes of {column!r} that are spelled in several ways: {', '.join(several)}")
     by_case = defaultdict(list)
     for same in spellings:
-        by_case[same.casefold()].append(repr(same))
+        by_case[_loosely(same)].append(repr(same))
     if alike := [" and ".join(sorted(names)) for names in by_case.values() if len(names) > 1]:
-        remarks.append(f"classes of {column!r} that differ in case alone: {', '.join(sorted(alike))}")
+        remarks.append(f"classes of {column!r} that differ in case, spaces or form alone: {', '.join(sorted(alike))}")
     if words := [repr(same) for same in spellings if same.casefold() in _LIKE_MISSING]:
         remarks.append(f"classes of {column!r}, no missing values: {', '.join(sorted(words))}")
     return remarks
+
+
+def without_rows(classes: Sequence[str], training: Tensor, held_out: Tensor) -> list[str]:
+    """Lines for the log: classes that no row teaches, and those that no row measures."""
+    lines = []
+    for numbers, what in ((training, "to train on"), (held_out, "held out")):
+        seen = set(numbers.tolist())
+        if absent := [repr(name) for i, name in enumerate(classes) if i not in seen]:
+            more = f" and {len(absent) - _NAMED} more" if len(absent) > _NAMED else ""
+            lines.append(f"classes of which no row is {what}: {', '.join(absent[:_NAMED])}{more}")
+    return lines
 
 
 def majority_accuracy(training: Tensor, held_out: Tensor) -> float:
@@ -85,12 +101,17 @@ def majority_accuracy(training: Tensor, held_out: Tensor) -> float:
     return float((held_out == most_common).float().mean())
 
 
+def _loosely(name: str) -> str:
+    """Equal for two names that a person may well take for one."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
 def _same(cell: str) -> str:
     """Equal for two spellings of one class."""
     if whole := _WHOLE.fullmatch(cell):
         return whole[1]
     folded = cell.casefold()
-    return folded if folded in ("true", "false") else cell
+    return folded if folded in _TRUTH else cell
 
 
 def _spellings(cells: Iterable[str]) -> dict[str, set[str]]:
@@ -116,3 +137,15 @@ def _check_numbers(cells: Sequence[str], spellings: dict[str, set[str]], column:
             row = 1 + max(min(cells.index(cell) for cell in spellings[name]) for name in (same, other))
             message = f"row {row} of {column!r} is a number that an earlier row spells otherwise: write one of the two"
             raise DataRejected("data_ambiguous_label", message, row=row, column=column)
+
+
+def _check_truth(cells: Sequence[str], spellings: dict[str, set[str]], column: str) -> None:
+    """True beside 1 may be one class or two, as when files of two programs were joined."""
+    rows = [
+        1 + min(cells.index(cell) for name in names if name in spellings for cell in spellings[name])
+        for names in (_TRUTH, ("1", "0"))
+        if not spellings.keys().isdisjoint(names)
+    ]
+    if len(rows) > 1:
+        message = f"{column!r} has true or false, and 1 or 0 as well: write one of the two, from row {max(rows)} on"
+        raise DataRejected("data_ambiguous_label", message, row=max(rows), column=column)

@@ -10,14 +10,16 @@ from shared_schemas.specs import TrainingSpec
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training_worker.recipes.labels import classes_of, encode, majority_accuracy, remarks_on
-from training_worker.recipes.recipe import Export, Learned, Plan, n_parameters, plan_of, split_rows
+from training_worker.recipes.labels import classes_of, encode, majority_accuracy, remarks_on, without_rows
+from training_worker.recipes.recipe import Export, Learned, Plan, n_parameters, plan_of, split_rows, unused_of
 from training_worker.recipes.scaling import Scaling, remarks, scaling_of
 from training_worker.tables import Table, label_column
 from training_worker.targets import is_quantity
 
 _DEFAULTS = Plan(epochs=60, batch_size=32, learning_rate=3e-3, weight_decay=0.01, warmup_fraction=0.05, max_steps=None)
 _FEWEST_ROWS = 8
+# Hyperparameters that shape a model of texts alone.
+_OF_TEXT = ("heads", "max_length", "vocabulary_size")
 # What tables call the number of a row, which says nothing about it.
 _ROW_NAMES = frozenset(("id", "index", "idx", "no", "nr", "row", "row_id", "rowid", "uuid"))
 
@@ -68,6 +70,7 @@ class PreparedMlp:
         wanted = spec.hyperparameters
         self.plan = plan_of(wanted, _DEFAULTS)
         self.notes: list[str] = []
+        self._unused = unused_of(wanted, _OF_TEXT)
         self.target = target = self._target(spec, table)
         named = tuple(dict.fromkeys(map(table.find, spec.feature_columns)))
         inferred = learned.features if learned else tuple(c for c in table.columns if c != target)
@@ -121,8 +124,10 @@ class PreparedMlp:
         about_target = [] if self._of_target is None else remarks(self._of_target, self._y.unsqueeze(-1), [self.target])
         return [
             f"{self.n_rows} rows to train on, {len(self._x_held)} held out, {len(self.features)} features, {kind}",
+            *without_rows(self.labels, self._y, self._y_held),
             *remarks(self._scaling, self._x, self.features),
             *about_target,
+            *self._unused,
             f"mlp with {n_parameters(self.model)} parameters",
         ]
 
@@ -188,4 +193,6 @@ class MlpRecipe:
     ) -> PreparedMlp:
         if spec.task == "language-modeling":
             raise SpecRejected("an mlp classifies or measures", pointer="/task")
+        if spec.text_column is not None:
+            raise SpecRejected("text_column is of no use to an mlp, which learns from numbers", pointer="/text_column")
         return PreparedMlp(spec, table, validation, seed=seed, learned=learned)

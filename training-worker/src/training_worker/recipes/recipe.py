@@ -147,6 +147,12 @@ def plan_of(wanted: Hyperparameters, defaults: Plan) -> Plan:
     return msgspec.structs.replace(defaults, **given)
 
 
+def unused_of(wanted: Hyperparameters, names: Sequence[str]) -> list[str]:
+    """Lines for the log about those hyperparameters of `names` that were asked for and change nothing."""
+    asked = [name for name in names if getattr(wanted, name) is not None]
+    return [f"hyperparameters that this model type has not: {', '.join(asked)}"] if asked else []
+
+
 def split_rows(n_rows: int, fraction: float, *, seed: int) -> tuple[list[int], list[int]]:
     """-> (training rows, held-out rows), at least one of each."""
     order: list[int] = torch.randperm(n_rows, generator=torch.Generator().manual_seed(seed)).tolist()

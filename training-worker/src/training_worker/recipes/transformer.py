@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from training_worker.recipes import tokens
 from training_worker.recipes.attention import Classifier, LanguageModel, Transformer
-from training_worker.recipes.labels import classes_of, majority_accuracy, remarks_on
+from training_worker.recipes.labels import classes_of, majority_accuracy, remarks_on, without_rows
 from training_worker.recipes.labels import encode as encode_labels
 from training_worker.recipes.recipe import Export, Learned, Plan, Prepared, n_parameters, plan_of, split_rows
 from training_worker.tables import Table, label_column, seen, text_column
@@ -73,6 +73,7 @@ class PreparedClassifier:
     def describe(self) -> Sequence[str]:
         return [
             f"{self.n_rows} texts to train on, {len(self._y_held)} held out, {len(self.labels)} classes",
+            *without_rows(self.labels, self._y, self._y_held),
             f"transformer with {n_parameters(self.model)} parameters, {self.context_length} tokens of context",
         ]
 
@@ -178,6 +179,13 @@ class TransformerRecipe:
     ) -> Prepared:
         if spec.task == "regression":
             raise SpecRejected("a transformer classifies text or continues it", pointer="/task")
+        if spec.feature_columns:
+            raise SpecRejected(
+                "feature_columns are of no use to a transformer, which learns from one text: say text_column",
+                pointer="/feature_columns",
+            )
+        if spec.task == "language-modeling" and spec.label_column is not None:
+            raise SpecRejected("a language model learns from texts alone, without labels", pointer="/label_column")
         if table.height < _FEWEST_ROWS:
             raise DataRejected("data_too_few_rows", f"the data has {table.height} rows; {_FEWEST_ROWS} are needed")
         label = None if spec.task == "language-modeling" else _label_column(spec, table)
