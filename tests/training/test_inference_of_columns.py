@@ -310,6 +310,18 @@ def test_classes_without_a_row_to_train_on_or_to_measure_with_are_told(tmp_path:
     assert "classes of which no row is held out: 'cold'" in made.describe()
 
 
+def test_a_text_to_measure_with_that_is_too_short_is_named_as_such(tmp_path: Path) -> None:
+    from training_worker.recipes.transformer import TransformerRecipe
+
+    write_csv(tmp_path / "data.csv", ["text", *(text for text, _ in TEXTS)])
+    write_csv(tmp_path / "held.csv", ["text", "short"])
+    spec = assignment(tmp_path, model_type="transformer", data_path="data.csv", hyperparameters=TINY).spec
+    tables = read_table(tmp_path / "data.csv"), read_table(tmp_path / "held.csv", called="the validation data: ")
+
+    with pytest.raises(DataRejected, match="the validation data: the text of 'text' is shorter"):
+        TransformerRecipe().prepare(spec, *tables, seed=1, learned=None)
+
+
 def test_data_to_measure_with_may_be_written_otherwise(tmp_path: Path) -> None:
     from training_worker.recipes.mlp import MlpRecipe
 

@@ -23,6 +23,10 @@ UNALIKE = [
     ["\u0967\u0968\u0969.csv", "\u0661\u0662\u0663.csv", "123.csv"],
     ["x" * 100 + "january.csv", "x" * 100 + "february.csv", "x" * 63 + ".csv"],
     ["+++.csv", "***.csv", "-.csv", "_.csv"],
+    ["C.csv", "C++.csv", "C#.csv"],
+    ["temp+5.csv", "temp-5.csv", "temp=5.csv"],
+    ["prix \u20ac.csv", "prix $.csv", "prix.csv"],
+    ["q50%.csv", "q50.csv"],
 ]  # fmt: skip
 
 

@@ -111,6 +111,8 @@ def test_a_short_run_that_has_ended_can_be_gone_on_from(tmp_path: Path) -> None:
     assert _last(events).step == whole.steps
     assert again == whole
     assert _first_loss(goes_on) < _first_loss(afresh)
+    said = "rows that are held out may be among those that the job in resume_from was trained on"
+    assert [Logged(line=said) in told for told in (goes_on, afresh)] == [True, False]
 
 
 def test_a_run_takes_task_labels_and_shape_of_its_source(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from pathlib import PurePath
 LONGEST = 63
 _DIGEST_LETTERS = 8
 _OTHER = re.compile(r"[^a-z0-9._-]+")
+# Signs of ASCII that tell one name from another: C, C++ and C# are three.
+_SAYING = frozenset("+#&%$@=<>~^")
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -29,7 +31,7 @@ def default_model_name(model_type: str, data_path: str) -> str:
 
 def _says_enough(stem: str) -> bool:
     """Whether what is kept tells the file apart: all of it, or a word beside others in accented Latin letters."""
-    lost = [character for character in stem if not character.isascii() and _is_said(character)]
+    lost = [character for character in stem if _is_said(character)]
     if not all(unicodedata.name(character, "").startswith("LATIN ") for character in lost):
         return False
     kept = [word for word in _WORD.findall(stem) if word.isascii()]
@@ -37,5 +39,5 @@ def _says_enough(stem: str) -> bool:
 
 
 def _is_said(character: str) -> bool:
-    """Letters, marks, digits and symbols, no punctuation and no spaces."""
-    return unicodedata.category(character)[0] in "LMNS"
+    """Letters, marks, digits and symbols, no punctuation and no spaces. Of ASCII what a model's name cannot have."""
+    return character in _SAYING if character.isascii() else unicodedata.category(character)[0] in "LMNS"

@@ -98,6 +98,8 @@ def fit(assignment: Assignment, store: ArtifactStore, *, report: Report, should_
     data = facts_of(assignment.spec, table, prepared)
     for told in told_of(data, table, validation):
         report(Logged(line=told))
+    if assignment.starts_new_run and validation is None:
+        report(Logged(line="rows that are held out may be among those that the job in resume_from was trained on"))
     for told in (*prepared.describe(), f"device {devices.describe(device)}", _baseline(prepared)):
         report(Logged(line=told))
     state = TrainState()

@@ -52,7 +52,7 @@ def classes_of(cells: Sequence[str], column: str, *, is_asked: bool = False) -> 
 
 
 def encode(table: Table, column: str, classes: Sequence[str]) -> Tensor:
-    """-> (n,) int64. DataRejected data_unknown_class for a class that the training rows do not have."""
+    """-> (n,) int64. DataRejected data_unknown_class for a class that is not among `classes`."""
     numbers = {_same(name): i for i, name in enumerate(classes)}
     encoded = []
     known: dict[str, int] = {}
@@ -61,7 +61,7 @@ def encode(table: Table, column: str, classes: Sequence[str]) -> Tensor:
         if number is None:
             same = _same(cell)
             if same not in numbers:
-                message = f"row {row} has a class that the training data lacks"
+                message = f"row {row} has a class that is not among those learned"
                 raise table.fault("data_unknown_class", message, row=row, column=column)
             number = known[cell] = numbers[same]
         encoded.append(number)

@@ -129,8 +129,9 @@ class PreparedLanguageModel:
         self.tokenizer = made.to_str().encode()
         self.context_length = wanted.max_length or 64
         self.tokens_per_row = self.context_length
-        self._windows = _windows(tokens.encode(made, texts), self.context_length, text)
-        self._windows_held = _windows(tokens.encode(made, texts_held), self.context_length, text)
+        self._windows = _windows(tokens.encode(made, texts), self.context_length, table, text)
+        held = table if validation is None else validation
+        self._windows_held = _windows(tokens.encode(made, texts_held), self.context_length, held, text)
         self.n_rows, self._vocabulary = len(self._windows), made.get_vocab_size()
         # A model that knows nothing gives each token of the vocabulary the same chance.
         self.baseline: dict[str, float | None] = {"perplexity": float(self._vocabulary)}
@@ -264,14 +265,13 @@ def _trimmed(ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     return ids[:, :longest], mask[:, :longest]
 
 
-def _windows(ids: list[list[int]], context: int, column: str) -> Tensor:
+def _windows(ids: list[list[int]], context: int, table: Table, column: str) -> Tensor:
     """-> (n, context + 1): all texts one after the other, each between <bos> and <eos>, cut into windows that share
     one token."""
     stream = [token for row in ids for token in (tokens.BEGIN, *row, tokens.END)]
     n_windows = (len(stream) - 1) // context
     if n_windows < 1:
-        raise DataRejected(
-            "data_too_few_rows", f"the text of {column!r} is shorter than one window of {context} tokens", column=column
-        )
+        message = f"the text of {column!r} is shorter than one window of {context} tokens"
+        raise table.fault("data_too_few_rows", message, column=column)
     whole = torch.tensor(stream[: n_windows * context + 1])
     return whole.unfold(0, context + 1, context).contiguous()
