@@ -88,6 +88,18 @@ def test_a_target_trains_as_well_as_its_shifted_and_scaled_copy(
     assert found["r2"] == pytest.approx(plain["r2"], abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    "y", [TARGETS["tiny"], lambda i: i * 1e-12, lambda i: 1e-11 * i - 1e-9], ids=["2^-100", "1e-12", "around 0"]
+)
+def test_a_target_of_any_size_survives_the_export(tmp_path: Path, y: Callable[[int], float]) -> None:
+    """Which adds its mean, however small, and says so where it does not: export_mismatch."""
+    finished, _ = trained(assignment(tmp_path, **written(tmp_path, plainly, y)))
+
+    r2 = finished.manifest.metrics["r2"]
+    assert r2 is not None
+    assert r2 > 0.99
+
+
 async def test_numbers_that_float32_cannot_tell_apart_are_told_apart_in_the_answer(tmp_path: Path) -> None:
     rows = [(i * 37) % N_ROWS for i in range(N_ROWS)]
     moment, number = FEATURES["milliseconds since 1970"], FEATURES["ids just below 2^53"]

@@ -45,7 +45,8 @@ class Mlp(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         out = self.scaled(features)
-        return out.double() * self.y_scale + self.y_mean if self.is_regression else out
+        # A vector, since the export leaves out the addition of a scalar below 1e-8, however small the target's unit.
+        return out.double() * self.y_scale + self.y_mean.reshape(1) if self.is_regression else out
 
     def scaled(self, features: Tensor) -> Tensor:
         """(B, F) float64 -> logits (B, C), or (B,) in units of the target's spread, from its mean; float32."""
