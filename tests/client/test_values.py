@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from headrace import Client, Hyperparameters, InferenceSpec, InvalidJob, JobKind, TrainingSpec
-from headrace.requests import submit, submit_list
+from headrace.requests import list_jobs, submit, submit_list
 from headrace.values import plain
 
 
@@ -191,6 +191,7 @@ def endless() -> list[Any]:
         (np.timedelta64(1, "s"), "seconds"),
         (pd.Timedelta(1), "seconds"),
         (1j, "input_data is a complex"),
+        (np.complex64(1j), "input_data is a complex"),
         (np.array([1j]), "input_data[0] is a complex"),
         (2**64, "more than 64 bits"),
         (object(), "input_data is an object, which JSON cannot hold"),
@@ -347,8 +348,22 @@ def test_a_list_that_is_none_says_which_job_is_wrong(jobs: Any, told: str) -> No
         (lambda client: client.job(""), "named by its id"),
         (lambda client: client.status(".."), "named by its id"),
         (lambda client: client.submit_training(**TRAINING, idempotency_key="ü"), "printable ASCII"),
+        (lambda client: client.submit_training(**TRAINING, idempotency_key=5), "printable ASCII"),
+        (lambda client: next(client.follow("x", after="1")), "a whole number"),
+        (lambda client: next(client.follow("x", after=-1)), "a whole number"),
+        (lambda client: next(client.follow("x", after=1.5)), "a whole number"),
+        (lambda client: next(client.follow("x", timeout_s=NAN)), "a number of seconds"),
+        (lambda client: client.wait("x", timeout_s="5"), "a number of seconds"),
+        (lambda client: client.wait("x", timeout_s=datetime.timedelta(seconds=1)), "a number of seconds"),
     ],
 )
 def test_what_there_is_not_is_refused_at_once_with_what_there_is(ask: Any, told: str) -> None:
     with Client() as client, pytest.raises(InvalidJob, match=told):
         ask(client)
+
+
+def test_a_key_may_be_a_uuid_and_no_states_are_all_states() -> None:
+    key = uuid.uuid4()
+
+    assert submit_list([TRAINING], idempotency_key=key).headers["idempotency-key"] == str(key)
+    assert list_jobs(states=None).params == list_jobs().params

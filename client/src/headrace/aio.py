@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from uuid import UUID
 
 import anyio
 import httpx2
@@ -26,6 +27,7 @@ from shared_schemas.specs import InferenceSpec, TrainingSpec
 
 from headrace import requests
 from headrace.answers import AsyncListing, DeadLetter, DeadLetterDetails, JobDetails, JobStatus, JobSummary, Model, Rows
+from headrace.checking import seconds_of
 from headrace.connection import HEADERS, LineBroken, Route, Settings, pause_before_another, settled
 from headrace.errors import ApiError, ClientClosed, Unreachable, WaitTimedOut
 from headrace.following import Following, Received
@@ -76,7 +78,11 @@ class AsyncClient:
         await self.close()
 
     async def submit_training(
-        self, spec: TrainingSpec | Mapping[str, Any] | None = None, *, idempotency_key: str | None = None, **fields: Any
+        self,
+        spec: TrainingSpec | Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | UUID | None = None,
+        **fields: Any,
     ) -> Submitted:
         return await self.send(requests.submit(TrainingSpec, spec, fields, idempotency_key=idempotency_key))
 
@@ -84,17 +90,22 @@ class AsyncClient:
         self,
         spec: InferenceSpec | Mapping[str, Any] | None = None,
         *,
-        idempotency_key: str | None = None,
+        idempotency_key: str | UUID | None = None,
         **fields: Any,
     ) -> Submitted:
         return await self.send(requests.submit(InferenceSpec, spec, fields, idempotency_key=idempotency_key))
 
     async def submit_list(
-        self, specs: Iterable[TrainingSpec | InferenceSpec | Mapping[str, Any]], *, idempotency_key: str | None = None
+        self,
+        specs: Iterable[TrainingSpec | InferenceSpec | Mapping[str, Any]],
+        *,
+        idempotency_key: str | UUID | None = None,
     ) -> tuple[Submitted, ...]:
         return (await self.send(requests.submit_list(specs, idempotency_key=idempotency_key))).jobs
 
-    async def submit_body(self, kind: JobKind | str, body: bytes, *, idempotency_key: str | None = None) -> Submitted:
+    async def submit_body(
+        self, kind: JobKind | str, body: bytes, *, idempotency_key: str | UUID | None = None
+    ) -> Submitted:
         return await self.send(requests.submit_body(kind, body, idempotency_key=idempotency_key))
 
     async def job(self, job_id: str) -> JobDetails:
@@ -133,7 +144,7 @@ class AsyncClient:
 
     async def wait(self, job_id: str, *, timeout_s: float | None = None) -> JobDetails:
         try:
-            with anyio.fail_after(timeout_s):
+            with anyio.fail_after(seconds_of(timeout_s)):
                 job = await self.job(job_id)
                 if job.state.is_terminal:
                     return job
@@ -170,7 +181,7 @@ class AsyncClient:
         *,
         kind: str | None = None,
         state: JobState | str | None = None,
-        states: Iterable[JobState | str] | str = (),
+        states: Iterable[JobState | str] | str | None = (),
         queue: str | None = None,
         tag: str | None = None,
         page_size: int | None = None,

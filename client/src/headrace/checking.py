@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
+from numbers import Integral, Real
 from typing import Any, TypeVar
 
 import msgspec
@@ -98,6 +99,24 @@ def one_of(known: type[E], given: str, what: str) -> E:
         return known(given)
     except ValueError:
         raise InvalidJob(f"unknown {what}: it is one of {', '.join(known)}") from None
+
+
+def number_of(event: object) -> int:
+    """Of the last event that the caller has; 0 for none."""
+    if event is None:
+        return 0
+    if not isinstance(event, Integral) or event < 0:
+        raise InvalidJob("events come after the number of one: a whole number from 0 on")
+    return int(event)
+
+
+def seconds_of(timeout_s: object) -> float | None:
+    """How long to wait. None: for ever."""
+    if timeout_s is None:
+        return None
+    if not isinstance(timeout_s, Real) or timeout_s != timeout_s:
+        raise InvalidJob("timeout_s is a number of seconds")
+    return float(timeout_s)
 
 
 def id_of(job: object) -> str:

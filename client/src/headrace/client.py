@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from uuid import UUID
 
 import msgspec
 from shared_schemas.attempts import AttemptSummary
@@ -23,6 +24,7 @@ from shared_schemas.specs import InferenceSpec, TrainingSpec
 
 from headrace import requests
 from headrace.answers import DeadLetter, DeadLetterDetails, JobDetails, JobStatus, JobSummary, Listing, Model, Rows
+from headrace.checking import seconds_of
 from headrace.connection import HEADERS, LineBroken, Settings, pause_before_another, settled
 from headrace.errors import ApiError, Unreachable
 from headrace.following import Following, Received
@@ -61,7 +63,11 @@ class Client:
         self.close()
 
     def submit_training(
-        self, spec: TrainingSpec | Mapping[str, Any] | None = None, *, idempotency_key: str | None = None, **fields: Any
+        self,
+        spec: TrainingSpec | Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | UUID | None = None,
+        **fields: Any,
     ) -> Submitted:
         """A spec, or its fields as keywords: submit_training(model_type="mlp", data_path="wine.csv")."""
         return self.send(requests.submit(TrainingSpec, spec, fields, idempotency_key=idempotency_key))
@@ -70,19 +76,22 @@ class Client:
         self,
         spec: InferenceSpec | Mapping[str, Any] | None = None,
         *,
-        idempotency_key: str | None = None,
+        idempotency_key: str | UUID | None = None,
         **fields: Any,
     ) -> Submitted:
         """A spec, or its fields as keywords: submit_inference(model_id="prose", input_data="once upon")."""
         return self.send(requests.submit(InferenceSpec, spec, fields, idempotency_key=idempotency_key))
 
     def submit_list(
-        self, specs: Iterable[TrainingSpec | InferenceSpec | Mapping[str, Any]], *, idempotency_key: str | None = None
+        self,
+        specs: Iterable[TrainingSpec | InferenceSpec | Mapping[str, Any]],
+        *,
+        idempotency_key: str | UUID | None = None,
     ) -> tuple[Submitted, ...]:
         """Up to 500 jobs of one queue in one request: all of them are accepted, or none."""
         return self.send(requests.submit_list(specs, idempotency_key=idempotency_key)).jobs
 
-    def submit_body(self, kind: JobKind | str, body: bytes, *, idempotency_key: str | None = None) -> Submitted:
+    def submit_body(self, kind: JobKind | str, body: bytes, *, idempotency_key: str | UUID | None = None) -> Submitted:
         """JSON as it stands: the gateway checks it."""
         return self.send(requests.submit_body(kind, body, idempotency_key=idempotency_key))
 
@@ -99,6 +108,7 @@ class Client:
 
     def follow(self, job_id: str, *, after: int = 0, timeout_s: float | None = None) -> Iterator[Received]:
         """As events, with each event's JSON. WaitTimedOut once timeout_s has passed."""
+        timeout_s = seconds_of(timeout_s)
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         following = Following(
             after=after,
@@ -129,6 +139,7 @@ class Client:
 
     def wait(self, job_id: str, *, timeout_s: float | None = None) -> JobDetails:
         """The job once it has ended, however it did. WaitTimedOut after timeout_s."""
+        timeout_s = seconds_of(timeout_s)
         job = self.job(job_id)
         if job.state.is_terminal:
             return job
@@ -167,7 +178,7 @@ class Client:
         *,
         kind: str | None = None,
         state: JobState | str | None = None,
-        states: Iterable[JobState | str] | str = (),
+        states: Iterable[JobState | str] | str | None = (),
         queue: str | None = None,
         tag: str | None = None,
         page_size: int | None = None,

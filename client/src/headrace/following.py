@@ -11,6 +11,7 @@ from shared_schemas.codec import decode_event
 from shared_schemas.events import Done, Gap, StreamEvent
 from shared_schemas.retry import RetryPolicy
 
+from headrace.checking import number_of
 from headrace.errors import ProtocolError, Unreachable, WaitTimedOut, api_error
 from headrace.sse import SseParser
 
@@ -53,7 +54,7 @@ class Following:
     ) -> None:
         self._over = False
         self.deadline = deadline
-        self._after, self._patience_s, self._clock, self._rng = after, patience_s, clock, rng
+        self._after, self._patience_s, self._clock, self._rng = number_of(after), patience_s, clock, rng
         self._parser = SseParser()
         self._lost_at: float | None = None
         self._lines_without_event = 0

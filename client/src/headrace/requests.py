@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
+from uuid import UUID
 
 import msgspec
 from shared_schemas.codec import encode_json
@@ -108,7 +109,7 @@ def submit(
     spec: TrainingSpec | InferenceSpec | Mapping[str, Any] | None,
     fields: Mapping[str, Any],
     *,
-    idempotency_key: str | None,
+    idempotency_key: str | UUID | None,
 ) -> Request[Submitted]:
     """spec or fields. A key is made where none is given, so that a repeated request makes no second job."""
     job = spec_of(kind, spec, fields)
@@ -117,7 +118,7 @@ def submit(
 
 
 def submit_list(
-    jobs: Iterable[TrainingSpec | InferenceSpec | Mapping[str, Any]], *, idempotency_key: str | None
+    jobs: Iterable[TrainingSpec | InferenceSpec | Mapping[str, Any]], *, idempotency_key: str | UUID | None
 ) -> Request[SubmittedJobs]:
     """InvalidJob names the first that is wrong by its place, `jobs[3]`."""
     if isinstance(jobs, str | bytes | Mapping | TrainingSpec | InferenceSpec):
@@ -132,10 +133,14 @@ def submit_list(
     return Request(method=one.method, path=one.path, decode=_submitted_jobs, headers=one.headers, body=one.body)
 
 
-def submit_body(kind: JobKind | str, body: bytes, *, idempotency_key: str | None) -> Request[Submitted]:
+def submit_body(kind: JobKind | str, body: bytes, *, idempotency_key: str | UUID | None) -> Request[Submitted]:
     kind = one_of(JobKind, kind, "kind")
-    if idempotency_key is not None and not (idempotency_key.isascii() and idempotency_key.isprintable()):
-        raise InvalidJob("an idempotency key is made of printable ASCII characters")
+    if isinstance(idempotency_key, UUID):
+        idempotency_key = str(idempotency_key)
+    if idempotency_key is not None:
+        is_text = isinstance(idempotency_key, str)
+        if not is_text or not (idempotency_key.isascii() and idempotency_key.isprintable()):
+            raise InvalidJob("an idempotency key is a text of printable ASCII characters")
     headers = {"content-type": "application/json", "idempotency-key": idempotency_key or os.urandom(16).hex()}
     return Request(method="POST", path=f"/jobs/{kind.value}", decode=_submitted, headers=headers, body=body)
 
@@ -172,14 +177,14 @@ def list_jobs(
     *,
     kind: str | None = None,
     state: JobState | str | None = None,
-    states: Iterable[JobState | str] | str = (),
+    states: Iterable[JobState | str] | str | None = (),
     queue: str | None = None,
     tag: str | None = None,
     limit: int | None = None,
     cursor: str | None = None,
 ) -> Request[Page[JobSummary]]:
     """state, states: one or several, by name or as JobState. InvalidJob lists the known ones."""
-    wanted = [states] if isinstance(states, str) else list(states)
+    wanted = [states] if isinstance(states, str) else list(states or ())
     wanted += [] if state is None else [state]
     statuses = tuple(("status", one_of(JobState, state, "state").value) for state in wanted)
     params = _params(kind=_kind(kind), queue=queue, tag=tag, limit=limit, cursor=cursor)

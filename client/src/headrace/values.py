@@ -12,7 +12,7 @@ from datetime import date, time, timedelta
 from enum import Enum
 from functools import partial
 from math import isfinite
-from numbers import Integral, Number, Real
+from numbers import Complex, Integral, Number, Real
 from typing import Any
 from uuid import UUID
 
@@ -116,7 +116,8 @@ def _way_out(value: Any) -> Callable[[], Any] | None:
     if _time_kind(value) is not None and not hasattr(value, "to_numpy"):
         # As a list these are whole numbers of nanoseconds.
         return partial(_moments, value)
-    if isinstance(value, Number):  # Decimal: a Number, yet no Real.
+    # Decimal: a Number, yet no Real. numpy would drop the imaginary part of its own complex numbers.
+    if isinstance(value, Number) and not isinstance(value, Complex):
         return method("__float__")
     if rows := method("to_dicts"):
         return rows

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple, NoReturn
 
+from shared_schemas.numbers import is_not_finite, parse_number
+
 from headrace.terminal import err, out
 
 ENTRY_POINTS = "headrace.commands"
@@ -121,24 +123,25 @@ def one_of(known: Iterable[str]) -> Callable[[str], str]:
     return read
 
 
-def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+def whole(least: int = 0, most: int | None = None) -> Callable[[str], int]:
     def read(text: str) -> int:
         try:
-            value = int(text)
+            value = int(text) if parse_number(text) is not None else None
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+            value = None
+        if value is None:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
         _check_within(value, least, most)
         return value
 
     return read
 
 
-def number(least: float) -> Callable[[str], float]:
+def number(least: float = 0.0) -> Callable[[str], float]:
     def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+        value = float(text) if is_not_finite(text) else parse_number(text)
+        if value is None:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number")
         _check_within(value, least, None)
         return value
 

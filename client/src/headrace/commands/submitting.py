@@ -30,8 +30,8 @@ def _training_options(parser: Parser) -> None:
     add("--feature-column", metavar="NAME", action=Several, help="Repeat for several.")
     add("--validation-path", metavar="PATH")
     add("--resume-from", metavar="JOB", help="A training job to go on from.")
-    add("--epochs", type=int)
-    add("--max-steps", type=int)
+    add("--epochs", type=whole())
+    add("--max-steps", type=whole())
     add("-s", "--set", dest="settings", metavar="NAME=VALUE", action=Several, help="Any hyperparameter: width=128.")
     _shared_options(parser)
 
@@ -65,9 +65,9 @@ def _inference_options(parser: Parser) -> None:
     add("model_id", nargs="?", metavar="MODEL_ID", help="name, name@version, name@alias or a training job.")
     add("inputs", nargs="*", metavar="TEXT", help="One text or several.")
     add("--row", metavar="JSON", action=Several, help="An input as JSON; repeat for several.")
-    add("--max-tokens", type=int)
-    add("--temperature", type=float)
-    add("--top-k", type=int)
+    add("--max-tokens", type=whole())
+    add("--temperature", type=number())
+    add("--top-k", type=whole())
     add("--stop", action=Several, metavar="TEXT", help="End generation here; repeat for several.")
     _shared_options(parser)
 
@@ -93,7 +93,7 @@ def inference(given: Given) -> None:
 
 def _shared_options(parser: Parser) -> None:
     add = parser.add_argument
-    add("--seed", type=int)
+    add("--seed", type=whole())
     add("--queue")
     add("--priority", type=one_of(Priority), default=Priority.NORMAL.value, help=f"{', '.join(Priority)}.")
     add("--tag", action=Several, help="Repeat for several.")
