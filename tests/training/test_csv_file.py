@@ -275,3 +275,17 @@ def test_columns_may_be_called_by_numbers_in_order() -> None:
 def test_a_field_may_have_a_mebibyte_and_no_more(tmp_path: Path) -> None:
     assert contents_of("text\n" + "a" * (1 << 20) + "\n").height == 1
     assert rejected("text\n" + "a" * ((1 << 20) + 1) + "\n").row == 1
+
+
+@pytest.mark.parametrize(
+    "again", ["text,label", "Text,LABEL", "text, label", " text ,label", "\ufefftext,label", '"text","label"']
+)
+def test_a_header_that_comes_again_is_no_row_however_it_is_written(again: str) -> None:
+    contents = contents_of(f"text,label\na,p\n{again}\ntext,q\nb,label\n")
+
+    assert rows_of(contents) == [["a", "p"], ["text", "q"], ["b", "label"]]
+    assert contents.n_skipped == 1
+
+
+def test_a_row_of_the_numbers_that_name_the_columns_is_a_row() -> None:
+    assert rows_of(contents_of("0,1,2\n5,6,7\n0,1,2\n")) == [["5", "6", "7"], ["0", "1", "2"]]

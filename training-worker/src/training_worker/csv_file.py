@@ -26,6 +26,8 @@ _OTHER_TEXT = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\{\s*\"|\[\s*[\[{]|<\?xml|<!d
 _HEAD_BYTES = 4096
 # The lines by which the separator is found.
 _SAMPLE_LINES = 64
+# Of a name in a header that comes again, no more: a text is not to be looked at whole.
+_SPACES_AROUND = 8
 # How many cells are strings of their own at a time.
 _PIECE_CELLS = 1 << 16
 # Marks that are not to be seen: of byte order, of where words may be parted, of the direction of writing.
@@ -83,6 +85,11 @@ def tidy(name: str) -> str:
     """A column's name or a label as it is compared: without white space around it, in Unicode's form NFC."""
     stripped = name.strip(_SPACES)
     return stripped if stripped.isascii() else unicodedata.normalize("NFC", stripped)
+
+
+def _is_header(row: Sequence[str], names: Sequence[str]) -> bool:
+    """names: tidied, in lower case."""
+    return all(tidy(cell).casefold() == name for cell, name in zip(row, names, strict=True))
 
 
 def read_csv(source: BinaryIO) -> Contents:
@@ -153,7 +160,7 @@ class _Reading:
             if header is None:
                 raise DataRejected("data_empty", "the data is empty")
             self._begin(header)
-            self._read_rows(header)
+            self._read_rows()
             self._store()
         except csv.Error as error:
             self._store()
@@ -170,10 +177,12 @@ class _Reading:
         _check_names(names)
         self._names, self._columns = names, [Cells() for _ in names]
 
-    def _read_rows(self, header: list[str]) -> None:
+    def _read_rows(self) -> None:
         width, rows = len(self._names), self._rows
-        header = header[:width]
-        last, is_one = header[-1], width == 1
+        header = [name.casefold() for name in self._names]
+        # A text may well be the word that is its column's name, and numbers those that name columns.
+        may_repeat = width > 1 and any(parse_number(name) is None for name in header)
+        last, longest = header[-1], len(header[-1]) + _SPACES_AROUND
         most_rows = max(1, _PIECE_CELLS // width)
         for row in self._reader:
             if len(row) != width:
@@ -184,8 +193,13 @@ class _Reading:
             if not row[0].strip() and not any(map(str.strip, row)):
                 self._n_blank += 1
                 continue
-            # A text may well be the word that is its column's name; a whole row of names is a header.
-            if row[-1] == last and not is_one and tidy(row[0]) == self._names[0] and row[1:] == header[1:]:
+            # The first two look at what is cheap to see.
+            if (
+                may_repeat
+                and len(row[-1]) <= longest
+                and row[-1].strip().casefold() == last
+                and _is_header(row, header)
+            ):
                 self._n_headers += 1
                 continue
             rows.append(row)
