@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from headrace import Client
+from headrace_local.errors import PortTaken
 from headrace_local.system import free_port
 from shared_schemas.events import Logged, Measured
 from shared_schemas.job import JobState
@@ -212,6 +213,11 @@ def test_a_taken_port_and_a_taken_folder_are_one_sentence_each(tmp_path: Path) -
         assert "choose another --port" in refused(port, tmp_path / "other")
         assert "choose another --data-dir" in refused(str(free_port()), tmp_path)
         assert running.interrupt() == 0
+
+
+def test_a_host_that_is_none_of_this_machine_is_one_sentence() -> None:
+    with pytest.raises(PortTaken, match=r"cannot listen on 203\.0\.113\.1"):
+        free_port("203.0.113.1")
 
 
 def test_up_heeds_what_its_parts_would_of_the_environment(tmp_path: Path) -> None:

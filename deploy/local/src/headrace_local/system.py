@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -120,10 +120,15 @@ def free_port(host: str = "127.0.0.1") -> int:
     """One that nobody listens on, below those that Linux gives to outgoing connections (ip_local_port_range): none of
     them takes it before it is used."""
     for port in random.sample(_PORTS, len(_PORTS)):
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe, suppress(OSError):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-            return port
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:  # The host is wrong, and each look for a name may take seconds.
+                    raise PortTaken(f"cannot listen on {host} ({error.strerror}): choose another --host") from None
+            else:
+                return port
     raise PortTaken(f"no port is free on {host}: choose another --host or --port")
 
 
