@@ -14,13 +14,14 @@ from gateway.entropy import random_bytes
 from gateway.hosts import Hosts
 from gateway.problems import internal, response_of
 
-_log = structlog.get_logger()
 _GIVEN = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 
 
 class Edge:
     def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
         self._app, self._hosts = app, hosts
+        # A logger that is bound looks for its settings once, not with each line.
+        self._log = structlog.get_logger().bind()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -51,9 +52,9 @@ class Edge:
                 await response_of(refusal, Request(scope))(scope, receive, send_with_id)
         except ClientDisconnect:
             # It went away while it sent its body: nobody is left to answer.
-            _log.info("client_left", request_id=request_id.decode(), method=scope["method"])
+            self._log.info("client_left", request_id=request_id.decode(), method=scope["method"])
         except Exception:
-            _log.exception("request_failed", request_id=request_id.decode(), method=scope["method"])
+            self._log.exception("request_failed", request_id=request_id.decode(), method=scope["method"])
             if status == 0:
                 await response_of(internal(), Request(scope))(scope, receive, send_with_id)
         finally:
@@ -61,7 +62,7 @@ class Edge:
             route = getattr(scope.get("route"), "path", None)
             if status:
                 metrics.count_request(scope["method"], route, status, answered_s)
-            _log.info(
+            self._log.info(
                 "request_served",
                 request_id=request_id.decode(),
                 method=scope["method"],

@@ -29,6 +29,7 @@ from gateway.services import Services
 _MOST_SEED = 2**31 - 1
 # Of queues, in an answer.
 _MOST_NAMED = 20
+_NO_PARENTS: Mapping[str, Job] = {}
 # Control characters, backslashes, a step upwards, a home folder, a URL, a folder.
 _FORBIDDEN_IN_PATH = re.compile(r"[\x00-\x1f\x7f-\x9f\\]|(^|/)\.\.(/|\Z)|^~|^[A-Za-z][A-Za-z0-9+.-]*:/|(^|/)\.?\Z")
 
@@ -62,9 +63,13 @@ async def prepared(
     end as it did. SpecRejected, InvalidInput, ModelNotFound, BackendUnavailable.
     """
     queue = queue_for(spec)
-    await _check_queue(services, queue, is_again=replay_of is not None or retry_of is not None)
-    _check_paths(spec)
-    parents = await _check_parents(services, spec)
+    # What most jobs need none of costs a call each.
+    if queue not in services.catalog.always:
+        await _check_queue(services, queue, is_again=replay_of is not None or retry_of is not None)
+    if isinstance(spec, TrainingSpec):
+        _check_paths(spec)
+    needs_others = spec.depends_on or isinstance(spec, TrainingSpec)
+    parents = await _check_parents(services, spec) if needs_others else _NO_PARENTS
     pinned = await _pin(services, spec, queue, {} if models is None else models, parents)
     is_first = replay_of is None and retry_of is None
     if is_first and isinstance(pinned, InferenceSpec) and pinned.model_id not in parents:
@@ -101,10 +106,8 @@ async def _check_queue(services: Services, queue: QueueName, *, is_again: bool) 
     )
 
 
-def _check_paths(spec: JobSpec) -> None:
+def _check_paths(spec: TrainingSpec) -> None:
     """What no data root can hold. The worker, which has the files, checks the rest."""
-    if not isinstance(spec, TrainingSpec):
-        return
     for field in ("data_path", "validation_path"):
         path = getattr(spec, field)
         if path is not None and _FORBIDDEN_IN_PATH.search(path):

@@ -84,10 +84,6 @@ class GatewayProtocol(HttpToolsProtocol):
             super().on_message_begin()
             self._place, self._n_framing = _HEAD, 0
 
-    def on_url(self, url: bytes) -> None:
-        if not self._is_prompting:
-            super().on_url(url)
-
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._place != _HEAD:
             # Trailers say nothing that anybody here asks for.

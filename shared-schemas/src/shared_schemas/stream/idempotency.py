@@ -36,7 +36,8 @@ def is_claimed_first(submission: Keyed) -> bool:
 async def claim_keys(client: AsyncRedis, submissions: Sequence[S]) -> dict[int, tuple[str, JobId]]:
     """Of those whose key has to be claimed first, by their places. -> "claimed", or "known" for the same body, and the
     id that the job has; "conflict" and the id of the job of another body."""
-    places = [place for place, each in enumerate(submissions) if is_claimed_first(each)]
+    keyed = [place for place, each in enumerate(submissions) if each.idempotency_key is not None]
+    places = [place for place in keyed if is_claimed_first(submissions[place])]
     if not places:
         return {}
     items = [(each.idempotency_key, each.job_id, each.fingerprint or "-") for each in (submissions[i] for i in places)]

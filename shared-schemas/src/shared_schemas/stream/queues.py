@@ -37,16 +37,16 @@ Asked = Callable[[QueueName], tuple[str, Mapping[str, Any]]]
 
 
 class Queues:
-    """always: those that are there whatever Redis says. known_s: how long a queue stays known that is empty and that
-    nobody declares."""
+    """always: those that are there whatever Redis says, the default ones among them. known_s: how long a queue stays
+    known that is empty and that nobody declares."""
 
     def __init__(self, client: AsyncRedis, *, always: Iterable[QueueName] = (), known_s: float = 86_400.0) -> None:
         self._client, self._known_s = client, known_s
         self._own = sorted(set(always) - BY_DEFAULT)
-        self._always = BY_DEFAULT.union(self._own)
+        self.always = BY_DEFAULT.union(self._own)
         # As Redis said last: what is listed, and what takes jobs. Used: to where this process has sent jobs, should
         # Redis lose that.
-        self._listed: frozenset[QueueName] = self._always
+        self._listed: frozenset[QueueName] = self.always
         self._taking: frozenset[QueueName] = frozenset()
         self._fresh_until, self._used = 0.0, set[QueueName]()
 
@@ -57,7 +57,7 @@ class Queues:
 
     async def takes_jobs(self, queue: QueueName) -> bool:
         """Asks Redis only about a queue that has not been known for the last seconds."""
-        if queue in self._always:
+        if queue in self.always:
             return True
         if queue not in self._taking or time.monotonic() > self._fresh_until:
             await self._read()
@@ -67,7 +67,7 @@ class Queues:
 
     def taking(self, kind: JobKind) -> list[QueueName]:
         """Of that kind, as far as is known."""
-        return sorted(queue for queue in self._always | self._taking if kind_of_queue(queue) is kind)
+        return sorted(queue for queue in self.always | self._taking if kind_of_queue(queue) is kind)
 
     async def declare(self, queue: QueueName) -> None:
         self._used.add(queue)
@@ -175,13 +175,13 @@ class Queues:
         )
         rows = [(name, float(score)) for name, score in zip(flat[::2], flat[1::2], strict=True)]
         limit_ms = int(now) - self._known_s * 1000
-        return [queue for queue, score in self._keep(rows).items() if score < limit_ms and queue not in self._always]
+        return [queue for queue, score in self._keep(rows).items() if score < limit_ms and queue not in self.always]
 
     def _keep(self, rows: Iterable[tuple[bytes, float]]) -> dict[QueueName, float]:
         """-> what Redis says of each"""
         named = ((name.decode(errors="replace"), score) for name, score in rows)
         declared = {QueueName(name): score for name, score in named if is_queue(name)}
-        self._listed = self._always.union(declared)
+        self._listed = self.always.union(declared)
         self._taking = frozenset(queue for queue, score in declared.items() if score > 0)
         self._fresh_until = time.monotonic() + _FRESH_S
         return declared
