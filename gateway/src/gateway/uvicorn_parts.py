@@ -37,7 +37,6 @@ PARTS: dict[type, tuple[dict[str, str], frozenset[str]]] = {
             "on_message_begin": "",
             "on_message_complete": "",
             "on_response_complete": "",
-            "on_url": "url",
         },
         frozenset(
             {
