@@ -170,3 +170,14 @@ time.sleep(600)"""
     _, alive = psutil.wait_procs([orphan], timeout=DEADLINE_S)
 
     assert not alive
+
+
+def test_what_every_service_says_of_the_same_redis_is_shown_once() -> None:
+    lines = io.StringIO()
+    log = Log(Console(file=lines, width=200))
+    for service in ("gateway", "training-1", "inference-1"):
+        log.line(service, '{"event": "redis_known_bug", "level": "warning", "warning": "Redis 6.2.14: old"}')
+        log.line(service, '{"event": "redis_away", "level": "warning", "redis": "127.0.0.1"}')
+
+    assert lines.getvalue().count("Redis 6.2.14: old") == 1
+    assert lines.getvalue().count("redis_away") == 3

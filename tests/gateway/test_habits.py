@@ -263,6 +263,9 @@ async def test_a_page_may_send_what_its_libraries_add(page_gateway: Gateway, met
         one.strip().lower() for one in answer.headers["access-control-allow-headers"].split(",")
     }
     assert "access-control-allow-origin" not in refused.headers
+    assert (refused.status_code, refused.headers["content-type"]) == (400, "application/problem+json")
+    assert refused.json()["code"] == "cors_refused"
+    assert "other.test" not in refused.text
 
 
 async def test_a_page_may_read_what_it_acts_by(page_gateway: Gateway) -> None:

@@ -13,11 +13,11 @@ from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from shared_schemas.process import settings_checked
 from shared_schemas.settings import from_environ
-from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from gateway import openapi, problems
 from gateway.advising import advise
+from gateway.cors import Cors
 from gateway.draining import called_on_signal
 from gateway.front import Front
 from gateway.hosts import Hosts
@@ -60,7 +60,7 @@ def create_app(services: Services) -> ASGIApp:
     if not settings.cors_origins:
         return edge
     # The outermost: answers to failures carry the headers that a page needs to read them.
-    return CORSMiddleware(
+    return Cors(
         edge,
         allow_origins=list(settings.cors_origins),
         allow_methods=["DELETE", "GET", "HEAD", "POST", "PUT"],

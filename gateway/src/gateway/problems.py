@@ -78,9 +78,13 @@ def body_of(problem: ProblemError, request_id: str) -> Problem:
 
 
 def response_of(problem: ProblemError, request: Request) -> Response:
-    body = body_of(problem, request_id(request))
+    return written_as(problem, request_id(request))
+
+
+def written_as(problem: ProblemError, request_id: str) -> Response:
     kind = _PartingResponse if problem.status in _BODY_UNREAD else Response
-    return kind(encode_json(body), problem.status, headers=problem.headers, media_type=PROBLEM_JSON)
+    body = encode_json(body_of(problem, request_id))
+    return kind(body, problem.status, headers=problem.headers, media_type=PROBLEM_JSON)
 
 
 class _PartingResponse(Response):

@@ -20,6 +20,8 @@ _NAME_WIDTH = 12
 _LAST_WORDS = 40
 # One line for each request: too much for a person who did not ask for it.
 _FINE_EVENTS = frozenset({"request_served", "stream_closed"})
+# Each service says it of the one Redis that they share.
+_SAID_ONCE = frozenset({"redis_known_bug"})
 # Known from the line's own prefix, or the same on every line.
 _LEFT_OUT = frozenset({"event", "level", "timestamp", "logger", "service", "queue", "pid", "exception"})
 
@@ -31,6 +33,7 @@ class Log:
         self._console, self._level = console, _LEVELS.index(level)
         self._lock = threading.Lock()
         self._styles: dict[str, str] = {}
+        self._said = set[str]()
         self._unshown = defaultdict[str, deque[str]](lambda: deque(maxlen=_LAST_WORDS))
 
     def line(self, service: str, written: str) -> None:
@@ -47,6 +50,10 @@ class Log:
         if level in _LEVELS and _LEVELS.index(level) < self._level:
             return
         facts = " ".join(f"{name}={value}" for name, value in fields.items() if name not in _LEFT_OUT)
+        if fields.get("event") in _SAID_ONCE:
+            if facts in self._said:
+                return
+            self._said.add(facts)
         self._print(service, str(fields.get("event", "")), facts, style=_LEVEL_STYLES.get(level, ""))
         if "exception" in fields:
             self._print(service, str(fields["exception"]), "", style="red")

@@ -22,6 +22,12 @@ ANSWERS = (
         action="Send less at once, put the data into a file under the data root, or raise the setting.",
     ),
     ErrorCode(
+        code="cors_refused",
+        status=400,
+        meaning="A page of another origin asked whether it may call, and may not.",
+        action="Add the page's origin to HEADRACE_CORS_ORIGINS.",
+    ),
+    ErrorCode(
         code="encoding_unsupported",
         status=415,
         meaning="The body came with a Content-Encoding.",
