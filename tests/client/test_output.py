@@ -5,9 +5,11 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 from headrace import Client
+from headrace.commands.ctrl_c import heeding_ctrl_c
 from headrace.ink import Card, Lines, Text
 from shared_schemas.events import Emitted, Logged, Progressed
 from shared_schemas.outcome import Success
@@ -149,6 +151,20 @@ def test_waiting_names_the_job_at_once_and_at_ctrl_c(gateway_url: str) -> None:
     assert (process.returncode, out) == (130, "")
     assert f"headrace watch {job_id}" in err
     assert "Traceback" not in err
+
+
+def test_a_ctrl_c_that_python_drops_comes_again() -> None:
+    def drop_one_and_wait() -> None:
+        with heeding_ctrl_c():
+            with suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+            signal.sigtimedwait([signal.SIGUSR1], 20)
+
+    with pytest.raises(KeyboardInterrupt):
+        drop_one_and_wait()
+
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
 
 def test_text_is_as_wide_as_a_terminal_shows_it() -> None:

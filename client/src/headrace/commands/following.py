@@ -9,6 +9,7 @@ from shared_schemas.job import Job, JobState
 from headrace import tables
 from headrace.client import Client
 from headrace.commands.command import Command, Ended, ExitCode, Given, Parser, number, whole
+from headrace.commands.ctrl_c import heeding_ctrl_c
 from headrace.commands.shared import connected, print_end, print_json, say_how_to_see_it_again
 from headrace.ink import Text
 from headrace.picture import Picture
@@ -41,7 +42,8 @@ def watch_to_end(client: Client, job_id: str, *, as_json: bool, title: str | Non
     if waiting is not None:
         terminal.print(f"  waiting {waiting}", "yellow")
     try:
-        picture = show(client.events(job_id), job_id, terminal, title=title)
+        with heeding_ctrl_c():
+            picture = show(client.events(job_id), job_id, terminal, title=title)
     except KeyboardInterrupt:
         say_how_to_see_it_again(job_id)
         raise

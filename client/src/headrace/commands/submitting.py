@@ -13,6 +13,7 @@ from shared_schemas.specs import Hyperparameters, InferenceSpec, JobOptions, Pri
 
 from headrace.client import Client
 from headrace.commands.command import Command, Given, Parser, Several, WrongUsage, number, one_of, whole
+from headrace.commands.ctrl_c import heeding_ctrl_c
 from headrace.commands.jobs import print_submitted
 from headrace.commands.shared import connected, print_end, say_how_to_see_it_again
 from headrace.errors import InvalidJob
@@ -125,7 +126,8 @@ def _wait(client: Client, reply: Submitted, *, as_json: bool) -> None:
     """Whoever waits must know for what, should the wait be cut short."""
     try:
         err.print(f"submitted {reply.job_id}", "dim")
-        job = client.wait(reply.job_id)
+        with heeding_ctrl_c():
+            job = client.wait(reply.job_id)
     except KeyboardInterrupt:
         say_how_to_see_it_again(reply.job_id)
         raise
