@@ -132,11 +132,15 @@ class QueueModel(JobBook):
         self.dead.difference_update(listed)
         return listed
 
-    def delete(self, job: ModelJob) -> str:
+    def why_kept(self, job: ModelJob) -> str | None:
+        """What a deletion of the job is refused for."""
         if job.state is None or not job.state.is_terminal:
             return "open"
         if any(job.id in self.jobs[user].depends_on for user in self.waiting):
             return "in use"
+        return None
+
+    def delete(self, job: ModelJob) -> str:
         self.dead.discard(job.id)
         self.expiring.pop(job.id, None)
         del self.jobs[job.id]

@@ -151,6 +151,8 @@ class CallerRules(Machine):
             return "deleted"
 
         def expected() -> str:
+            if refused := self.model.why_kept(job):
+                return refused
             self.models.publish_settled()
             return self.model.delete(job)
 
