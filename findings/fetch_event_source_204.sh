@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# @microsoft/fetch-event-source takes 204, by which a server tells a reader to stop, for an error and asks again each second, without end; and takes
-# the clean end of a stream for the end of everything, where the standard asks again.
+# @microsoft/fetch-event-source takes 204, by which a server tells a reader to stop, for an error and asks again each second, without end; and takes the clean end of a stream for the end of everything, where the standard asks again.
 # Seen 2026-11-29 with @microsoft/fetch-event-source 2.0.1 on node 20: at 204 its promise never settles and the server is asked for ever, since an answer without
 # the content type of a stream throws in its own `onopen`; a stream that ended (a proxy's limit, a restart) resolves it and is never asked for again.
 set -euo pipefail

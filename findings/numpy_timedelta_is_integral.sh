@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# numpy registers timedelta64 as a whole number of the standard library, but int() of one is a TypeError; and a list made of
-# datetime64[ns] holds whole numbers where one of datetime64[us] holds datetimes.
+# numpy registers timedelta64 as a whole number of the standard library, but int() of one is a TypeError; and a list made of datetime64[ns] holds whole numbers where one of datetime64[us] holds datetimes.
 # Seen 2026-11-29 with numpy 2.4.6: isinstance(np.timedelta64(1, "s"), numbers.Integral) is True, int() of it raises, and
 # np.array([...], "M8[ns]").tolist() gives nanoseconds as int. Code that asks numbers.Integral, or trusts tolist, must look at
 # dtype.kind first.

@@ -136,9 +136,7 @@ class QueueModel(JobBook):
         """What a deletion of the job is refused for."""
         if job.state is None or not job.state.is_terminal:
             return "open"
-        if any(job.id in self.jobs[user].depends_on for user in self.waiting):
-            return "in use"
-        return None
+        return "in use" if any(job.id in self.jobs[user].depends_on for user in self.waiting) else None
 
     def delete(self, job: ModelJob) -> str:
         self.dead.discard(job.id)
