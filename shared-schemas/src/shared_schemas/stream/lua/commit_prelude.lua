@@ -40,17 +40,32 @@ local function append_to_log(call, at, n, count)
   return true
 end
 
--- Entries of a time beyond all clocks, behind which there is no room, are none that a script wrote.
--- -> the first id that may follow then, in two parts, and how many changes there have been
-local function drop_last_of_log()
-  local newest = redis.call('XREVRANGE', LOG, '+', '-', 'COUNT', '1')[1]
-  while newest and tonumber(string.match(newest[1], '^%d+')) > 1e15 do
-    redis.call('XDEL', LOG, newest[1])
-    newest = redis.call('XREVRANGE', LOG, '+', '-', 'COUNT', '1')[1]
+-- Where an id was given before: the newest entries are gone, and their ids are not given again.
+-- -> as write_log, and how many changes there had been
+local function append_after_all(count)
+  -- Entries of a time beyond all clocks, behind which there is no room, are none that a script wrote.
+  -- -> the first id that may follow then, in two parts, and how many changes there have been
+  local function drop_last_of_log()
+    local newest = redis.call('XREVRANGE', LOG, '+', '-', 'COUNT', '1')[1]
+    while newest and tonumber(string.match(newest[1], '^%d+')) > 1e15 do
+      redis.call('XDEL', LOG, newest[1])
+      newest = redis.call('XREVRANGE', LOG, '+', '-', 'COUNT', '1')[1]
+    end
+    if newest then redis.call('XSETID', LOG, newest[1]) else redis.call('DEL', LOG) end
+    local at, n = following(newest and newest[1] or '0-0')
+    return at, n, count_of(newest)
   end
-  if newest then redis.call('XSETID', LOG, newest[1]) else redis.call('DEL', LOG) end
-  local at, n = following(newest and newest[1] or '0-0')
-  return at, n, count_of(newest)
+
+  local at, n
+  local facts = redis.call('XINFO', 'STREAM', LOG)
+  for i = 1, #facts, 2 do
+    if facts[i] == 'last-generated-id' then at, n = following(facts[i + 1]) end
+  end
+  if not append_to_log(redis.pcall, at, n, count) then
+    at, n, count = drop_last_of_log()
+    append_to_log(redis.call, at, n, count)
+  end
+  return at, n, count
 end
 
 -- -> the id of the first change that was logged, in two parts
@@ -59,15 +74,7 @@ local function write_log()
   local count = count_of(newest)
   local at, n = following(newest and newest[1] or '0-0')
   if not append_to_log(redis.pcall, at, n, count) then
-    -- The newest entries are gone, and their ids are not given again.
-    local facts = redis.call('XINFO', 'STREAM', LOG)
-    for i = 1, #facts, 2 do
-      if facts[i] == 'last-generated-id' then at, n = following(facts[i + 1]) end
-    end
-    if not append_to_log(redis.pcall, at, n, count) then
-      at, n, count = drop_last_of_log()
-      append_to_log(redis.call, at, n, count)
-    end
+    at, n, count = append_after_all(count)
   end
   local now_count = count + #logged / 2
   if math.floor(count / LOG_STEP) < math.floor(now_count / LOG_STEP) then trim_log(now_count) end

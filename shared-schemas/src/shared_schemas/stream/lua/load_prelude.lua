@@ -1,50 +1,63 @@
 -- Joined behind prelude.lua: how a job is read, and what becomes of one whose record cannot be worked with.
+-- STATES and LANES: what there is of either, for scripts that go through them.
 local STATES, LANES = @STATES, @LANES
 -- Beyond it Lua counts no more by one.
 local MOST = 9007199254740992
 
--- A moment, ms, as a text. false or nil: none.
-local function is_moment(value) return not value or value < ':' and value - 0 >= 0 and #value < 16 end
+-- What tells a sound record from another. Made for the first that a call reads, since many read none: each function and each
+-- table that is made costs the call.
+local function make_check()
+  local states, lanes = @STATES, @LANES
 
-local function is_mark(value) return not value or value == 1 end
+  -- A moment, ms, as a text. false or nil: none.
+  local function is_moment(value) return not value or value < ':' and value - 0 >= 0 and #value < 16 end
 
-local function is_text(value) return not value or value >= '' end
+  local function is_mark(value) return not value or value == 1 end
 
--- What few records have.
-local function has_sound_rest(r)
-  return is_moment(r[@DUE]) and is_moment(r[@DEADLINE]) and is_mark(r[@WAITING]) and is_mark(r[@CANCEL])
-    and is_mark(r[@PAUSE]) and is_mark(r[@SUSPECT]) and is_text(r[@REPLAY_OF]) and is_text(r[@RETRY_OF])
-    and is_text(r[@RETRIED_AS]) and is_mark(r[@LONG])
-end
+  local function is_text(value) return not value or value >= '' end
 
--- MessagePack's nil, which no text holds, and a number seldom.
-local function has_gap(packed, record)
-  if not string.find(packed, '\192', 1, true) then return false end
-  local head, high, low = string.byte(packed, 1, 3)
-  for place = 1, head == 0xdc and high * 256 + low or head - 0x90 do
-    if record[place] == nil then return true end
+  -- What few records have.
+  local function has_sound_rest(r)
+    return is_moment(r[@DUE]) and is_moment(r[@DEADLINE]) and is_mark(r[@WAITING]) and is_mark(r[@CANCEL])
+      and is_mark(r[@PAUSE]) and is_mark(r[@SUSPECT]) and is_text(r[@REPLAY_OF]) and is_text(r[@RETRY_OF])
+      and is_text(r[@RETRIED_AS]) and is_mark(r[@LONG])
   end
-  return false
+
+  -- MessagePack's nil, which no text holds, and a number seldom.
+  local function has_gap(packed, record)
+    if not string.find(packed, '\192', 1, true) then return false end
+    local head, high, low = string.byte(packed, 1, 3)
+    for place = 1, head == 0xdc and high * 256 + low or head - 0x90 do
+      if record[place] == nil then return true end
+    end
+    return false
+  end
+
+  -- -> the record, with each part of its type; an error for anything else. To compare a value with one of the type that it
+  -- should have is an error where it has another, and costs a tenth of asking for its type: each job passes here twice.
+  return function(packed)
+    local r, more = cmsgpack.unpack(packed)
+    local version, ttl, n, attempt, failures = r[@VERSION], r[@TTL], r[@N], r[@ATTEMPT], r[@FAILURES]
+    local crashes, recorded, beat, lease = r[@CRASHES], r[@RECORDED], r[@BEAT], r[@LEASE] or 0
+    local sum = ttl + n + attempt + failures + crashes + recorded + beat + lease
+    local is_sound = more == nil and states[r[@STATE]] and lanes[r[@LANE]] and (not r[@HOME] or lanes[r[@HOME]])
+      and version >= 1 and version < 1000 and version % 1 == 0
+      and ttl >= 0 and n >= 0 and attempt >= 0 and failures >= 0 and crashes >= 0 and recorded >= 0 and beat >= 0 and lease >= 0
+      and sum < MOST and sum % 1 == 0
+      and r[@CREATED] < ':' and r[@CREATED] - 0 >= 0 and #r[@CREATED] < 16
+      and r[@SUBJECT] >= '' and r[@TAGS] >= '' and (not r[@ENTRY] or r[@ENTRY] < ':')
+      and (not r[@FENCE] or r[@FENCE] >= '') and (not r[@WORKER] or r[@WORKER] >= '') and (not r[@SETTLED] or r[@SETTLED] >= '')
+      and is_moment(r[@STARTED]) and is_moment(r[@FINISHED]) and is_mark(r[@RAN_ALONE])
+      and (#r < @DUE or has_sound_rest(r)) and not has_gap(packed, r)
+    if not is_sound then error('') end
+    return r
+  end
 end
 
--- -> the record, with each part of its type; an error for anything else. To compare a value with one of the type that it
--- should have is an error where it has another, and costs a tenth of asking for its type: each job passes here twice.
+local check
 local function checked(packed)
-  local r, more = cmsgpack.unpack(packed)
-  local version, ttl, n, attempt, failures = r[@VERSION], r[@TTL], r[@N], r[@ATTEMPT], r[@FAILURES]
-  local crashes, recorded, beat, lease = r[@CRASHES], r[@RECORDED], r[@BEAT], r[@LEASE] or 0
-  local sum = ttl + n + attempt + failures + crashes + recorded + beat + lease
-  local is_sound = more == nil and STATES[r[@STATE]] and LANES[r[@LANE]] and (not r[@HOME] or LANES[r[@HOME]])
-    and version >= 1 and version < 1000 and version % 1 == 0
-    and ttl >= 0 and n >= 0 and attempt >= 0 and failures >= 0 and crashes >= 0 and recorded >= 0 and beat >= 0 and lease >= 0
-    and sum < MOST and sum % 1 == 0
-    and r[@CREATED] < ':' and r[@CREATED] - 0 >= 0 and #r[@CREATED] < 16
-    and r[@SUBJECT] >= '' and r[@TAGS] >= '' and (not r[@ENTRY] or r[@ENTRY] < ':')
-    and (not r[@FENCE] or r[@FENCE] >= '') and (not r[@WORKER] or r[@WORKER] >= '') and (not r[@SETTLED] or r[@SETTLED] >= '')
-    and is_moment(r[@STARTED]) and is_moment(r[@FINISHED]) and is_mark(r[@RAN_ALONE])
-    and (#r < @DUE or has_sound_rest(r)) and not has_gap(packed, r)
-  if not is_sound then error('') end
-  return r
+  check = check or make_check()
+  return check(packed)
 end
 
 -- -> the job and its record; nothing where it is not there, or is not as it should be. job.values: the fields of the hash
@@ -66,56 +79,58 @@ local function is_foreign(packed)
   return type(version) == 'number' and version > @WIRE_VERSION and version < 1000 and version % 1 == 0
 end
 
--- -> the number of the newest event, and its name
-local function newest_event(id, name)
-  local newest = redis.pcall('XREVRANGE', key('events', id), '+', '-', 'COUNT', 1)
-  local entry = not newest.err and newest[1]
-  if entry then return math.min(tonumber(string.match(entry[1], '^%d+')), MOST / 2), entry[2][2], true end
-  local short = redis.pcall('HMGET', name, short_fields())
-  for n = SHORT, 1, -1 do
-    if short[n] then return n, string.match(short[n], '^%S+') end
-  end
-  return 0
-end
-
--- Submission, by the first 48 bits of the id.
-local function created_of(id)
-  local at = 0
-  for digit in string.gmatch(string.sub(id, -26, -17), '.') do
-    at = at * 32 + (string.find('0123456789abcdefghjkmnpqrstvwxyz', digit, 1, true) or 1) - 1
-  end
-  return ms(at)
-end
-
--- What can still be read of a record: the least of a new one.
-local function salvaged(id, packed)
-  local is_whole, old = pcall(cmsgpack.unpack, packed)
-  if not is_whole or type(old) ~= 'table' then old = {} end
-  local function kept(place, usual)
-    local value = old[place]
-    local is_kept = type(value) == type(usual) and (type(value) ~= 'number' or value >= 0 and value < 1e12 and value % 1 == 0)
-    return is_kept and value or usual
-  end
-  local created = kept(@CREATED, '')
-  if #created > 15 or not string.find(created, '^%d+$') then created = created_of(id) end
-  local lane = LANES[kept(@LANE, '')] and old[@LANE] or 'normal'
-  local entry = kept(@ENTRY, '')
-  retire(lane, entry)
-  return { false, lane, false, @WIRE_VERSION, created, kept(@TTL, @RESULT_TTL), 0, kept(@ATTEMPT, 0), 0, kept(@CRASHES, 0),
-    kept(@SUBJECT, ''), kept(@TAGS, ''), false, 0, 0 }
-end
-
 -- Ends a job whose record cannot be worked with, as a dead letter. What had ended before stays as it is, and so does what is
 -- not there.
 local function bury(id, packed)
+  local states, lanes = @STATES, @LANES
+
+  -- -> the number of the newest event, and its name
+  local function newest_event(id, name)
+    local newest = redis.pcall('XREVRANGE', key('events', id), '+', '-', 'COUNT', 1)
+    local entry = not newest.err and newest[1]
+    if entry then return math.min(tonumber(string.match(entry[1], '^%d+')), MOST / 2), entry[2][2], true end
+    local short = redis.pcall('HMGET', name, short_fields())
+    for n = SHORT, 1, -1 do
+      if short[n] then return n, string.match(short[n], '^%S+') end
+    end
+    return 0
+  end
+
+  -- Submission, by the first 48 bits of the id.
+  local function created_of(id)
+    local at = 0
+    for digit in string.gmatch(string.sub(id, -26, -17), '.') do
+      at = at * 32 + (string.find('0123456789abcdefghjkmnpqrstvwxyz', digit, 1, true) or 1) - 1
+    end
+    return ms(at)
+  end
+
+  -- What can still be read of a record: the least of a new one.
+  local function salvaged(id, packed)
+    local is_whole, old = pcall(cmsgpack.unpack, packed)
+    if not is_whole or type(old) ~= 'table' then old = {} end
+    local function kept(place, usual)
+      local value = old[place]
+      local is_kept = type(value) == type(usual) and (type(value) ~= 'number' or value >= 0 and value < 1e12 and value % 1 == 0)
+      return is_kept and value or usual
+    end
+    local created = kept(@CREATED, '')
+    if #created > 15 or not string.find(created, '^%d+$') then created = created_of(id) end
+    local lane = lanes[kept(@LANE, '')] and old[@LANE] or 'normal'
+    local entry = kept(@ENTRY, '')
+    retire(lane, entry)
+    return { false, lane, false, @WIRE_VERSION, created, kept(@TTL, @RESULT_TTL), 0, kept(@ATTEMPT, 0), 0, kept(@CRASHES, 0),
+      kept(@SUBJECT, ''), kept(@TAGS, ''), false, 0, 0 }
+  end
+
   local name = key('job', id)
   local is_hash = type(redis.pcall('HGET', name, 'spec')) ~= 'table'
   if is_hash and not packed and redis.call('EXISTS', name) == 0 then return end
   local n, newest, is_long = newest_event(id, name)
   if newest == @END then return end
   local ended = @ENDED
-  for state in pairs(STATES) do
-    for lane in pairs(LANES) do
+  for state in pairs(states) do
+    for lane in pairs(lanes) do
       if ended[state] and ask('ZSCORE', tag .. listing(state, lane), id) then return end
       remove(listing(state, lane), id)
     end
