@@ -82,7 +82,7 @@ def tables(found: Found) -> list[Table]:
 def _measure(server: Server, scale: float) -> Figures:
     figures: dict[str, float] = {}
     with bench_redis() as bench, server.serving(bench) as served:
-        request = _request({"model_id": anyio.run(publish_model, bench.url), **BODY})
+        request = request_for(anyio.run(publish_model, bench.url))
 
         async def load(connections: int, n: int) -> tuple[float, list[float]]:
             return await post(served.port, request, n=n, connections=connections, expected=ACCEPTED)
@@ -114,6 +114,10 @@ def _measure_peer(peer: Contestant, scale: float) -> Figures:
     n = max(500, round(peer.n_jobs * scale))
     with bench_redis() as bench:
         return {"listed_per_s": n / peer.call("enqueue", bench.url, n)["s"]}
+
+
+def request_for(model: str) -> bytes:
+    return _request({"model_id": model, **BODY})
 
 
 def _request(given: object) -> bytes:

@@ -43,24 +43,26 @@ def _measure(contestant: Contestant, scale: float) -> Figures:
 
 
 def _over_http(bench: Bench, n: int) -> list[float]:
-    """One POST that is answered with the job's event stream, on a connection that is kept, until `done` is here."""
-
-    async def measured() -> list[float]:
-        body = b'{"model_id":"%b","input_data":"%b"}' % ((await publish_model(bench.url)).encode(), b"x" * 100)
-        request = (
-            b"POST /jobs/inference HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n"
-            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
-        )
-        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
-        took = []
-        for _ in range(n):
-            began = time.perf_counter()
-            writer.write(request)
-            await reader.readuntil(b"event: done")
-            took.append((time.perf_counter() - began) * 1000)
-            await reader.readuntil(b"\r\n0\r\n\r\n")
-        writer.close()
-        return took
-
     with GATEWAY.serving(bench) as served:
-        return anyio.run(measured, backend_options={"use_uvloop": True})
+        model = anyio.run(publish_model, bench.url)
+        return anyio.run(followed, served.port, model, n, backend_options={"use_uvloop": True})
+
+
+async def followed(port: int, model: str, n: int) -> list[float]:
+    """n times one POST that is answered with the job's event stream, on a connection that is kept, until `done` is
+    here. -> ms for each"""
+    body = b'{"model_id":"%b","input_data":"%b"}' % (model.encode(), b"x" * 100)
+    request = (
+        b"POST /jobs/inference HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n"
+        b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    took = []
+    for _ in range(n):
+        began = time.perf_counter()
+        writer.write(request)
+        await reader.readuntil(b"event: done")
+        took.append((time.perf_counter() - began) * 1000)
+        await reader.readuntil(b"\r\n0\r\n\r\n")
+    writer.close()
+    return took

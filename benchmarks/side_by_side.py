@@ -3,33 +3,72 @@
     uv run --group bench python -m benchmarks.side_by_side FOLDER [--repeats N] [--scale X]
 
 FOLDER: another checkout whose .venv is synced with --group bench. A ratio above 1 says that this build does more, or
-takes less.
+takes less. The gateways of both stay up, and are asked in short turns: one start of a process differs from the next of
+the same by more than one build from the other, and a machine that is shared from second to second.
 """
 
 import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import anyio
+import msgspec
+import psutil
 from rich.console import Console
 from rich.table import Table as Shown
 
-from benchmarks.measuring import Column, Figures, Found, Table, alternate, table
+from benchmarks.gateway import ACCEPTED, CONNECTIONS, UVLOOP, request_for
+from benchmarks.http_load import post
+from benchmarks.measuring import Column, Figures, Found, Table, alternate, percentile, table
+from benchmarks.round_trip import followed
 
 ROOT = Path(__file__).parents[1]
 THIS, OTHER = "this build", "the other"
-# Runs inside either checkout: `_measure` of each benchmark is what both have.
+# Turns of each gateway for each repeat, and how many requests one takes.
+TURNS, TRIPS = 10, 200
+N_POSTS = {1: 600, 64: 3_000}
+# Run inside either checkout: what they call is what both have.
 PROGRAM = """
 import json, sys
-from benchmarks import drain, gateway, round_trip
+from benchmarks import drain, round_trip
 scale = float(sys.argv[1])
 figures = {f"drain_{name}": value for name, value in drain._measure(drain.HEADRACE, scale).items()}
 figures |= {f"trip_{name}": value for name, value in round_trip._measure(round_trip.HEADRACE, scale).items()}
-figures |= {f"http_{name}": value for name, value in round_trip._measure(round_trip.OVER_HTTP, scale).items()}
-figures |= {f"post_{name}": value for name, value in gateway._measure(gateway.GATEWAY, scale).items()}
 print(json.dumps(figures))
 """
+SERVER = """
+import json, sys
+from contextlib import ExitStack
+import anyio
+from benchmarks.contestants import HEADRACE
+from benchmarks.http_servers import GATEWAY, publish_model
+from benchmarks.server import bench_redis
+with ExitStack() as stack:
+    bench = stack.enter_context(bench_redis())
+    if sys.argv[1] == "followed":
+        stack.enter_context(HEADRACE.working(bench.url, 10**9, bench.folder / "tally"))
+    served = stack.enter_context(GATEWAY.serving(bench))
+    print(json.dumps([served.port, served.process.pid, anyio.run(publish_model, bench.url)]), flush=True)
+    sys.stdin.read()
+"""
+
+
+class Gateway(msgspec.Struct, frozen=True):
+    """One that stays up."""
+
+    port: int
+    process: psutil.Process
+    model: str
+
+    def cpu_s(self) -> float:
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
+
 DRAIN = [
     Column("drained/s", "drain_drain_per_s", kind="spread"),
     Column("ratio", "drain_drain_per_s", kind="ratio"),
@@ -40,20 +79,38 @@ DRAIN = [
     Column("Redis µs", "drain_redis_us", ".1f"),
     Column("ratio", "drain_redis_us", kind="inverse"),
 ]
-TRIPS = [
+TRIP = [
     Column("p50 ms", "trip_p50_ms", ".3f", "spread"),
     Column("ratio", "trip_p50_ms", kind="inverse"),
-    Column("HTTP + SSE, p50 ms", "http_p50_ms", ".3f", "spread"),
+]
+FOLLOWED = [
+    Column("p50 ms", "http_p50_ms", ".3f", "spread"),
     Column("ratio", "http_p50_ms", kind="inverse"),
 ]
 POSTS = [
-    Column("1: requests/s", "post_per_s_1", kind="spread"),
-    Column("ratio", "post_per_s_1", kind="ratio"),
-    Column("64: requests/s", "post_per_s_64", kind="spread"),
-    Column("ratio", "post_per_s_64", kind="ratio"),
-    Column("server µs", "post_cpu_us", ".1f"),
-    Column("ratio", "post_cpu_us", kind="inverse"),
+    column
+    for connections in CONNECTIONS
+    for column in (
+        Column(f"{connections}: requests/s", f"post_per_s_{connections}", kind="spread"),
+        Column("ratio", f"post_per_s_{connections}", kind="ratio"),
+        Column("server µs", f"post_cpu_us_{connections}", ".1f"),
+        Column("ratio", f"post_cpu_us_{connections}", kind="inverse"),
+    )
 ]
+
+
+@contextmanager
+def gateway(checkout: Path, kind: str) -> Iterator[Gateway]:
+    """kind: followed, with a worker, or posted, without."""
+    program = [str(checkout / ".venv/bin/python"), "-c", SERVER, kind]
+    with subprocess.Popen(program, cwd=checkout, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        port, pid, model = json.loads(server.stdout.readline())
+        try:
+            yield Gateway(port, psutil.Process(pid), model)
+        finally:
+            server.stdin.close()
 
 
 def run(checkout: Path, scale: float) -> Figures:
@@ -63,9 +120,43 @@ def run(checkout: Path, scale: float) -> Figures:
     return figures
 
 
-def tables(found: Found) -> list[Table]:
-    shown = (("Drain of no-op jobs", DRAIN), ("Round trip of one job, idle", TRIPS), ("POST /jobs/inference", POSTS))
-    return [table(title, found, columns, base=OTHER) for title, columns in shown]
+def posts(asked: Gateway) -> Figures:
+    request, figures = request_for(asked.model), dict[str, float]()
+    for connections in CONNECTIONS:
+        n, cpu = N_POSTS[connections], asked.cpu_s()
+
+        async def load(n: int = n, connections: int = connections) -> float:
+            return (await post(asked.port, request, n=n, connections=connections, expected=ACCEPTED))[0]
+
+        figures[f"post_per_s_{connections}"] = n / anyio.run(load, backend_options=UVLOOP)
+        figures[f"post_cpu_us_{connections}"] = (asked.cpu_s() - cpu) * 1e6 / n
+    return figures
+
+
+def trips(asked: Gateway) -> Figures:
+    took = anyio.run(followed, asked.port, asked.model, TRIPS, backend_options=UVLOOP)
+    return {"http_p50_ms": percentile(took, 0.5)}
+
+
+def turns(checkouts: dict[str, Path], repeats: int) -> dict[str, Found]:
+    """Of the gateways. The first turn of each is not counted."""
+    found = {}
+    for kind, measure in (("followed", trips), ("posted", posts)):
+        with ExitStack() as stack:
+            asked = {name: stack.enter_context(gateway(checkout, kind)) for name, checkout in checkouts.items()}
+            rows = alternate(asked, measure, repeats=TURNS * repeats + 1)
+        found[kind] = {name: of_build[1:] for name, of_build in rows.items()}
+    return found
+
+
+def tables(found: Found, of_gateways: dict[str, Found]) -> list[Table]:
+    shown = (
+        ("Drain of no-op jobs", found, DRAIN),
+        ("Round trip of one job, idle", found, TRIP),
+        ("Round trip over HTTP and SSE", of_gateways["followed"], FOLLOWED),
+        ("POST /jobs/inference", of_gateways["posted"], POSTS),
+    )
+    return [table(title, rows, columns, base=OTHER) for title, rows, columns in shown]
 
 
 def main() -> None:
@@ -76,8 +167,9 @@ def main() -> None:
     given = parser.parse_args()
     if not (given.other / ".venv/bin/python").exists():
         sys.exit(f"{given.other} has no .venv: run `uv sync --group bench` there first")
-    found = alternate({THIS: ROOT, OTHER: given.other}, lambda each: run(each, given.scale), repeats=given.repeats)
-    for made in tables(found):
+    checkouts = {THIS: ROOT, OTHER: given.other}
+    found = alternate(checkouts, lambda each: run(each, given.scale), repeats=given.repeats)
+    for made in tables(found, turns(checkouts, given.repeats)):
         shown = Shown(*made.columns, title=made.title, title_justify="left")
         for row in made.rows:
             shown.add_row(*row)

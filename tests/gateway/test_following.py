@@ -11,7 +11,8 @@ from gateway.logs import Logs
 from gateway.timelines import Batch, Timelines
 from shared_schemas.ids import JobId, JobKind, QueueName
 from shared_schemas.stream import keys
-from shared_schemas.stream.timeline import SHORT, Doorbells, Entry, LogEntry, Timeline
+from shared_schemas.stream.record import SHORT
+from shared_schemas.stream.timeline import Doorbells, Entry, LogEntry, Timeline
 
 from tests.support.workers import Bench, bench
 

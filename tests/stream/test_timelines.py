@@ -3,7 +3,7 @@
 import pytest
 from shared_schemas.events import Emitted, JobEvent
 from shared_schemas.stream import keys
-from shared_schemas.stream.timeline import SHORT
+from shared_schemas.stream.record import SHORT
 
 from tests.support.queue_bench import queue_bench, success
 

@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 from shared_schemas.ids import JobId
 from shared_schemas.stream import keys
-from shared_schemas.stream.record import RECORD
+from shared_schemas.stream.record import RECORD, SHORT
 from shared_schemas.stream.rows import fields_of
-from shared_schemas.stream.timeline import SHORT, Entry, entries_in_hash
+from shared_schemas.stream.timeline import Entry, entries_in_hash
 
 
 def entries_of(stored: Mapping[bytes, bytes], stream: list[tuple[bytes, dict[bytes, bytes]]]) -> list[Entry]:

@@ -105,7 +105,8 @@ class Ledger:
     ) -> list[tuple[str, JobId]]:
         """As submit, for many jobs of one queue in one step. is_list: all or none, as the first is created or not.
         -> for each "created", "exists", "conflict" or "retried", and the job that stands for it."""
-        claimed = await claim_keys(self._client, submissions)
+        has_keys = any(submission.idempotency_key is not None for submission in submissions)
+        claimed = await claim_keys(self._client, submissions) if has_keys else {}
         if is_list and 0 in claimed:
             how, job_id = claimed[0]
             if how == "conflict":

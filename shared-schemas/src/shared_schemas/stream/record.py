@@ -46,6 +46,9 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
 
 
 RECORD = Record.__struct_fields__
+# The events of a timeline lie in the job's hash, each in the field of its number, until there are more than these, or
+# one is long.
+SHORT = tuple(str(n) for n in range(1, 9))
 read_record = msgspec.msgpack.Decoder(Record).decode
 
 

@@ -16,7 +16,8 @@ from shared_schemas.stream import keys
 from shared_schemas.stream.claims import LANES
 from shared_schemas.stream.connection import AsyncRedis, translated
 from shared_schemas.stream.queues import Queues
-from shared_schemas.stream.timeline import SHORT, Entry, Timeline, entries_in_hash
+from shared_schemas.stream.record import SHORT
+from shared_schemas.stream.timeline import Entry, Timeline, entries_in_hash
 
 _NAMED = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _PAGE = 100

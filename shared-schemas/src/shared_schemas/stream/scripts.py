@@ -21,7 +21,7 @@ from shared_schemas.job import JobState
 from shared_schemas.lifecycle import TRANSITIONS
 from shared_schemas.stream.connection import AsyncRedis, SyncRedis, refusal_of, translated
 from shared_schemas.stream.keys import Lane
-from shared_schemas.stream.record import RECORD
+from shared_schemas.stream.record import RECORD, SHORT
 
 # Text only: the MessagePack of Redis' Lua knows no bin type.
 packed_arguments = msgspec.msgpack.Encoder().encode
@@ -60,7 +60,8 @@ def placed(source: str) -> str:
 @cache
 def _said() -> dict[str, str]:
     """What a script is told once, when it is loaded, as Lua has it. The states and lanes; ENDED: the terminal states;
-    END: the event that ends a timeline; RESULT_TTL (ms): where a damaged job does not say its own."""
+    END: the event that ends a timeline; RESULT_TTL (ms): where a damaged job does not say its own; SHORT: how many
+    fields hold a short timeline; SHORT_FIELDS: their names, as arguments."""
     corrupt = {**transition(Reason.FAILED, error=CORRUPT_RECORD), "error": encode_json(CORRUPT_RECORD).decode()}
     told: dict[str, Any] = {
         "STATES": names(JobState),
@@ -70,8 +71,9 @@ def _said() -> dict[str, str]:
         "WIRE_VERSION": WIRE_VERSION,
         "CORRUPT": {**corrupt, "dead": CORRUPT_RECORD.code},
         "RESULT_TTL": 7 * 86_400_000,
+        "SHORT": len(SHORT),
     }
-    return {name: _in_lua(value) for name, value in told.items()}
+    return {name: _in_lua(value) for name, value in told.items()} | {"SHORT_FIELDS": ", ".join(map(_in_lua, SHORT))}
 
 
 def _in_lua(value: Any) -> str:

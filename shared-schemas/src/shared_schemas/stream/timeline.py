@@ -18,12 +18,10 @@ from shared_schemas.ids import JobId, QueueName, is_job_id, queue_of
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.connection import AsyncRedis, translated
 from shared_schemas.stream.damage import or_nothing, reply_of
+from shared_schemas.stream.record import SHORT
 
 # Of one job; only releases and pauses without end can make more.
 MOST_ATTEMPTS = 100
-# The events of a timeline lie in the job's hash, each in the field of its number, until there are more than these, or
-# one is long. lua/prelude.lua has the same.
-SHORT = tuple(str(n) for n in range(1, 9))
 _READ_BYTES = 1 << 16
 _NAME, _CHANGE = re.compile(rb"[a-z_]+"), re.compile(rb"[a-z_]+ ")
 

@@ -4,7 +4,7 @@
 -- WHY      a timeline may be long, but each event is stamped with its attempt: a begin is found by halving, and
 --          between the end of an attempt and the next begin lie changes of state alone
 local timeline = key('events', args.id)
-local short = redis.pcall('HMGET', key('job', args.id), short_fields())
+local short = redis.pcall('HMGET', key('job', args.id), @SHORT_FIELDS)
 
 -- Of a timeline that something else was written into, what was found until then is told.
 local function event_of(n, name, data)
@@ -19,7 +19,7 @@ local function at(n)
 end
 
 local function newest()
-  for n = SHORT, 1, -1 do
+  for n = @SHORT, 1, -1 do
     if short[n] then return at(n) end
   end
   local entry = redis.call('XREVRANGE', timeline, '+', '-', 'COUNT', 1)[1]

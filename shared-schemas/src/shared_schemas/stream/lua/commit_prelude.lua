@@ -10,15 +10,6 @@ local function count_of(entry)
   return count >= 0 and count < 1e15 and math.floor(count) or 0
 end
 
--- Entries hold more changes at one time than at another: what is left is about as many as are wanted.
-local function trim_log(count)
-  local kept = count - count_of(ask('XRANGE', LOG, '-', '+', 'COUNT', '1')[1])
-  local length = tonumber(ask('GET', tag .. 'log_length') or LOG_LENGTH) or LOG_LENGTH
-  if kept > length or kept < 0 then
-    redis.call('XTRIM', LOG, 'MAXLEN', '~', ms(math.floor(redis.call('XLEN', LOG) * length / math.max(kept, length))))
-  end
-end
-
 -- -> the first id, in two parts, that may follow this one
 local function following(id)
   local at, n = string.match(id, '(%d+)-(%d+)')
@@ -77,28 +68,15 @@ local function write_log()
     at, n, count = append_after_all(count)
   end
   local now_count = count + #logged / 2
-  if math.floor(count / LOG_STEP) < math.floor(now_count / LOG_STEP) then trim_log(now_count) end
-  return at, n
-end
-
-local function told_by_log(at, n)
-  local lines = {}
-  for i = 1, #logged / 2 do
-    lines[i] = ms(at) .. '-' .. ms(n + i - 1) .. ' ' .. logged[i * 2 - 1] .. ' ' .. logged[i * 2]
-  end
-  return table.concat(lines, '\n')
-end
-
--- -> a list for each name that somebody has subscribed to: to ask once for all costs as much as to ring one
-local function heard_of(names)
-  local heard = {}
-  for first = 1, #names, 1000 do
-    local counts = redis.call('PUBSUB', 'NUMSUB', unpack(names, first, math.min(first + 999, #names)))
-    for i = 1, #counts, 2 do
-      if counts[i + 1] > 0 then heard[counts[i]] = {} end
+  if math.floor(count / LOG_STEP) < math.floor(now_count / LOG_STEP) then
+    -- Entries hold more changes at one time than at another: what is left is about as many as are wanted.
+    local kept = now_count - count_of(ask('XRANGE', LOG, '-', '+', 'COUNT', '1')[1])
+    local length = tonumber(ask('GET', tag .. 'log_length') or LOG_LENGTH) or LOG_LENGTH
+    if kept > length or kept < 0 then
+      redis.call('XTRIM', LOG, 'MAXLEN', '~', ms(math.floor(redis.call('XLEN', LOG) * length / math.max(kept, length))))
     end
   end
-  return heard
+  return at, n
 end
 
 -- Rings the bells that somebody hears. A job's has the name of its hash.
@@ -110,13 +88,23 @@ local function ring(at, n)
   end
   local of_log = tag .. 'bell'
   if at then names[#names + 1] = of_log end
-  local heard = heard_of(names)
+  -- A list for each name that somebody has subscribed to: to ask once for all costs as much as to ring one.
+  local heard = {}
+  for first = 1, #names, 1000 do
+    local counts = redis.call('PUBSUB', 'NUMSUB', unpack(names, first, math.min(first + 999, #names)))
+    for i = 1, #counts, 2 do
+      if counts[i + 1] > 0 then heard[counts[i]] = {} end
+    end
+  end
   if not next(heard) then return end
   for i = 1, #told, 3 do
     local lines = heard[told[i].key]
     if lines then lines[#lines + 1] = told[i + 1] .. ' ' .. told[i + 2] end
   end
-  if heard[of_log] then heard[of_log][1] = told_by_log(at, n) end
+  local lines = heard[of_log]
+  for i = 1, lines and #logged / 2 or 0 do
+    lines[i] = ms(at) .. '-' .. ms(n + i - 1) .. ' ' .. logged[i * 2 - 1] .. ' ' .. logged[i * 2]
+  end
   for name, lines in pairs(heard) do redis.call('PUBLISH', name, table.concat(lines, '\n')) end
 end
 

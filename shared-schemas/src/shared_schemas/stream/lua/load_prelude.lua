@@ -89,8 +89,8 @@ local function bury(id, packed)
     local newest = redis.pcall('XREVRANGE', key('events', id), '+', '-', 'COUNT', 1)
     local entry = not newest.err and newest[1]
     if entry then return math.min(tonumber(string.match(entry[1], '^%d+')), MOST / 2), entry[2][2], true end
-    local short = redis.pcall('HMGET', name, short_fields())
-    for n = SHORT, 1, -1 do
+    local short = redis.pcall('HMGET', name, @SHORT_FIELDS)
+    for n = @SHORT, 1, -1 do
       if short[n] then return n, string.match(short[n], '^%S+') end
     end
     return 0

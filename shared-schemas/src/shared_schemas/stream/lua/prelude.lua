@@ -12,8 +12,7 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local GROUP, FRONT, ALONE = 'workers', 'front', 'alone'
 -- A timeline of up to so many events, none longer than this, in bytes, is kept in the job's hash: a stream of its own takes
 -- 4 KiB however short it is.
-local SHORT, SHORT_BYTES = 8, 1024
-local function short_fields() return '1', '2', '3', '4', '5', '6', '7', '8' end
+local SHORT_BYTES = 1024
 
 -- Whether an error says that somebody else has put something under a name: of another type, or an entry after which there
 -- can be no other.
@@ -147,24 +146,28 @@ end
 
 local function remove(name, member) add(name, false, member) end
 
--- Where something else lies under its name, or an entry that no script wrote, the timeline begins again: its readers are
--- told of the gap.
+-- Appends an event to the timeline's own stream, to which what the hash holds of it moves first. Where something else lies
+-- under its name, or an entry that no script wrote, the timeline begins again: its readers are told of the gap.
 local function append_to_stream(job, n, event, data)
-  local name, id = key('events', job.id), text(n) .. '-0'
-  local reply = redis.pcall('XADD', name, id, 'event', event, 'data', data)
-  if type(reply) ~= 'table' or not reply.err then return end
-  if is_in_the_way(reply.err) then redis.call('DEL', name) end
-  redis.call('XADD', name, id, 'event', event, 'data', data)
-end
-
-local function make_long(job)
-  write_hash_now(job)
-  for n, change in ipairs(redis.call('HMGET', job.key, short_fields())) do
-    local event, data = string.match(change or '', '^(%S+) (.+)$')
-    if event then append_to_stream(job, n, event, data) end
+  local name = key('events', job.id)
+  local function write(n, event, data)
+    local id = text(n) .. '-0'
+    local reply = redis.pcall('XADD', name, id, 'event', event, 'data', data)
+    if type(reply) ~= 'table' or not reply.err then return end
+    if is_in_the_way(reply.err) then redis.call('DEL', name) end
+    redis.call('XADD', name, id, 'event', event, 'data', data)
   end
-  delete_fields(job, short_fields())
-  set(job, @LONG, 1)
+
+  if not job.record[@LONG] then
+    write_hash_now(job)
+    for n, change in ipairs(redis.call('HMGET', job.key, @SHORT_FIELDS)) do
+      local event, data = string.match(change or '', '^(%S+) (.+)$')
+      if event then write(n, event, data) end
+    end
+    delete_fields(job, @SHORT_FIELDS)
+    set(job, @LONG, 1)
+  end
+  write(n, event, data)
 end
 
 -- Appends one numbered, stamped event to the timeline. -> "<event> <data>"
@@ -178,10 +181,9 @@ local function append(job, event, body)
     local count = #told
     told[count + 1], told[count + 2], told[count + 3] = job, number, change
   end
-  if not record[@LONG] and n <= SHORT and #change <= SHORT_BYTES then
+  if not record[@LONG] and n <= @SHORT and #change <= SHORT_BYTES then
     set_field(job, number, change)
   else
-    if not record[@LONG] then make_long(job) end
     append_to_stream(job, n, event, string.sub(change, #event + 2))
   end
   record[@N] = n

@@ -15,24 +15,12 @@ local names = {}
 for i, item in ipairs(args.items) do names[i] = key('job', item[1]) end
 
 -- Nearly always none is, and one question for all costs as much as one of them.
-local function is_any_stored()
-  for first = 1, #names, 1000 do
-    if redis.call('EXISTS', unpack(names, first, math.min(first + 999, #names))) > 0 then return true end
-  end
-  return false
+local is_any_stored = false
+for first = 1, #names, 1000 do
+  if redis.call('EXISTS', unpack(names, first, math.min(first + 999, #names))) > 0 then is_any_stored = true end
 end
-
-local is_any = is_any_stored()
-
-local function is_stored(id, name) return loaded[id] or is_any and redis.call('EXISTS', name) == 1 end
 
 local NOTHING = {}
-
-local function sets_of(tags)
-  local sets = {}
-  for name in string.gmatch(tags, '%S+') do sets[#sets + 1] = 'tagged:' .. name end
-  return sets
-end
 
 local function submit(name, id, spec, traits, more)
   more = more or NOTHING
@@ -44,7 +32,7 @@ local function submit(name, id, spec, traits, more)
     local former, fingerprint = string.match(type(known) == 'string' and known or '', '^([%l%d.-]+) (%S+)$')
     if former then return fingerprint == meant and 'exists' or 'conflict', former end
   end
-  if is_stored(id, name) then return 'exists', id end
+  if loaded[id] or is_any_stored and redis.call('EXISTS', name) == 1 then return 'exists', id end
   -- What was stored and has expired, or was deleted, is not stored again.
   if more.is_claimed and redis.call('EXISTS', key('gone', id), key('deleted', id)) > 0 then return 'exists', id end
   local origin = more.retry_of and peek(more.retry_of)
@@ -54,7 +42,10 @@ local function submit(name, id, spec, traits, more)
   local job = keep(id, name, record)
   set_field(job, 'spec', spec)
   if tags ~= '' then
-    traits.sets = traits.sets or sets_of(tags)
+    if not traits.sets then
+      traits.sets = {}
+      for tag_name in string.gmatch(tags, '%S+') do traits.sets[#traits.sets + 1] = 'tagged:' .. tag_name end
+    end
     for _, set_name in ipairs(traits.sets) do add(set_name, '0', id) end
   end
   if more.replay_of then set(job, @REPLAY_OF, more.replay_of) end
