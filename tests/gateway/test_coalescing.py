@@ -63,7 +63,7 @@ async def test_what_is_asked_while_a_call_is_under_way_goes_with_the_next_and_ea
 
 
 @pytest.mark.parametrize(
-    ("n_bytes", "sizes"), [(0, [CALL_ITEMS, CALL_ITEMS, 50]), (CALL_BYTES // 100, [101, 101, 101, 101, 46])]
+    ("n_bytes", "sizes"), [(0, [1, CALL_ITEMS, CALL_ITEMS, 49]), (CALL_BYTES // 100, [1, 101, 101, 101, 101, 45])]
 )
 async def test_a_call_carries_so_many_items_and_bytes_and_no_more(n_bytes: int, sizes: list[int]) -> None:
     backend = Backend()
@@ -123,7 +123,7 @@ async def test_an_item_that_brings_its_call_down_takes_no_other_with_it() -> Non
     assert answers == {1: 1, 1001: "1001 cannot be told", 2: 4}
 
 
-async def test_who_waits_when_the_gateway_stops_is_told() -> None:
+async def test_who_waits_when_the_gateway_stops_is_told_and_who_was_alone_hears_its_answer() -> None:
     backend = Backend()
     coalescer = Coalescer(backend.call)
     answers: dict[int, object] = {}
@@ -132,12 +132,65 @@ async def test_who_waits_when_the_gateway_stops_is_told() -> None:
         answers.update(await ask_all(coalescer, [item]))
 
     with anyio.fail_after(10):
+        async with anyio.create_task_group() as callers:
+            async with anyio.create_task_group() as serving:
+                serving.start_soon(coalescer.run)
+                callers.start_soon(ask, 1)
+                await anyio.wait_all_tasks_blocked()
+                callers.start_soon(ask, 2)
+                await anyio.wait_all_tasks_blocked()
+                serving.cancel_scope.cancel()
+            backend.may_answer.set()
+
+    assert answers == {1: 1, 2: "the gateway is stopping"}
+
+
+async def test_who_is_answered_by_a_call_of_many_when_the_gateway_stops_is_told() -> None:
+    backend = Backend()
+    coalescer = Coalescer(backend.call)
+    answers: dict[int, object] = {}
+
+    async def ask(items: Sequence[int]) -> None:
+        answers.update(await ask_all(coalescer, items))
+
+    with anyio.fail_after(10):
         async with anyio.create_task_group() as callers, anyio.create_task_group() as serving:
             serving.start_soon(coalescer.run)
-            callers.start_soon(ask, 1)
+            backend.may_answer.set()
+            callers.start_soon(ask, [1, 2, 3])
             await anyio.wait_all_tasks_blocked()
-            callers.start_soon(ask, 2)
+            backend.may_answer = anyio.Event()
+            callers.start_soon(ask, [4, 5])
+            await anyio.wait_all_tasks_blocked()
+            callers.start_soon(ask, [6])
             await anyio.wait_all_tasks_blocked()
             serving.cancel_scope.cancel()
 
-    assert answers == {1: "the gateway is stopping", 2: "the gateway is stopping"}
+    assert backend.calls == [[1], [2, 3], [4, 5]]
+    assert answers == {1: 1, 2: 4, 3: 9} | dict.fromkeys((4, 5, 6), "the gateway is stopping")
+
+
+async def test_a_caller_that_is_cancelled_alone_keeps_nobody_from_being_served() -> None:
+    backend = Backend()
+    coalescer = Coalescer(backend.call)
+    answers: dict[int, object] = {}
+
+    async def ask(items: Sequence[int]) -> None:
+        answers.update(await ask_all(coalescer, items))
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as callers, anyio.create_task_group() as serving:
+            serving.start_soon(coalescer.run)
+            async with anyio.create_task_group() as alone:
+                alone.start_soon(ask, [1])
+                await anyio.wait_all_tasks_blocked()
+                callers.start_soon(ask, [2, 3])
+                await anyio.wait_all_tasks_blocked()
+                alone.cancel_scope.cancel()
+            await anyio.wait_all_tasks_blocked()
+            assert backend.calls == [[1], [2, 3]]
+            backend.may_answer.set()
+            await anyio.wait_all_tasks_blocked()
+            serving.cancel_scope.cancel()
+
+    assert answers == {2: 4, 3: 9}
