@@ -156,6 +156,15 @@ async def test_an_upgrade_to_what_is_not_spoken_is_a_request_as_any_other(gatewa
         assert re.findall(rb"HTTP/1\.1 ([0-9]{3})", answer) == [b"202", b"200", b"202", b"400", b"200"]
 
 
+async def test_a_body_of_very_many_parts_is_read_whole_and_so_is_what_follows(gateway: Gateway, redis_url: str) -> None:
+    """More than are taken in one turn of the event loop."""
+    chunks = b"1\r\n \r\n" * 8000 + b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
+
+    answer = await exchange(gateway, CHUNKED + chunks + GET + START + b"Connection: close\r\n\r\n")
+
+    assert re.findall(rb"HTTP/1\.1 ([0-9]{3}) ", answer) == [b"202", b"200", b"200"]
+
+
 async def test_trailers_are_no_headers(gateway: Gateway, redis_url: str) -> None:
     chunks = b"%x\r\n%b\r\n0\r\nX-Request-ID: from_a_trailer\r\n\r\n" % (len(BODY), BODY)
 
