@@ -215,6 +215,17 @@ def test_what_has_none_is_refused_by_name_and_place(given: Any, told: str) -> No
     assert told in str(caught.value)
 
 
+def test_what_does_not_convert_is_named_without_what_it_says_of_itself() -> None:
+    class Scalar:
+        def item(self) -> object:
+            raise RuntimeError("a secret value")
+
+    with pytest.raises(InvalidJob, match=r"input_data\[1\] is a Scalar.*RuntimeError") as caught:
+        plain([1, Scalar()], "input_data")
+
+    assert "secret" not in str(caught.value)
+
+
 def test_tensors_are_taken_as_arrays_are() -> None:
     import torch
 

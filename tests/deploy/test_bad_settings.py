@@ -47,6 +47,26 @@ def test_a_bad_setting_is_one_line_and_exit_code_78(
     assert CANARY not in process.stderr + process.stdout
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HOSTS", f"https://{CANARY}.example"),
+        ("HOSTS", f"jobs.example,{CANARY}:8000"),
+        ("HOSTS", f"jobs.*.{CANARY}"),
+        ("CORS_ORIGINS", CANARY),
+        ("CORS_ORIGINS", f"https://{CANARY}.example/"),
+        ("CORS_ORIGINS", f"https://*.{CANARY}"),
+    ],
+)
+def test_a_name_or_an_origin_that_no_request_can_have_is_refused(name: str, value: str, tmp_path: Path) -> None:
+    process = ended(PARTS["gateway"], tmp_path, **{f"HEADRACE_{name}": value})
+
+    assert process.returncode == os.EX_CONFIG, process.stderr
+    assert process.stderr.startswith(f"gateway: HEADRACE_{name}: ")
+    assert process.stderr.count("\n") == 1
+    assert CANARY not in process.stderr + process.stdout
+
+
 OF_UP = [
     ((), {"HEADRACE_PORT": "65536"}, "HEADRACE_PORT"),
     ((), {"HEADRACE_SLOTS": CANARY}, "HEADRACE_SLOTS"),

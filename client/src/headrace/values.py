@@ -99,7 +99,9 @@ def _of_a_library(value: Any, place: str, depth: int) -> Any:
     try:
         simpler = ask()
     except Exception as error:
-        raise InvalidJob(f"{place} is {_named(value)}, which does not turn into plain values: {error}") from error
+        # Its text may repeat the value; it stands in the cause.
+        kind = type(error).__name__
+        raise InvalidJob(f"{place} is {_named(value)}, which does not turn into plain values: {kind}") from error
     if type(simpler) is type(value):
         raise _unfit(value, place)
     return plain(simpler, place, depth + 1)

@@ -1,11 +1,18 @@
 """What can be set about the gateway. Built once, from the environment, in app.py or __main__.py."""
 
+import re
 from typing import Annotated, Literal
 
 from shared_schemas.errors import MalformedId
 from shared_schemas.ids import parse_queue
 from shared_schemas.settings import SettingsRejected, setting
 from shared_schemas.stream.connection import RedisSettings
+
+_HOST = re.compile(
+    r"\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f]*(:[0-9A-Fa-f.]*){2,}"
+)
+# As a browser sends it (RFC 6454, section 7); null is that of files, and of pages in a sandbox.
+_ORIGIN = re.compile(r"\*|null|[A-Za-z][A-Za-z0-9+.-]*://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")
 
 
 class GatewaySettings(RedisSettings, frozen=True, kw_only=True):
@@ -104,3 +111,11 @@ class GatewaySettings(RedisSettings, frozen=True, kw_only=True):
                 parse_queue(name)
             except MalformedId as error:
                 raise SettingsRejected(f"HEADRACE_QUEUES: {error}") from None
+        for host in self.hosts:
+            if _HOST.fullmatch(host) is None:
+                raise SettingsRejected("HEADRACE_HOSTS: names without a scheme, port or path, *.example.org, or *")
+        for origin in self.cors_origins:
+            if _ORIGIN.fullmatch(origin) is None:
+                raise SettingsRejected(
+                    "HEADRACE_CORS_ORIGINS: origins as https://example.org:8443 without a path, or *"
+                )
