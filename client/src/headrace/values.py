@@ -30,6 +30,10 @@ _WAYS = ("model_dump", "to_pylist", "as_py", "tolist", "to_list", "item", "__arr
 _SHOWN_NAME = 60
 
 
+class _NoWay(ValueError):
+    """Why a value that has parts is not taken apart."""
+
+
 def plain(value: Any, place: str, depth: int = 0) -> Any:
     """The value as JSON has it, in Python's own types. InvalidJob says what cannot be, and where in `place` it is.
 
@@ -99,9 +103,9 @@ def _of_a_library(value: Any, place: str, depth: int) -> Any:
     try:
         simpler = ask()
     except Exception as error:
-        # Its text may repeat the value; it stands in the cause.
-        kind = type(error).__name__
-        raise InvalidJob(f"{place} is {_named(value)}, which does not turn into plain values: {kind}") from error
+        # The text of another's may repeat the value; it stands in the cause.
+        why = str(error) if isinstance(error, _NoWay) else type(error).__name__
+        raise InvalidJob(f"{place} is {_named(value)}, which does not turn into plain values: {why}") from error
     if type(simpler) is type(value):
         raise _unfit(value, place)
     return plain(simpler, place, depth + 1)
@@ -139,7 +143,7 @@ def _has_named_cells(series: Any) -> bool:
 def _of_names(names: Any, to_dict: Callable[[], Any]) -> Any:
     """pandas itself would keep the last of two cells with one name."""
     if not getattr(names, "is_unique", True):
-        raise ValueError("two of its cells have one name")
+        raise _NoWay("two of its cells have one name")
     return to_dict()
 
 
@@ -152,10 +156,10 @@ def _time_kind(value: Any) -> str | None:
 def _moments(array: Any) -> Any:
     """numpy's datetime64 as ISO 8601 texts; its timedelta64, and a time that is none, are refused."""
     if array.dtype.kind == "m":
-        raise ValueError("give its seconds as numbers")
+        raise _NoWay("give its seconds as numbers")
     texts = array.astype(str)
     if "NaT" in texts.ravel().tolist():
-        raise ValueError("it holds a missing time (NaT)")
+        raise _NoWay("it holds a missing time (NaT)")
     return texts.tolist()
 
 

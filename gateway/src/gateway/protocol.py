@@ -23,8 +23,8 @@ from gateway.wire import Flow, Joined, OwnWire, Pipeline, Whole
 _UNHEARD = asyncio.Event()
 # What is parsed in one go. Most requests are one piece; of smaller ones a piece makes few.
 _PIECE_BYTES = 4096
-# Lines of heads and parts of bodies that are taken in one turn of the event loop: those of one byte take a thousand times
-# as long as others, and nobody else is served meanwhile.
+# Lines of heads and parts of bodies that are taken in one turn of the event loop. Parts of one byte take a thousand
+# times as long as others do, and nobody else is served meanwhile.
 _TURN_PARTS = 500
 # A client that is still sending would lose an answer that is followed by a reset.
 _LINGER_S = 2.0
