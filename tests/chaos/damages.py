@@ -14,8 +14,8 @@ from redis.exceptions import ResponseError
 from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
 from shared_schemas.stream import keys
-from shared_schemas.stream.claims import LANES
 from shared_schemas.stream.connection import AsyncRedis
+from shared_schemas.stream.keys import LANES
 from shared_schemas.stream.record import RECORD
 
 from tests.support.workers import INFERENCE

@@ -8,8 +8,8 @@ from pathlib import Path
 from shared_schemas.ids import JobId, QueueName
 from shared_schemas.job import JobState
 from shared_schemas.stream import keys
-from shared_schemas.stream.claims import LANES
 from shared_schemas.stream.connection import AsyncRedis
+from shared_schemas.stream.keys import LANES
 from shared_schemas.stream.rows import fields_of
 
 from tests.chaos.history import Dump, JobDump

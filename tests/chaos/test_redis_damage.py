@@ -16,9 +16,8 @@ from shared_schemas.events import Emitted
 from shared_schemas.ids import JobId
 from shared_schemas.job import Job, JobState
 from shared_schemas.stream import keys
-from shared_schemas.stream.claims import LANES
 from shared_schemas.stream.connection import AsyncRedis
-from shared_schemas.stream.keys import Lane
+from shared_schemas.stream.keys import LANES, Lane
 
 from tests.support.outage import READY, destroy_groups, healthy
 from tests.support.worker_process import worker_process

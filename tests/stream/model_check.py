@@ -13,7 +13,7 @@ from shared_schemas.ids import JobId, QueueName
 from shared_schemas.job import JobState
 from shared_schemas.lifecycle import fold, submitted
 from shared_schemas.stream import keys
-from shared_schemas.stream.claims import LANES
+from shared_schemas.stream.keys import LANES
 from shared_schemas.stream.rows import fields_of, job_of
 from shared_schemas.stream.timeline import Entry, log_entries_of
 

@@ -6,8 +6,7 @@ It knows no job beyond its id, and no Redis: an entry's real id is learned by wh
 from itertools import count
 
 from shared_schemas.ids import JobId
-from shared_schemas.stream.claims import LANES
-from shared_schemas.stream.keys import Lane
+from shared_schemas.stream.keys import LANES, Lane
 from shared_schemas.stream.timeline import place_of
 
 SHARED = tuple(lane for lane in LANES if lane is not Lane.ALONE)

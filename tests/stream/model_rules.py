@@ -16,9 +16,9 @@ from shared_schemas.errors import InUse, StateConflict
 from shared_schemas.ids import JobId, new_job_id
 from shared_schemas.job import JobState
 from shared_schemas.specs import InferenceSpec, Priority
-from shared_schemas.stream.claims import LANES, Batch, Claim, Settlement
+from shared_schemas.stream.claims import Batch, Claim, Settlement
 from shared_schemas.stream.dead_letters import DeadLetters
-from shared_schemas.stream.keys import Lane
+from shared_schemas.stream.keys import LANES, Lane
 from shared_schemas.stream.ledger import Submission
 from shared_schemas.stream.removal import Removal
 from shared_schemas.stream.rows import worker_facts

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from shared_schemas.job import JobState
 from shared_schemas.stream import keys
-from shared_schemas.stream.claims import LANES
+from shared_schemas.stream.keys import LANES
 from shared_schemas.stream.rows import worker_facts
 
 from tests.support.queue_bench import queue_bench, success

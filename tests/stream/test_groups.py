@@ -4,8 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 from shared_schemas.stream import keys
-from shared_schemas.stream.claims import LANES
-from shared_schemas.stream.keys import GROUP, Lane
+from shared_schemas.stream.keys import GROUP, LANES, Lane
 from shared_schemas.stream.rows import worker_facts
 
 from tests.support.queue_bench import QueueBench, queue_bench, success

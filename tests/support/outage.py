@@ -20,9 +20,8 @@ import psutil
 import redis
 from redis.exceptions import ResponseError
 from shared_schemas.stream import keys
-from shared_schemas.stream.claims import LANES
 from shared_schemas.stream.connection import AsyncRedis
-from shared_schemas.stream.keys import GROUP
+from shared_schemas.stream.keys import GROUP, LANES
 
 from tests.support.gateways import DEADLINE_S, INFERENCE, MODEL, Frame, driver, frames
 from tests.support.redis_server import RedisServer

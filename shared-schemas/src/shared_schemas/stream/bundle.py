@@ -19,10 +19,10 @@ from shared_schemas.codec import WIRE_VERSION
 from shared_schemas.events import Reason
 from shared_schemas.ids import QueueName
 from shared_schemas.stream import keys, scripts
-from shared_schemas.stream.claims import LANES
 from shared_schemas.stream.housekeeping import CRASH_LIMIT
-from shared_schemas.stream.keys import ALL, GROUP, MODELS
+from shared_schemas.stream.keys import ALL, GROUP, LANES, MODELS
 from shared_schemas.stream.record import RECORD
+from shared_schemas.stream.transitions import transition
 
 OF_REGISTRY = frozenset({"delete_version", "look_up", "publish", "set_alias", "stage"})
 OF_ALL_QUEUES = frozenset({"queues"})
@@ -35,7 +35,7 @@ def bundle() -> dict[str, Any]:
         "lanes": [lane.value for lane in LANES],
         "record": list(RECORD),
         "crash_limit": CRASH_LIMIT,
-        "transitions": {reason.value: scripts.transition(reason) for reason in Reason},
+        "transitions": {reason.value: transition(reason) for reason in Reason},
         "scripts": {name: _script(name) for name in names()},
     }
 

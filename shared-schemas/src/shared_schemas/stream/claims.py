@@ -12,9 +12,8 @@ from typing import Any, cast
 import msgspec
 from redis.exceptions import NoScriptError, ResponseError
 
-from shared_schemas.codec import WIRE_VERSION, EncodedEvent, decode_event, encode_json
-from shared_schemas.errors import ErrorInfo
-from shared_schemas.events import Checkpointed, Reason
+from shared_schemas.codec import WIRE_VERSION, EncodedEvent, encode_json
+from shared_schemas.events import Reason
 from shared_schemas.failpoints import reach
 from shared_schemas.ids import JobId, QueueName
 from shared_schemas.job import Checkpoint
@@ -23,10 +22,19 @@ from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.connection import AsyncRedis, ask_together, translated
 from shared_schemas.stream.damage import is_of_another_type, make_group
 from shared_schemas.stream.declaring import declare
-from shared_schemas.stream.keys import GROUP, Lane
+from shared_schemas.stream.keys import GROUP, LANES, Lane
 from shared_schemas.stream.record import RECORD, UNREADABLE, Record, parts_of, read_record
+from shared_schemas.stream.rows import checkpoint_of
+from shared_schemas.stream.transitions import (
+    event_of,
+    expired_transition,
+    packed_arguments,
+    packed_request_transitions,
+    request_transitions,
+    row_of,
+    transition,
+)
 
-LANES = tuple(Lane)
 _SHARED_LANES = tuple(lane for lane in LANES if lane is not Lane.ALONE)
 _NOTHING: Mapping[JobId, str] = {}
 
@@ -132,7 +140,7 @@ class Claims:
             "capacity": self._capacity,
             "lease_ms": round(self.lease_s * 1000),
             "token": token,
-            "running": scripts.transition(Reason.CLAIMED, worker=self.worker),
+            "running": transition(Reason.CLAIMED, worker=self.worker),
         }
 
     def _claims(self, reply: Any) -> list[Claim]:
@@ -224,9 +232,9 @@ class Claims:
             self._tag,
             {
                 "items": items,
-                "rows": {item[5]: scripts.row_of(item[5]) for item in items},
+                "rows": {item[5]: row_of(item[5]) for item in items},
             },
-            seldom=packed_requests(),
+            seldom=packed_request_transitions(),
         )
         return _but(lost, len(items))
 
@@ -290,51 +298,15 @@ def _held(packed: bytes) -> Record:
         return Record(**{**dict.fromkeys(RECORD, ""), **parts_of(packed)})
 
 
-def checkpoint_of(data: bytes | None) -> Checkpoint | None:
-    """None as well where it cannot be read: then the job begins from the start."""
-    try:
-        event = decode_event(data) if data else None
-    except UNREADABLE:
-        event = None
-    return Checkpoint(step=event.step, artifact=event.artifact) if isinstance(event, Checkpointed) else None
-
-
-def expired_transition() -> dict[str, Any]:
-    return failed_transition(
-        ErrorInfo(code="start_deadline_exceeded", message="no worker began the job before its start deadline")
-    )
-
-
-def failed_transition(error: ErrorInfo) -> dict[str, Any]:
-    return {
-        **scripts.transition(Reason.FAILED, error=error),
-        "error": encode_json(error).decode(),
-        "dead": error.code,
-    }
-
-
-@cache
-def packed_requests() -> bytes:
-    """What becomes of an attempt that lets go of a job while a request to cancel or pause it stands."""
-    return scripts.packed_arguments(_request_transitions())
-
-
 @cache
 def _packed_for_claim() -> bytes:
-    return scripts.packed_arguments(
+    return packed_arguments(
         {
             "expired": expired_transition(),
-            "released": scripts.transition(Reason.RELEASED),
-            **_request_transitions(),
+            "released": transition(Reason.RELEASED),
+            **request_transitions(),
         }
     )
-
-
-def _request_transitions() -> dict[str, Any]:
-    return {
-        "cancelled": scripts.transition(Reason.CANCELLED),
-        "paused": scripts.transition(Reason.PAUSED),
-    }
 
 
 def _entries(reply: Any) -> list[tuple[str, str, str]]:
@@ -362,18 +334,18 @@ def _ending(outcome: Outcome) -> tuple[Any, ...]:
     """-> how, reason, body, delay_ms, result, digest, error, dead, facts"""
     match outcome:
         case Success(result, digest, facts):
-            body = scripts.body_of(Reason.SUCCEEDED, result=result, digest=digest, facts=facts)
+            body = event_of(Reason.SUCCEEDED, result=result, digest=digest, facts=facts)
             kept = bytes(result)
             # What has none has null.
             ending = "finish", Reason.SUCCEEDED, body, None, None if kept == b"null" else kept.decode(), digest
             return (*ending, None, None, encode_json(facts).decode()) if facts else ending
         case Failure(error):
-            body = scripts.body_of(Reason.FAILED, error=error)
+            body = event_of(Reason.FAILED, error=error)
             return "finish", Reason.FAILED, body, None, None, None, encode_json(error).decode(), error.code
         case Cancellation():
-            return "finish", Reason.CANCELLED, scripts.body_of(Reason.CANCELLED)
+            return "finish", Reason.CANCELLED, event_of(Reason.CANCELLED)
         case Retry(error, delay_s):
-            body = scripts.body_of(Reason.RETRY, error=error)
+            body = event_of(Reason.RETRY, error=error)
             return "schedule", Reason.RETRY, body, round(delay_s * 1000), None, None, encode_json(error).decode()
         case Release():
-            return "enqueue", Reason.RELEASED, scripts.body_of(Reason.RELEASED)
+            return "enqueue", Reason.RELEASED, event_of(Reason.RELEASED)

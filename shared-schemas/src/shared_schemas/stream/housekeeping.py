@@ -15,17 +15,18 @@ from shared_schemas.events import Reason
 from shared_schemas.ids import JobId, QueueName, is_job_id, queue_of
 from shared_schemas.job import JobState
 from shared_schemas.stream import keys, scripts
-from shared_schemas.stream.claims import (
-    LANES,
-    expired_transition,
-    failed_transition,
-    packed_requests,
-)
 from shared_schemas.stream.connection import AsyncRedis, translated
 from shared_schemas.stream.damage import drop, reply_of
 from shared_schemas.stream.declaring import declare
+from shared_schemas.stream.keys import LANES
 from shared_schemas.stream.ledger import cancel, states_of
 from shared_schemas.stream.record import parts_of
+from shared_schemas.stream.transitions import (
+    expired_transition,
+    failed_transition,
+    packed_request_transitions,
+    transition,
+)
 
 CRASH_LIMIT = 2
 TOMBSTONE_MS = 86_400_000
@@ -82,7 +83,7 @@ class Housekeeping:
             self._tag,
             {
                 "limit": _LIMIT,
-                "due": scripts.transition(Reason.DUE),
+                "due": transition(Reason.DUE),
                 "expired": expired_transition(),
             },
         )
@@ -165,11 +166,11 @@ class Housekeeping:
                 self._tag,
                 {
                     "items": [{"id": s.job_id, "fence": s.fence, "beat": s.beat} for s in suspects],
-                    "lost": scripts.transition(Reason.WORKER_LOST),
+                    "lost": transition(Reason.WORKER_LOST),
                     "poison": failed_transition(poison),
                     "crash_limit": CRASH_LIMIT,
                 },
-                seldom=packed_requests(),
+                seldom=packed_request_transitions(),
             )
         except CallRefused:
             # It may be about one of them, which must not keep the others waiting.
@@ -258,7 +259,7 @@ class Housekeeping:
                 self._client,
                 "meet_dependencies",
                 self._tag,
-                {"ids": met, "due": scripts.transition(Reason.DUE)},
+                {"ids": met, "due": transition(Reason.DUE)},
             ),
         )
 

@@ -57,6 +57,10 @@ class Lane(StrEnum):
     LOW = "low"
 
 
+# In the order they are served.
+LANES = tuple(Lane)
+
+
 def tag(queue: QueueName) -> str:
     return f"{{hr:{queue}}}:"
 

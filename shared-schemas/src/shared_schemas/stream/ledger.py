@@ -26,16 +26,16 @@ from shared_schemas.job import (
 from shared_schemas.lifecycle import TRANSITIONS
 from shared_schemas.specs import InferenceSpec, JobSpec, Priority
 from shared_schemas.stream import keys, scripts
-from shared_schemas.stream.claims import LANES
 from shared_schemas.stream.connection import AsyncRedis, translated
 from shared_schemas.stream.damage import or_nothing, reply_of
 from shared_schemas.stream.declaring import declare
 from shared_schemas.stream.idempotency import IDEMPOTENCY_TTL_MS, claim_keys, is_claimed_first
-from shared_schemas.stream.keys import Lane
+from shared_schemas.stream.keys import LANES, Lane
 from shared_schemas.stream.listing import Page, page_of, sets_of_jobs
 from shared_schemas.stream.queues import Queues, workers_of
 from shared_schemas.stream.record import UNREADABLE, record_of
 from shared_schemas.stream.rows import JOB_UNREADABLE, fields_of, job_of
+from shared_schemas.stream.transitions import packed_arguments, transition
 
 _LANE_OF = {priority: Lane(priority.value) for priority in Priority}
 _NOTHING_RARE = (None,) * 5
@@ -147,7 +147,7 @@ class Ledger:
                 "traits": list(traits),
                 "is_list": is_list,
                 "version": WIRE_VERSION,
-                "queued": scripts.transition(Reason.SUBMITTED),
+                "queued": transition(Reason.SUBMITTED),
                 "idem_ttl_ms": IDEMPOTENCY_TTL_MS,
             },
             seldom=_packed_for_submit(),
@@ -198,8 +198,8 @@ class Ledger:
             keys.tag(queue_of(job_id)),
             {
                 "id": job_id,
-                "paused": scripts.transition(Reason.PAUSED, sources=frozenset({JobState.SCHEDULED, JobState.QUEUED})),
-                "requested": scripts.transition(Reason.PAUSE_REQUESTED),
+                "paused": transition(Reason.PAUSED, sources=frozenset({JobState.SCHEDULED, JobState.QUEUED})),
+                "requested": transition(Reason.PAUSE_REQUESTED),
             },
         )
         return _heed(answer, {b"paused": JobState.PAUSED, b"requested": JobState.RUNNING})
@@ -213,9 +213,9 @@ class Ledger:
             keys.tag(queue_of(job_id)),
             {
                 "id": job_id,
-                "queued": scripts.transition(Reason.RESUMED),
-                "scheduled": scripts.transition(Reason.SCHEDULED),
-                "withdrawn": scripts.transition(Reason.PAUSE_WITHDRAWN),
+                "queued": transition(Reason.RESUMED),
+                "scheduled": transition(Reason.SCHEDULED),
+                "withdrawn": transition(Reason.PAUSE_WITHDRAWN),
             },
         )
         return _heed(
@@ -294,7 +294,7 @@ async def states_of(client: AsyncRedis, job_ids: Sequence[JobId]) -> dict[JobId,
 async def cancel(client: AsyncRedis, job_id: JobId, error: ErrorInfo | None = None) -> JobState:
     """As Ledger.cancel; error: why, where it was not asked for by a person."""
     sources = TRANSITIONS[Reason.CANCELLED].sources - {JobState.RUNNING}
-    cancelled = scripts.transition(Reason.CANCELLED, sources=sources, error=error)
+    cancelled = transition(Reason.CANCELLED, sources=sources, error=error)
     if error is not None:
         cancelled["error"] = encode_json(error).decode()
     answer = await scripts.call(
@@ -304,7 +304,7 @@ async def cancel(client: AsyncRedis, job_id: JobId, error: ErrorInfo | None = No
         {
             "id": job_id,
             "cancelled": cancelled,
-            "requested": scripts.transition(Reason.CANCEL_REQUESTED),
+            "requested": transition(Reason.CANCEL_REQUESTED),
         },
     )
     if answer[0] == b"refused" and answer[1].decode() == JobState.CANCELLED:
@@ -322,7 +322,7 @@ def _heed(answer: list[bytes], meanings: dict[bytes, JobState]) -> JobState:
 
 @cache
 def _packed_for_submit() -> bytes:
-    return scripts.packed_arguments({"scheduled": scripts.transition(Reason.SCHEDULED)})
+    return packed_arguments({"scheduled": transition(Reason.SCHEDULED)})
 
 
 def _submit_item(submission: Submission, places: dict[tuple[Any, ...], int]) -> list[Any]:

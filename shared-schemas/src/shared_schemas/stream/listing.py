@@ -11,6 +11,7 @@ from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.keys import Lane
 from shared_schemas.stream.rows import SUMMARY_FIELDS, summary_of
+from shared_schemas.stream.transitions import set_of
 
 # Ids whose jobs do not fit are passed over; more of them end the page early.
 _LOOKS = 2_000
@@ -51,7 +52,7 @@ def page_arguments(
         "sets": sets,
         "before": before or "",
         "limit": limit,
-        "states": scripts.names(states),
+        "states": set_of(states),
         "fields": SUMMARY_FIELDS,
         "looks": _LOOKS,
     }

@@ -15,12 +15,13 @@ from shared_schemas.job import TERMINAL_STATES, JobState
 from shared_schemas.models import ModelRef
 from shared_schemas.specs import TrainingSpec
 from shared_schemas.stream import keys, scripts
-from shared_schemas.stream.claims import LANES
 from shared_schemas.stream.connection import AsyncRedis, translated
 from shared_schemas.stream.idempotency import IDEMPOTENCY_TTL_MS
+from shared_schemas.stream.keys import LANES
 from shared_schemas.stream.ledger import Ledger
 from shared_schemas.stream.record import record_of
 from shared_schemas.stream.registry import ModelRegistry
+from shared_schemas.stream.transitions import set_of
 
 _PAGE = 1000
 _UNFINISHED = tuple(state for state in JobState if state not in TERMINAL_STATES)
@@ -48,7 +49,7 @@ class Removal:
             self._client,
             "delete",
             keys.tag(queue_of(job_id)),
-            {"id": job_id, "terminal": scripts.names(TERMINAL_STATES), "tombstone_ms": IDEMPOTENCY_TTL_MS},
+            {"id": job_id, "terminal": set_of(TERMINAL_STATES), "tombstone_ms": IDEMPOTENCY_TTL_MS},
         )
         # Missing by now: it was there when it was looked for, so this call or another has deleted it. The client
         # library asks again where the answer to the first try was lost.

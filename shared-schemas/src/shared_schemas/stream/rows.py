@@ -10,11 +10,10 @@ import msgspec
 
 from shared_schemas.codec import decode_event, decode_spec, encode_json
 from shared_schemas.errors import ErrorInfo
-from shared_schemas.events import Measured, Progressed
+from shared_schemas.events import Checkpointed, Measured, Progressed
 from shared_schemas.ids import JobId, QueueName, created_ms, is_job_id, kind_of, kind_of_queue, queue_of
-from shared_schemas.job import Job, JobState, JobSummary, Progress, WorkerStatus
+from shared_schemas.job import Checkpoint, Job, JobState, JobSummary, Progress, WorkerStatus
 from shared_schemas.lifecycle import moment
-from shared_schemas.stream.claims import checkpoint_of
 from shared_schemas.stream.record import UNREADABLE, record_of
 
 JOB_UNREADABLE = ErrorInfo(
@@ -189,3 +188,12 @@ def worker_of(name: str, queue: QueueName, row: Mapping[bytes, bytes]) -> Worker
         jobs=tuple(JobId(job_id) for job_id in (text("jobs") or "").split() if is_job_id(job_id)),
         facts=facts,
     )
+
+
+def checkpoint_of(data: bytes | None) -> Checkpoint | None:
+    """None as well where it cannot be read: then the job begins from the start."""
+    try:
+        event = decode_event(data) if data else None
+    except UNREADABLE:
+        event = None
+    return Checkpoint(step=event.step, artifact=event.artifact) if isinstance(event, Checkpointed) else None

@@ -5,7 +5,7 @@ EVALSHA first, the source once more when Redis has forgotten it (a restart, SCRI
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -13,19 +13,15 @@ from typing import Any
 import msgspec
 from redis.exceptions import NoScriptError, ResponseError
 
-from shared_schemas.codec import WIRE_VERSION, encode_event_body, encode_json
+from shared_schemas.codec import WIRE_VERSION, encode_json
 from shared_schemas.errors import ErrorInfo
-from shared_schemas.events import Done, Reason, StateChanged
+from shared_schemas.events import Reason
 from shared_schemas.failpoints import reach
 from shared_schemas.job import JobState
-from shared_schemas.lifecycle import TRANSITIONS
 from shared_schemas.stream.connection import AsyncRedis, SyncRedis, refusal_of, translated
 from shared_schemas.stream.keys import Lane
 from shared_schemas.stream.record import RECORD, SHORT
-
-# Text only: the MessagePack of Redis' Lua knows no bin type.
-packed_arguments = msgspec.msgpack.Encoder().encode
-
+from shared_schemas.stream.transitions import packed_arguments, row_of, set_of, transition
 
 _JOINED = {"prelude": ("prelude", "load_prelude", "commit_prelude")}
 CORRUPT_RECORD = ErrorInfo(code="corrupt_record", message="what Redis kept of the job was damaged")
@@ -64,10 +60,10 @@ def _said() -> dict[str, str]:
     fields hold a short timeline; SHORT_FIELDS: their names, as arguments."""
     corrupt = {**transition(Reason.FAILED, error=CORRUPT_RECORD), "error": encode_json(CORRUPT_RECORD).decode()}
     told: dict[str, Any] = {
-        "STATES": names(JobState),
-        "ENDED": names(state for state in JobState if state.is_terminal),
+        "STATES": set_of(JobState),
+        "ENDED": set_of(state for state in JobState if state.is_terminal),
         "END": row_of(Reason.FAILED)["event"],
-        "LANES": names(Lane),
+        "LANES": set_of(Lane),
         "WIRE_VERSION": WIRE_VERSION,
         "CORRUPT": {**corrupt, "dead": CORRUPT_RECORD.code},
         "RESULT_TTL": 7 * 86_400_000,
@@ -147,34 +143,3 @@ def call_from_thread(client: SyncRedis, name: str, tag: str, arguments: Mapping[
 
 def _prelude_of(tag: str) -> str:
     return "registry_prelude" if tag in ("{hr:models}:", "{hr}:") else "prelude"
-
-
-def names(of: Iterable[str]) -> dict[str, bool]:
-    """{a: True, b: True}: how a script is told which states or events it may find."""
-    return dict.fromkeys(sorted(of), True)
-
-
-def transition(reason: Reason, *, sources: frozenset[JobState] | None = None, **details: Any) -> dict[str, Any]:
-    """A row of TRANSITIONS as a script's argument; details are fields of the event."""
-    row = row_of(reason)
-    if sources is not None:
-        row = {**row, "sources": names(sources & TRANSITIONS[reason].sources)}
-    return {**row, "body": body_of(reason, **details)}
-
-
-@cache
-def row_of(reason: Reason) -> Mapping[str, Any]:
-    """What each transition for that reason has: the states it may leave, the one it enters, the name of its event."""
-    row = TRANSITIONS[reason]
-    return {
-        "sources": names(row.sources),
-        "state": row.target,
-        "event": "done" if row.target.is_terminal else "state",
-    }
-
-
-def body_of(reason: Reason, **details: Any) -> str:
-    """The event of a transition, as the scripts take it; details are fields of it."""
-    state = TRANSITIONS[reason].target
-    event = (Done if state.is_terminal else StateChanged)(state=state, reason=reason, **details)
-    return encode_event_body(event)

@@ -19,6 +19,7 @@ from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.connection import AsyncRedis, translated
 from shared_schemas.stream.damage import or_nothing, reply_of
 from shared_schemas.stream.record import SHORT
+from shared_schemas.stream.transitions import set_of
 
 # Of one job; only releases and pauses without end can make more.
 MOST_ATTEMPTS = 100
@@ -89,7 +90,7 @@ class Timeline:
             self._client,
             "attempts",
             keys.tag(queue_of(job_id)),
-            {"id": job_id, "limit": MOST_ATTEMPTS, "changes": scripts.names(("state", "done"))},
+            {"id": job_id, "limit": MOST_ATTEMPTS, "changes": set_of(("state", "done"))},
         )
         return list(rows)
 

@@ -1,0 +1,80 @@
+"""What the scripts are told: rows of TRANSITIONS with their events, sets of names, and all of it packed. Pure.
+
+Submitters, workers and housekeeping all change the state of a job. They describe a change to a script in the same way,
+which stands here; what a worker alone may do stands in `claims`.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from shared_schemas.codec import encode_event_body, encode_json
+from shared_schemas.errors import ErrorInfo
+from shared_schemas.events import Done, Reason, StateChanged
+from shared_schemas.job import JobState
+from shared_schemas.lifecycle import TRANSITIONS
+
+# Text only: the MessagePack of Redis' Lua knows no bin type.
+packed_arguments = msgspec.msgpack.Encoder().encode
+
+
+def set_of(names: Iterable[str]) -> dict[str, bool]:
+    """{a: True, b: True}: how a script is told which states or events it may find."""
+    return dict.fromkeys(sorted(names), True)
+
+
+def transition(reason: Reason, *, sources: frozenset[JobState] | None = None, **details: Any) -> dict[str, Any]:
+    """A row of TRANSITIONS as a script's argument. sources: the row's sources, less those not named here. details:
+    fields of the event."""
+    row = row_of(reason)
+    if sources is not None:
+        row = {**row, "sources": set_of(sources & TRANSITIONS[reason].sources)}
+    return {**row, "body": event_of(reason, **details)}
+
+
+@cache
+def row_of(reason: Reason) -> Mapping[str, Any]:
+    """What each transition for that reason has: the states it may leave, the one it enters, the name of its event."""
+    row = TRANSITIONS[reason]
+    return {
+        "sources": set_of(row.sources),
+        "state": row.target,
+        "event": "done" if row.target.is_terminal else "state",
+    }
+
+
+def event_of(reason: Reason, **details: Any) -> str:
+    """The event of a transition, as the scripts take it. details: fields of the event."""
+    state = TRANSITIONS[reason].target
+    event = (Done if state.is_terminal else StateChanged)(state=state, reason=reason, **details)
+    return encode_event_body(event)
+
+
+def failed_transition(error: ErrorInfo) -> dict[str, Any]:
+    """The job fails with this error and becomes a dead letter."""
+    return {
+        **transition(Reason.FAILED, error=error),
+        "error": encode_json(error).decode(),
+        "dead": error.code,
+    }
+
+
+def expired_transition() -> dict[str, Any]:
+    return failed_transition(
+        ErrorInfo(code="start_deadline_exceeded", message="no worker began the job before its start deadline")
+    )
+
+
+def request_transitions() -> dict[str, Any]:
+    """What becomes of an attempt that lets go of a job while a request to cancel or pause it stands."""
+    return {
+        "cancelled": transition(Reason.CANCELLED),
+        "paused": transition(Reason.PAUSED),
+    }
+
+
+@cache
+def packed_request_transitions() -> bytes:
+    return packed_arguments(request_transitions())
