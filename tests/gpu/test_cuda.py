@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from inference_worker.session import OrtSession
+from inference_worker.engines.session import OrtSession
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.events import Checkpointed, JobEvent, Logged, Measured
 from shared_schemas.ids import JobId

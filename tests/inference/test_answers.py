@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from inference_worker.answers import classified, predicted, reproducible
-from inference_worker.generation import Generated
+from inference_worker.tasks.text_generation import Generated
 from shared_schemas.codec import encode_json
 
 LABELS = ("red", "green", "blue")

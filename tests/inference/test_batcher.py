@@ -2,7 +2,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from inference_worker.batcher import Batcher, BatchLimits
+from inference_worker.engines.batcher import Batcher, BatchLimits
 
 SHAPES = {"small": 3, "middle": 16, "large": 70}
 

@@ -6,9 +6,9 @@ import anyio
 import numpy as np
 import pytest
 import structlog
-from inference_worker.batcher import BatchLimits
-from inference_worker.engine import Engine
-from inference_worker.session import OrtSession
+from inference_worker.engines.batcher import BatchLimits
+from inference_worker.engines.batching import Engine
+from inference_worker.engines.session import OrtSession
 from inference_worker.tensors import Array, Row, text_row
 from shared_schemas import failpoints
 from shared_schemas.errors import AttemptFailed

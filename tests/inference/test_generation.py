@@ -5,11 +5,11 @@ from pathlib import Path
 import anyio
 import numpy as np
 import pytest
-from inference_worker.generation import FinishReason, Generated, generate
 from inference_worker.loading import LoadedModels
 from inference_worker.model import LoadedModel
 from inference_worker.sampling import generator_for
 from inference_worker.settings import Settings
+from inference_worker.tasks.text_generation import FinishReason, Generated, generate
 from shared_schemas.specs import InferenceParameters
 from shared_schemas.store.files import ArtifactStore
 from tokenizers import Tokenizer

@@ -8,8 +8,8 @@ import onnx
 import pytest
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
+from inference_worker.engines.session import OrtSession
 from inference_worker.onnx_file import _CHILDREN, check_is_one_file
-from inference_worker.session import OrtSession
 from onnx import ModelProto, TensorProto, helper
 from shared_schemas.errors import AttemptFailed
 

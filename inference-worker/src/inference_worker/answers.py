@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 from shared_schemas.errors import ErrorInfo, HeadraceError
 
-from inference_worker.generation import Generated
 from inference_worker.inputs import TRUNCATED, Warned
+from inference_worker.tasks.text_generation import Generated
 from inference_worker.tensors import Array, softmax
 
 

@@ -17,12 +17,12 @@ from shared_schemas.specs import InferenceSpec
 from worker_runtime.handler import Attempt, StopReason
 
 from inference_worker.answers import Answer, classified, predicted, refused, reproducible
-from inference_worker.generation import FinishReason, generate
+from inference_worker.engines.session import Device, runtime_facts
 from inference_worker.inputs import Warned
 from inference_worker.loading import LoadedModels
 from inference_worker.model import LoadedModel
 from inference_worker.sampling import generator_for, seed_of
-from inference_worker.session import Device, runtime_facts
+from inference_worker.tasks.text_generation import FinishReason, generate
 from inference_worker.tensors import Array, Row, text_row
 
 

@@ -9,10 +9,10 @@ from shared_schemas.errors import AttemptFailed, HeadraceError
 from shared_schemas.models import Model, ModelManifest, ModelRef, Task
 from shared_schemas.store.files import ArtifactCorrupt, ArtifactMissing, ArtifactStore
 
-from inference_worker.engine import Engine
+from inference_worker.engines.batching import Engine
+from inference_worker.engines.session import OrtSession
 from inference_worker.inputs import Features
 from inference_worker.onnx_file import check_is_one_file
-from inference_worker.session import OrtSession
 from inference_worker.settings import Settings
 from inference_worker.tensors import example_row
 from inference_worker.text import TextCodec

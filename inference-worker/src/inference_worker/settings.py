@@ -5,12 +5,12 @@ from typing import Annotated
 from shared_schemas.settings import setting
 from worker_runtime.settings import RuntimeSettings
 
-from inference_worker.batcher import BatchLimits
-from inference_worker.session import Device
+from inference_worker.engines.batcher import BatchLimits
+from inference_worker.engines.session import Device
 
 
 class Settings(RuntimeSettings, frozen=True, kw_only=True):
-    """The limits of a batch: see batcher.BatchLimits."""
+    """The limits of a batch: see engines.batcher.BatchLimits."""
 
     artifacts_root: Annotated[
         str,

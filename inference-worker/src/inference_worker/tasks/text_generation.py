@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from shared_schemas.specs import InferenceParameters
 
-from inference_worker.engine import Engine
+from inference_worker.engines.batching import Engine
 from inference_worker.inputs import TRUNCATED, Warned
 from inference_worker.sampling import next_token
 from inference_worker.tensors import text_row

@@ -13,8 +13,8 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from shared_schemas.errors import AttemptFailed, HeadraceError, WorkerUnfit
 
 from inference_worker import metrics
-from inference_worker.batcher import Batcher, BatchLimits
-from inference_worker.session import OrtSession
+from inference_worker.engines.batcher import Batcher, BatchLimits
+from inference_worker.engines.session import OrtSession
 from inference_worker.tensors import Arrays, Row, split, stack
 
 log = structlog.get_logger()
