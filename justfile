@@ -1,0 +1,30 @@
+# What people do here, by name. `uv run just` lists it.
+# CI runs .ci/run, which needs nothing of this file.
+
+_list:
+    @uv run just --list --unsorted
+
+# install every member, the tools and the git hooks
+setup:
+    uv sync --frozen
+    uv run prek install
+
+# start the whole system on sample data, train, ask and replay; leaves nothing behind
+demo:
+    uv run headrace demo
+
+# the tests that need no other process; or those of the given paths
+test *paths="tests/schemas tests/architecture tests/store":
+    uv run pytest -q -n 0 {{ paths }}
+
+# everything that a change must pass
+check:
+    bash .ci/run
+
+# sort imports, format, and make the generated pages again
+format:
+    uv run ruff check --fix
+    uv run ruff format
+    uv run python -m tests.chaos.faults
+    uv run python -m tests.support.errors_page
+    uv run python -m tests.support.scripts_page
