@@ -1,5 +1,5 @@
-"""`uvicorn gateway.app:app --reload`, as the README has it: it waits for changes without looking, and restarts the
-gateway though somebody follows a stream."""
+"""`uvicorn gateway.app:app --reload`, as docs/operations.md has it: it waits for changes without looking, and
+restarts the gateway though somebody follows a stream."""
 
 from pathlib import Path
 
