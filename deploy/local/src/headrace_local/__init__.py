@@ -1,0 +1,1 @@
+"""Headrace on one machine: `up` starts an embedded Redis and every service as a process, `demo` shows them at work."""
