@@ -3,7 +3,8 @@
 import anyio
 from shared_schemas.ids import JobKind, default_queue
 from shared_schemas.job import JobState
-from shared_schemas.stream.connection import RedisSettings, connect
+from shared_schemas.stream.connection import connect
+from shared_schemas.stream.redis_settings import RedisSettings
 
 from tests.chaos.checker import check
 from tests.chaos.dump import is_at_rest, take

@@ -10,8 +10,9 @@ from shared_schemas.ids import JobKind, default_queue, new_job_id
 from shared_schemas.outcome import Success
 from shared_schemas.specs import InferenceSpec
 from shared_schemas.stream import keys
-from shared_schemas.stream.connection import RedisSettings, connect, connect_one
+from shared_schemas.stream.connection import connect, connect_one
 from shared_schemas.stream.ledger import Ledger, Submission
+from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.timeline import Doorbells, entries_of_ring
 from tally import Tally
 from worker_runtime import Attempt, RuntimeSettings, configure_logs, run_worker

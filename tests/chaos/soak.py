@@ -27,8 +27,9 @@ import msgspec
 from headrace_local.samples import write_samples
 from shared_schemas.ids import JobId, JobKind, default_queue
 from shared_schemas.job import JobState
-from shared_schemas.stream.connection import RedisSettings, connect
+from shared_schemas.stream.connection import connect
 from shared_schemas.stream.ledger import Ledger
+from shared_schemas.stream.redis_settings import RedisSettings
 
 from tests.chaos import dump as dumps
 from tests.chaos import parts as processes

@@ -11,8 +11,9 @@ import pytest
 from shared_schemas.events import Emitted
 from shared_schemas.job import JobState
 from shared_schemas.specs import InferenceSpec
-from shared_schemas.stream.connection import AsyncRedis, RedisSettings, connect, connect_one
+from shared_schemas.stream.connection import AsyncRedis, connect, connect_one
 from shared_schemas.stream.ledger import Ledger, Submission
+from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.timeline import Timeline
 
 from tests.support.fault_proxy import fault_proxy

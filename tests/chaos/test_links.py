@@ -10,8 +10,9 @@ from shared_schemas.errors import BackendUnavailable
 from shared_schemas.events import Emitted, Logged
 from shared_schemas.job import JobState
 from shared_schemas.outcome import Success
-from shared_schemas.stream.connection import RedisSettings, connect
+from shared_schemas.stream.connection import connect
 from shared_schemas.stream.ledger import Ledger
+from shared_schemas.stream.redis_settings import RedisSettings
 from worker_runtime import Attempt
 
 from tests.support.fault_proxy import FaultProxy, Greeting, fault_proxy

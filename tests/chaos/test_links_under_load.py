@@ -15,8 +15,9 @@ from shared_schemas.events import Emitted
 from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
 from shared_schemas.outcome import Success
-from shared_schemas.stream.connection import RedisSettings, connect
+from shared_schemas.stream.connection import connect
 from shared_schemas.stream.ledger import Ledger
+from shared_schemas.stream.redis_settings import RedisSettings
 from worker_runtime import Attempt
 
 from tests.support.fault_proxy import Greeting, fault_proxy

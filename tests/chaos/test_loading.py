@@ -10,7 +10,9 @@ import anyio.to_thread
 import pytest
 from redis.exceptions import ResponseError
 from shared_schemas.errors import BackendUnavailable
-from shared_schemas.stream.connection import RedisSettings, check_server, connect
+from shared_schemas.stream.connection import connect
+from shared_schemas.stream.fitness import check_server
+from shared_schemas.stream.redis_settings import RedisSettings
 
 from tests.support.redis_server import running_redis
 

@@ -17,11 +17,12 @@ from shared_schemas.job import JobState
 from shared_schemas.models import ModelRef
 from shared_schemas.specs import TrainingSpec
 from shared_schemas.stream import keys
-from shared_schemas.stream.connection import RedisSettings, connect
+from shared_schemas.stream.connection import connect
 from shared_schemas.stream.dead_letters import DeadLetters
 from shared_schemas.stream.keys import Lane
 from shared_schemas.stream.ledger import Ledger, Submission
 from shared_schemas.stream.queues import Queues
+from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.registry import ModelRegistry
 from shared_schemas.stream.removal import Removal
 

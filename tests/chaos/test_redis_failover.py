@@ -18,8 +18,9 @@ from shared_schemas.errors import BackendUnavailable, JobNotFound
 from shared_schemas.events import Done, Emitted, JobEvent
 from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
-from shared_schemas.stream.connection import AsyncRedis, RedisSettings, connect, connect_one
+from shared_schemas.stream.connection import AsyncRedis, connect, connect_one
 from shared_schemas.stream.ledger import Ledger
+from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.timeline import Doorbells
 
 from tests.support import outage

@@ -6,7 +6,8 @@ import subprocess
 
 import pytest
 from packaging.requirements import Requirement
-from shared_schemas.stream.connection import RedisSettings, connect
+from shared_schemas.stream.connection import connect
+from shared_schemas.stream.redis_settings import RedisSettings
 
 from tests.containers.stack import IMAGES, Stack
 from tests.support.gateways import ROOT

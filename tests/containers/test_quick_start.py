@@ -14,7 +14,8 @@ from headrace import AsyncClient, NotFound
 from shared_schemas.events import Measured, StateChanged
 from shared_schemas.ids import JobId, JobKind, default_queue
 from shared_schemas.specs import Hyperparameters, InferenceSpec, TrainingSpec
-from shared_schemas.stream.connection import RedisSettings, connect
+from shared_schemas.stream.connection import connect
+from shared_schemas.stream.redis_settings import RedisSettings
 
 from tests.chaos.checker import check
 from tests.chaos.dump import is_at_rest, take

@@ -15,8 +15,9 @@ from redis.backoff import ConstantBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 from redis.retry import Retry
 from shared_schemas.errors import BackendUnavailable
-from shared_schemas.stream.connection import RedisSettings, connect, connect_for_thread
+from shared_schemas.stream.connection import connect, connect_for_thread
 from shared_schemas.stream.ledger import Ledger
+from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.scripts import load
 
 from tests.support.gateways import MODEL, ROOT, driver, running_gateway

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from shared_schemas.settings import SettingsRejected
 from shared_schemas.stream import keys
-from shared_schemas.stream.connection import RedisSettings, connect
+from shared_schemas.stream.connection import connect
+from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.store_version import STORE_VERSION, check_store
 
 from tests.deploy.test_bad_settings import PARTS, ended

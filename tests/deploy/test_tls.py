@@ -9,8 +9,9 @@ import pytest
 import redis
 from headrace_local.system import free_port
 from shared_schemas.errors import BackendUnavailable
-from shared_schemas.stream.connection import RedisSettings, connect
+from shared_schemas.stream.connection import connect
 from shared_schemas.stream.ledger import Ledger
+from shared_schemas.stream.redis_settings import RedisSettings
 
 from tests.support.gateways import MODEL, driver, running_gateway
 from tests.support.redis_server import running_redis

@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 
 import httpx
 from shared_schemas.ids import JobKind, default_queue
-from shared_schemas.stream.connection import RedisSettings, connect_for_thread
+from shared_schemas.stream.connection import connect_for_thread
 from shared_schemas.stream.known_bugs import warnings_of
 from shared_schemas.stream.leases import Leases
+from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.rows import worker_facts
 
 from tests.support.gateways import MODEL, TRAINING_BODY, Driver

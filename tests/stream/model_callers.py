@@ -11,10 +11,11 @@ from shared_schemas.events import Emitted, JobEvent, Measured, Progressed
 from shared_schemas.ids import JobId
 from shared_schemas.outcome import Outcome, Retry
 from shared_schemas.stream.claims import Claim, Claims
-from shared_schemas.stream.connection import RedisSettings, connect, connect_for_thread, connect_one
+from shared_schemas.stream.connection import connect, connect_for_thread, connect_one
 from shared_schemas.stream.housekeeping import Housekeeping, Suspect
 from shared_schemas.stream.leases import Leases
 from shared_schemas.stream.ledger import Ledger
+from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.registry import ModelRegistry
 
 from tests.stream.model import QueueModel

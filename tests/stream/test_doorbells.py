@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 from shared_schemas.errors import BackendUnavailable
-from shared_schemas.stream.connection import AsyncRedis, RedisSettings, connect
+from shared_schemas.stream.connection import AsyncRedis, connect
+from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.timeline import Doorbells
 
 from tests.support.redis_server import RedisServer

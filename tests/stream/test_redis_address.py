@@ -5,7 +5,7 @@ import pytest
 from redis.asyncio.connection import parse_url
 from shared_schemas.settings import SettingsRejected, from_environ
 from shared_schemas.stream.address import fault_of_url
-from shared_schemas.stream.connection import RedisSettings
+from shared_schemas.stream.redis_settings import RedisSettings
 
 SECRET = "s3cret"
 

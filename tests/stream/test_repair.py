@@ -3,7 +3,8 @@
 import pytest
 from shared_schemas.errors import BackendUnavailable, JobNotFound
 from shared_schemas.job import JobState
-from shared_schemas.stream.connection import RedisSettings, faults_of
+from shared_schemas.stream.fitness import faults_of
+from shared_schemas.stream.redis_settings import RedisSettings
 
 from tests.support.queue_bench import OUTCOMES, QueueBench, queue_bench, success
 from tests.support.redis_server import RedisServer

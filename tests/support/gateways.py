@@ -22,10 +22,11 @@ from shared_schemas.ids import JobId, JobKind, QueueName, default_queue, queue_o
 from shared_schemas.models import ModelManifest, TensorSpec
 from shared_schemas.outcome import Outcome, Success
 from shared_schemas.stream.claims import Batch, Claim, Claims, Settlement
-from shared_schemas.stream.connection import AsyncRedis, RedisSettings, connect
+from shared_schemas.stream.connection import AsyncRedis, connect
 from shared_schemas.stream.dead_letters import DeadLetters
 from shared_schemas.stream.housekeeping import Housekeeping
 from shared_schemas.stream.ledger import Ledger
+from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.registry import ModelRegistry
 
 INFERENCE, TRAINING = default_queue(JobKind.INFERENCE), default_queue(JobKind.TRAINING)

@@ -18,7 +18,7 @@ from gateway.settings import GatewaySettings
 from inference_worker.settings import Settings as InferenceSettings
 from msgspec import Meta
 from prometheus_client.metrics import MetricWrapperBase
-from shared_schemas.stream.connection import RedisSettings
+from shared_schemas.stream.redis_settings import RedisSettings
 from training_worker.settings import TrainingSettings
 from worker_runtime.settings import RuntimeSettings
 

@@ -11,10 +11,11 @@ from shared_schemas.events import JobEvent
 from shared_schemas.ids import JobId, QueueName
 from shared_schemas.outcome import Cancellation, Failure, Outcome, Release, Retry, Success
 from shared_schemas.stream.claims import Batch, Claim, Claims, Settlement
-from shared_schemas.stream.connection import RedisSettings, connect, connect_for_thread, connect_one
+from shared_schemas.stream.connection import connect, connect_for_thread, connect_one
 from shared_schemas.stream.dead_letters import DeadLetters
 from shared_schemas.stream.housekeeping import Housekeeping
 from shared_schemas.stream.leases import Leases
+from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.registry import ModelRegistry
 
 from tests.support import stored

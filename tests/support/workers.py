@@ -17,8 +17,9 @@ from shared_schemas.lifecycle import fold, submitted
 from shared_schemas.outcome import Release, Success
 from shared_schemas.specs import InferenceSpec, JobSpec
 from shared_schemas.stream import keys
-from shared_schemas.stream.connection import AsyncRedis, RedisSettings, connect
+from shared_schemas.stream.connection import AsyncRedis, connect
 from shared_schemas.stream.ledger import Ledger, Submission
+from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.timeline import Doorbells, Timeline
 from worker_runtime import Attempt, RuntimeSettings, Worker
 

@@ -3,7 +3,7 @@
 import anyio
 import structlog
 from shared_schemas.errors import BackendUnavailable
-from shared_schemas.stream.connection import faults_of, server_facts
+from shared_schemas.stream.fitness import faults_of, server_facts
 from shared_schemas.stream.known_bugs import password_warning, warnings_of
 
 from gateway.services import Services

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from shared_schemas.errors import MalformedId
 from shared_schemas.ids import parse_queue
 from shared_schemas.settings import SettingsRejected, setting
-from shared_schemas.stream.connection import RedisSettings
+from shared_schemas.stream.redis_settings import RedisSettings
 
 _HOST = re.compile(
     r"\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f]*(:[0-9A-Fa-f.]*){2,}"

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 from shared_schemas.settings import setting
-from shared_schemas.stream.connection import RedisSettings
+from shared_schemas.stream.redis_settings import RedisSettings
 
 
 class RuntimeSettings(RedisSettings, frozen=True, kw_only=True):

@@ -17,14 +17,8 @@ from shared_schemas.errors import BackendUnavailable, ErrorInfo, MalformedId
 from shared_schemas.ids import QueueName, default_queue, kind_of_queue, parse_queue
 from shared_schemas.settings import SettingsRejected
 from shared_schemas.stream.claims import Claims
-from shared_schemas.stream.connection import (
-    AsyncRedis,
-    connect,
-    connect_for_thread,
-    connect_one,
-    faults_of,
-    server_facts,
-)
+from shared_schemas.stream.connection import AsyncRedis, connect, connect_for_thread, connect_one
+from shared_schemas.stream.fitness import faults_of, server_facts
 from shared_schemas.stream.housekeeping import Housekeeping
 from shared_schemas.stream.known_bugs import password_warning, warnings_of
 from shared_schemas.stream.store_version import check_store

@@ -19,11 +19,13 @@ from shared_schemas.ids import JobId, QueueName
 from shared_schemas.job import Checkpoint
 from shared_schemas.outcome import Cancellation, Failure, Outcome, Release, Retry, Success
 from shared_schemas.stream import keys, scripts
-from shared_schemas.stream.connection import AsyncRedis, ask_together, translated
+from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.damage import is_of_another_type, make_group
 from shared_schemas.stream.declaring import declare
 from shared_schemas.stream.keys import GROUP, LANES, Lane
+from shared_schemas.stream.pipelining import ask_together
 from shared_schemas.stream.record import RECORD, UNREADABLE, Record, parts_of, read_record
+from shared_schemas.stream.redis_errors import translated
 from shared_schemas.stream.rows import checkpoint_of
 from shared_schemas.stream.transitions import (
     event_of,

@@ -10,9 +10,10 @@ import msgspec
 from shared_schemas.ids import JobId, QueueName, queue_of
 from shared_schemas.job import JobState
 from shared_schemas.stream import keys, scripts
-from shared_schemas.stream.connection import AsyncRedis, translated
+from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.listing import Page, page_of, sets_of_dead_letters
 from shared_schemas.stream.record import record_of
+from shared_schemas.stream.redis_errors import translated
 
 
 class Standing(msgspec.Struct, frozen=True):

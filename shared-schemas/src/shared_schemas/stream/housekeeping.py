@@ -15,12 +15,13 @@ from shared_schemas.events import Reason
 from shared_schemas.ids import JobId, QueueName, is_job_id, queue_of
 from shared_schemas.job import JobState
 from shared_schemas.stream import keys, scripts
-from shared_schemas.stream.connection import AsyncRedis, translated
+from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.damage import drop, reply_of
 from shared_schemas.stream.declaring import declare
 from shared_schemas.stream.keys import LANES
 from shared_schemas.stream.ledger import cancel, states_of
 from shared_schemas.stream.record import parts_of
+from shared_schemas.stream.redis_errors import translated
 from shared_schemas.stream.transitions import (
     expired_transition,
     failed_transition,

@@ -26,7 +26,7 @@ from shared_schemas.job import (
 from shared_schemas.lifecycle import TRANSITIONS
 from shared_schemas.specs import InferenceSpec, JobSpec, Priority
 from shared_schemas.stream import keys, scripts
-from shared_schemas.stream.connection import AsyncRedis, translated
+from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.damage import or_nothing, reply_of
 from shared_schemas.stream.declaring import declare
 from shared_schemas.stream.idempotency import IDEMPOTENCY_TTL_MS, claim_keys, is_claimed_first
@@ -34,6 +34,7 @@ from shared_schemas.stream.keys import LANES, Lane
 from shared_schemas.stream.listing import Page, page_of, sets_of_jobs
 from shared_schemas.stream.queues import Queues, workers_of
 from shared_schemas.stream.record import UNREADABLE, record_of
+from shared_schemas.stream.redis_errors import translated
 from shared_schemas.stream.rows import JOB_UNREADABLE, fields_of, job_of
 from shared_schemas.stream.transitions import packed_arguments, transition
 

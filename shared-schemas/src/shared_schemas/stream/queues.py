@@ -17,11 +17,12 @@ from shared_schemas.ids import JobId, JobKind, QueueName, created_ms, default_qu
 from shared_schemas.job import JobState, QueueStatus, WorkerStatus
 from shared_schemas.lifecycle import moment
 from shared_schemas.stream import keys, scripts
-from shared_schemas.stream.connection import AsyncRedis, translated
+from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.damage import or_nothing, reply_of
 from shared_schemas.stream.declaring import declare
 from shared_schemas.stream.keys import LANES
 from shared_schemas.stream.listing import Page, page_arguments, page_from
+from shared_schemas.stream.redis_errors import translated
 from shared_schemas.stream.rows import worker_of
 from shared_schemas.stream.timeline import place_of
 

@@ -1,5 +1,5 @@
-"""What this package uses of redis-py beyond what redis-py promises to keep: its connections, to send and to read on a
-line without what a pool costs.
+"""What this package uses of redis-py beyond what redis-py promises to keep: parts of its connections, to send and read
+on one of them without the cost of a pool.
 
 A test compares PARTS with the installed redis-py; pyproject.toml admits only the versions that it was tested with. To
 raise them: change the bound, run tests/architecture/test_private_parts.py, tests/stream and the tests marked chaos, and
@@ -9,33 +9,44 @@ read what redis-py changed in these classes.
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import Connection
 
-# Of each class: its methods with their parameters after self, and its fields. `connection` uses all but what is noted.
+# Of each class: its methods with their parameters after self, and its fields. The note above each says who uses it.
 PARTS: dict[type, tuple[dict[str, str], frozenset[str]]] = {
     Connection: (
         {
+            # timeline.Doorbells
             "connect": "",
+            # stale_master
             "connect_check_health": "check_health retry_socket_connect",
+            # stale_master, timeline.Doorbells
             "disconnect": "nowait error failure_count health_check_failed",
+            # pipelining
             "pack_commands": "commands",
+            # stale_master, pipelining
             "read_response": "disable_decoding timeout disconnect_on_error push_request",
             # timeline.Doorbells
             "send_command": "args kwargs",
+            # stale_master, pipelining
             "send_packed_command": "command check_health",
         },
-        # _reader: timeline.Doorbells
+        # _reader: timeline.Doorbells; _writer: stale_master; the others: both
         frozenset({"_reader", "_writer", "is_connected", "socket_timeout"}),
     ),
     BlockingConnectionPool: (
         {
+            # pipelining
             "get_connection": "command_name keys options",
             # timeline.Doorbells
             "make_connection": "",
+            # pipelining
             "release": "connection",
         },
+        # connection
         frozenset({"connection_class"}),
     ),
     Redis: (
+        # pipelining
         {"initialize": ""},
+        # connection; pipelining reads `connection` and `connection_pool`
         frozenset({"auto_close_connection_pool", "connection", "connection_pool", "single_connection_client"}),
     ),
 }

@@ -13,10 +13,11 @@ from shared_schemas.events import Checkpointed
 from shared_schemas.ids import JobId, JobKind, QueueName, is_job_id, kind_of_queue
 from shared_schemas.job import JobState
 from shared_schemas.stream import keys
-from shared_schemas.stream.connection import AsyncRedis, translated
+from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.keys import LANES
 from shared_schemas.stream.queues import Queues
 from shared_schemas.stream.record import SHORT
+from shared_schemas.stream.redis_errors import translated
 from shared_schemas.stream.timeline import Entry, Timeline, entries_in_hash
 
 _NAMED = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")

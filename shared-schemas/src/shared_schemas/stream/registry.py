@@ -27,9 +27,10 @@ from shared_schemas.job import JobState
 from shared_schemas.lifecycle import moment
 from shared_schemas.models import Model, ModelManifest, ModelRef, parse_model_reference
 from shared_schemas.stream import keys, scripts
-from shared_schemas.stream.connection import AsyncRedis, translated
+from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.damage import is_of_another_type
 from shared_schemas.stream.record import record_of
+from shared_schemas.stream.redis_errors import translated
 
 _TAG = keys.MODELS
 

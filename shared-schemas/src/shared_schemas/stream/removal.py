@@ -15,11 +15,12 @@ from shared_schemas.job import TERMINAL_STATES, JobState
 from shared_schemas.models import ModelRef
 from shared_schemas.specs import TrainingSpec
 from shared_schemas.stream import keys, scripts
-from shared_schemas.stream.connection import AsyncRedis, translated
+from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.idempotency import IDEMPOTENCY_TTL_MS
 from shared_schemas.stream.keys import LANES
 from shared_schemas.stream.ledger import Ledger
 from shared_schemas.stream.record import record_of
+from shared_schemas.stream.redis_errors import translated
 from shared_schemas.stream.registry import ModelRegistry
 from shared_schemas.stream.transitions import set_of
 

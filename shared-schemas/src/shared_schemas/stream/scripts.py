@@ -18,9 +18,10 @@ from shared_schemas.errors import ErrorInfo
 from shared_schemas.events import Reason
 from shared_schemas.failpoints import reach
 from shared_schemas.job import JobState
-from shared_schemas.stream.connection import AsyncRedis, SyncRedis, refusal_of, translated
+from shared_schemas.stream.connection import AsyncRedis, SyncRedis
 from shared_schemas.stream.keys import Lane
 from shared_schemas.stream.record import RECORD, SHORT
+from shared_schemas.stream.redis_errors import refusal_of, translated
 from shared_schemas.stream.transitions import packed_arguments, row_of, set_of, transition
 
 _JOINED = {"prelude": ("prelude", "load_prelude", "commit_prelude")}

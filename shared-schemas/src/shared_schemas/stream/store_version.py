@@ -7,8 +7,9 @@ know them must not write a single one.
 
 from shared_schemas.settings import SettingsRejected
 from shared_schemas.stream import keys
-from shared_schemas.stream.connection import AsyncRedis, translated
+from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.damage import reply_of
+from shared_schemas.stream.redis_errors import translated
 
 STORE_VERSION = 1
 

@@ -16,9 +16,10 @@ from redis.exceptions import ConnectionError, InvalidResponse, ResponseError
 from shared_schemas.errors import BackendUnavailable, JobUnreadable
 from shared_schemas.ids import JobId, QueueName, is_job_id, queue_of
 from shared_schemas.stream import keys, scripts
-from shared_schemas.stream.connection import AsyncRedis, translated
+from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.damage import or_nothing, reply_of
 from shared_schemas.stream.record import SHORT
+from shared_schemas.stream.redis_errors import translated
 from shared_schemas.stream.transitions import set_of
 
 # Of one job; only releases and pauses without end can make more.
@@ -156,7 +157,7 @@ class Doorbells:
         has_pinged = False
         while True:
             replies = await self._read()
-            if self._connection.leads_to_a_master_of_before:
+            if self._connection.is_stale:
                 self._is_cut = True
                 raise BackendUnavailable("Redis is another one now (the subscription was of the one before)")
             if not replies and has_pinged:
@@ -205,8 +206,8 @@ class Doorbells:
         return replies
 
     async def _send(self, *command: str) -> None:
-        # Sending on a line that is not connected, or leads to a master of before, would connect it, with no channels.
-        if self._is_cut or not self._connection.is_connected or self._connection.leads_to_a_master_of_before:
+        # Sending on a line that is not connected, or is stale, would connect it anew, with no channels.
+        if self._is_cut or not self._connection.is_connected or self._connection.is_stale:
             raise BackendUnavailable("Redis does not answer (the subscription was cut)")
         with translated():
             await self._connection.send_command(*command, check_health=False)
