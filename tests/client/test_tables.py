@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from headrace import tables
+from headrace import answer_lines, tables
 from headrace.fitting import FittedTable
 from headrace.text import ago
 from shared_schemas.errors import ErrorInfo
@@ -80,7 +80,7 @@ def test_each_worker_is_one_line() -> None:
 def test_an_answer_says_its_label_once_and_the_others_as_parts_of_a_hundred() -> None:
     scores = {"a": 0.9972, "b": 0.0028, "c": 2e-9}
 
-    told = tables.answer({"label": "a", "score": 0.9972, "scores": scores}).plain
+    told = answer_lines.answer({"label": "a", "score": 0.9972, "scores": scores}).plain
 
     assert told.split() == ["a", "99.7%", "b", "0.3%", "·", "c", "0.0%"]
 
@@ -112,7 +112,7 @@ def test_a_moment_is_told_in_one_short_unit(seconds: float, told: str) -> None:
     ],
 )
 def test_an_answer_is_shown_with_what_it_warns_of(warning: dict[str, object], told: str) -> None:
-    shown = tables.answer({"prediction": 2.5, "warnings": [warning]}).plain.splitlines()
+    shown = answer_lines.answer({"prediction": 2.5, "warnings": [warning]}).plain.splitlines()
 
     assert shown[0].strip() == "2.5"
     assert told in shown[1]

@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
-from inference_worker.answers import classified, predicted, reproducible
-from inference_worker.tasks.text_generation import Generated
+from inference_worker.classification import classified
+from inference_worker.tasks.tabular_classification import TabularClassification
+from inference_worker.tasks.tabular_regression import TabularRegression, predicted
+from inference_worker.tasks.text_classification import TextClassification
+from inference_worker.tasks.text_generation import Generated, TextGeneration
 from shared_schemas.codec import encode_json
 
 LABELS = ("red", "green", "blue")
@@ -32,14 +35,27 @@ def test_a_prediction_that_is_no_number_becomes_null_and_is_counted() -> None:
     assert encode_json(predicted(np.array(2.5))) == b'{"prediction":2.5}'
 
 
-def test_a_replay_may_differ_in_the_last_bits_of_a_number_and_in_nothing_else() -> None:
+@pytest.mark.parametrize("task", [TabularClassification, TextClassification])
+def test_a_replay_may_differ_in_the_last_bits_of_a_score_and_in_nothing_else(
+    task: type[TabularClassification | TextClassification],
+) -> None:
     logits = np.array([0.3, 0.1, -0.7])
-    text = Generated(text="once", finish_reason="stop", prompt_tokens=1, tokens=2)
+    same, almost = classified(logits + 1e-7, LABELS), classified(logits * (1 + 1e-7), LABELS)
+    other = classified(logits + np.array([0.1, 0.0, 0.0]), LABELS)
 
-    assert reproducible(classified(logits + 1e-7, LABELS)) == reproducible(classified(logits * (1 + 1e-7), LABELS))
-    assert reproducible(classified(logits, LABELS)) != reproducible(
-        classified(logits + np.array([0.1, 0.0, 0.0]), LABELS)
-    )
+    assert task.reproducible(same) == task.reproducible(almost)
+    assert task.reproducible(classified(logits, LABELS)) != task.reproducible(other)
+
+
+def test_a_replay_may_differ_in_the_last_bits_of_a_prediction_and_in_nothing_else() -> None:
+    reproducible = TabularRegression.reproducible
+
     assert reproducible(predicted(np.array(12345.678))) == reproducible(predicted(np.array(12345.679)))
     assert reproducible(predicted(np.array(1.25))) != reproducible(predicted(np.array(1.26)))
-    assert reproducible(text) is text
+    assert reproducible(predicted(np.array(np.nan))) == predicted(np.array(np.nan))
+
+
+def test_a_replay_writes_every_character_again() -> None:
+    text = Generated(text="once", finish_reason="stop", prompt_tokens=1, tokens=2)
+
+    assert TextGeneration.reproducible(text) is text

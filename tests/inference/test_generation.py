@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from inference_worker.loading import LoadedModels
 from inference_worker.model import LoadedModel
-from inference_worker.sampling import generator_for
 from inference_worker.settings import Settings
-from inference_worker.tasks.text_generation import FinishReason, Generated, generate
+from inference_worker.tasks.task import FinishReason, Request
+from inference_worker.tasks.text_generation import Generated
 from shared_schemas.specs import InferenceParameters
 from shared_schemas.store.files import ArtifactStore
 from tokenizers import Tokenizer
@@ -45,19 +45,11 @@ async def write(
 ) -> tuple[Generated, list[tuple[str, FinishReason | None]]]:
     chunks: list[tuple[str, FinishReason | None]] = []
 
-    async def emit(chunk: str, reason: FinishReason | None) -> None:
+    async def emit(index: int, chunk: str, reason: FinishReason | None) -> None:
+        assert index == 0
         chunks.append((chunk, reason))
 
-    codec, context_length = model.require_codec()
-    answer = await generate(
-        prompt,
-        engine=model.engine,
-        codec=codec,
-        context_length=context_length,
-        parameters=parameters,
-        rng=generator_for(seed, 0),
-        emit=emit,
-    )
+    answer = await model.task.answer(prompt, 0, Request(parameters, seed, emit))
     return answer, chunks
 
 

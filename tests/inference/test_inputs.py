@@ -2,10 +2,11 @@ import math
 
 import numpy as np
 import pytest
-from inference_worker.inputs import Features
+from inference_worker.features import Features
 from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import InvalidInput
-from shared_schemas.inputs import inputs_of, text_of
+from shared_schemas.inputs import inputs_of
+from shared_schemas.inputs.texts import text_of
 from shared_schemas.models import ModelManifest, TensorSpec
 
 FEATURES = ("height", "width")

@@ -1,9 +1,7 @@
-"""Answers of the gateway as tables and cards for a person."""
+"""Answers of the gateway as tables and cards for a person. Results of jobs are in `answer_lines`."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-import msgspec
 from shared_schemas.attempts import AttemptSummary
 from shared_schemas.ids import queue_of
 from shared_schemas.job import Job, JobState, JobSummary, QueueStatus, WorkerStatus
@@ -14,9 +12,7 @@ from shared_schemas.specs import InferenceSpec, JobSpec
 from headrace import text
 from headrace.fitting import FittedTable
 from headrace.ink import STATE_STYLES, Card, Lines, Text
-from headrace.terminal import Terminal
 
-_MAX_SCORES = 5
 _END_STYLES = STATE_STYLES | {"retried": "yellow", "worker_lost": "red", "released": "cyan"}
 
 
@@ -237,59 +233,6 @@ def why_waiting(row: JobStatus) -> str | None:
     if row.workers == 0:
         return f"for a worker: none serves the queue {queue_of(row.job_id)}"
     return None
-
-
-def print_result(terminal: Terminal, job: Job, *, is_text_seen: bool = False) -> None:
-    """The result as a person reads it: text as text, scores as a line, everything else as JSON. Of a text that was
-    seen already, only how it ended."""
-    value = msgspec.json.decode(job.result)
-    items = value if isinstance(value, list) else [value]
-    for item in items:
-        terminal.print(answer(item, is_text_seen=is_text_seen))
-
-
-def answer(item: Any, *, is_text_seen: bool = False) -> Text:
-    """One answer of an inference job, or a training result, in a line or two, with what it warns of."""
-    return Text.assemble(_answer(item, is_text_seen=is_text_seen), _warnings(item))
-
-
-def _warnings(item: Any) -> Text:
-    match item:
-        case {"warnings": [*warnings]}:
-            return Text("".join(f"\n  ! {_warning(each)}" for each in warnings), style="yellow")
-        case _:
-            return Text()
-
-
-def _warning(each: Any) -> str:
-    match each:
-        case {"code": "outside_training_range", "feature": feature, **rest}:
-            more = f" and {rest['more']} more features" if rest.get("more") else ""
-            return f"{feature}{more}: far from all that the model was trained on"
-        case {"code": "input_truncated"}:
-            return "the text is longer than the model's context: not all of it was read"
-        case _:
-            return str(each)
-
-
-def _answer(item: Any, *, is_text_seen: bool) -> Text:
-    match item:
-        case {"error": {"code": code, "message": message}}:
-            return Text.assemble(("  error ", "red"), f"{code}: {message}")
-        case {"label": label, "score": score, "scores": scores}:
-            others = " · ".join(f"{name} {p:.1%}" for name, p in list(scores.items())[:_MAX_SCORES] if name != label)
-            return Text.assemble("  ", (str(label), "bold green"), f" {score:.1%}  ", (others, "dim"))
-        case {"prediction": prediction}:
-            return Text.assemble("  ", (text.number(prediction), "bold green"))
-        case {"text": made, "finish_reason": reason, "tokens": tokens}:
-            return Text.assemble(("" if is_text_seen else made, "green"), (f"  [{tokens} tokens, {reason}]", "dim"))
-        case {"model": model, "metrics": values, "baseline": baseline}:
-            return Text.assemble(
-                "  model ", (str(model or "none, as of any replay"), "bold"), f"  {text.metrics(values)}",
-                (f"  (baseline: {text.metrics(baseline)})", "dim"),
-            )  # fmt: skip
-        case _:
-            return Text(msgspec.json.format(msgspec.json.encode(item), indent=2).decode())
 
 
 def state(value: str) -> Text:

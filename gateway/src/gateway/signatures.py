@@ -9,7 +9,8 @@ from typing import Any
 
 import structlog
 from shared_schemas.errors import InvalidInput, MalformedId, ModelNotFound, ModelUnreadable
-from shared_schemas.inputs import Signature, check_input, signature_of
+from shared_schemas.inputs import check_input, signature_of
+from shared_schemas.inputs.form import Signature
 from shared_schemas.models import Model
 
 # A model of 4,096 features with long names takes a megabyte, most take less than one kilobyte.

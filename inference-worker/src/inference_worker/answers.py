@@ -1,34 +1,30 @@
-"""What a job returns for each input, made from the model's output. Pure.
+"""What the answers of all tasks have in common: warnings, and the error of an input that could not be used. Each task
+defines its own answer.
 
-JSON has no NaN: what is not finite becomes null, and nonfinite_count says how many numbers of the model's output
-were not.
+JSON has no NaN: a number that is not finite becomes null, and nonfinite_count says how many numbers of the model's
+output were not finite.
 """
 
+from typing import Literal
+
 import msgspec
-import numpy as np
 from shared_schemas.errors import ErrorInfo, HeadraceError
 
-from inference_worker.inputs import TRUNCATED, Warned
-from inference_worker.tasks.text_generation import Generated
-from inference_worker.tensors import Array, softmax
+
+class Warned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why an answer may be worth less than others.
+
+    outside_training_range: the feature is far from everything that the model was trained on. more: how many other
+    features are too, which are not named. input_truncated: the text is longer than the model's context, so not all of
+    it was read.
+    """
+
+    code: Literal["outside_training_range", "input_truncated"]
+    feature: str | None = None
+    more: int = 0
 
 
-class Classified(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """score: of the label; scores: by label, highest first. Null where the model's output has no such value.
-    truncated_tokens: of the text, at its end, which were not read."""
-
-    label: str | None
-    score: float | None
-    scores: dict[str, float | None]
-    nonfinite_count: int = 0
-    truncated_tokens: int = 0
-    warnings: tuple[Warned, ...] = ()
-
-
-class Predicted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    prediction: float | None
-    nonfinite_count: int = 0
-    warnings: tuple[Warned, ...] = ()
+TRUNCATED = (Warned(code="input_truncated"),)
 
 
 class ItemError(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -40,75 +36,11 @@ class ItemError(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """In the place of an input that could not be used."""
+    """Takes the place of an answer where an input could not be used."""
 
     error: ItemError
-
-
-Answer = Classified | Predicted | Generated | Refused
-
-
-def classified(
-    logits: Array,
-    labels: tuple[str, ...],
-    *,
-    top_k: int | None = None,
-    truncated_tokens: int = 0,
-    warnings: tuple[Warned, ...] = (),
-) -> Classified:
-    """logits: float [len(labels)]. top_k: how many scores to keep."""
-    if truncated_tokens:
-        warnings = (*warnings, *TRUNCATED)
-    n_bad = int(np.count_nonzero(~np.isfinite(logits)))
-    probabilities = softmax(logits)
-    if not np.isfinite(probabilities).all():
-        return Classified(
-            label=None,
-            score=None,
-            scores=dict.fromkeys(labels[:top_k]),
-            nonfinite_count=n_bad,
-            truncated_tokens=truncated_tokens,
-            warnings=warnings,
-        )
-    order = np.argsort(-probabilities, kind="stable")
-    scores: dict[str, float | None] = {labels[i]: float(probabilities[i]) for i in order[:top_k]}
-    best = int(order[0])
-    return Classified(
-        label=labels[best],
-        score=float(probabilities[best]),
-        scores=scores,
-        nonfinite_count=n_bad,
-        truncated_tokens=truncated_tokens,
-        warnings=warnings,
-    )
-
-
-def predicted(prediction: Array, *, warnings: tuple[Warned, ...] = ()) -> Predicted:
-    """prediction: float [] or [1]."""
-    value = float(prediction.reshape(()))
-    if np.isfinite(value):
-        return Predicted(prediction=value, warnings=warnings)
-    return Predicted(prediction=None, nonfinite_count=1, warnings=warnings)
 
 
 def refused(error: HeadraceError) -> Refused:
     info: ErrorInfo = error.info()
     return Refused(ItemError(code=info.code, message=info.message, column=info.column))
-
-
-def reproducible(answer: Answer) -> Answer:
-    """The part of an answer that a replay must give again. The last bits of a number depend on the company that
-    its row had in a batch (ONNX Runtime has another kernel for a single row), so scores are rounded to 3 decimals
-    and predictions to 4 digits. A text has no such freedom: its digest is over every character."""
-    match answer:
-        case Classified():
-            scores = {label: _rounded(score) for label, score in sorted(answer.scores.items())}
-            return msgspec.structs.replace(answer, score=_rounded(answer.score), scores=scores)
-        case Predicted(prediction=float(value)):
-            return msgspec.structs.replace(answer, prediction=float(f"{value:.4g}"))
-        case _:
-            return answer
-
-
-def _rounded(score: float | None) -> float | None:
-    return None if score is None else round(score, 3)

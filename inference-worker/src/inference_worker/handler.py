@@ -1,4 +1,5 @@
-"""An inference job from its spec to its result. It knows tasks and answers, not how models are loaded or batched."""
+"""An inference job from its spec to its result. It knows neither how models are loaded and batched, nor what their
+tasks are."""
 
 import hashlib
 import os
@@ -10,20 +11,18 @@ from shared_schemas.codec import encode_json
 from shared_schemas.errors import AttemptFailed, HeadraceError, InvalidInput, SpecRejected, WorkerUnfit
 from shared_schemas.events import Emitted, Progressed
 from shared_schemas.ids import JobKind
-from shared_schemas.inputs import inputs_of, text_of
+from shared_schemas.inputs import inputs_of
 from shared_schemas.outcome import Release, Success
 from shared_schemas.process import processor
 from shared_schemas.specs import InferenceSpec
 from worker_runtime.handler import Attempt, StopReason
 
-from inference_worker.answers import Answer, classified, predicted, refused, reproducible
+from inference_worker.answers import Refused, refused
 from inference_worker.engines.session import Device, runtime_facts
-from inference_worker.inputs import Warned
 from inference_worker.loading import LoadedModels
 from inference_worker.model import LoadedModel
-from inference_worker.sampling import generator_for, seed_of
-from inference_worker.tasks.text_generation import FinishReason, generate
-from inference_worker.tensors import Array, Row, text_row
+from inference_worker.sampling import seed_of
+from inference_worker.tasks.task import FinishReason, ModelTask, Request
 
 
 class InferenceHandler:
@@ -51,13 +50,13 @@ class InferenceHandler:
             inputs = inputs_of(model.manifest.task, spec.input_data)
             run = _Run(attempt, spec, model, inputs.items)
             facts = self._facts | {"device": model.session.device}
-            if not inputs.is_list and model.manifest.task != "text-generation":
-                return _success(await run.answer(0), facts)
+            if not inputs.is_list and not model.task.takes_many_runs:
+                return _success(model.task, await run.answer(0), facts)
             if not await run.answer_all(at_once=self._items_in_flight):
                 return Release()
         if not inputs.is_list:
-            return _success(run.answer_to_only(), facts)
-        return _success(run.answers_to_list(), facts)
+            return _success(model.task, run.answer_to_only(), facts)
+        return _success(model.task, run.answers_to_list(), facts)
 
 
 class _Run:
@@ -65,11 +64,11 @@ class _Run:
 
     def __init__(self, attempt: Attempt, spec: InferenceSpec, model: LoadedModel, items: tuple[Any, ...]) -> None:
         self._attempt = attempt
-        self._parameters = spec.parameters
-        self._model = model
+        self._task = model.task
         self._items = items
-        self._seed = seed_of(attempt.job_id) if spec.parameters.seed is None else spec.parameters.seed
-        self._answers: dict[int, Answer] = {}
+        seed = seed_of(attempt.job_id) if spec.parameters.seed is None else spec.parameters.seed
+        self._request = Request(spec.parameters, seed, self._emit)
+        self._answers: dict[int, msgspec.Struct] = {}
         self._errors: dict[int, HeadraceError] = {}
 
     async def answer_all(self, *, at_once: int) -> bool:
@@ -96,35 +95,17 @@ class _Run:
             raise _first(group) from group
         return len(self._answers) == len(self._items)
 
-    async def answer(self, index: int) -> Answer:
+    async def answer(self, index: int) -> msgspec.Struct:
         """InvalidInput, AttemptFailed."""
-        item, manifest = self._items[index], self._model.manifest
-        match manifest.task:
-            case "text-generation":
-                return await self._generate(index, text_of(item))
-            case "text-classification":
-                codec, longest = self._model.require_codec()
-                ids = await codec.encode(text_of(item))
-                outputs = await self._model.engine.infer(text_row(ids[:longest], longest=longest, pad=codec.pad_id))
-                return classified(
-                    outputs["logits"],
-                    manifest.labels,
-                    top_k=self._parameters.top_k,
-                    truncated_tokens=max(0, len(ids) - longest),
-                )
-            case "tabular-classification":
-                logits, warnings = await self._of_features(item, "logits")
-                return classified(logits, manifest.labels, top_k=self._parameters.top_k, warnings=warnings)
-            case "tabular-regression":
-                prediction, warnings = await self._of_features(item, "prediction")
-                return predicted(prediction, warnings=warnings)
+        answer: msgspec.Struct = await self._task.answer(self._items[index], index, self._request)
+        return answer
 
-    def answer_to_only(self) -> Answer:
+    def answer_to_only(self) -> msgspec.Struct:
         if self._errors:
             raise self._errors[0]
         return self._answers[0]
 
-    def answers_to_list(self) -> list[Answer]:
+    def answers_to_list(self) -> list[msgspec.Struct]:
         """In the order of the inputs. Raises if all of them are refused, or if one failed of something that passes:
         another attempt may answer them all."""
         for error in self._errors.values():
@@ -147,26 +128,8 @@ class _Run:
         if n_items > 1:
             await self._attempt.record(Progressed(fraction=n_done / n_items, step=n_done, total=n_items))
 
-    async def _of_features(self, item: Any, output: str) -> tuple[Array, tuple[Warned, ...]]:
-        features = self._model.require_features()
-        row = features.row(item)
-        outputs = await self._model.engine.infer(Row({"features": row}))
-        return outputs[output], features.warnings(row)
-
-    async def _generate(self, index: int, prompt: str) -> Answer:
-        async def emit(chunk: str, finish_reason: FinishReason | None) -> None:
-            await self._attempt.record(Emitted(chunk=chunk, index=index, finish_reason=finish_reason))
-
-        codec, context_length = self._model.require_codec()
-        return await generate(
-            prompt,
-            engine=self._model.engine,
-            codec=codec,
-            context_length=context_length,
-            parameters=self._parameters,
-            rng=generator_for(self._seed, index),
-            emit=emit,
-        )
+    async def _emit(self, index: int, chunk: str, finish_reason: FinishReason | None) -> None:
+        await self._attempt.record(Emitted(chunk=chunk, index=index, finish_reason=finish_reason))
 
 
 def _first(group: ExceptionGroup[Exception]) -> Exception:
@@ -174,6 +137,10 @@ def _first(group: ExceptionGroup[Exception]) -> Exception:
     return _first(error) if isinstance(error, ExceptionGroup) else error
 
 
-def _success(answer: Answer | list[Answer], facts: dict[str, str]) -> Success:
-    same = [reproducible(one) for one in answer] if isinstance(answer, list) else reproducible(answer)
+def _success(task: ModelTask[Any], answer: msgspec.Struct | list[msgspec.Struct], facts: dict[str, str]) -> Success:
+    same: Any
+    if isinstance(answer, list):
+        same = [one if isinstance(one, Refused) else task.reproducible(one) for one in answer]
+    else:
+        same = task.reproducible(answer)
     return Success(msgspec.Raw(encode_json(answer)), hashlib.sha256(encode_json(same)).hexdigest(), facts)

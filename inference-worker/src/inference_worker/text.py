@@ -6,10 +6,13 @@ Byte-level BPE spells each byte as one printable character, by the table of GPT-
 """
 
 import codecs
+from collections.abc import Callable
 from pathlib import Path
 
 from anyio import to_thread
+from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import AttemptFailed, InvalidInput
+from shared_schemas.models import ModelManifest
 from tokenizers import Tokenizer, decoders
 
 # Above this many characters encoding takes milliseconds, which the event loop should not.
@@ -108,6 +111,14 @@ class TextStream:
             if any(stop.startswith(text[-n:]) for stop in self._stop):
                 return n
         return 0
+
+
+def open_codec(manifest: ModelManifest, load: Callable[[ArtifactRef], Path]) -> tuple[TextCodec, int]:
+    """-> (codec, context length in tokens). AttemptFailed: model_unsupported if the manifest has not both,
+    model_corrupt, and as of load."""
+    if manifest.tokenizer is None or manifest.context_length is None:
+        raise AttemptFailed("model_unsupported", "the model was published without a tokenizer or context length")
+    return TextCodec(load(manifest.tokenizer)), manifest.context_length
 
 
 def _byte_table() -> dict[str, int]:

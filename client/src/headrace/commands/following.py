@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from shared_schemas.events import StreamEvent
 from shared_schemas.job import Job, JobState
 
-from headrace import tables
+from headrace import answer_lines, tables
 from headrace.client import Client
 from headrace.commands.command import Command, Ended, ExitCode, Given, Parser, number, whole
 from headrace.commands.ctrl_c import heeding_ctrl_c
@@ -117,7 +117,7 @@ def _run_again(client: Client, job_id: str, *, as_json: bool) -> None:
         print_json(told | {"status": repeated.state})
     else:
         if repeated.state is JobState.SUCCEEDED:
-            tables.print_result(out, repeated, is_text_seen=seen.shows_whole_text)
+            answer_lines.print_result(out, repeated, is_text_seen=seen.shows_whole_text)
         why = f": {', '.join(differs)}" if differs else ""
         out.print(Text.assemble(f"The replay {repeated.id} ", *_VERDICTS[identical], f" {job_id}{why}"))
     if identical is False or repeated.state is not JobState.SUCCEEDED:

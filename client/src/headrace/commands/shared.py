@@ -11,7 +11,7 @@ import msgspec
 from shared_schemas.codec import encode_json
 from shared_schemas.job import Job
 
-from headrace import tables
+from headrace import answer_lines
 from headrace.client import Client
 from headrace.commands.command import COMMAND, ExitCode, Given
 from headrace.errors import (
@@ -90,5 +90,5 @@ def print_end(job: Job, *, as_json: bool, is_text_seen: bool = False) -> Job:
         print_json(job)
     ended(job)
     if not as_json:
-        tables.print_result(out, job, is_text_seen=is_text_seen)
+        answer_lines.print_result(out, job, is_text_seen=is_text_seen)
     return job

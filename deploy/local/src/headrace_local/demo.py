@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 from headrace import Client, text
 from headrace.addresses import DEFAULT_URL
+from headrace.answer_lines import answer
 from headrace.commands.command import COMMAND
-from headrace.tables import answer
 from headrace.views import view_of
 from rich.console import Console
 from rich.markup import escape

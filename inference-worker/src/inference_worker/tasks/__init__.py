@@ -1,1 +1,21 @@
-"""What differs between the tasks that a model may be published for. It knows neither jobs nor how models are loaded."""
+"""The tasks that this worker serves, by the name in a model's manifest. Each has a file of its own.
+
+To add a task, add its name to `shared_schemas.models.Task`, its form of input to `shared_schemas.inputs.FORMS`, and a
+file here with an entry in TASKS. If its answers have a new shape, add a line for it to `headrace.answer_lines`.
+`tests/inference/test_tasks.py` says which of these is missing.
+
+A task has these other places because a gateway checks inputs and a client shows answers, and neither has numpy.
+"""
+
+from inference_worker.tasks.tabular_classification import TabularClassification
+from inference_worker.tasks.tabular_regression import TabularRegression
+from inference_worker.tasks.task import TaskType
+from inference_worker.tasks.text_classification import TextClassification
+from inference_worker.tasks.text_generation import TextGeneration
+
+TASKS: dict[str, TaskType] = {
+    "tabular-classification": TabularClassification,
+    "tabular-regression": TabularRegression,
+    "text-classification": TextClassification,
+    "text-generation": TextGeneration,
+}

@@ -1,28 +1,29 @@
-"""Writes a text token by token. Each step is one row for the engine, so texts that are written at the same time
-share batches, join and leave at any step. It knows no job and no timeline: chunks go to the caller's function.
+"""The task text-generation: a text that is continued token by token.
+
+Each step is one row for the engine. So texts that are written at the same time share batches, and each may start or end
+at any step. Which inputs are accepted at all is checked in `shared_schemas.inputs.texts`, which a gateway uses too.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import Literal
+from typing import Any, ClassVar
 
 import msgspec
-import numpy as np
-from shared_schemas.specs import InferenceParameters
+from shared_schemas.errors import AttemptFailed
+from shared_schemas.inputs.texts import text_of
+from shared_schemas.models import ModelManifest
 
+from inference_worker.answers import TRUNCATED, Warned
 from inference_worker.engines.batching import Engine
-from inference_worker.inputs import TRUNCATED, Warned
-from inference_worker.sampling import next_token
-from inference_worker.tensors import text_row
-from inference_worker.text import TextCodec, TextStream
-
-FinishReason = Literal["stop", "length"]
-Emit = Callable[[str, FinishReason | None], Awaitable[None]]
+from inference_worker.graph import TEXT_INPUTS, Graph, check_graph
+from inference_worker.sampling import generator_for, next_token
+from inference_worker.tasks.task import FinishReason, Load, Request
+from inference_worker.tensors import Arrays, text_row
+from inference_worker.text import TextStream, open_codec
 
 
 class Generated(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """text: without the prompt. stop: the model ended it or a stop string came up; length: max_tokens. tokens:
-    written ones, the end token not counted. prompt_tokens: with <bos>, before the context is cut.
-    truncated_prompt_tokens: of these, at the beginning, which were not read."""
+    """text: without the prompt. finish_reason: `stop` if the model ended the text or a stop string appeared, `length`
+    at max_tokens. tokens: how many were written, without the end token. prompt_tokens: with <bos>, before the prompt is
+    cut to the context. truncated_prompt_tokens: how many were cut, at the beginning."""
 
     text: str
     finish_reason: FinishReason
@@ -32,54 +33,64 @@ class Generated(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     warnings: tuple[Warned, ...] = ()
 
 
-async def generate(
-    prompt: str,
-    *,
-    engine: Engine,
-    codec: TextCodec,
-    context_length: int,
-    parameters: InferenceParameters,
-    rng: np.random.Generator,
-    emit: Emit,
-) -> Generated:
-    """emit(chunk, finish_reason): called as the text grows, lastly with the reason; the chunks joined are the
-    text. InvalidInput for an empty prompt of a model without <bos>; AttemptFailed as of Engine.infer and
-    next_token."""
-    ids = await codec.encode_prompt(prompt)
-    prompt_tokens, tokens = len(ids), 0
-    truncated = max(0, prompt_tokens - context_length)
-    stream, chunks = TextStream(codec, parameters.stop), list[str]()
-    reason: FinishReason | None = None
-    while reason is None:
-        window = ids[-context_length:]
-        row = text_row(window, longest=context_length, pad=codec.pad_id, take=len(window) - 1)
-        outputs = await engine.infer(row)
-        token = next_token(
-            outputs["logits"][: codec.n_tokens],
-            rng,
-            temperature=parameters.temperature,
-            top_k=parameters.top_k,
-            forbidden=codec.unspoken_ids,
+class TextGeneration:
+    takes_many_runs: ClassVar[bool] = True
+
+    def __init__(self, manifest: ModelManifest, graph: Graph, engine: Engine, load: Load) -> None:
+        check_graph(graph, "text-generation", inputs=TEXT_INPUTS, output="logits")
+        self._codec, self._context_length = open_codec(manifest, load)
+        if not self._codec.is_byte_level:
+            raise AttemptFailed("model_unsupported", "generation needs a byte-level tokenizer")
+        self._engine = engine
+
+    def check_first_outputs(self, outputs: Arrays) -> None:
+        """Any logits can be sampled from."""
+
+    async def answer(self, item: Any, index: int, request: Request) -> Generated:
+        """Emits chunks as the text grows, the last one with the reason why it ended; the chunks joined are the text.
+        InvalidInput also for an empty prompt of a model without <bos>; AttemptFailed also as of next_token."""
+        codec, context_length, parameters = self._codec, self._context_length, request.parameters
+        ids = await codec.encode_prompt(text_of(item))
+        rng = generator_for(request.seed, index)
+        prompt_tokens, tokens = len(ids), 0
+        truncated = max(0, prompt_tokens - context_length)
+        stream, chunks = TextStream(codec, parameters.stop), list[str]()
+        reason: FinishReason | None = None
+        while reason is None:
+            window = ids[-context_length:]
+            row = text_row(window, longest=context_length, pad=codec.pad_id, take=len(window) - 1)
+            outputs = await self._engine.infer(row)
+            token = next_token(
+                outputs["logits"][: codec.n_tokens],
+                rng,
+                temperature=parameters.temperature,
+                top_k=parameters.top_k,
+                forbidden=codec.unspoken_ids,
+            )
+            if token == codec.eos_id:
+                chunk, reason = stream.finish(), "stop"
+            else:
+                ids.append(token)
+                tokens += 1
+                chunk = stream.push(token)
+                if tokens == parameters.max_tokens and not stream.is_stopped:
+                    chunk += stream.finish()
+                    reason = "length"
+                if stream.is_stopped:
+                    reason = "stop"
+            if chunk or reason is not None:
+                chunks.append(chunk)
+                await request.emit(index, chunk, reason)
+        return Generated(
+            text="".join(chunks),
+            finish_reason=reason,
+            prompt_tokens=prompt_tokens,
+            tokens=tokens,
+            truncated_prompt_tokens=truncated,
+            warnings=TRUNCATED if truncated else (),
         )
-        if token == codec.eos_id:
-            chunk, reason = stream.finish(), "stop"
-        else:
-            ids.append(token)
-            tokens += 1
-            chunk = stream.push(token)
-            if tokens == parameters.max_tokens and not stream.is_stopped:
-                chunk += stream.finish()
-                reason = "length"
-            if stream.is_stopped:
-                reason = "stop"
-        if chunk or reason is not None:
-            chunks.append(chunk)
-            await emit(chunk, reason)
-    return Generated(
-        text="".join(chunks),
-        finish_reason=reason,
-        prompt_tokens=prompt_tokens,
-        tokens=tokens,
-        truncated_prompt_tokens=truncated,
-        warnings=TRUNCATED if truncated else (),
-    )
+
+    @staticmethod
+    def reproducible(answer: Generated) -> Generated:
+        """All of it: the same seed writes the same text, so its digest is over every character."""
+        return answer

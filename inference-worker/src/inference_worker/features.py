@@ -1,32 +1,21 @@
-"""The row of numbers that a tabular model is fed, and what an answer says of an input beside the answer itself."""
+"""Features to a row of numbers for a tabular model, with warnings for values far from those it was trained on. Pure."""
 
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
-from shared_schemas.inputs import numbers_of, signature_of
+from shared_schemas.errors import AttemptFailed
+from shared_schemas.inputs import signature_of
+from shared_schemas.inputs.features import numbers_of
 from shared_schemas.models import ModelManifest
 
+from inference_worker.answers import Warned
+from inference_worker.graph import Graph
 from inference_worker.tensors import Array
 
-# By so much of the range of its training a value may lie outside of it before it is called far.
+# A value is far from the training data if it lies outside their range by more than this part of the range.
 _NEAR = 0.5
 _NAMED_AT_MOST = 16
-
-
-class Warned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Why an answer may be worth less than others.
-
-    outside_training_range: the feature is far from all that the model was trained on. more: how many other features
-    are, which are not named. input_truncated: the text is longer than the model's context: not all of it was read.
-    """
-
-    code: Literal["outside_training_range", "input_truncated"]
-    feature: str | None = None
-    more: int = 0
-
-
-TRUNCATED = (Warned(code="input_truncated"),)
 
 
 class Features:
@@ -56,3 +45,12 @@ class Features:
         if len(far) > _NAMED_AT_MOST:
             warned[-1] = msgspec.structs.replace(warned[-1], more=len(far) - _NAMED_AT_MOST)
         return tuple(warned)
+
+
+def open_features(manifest: ModelManifest, graph: Graph) -> Features:
+    """graph: has an input `features`. AttemptFailed model_unsupported if that has another number of columns than the
+    manifest."""
+    spec = next(spec for spec in graph.inputs if spec.name == "features")
+    if spec.shape[1:] != (len(manifest.features),):
+        raise AttemptFailed("model_unsupported", "the model's input does not fit its features")
+    return Features(manifest, spec.dtype)

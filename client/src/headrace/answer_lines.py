@@ -1,0 +1,70 @@
+"""The result of a job as a person reads it: one line for each answer, and its warnings below.
+
+A result names no task, so an answer is recognized by its fields. Each file of `inference_worker.tasks` defines the
+fields of its answers. They are not imported from there, because a client needs no numpy. What is not recognized is
+shown as JSON.
+"""
+
+from typing import Any
+
+import msgspec
+from shared_schemas.job import Job
+
+from headrace import text
+from headrace.ink import Text
+from headrace.terminal import Terminal
+
+_MAX_SCORES = 5
+
+
+def print_result(terminal: Terminal, job: Job, *, is_text_seen: bool = False) -> None:
+    """The result as a person reads it: text as text, scores as a line, everything else as JSON. Of a text that was
+    seen already, only how it ended."""
+    value = msgspec.json.decode(job.result)
+    items = value if isinstance(value, list) else [value]
+    for item in items:
+        terminal.print(answer(item, is_text_seen=is_text_seen))
+
+
+def answer(item: Any, *, is_text_seen: bool = False) -> Text:
+    """One answer of an inference job, or a training result, in a line or two, with what it warns of."""
+    return Text.assemble(_answer(item, is_text_seen=is_text_seen), _warnings(item))
+
+
+def _warnings(item: Any) -> Text:
+    match item:
+        case {"warnings": [*warnings]}:
+            return Text("".join(f"\n  ! {_warning(each)}" for each in warnings), style="yellow")
+        case _:
+            return Text()
+
+
+def _warning(each: Any) -> str:
+    match each:
+        case {"code": "outside_training_range", "feature": feature, **rest}:
+            more = f" and {rest['more']} more features" if rest.get("more") else ""
+            return f"{feature}{more}: far from all that the model was trained on"
+        case {"code": "input_truncated"}:
+            return "the text is longer than the model's context: not all of it was read"
+        case _:
+            return str(each)
+
+
+def _answer(item: Any, *, is_text_seen: bool) -> Text:
+    match item:
+        case {"error": {"code": code, "message": message}}:
+            return Text.assemble(("  error ", "red"), f"{code}: {message}")
+        case {"label": label, "score": score, "scores": scores}:
+            others = " · ".join(f"{name} {p:.1%}" for name, p in list(scores.items())[:_MAX_SCORES] if name != label)
+            return Text.assemble("  ", (str(label), "bold green"), f" {score:.1%}  ", (others, "dim"))
+        case {"prediction": prediction}:
+            return Text.assemble("  ", (text.number(prediction), "bold green"))
+        case {"text": made, "finish_reason": reason, "tokens": tokens}:
+            return Text.assemble(("" if is_text_seen else made, "green"), (f"  [{tokens} tokens, {reason}]", "dim"))
+        case {"model": model, "metrics": values, "baseline": baseline}:
+            return Text.assemble(
+                "  model ", (str(model or "none, as of any replay"), "bold"), f"  {text.metrics(values)}",
+                (f"  (baseline: {text.metrics(baseline)})", "dim"),
+            )  # fmt: skip
+        case _:
+            return Text(msgspec.json.format(msgspec.json.encode(item), indent=2).decode())

@@ -1,0 +1,58 @@
+"""What every task must offer. It knows neither jobs nor how models are loaded."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar
+
+import msgspec
+from shared_schemas.artifacts import ArtifactRef
+from shared_schemas.models import ModelManifest
+from shared_schemas.specs import InferenceParameters
+
+from inference_worker.engines.batching import Engine
+from inference_worker.graph import Graph
+from inference_worker.tensors import Arrays
+
+FinishReason = Literal["stop", "length"]
+Emit: TypeAlias = Callable[[int, str, FinishReason | None], Awaitable[None]]
+Load: TypeAlias = Callable[[ArtifactRef], Path]
+A = TypeVar("A", bound=msgspec.Struct)
+
+
+class Request(msgspec.Struct, frozen=True, eq=False):
+    """What all inputs of one job share. emit(index, chunk, finish_reason): show a part of the answer to input `index`
+    before the answer is complete."""
+
+    parameters: InferenceParameters
+    seed: int
+    emit: Emit
+
+
+class ModelTask(Protocol[A]):
+    """The task of one loaded model. A: the type of its answers.
+
+    takes_many_runs: one answer takes many runs of the model, so even a job with one input can be paused.
+    """
+
+    takes_many_runs: ClassVar[bool]
+
+    def check_first_outputs(self, outputs: Arrays) -> None:
+        """AttemptFailed model_unsupported if the outputs of the warm-up cannot become answers."""
+
+    async def answer(self, item: Any, index: int, request: Request) -> A:
+        """index: of the input in its job. InvalidInput, DataRejected; AttemptFailed and WorkerUnfit as of
+        Engine.infer."""
+        ...
+
+    def reproducible(self, answer: A) -> A:
+        """The part of an answer that a replay of the job must give again. The job's digest is made of it."""
+        ...
+
+
+class TaskType(Protocol):
+    """Makes the ModelTask of one model."""
+
+    def __call__(self, manifest: ModelManifest, graph: Graph, engine: Engine, load: Load) -> ModelTask[Any]:
+        """load: gives the verified file of an artifact. AttemptFailed: model_unsupported if the graph or the manifest
+        does not fit the task; model_unavailable and model_corrupt for a file that is needed beside the graph."""
+        ...

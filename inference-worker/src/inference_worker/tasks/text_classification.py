@@ -1,0 +1,45 @@
+"""The task text-classification: a text to one of several labels.
+
+Which inputs are accepted at all is checked in `shared_schemas.inputs.texts`, which a gateway uses too.
+"""
+
+from typing import Any, ClassVar
+
+from shared_schemas.inputs.texts import text_of
+from shared_schemas.models import ModelManifest
+
+from inference_worker import classification
+from inference_worker.classification import Classified, check_logits, classified
+from inference_worker.engines.batching import Engine
+from inference_worker.graph import TEXT_INPUTS, Graph, check_graph
+from inference_worker.tasks.task import Load, Request
+from inference_worker.tensors import Arrays, text_row
+from inference_worker.text import open_codec
+
+
+class TextClassification:
+    takes_many_runs: ClassVar[bool] = False
+
+    def __init__(self, manifest: ModelManifest, graph: Graph, engine: Engine, load: Load) -> None:
+        check_graph(graph, "text-classification", inputs=TEXT_INPUTS, output="logits")
+        self._codec, self._longest = open_codec(manifest, load)
+        self._labels = manifest.labels
+        self._engine = engine
+
+    def check_first_outputs(self, outputs: Arrays) -> None:
+        check_logits(outputs, self._labels)
+
+    async def answer(self, item: Any, index: int, request: Request) -> Classified:
+        longest = self._longest
+        ids = await self._codec.encode(text_of(item))
+        outputs = await self._engine.infer(text_row(ids[:longest], longest=longest, pad=self._codec.pad_id))
+        return classified(
+            outputs["logits"],
+            self._labels,
+            top_k=request.parameters.top_k,
+            truncated_tokens=max(0, len(ids) - longest),
+        )
+
+    @staticmethod
+    def reproducible(answer: Classified) -> Classified:
+        return classification.rounded(answer)

@@ -1,0 +1,31 @@
+"""What a form of input is: how it is told apart, and how it is checked. Pure."""
+
+from typing import Any, Protocol
+
+import msgspec
+
+from shared_schemas.models import Task
+
+
+class Signature(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a manifest decides which inputs fit. largest: no number of an input may be further from zero."""
+
+    task: Task
+    features: tuple[str, ...]
+    largest: float
+
+
+class InputForm(Protocol):
+    """What one input of a model may be, and how it differs from a list of inputs."""
+
+    def fits(self, signature: Signature, input_data: Any) -> bool:
+        """Quick, for the common case. True only if input_data can be accepted without a further check."""
+        ...
+
+    def is_one_input(self, input_data: list[Any]) -> bool:
+        """Whether this list is one input. If not, each of its items is one."""
+        ...
+
+    def check(self, signature: Signature, item: Any) -> None:
+        """InvalidInput or DataRejected if item cannot be an input."""
+        ...

@@ -1,0 +1,28 @@
+"""The form of input of the text tasks: one text. Pure.
+
+What a worker does with it is in `inference_worker.tasks.text_classification` and `.text_generation`.
+"""
+
+from typing import Any
+
+from shared_schemas.errors import InvalidInput
+from shared_schemas.inputs.form import Signature
+
+
+class Texts:
+    """As InputForm."""
+
+    def fits(self, signature: Signature, input_data: Any) -> bool:
+        return isinstance(input_data, str)
+
+    def is_one_input(self, input_data: list[Any]) -> bool:
+        return False
+
+    def check(self, signature: Signature, item: Any) -> None:
+        text_of(item)
+
+
+def text_of(item: Any) -> str:
+    if not isinstance(item, str):
+        raise InvalidInput("this model takes a text")
+    return item
