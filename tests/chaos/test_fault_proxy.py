@@ -10,7 +10,7 @@ import pytest
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from shared_schemas.stream import scripts
+from shared_schemas.stream import linking
 
 from tests.support.fault_proxy import FaultProxy, Greeting, fault_proxy
 from tests.support.network import BOTH, Conditions, Way
@@ -223,8 +223,8 @@ def test_lines_are_told_apart_by_the_name_of_the_client(proxy: FaultProxy) -> No
 
 
 def test_every_script_is_known_by_its_name() -> None:
-    for name, prelude in (("settle", "prelude"), ("stage", "registry_prelude")):
-        script = scripts.load(name, prelude)
+    for name in ("settle", "stage"):
+        script = linking.load(name)
         sha, source = script.sha.encode(), script.source
         for verb, word in ((b"EVALSHA", sha), (b"eval", source)):
             command = b"*2\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n" % (len(verb), verb, len(word), word)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shared_schemas.stream.bundle import OF_REGISTRY, bundle, names
+from shared_schemas.stream.bundle import bundle
+from shared_schemas.stream.linking import OF_REGISTRY, names
 
 from tests.support.gateways import ROOT
 

@@ -3,7 +3,8 @@
 import re
 
 from shared_schemas.lifecycle import TRANSITIONS
-from shared_schemas.stream.bundle import bundle, names
+from shared_schemas.stream.bundle import bundle
+from shared_schemas.stream.linking import names
 from shared_schemas.stream.record import RECORD
 
 from tests.support.gateways import ROOT

@@ -3,7 +3,6 @@
 import random
 import tempfile
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 
 import hypothesis.core
@@ -14,7 +13,7 @@ from hypothesis import seed as seeded
 from hypothesis.stateful import run_state_machine_as_test
 from shared_schemas.errors import JobNotFound
 from shared_schemas.ids import JobId
-from shared_schemas.stream import scripts
+from shared_schemas.stream import linking
 
 from tests.stream.model_machine import ScriptMachine
 from tests.support.queue_bench import queue_bench
@@ -25,7 +24,6 @@ from tests.support.shims import Shim, can_compile
 SHRINKING_S = 400
 # Every change is held against the same stories, so that what fails is the change; new ones are told by the long run.
 KNOWN_STORIES = 950967279
-REGISTRY = ("look_up", "publish", "set_alias", "stage")
 
 
 @pytest.fixture
@@ -60,13 +58,12 @@ def tell_stories(
 
 def never_called(server: RedisServer) -> set[str]:
     """Scripts that this Redis has not been given since it started."""
-    names = {path.name.removesuffix(".lua") for path in (files("shared_schemas.stream") / "lua").iterdir()}
-    scripts_alone = sorted(name for name in names if not name.endswith("prelude"))
-    digests = [scripts.load(name, "registry_prelude" if name in REGISTRY else "prelude").sha for name in scripts_alone]
+    scripts = linking.names()
+    digests = [linking.load(name).sha for name in scripts]
     client = redis.Redis.from_url(server.url, protocol=2)
     known = client.script_exists(*digests)
     client.close()
-    return {name for name, is_known in zip(scripts_alone, known, strict=True) if not is_known}
+    return {name for name, is_known in zip(scripts, known, strict=True) if not is_known}
 
 
 @pytest.mark.timeout(SHRINKING_S)

@@ -2,9 +2,8 @@
 
 import hashlib
 from functools import cache
-from importlib.resources import files
 
-from shared_schemas.stream import scripts
+from shared_schemas.stream import linking
 
 
 def take_messages(buffer: bytearray) -> list[bytes]:
@@ -66,6 +65,4 @@ def _end_of(data: bytearray, at: int) -> int | None:
 
 @cache
 def script_names() -> dict[str, str]:
-    names = {file.name.removesuffix(".lua") for file in (files("shared_schemas.stream") / "lua").iterdir()}
-    preludes = {name for name in names if name.endswith("prelude")}
-    return {scripts.load(name, prelude).sha: name for name in names - preludes for prelude in preludes}
+    return {linking.load(name).sha: name for name in linking.names()}

@@ -8,7 +8,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 
-from shared_schemas.stream.bundle import OF_ALL_QUEUES, OF_REGISTRY, names
+from shared_schemas.stream.linking import OF_ALL_QUEUES, OF_REGISTRY, names
 
 from tests.support.gateways import ROOT
 
@@ -22,6 +22,14 @@ _HEAD = f"""\
 Made from the heads of `shared_schemas/stream/lua/*.lua` by `{COMMAND}`; do not edit.
 [protocol.md](protocol.md) says how to call one, what a transition is, and what a worker calls when. What each does
 stands as examples in `tests/conformance`. Times are ms; `{{a = true}}` is a map, `{{x, y, …}}` an array.
+
+Redis does not run these files as they are: each script is joined with the declarations it uses, and
+a number stands for each part of a record, so that `r[@FENCE]` becomes `r[16]`. To read a script as
+it runs, with the names noted behind the numbers:
+
+    uv run python -m shared_schemas.stream.linking claim
+
+An error of Redis, such as `user_script:12:`, counts the lines of this text below its heading.
 """
 LABELS = {"ARGS": "first map", "SELDOM": "second map", "RETURNS": "answer", "WHY": "why"}
 _INDENT, _WIDTH = 12, 120

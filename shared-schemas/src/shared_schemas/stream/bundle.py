@@ -12,20 +12,17 @@ Nothing here asks Redis.
 
 import json
 import sys
-from importlib.resources import files
 from typing import Any
 
 from shared_schemas.codec import WIRE_VERSION
 from shared_schemas.events import Reason
 from shared_schemas.ids import QueueName
-from shared_schemas.stream import keys, scripts
+from shared_schemas.stream import keys
 from shared_schemas.stream.housekeeping import CRASH_LIMIT
 from shared_schemas.stream.keys import ALL, GROUP, LANES, MODELS
+from shared_schemas.stream.linking import OF_ALL_QUEUES, OF_REGISTRY, load, names
 from shared_schemas.stream.record import RECORD
 from shared_schemas.stream.transitions import transition
-
-OF_REGISTRY = frozenset({"delete_version", "look_up", "publish", "set_alias", "stage"})
-OF_ALL_QUEUES = frozenset({"queues"})
 
 
 def bundle() -> dict[str, Any]:
@@ -40,15 +37,9 @@ def bundle() -> dict[str, Any]:
     }
 
 
-def names() -> list[str]:
-    """Of all scripts, less the declarations that they are joined with."""
-    found = {file.name.removesuffix(".lua") for file in (files("shared_schemas.stream") / "lua").iterdir()}
-    return sorted(name for name in found if not name.endswith("prelude"))
-
-
 def _script(name: str) -> dict[str, str]:
     tag = MODELS if name in OF_REGISTRY else ALL if name in OF_ALL_QUEUES else keys.tag(QueueName("<queue>"))
-    script = scripts.load(name, "prelude" if "<" in tag else "registry_prelude")
+    script = load(name)
     return {"tag": tag, "sha1": script.sha, "source": script.source.decode()}
 
 

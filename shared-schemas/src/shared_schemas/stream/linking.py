@@ -1,0 +1,138 @@
+"""The text of each Lua script as Redis runs it: joined with the declarations it needs, with values in place of names.
+
+    python -m shared_schemas.stream.linking claim
+
+prints a script in that form, with the name behind each value. Without an argument it prints all of them. Nothing here
+asks Redis.
+"""
+
+import hashlib
+import re
+import sys
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+
+from shared_schemas.codec import WIRE_VERSION, encode_json
+from shared_schemas.errors import ErrorInfo
+from shared_schemas.events import Reason
+from shared_schemas.job import JobState
+from shared_schemas.stream.keys import Lane
+from shared_schemas.stream.record import RECORD, SHORT
+from shared_schemas.stream.transitions import row_of, set_of, transition
+
+# Scripts that work on the model registry, and on what belongs to no single queue. All others work on one queue.
+OF_REGISTRY = frozenset({"delete_version", "look_up", "publish", "set_alias", "stage"})
+OF_ALL_QUEUES = frozenset({"queues"})
+_QUEUE_PRELUDES, _REGISTRY_PRELUDES = ("prelude", "load_prelude", "commit_prelude"), ("registry_prelude",)
+
+CORRUPT_RECORD = ErrorInfo(code="corrupt_record", message="what Redis kept of the job was damaged")
+_PLACES = {part.upper(): str(place) for place, part in enumerate(RECORD, 1)}
+# A string is matched first and left as it is, whatever stands in it. Lua knows no @ outside of a string.
+_STRING_OR_NAME = re.compile(r"""'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|@(?P<name>\w*)""")
+_COMMENT = re.compile(r"^ *--.*\n", re.MULTILINE)
+_DECLARATION = re.compile(r"^local .*?(?=^local |\Z)", re.MULTILINE | re.DOTALL)
+_DECLARED = re.compile(r"\b(?!local\b|function\b)\w+")
+
+
+class Script(msgspec.Struct, frozen=True):
+    source: bytes
+    sha: str
+
+
+def names() -> list[str]:
+    """Of all scripts, without the preludes."""
+    found = {file.name.removesuffix(".lua") for file in (files("shared_schemas.stream") / "lua").iterdir()}
+    return sorted(name for name in found if not name.endswith("prelude"))
+
+
+@cache
+def load(name: str) -> Script:
+    """lua/<name>.lua as it is sent to Redis."""
+    source = placed(_joined(name)).encode()
+    return Script(source, hashlib.sha1(source, usedforsecurity=False).hexdigest())
+
+
+def annotated(name: str) -> str:
+    """The source that `load` sends, with the name behind each value that stands for one. It is Lua and runs alike."""
+    return placed(_joined(name), is_annotated=True)
+
+
+def placed(source: str, *, is_annotated: bool = False) -> str:
+    """Lua with values in place of the names marked with @: 16 for @FENCE, since fence is part 16 of a record, and the
+    constants of the Python side. is_annotated: `16 --[[@FENCE]]` instead. KeyError: an unknown name."""
+    # Values, and not local variables of each script: to pass thirty of those to its functions costs a call a tenth.
+    known = _PLACES | _constants()
+
+    def value_of(found: re.Match[str]) -> str:
+        name = found["name"]
+        if name is None:
+            return found[0]
+        return f"{known[name]} --[[@{name}]]" if is_annotated else known[name]
+
+    return _STRING_OR_NAME.sub(value_of, source)
+
+
+@cache
+def _constants() -> dict[str, str]:
+    """Constants of the Python side, as Lua text. ENDED: the terminal states; END: the event that ends a timeline;
+    RESULT_TTL (ms): for a damaged job that does not say its own; SHORT: how many fields hold a short timeline;
+    SHORT_FIELDS: their names, as arguments."""
+    corrupt = {**transition(Reason.FAILED, error=CORRUPT_RECORD), "error": encode_json(CORRUPT_RECORD).decode()}
+    known: dict[str, Any] = {
+        "STATES": set_of(JobState),
+        "ENDED": set_of(state for state in JobState if state.is_terminal),
+        "END": row_of(Reason.FAILED)["event"],
+        "LANES": set_of(Lane),
+        "WIRE_VERSION": WIRE_VERSION,
+        "CORRUPT": {**corrupt, "dead": CORRUPT_RECORD.code},
+        "RESULT_TTL": 7 * 86_400_000,
+        "SHORT": len(SHORT),
+    }
+    return {name: _in_lua(value) for name, value in known.items()} | {"SHORT_FIELDS": ", ".join(map(_in_lua, SHORT))}
+
+
+def _in_lua(value: Any) -> str:
+    match value:
+        case dict():
+            return "{" + ", ".join(f"[{_in_lua(name)}] = {_in_lua(each)}" for name, each in value.items()) + "}"
+        case str():
+            return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
+        case bool():
+            return str(value).lower()
+        case _:
+            return str(value)
+
+
+def _joined(name: str) -> str:
+    preludes = _REGISTRY_PRELUDES if name in OF_REGISTRY | OF_ALL_QUEUES else _QUEUE_PRELUDES
+    return _linked("\n".join(map(_read, preludes)), _read(name))
+
+
+def _read(name: str) -> str:
+    text = (files("shared_schemas.stream") / "lua" / f"{name}.lua").read_text()
+    return _COMMENT.sub("", text)
+
+
+def _linked(prelude: str, script: str) -> str:
+    """The script, preceded by those declarations of the preludes that it needs. Redis makes every function anew in each
+    call, so a function that a script never calls would still cost time in each call of that script."""
+    needed = script
+    for declaration in reversed(_DECLARATION.findall(prelude)):
+        declared = _DECLARED.findall(declaration.partition("=")[0].partition("(")[0])
+        if any(re.search(rf"\b{name}\b", needed) for name in declared):
+            needed = declaration + needed
+    return needed
+
+
+def _print(asked: list[str]) -> None:
+    if unknown := [name for name in asked if name not in names()]:
+        raise SystemExit(f"no script {', '.join(unknown)}; there are {', '.join(names())}")
+    for name in asked or names():
+        print(f"-- {name}: SHA-1 {load(name).sha} (of the text without the names)\n{annotated(name)}")
+
+
+if __name__ == "__main__":
+    _print(sys.argv[1:])
