@@ -1,17 +1,17 @@
 import numpy as np
 import pytest
-from inference_worker.classification import classified
+from inference_worker.classification import classification_of
 from inference_worker.tasks.tabular_classification import TabularClassification
-from inference_worker.tasks.tabular_regression import TabularRegression, predicted
+from inference_worker.tasks.tabular_regression import TabularRegression, prediction_of
 from inference_worker.tasks.text_classification import TextClassification
-from inference_worker.tasks.text_generation import Generated, TextGeneration
+from inference_worker.tasks.text_generation import GeneratedText, TextGeneration
 from shared_schemas.codec import encode_json
 
 LABELS = ("red", "green", "blue")
 
 
 def test_a_classification_has_the_likeliest_label_and_scores_from_high_to_low() -> None:
-    answer = classified(np.log(np.array([0.2, 0.5, 0.3], dtype=np.float32)), LABELS)
+    answer = classification_of(np.log(np.array([0.2, 0.5, 0.3], dtype=np.float32)), LABELS)
 
     assert answer.label == "green"
     assert answer.score == pytest.approx(0.5)
@@ -20,19 +20,19 @@ def test_a_classification_has_the_likeliest_label_and_scores_from_high_to_low() 
 
 
 def test_top_k_limits_the_scores() -> None:
-    assert list(classified(np.array([1.0, 2.0, 3.0]), LABELS, top_k=2).scores) == ["blue", "green"]
+    assert list(classification_of(np.array([1.0, 2.0, 3.0]), LABELS, top_k=2).scores) == ["blue", "green"]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_score_that_is_no_number_becomes_null_and_is_counted(bad: float) -> None:
-    answer = encode_json(classified(np.array([bad, 1.0, 2.0]), LABELS))
+    answer = encode_json(classification_of(np.array([bad, 1.0, 2.0]), LABELS))
 
     assert answer == (b'{"label":null,"score":null,"scores":{"red":null,"green":null,"blue":null},"nonfinite_count":1}')
 
 
 def test_a_prediction_that_is_no_number_becomes_null_and_is_counted() -> None:
-    assert encode_json(predicted(np.array([np.nan]))) == b'{"prediction":null,"nonfinite_count":1}'
-    assert encode_json(predicted(np.array(2.5))) == b'{"prediction":2.5}'
+    assert encode_json(prediction_of(np.array([np.nan]))) == b'{"prediction":null,"nonfinite_count":1}'
+    assert encode_json(prediction_of(np.array(2.5))) == b'{"prediction":2.5}'
 
 
 @pytest.mark.parametrize("task", [TabularClassification, TextClassification])
@@ -40,22 +40,22 @@ def test_a_replay_may_differ_in_the_last_bits_of_a_score_and_in_nothing_else(
     task: type[TabularClassification | TextClassification],
 ) -> None:
     logits = np.array([0.3, 0.1, -0.7])
-    same, almost = classified(logits + 1e-7, LABELS), classified(logits * (1 + 1e-7), LABELS)
-    other = classified(logits + np.array([0.1, 0.0, 0.0]), LABELS)
+    same, almost = classification_of(logits + 1e-7, LABELS), classification_of(logits * (1 + 1e-7), LABELS)
+    other = classification_of(logits + np.array([0.1, 0.0, 0.0]), LABELS)
 
     assert task.reproducible(same) == task.reproducible(almost)
-    assert task.reproducible(classified(logits, LABELS)) != task.reproducible(other)
+    assert task.reproducible(classification_of(logits, LABELS)) != task.reproducible(other)
 
 
 def test_a_replay_may_differ_in_the_last_bits_of_a_prediction_and_in_nothing_else() -> None:
     reproducible = TabularRegression.reproducible
 
-    assert reproducible(predicted(np.array(12345.678))) == reproducible(predicted(np.array(12345.679)))
-    assert reproducible(predicted(np.array(1.25))) != reproducible(predicted(np.array(1.26)))
-    assert reproducible(predicted(np.array(np.nan))) == predicted(np.array(np.nan))
+    assert reproducible(prediction_of(np.array(12345.678))) == reproducible(prediction_of(np.array(12345.679)))
+    assert reproducible(prediction_of(np.array(1.25))) != reproducible(prediction_of(np.array(1.26)))
+    assert reproducible(prediction_of(np.array(np.nan))) == prediction_of(np.array(np.nan))
 
 
 def test_a_replay_writes_every_character_again() -> None:
-    text = Generated(text="once", finish_reason="stop", prompt_tokens=1, tokens=2)
+    text = GeneratedText(text="once", finish_reason="stop", prompt_tokens=1, tokens=2)
 
     assert TextGeneration.reproducible(text) is text

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import structlog
 from inference_worker.engines.batcher import BatchLimits
-from inference_worker.engines.batching import Engine
+from inference_worker.engines.batching import BatchingEngine
 from inference_worker.engines.session import OrtSession
 from inference_worker.tensors import Array, Row, text_row
 from shared_schemas import failpoints
@@ -22,11 +22,13 @@ POISON = 50
 @asynccontextmanager
 async def serving(
     model: bytes, folder: Path, *, run_timeout_s: float = 20.0, max_batch: int = 16, max_wait_ms: float = 0.0
-) -> AsyncIterator[Engine]:
+) -> AsyncIterator[BatchingEngine]:
     path = folder / "model.onnx"
     path.write_bytes(model)
     session = OrtSession(path, device="cpu", intra_op_threads=1)
-    engine = Engine(session, BatchLimits(max_batch=max_batch, max_wait_ms=max_wait_ms), run_timeout_s=run_timeout_s)
+    engine = BatchingEngine(
+        session, BatchLimits(max_batch=max_batch, max_wait_ms=max_wait_ms), run_timeout_s=run_timeout_s
+    )
     with anyio.fail_after(20):
         async with anyio.create_task_group() as tasks:
             await tasks.start(engine.run)
@@ -36,7 +38,7 @@ async def serving(
                 tasks.cancel_scope.cancel()
 
 
-async def answers(engine: Engine, rows: list[Row], output: str = "logits") -> list[Array | str]:
+async def answers(engine: BatchingEngine, rows: list[Row], output: str = "logits") -> list[Array | str]:
     """The output of each row, or the code of its failure, all asked for at once."""
     found: dict[int, Array | str] = {}
 
@@ -158,7 +160,7 @@ async def test_an_engine_that_stops_in_the_middle_of_a_run_ends_soon_and_answers
     row = Row({"features": np.ones(2, dtype=np.float32)})
     found: list[Array | str] = []
 
-    async def ask(engine: Engine) -> None:
+    async def ask(engine: BatchingEngine) -> None:
         found.extend(await answers(engine, [row] * 5, "prediction"))
 
     async with anyio.create_task_group() as callers:
@@ -197,7 +199,7 @@ async def test_a_caller_cancelled_just_before_it_hears_of_a_lost_device_leaves_t
     first = anyio.CancelScope()
     heard: list[str] = []
 
-    async def ask(engine: Engine, name: str, scope: anyio.CancelScope) -> None:
+    async def ask(engine: BatchingEngine, name: str, scope: anyio.CancelScope) -> None:
         with scope:
             try:
                 await engine.infer(row)

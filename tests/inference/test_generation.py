@@ -9,7 +9,7 @@ from inference_worker.loading import LoadedModels
 from inference_worker.model import LoadedModel
 from inference_worker.settings import Settings
 from inference_worker.tasks.task import FinishReason, Request
-from inference_worker.tasks.text_generation import Generated
+from inference_worker.tasks.text_generation import GeneratedText
 from shared_schemas.specs import InferenceParameters
 from shared_schemas.store.files import ArtifactStore
 from tokenizers import Tokenizer
@@ -42,7 +42,7 @@ async def serving(onnx: bytes, folder: Path, *, context_length: int = 32) -> Asy
 
 async def write(
     model: LoadedModel, prompt: str = "", parameters: InferenceParameters = GREEDY, *, seed: int = 0
-) -> tuple[Generated, list[tuple[str, FinishReason | None]]]:
+) -> tuple[GeneratedText, list[tuple[str, FinishReason | None]]]:
     chunks: list[tuple[str, FinishReason | None]] = []
 
     async def emit(index: int, chunk: str, reason: FinishReason | None) -> None:
@@ -57,7 +57,7 @@ async def test_a_text_arrives_character_by_character_and_ends_at_eos(tmp_path: P
     async with serving(saying("né日🙂!"), tmp_path) as model:
         answer, chunks = await write(model)
 
-    assert answer == Generated(text="né日🙂!", finish_reason="stop", prompt_tokens=1, tokens=11)
+    assert answer == GeneratedText(text="né日🙂!", finish_reason="stop", prompt_tokens=1, tokens=11)
     assert chunks == [("n", None), ("é", None), ("日", None), ("🙂", None), ("!", None), ("", "stop")]
 
 
@@ -65,7 +65,7 @@ async def test_a_text_ends_at_max_tokens_even_within_a_character(tmp_path: Path)
     async with serving(saying("a日b"), tmp_path) as model:
         answer, chunks = await write(model, parameters=InferenceParameters(temperature=0.0, max_tokens=3))
 
-    assert answer == Generated(text="a�", finish_reason="length", prompt_tokens=1, tokens=3)
+    assert answer == GeneratedText(text="a�", finish_reason="length", prompt_tokens=1, tokens=3)
     assert chunks == [("a", None), ("�", "length")]
 
 

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from inference_worker.features import Features
+from inference_worker.features import FeatureRows
 from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import InvalidInput
 from shared_schemas.inputs import inputs_of
@@ -26,7 +26,7 @@ def a_manifest(dtype: str = "float32", ranges: tuple[tuple[float, float], ...] =
 
 def features_of(item, features, dtype: str = "float32"):
     assert features == FEATURES
-    return Features(a_manifest(dtype), dtype).row(item)
+    return FeatureRows(a_manifest(dtype), dtype).row(item)
 
 
 @pytest.mark.parametrize(

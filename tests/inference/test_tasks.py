@@ -9,35 +9,35 @@ import numpy as np
 import pytest
 from headrace import answer_lines
 from inference_worker import tasks
-from inference_worker.classification import classified
+from inference_worker.classification import classification_of
 from inference_worker.tasks import TASKS
-from inference_worker.tasks.tabular_regression import predicted
-from inference_worker.tasks.text_generation import Generated
+from inference_worker.tasks.tabular_regression import prediction_of
+from inference_worker.tasks.text_generation import GeneratedText
 from shared_schemas.codec import encode_json
-from shared_schemas.inputs import FORMS
+from shared_schemas.inputs import INPUT_FORMS
 from shared_schemas.models import Task
 
 from tests.support.gateways import ROOT
 
 VOCABULARY = get_args(Task)
 WORKER = ROOT / "inference-worker/src/inference_worker"
-CLASSIFIED = classified(np.array([0.5, 1.5]), ("sad", "glad"))
+CLASSIFIED = classification_of(np.array([0.5, 1.5]), ("sad", "glad"))
 ANSWERS: dict[str, msgspec.Struct] = {
     "tabular-classification": CLASSIFIED,
-    "tabular-regression": predicted(np.array(2.5)),
+    "tabular-regression": prediction_of(np.array(2.5)),
     "text-classification": CLASSIFIED,
-    "text-generation": Generated(text="once", finish_reason="stop", prompt_tokens=1, tokens=2),
+    "text-generation": GeneratedText(text="once", finish_reason="stop", prompt_tokens=1, tokens=2),
 }
 
 
 def test_every_task_has_its_places_and_nothing_else_has() -> None:
-    assert set(TASKS) == set(FORMS) == set(ANSWERS) == set(VOCABULARY)
+    assert set(TASKS) == set(INPUT_FORMS) == set(ANSWERS) == set(VOCABULARY)
 
 
 @pytest.mark.parametrize("task", VOCABULARY)
 def test_a_task_has_a_file_of_its_own_that_names_where_its_input_is_checked(task: str) -> None:
     module = importlib.import_module(f"{tasks.__name__}.{task.replace('-', '_')}")
-    checks_input = type(FORMS[task])
+    checks_input = type(INPUT_FORMS[task])
     elsewhere = importlib.import_module(checks_input.__module__)
 
     assert TASKS[task].__module__ == module.__name__

@@ -1,4 +1,4 @@
-"""Starts an inference worker: reads the environment once and wires the parts."""
+"""Starts an inference worker: reads the environment once and builds the parts."""
 
 import os
 import sys
@@ -23,7 +23,7 @@ _CLOSING_S = 2.0
 
 
 async def serve(settings: Settings) -> ErrorInfo | None:
-    """Return once drained. -> why another process is needed, if this one can run nothing any more."""
+    """Return once drained. -> the reason, if this process can run nothing any more and another one is needed."""
     redis = connect(settings)
     store = ArtifactStore(Path(settings.artifacts_root))
     try:

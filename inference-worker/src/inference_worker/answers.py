@@ -11,7 +11,7 @@ import msgspec
 from shared_schemas.errors import ErrorInfo, HeadraceError
 
 
-class Warned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class AnswerWarning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why an answer may be worth less than others.
 
     outside_training_range: the feature is far from everything that the model was trained on. more: how many other
@@ -24,7 +24,7 @@ class Warned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     more: int = 0
 
 
-TRUNCATED = (Warned(code="input_truncated"),)
+TRUNCATED = (AnswerWarning(code="input_truncated"),)
 
 
 class ItemError(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

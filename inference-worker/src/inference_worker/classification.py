@@ -4,11 +4,11 @@ import msgspec
 import numpy as np
 from shared_schemas.errors import AttemptFailed
 
-from inference_worker.answers import TRUNCATED, Warned
+from inference_worker.answers import TRUNCATED, AnswerWarning
 from inference_worker.tensors import Array, Arrays, softmax
 
 
-class Classified(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Classification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """score: of the label. scores: by label, highest first. All are null where the model's output is not finite.
     truncated_tokens: how many tokens at the end of the text were not read."""
 
@@ -17,7 +17,7 @@ class Classified(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     scores: dict[str, float | None]
     nonfinite_count: int = 0
     truncated_tokens: int = 0
-    warnings: tuple[Warned, ...] = ()
+    warnings: tuple[AnswerWarning, ...] = ()
 
 
 def check_logits(outputs: Arrays, labels: tuple[str, ...]) -> None:
@@ -26,21 +26,21 @@ def check_logits(outputs: Arrays, labels: tuple[str, ...]) -> None:
         raise AttemptFailed("model_unsupported", "the model's output does not fit its labels")
 
 
-def classified(
+def classification_of(
     logits: Array,
     labels: tuple[str, ...],
     *,
     top_k: int | None = None,
     truncated_tokens: int = 0,
-    warnings: tuple[Warned, ...] = (),
-) -> Classified:
+    warnings: tuple[AnswerWarning, ...] = (),
+) -> Classification:
     """logits: float [len(labels)]. top_k: how many scores to keep."""
     if truncated_tokens:
         warnings = (*warnings, *TRUNCATED)
     n_bad = int(np.count_nonzero(~np.isfinite(logits)))
     probabilities = softmax(logits)
     if not np.isfinite(probabilities).all():
-        return Classified(
+        return Classification(
             label=None,
             score=None,
             scores=dict.fromkeys(labels[:top_k]),
@@ -51,7 +51,7 @@ def classified(
     order = np.argsort(-probabilities, kind="stable")
     scores: dict[str, float | None] = {labels[i]: float(probabilities[i]) for i in order[:top_k]}
     best = int(order[0])
-    return Classified(
+    return Classification(
         label=labels[best],
         score=float(probabilities[best]),
         scores=scores,
@@ -61,7 +61,7 @@ def classified(
     )
 
 
-def rounded(answer: Classified) -> Classified:
+def rounded(answer: Classification) -> Classification:
     """With 3 decimals of each score. The last bits of a score depend on the other rows of its batch: ONNX Runtime has
     another kernel for a single row."""
     scores = {label: _rounded(score) for label, score in sorted(answer.scores.items())}

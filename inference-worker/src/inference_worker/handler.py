@@ -1,5 +1,8 @@
-"""An inference job from its spec to its result. It knows neither how models are loaded and batched, nor what their
-tasks are."""
+"""Runs an inference job, from its spec to its result. It knows neither how models are loaded and batched, nor which
+tasks there are.
+
+An answer is what a job returns for one input. The result of a job is its one answer, or the list of its answers.
+"""
 
 import hashlib
 import os
@@ -31,8 +34,8 @@ class InferenceHandler:
     def __init__(
         self, models: LoadedModels, *, items_in_flight: int = 64, device: Device = "auto", threads: int = 0
     ) -> None:
-        """items_in_flight: inputs of one job that are worked on at once. threads: of each model's session, 0 for one a
-        core."""
+        """items_in_flight: how many inputs of one job are answered at once. threads: of each model's session; 0 means
+        one for each core."""
         self._models = models
         self._items_in_flight = items_in_flight
         self._device: Device = device
@@ -42,7 +45,7 @@ class InferenceHandler:
         return runtime_facts(self._device)
 
     async def run(self, attempt: Attempt) -> Success | Release:
-        """InvalidInput or the failure of the model if no input at all has an answer."""
+        """InvalidInput, or the failure of the model, if no input can be answered."""
         spec = attempt.spec
         if not isinstance(spec, InferenceSpec):
             raise SpecRejected("not an inference job")
@@ -60,7 +63,7 @@ class InferenceHandler:
 
 
 class _Run:
-    """The inputs of one job and what has been answered."""
+    """The inputs of one job and the answers so far."""
 
     def __init__(self, attempt: Attempt, spec: InferenceSpec, model: LoadedModel, items: tuple[Any, ...]) -> None:
         self._attempt = attempt
@@ -72,11 +75,11 @@ class _Run:
         self._errors: dict[int, HeadraceError] = {}
 
     async def answer_all(self, *, at_once: int) -> bool:
-        """False if the job was paused first."""
+        """False if the job was paused before all were answered."""
         left = iter(range(len(self._items)))
 
         async def watch() -> None:
-            # A drain asks for nothing here: answers take seconds, and the runtime ends what takes longer.
+            # Nothing to do for a drain: answers take seconds, and the runtime ends a job that takes longer.
             if await self._attempt.stopped() is StopReason.PAUSED:
                 work.cancel_scope.cancel()
 
@@ -106,8 +109,8 @@ class _Run:
         return self._answers[0]
 
     def answers_to_list(self) -> list[msgspec.Struct]:
-        """In the order of the inputs. Raises if all of them are refused, or if one failed of something that passes:
-        another attempt may answer them all."""
+        """In the order of the inputs. Raises if all inputs were refused. Raises also if one failed with a retryable
+        error, since another attempt may answer all of them."""
         for error in self._errors.values():
             if error.info().retryable:
                 raise error

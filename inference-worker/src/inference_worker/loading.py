@@ -1,7 +1,8 @@
-"""Which models this process holds: loaded on demand, once however many ask, and kept while there is room.
+"""The models that this process holds. A model is loaded when the first job asks for it, once for all who wait, and kept
+while there is room.
 
-A model is verified, loaded, checked against its task and warmed by a task of LoadedModels itself, so a job that
-is cancelled meanwhile harms nobody else who waits. It knows no job and no Redis: `resolve` is passed in.
+LoadedModels verifies, loads and warms up a model in the background. So a job that is cancelled meanwhile does not stop
+the loading for other jobs. This module knows neither jobs nor Redis: `resolve` is passed in.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,8 +24,9 @@ from inference_worker.settings import Settings
 log = structlog.get_logger()
 
 
-class _Place:
-    """One model's place. n_users: callers who hold or await it. n_bytes: counted from the start of loading."""
+class _Entry:
+    """One model, loaded or being loaded. n_users: callers who use it or wait for it. n_bytes: of its file; they count
+    from the start of loading. is_settled: set once loading has succeeded or failed."""
 
     def __init__(self, n_bytes: int) -> None:
         self.n_bytes = n_bytes
@@ -42,14 +44,14 @@ class _Place:
 
 
 class LoadedModels:
-    """An async context manager: the models it loaded are served until it is left."""
+    """An async context manager. On exit it stops serving all models."""
 
     def __init__(self, resolve: Callable[[str], Awaitable[Model]], store: ArtifactStore, settings: Settings) -> None:
         self._resolve = resolve
         self._store = store
         self._settings = settings
         # Least recently used first.
-        self._places: dict[ModelRef, _Place] = {}
+        self._entries: dict[ModelRef, _Entry] = {}
         self._loading_threads = anyio.CapacityLimiter(2)
         self._tasks: TaskGroup | None = None
 
@@ -69,38 +71,38 @@ class LoadedModels:
     @property
     def held(self) -> tuple[ModelRef, ...]:
         """Loaded or being loaded, the least recently used first."""
-        return tuple(self._places)
+        return tuple(self._entries)
 
     @asynccontextmanager
     async def use(self, model_id: str) -> AsyncIterator[LoadedModel]:
-        """The model, which stays loaded meanwhile. ModelNotFound, MalformedId; AttemptFailed: model_unavailable
-        (its file is away, retryable), model_corrupt, model_unsupported, model_too_large."""
-        place = await self._place_of(model_id)
-        place.n_users += 1
+        """Keep the model loaded while the context is open. ModelNotFound, MalformedId; AttemptFailed: model_unavailable
+        (its file is not there, retryable), model_corrupt, model_unsupported, model_too_large; WorkerUnfit."""
+        entry = await self._entry_of(model_id)
+        entry.n_users += 1
         try:
-            await place.is_settled.wait()
-            if place.error is not None and place.error.code == WorkerUnfit.code:
+            await entry.is_settled.wait()
+            if entry.error is not None and entry.error.code == WorkerUnfit.code:
                 raise WorkerUnfit
-            if place.error is not None:
-                raise AttemptFailed(place.error.code, place.error.message, retryable=place.error.retryable)
-            if place.model is None:
+            if entry.error is not None:
+                raise AttemptFailed(entry.error.code, entry.error.message, retryable=entry.error.retryable)
+            if entry.model is None:
                 raise AttemptFailed("worker_stopping", "the worker is stopping", retryable=True)
-            yield place.model
+            yield entry.model
         finally:
-            place.n_users -= 1
+            entry.n_users -= 1
             self._evict_idle(0)
 
-    async def _place_of(self, model_id: str) -> _Place:
-        ref = _pinned(model_id)
-        if ref is None or ref not in self._places:
-            # A version never changes, so one that is held need not be asked for again.
+    async def _entry_of(self, model_id: str) -> _Entry:
+        ref = _exact_version(model_id)
+        if ref is None or ref not in self._entries:
+            # A version never changes, so there is no need to look up one that is held.
             model = await self._resolve(model_id)
             ref = model.ref
-            if ref not in self._places:
+            if ref not in self._entries:
                 self._begin_loading(model)
-        place = self._places.pop(ref)
-        self._places[ref] = place
-        return place
+        entry = self._entries.pop(ref)
+        self._entries[ref] = entry
+        return entry
 
     def _begin_loading(self, model: Model) -> None:
         if self._tasks is None:
@@ -109,53 +111,53 @@ class LoadedModels:
         if n_bytes > self._settings.models_bytes:
             raise AttemptFailed("model_too_large", "the model is larger than this worker's memory for models")
         self._evict_idle(n_bytes)
-        place = self._places[model.ref] = _Place(n_bytes)
-        self._tasks.start_soon(self._load_and_serve, model, place, name=f"model {model.ref}")
+        entry = self._entries[model.ref] = _Entry(n_bytes)
+        self._tasks.start_soon(self._load_and_serve, model, entry, name=f"model {model.ref}")
 
     def _evict_idle(self, n_bytes: int) -> None:
-        """Unload until n_bytes more fit, or all that is left is in use: then the limit is exceeded until some of
-        it is idle."""
-        excess = sum(place.n_bytes for place in self._places.values()) + n_bytes - self._settings.models_bytes
-        for ref, place in list(self._places.items()):
+        """Unload idle models until n_bytes more fit. If the rest is in use, the limit is exceeded until a model becomes
+        idle."""
+        excess = sum(entry.n_bytes for entry in self._entries.values()) + n_bytes - self._settings.models_bytes
+        for ref, entry in list(self._entries.items()):
             if excess <= 0:
                 return
-            if place.n_users == 0 and place.is_settled.is_set():
-                del self._places[ref]
-                place.serving.cancel()
-                excess -= place.n_bytes
+            if entry.n_users == 0 and entry.is_settled.is_set():
+                del self._entries[ref]
+                entry.serving.cancel()
+                excess -= entry.n_bytes
                 log.info("model_unloaded", model=str(ref))
 
-    async def _load_and_serve(self, model: Model, place: _Place) -> None:
+    async def _load_and_serve(self, model: Model, entry: _Entry) -> None:
         started_s = anyio.current_time()
         try:
             loaded = await to_thread.run_sync(
                 open_model, model, self._store, self._settings, limiter=self._loading_threads
             )
             async with anyio.create_task_group() as serving:
-                place.serving = serving.cancel_scope
+                entry.serving = serving.cancel_scope
                 await serving.start(loaded.engine.run)
                 if (error := await _first_run(loaded)) is None:
-                    place.model = loaded
-                    place.is_settled.set()
+                    entry.model = loaded
+                    entry.is_settled.set()
                     seconds = round(anyio.current_time() - started_s, 3)
                     log.info("model_loaded", model=str(model.ref), seconds=seconds, provider=loaded.session.provider)
                 else:
-                    await self._refuse(place, error)
+                    await self._refuse(entry, error)
                     serving.cancel_scope.cancel()
-        except Exception as error:  # whatever is wrong with one model must not end the worker
-            await self._refuse(place, error)
+        except Exception as error:  # no fault of one model may end the worker
+            await self._refuse(entry, error)
             log.warning("model_refused", model=str(model.ref), error=str(error), cause=str(error.__cause__ or ""))
         finally:
-            if self._places.get(model.ref) is place:
-                del self._places[model.ref]
-            place.is_settled.set()
+            if self._entries.get(model.ref) is entry:
+                del self._entries[model.ref]
+            entry.is_settled.set()
 
-    async def _refuse(self, place: _Place, error: Exception) -> None:
-        """A model that cannot be loaded is to blame for it only if those that were loaded before still run."""
-        others = [other.model for other in self._places.values() if other.model is not None]
+    async def _refuse(self, entry: _Entry, error: Exception) -> None:
+        """If a model that was loaded before no longer runs either, the fault is the worker's: WorkerUnfit."""
+        others = [other.model for other in self._entries.values() if other.model is not None]
         if others and await _first_run(others[0]) is not None:
             error = WorkerUnfit()
-        place.refuse(error)
+        entry.refuse(error)
 
 
 async def _first_run(loaded: LoadedModel) -> AttemptFailed | None:
@@ -166,8 +168,8 @@ async def _first_run(loaded: LoadedModel) -> AttemptFailed | None:
     return None
 
 
-def _pinned(model_id: str) -> ModelRef | None:
-    """The version that `name@3` spells; None for what has to be resolved."""
+def _exact_version(model_id: str) -> ModelRef | None:
+    """The version that `name@3` names; None for a reference that must be resolved."""
     try:
         name, version = parse_model_reference(model_id)
     except MalformedId:

@@ -1,4 +1,4 @@
-"""A model that is ready to answer: its manifest, its session, its engine and its task. It knows no other model."""
+"""A loaded model: its manifest, its session, its engine and its task. It knows no other model."""
 
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from shared_schemas.errors import AttemptFailed, HeadraceError
 from shared_schemas.models import Model, ModelManifest, ModelRef
 from shared_schemas.store.files import ArtifactCorrupt, ArtifactMissing, ArtifactStore
 
-from inference_worker.engines.batching import Engine
+from inference_worker.engines.batching import BatchingEngine
 from inference_worker.engines.session import OrtSession
 from inference_worker.onnx_file import check_is_one_file
 from inference_worker.settings import Settings
@@ -26,12 +26,12 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     ref: ModelRef
     manifest: ModelManifest
     session: OrtSession
-    engine: Engine
+    engine: BatchingEngine
     task: ModelTask[Any]
 
     async def warm_up(self) -> None:
-        """One run, so that the first job does not pay for allocations. AttemptFailed model_unsupported if the
-        model cannot do it."""
+        """Run the model once, so that its first job does not wait for allocations. AttemptFailed model_unsupported if
+        the run fails, or its outputs do not fit the task."""
         row = example_row(self.session.inputs, longest=self.manifest.context_length)
         try:
             with anyio.fail_after(_WARM_UP_S):
@@ -42,13 +42,13 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 def open_model(model: Model, store: ArtifactStore, settings: Settings) -> LoadedModel:
-    """Verify the files and load them; blocking. AttemptFailed: model_unavailable (retryable), model_corrupt,
+    """Verify the files and load them. Blocks. AttemptFailed: model_unavailable (retryable), model_corrupt,
     model_unsupported."""
     manifest = model.manifest
     path = _verified(store, manifest.onnx)
     check_is_one_file(path)
     session = OrtSession(path, device=settings.device, intra_op_threads=settings.intra_op_threads)
-    engine = Engine(session, settings.batching, run_timeout_s=settings.run_timeout_s)
+    engine = BatchingEngine(session, settings.batching, run_timeout_s=settings.run_timeout_s)
     task = TASKS[manifest.task](manifest, session, engine, partial(_verified, store))
     return LoadedModel(ref=model.ref, manifest=manifest, session=session, engine=engine, task=task)
 

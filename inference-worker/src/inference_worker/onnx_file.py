@@ -1,10 +1,10 @@
-"""Reads the outline of an ONNX file before anything runs it: is every tensor inside the file itself?
+"""Checks, before anything runs an ONNX file, that all of its tensors are inside the file. It imports no ONNX library.
 
-A tensor may name another file by path, which ONNX Runtime would open: `../../etc/passwd`, or a hard link to it.
-Stored models are one file, so any such tensor is refused here. The walk follows the field numbers of
-https://github.com/onnx/onnx/blob/main/onnx/onnx.proto and skips the bytes of tensors unread. It reads whatever encoding
-the protobuf of ONNX Runtime reads, https://protobuf.dev/programming-guides/encoding/, and refuses what that refuses. It
-is stricter in one way: a reference counts even where a later field takes it back.
+A tensor may name another file by path, and ONNX Runtime would open it: `../../etc/passwd`, or a hard link to it. A
+stored model is one file, so a model with such a tensor is refused here. The walk follows the field numbers of
+https://github.com/onnx/onnx/blob/main/onnx/onnx.proto and skips the contents of tensors. It accepts and refuses the
+same encodings as the protobuf of ONNX Runtime, https://protobuf.dev/programming-guides/encoding/. In one way it is
+stricter: a reference counts even if a later field replaces it.
 """
 
 import mmap
@@ -14,10 +14,10 @@ from shared_schemas.errors import AttemptFailed
 
 _VARINT, _FIXED64, _LENGTH, _START_GROUP, _END_GROUP, _FIXED32 = range(6)
 _FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
-# In bytes: of a tag and of a length, and of a value. Nested groups: protobuf's own limit.
+# The longest tag or length, and the longest value, in bytes; the deepest nesting of groups. All are protobuf's limits.
 _LONGEST_TAG, _LONGEST_VARINT, _DEEPEST = 5, 10, 100
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
-# message -> field number -> message of that field
+# Message -> field number -> message of that field.
 _CHILDREN: dict[str, dict[int, str]] = {
     "Model": {7: "Graph", 20: "Training", 25: "Function"},
     "Training": {1: "Graph", 2: "Graph"},
@@ -31,7 +31,7 @@ _CHILDREN: dict[str, dict[int, str]] = {
 
 
 def check_is_one_file(path: Path) -> None:
-    """AttemptFailed: model_unsupported if a tensor lies outside the file, model_corrupt if it is not protobuf."""
+    """AttemptFailed: model_unsupported if a tensor is outside the file, model_corrupt if the file is not protobuf."""
     if path.stat().st_size == 0:
         raise _corrupt()
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -40,7 +40,7 @@ def check_is_one_file(path: Path) -> None:
 
 
 def _refers_outside(data: mmap.mmap) -> bool:
-    # Each part of a message that stands in parts is looked at: what one of them says counts, whatever a later one says.
+    # A message may be split into parts, of which a later one overrides an earlier one. All of them are checked.
     left = [("Model", 0, len(data))]
     while left:
         message, start, end = left.pop()
@@ -59,7 +59,7 @@ def _refers_outside(data: mmap.mmap) -> bool:
                     left.append((_CHILDREN[message][number], position, position + length))
                 position += length
             elif wire_type == _START_GROUP:
-                # No field of ONNX is one, whatever its number: it is unknown, and so is all within it.
+                # ONNX has no group fields, so this one is unknown, and so is everything in it.
                 position = _after_group(data, position, end, number)
             else:
                 position = _after_fixed(position, end, wire_type)
@@ -69,7 +69,7 @@ def _refers_outside(data: mmap.mmap) -> bool:
 def _tag(data: mmap.mmap, position: int, end: int) -> tuple[int, int, int]:
     """-> (field number, wire type, position after it)."""
     key, position = _varint(data, position, end, most_bytes=_LONGEST_TAG)
-    # The protobuf of ONNX Runtime drops what is above 32 bits; Python's refuses such a file.
+    # The protobuf of ONNX Runtime ignores bits above 32; that of Python refuses such a file.
     number, wire_type = (key & 0xFFFFFFFF) >> 3, key & 7
     if number == 0:
         raise _corrupt()
@@ -109,7 +109,7 @@ def _after_group(data: mmap.mmap, position: int, end: int, number: int) -> int:
 
 
 def _varint(data: mmap.mmap, position: int, end: int, *, most_bytes: int) -> tuple[int, int]:
-    """-> (value, position after it). It may have more bytes than it needs, up to most_bytes."""
+    """-> (value, position after it). A value may be padded to most_bytes."""
     value = shift = 0
     end = min(end, position + most_bytes)
     while position < end:

@@ -1,7 +1,7 @@
-"""The next token from its logits. Pure but for the generator passed in.
+"""Picks the next token from its logits. Pure, except for the generator that is passed in.
 
-One random number is drawn for each token, whatever the parameters, and the generator belongs to one input: the
-same seed gives the same text, however the steps were batched.
+Each input has its own generator, and each token draws one random number, whatever the parameters are. So the same seed
+gives the same text, however the steps are batched.
 """
 
 import hashlib
@@ -18,15 +18,15 @@ def generator_for(seed: int, index: int) -> np.random.Generator:
 
 
 def seed_of(job_id: str) -> int:
-    """For a job without a seed: every attempt of it then writes the same text."""
+    """The seed of a job that has none, so that every attempt of it writes the same text."""
     return int.from_bytes(hashlib.sha256(job_id.encode()).digest()[:6], "big")
 
 
 def next_token(
     logits: Array, rng: np.random.Generator, *, temperature: float, top_k: int | None, forbidden: list[int]
 ) -> int:
-    """logits: float [vocabulary]. temperature 0: the most likely token, the first of equals. AttemptFailed
-    model_output_invalid if no token has a finite logit."""
+    """logits: float [vocabulary]. temperature 0: the most likely token, the first one if several are equal.
+    AttemptFailed model_output_invalid if no token has a finite logit."""
     draw = rng.random()
     scores = np.where(np.isfinite(logits), logits, -np.inf).astype(np.float64)
     scores[[token for token in forbidden if token < len(scores)]] = -np.inf
@@ -35,13 +35,13 @@ def next_token(
     if temperature == 0.0:
         return int(np.argmax(scores))
     if top_k is not None and top_k < len(scores):
-        scores[_beyond(scores, top_k)] = -np.inf
-    # Subtracting the maximum first keeps a tiny temperature from overflowing.
+        scores[_all_but_top(scores, top_k)] = -np.inf
+    # Subtract the maximum first, so that a tiny temperature does not overflow.
     cumulative = np.cumsum(softmax((scores - scores.max()) / temperature))
     token = int(np.searchsorted(cumulative, draw * cumulative[-1], side="right"))
     return min(token, int(np.flatnonzero(np.isfinite(scores))[-1]))
 
 
-def _beyond(scores: Array, top_k: int) -> Array:
-    """All indices but those of the top_k highest scores, lower indices first among equals."""
+def _all_but_top(scores: Array, top_k: int) -> Array:
+    """All indices except those of the top_k highest scores. Of equal scores, the lower indices are kept."""
     return np.argsort(-scores, kind="stable")[top_k:]

@@ -1,4 +1,4 @@
-"""All that can be set of an inference worker; read from the environment once, in __main__."""
+"""The settings of an inference worker, read once from the environment, in __main__."""
 
 from typing import Annotated
 

@@ -1,7 +1,7 @@
-"""Rows in and out of batches: pad, stack, split. It knows shapes, not models, texts or jobs.
+"""Pads rows, stacks them into batches and splits batches into rows. It knows shapes, not models, texts or jobs.
 
-A text is padded to a length that follows from its own length alone. So rows of one bucket stack without further
-padding, and what the model computes for a row does not depend on the company it ran in.
+The padded length of a text depends on its own length only. So rows of one bucket stack without further padding, and the
+padding of a row does not depend on the other rows of its batch.
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -19,8 +19,8 @@ _SHORTEST = 16
 
 
 class Row(msgspec.Struct, frozen=True, eq=False):
-    """One item of a batch. inputs: by name, without the batch dimension. take: of each output keep only this
-    position of its first dimension after the batch; None keeps all of it."""
+    """One item of a batch. inputs: by name, without the batch dimension. take: which position to keep of each output,
+    in its first dimension after the batch; None keeps all of them."""
 
     inputs: Arrays
     take: int | None = None
@@ -35,8 +35,8 @@ class Row(msgspec.Struct, frozen=True, eq=False):
 
 
 def padded_length(length: int, *, longest: int) -> int:
-    """The next of 16, 24, 32, 48, 64, 96, 128, …, but at most `longest`: a third of the work is lost at worst,
-    and few different lengths keep buckets full."""
+    """The next of 16, 24, 32, 48, 64, 96, 128, …, but at most `longest`. Above 16, at most a third of a row is padding.
+    There are few different lengths, so buckets fill up."""
     step = _SHORTEST
     while step < length:
         if step * 3 // 2 >= length:
@@ -47,7 +47,7 @@ def padded_length(length: int, *, longest: int) -> int:
 
 
 def text_row(ids: Sequence[int], *, longest: int, pad: int = 0, take: int | None = None) -> Row:
-    """ids: 1 to `longest` of them -> input_ids and attention_mask, both int64 [padded_length], padded on the right."""
+    """ids: 1 to `longest` token ids -> input_ids and attention_mask, both int64 [padded_length], padded at the end."""
     length = padded_length(len(ids), longest=longest)
     input_ids = np.full(length, pad, dtype=np.int64)
     input_ids[: len(ids)] = ids
@@ -57,8 +57,7 @@ def text_row(ids: Sequence[int], *, longest: int, pad: int = 0, take: int | None
 
 
 def example_row(inputs: Iterable[TensorSpec], *, longest: int | None = None) -> Row:
-    """A row that fits the signature, for the warm-up: ones, with 16 for every dimension that varies, or `longest`
-    if that is less."""
+    """A row of ones for the warm-up. Each dimension that varies is 16, or `longest` if that is less."""
     varying = _SHORTEST if longest is None else min(_SHORTEST, longest)
     return Row(
         {
@@ -74,7 +73,7 @@ def stack(rows: Sequence[Row]) -> Arrays:
 
 
 def split(outputs: Mapping[str, Array], rows: Sequence[Row]) -> list[Arrays]:
-    """Arrays [n, ...] -> n rows of arrays [...], each a copy: a row must not keep its batch in memory.
+    """Arrays [n, ...] -> n rows of arrays [...], each a copy, so that a row does not keep its batch in memory.
     ValueError if an output has no batch dimension of n."""
     for name, array in outputs.items():
         if array.ndim == 0 or array.shape[0] != len(rows):
@@ -86,8 +85,7 @@ def split(outputs: Mapping[str, Array], rows: Sequence[Row]) -> list[Arrays]:
 
 
 def softmax(logits: Array) -> NDArray[np.float64]:
-    """float [n] -> float64 [n] that sums to 1; not finite where the logits have a NaN or +inf, or nothing else
-    than -inf."""
+    """float [n] -> float64 [n] that sums to 1. It is not finite if the logits have a NaN or +inf, or are all -inf."""
     with np.errstate(invalid="ignore"):
         shifted = np.exp(logits.astype(np.float64) - np.max(logits))
         return np.asarray(shifted / shifted.sum())

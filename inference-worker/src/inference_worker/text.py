@@ -1,7 +1,7 @@
-"""Text to token ids and back, by the tokenizer a model was published with. It knows no tensors and no jobs.
+"""Text to token ids and back, with the tokenizer that the model was published with. It knows neither tensors nor jobs.
 
-Going back is incremental: a character may be spread over several tokens, so bytes are held until they make one.
-Byte-level BPE spells each byte as one printable character, by the table of GPT-2
+Decoding is incremental. A character may span several tokens, so bytes are held back until the character is complete.
+Byte-level BPE writes each byte as one printable character, by the table of GPT-2
 (https://github.com/openai/gpt-2/blob/master/src/encoder.py, bytes_to_unicode).
 """
 
@@ -15,7 +15,7 @@ from shared_schemas.errors import AttemptFailed, InvalidInput
 from shared_schemas.models import ModelManifest
 from tokenizers import Tokenizer, decoders
 
-# Above this many characters encoding takes milliseconds, which the event loop should not.
+# Encoding more characters than this takes milliseconds, which would block the event loop.
 _LONG_TEXT = 10_000
 
 
@@ -28,7 +28,7 @@ class TextCodec:
             raise AttemptFailed("model_corrupt", "the tokenizer file is not valid") from error
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        # "<eos>" written by a user is text, not the end of it.
+        # If a user writes "<eos>", it is text, not the end token.
         self._tokenizer.encode_special_tokens = True
         self.n_tokens = self._tokenizer.get_vocab_size()
         self.pad_id = self._tokenizer.token_to_id("<pad>") or 0
@@ -36,15 +36,15 @@ class TextCodec:
         self.eos_id = self._tokenizer.token_to_id("<eos>")
         added = self._tokenizer.get_added_tokens_decoder()
         self._added = {token_id: b"" if token.special else token.content.encode() for token_id, token in added.items()}
-        self.unspoken_ids = [i for i, token in added.items() if token.special and i != self.eos_id]
-        """Special tokens that a model must not say: all but the end."""
+        self.forbidden_ids = [i for i, token in added.items() if token.special and i != self.eos_id]
+        """Special tokens that must not be generated: all but the end token."""
 
     @property
     def is_byte_level(self) -> bool:
         return isinstance(self._tokenizer.decoder, decoders.ByteLevel)
 
     async def encode(self, text: str, *, longest: int | None = None) -> list[int]:
-        """The first `longest` ids or all, with what the tokenizer itself puts around a text. InvalidInput if there are
+        """All ids, or the first `longest`, with the special tokens that the tokenizer adds. InvalidInput if there are
         none."""
         ids = (await self._ids(text, add_special_tokens=True))[:longest]
         if not ids:
@@ -52,7 +52,7 @@ class TextCodec:
         return ids
 
     async def encode_prompt(self, text: str) -> list[int]:
-        """<bos> and the ids of the text. InvalidInput if that is nothing at all."""
+        """<bos>, if the tokenizer has it, and the ids of the text. InvalidInput if there are none."""
         ids = await self._ids(text, add_special_tokens=False)
         if self.bos_id is not None:
             ids = [self.bos_id, *ids]
@@ -61,7 +61,7 @@ class TextCodec:
         return ids
 
     def bytes_of(self, token_id: int) -> bytes:
-        """What a token spells; nothing for a special token or an unknown id."""
+        """The bytes of a token; none for a special token or an unknown id."""
         if token_id in self._added:
             return self._added[token_id]
         token = self._tokenizer.id_to_token(token_id)
@@ -74,8 +74,8 @@ class TextCodec:
 
 
 class TextStream:
-    """Tokens in, text out, as early as it is certain: neither half a character nor the beginning of a stop string
-    is given away. The chunks together are the text."""
+    """Turns tokens into chunks of text, each as early as it is certain. It holds back half a character, and what may be
+    the beginning of a stop string. The chunks joined are the text."""
 
     def __init__(self, codec: TextCodec, stop: tuple[str, ...] = ()) -> None:
         self._codec = codec
@@ -85,11 +85,11 @@ class TextStream:
         self.is_stopped = False
 
     def push(self, token_id: int) -> str:
-        """The text that this token makes certain."""
+        """The text that is certain after this token."""
         return self._release(self._decoder.decode(self._codec.bytes_of(token_id)), is_last=False)
 
     def finish(self) -> str:
-        """What was held back; half a character becomes U+FFFD."""
+        """The text that was held back; half a character becomes U+FFFD."""
         return self._release(self._decoder.decode(b"", final=True), is_last=True)
 
     def _release(self, text: str, *, is_last: bool) -> str:
@@ -105,7 +105,7 @@ class TextStream:
         return text[: len(text) - n_held]
 
     def _possible_stop(self, text: str) -> int:
-        """How many characters at the end may be the beginning of a stop string."""
+        """How many characters at the end of the text may be the beginning of a stop string."""
         longest = max((len(stop) for stop in self._stop), default=0) - 1
         for n in range(min(longest, len(text)), 0, -1):
             if any(stop.startswith(text[-n:]) for stop in self._stop):
@@ -114,8 +114,8 @@ class TextStream:
 
 
 def open_codec(manifest: ModelManifest, load: Callable[[ArtifactRef], Path]) -> tuple[TextCodec, int]:
-    """-> (codec, context length in tokens). AttemptFailed: model_unsupported if the manifest has not both,
-    model_corrupt, and as of load."""
+    """-> (codec, context length in tokens). AttemptFailed: model_unsupported if the manifest lacks one of
+    them; model_corrupt; and as of load."""
     if manifest.tokenizer is None or manifest.context_length is None:
         raise AttemptFailed("model_unsupported", "the model was published without a tokenizer or context length")
     return TextCodec(load(manifest.tokenizer)), manifest.context_length

@@ -1,7 +1,7 @@
-"""Which waiting items run together. Pure: it reads no clock, does no I/O and knows neither models nor tasks.
+"""Decides which waiting items run together. Pure: it reads no clock, does no I/O and knows neither models nor tasks.
 
-Items of one shape form a bucket; a batch is the oldest part of one bucket. Since every item of a bucket has the
-same padded shape, a batch of n items costs n times the elements of one: that product is the budget.
+Items of one shape form a bucket, and a batch is the oldest part of one bucket. All items of a bucket have the same
+padded shape, so a batch of n items costs n times the elements of one. That product is limited.
 """
 
 from collections import deque
@@ -15,8 +15,8 @@ from msgspec import Meta
 
 class BatchLimits(msgspec.Struct, frozen=True, kw_only=True):
     """max_batch: items of one run. max_elements: padded elements of one run; a single item may exceed it, since
-    it could never run otherwise. max_wait_ms: how long a batch that is not full waits for company; with 0 it is
-    whatever has piled up while the model was busy, and an idle model never waits."""
+    it could never run otherwise. max_wait_ms: how long a batch that is not full waits for more items; with 0 it holds
+    what arrived while the model was busy, and an idle model never waits."""
 
     max_batch: Annotated[int, Meta(ge=1, le=4096)] = 32
     max_elements: Annotated[int, Meta(ge=1)] = 16_384
@@ -60,8 +60,8 @@ class Batcher(Generic[T]):
         bucket.entries.append((now, item))
 
     def next_batch(self, now: float, *, only_full: bool = False) -> list[T]:
-        """The batch that should run next, empty if none is ready. Of the ready buckets the one whose head has
-        waited longest is served, so no shape starves. only_full: leave a batch that could still grow."""
+        """The batch that should run next, empty if none is ready. It comes from the ready bucket whose first item has
+        waited longest, so no shape starves. only_full: skip a batch that could still grow."""
         chosen: Hashable = None
         oldest = float("inf")
         for shape, bucket in self._live_buckets():
@@ -73,7 +73,7 @@ class Batcher(Generic[T]):
         return self._take(chosen)
 
     def wait_s(self, now: float) -> float | None:
-        """How long until next_batch has something without another arrival; None if nothing waits."""
+        """Seconds until next_batch returns a batch even if nothing else arrives; None if nothing waits."""
         waits = [
             0.0 if self._is_full(bucket) else bucket.entries[0][0] + self._max_wait_s - now
             for _, bucket in self._live_buckets()
@@ -81,7 +81,7 @@ class Batcher(Generic[T]):
         return max(0.0, min(waits)) if waits else None
 
     def drain(self) -> list[T]:
-        """Everything that still waits, which is forgotten here."""
+        """Remove and return everything that still waits."""
         left = [item for bucket in self._buckets.values() for _, item in bucket.entries if not item.cancelled]
         self._buckets.clear()
         return left
@@ -95,7 +95,7 @@ class Batcher(Generic[T]):
     def _is_ready(self, bucket: _Bucket[T], arrived: float, now: float, *, only_full: bool) -> bool:
         if self._is_full(bucket):
             return True
-        # The same sum as in wait_s: a difference of two clock readings may round to just below the limit.
+        # The same sum as in wait_s, because a difference of two clock readings may round to just below the limit.
         return not only_full and now >= arrived + self._max_wait_s
 
     def _is_full(self, bucket: _Bucket[T]) -> bool:

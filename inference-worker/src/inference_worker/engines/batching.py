@@ -1,8 +1,8 @@
-"""One loaded model at work: callers hand in rows, one task forms batches, another runs them in a thread.
+"""Runs one loaded model in batches. Callers hand in rows; one loop forms batches, another runs them in a thread.
 
-The two tasks are joined by a channel of one batch. While the model is busy only a full batch is formed ahead;
-one that could still grow stays open until the model is free, so batches grow exactly when there is load and an
-idle model starts at once. It knows neither jobs nor what the tensors mean.
+A channel that holds one batch connects the two loops. While the model is busy, only a full batch is formed ahead; a
+batch that could still grow stays open until the model is free. So batches grow under load, and an idle model starts at
+once. The engine knows neither jobs nor what the tensors mean.
 """
 
 import anyio
@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 
 class _Call:
-    """A row and the caller who waits for its outputs."""
+    """A row, and the caller who waits for its outputs."""
 
     __slots__ = ("cancelled", "done", "error", "outputs", "row")
 
@@ -41,24 +41,25 @@ class _Call:
         self.done.set()
 
 
-class Engine:
+class BatchingEngine:
     def __init__(self, session: OrtSession, limits: BatchLimits, *, run_timeout_s: float = 60.0) -> None:
-        """run_timeout_s: a run that takes longer is stopped and fails its callers with model_timeout."""
+        """run_timeout_s: a run that takes longer is stopped, and its callers get model_timeout."""
         self._session = session
         self._run_timeout_s = run_timeout_s
         self._batcher: Batcher[_Call] = Batcher(limits)
         self._wake = anyio.Event()
         self._is_busy = False
         self._is_open = False
-        self._proven: Row | None = None
-        self._unheard = anyio.Event()
-        # ONNX Runtime spreads one run over its own threads: a second run at once would only fight for them.
+        self._known_good_row: Row | None = None
+        self._report_lost = anyio.Event()
+        # ONNX Runtime uses several threads for one run. A second run at the same time would compete for them.
         self._compute_thread = anyio.CapacityLimiter(1)
         self.n_runs = 0
         self.n_rows = 0
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled; started once rows are taken. Callers who still wait then get a retryable failure."""
+        """Serve until cancelled, then fail the callers who still wait with a retryable error. Reports that it has
+        started once it accepts rows."""
         sending, receiving = anyio.create_memory_object_stream[list[_Call]](1)
         self._is_open = True
         try:
@@ -73,9 +74,8 @@ class Engine:
 
     async def infer(self, row: Row) -> Arrays:
         """The outputs for one row, without the batch dimension. AttemptFailed: model_failed if the model cannot
-        process this row, whatever it was batched with; model_timeout; worker_stopping (retryable). WorkerUnfit if it
-        cannot even process a row that it processed before.
-        A caller that is cancelled takes its row out of the queue."""
+        process this row, even alone; model_timeout; worker_stopping (retryable). WorkerUnfit if it no longer processes
+        a row that it processed before. If the caller is cancelled, its row leaves the queue."""
         if not self._is_open:
             raise _stopping()
         call = _Call(row)
@@ -84,9 +84,9 @@ class Engine:
         try:
             await call.done.wait()
         except BaseException:
-            # Cancelled in the moment in which it was to hear.
+            # The caller was cancelled just before it received the error.
             if isinstance(call.error, WorkerUnfit):
-                self._unheard.set()
+                self._report_lost.set()
             raise
         finally:
             call.cancelled = True
@@ -122,7 +122,7 @@ class Engine:
                 _fail_unanswered(receiving.receive_nowait())
 
     async def _run_batch(self, batch: list[_Call]) -> None:
-        """Answer every call. A batch that fails is halved until the rows at fault fail alone."""
+        """Complete every call. A batch that fails is split in halves until each row at fault fails alone."""
         left = [batch]
         while left:
             calls = [call for call in left.pop() if not call.cancelled]
@@ -131,40 +131,40 @@ class Engine:
             metrics.BATCH_ROWS.observe(len(calls))
             try:
                 outputs = await self._run_rows([call.row for call in calls])
-            except Exception as error:  # any failure of a run becomes its callers' own
+            except Exception as error:  # every failure of a run goes to its callers
                 if len(calls) > 1 and not isinstance(error, TimeoutError):
                     left += [calls[len(calls) // 2 :], calls[: len(calls) // 2]]
                     continue
                 log.warning("run_failed", error=str(error.__cause__ or error))
                 if not await self._still_runs():
-                    await self._blame(calls[0])
+                    await self._report_unfit(calls[0])
                     left.append(calls[1:])
                     continue
                 for call in calls:
                     call.fail(_failure(error))
             else:
-                self._proven = self._proven or calls[0].row
+                self._known_good_row = self._known_good_row or calls[0].row
                 for call, row_outputs in zip(calls, outputs, strict=True):
                     call.succeed(row_outputs)
 
     async def _still_runs(self) -> bool:
-        """Whether a row that was processed once still can be: if not, no row is to blame."""
-        if self._proven is None:
+        """Whether the model still processes a row that it processed before. If not, the fault is not in the rows."""
+        if self._known_good_row is None:
             return True
         try:
-            await self._run_rows([self._proven])
-        except Exception as error:  # whatever the reason, it is not the row
+            await self._run_rows([self._known_good_row])
+        except Exception as error:  # the row is good, so the session is broken
             log.error("session_broken", error=str(error.__cause__ or error))
             return False
         return True
 
-    async def _blame(self, call: _Call) -> None:
-        """Let one caller hear that the worker is unfit, and leave the others waiting: it ends then, and gives their
-        jobs back without a charge. Returns if the caller was cancelled before it could hear."""
-        self._unheard = anyio.Event()
+    async def _report_unfit(self, call: _Call) -> None:
+        """Tell one caller that the worker is unfit, and leave the others waiting. The worker then ends, and gives the
+        jobs back without counting an attempt. Returns only if the caller was cancelled before it received the error."""
+        self._report_lost = anyio.Event()
         call.fail(WorkerUnfit())
         if not call.cancelled:
-            await self._unheard.wait()
+            await self._report_lost.wait()
 
     async def _run_rows(self, rows: list[Row]) -> list[Arrays]:
         self.n_runs += 1
@@ -175,7 +175,7 @@ class Engine:
                     self._run_in_thread, rows, limiter=self._compute_thread, abandon_on_cancel=True
                 )
         except BaseException:
-            # The thread is left behind when the wait ends early; it holds the limiter until its run has ended.
+            # If the wait ends early, the thread keeps running. It holds the limiter until its run has ended.
             self._session.terminate()
             raise
 

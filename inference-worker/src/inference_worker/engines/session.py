@@ -1,7 +1,8 @@
-"""The only file that imports onnxruntime: one model file as a thing that runs batches. It knows no job or task.
+"""Loads one model file and runs batches with it. It knows neither jobs nor tasks, and is the only module that imports
+onnxruntime.
 
-CUDA is asked for only where a driver answers, since a build with CUDA lists its provider on every machine and
-logs an error when it cannot load it; which provider really runs is what the session itself says afterwards.
+CUDA is requested only where its driver finds a device: a build with CUDA lists the provider on every machine, and logs
+an error where it cannot load it. Afterwards the session says which provider it really uses.
 """
 
 import contextlib
@@ -33,21 +34,21 @@ _FATAL_ONLY = 4
 
 
 class OrtSession:
-    """A loaded model. One run at a time; `terminate` may be called from another thread."""
+    """A loaded model. It runs one batch at a time; `terminate` may be called from another thread."""
 
     def __init__(self, path: Path, *, device: Device = "auto", intra_op_threads: int = 0) -> None:
-        """intra_op_threads: 0 lets ONNX Runtime take one per core. AttemptFailed: model_corrupt if the file is
+        """intra_op_threads: 0 lets ONNX Runtime use one for each core. AttemptFailed: model_corrupt if the file is
         not ONNX, model_unsupported if this runtime cannot run it."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = intra_op_threads
         options.log_severity_level = _FATAL_ONLY
-        # Threads that spin between runs steal the cores from the event loop and from other models.
+        # Threads that spin between runs take the cores away from the event loop and from other models.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=providers(device))
         except InvalidProtobuf as error:
             raise AttemptFailed("model_corrupt", "the model file is not valid ONNX") from error
-        except Exception as error:  # onnxruntime raises a dozen unrelated classes for one reason
+        except Exception as error:  # onnxruntime raises many unrelated classes for the same fault
             raise AttemptFailed("model_unsupported", "ONNX Runtime cannot load this model") from error
         self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
@@ -74,7 +75,7 @@ class OrtSession:
         return {name: np.asarray(output) for name, output in zip(self._output_names, outputs, strict=True)}
 
     def terminate(self) -> None:
-        """Make the run in progress fail soon."""
+        """Make the current run fail soon."""
         self._run_options.terminate = True
 
 
@@ -90,7 +91,7 @@ def runtime_facts(device: Device) -> dict[str, str]:
 
 @functools.cache
 def _cuda_answers() -> bool:
-    """True if the build has CUDA, a driver starts and sees a device, and CUDA's libraries have been loaded."""
+    """True if the build has CUDA, its driver finds a device, and CUDA's libraries could be loaded."""
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         return False
     try:
@@ -101,7 +102,7 @@ def _cuda_answers() -> bool:
     if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(n_devices)) != 0 or n_devices.value == 0:
         return False
     said = io.StringIO()
-    with contextlib.redirect_stdout(said):  # it prints what it misses instead of raising
+    with contextlib.redirect_stdout(said):  # it prints what is missing instead of raising
         onnxruntime.preload_dlls()
     missing = [line for line in said.getvalue().splitlines() if "Failed to load" in line]
     if missing:

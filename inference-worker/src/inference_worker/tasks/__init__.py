@@ -1,7 +1,7 @@
 """The tasks that this worker serves, by the name in a model's manifest. Each has a file of its own.
 
-To add a task, add its name to `shared_schemas.models.Task`, its form of input to `shared_schemas.inputs.FORMS`, and a
-file here with an entry in TASKS. If its answers have a new shape, add a line for it to `headrace.answer_lines`.
+To add a task, add its name to `shared_schemas.models.Task`, its form of input to `shared_schemas.inputs.INPUT_FORMS`,
+and a file here with an entry in TASKS. If its answers have a new shape, add a line for it to `headrace.answer_lines`.
 `tests/inference/test_tasks.py` says which of these is missing.
 
 A task has these other places because a gateway checks inputs and a client shows answers, and neither has numpy.

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 from shared_schemas.models import ModelManifest
 
 from inference_worker import classification
-from inference_worker.classification import Classified, check_logits, classified
-from inference_worker.engines.batching import Engine
+from inference_worker.classification import Classification, check_logits, classification_of
+from inference_worker.engines.batching import BatchingEngine
 from inference_worker.features import open_features
 from inference_worker.graph import FEATURE_INPUTS, Graph, check_graph
 from inference_worker.tasks.task import Load, Request
@@ -19,7 +19,7 @@ from inference_worker.tensors import Arrays, Row
 class TabularClassification:
     takes_many_runs: ClassVar[bool] = False
 
-    def __init__(self, manifest: ModelManifest, graph: Graph, engine: Engine, load: Load) -> None:
+    def __init__(self, manifest: ModelManifest, graph: Graph, engine: BatchingEngine, load: Load) -> None:
         check_graph(graph, "tabular-classification", inputs=FEATURE_INPUTS, output="logits")
         self._features = open_features(manifest, graph)
         self._labels = manifest.labels
@@ -28,12 +28,12 @@ class TabularClassification:
     def check_first_outputs(self, outputs: Arrays) -> None:
         check_logits(outputs, self._labels)
 
-    async def answer(self, item: Any, index: int, request: Request) -> Classified:
+    async def answer(self, item: Any, index: int, request: Request) -> Classification:
         row = self._features.row(item)
         outputs = await self._engine.infer(Row({"features": row}))
         warnings = self._features.warnings(row)
-        return classified(outputs["logits"], self._labels, top_k=request.parameters.top_k, warnings=warnings)
+        return classification_of(outputs["logits"], self._labels, top_k=request.parameters.top_k, warnings=warnings)
 
     @staticmethod
-    def reproducible(answer: Classified) -> Classified:
+    def reproducible(answer: Classification) -> Classification:
         return classification.rounded(answer)

@@ -9,7 +9,7 @@ from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.models import ModelManifest
 from shared_schemas.specs import InferenceParameters
 
-from inference_worker.engines.batching import Engine
+from inference_worker.engines.batching import BatchingEngine
 from inference_worker.graph import Graph
 from inference_worker.tensors import Arrays
 
@@ -41,7 +41,7 @@ class ModelTask(Protocol[A]):
 
     async def answer(self, item: Any, index: int, request: Request) -> A:
         """index: of the input in its job. InvalidInput, DataRejected; AttemptFailed and WorkerUnfit as of
-        Engine.infer."""
+        BatchingEngine.infer."""
         ...
 
     def reproducible(self, answer: A) -> A:
@@ -52,7 +52,7 @@ class ModelTask(Protocol[A]):
 class TaskType(Protocol):
     """Makes the ModelTask of one model."""
 
-    def __call__(self, manifest: ModelManifest, graph: Graph, engine: Engine, load: Load) -> ModelTask[Any]:
+    def __call__(self, manifest: ModelManifest, graph: Graph, engine: BatchingEngine, load: Load) -> ModelTask[Any]:
         """load: gives the verified file of an artifact. AttemptFailed: model_unsupported if the graph or the manifest
         does not fit the task; model_unavailable and model_corrupt for a file that is needed beside the graph."""
         ...

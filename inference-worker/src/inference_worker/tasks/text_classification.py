@@ -9,8 +9,8 @@ from shared_schemas.inputs.texts import text_of
 from shared_schemas.models import ModelManifest
 
 from inference_worker import classification
-from inference_worker.classification import Classified, check_logits, classified
-from inference_worker.engines.batching import Engine
+from inference_worker.classification import Classification, check_logits, classification_of
+from inference_worker.engines.batching import BatchingEngine
 from inference_worker.graph import TEXT_INPUTS, Graph, check_graph
 from inference_worker.tasks.task import Load, Request
 from inference_worker.tensors import Arrays, text_row
@@ -20,7 +20,7 @@ from inference_worker.text import open_codec
 class TextClassification:
     takes_many_runs: ClassVar[bool] = False
 
-    def __init__(self, manifest: ModelManifest, graph: Graph, engine: Engine, load: Load) -> None:
+    def __init__(self, manifest: ModelManifest, graph: Graph, engine: BatchingEngine, load: Load) -> None:
         check_graph(graph, "text-classification", inputs=TEXT_INPUTS, output="logits")
         self._codec, self._longest = open_codec(manifest, load)
         self._labels = manifest.labels
@@ -29,11 +29,11 @@ class TextClassification:
     def check_first_outputs(self, outputs: Arrays) -> None:
         check_logits(outputs, self._labels)
 
-    async def answer(self, item: Any, index: int, request: Request) -> Classified:
+    async def answer(self, item: Any, index: int, request: Request) -> Classification:
         longest = self._longest
         ids = await self._codec.encode(text_of(item))
         outputs = await self._engine.infer(text_row(ids[:longest], longest=longest, pad=self._codec.pad_id))
-        return classified(
+        return classification_of(
             outputs["logits"],
             self._labels,
             top_k=request.parameters.top_k,
@@ -41,5 +41,5 @@ class TextClassification:
         )
 
     @staticmethod
-    def reproducible(answer: Classified) -> Classified:
+    def reproducible(answer: Classification) -> Classification:
         return classification.rounded(answer)

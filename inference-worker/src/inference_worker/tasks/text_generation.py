@@ -11,8 +11,8 @@ from shared_schemas.errors import AttemptFailed
 from shared_schemas.inputs.texts import text_of
 from shared_schemas.models import ModelManifest
 
-from inference_worker.answers import TRUNCATED, Warned
-from inference_worker.engines.batching import Engine
+from inference_worker.answers import TRUNCATED, AnswerWarning
+from inference_worker.engines.batching import BatchingEngine
 from inference_worker.graph import TEXT_INPUTS, Graph, check_graph
 from inference_worker.sampling import generator_for, next_token
 from inference_worker.tasks.task import FinishReason, Load, Request
@@ -20,7 +20,7 @@ from inference_worker.tensors import Arrays, text_row
 from inference_worker.text import TextStream, open_codec
 
 
-class Generated(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class GeneratedText(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """text: without the prompt. finish_reason: `stop` if the model ended the text or a stop string appeared, `length`
     at max_tokens. tokens: how many were written, without the end token. prompt_tokens: with <bos>, before the prompt is
     cut to the context. truncated_prompt_tokens: how many were cut, at the beginning."""
@@ -30,13 +30,13 @@ class Generated(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     prompt_tokens: int
     tokens: int
     truncated_prompt_tokens: int = 0
-    warnings: tuple[Warned, ...] = ()
+    warnings: tuple[AnswerWarning, ...] = ()
 
 
 class TextGeneration:
     takes_many_runs: ClassVar[bool] = True
 
-    def __init__(self, manifest: ModelManifest, graph: Graph, engine: Engine, load: Load) -> None:
+    def __init__(self, manifest: ModelManifest, graph: Graph, engine: BatchingEngine, load: Load) -> None:
         check_graph(graph, "text-generation", inputs=TEXT_INPUTS, output="logits")
         self._codec, self._context_length = open_codec(manifest, load)
         if not self._codec.is_byte_level:
@@ -46,7 +46,7 @@ class TextGeneration:
     def check_first_outputs(self, outputs: Arrays) -> None:
         """Any logits can be sampled from."""
 
-    async def answer(self, item: Any, index: int, request: Request) -> Generated:
+    async def answer(self, item: Any, index: int, request: Request) -> GeneratedText:
         """Emits chunks as the text grows, the last one with the reason why it ended; the chunks joined are the text.
         InvalidInput also for an empty prompt of a model without <bos>; AttemptFailed also as of next_token."""
         codec, context_length, parameters = self._codec, self._context_length, request.parameters
@@ -65,7 +65,7 @@ class TextGeneration:
                 rng,
                 temperature=parameters.temperature,
                 top_k=parameters.top_k,
-                forbidden=codec.unspoken_ids,
+                forbidden=codec.forbidden_ids,
             )
             if token == codec.eos_id:
                 chunk, reason = stream.finish(), "stop"
@@ -81,7 +81,7 @@ class TextGeneration:
             if chunk or reason is not None:
                 chunks.append(chunk)
                 await request.emit(index, chunk, reason)
-        return Generated(
+        return GeneratedText(
             text="".join(chunks),
             finish_reason=reason,
             prompt_tokens=prompt_tokens,
@@ -91,6 +91,6 @@ class TextGeneration:
         )
 
     @staticmethod
-    def reproducible(answer: Generated) -> Generated:
+    def reproducible(answer: GeneratedText) -> GeneratedText:
         """All of it: the same seed writes the same text, so its digest is over every character."""
         return answer

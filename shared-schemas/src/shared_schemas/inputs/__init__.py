@@ -1,7 +1,7 @@
-"""What `input_data` may be for a model, by what its manifest says. Pure: a gateway asks before it accepts a job, and a
-worker before it runs one.
+"""Checks `input_data` against the manifest of a model. Pure: a gateway checks before it accepts a job, and a worker
+before it runs one.
 
-Each task has an entry in FORMS, and a file in `inference_worker.tasks` for everything that needs numpy.
+Each task has an entry in INPUT_FORMS, and a file in `inference_worker.tasks` for everything that needs numpy.
 """
 
 from collections.abc import Sequence
@@ -10,21 +10,22 @@ from typing import Any
 import msgspec
 
 from shared_schemas.errors import InvalidInput
-from shared_schemas.inputs.features import LARGEST, Features
+from shared_schemas.inputs.features import LARGEST_NUMBER, FeatureForm
 from shared_schemas.inputs.form import InputForm, Signature
-from shared_schemas.inputs.texts import Texts
+from shared_schemas.inputs.texts import TextForm
 from shared_schemas.models import ModelManifest, Task
 
-FORMS: dict[Task, InputForm] = {
-    "text-classification": Texts(),
-    "text-generation": Texts(),
-    "tabular-classification": Features(),
-    "tabular-regression": Features(),
+INPUT_FORMS: dict[Task, InputForm] = {
+    "text-classification": TextForm(),
+    "text-generation": TextForm(),
+    "tabular-classification": FeatureForm(),
+    "tabular-regression": FeatureForm(),
 }
 
 
 class Inputs(msgspec.Struct, frozen=True):
-    """items: not checked yet, each is an input of its own. is_list: the result is a list, too."""
+    """items: the inputs, not checked yet. is_list: whether input_data was a list of inputs; then the result is a list
+    too."""
 
     items: tuple[Any, ...]
     is_list: bool
@@ -32,15 +33,17 @@ class Inputs(msgspec.Struct, frozen=True):
 
 def signature_of(manifest: ModelManifest) -> Signature:
     dtype = next((spec.dtype for spec in manifest.inputs if spec.name == "features"), "float32")
-    return Signature(task=manifest.task, features=manifest.features, largest=LARGEST.get(dtype, LARGEST["float32"]))
+    return Signature(
+        task=manifest.task, features=manifest.features, largest=LARGEST_NUMBER.get(dtype, LARGEST_NUMBER["float32"])
+    )
 
 
 def check_input(signature: Signature, input_data: Any) -> None:
-    """InvalidInput, with a JSON pointer into the body, if a job with this input can have no answer: the one input, or
-    each of a list, is refused. A list of which some can be used is no fault: the others are refused in its answer.
-    Nothing is refused for a tabular model whose features have no names."""
-    form = FORMS[signature.task]
-    # Nearly all inputs are right, and a submission should not pay for the question in which way.
+    """InvalidInput, with a JSON pointer into the body, if the one input or every input of a list is refused. If some
+    inputs of a list can be used, nothing is raised: the result has an error in place of each of the others. A tabular
+    model whose features have no names refuses nothing."""
+    form = INPUT_FORMS[signature.task]
+    # Nearly all inputs are right, so look first whether anything is wrong, and only then for what it is.
     if form.fits(signature, input_data):
         return
     try:
@@ -60,19 +63,19 @@ def check_input(signature: Signature, input_data: Any) -> None:
 
 
 def inputs_of(task: Task, input_data: Any) -> Inputs:
-    """A text is one input, a list of texts many. An object of features or a flat list of numbers is one input, a
-    list of such many. InvalidInput for anything else and for an empty list."""
+    """Split a list of inputs; anything else is one input. The form says whether a list is one input itself, such as a
+    flat list of numbers. InvalidInput for an empty list."""
     if not isinstance(input_data, list):
         return Inputs((input_data,), is_list=False)
     if not input_data:
         raise InvalidInput("input_data is an empty list")
-    if FORMS[task].is_one_input(input_data):
+    if INPUT_FORMS[task].is_one_input(input_data):
         return Inputs((input_data,), is_list=False)
     return Inputs(tuple(input_data), is_list=True)
 
 
 def _pointer_in(item: Any, error: InvalidInput, features: Sequence[str]) -> str:
-    """From the item to what is wrong with it, as RFC 6901 writes it."""
+    """A JSON pointer (RFC 6901) from the item to the value that is wrong."""
     column = error.info().column
     if column is None:
         return ""

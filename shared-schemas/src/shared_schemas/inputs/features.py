@@ -15,17 +15,17 @@ from shared_schemas.inputs.form import Signature
 
 _CODE = "invalid_input"
 _NUMBERS = frozenset({int, float})
-# Names that may be shown although somebody sent them.
+# Names of unknown features that are safe to repeat in a message.
 _SHOWABLE = re.compile(r"[\w.\- ]{1,64}\Z")
-LARGEST = {"float32": 3.4028234663852886e38, "float64": sys.float_info.max}
+LARGEST_NUMBER = {"float32": 3.4028234663852886e38, "float64": sys.float_info.max}
 
 
-class Features:
+class FeatureForm:
     """As InputForm."""
 
     def fits(self, signature: Signature, input_data: Any) -> bool:
-        """Also if the features have no names: then there is nothing to check by. Otherwise of numbers as JSON has
-        them, finite ones."""
+        """Always true if the model's features have no names: there is nothing to check against. Numbers must be finite,
+        as they are in JSON."""
         if not signature.features:
             return True
         if type(input_data) is dict:
@@ -47,9 +47,9 @@ class Features:
         numbers_of(item, signature.features, largest=signature.largest)
 
 
-def numbers_of(item: Any, features: Sequence[str], *, largest: float = LARGEST["float32"]) -> list[float]:
-    """In the model's order. DataRejected, with the feature as its column, for one that is missing, unknown or not a
-    finite number; InvalidInput for what is no row at all."""
+def numbers_of(item: Any, features: Sequence[str], *, largest: float = LARGEST_NUMBER["float32"]) -> list[float]:
+    """One number for each feature, in the model's order. DataRejected, with the feature as its column, if a feature is
+    missing, unknown or not a finite number; InvalidInput if the item is not a row."""
     if isinstance(item, Mapping):
         return _from_object(item, features, largest)
     if isinstance(item, list):
@@ -75,6 +75,6 @@ def _number(value: Any, feature: str, largest: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise DataRejected(_CODE, f"the feature {feature!r} is not a number", column=feature)
     if not abs(value) <= largest:
-        bits = 32 if largest == LARGEST["float32"] else 64
+        bits = 32 if largest == LARGEST_NUMBER["float32"] else 64
         raise DataRejected(_CODE, f"the feature {feature!r} does not fit into {bits} bits", column=feature)
     return float(value)

@@ -9,7 +9,7 @@ from shared_schemas.errors import InvalidInput
 from shared_schemas.inputs.form import Signature
 
 
-class Texts:
+class TextForm:
     """As InputForm."""
 
     def fits(self, signature: Signature, input_data: Any) -> bool:
