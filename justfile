@@ -28,3 +28,15 @@ format:
     uv run python -m tests.chaos.faults
     uv run python -m tests.support.errors_page
     uv run python -m tests.support.scripts_page
+
+# run every script of findings/; installs many packages, takes a long time, and is not part of CI
+findings:
+    #!/usr/bin/env bash
+    set -uo pipefail
+    failed=()
+    for script in findings/*.sh; do
+      echo "== $script"
+      bash "$script" || failed+=("$script")
+    done
+    for script in "${failed[@]}"; do echo "$script: no longer seen, or could not be run"; done
+    [ ${#failed[@]} = 0 ]
