@@ -17,8 +17,8 @@ from redis.retry import Retry
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.stream.connection import connect, connect_for_thread
 from shared_schemas.stream.ledger import Ledger
+from shared_schemas.stream.linking import load
 from shared_schemas.stream.redis_settings import RedisSettings
-from shared_schemas.stream.scripts import load
 
 from tests.support.gateways import MODEL, ROOT, driver, running_gateway
 from tests.support.redis_server import executable
@@ -47,14 +47,12 @@ FORBIDDEN = [
 # What a part's scripts call. Both keep house; only workers take jobs from workers.
 _QUEUE = {"promote_due", "sweep", "meet_dependencies", "request_cancel"}
 SCRIPTS = {
-    "gateway": {
-        "prelude": _QUEUE | {"submit", "list", "attempts", "request_pause", "resume", "purge"},
-        "registry_prelude": {"look_up", "publish", "set_alias"},
-    },
-    "worker": {
-        "prelude": _QUEUE | {"claim", "record", "renew", "settle", "reclaim", "redeliver", "repair"},
-        "registry_prelude": {"look_up", "publish", "stage"},
-    },
+    "gateway": _QUEUE
+    | {"submit", "list", "attempts", "request_pause", "resume", "purge"}
+    | {"look_up", "publish", "set_alias"},
+    "worker": _QUEUE
+    | {"claim", "record", "renew", "settle", "reclaim", "redeliver", "repair"}
+    | {"look_up", "publish", "stage"},
 }
 # What they call without a script, and what the scripts call under a name that is computed.
 DIRECTLY = {
@@ -199,9 +197,8 @@ def test_a_part_may_call_what_it_calls_and_nothing_else(user: str) -> None:
 
     called = {
         f"{command}|{verb}".lower() if command in _WITH_VERBS else command.lower()
-        for prelude, names in SCRIPTS[user].items()
-        for name in names
-        for command, verb in _COMMAND.findall(load(name, prelude).source.decode())
+        for name in SCRIPTS[user]
+        for command, verb in _COMMAND.findall(load(name).source.decode())
     }
 
     assert len(called) > 20

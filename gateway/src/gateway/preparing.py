@@ -18,6 +18,7 @@ from shared_schemas.ids import (
     new_job_id,
     parse_job_id,
     parse_queue,
+    queue_of,
 )
 from shared_schemas.job import Job
 from shared_schemas.specs import InferenceSpec, JobSpec, TrainingSpec
@@ -42,6 +43,11 @@ class QueueUnknown(SpecRejected):
     code = "queue_unknown"
 
 
+def new_id_for(spec: JobSpec) -> JobId:
+    """Of the queue that the spec names. SpecRejected."""
+    return new_ids(queue_for(spec), 1)[0]
+
+
 def new_ids(queue: QueueName, n: int) -> list[JobId]:
     first = new_job_id(queue, now_ms=time.time_ns() // 1_000_000, entropy=random_bytes(10))
     return [first] if n == 1 else job_ids_from(first, n)
@@ -50,19 +56,19 @@ def new_ids(queue: QueueName, n: int) -> list[JobId]:
 async def prepared(
     services: Services,
     spec: JobSpec,
+    job_id: JobId,
     *,
-    job_id: JobId | None = None,
     replay_of: JobId | None = None,
     retry_of: JobId | None = None,
     models: dict[str, str] | None = None,
 ) -> Submission:
-    """Checked, its queue among those that take jobs, its seed and version of the model pinned. job_id: a new one by
-    default. models: those that were looked up already, by their names.
+    """Checked, its queue among those that take jobs, its seed and version of the model pinned. job_id: of new_id_for or
+    new_ids, and so of the spec's queue. models: those that were looked up already, by their names.
 
     An input that the model cannot take is refused, but not of a job that was accepted before: its retry or replay is to
     end as it did. SpecRejected, InvalidInput, ModelNotFound, BackendUnavailable.
     """
-    queue = queue_for(spec)
+    queue = queue_of(job_id)
     # What most jobs need none of costs a call each.
     if queue not in services.catalog.always:
         await _check_queue(services, queue, is_again=replay_of is not None or retry_of is not None)
@@ -74,7 +80,7 @@ async def prepared(
     is_first = replay_of is None and retry_of is None
     if is_first and isinstance(pinned, InferenceSpec) and pinned.model_id not in parents:
         await services.signatures.check(pinned.model_id, pinned.input_data)
-    return Submission(job_id=job_id or new_ids(queue, 1)[0], spec=pinned, replay_of=replay_of, retry_of=retry_of)
+    return Submission(job_id=job_id, spec=pinned, replay_of=replay_of, retry_of=retry_of)
 
 
 def queue_for(spec: JobSpec) -> QueueName:

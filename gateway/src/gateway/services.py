@@ -9,7 +9,7 @@ from shared_schemas.ids import QueueName
 from shared_schemas.models import ModelRef
 from shared_schemas.stream.connection import AsyncRedis, connect, connect_one
 from shared_schemas.stream.dead_letters import DeadLetters
-from shared_schemas.stream.ledger import Ledger, Submission, Submitted
+from shared_schemas.stream.ledger import Ledger, Stored, Submission
 from shared_schemas.stream.queues import Queues
 from shared_schemas.stream.registry import ModelRegistry
 from shared_schemas.stream.removal import Removal
@@ -35,7 +35,7 @@ class Services(msgspec.Struct, kw_only=True):
     timeline: Timeline
     registry: ModelRegistry
     removal: Removal
-    submissions: Coalescer[Submission, Submitted]
+    submissions: Coalescer[Submission, Stored]
     pins: Coalescer[str, ModelRef]
     signatures: Signatures
     hub: Hub

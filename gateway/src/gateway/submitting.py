@@ -17,9 +17,9 @@ from shared_schemas.errors import (
 from shared_schemas.ids import JobId, QueueName, queue_of
 from shared_schemas.job import JobState
 from shared_schemas.specs import JobSpec
-from shared_schemas.stream.ledger import Submission, Submitted
+from shared_schemas.stream.ledger import Stored, Submission
 
-from gateway.preparing import new_ids, prepared, queue_for
+from gateway.preparing import new_id_for, new_ids, prepared, queue_for
 from gateway.services import Services
 
 # A spec may have a megabyte: one step must hold up neither Redis nor this process's memory.
@@ -34,21 +34,21 @@ async def submit(
     idempotency_key: str | None = None,
     replay_of: JobId | None = None,
     retry_of: JobId | None = None,
-) -> Submitted:
+) -> Stored:
     """job_id: a new one by default. SpecRejected, InvalidInput, ModelNotFound, IdempotencyConflict, StateConflict,
     BackendUnavailable."""
-    submission = await prepared(services, spec, job_id=job_id, replay_of=replay_of, retry_of=retry_of)
+    submission = await prepared(services, spec, job_id or new_id_for(spec), replay_of=replay_of, retry_of=retry_of)
     body = encode_json(spec)
     if idempotency_key is not None:
         submission = _with_key(submission, idempotency_key, body)
     submitted = await services.submissions.ask(submission, n_bytes=len(body))
     # Whoever is told its own id has made the job, even if the first answer was lost and the call was repeated.
-    return Submitted(submitted.job_id, created=submitted.job_id == submission.job_id)
+    return Stored(submitted.job_id, created=submitted.job_id == submission.job_id)
 
 
 async def submit_list(
     services: Services, specs: Sequence[JobSpec], *, idempotency_key: str | None = None
-) -> list[Submitted]:
+) -> list[Stored]:
     """As submit, for jobs of one queue, all of which are stored in one step, or none. What is wrong with one of them is
     told with its place."""
     queue, models = queue_for(specs[0]), dict[str, str]()
@@ -58,7 +58,7 @@ async def submit_list(
         try:
             if queue_for(spec) != queue:
                 raise SpecRejected("the jobs of one list go to one queue", pointer="/queue")
-            submissions.append(await prepared(services, spec, job_id=job_id, models=models))
+            submissions.append(await prepared(services, spec, job_id, models=models))
         except InvalidInput as error:
             error.pointer = f"/{place}{error.pointer or ''}"
             raise
@@ -67,7 +67,7 @@ async def submit_list(
     if idempotency_key is not None:
         submissions[0] = _with_key(submissions[0], idempotency_key, encode_json(specs))
     made = await services.ledger.submit_list(submissions)
-    return [Submitted(each.job_id, created=made[0].job_id == ids[0]) for each in made]
+    return [Stored(each.job_id, created=made[0].job_id == ids[0]) for each in made]
 
 
 async def states_of(services: Services, job_ids: Sequence[JobId]) -> list[JobState]:
@@ -96,7 +96,10 @@ async def _retry_some(services: Services, queue: QueueName, job_ids: Sequence[Jo
     for job_id in job_ids:
         try:
             job = await services.ledger.find(job_id)
-            submissions[job_id] = await prepared(services, again(job.spec), retry_of=job_id, replay_of=job.replay_of)
+            spec = again(job.spec)
+            submissions[job_id] = await prepared(
+                services, spec, new_id_for(spec), retry_of=job_id, replay_of=job.replay_of
+            )
         except BackendUnavailable:
             raise
         except HeadraceError as error:

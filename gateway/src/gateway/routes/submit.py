@@ -20,7 +20,7 @@ from shared_schemas.stream import keys
 from gateway import openapi, preferences, replies
 from gateway.body import headers_of, read_json
 from gateway.following import EndOnly, Following
-from gateway.preparing import new_ids, queue_for
+from gateway.preparing import new_id_for
 from gateway.problems import ProblemError
 from gateway.routes.events import MOST_JOBS, stream_of_job, stream_of_jobs
 from gateway.services import Services, services_of
@@ -62,7 +62,7 @@ async def _submit(request: Request, services: Services, spec: JobSpec) -> Respon
     key, is_stream, wait_s = _idempotency_key(request, given), _is_stream(given), _wait_s(request, given)
     if is_stream:  # rather than after the job is stored
         refuse_more_than(services.settings.max_streams)
-    [new_id] = new_ids(queue_for(spec), 1)
+    new_id = new_id_for(spec)
     # Its bell is subscribed while the job is stored; who only submits needs none.
     with services.hub.expecting(keys.job_bell(new_id)) if is_stream or wait_s else nullcontext():
         answer = await submit(services, spec, job_id=new_id, idempotency_key=key)

@@ -54,21 +54,21 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     retry_of: JobId | None = None
 
 
-class Submitted(msgspec.Struct, frozen=True):
+class Stored(msgspec.Struct, frozen=True):
     """job_id: the job that stands for the submission; created: False if it stood before."""
 
     job_id: JobId
     created: bool
 
 
-Made: TypeAlias = Submitted | IdempotencyConflict | StateConflict
+SubmitResult: TypeAlias = Stored | IdempotencyConflict | StateConflict
 
 
 class Ledger:
     def __init__(self, client: AsyncRedis) -> None:
         self._client = client
 
-    async def submit(self, submission: Submission) -> Submitted:
+    async def submit(self, submission: Submission) -> Stored:
         """Store the job and make it ready, or scheduled if it waits for a time or for other jobs.
 
         IdempotencyConflict: the key was used with another body. StateConflict: the job in retry_of was retried.
@@ -78,7 +78,7 @@ class Ledger:
             raise answer
         return answer
 
-    async def submit_list(self, submissions: Sequence[Submission]) -> list[Submitted]:
+    async def submit_list(self, submissions: Sequence[Submission]) -> list[Stored]:
         """As submit, for a list of jobs of one queue that has one idempotency key, its first's: all are stored, in one
         step, or none. Their ids: of job_ids_from. IdempotencyConflict."""
         first = submissions[0]
@@ -87,12 +87,12 @@ class Ledger:
         if isinstance(answer, Exception):
             raise answer
         if answer.job_id == first.job_id:
-            return [Submitted(submission.job_id, answer.created) for submission in submissions]
-        return [Submitted(job_id, answer.created) for job_id in job_ids_from(answer.job_id, len(submissions))]
+            return [Stored(submission.job_id, answer.created) for submission in submissions]
+        return [Stored(job_id, answer.created) for job_id in job_ids_from(answer.job_id, len(submissions))]
 
-    async def submit_many(self, submissions: Sequence[Submission]) -> list[Made]:
+    async def submit_many(self, submissions: Sequence[Submission]) -> list[SubmitResult]:
         """As submit, for jobs of any queues, in one step for each queue; what submit would raise is an answer here."""
-        answers: dict[int, Made] = {}
+        answers: dict[int, SubmitResult] = {}
         places: dict[QueueName, list[int]] = {}
         for place, submission in enumerate(submissions):
             places.setdefault(queue_of(submission.job_id), []).append(place)
@@ -272,14 +272,14 @@ class Ledger:
         return workers_of(queue, await scripts.call(self._client, "workers", keys.tag(queue), {}))
 
 
-def _submitted(answer: str, job_id: JobId) -> Made:
+def _submitted(answer: str, job_id: JobId) -> SubmitResult:
     match answer:
         case "conflict":
             return IdempotencyConflict("this Idempotency-Key was used with another body")
         case "retried":
             return StateConflict(f"the job was retried before, as {job_id}")
         case _:
-            return Submitted(job_id, created=answer == "created")
+            return Stored(job_id, created=answer == "created")
 
 
 async def states_of(client: AsyncRedis, job_ids: Sequence[JobId]) -> dict[JobId, JobState | None]:
