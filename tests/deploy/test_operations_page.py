@@ -1,4 +1,4 @@
-"""docs/operations.md says of each setting what the Structs say, and of each metric what the parts count."""
+"""docs/settings.md says of each setting what the Structs say, and of each metric what the parts count."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The tables of docs/operations.md: every setting of every part, and every metric.
+"""The tables of docs/settings.md: every setting of every part, and every metric.
 
 python -m tests.support.operations_page            write them
 python -m tests.support.operations_page --check    exit with 1 if they are not what would be written
@@ -22,7 +22,7 @@ from shared_schemas.stream.redis_settings import RedisSettings
 from training_worker.settings import TrainingSettings
 from worker_runtime.settings import RuntimeSettings
 
-PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
+PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 # Each part, and what it has of others that were shown before it.
 PARTS: dict[str, tuple[type[msgspec.Struct], type[msgspec.Struct] | None]] = {
     "All parts": (RedisSettings, None),
@@ -109,7 +109,7 @@ def main() -> None:
     if "--check" not in sys.argv[1:]:
         PAGE.write_text(made(text))
     elif made(text) != text:
-        sys.exit("docs/operations.md is not what the settings say: python -m tests.support.operations_page")
+        sys.exit("docs/settings.md is not what the settings say: python -m tests.support.operations_page")
 
 
 if __name__ == "__main__":
