@@ -22,7 +22,7 @@ from gateway.hub import Hub
 from gateway.server import serve
 from gateway.services import Services
 from gateway.settings import GatewaySettings
-from gateway.telemetry import configure_logs
+from shared_schemas.logs import configure_logs
 from shared_schemas.settings import from_environ
 from starlette.types import Receive, Scope, Send
 
@@ -119,7 +119,7 @@ def _count(hub: Hub) -> Holdings:
 
 def main() -> None:
     settings = from_environ(GatewaySettings, prefix="HEADRACE_", environ=os.environ)
-    configure_logs(settings.log_format)
+    configure_logs(settings.log_format, with_libraries=True)
     serve(_Counted(Services.open(settings), sys.argv[1]), settings)
 
 

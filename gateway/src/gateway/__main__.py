@@ -3,6 +3,7 @@
 import asyncio
 import os
 
+from shared_schemas.logs import configure_logs
 from shared_schemas.process import settings_checked
 from shared_schemas.settings import from_environ
 
@@ -11,14 +12,13 @@ from gateway.server import serve
 from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.store import look_at_store
-from gateway.telemetry import configure_logs
 
 
 def main() -> None:
     with settings_checked("gateway"):
         settings = from_environ(GatewaySettings, prefix="HEADRACE_", environ=os.environ)
         asyncio.run(look_at_store(settings))
-    configure_logs(settings.log_format)
+    configure_logs(settings.log_format, with_libraries=True)
     serve(create_app(Services.open(settings)), settings)
 
 

@@ -11,6 +11,7 @@ import structlog
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
+from shared_schemas.logs import configure_logs
 from shared_schemas.process import settings_checked
 from shared_schemas.settings import from_environ
 from starlette.types import ASGIApp
@@ -28,7 +29,6 @@ from gateway.routes import dead_letters, docs, events, health, jobs, models, que
 from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.store import end_at_other_store
-from gateway.telemetry import configure_logs
 
 _PAUSE_S = 1.0
 _EXPOSED = ("Allow", "Idempotency-Replayed", "Location", "Preference-Applied", "Retry-After", "X-Request-ID")
@@ -107,7 +107,7 @@ def __getattr__(name: str) -> ASGIApp:
         raise AttributeError(name)
     with settings_checked("gateway"):
         settings = from_environ(GatewaySettings, prefix="HEADRACE_", environ=os.environ)
-    configure_logs(settings.log_format)
+    configure_logs(settings.log_format, with_libraries=True)
     made = create_app(Services.open(settings))
     globals()["app"] = made
     return made

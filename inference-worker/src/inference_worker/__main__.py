@@ -6,13 +6,13 @@ from pathlib import Path
 
 import anyio
 from shared_schemas.errors import ErrorInfo
+from shared_schemas.logs import configure_logs
 from shared_schemas.process import settings_checked
 from shared_schemas.settings import from_environ
 from shared_schemas.store.files import ArtifactStore
 from shared_schemas.stream.connection import connect
 from shared_schemas.stream.registry import ModelRegistry
 from worker_runtime.process import run_process
-from worker_runtime.telemetry import configure_logs
 from worker_runtime.worker import Worker
 
 from inference_worker.handler import InferenceHandler

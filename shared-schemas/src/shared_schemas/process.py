@@ -1,19 +1,13 @@
-"""What the processes of all parts do alike: write their logs, look for rings of objects, and end where a setting cannot
-be. Knows no part."""
+"""What the processes of all parts do alike: tune the garbage collector, and end where a setting cannot be. Knows no
+part."""
 
-import asyncio
-import atexit
 import gc
 import os
 import platform
 import sys
-import threading
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
-from typing import Any, BinaryIO, NoReturn
-
-import msgspec
+from typing import NoReturn
 
 from shared_schemas.settings import SettingsRejected
 
@@ -58,45 +52,3 @@ def settings_checked(part: str) -> Iterator[None]:
 def _end(part: str, error: Exception) -> NoReturn:
     print(f"{part}: {error}", file=sys.stderr)
     raise SystemExit(os.EX_CONFIG) from None
-
-
-def log_line(_: object, level: str, event: MutableMapping[str, Any]) -> bytes:
-    """The last processor of structlog, for lines of JSON. It names the level and the time (UTC) as well: processors
-    that do only that cost as much as all else of a line, and there is one for each request and each attempt."""
-    event["level"], event["timestamp"] = level, datetime.now(UTC)
-    return msgspec.json.encode(event, enc_hook=repr)
-
-
-class LogLines:
-    """What happened is written at the end of the event loop's turn, all of it at once: to write a line costs as much as
-    to make it. What went wrong, and all that came before it, is written immediately; what is left, when the process
-    ends."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self._lines, self._lock = file, list[bytes](), threading.Lock()
-        atexit.register(self._flush)
-
-    def info(self, line: bytes) -> None:
-        if self._append(line) == 1:
-            try:
-                asyncio.get_running_loop().call_soon(self._flush)
-            except RuntimeError:
-                self._flush()
-
-    def error(self, line: bytes) -> None:
-        self._append(line)
-        self._flush()
-
-    debug, warning, critical = info, error, error
-
-    def _append(self, line: bytes) -> int:
-        """-> how many are waiting"""
-        with self._lock:
-            self._lines.append(line + b"\n")
-            return len(self._lines)
-
-    def _flush(self) -> None:
-        with self._lock:
-            lines, self._lines = self._lines, []
-            self._file.write(b"".join(lines))
-            self._file.flush()

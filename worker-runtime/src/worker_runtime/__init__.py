@@ -1,8 +1,9 @@
 """The consumer of a queue: claim, run, renew, settle. Knows jobs, not models."""
 
+from shared_schemas.logs import configure_logs
+
 from worker_runtime.handler import Attempt, Handler, StopReason
 from worker_runtime.settings import RuntimeSettings
-from worker_runtime.telemetry import configure_logs
 from worker_runtime.worker import Worker, run_worker
 
 __all__ = ["Attempt", "Handler", "RuntimeSettings", "StopReason", "Worker", "configure_logs", "run_worker"]
