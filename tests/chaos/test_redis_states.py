@@ -160,9 +160,9 @@ async def test_a_gateway_and_a_worker_started_before_redis_wait_quietly_and_then
 ) -> None:
     own_redis.kill()
     async with running_system(own_redis.url, tmp_path, lease_s=15.0) as system:
-        # It has written what it is: from here on it waits.
+        # It has said so: from here on it waits.
         with anyio.fail_after(DEADLINE_S):
-            while "claiming_interrupted" not in system.worker_log.read_text():  # noqa: ASYNC110 - nothing tells
+            while "redis_away" not in system.worker_log.read_text():  # noqa: ASYNC110 - nothing tells
                 await anyio.sleep(0.01)
         used = await used_while_waiting(system)
         assert_refused(await submit(system.http, "answer"))
