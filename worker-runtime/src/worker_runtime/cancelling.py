@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import anyio
 import structlog
+from shared_schemas.backoff import Backoff
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.ids import JobId, QueueName
 from shared_schemas.stream import keys
 from shared_schemas.stream.leases import Renewal
 from shared_schemas.stream.timeline import Doorbells
 
-from worker_runtime.backoff import Backoff
 from worker_runtime.handler import StopReason
 from worker_runtime.holding import Held
 

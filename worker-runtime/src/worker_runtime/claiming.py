@@ -6,11 +6,11 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
+from shared_schemas.backoff import Backoff
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.stream.claims import Claim, Claims
 
 from worker_runtime.attempt import RunningAttempt
-from worker_runtime.backoff import Backoff
 from worker_runtime.draining import Draining
 from worker_runtime.hesitation import FAILED_JOBS, Hesitation
 from worker_runtime.holding import Held

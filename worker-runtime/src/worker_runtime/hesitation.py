@@ -1,8 +1,7 @@
 """When a worker should claim nothing for a while: one that fails everything, and fast, must not win all the work."""
 
+from shared_schemas.backoff import Backoff
 from shared_schemas.ids import JobId
-
-from worker_runtime.backoff import Backoff
 
 FAILED_JOBS = 5
 

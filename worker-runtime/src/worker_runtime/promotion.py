@@ -2,10 +2,9 @@
 
 import anyio
 import structlog
+from shared_schemas.backoff import Backoff
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.stream.housekeeping import Housekeeping
-
-from worker_runtime.backoff import Backoff
 
 # A gateway looks each second, a worker where there is none.
 TICK_S = 2.0

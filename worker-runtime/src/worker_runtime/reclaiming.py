@@ -9,11 +9,11 @@ import time
 
 import anyio
 import structlog
+from shared_schemas.backoff import Backoff
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.stream.housekeeping import Housekeeping, Suspect
 
 from worker_runtime import metrics
-from worker_runtime.backoff import Backoff
 
 # Workers started together should not all look at the same moment.
 _SPREAD = 0.3

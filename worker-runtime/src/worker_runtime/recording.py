@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import anyio
 import structlog
+from shared_schemas.backoff import Backoff
 from shared_schemas.errors import BackendUnavailable, CallRefused
 from shared_schemas.stream.claims import Batch, Claims
 
 from worker_runtime.attempt import BATCH_EVENTS, RunningAttempt
-from worker_runtime.backoff import Backoff
 from worker_runtime.handler import StopReason
 from worker_runtime.metrics import QueueMetrics
 

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import anyio
 import structlog
+from shared_schemas.backoff import Backoff
 from shared_schemas.errors import BackendUnavailable, CallRefused
 from shared_schemas.stream.claims import Claims, Settlement
 
-from worker_runtime.backoff import Backoff
 from worker_runtime.metrics import QueueMetrics
 
 BATCH_SETTLEMENTS = 200

@@ -13,6 +13,7 @@ import anyio.to_thread
 import msgspec
 import structlog
 from anyio.abc import TaskGroup
+from shared_schemas.backoff import Backoff
 from shared_schemas.errors import BackendUnavailable, ErrorInfo, MalformedId
 from shared_schemas.ids import QueueName, default_queue, kind_of_queue, parse_queue
 from shared_schemas.settings import SettingsRejected
@@ -25,7 +26,6 @@ from shared_schemas.stream.store_version import check_store
 from shared_schemas.stream.timeline import Doorbells
 
 from worker_runtime import cancelling, metrics, promotion
-from worker_runtime.backoff import Backoff
 from worker_runtime.claiming import Claiming
 from worker_runtime.draining import Draining
 from worker_runtime.handler import Handler, StopReason

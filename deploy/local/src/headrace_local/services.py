@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from shared_schemas.backoff import Backoff
+
 from headrace_local import tether
 from headrace_local.logs import Log
 from headrace_local.processes import kill_family
@@ -78,7 +80,7 @@ class Service:
 
     def _supervise(self) -> None:
         _leave_signals_to_the_main_thread()
-        delay_s = _FIRST_DELAY_S
+        backoff = Backoff(first_s=_FIRST_DELAY_S, cap_s=_LONGEST_DELAY_S, jitter=0.0)
         while True:
             with self._lock:
                 if self._stopping.is_set():
@@ -93,10 +95,10 @@ class Service:
                 return
             self.deaths += 1
             if time.monotonic() - began > _WELL_AFTER_S:
-                delay_s = _FIRST_DELAY_S
+                backoff.reset()
+            delay_s = backoff.next_s()
             self._log.death(self.name, f"ended by itself ({_cause(code)}); again in {delay_s:g} s")
             self._stopping.wait(delay_s)
-            delay_s = min(_LONGEST_DELAY_S, delay_s * 2)
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
         tethered = [sys.executable, "-I", "-S", str(Path(tether.__file__)), str(os.getpid()), str(int(self._dies_by))]
