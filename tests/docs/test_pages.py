@@ -6,10 +6,18 @@ from pathlib import Path
 import pytest
 
 from tests.support.gateways import ROOT
-from tests.support.pages import anchors, blocks, guides, links, pages
+from tests.support.pages import anchors, blocks, guides, links, pages, prose
 
 RUNNABLE = {"sh", "python"}
 WITHOUT_COMMANDS = {"text", "js", "yaml", "toml", "json"}
+MAX_COLUMNS = 99
+URL = re.compile(r"https?://\S+")
+DOUBLED = re.compile(r"\b([a-z]+)(?: +|\n *)\1\b", re.IGNORECASE)
+# Still to be shortened.
+WIDE = {
+    *("CHANGELOG.md", "docs/data.md", "docs/errors.md", "docs/faults.md", "docs/following.md", "docs/operations.md"),
+    *("docs/performance.md", "docs/protocol.md", "docs/scripts.md", "docs/settings.md", "docs/surprises.md"),
+}
 
 
 def name_of(page: Path) -> str:
@@ -28,6 +36,22 @@ def test_every_link_and_anchor_leads_somewhere(page: Path) -> None:
             astray.append(link)
 
     assert astray == []
+
+
+@pytest.mark.parametrize("page", [page for page in pages() if name_of(page) not in WIDE], ids=name_of)
+def test_no_line_is_too_long_to_read(page: Path) -> None:
+    """A URL and a block of code may be longer."""
+    wide = [(number, line) for number, line in prose(page) if len(URL.sub("", line)) > MAX_COLUMNS]
+
+    assert wide == []
+
+
+@pytest.mark.parametrize("page", pages(), ids=name_of)
+def test_no_word_is_written_twice_in_a_row(page: Path) -> None:
+    """typos checks the spelling, and has no check for this."""
+    text = "\n".join(re.sub(r"`[^`]*`", "`", line) for _, line in prose(page))
+
+    assert [found[0] for found in DOUBLED.finditer(text)] == []
 
 
 @pytest.mark.parametrize("page", guides(), ids=name_of)

@@ -36,7 +36,8 @@ class Block(msgspec.Struct, frozen=True):
 
 def pages() -> list[Path]:
     """Every page that a person reads in the repository or on the site."""
-    return sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+    folders = ("docs", ".github", "findings", "tests", "deploy")
+    return sorted([*ROOT.glob("*.md"), *(page for name in folders for page in (ROOT / name).rglob("*.md"))])
 
 
 def guides() -> list[Path]:
@@ -53,6 +54,12 @@ def blocks(page: Path) -> Iterator[Block]:
     for found in _BLOCK.finditer(text):
         line = text.count("\n", 0, found.start("language")) + 1
         yield Block(page, line, found["language"], found["text"], found["mark"] or "")
+
+
+def prose(page: Path) -> Iterator[tuple[int, str]]:
+    """Each line that is not code, with its number."""
+    blanked = _FENCED.sub(lambda found: "\n" * found[0].count("\n"), page.read_text())
+    yield from enumerate(blanked.splitlines(), 1)
 
 
 def links(page: Path) -> list[str]:

@@ -18,7 +18,7 @@ DATA = (
     ErrorCode(
         code="data_column_missing",
         job=False,
-        meaning="The table has no column that the job needs, or it is open which one it is; those there are are named.",
+        meaning="The table has no column that the job needs, or several may be meant. The columns are named.",
         action="Name label_column, text_column or feature_columns, or say the task.",
     ),
     ErrorCode(
