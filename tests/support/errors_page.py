@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from shared_schemas.error_codes import ERROR_CODES, ErrorCode
 
 from tests.support.gateways import ROOT
+from tests.support.lists import item
 
 PAGE = ROOT / "docs" / "errors.md"
 COMMAND = "uv run python -m tests.support.errors_page"
@@ -17,70 +18,76 @@ COMMAND = "uv run python -m tests.support.errors_page"
 _HEAD = f"""\
 # Error codes
 
-Made from `shared_schemas.error_codes` by `{COMMAND}`; do not edit.
+This page is made from `shared_schemas.error_codes` by
+`{COMMAND}`. Do not edit it.
 
-A code is part of the API: it keeps its meaning, and new ones may come. A program should decide by the code, and treat
-one that it does not know by the status of the answer or the `retryable` beside it. The text beside a code is for people
-and may change.
+Codes are part of the API. A code keeps its meaning, and new codes may be added. A program should
+decide by the code. If it does not know a code, it should go by the status of the response, or by
+the `retryable` of the error. The text of an error is for people and may change.
+
+In the lists below, *retryable* means that the same thing may succeed later without any change.
 """
 _ANSWERS = """
-## Answers of the gateway
+## Responses of the gateway
 
-The `code` of an `application/problem+json` (RFC 9457). Again: the same request may succeed later.
+The `code` of an `application/problem+json` response (RFC 9457), with its HTTP status.
 """
 _PARTS = """
 ## Parts of a request
 
-The `code` of each item of an answer's `errors`, beside the place (`pointer`) that it is about.
+The `code` of one item in the `errors` of a response. Its `pointer` says which part is meant.
 """
 _JOBS = """
 ## Jobs
 
-The `code` of a job's `error`, of an attempt's, and of the error of one input of many. Again: it is tried again by
-itself as long as the job's `retry` allows. A job that failed for good is a dead letter.
+The `code` of the `error` of a job, of an attempt, or of one input of many. A job with a retryable
+error is tried again as long as its `retry` policy allows. A job that failed for good is a dead
+letter.
 """
 _CLIENT = """
 ## The Python client
 
-The `code` of an exception that the client raises on its own. One that stands for an answer (`ApiError`) carries the
-answer's code.
+The `code` of an exception that the client itself raises. An `ApiError`, which stands for a
+response, has the code of the response.
 """
 _INSIDE = """
-## In logs only
+## Only in logs
 """
-_Section = tuple[str, Callable[[ErrorCode], bool], dict[str, Callable[[ErrorCode], str]]]
+_Section = tuple[str, Callable[[ErrorCode], bool], Callable[[ErrorCode], Iterator[str]]]
 
 
-def _again(retryable: bool | None) -> str:
-    return "yes" if retryable else ""
+def _of_answer(entry: ErrorCode) -> Iterator[str]:
+    yield str(entry.status)
+    yield from _retryable(entry.retryable)
+
+
+def _retryable(is_retryable: bool | None) -> Iterator[str]:
+    if is_retryable:
+        yield "retryable"
 
 
 _SECTIONS: tuple[_Section, ...] = (
-    (
-        _ANSWERS,
-        lambda entry: entry.status is not None,
-        {"status": lambda entry: str(entry.status), "again": lambda entry: _again(entry.retryable)},
-    ),
-    (_PARTS, lambda entry: entry.part, {}),
-    (_JOBS, lambda entry: entry.job is not None, {"again": lambda entry: _again(entry.job)}),
-    (_CLIENT, lambda entry: entry.client is not None, {"again": lambda entry: _again(entry.client)}),
-    (_INSIDE, lambda entry: entry.inside, {}),
+    (_ANSWERS, lambda entry: entry.status is not None, _of_answer),
+    (_PARTS, lambda entry: entry.part, lambda entry: iter(())),
+    (_JOBS, lambda entry: entry.job is not None, lambda entry: _retryable(entry.job)),
+    (_CLIENT, lambda entry: entry.client is not None, lambda entry: _retryable(entry.client)),
+    (_INSIDE, lambda entry: entry.inside, lambda entry: iter(())),
 )
 
 
 def page() -> str:
-    return _HEAD + "".join(line for section in _SECTIONS for line in _section(*section))
+    return _HEAD + "".join(part for section in _SECTIONS for part in _section(*section))
 
 
 def _section(
-    head: str, belongs: Callable[[ErrorCode], bool], columns: dict[str, Callable[[ErrorCode], str]]
+    head: str, belongs: Callable[[ErrorCode], bool], notes: Callable[[ErrorCode], Iterator[str]]
 ) -> Iterator[str]:
-    names = ["code", *columns, "what has happened", "what to do"]
-    yield head + f"\n| {' | '.join(names)} |\n|{'---|' * len(names)}\n"
+    yield head + "\n"
     for entry in sorted(ERROR_CODES.values(), key=lambda entry: entry.code):
         if belongs(entry):
-            cells = [f"`{entry.code}`", *(shown(entry) for shown in columns.values()), entry.meaning, entry.action]
-            yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+            noted = ", ".join(notes(entry))
+            name = f"**`{entry.code}`**" + f" ({noted})" * bool(noted)
+            yield item(f"{name}: {entry.meaning}", f"*What to do:* {entry.action}")
 
 
 def main() -> None:
