@@ -78,6 +78,23 @@ async def test_a_job_that_waits_for_a_time_and_for_another_runs_though_the_clock
         await finish(side, child)
 
 
+async def test_a_job_whose_time_has_passed_while_it_waits_for_another_needs_no_repair(
+    clocked: tuple[RedisServer, Shim],
+) -> None:
+    server, _ = clocked
+    async with queue_bench(server.url) as side:
+        parent = await side.submit()
+        child = await side.submit(depends_on=(parent,), run_at=in_an_hour())
+        set_clock(clocked, 2 * HOUR_S)
+        assert (await side.house.promote()).promoted == 0
+
+        assert await side.house.repair() == 0
+
+        await finish(side, parent)
+        assert (await side.house.promote()).promoted == 1
+        await finish(side, child)
+
+
 async def test_a_job_that_is_resumed_after_its_time_and_still_waits_for_another_shows_no_time(
     clocked: tuple[RedisServer, Shim],
 ) -> None:

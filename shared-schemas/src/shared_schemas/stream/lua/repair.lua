@@ -86,19 +86,16 @@ local function mend_running(job)
   repaired = repaired + 1
 end
 
--- It waits for a time, for others, or for both.
+-- A job that waits for others need not be in `due`: promotion drops it from there when its time passes, and meet_dependencies
+-- looks at its time again.
 local function mend_scheduled(job)
   mend_deadline(job)
   local r = job.record
-  local due = r[@DUE] or not r[@WAITING] and NOW
-  if due and not ask('ZSCORE', tag .. 'due', job.id) then
-    add('due', due, job.id)
-    repaired = repaired + 1
-  end
-  if r[@WAITING] and not ask('ZSCORE', tag .. 'waiting', job.id) then
-    add('waiting', '0', job.id)
-    repaired = repaired + 1
-  end
+  local index, score = 'due', r[@DUE] or NOW
+  if r[@WAITING] then index, score = 'waiting', '0' end
+  if ask('ZSCORE', tag .. index, job.id) then return end
+  add(index, score, job.id)
+  repaired = repaired + 1
 end
 
 local function page(state, lane)
