@@ -1,7 +1,7 @@
 """What the project uses of its libraries beyond their promises is there, and is named in one place for each library.
 
-A failure after an upgrade says what moved: `gateway.uvicorn_parts` and `shared_schemas.stream.redis_parts` say what to
-do about it.
+A failure after an upgrade says what moved: `gateway.edge.uvicorn_parts` and `shared_schemas.stream.redis_parts` say
+what to do about it.
 """
 
 import ast
@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 import redis.asyncio
-from gateway.uvicorn_parts import FlowControl, HttpToolsProtocol, RequestResponseCycle
+from gateway.edge import uvicorn_parts
+from gateway.edge.uvicorn_parts import FlowControl, HttpToolsProtocol, RequestResponseCycle
 from shared_schemas.stream import redis_parts
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from gateway import uvicorn_parts
 from tests.support.gateways import ROOT
 from tests.support.raised_codes import MEMBERS
 
@@ -103,7 +103,7 @@ def test_one_module_imports_what_uvicorn_keeps_to_itself() -> None:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("uvicorn.")
     }
 
-    assert users == {"gateway/src/gateway/uvicorn_parts.py"}
+    assert users == {"gateway/src/gateway/edge/uvicorn_parts.py"}
 
 
 def used(tree: ast.Module) -> Iterator[tuple[type, str]]:

@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 import anyio
 import pytest
-from gateway.coalescing import CALL_BYTES, CALL_ITEMS, Coalescer
+from gateway.intake.coalescing import CALL_BYTES, CALL_ITEMS, Coalescer
 from shared_schemas.errors import BackendUnavailable
 
 

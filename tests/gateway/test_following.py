@@ -5,10 +5,10 @@ from contextlib import closing
 from typing import Any
 
 import anyio
-from gateway.following import EndOnly, Following
-from gateway.hub import Hub, Ring
-from gateway.logs import Logs
-from gateway.timelines import Batch, Timelines
+from gateway.feed.change_log_source import Logs
+from gateway.feed.hub import Hub, Ring
+from gateway.feed.subscription import EndOnly, Following
+from gateway.feed.timeline_source import Batch, Timelines
 from shared_schemas.ids import JobId, JobKind, QueueName
 from shared_schemas.stream import keys
 from shared_schemas.stream.record import SHORT

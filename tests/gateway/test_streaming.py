@@ -2,7 +2,7 @@
 
 import anyio
 import pytest
-from gateway.streaming import PIECE_BYTES, Line
+from gateway.feed.streaming import PIECE_BYTES, Line
 
 
 class Server:

@@ -18,8 +18,8 @@ import anyio
 import msgspec
 import psutil
 from gateway.app import create_app
-from gateway.hub import Hub
-from gateway.server import serve
+from gateway.edge.server import serve
+from gateway.feed.hub import Hub
 from gateway.services import Services
 from gateway.settings import GatewaySettings
 from shared_schemas.logs import configure_logs

@@ -1,10 +1,11 @@
 """HTTP in, events out. Knows jobs and models by name; never loads one.
 
-In: `front` has the hot routes, `body` decodes bodies into Structs, `preparing` checks and pins a spec, `signatures`
-knows which inputs a model takes, `submitting` stores jobs, `coalescing` joins calls that arrive together, `problems`
-turns errors into answers.
+In: `edge` has the connection and every request as such, `routes` the routes, `intake` decodes bodies into Structs,
+checks them and stores jobs.
 
-Out: `hub` is the one subscription of the process, `following` the life of an open event stream, `timelines` and `logs`
-what a stream can follow. `delivery` encodes events, `streaming` writes them, and `protocol` lets a stream outlive the
-call that began it.
+Out: `feed` has the one subscription of the process and the life of each open event stream, `surfaces` what answers and
+frames look like, and `edge` lets a stream outlive the call that began it.
+
+`duties` is what the process does by itself. A folder imports from those after it, and never the other way:
+routes, surfaces, intake, feed, edge.
 """

@@ -8,10 +8,10 @@ from shared_schemas.process import settings_checked
 from shared_schemas.settings import from_environ
 
 from gateway.app import create_app
-from gateway.server import serve
+from gateway.duties.store_check import look_at_store
+from gateway.edge.server import serve
 from gateway.services import Services
 from gateway.settings import GatewaySettings
-from gateway.store import look_at_store
 
 
 def main() -> None:

@@ -16,19 +16,19 @@ from shared_schemas.process import settings_checked
 from shared_schemas.settings import from_environ
 from starlette.types import ASGIApp
 
-from gateway import openapi, problems
-from gateway.advising import advise
-from gateway.cors import Cors
-from gateway.draining import called_on_signal
-from gateway.front import Front
-from gateway.hosts import Hosts
-from gateway.housekeeping import keep_house
-from gateway.methods import Methods
-from gateway.middleware import Edge
-from gateway.routes import dead_letters, docs, events, health, jobs, models, queues, submit
+from gateway.duties.housekeeping import keep_house
+from gateway.duties.redis_advice import advise
+from gateway.duties.store_check import end_at_other_store
+from gateway.edge import problems
+from gateway.edge.cors import Cors
+from gateway.edge.draining import called_on_signal
+from gateway.edge.hosts import Hosts
+from gateway.edge.request_context import Edge
+from gateway.routes import dead_letters, docs, events, health, jobs, models, openapi, queues, submit
+from gateway.routes.dispatch import Front
+from gateway.routes.methods import Methods
 from gateway.services import Services
 from gateway.settings import GatewaySettings
-from gateway.store import end_at_other_store
 
 _PAUSE_S = 1.0
 _EXPOSED = ("Allow", "Idempotency-Replayed", "Location", "Preference-Applied", "Retry-After", "X-Request-ID")

@@ -16,10 +16,10 @@ from shared_schemas.stream.removal import Removal
 from shared_schemas.stream.timeline import Doorbells, Timeline
 
 from gateway import metrics
-from gateway.coalescing import Coalescer
-from gateway.hub import Hub
+from gateway.feed.hub import Hub
+from gateway.intake.coalescing import Coalescer
+from gateway.intake.signatures import Signatures
 from gateway.settings import GatewaySettings
-from gateway.signatures import Signatures
 
 
 class Services(msgspec.Struct, kw_only=True):

@@ -21,13 +21,14 @@ from shared_schemas.replies import (
 from shared_schemas.stream.dead_letters import Standing
 from shared_schemas.stream.listing import sets_of_dead_letters
 
-from gateway import openapi, paging, replies
-from gateway.body import read_json, read_query
-from gateway.paging import Cursor, Limit
-from gateway.problems import ProblemError
+from gateway.edge.problems import ProblemError
+from gateway.intake.body import read_json, read_query
+from gateway.intake.submission import retry_all
+from gateway.routes import openapi, paging
 from gateway.routes.jobs import find, queues_of
+from gateway.routes.paging import Cursor, Limit
 from gateway.services import Services, services_of
-from gateway.submitting import retry_all
+from gateway.surfaces.native import responses
 
 router = APIRouter(tags=["dead letters"])
 
@@ -51,7 +52,7 @@ async def list_dead_letters(request: Request) -> Response:
     query, services = read_query(request, DeadLettersQuery), services_of(request)
     jobs, next_cursor = await _select(services, query)
     rows = [await _dead_letter(services, job) for job in jobs]
-    return replies.json_response(DeadLetterPage(jobs=tuple(rows), next_cursor=next_cursor))
+    return responses.json_response(DeadLetterPage(jobs=tuple(rows), next_cursor=next_cursor))
 
 
 @router.get("/dead-letters/{job_id}", **openapi.reply(DeadLetterDetails, 404, 410))
@@ -62,10 +63,10 @@ async def get_dead_letter(request: Request, job_id: str) -> Response:
     standing = await services.dead_letters.standing(job.id)
     if not standing.listed:
         raise ProblemError(404, "not_a_dead_letter", _why_not(job, standing))
-    details = await replies.details(services, job)
+    details = await responses.details(services, job)
     fields = {field: getattr(details, field) for field in details.__struct_fields__}
-    attempts = await replies.attempts(services, job.id)
-    return replies.json_response(DeadLetterDetails(**fields, attempts=attempts))
+    attempts = await responses.attempts(services, job.id)
+    return responses.json_response(DeadLetterDetails(**fields, attempts=attempts))
 
 
 @router.post("/dead-letters/retry", **openapi.sending(DeadLetterSelection, DeadLettersRetried, _EXAMPLE))
@@ -78,7 +79,7 @@ async def retry_dead_letters(request: Request) -> Response:
     # In the order of their submission, as they would have run.
     answers = await retry_all(services, [job.id for job in reversed(jobs)])
     retried = tuple(_retried(job.id, answers[job.id]) for job in jobs)
-    return replies.json_response(DeadLettersRetried(jobs=retried, next_cursor=next_cursor))
+    return responses.json_response(DeadLettersRetried(jobs=retried, next_cursor=next_cursor))
 
 
 @router.post("/dead-letters/purge", **openapi.sending(DeadLetterSelection, DeadLettersPurged, _EXAMPLE))
@@ -91,7 +92,7 @@ async def purge_dead_letters(request: Request) -> Response:
     for queue in {job.queue for job in jobs}:
         purged.update(await services.dead_letters.purge(queue, [job.id for job in jobs if job.queue == queue]))
     job_ids = tuple(job.id for job in jobs if job.id in purged)
-    return replies.json_response(DeadLettersPurged(job_ids=job_ids, next_cursor=next_cursor))
+    return responses.json_response(DeadLettersPurged(job_ids=job_ids, next_cursor=next_cursor))
 
 
 async def _read_selection(request: Request, services: Services) -> DeadLetterSelection:
@@ -122,7 +123,7 @@ async def _select(
 
 async def _dead_letter(services: Services, job: JobSummary) -> DeadLetter:
     fields = {field: getattr(job, field) for field in job.__struct_fields__}
-    return DeadLetter(**fields, attempts=await replies.attempts(services, job.id) if job.attempt else ())
+    return DeadLetter(**fields, attempts=await responses.attempts(services, job.id) if job.attempt else ())
 
 
 def _why_not(job: Job, standing: Standing) -> str:

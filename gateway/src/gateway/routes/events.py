@@ -11,14 +11,9 @@ from shared_schemas.ids import JobId, parse_job_id
 from shared_schemas.numbers import whole_number
 from shared_schemas.replies import EventPage, ProblemItem
 
-from gateway import openapi, replies
-from gateway.body import read_query
-from gateway.delivery import gap_of_log, many_jobs, one_job, opening, whole_log
-from gateway.following import Following, Source
-from gateway.logs import LogGap, Logs, end_of_logs, parse_cursor
-from gateway.problems import ProblemError
-from gateway.services import Services, services_of
-from gateway.streaming import (
+from gateway.edge.problems import ProblemError
+from gateway.feed.change_log_source import LogGap, Logs, end_of_logs, parse_cursor
+from gateway.feed.streaming import (
     JSON,
     NDJSON,
     SSE,
@@ -28,7 +23,13 @@ from gateway.streaming import (
     refuse_more_than,
     with_job_id,
 )
-from gateway.timelines import Timelines
+from gateway.feed.subscription import Following, Source
+from gateway.feed.timeline_source import Timelines
+from gateway.intake.body import read_query
+from gateway.routes import openapi
+from gateway.services import Services, services_of
+from gateway.surfaces.native import responses
+from gateway.surfaces.native.frames import gap_of_log, many_jobs, one_job, opening, whole_log
 
 router = APIRouter(tags=["events"])
 
@@ -139,7 +140,7 @@ async def _events_of_all(request: Request, query: AllEventsQuery) -> Response:
     for entry in entries:
         log.advance(entry)
     page = EventPage(events=tuple(map(msgspec.Raw, events)), next_after=log.cursor() or "0", done=False)
-    return replies.json_response(page)
+    return responses.json_response(page)
 
 
 def stream_of_job(
@@ -195,7 +196,7 @@ async def _job_page(services: Services, job_id: JobId, after: int, last: int, is
     reached = entries[-1].n if entries else after
     done = (is_done and reached >= last) or bool(entries and entries[-1].event == "done")
     events = tuple(msgspec.Raw(entry.data) for entry in entries)
-    return replies.json_response(EventPage(events=events, next_after=str(reached), done=done))
+    return responses.json_response(EventPage(events=events, next_after=str(reached), done=done))
 
 
 async def _bounds(services: Services, text: str) -> tuple[JobId, int, bool]:

@@ -6,10 +6,12 @@ from shared_schemas.errors import BackendUnavailable
 from shared_schemas.job import QueueStatus
 from shared_schemas.replies import Health
 
-from gateway import metrics, openapi, replies
-from gateway.advising import advice
-from gateway.problems import RETRY_AFTER_S
+from gateway import metrics
+from gateway.duties.redis_advice import advice
+from gateway.edge.problems import RETRY_AFTER_S
+from gateway.routes import openapi
 from gateway.services import services_of
+from gateway.surfaces.native import responses
 
 # Whoever probes gives up soon; commands wait longer.
 _PATIENCE_S = 2.0
@@ -20,7 +22,7 @@ router = APIRouter(tags=["health"])
 @router.get("/healthz", **openapi.reply(Health))
 async def healthz(_: Request) -> Response:
     """The process answers."""
-    return replies.json_response(Health(status="ok"))
+    return responses.json_response(Health(status="ok"))
 
 
 @router.get("/readyz", **openapi.reply(Health, also=503))
@@ -36,9 +38,9 @@ async def readyz(request: Request) -> Response:
     if services.hub.is_closing:
         faults.append("the gateway is shutting down")
     if not faults:
-        return replies.json_response(Health(status="ok", warnings=tuple(warnings)))
+        return responses.json_response(Health(status="ok", warnings=tuple(warnings)))
     health = Health(status="unavailable", faults=tuple(faults), warnings=tuple(warnings))
-    return replies.json_response(health, 503, {"Retry-After": RETRY_AFTER_S})
+    return responses.json_response(health, 503, {"Retry-After": RETRY_AFTER_S})
 
 
 @router.get("/metrics", include_in_schema=False)

@@ -12,12 +12,13 @@ from shared_schemas.replies import JobAttempts, JobDetails, JobPage, JobResult, 
 from shared_schemas.specs import Tag
 from shared_schemas.stream.listing import sets_of_jobs
 
-from gateway import openapi, paging, replies
-from gateway.body import read_query
-from gateway.paging import Cursor, Limit
-from gateway.problems import ProblemError
+from gateway.edge.problems import ProblemError
+from gateway.intake.body import read_query
+from gateway.intake.submission import again, submit
+from gateway.routes import openapi, paging
+from gateway.routes.paging import Cursor, Limit
 from gateway.services import Services, services_of
-from gateway.submitting import again, submit
+from gateway.surfaces.native import responses
 
 router = APIRouter(tags=["jobs"])
 
@@ -47,21 +48,21 @@ async def list_jobs(request: Request) -> Response:
         kind=query.kind,
     )
     jobs, next_cursor = paging.merged(pages, query.limit)
-    return replies.json_response(JobPage(jobs=jobs, next_cursor=next_cursor))
+    return responses.json_response(JobPage(jobs=jobs, next_cursor=next_cursor))
 
 
 @router.get("/jobs/{job_id}", **openapi.reply(JobDetails, 404, 410))
 async def get_job(request: Request, job_id: str) -> Response:
     """All about a job. For a replay: whether its result is identical to the original's."""
     services = services_of(request)
-    return replies.json_response(await replies.details(services, await find(services, job_id)))
+    return responses.json_response(await responses.details(services, await find(services, job_id)))
 
 
 @router.get("/jobs/{job_id}/status", **openapi.reply(JobStatus, 404, 410))
 async def get_status(request: Request, job_id: str) -> Response:
     """Where a job stands: state, progress, place in the queue, metrics, error, result."""
     services = services_of(request)
-    return replies.json_response(await replies.status(services, await find(services, job_id)))
+    return responses.json_response(await responses.status(services, await find(services, job_id)))
 
 
 @router.get("/jobs/{job_id}/attempts", **openapi.reply(JobAttempts, 404, 410))
@@ -69,7 +70,7 @@ async def get_attempts(request: Request, job_id: str) -> Response:
     """Who ran the job, when, for how long, how each attempt ended and why: the newest 100, oldest first."""
     services = services_of(request)
     job = await find(services, job_id)
-    return replies.json_response(JobAttempts(job_id=job.id, attempts=await replies.attempts(services, job.id)))
+    return responses.json_response(JobAttempts(job_id=job.id, attempts=await responses.attempts(services, job.id)))
 
 
 @router.get("/jobs/{job_id}/result", **openapi.reply(JobResult, 404, 409, 410))
@@ -78,7 +79,7 @@ async def get_result(request: Request, job_id: str) -> Response:
     job = await find(services_of(request), job_id)
     if not job.state.is_terminal:
         raise ProblemError(409, "not_finished", f"the job is {job.state}")
-    return replies.json_response(replies.result(job))
+    return responses.json_response(responses.result(job))
 
 
 @router.post("/jobs/{job_id}/cancel", **openapi.reply(JobStatus, 404, 409, 410, also=202))
@@ -171,8 +172,8 @@ def queues_of(kind: JobKind | None, name: str | None, *, pointer: str = "queue")
 
 
 async def _status(services: Services, job_id: JobId, code: int) -> Response:
-    return replies.json_response(await replies.status(services, await services.ledger.find(job_id)), code)
+    return responses.json_response(await responses.status(services, await services.ledger.find(job_id)), code)
 
 
 def _accepted(job_id: JobId) -> Response:
-    return replies.json_response(replies.submitted(job_id, JobState.QUEUED), 202, {"Location": f"/jobs/{job_id}"})
+    return responses.json_response(responses.submitted(job_id, JobState.QUEUED), 202, {"Location": f"/jobs/{job_id}"})

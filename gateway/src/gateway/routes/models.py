@@ -11,11 +11,12 @@ from shared_schemas.models import Model, ModelRef, parse_model_reference
 from shared_schemas.replies import AliasRequest, ModelPage, ModelVersions, ProblemItem
 from shared_schemas.stream.registry import ModelList
 
-from gateway import openapi, replies
-from gateway.body import read_json, read_query
-from gateway.paging import Limit
-from gateway.problems import ProblemError
+from gateway.edge.problems import ProblemError
+from gateway.intake.body import read_json, read_query
+from gateway.routes import openapi
+from gateway.routes.paging import Limit
 from gateway.services import services_of
+from gateway.surfaces.native import responses
 
 router = APIRouter(tags=["models"])
 
@@ -35,14 +36,14 @@ async def list_models(request: Request) -> Response:
     """The latest version of each model, by name."""
     query = read_query(request, ModelsQuery)
     page = await services_of(request).registry.list_models(after=query.cursor or "", limit=query.limit)
-    return replies.json_response(ModelPage(models=_readable(page), next_cursor=page.after))
+    return responses.json_response(ModelPage(models=_readable(page), next_cursor=page.after))
 
 
 @router.get("/models/{name}", **openapi.reply(ModelVersions, 404, 501))
 async def get_model(request: Request, name: str) -> Response:
     """All versions of a model, newest first."""
     found = await services_of(request).registry.versions(_plain(name))
-    return replies.json_response(ModelVersions(versions=_readable(found)))
+    return responses.json_response(ModelVersions(versions=_readable(found)))
 
 
 @router.get("/models/{name}/versions/{version}", **openapi.reply(Model, 404, 501))
@@ -52,7 +53,7 @@ async def get_version(request: Request, name: str, version: str) -> Response:
         found = await services_of(request).registry.resolve(f"{_plain(name)}@{version}")
     except MalformedId:
         raise ModelNotFound("no such version is published") from None
-    return replies.json_response(found)
+    return responses.json_response(found)
 
 
 @router.delete("/models/{name}/versions/{version}", **openapi.deleting(404, 409, 422))
@@ -85,7 +86,7 @@ async def set_alias(request: Request, name: str, alias: str) -> Response:
     if not isinstance(parsed, str) or parsed == "latest":
         item = ProblemItem(pointer="alias", code="invalid_value", detail="not a name for an alias")
         raise ProblemError(422, "invalid_parameter", "the alias is not valid", errors=[item])
-    return replies.json_response(await services.registry.set_alias(name, parsed, wanted.version))
+    return responses.json_response(await services.registry.set_alias(name, parsed, wanted.version))
 
 
 def _readable(found: ModelList) -> tuple[Model, ...]:

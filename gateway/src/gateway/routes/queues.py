@@ -6,9 +6,10 @@ from shared_schemas.ids import parse_queue
 from shared_schemas.job import QueueStatus
 from shared_schemas.replies import Queues, Workers
 
-from gateway import openapi, replies
-from gateway.problems import ProblemError
+from gateway.edge.problems import ProblemError
+from gateway.routes import openapi
 from gateway.services import services_of
+from gateway.surfaces.native import responses
 
 router = APIRouter(tags=["queues"])
 
@@ -16,7 +17,7 @@ router = APIRouter(tags=["queues"])
 @router.get("/queues", **openapi.reply(Queues))
 async def list_queues(request: Request) -> Response:
     """How many jobs each queue has in each state, and who serves it."""
-    return replies.json_response(Queues(queues=tuple(await services_of(request).catalog.statuses())))
+    return responses.json_response(Queues(queues=tuple(await services_of(request).catalog.statuses())))
 
 
 @router.get("/queues/{name}", **openapi.reply(QueueStatus, 404))
@@ -29,10 +30,10 @@ async def get_queue(request: Request, name: str) -> Response:
         queue = None
     if queue is None or queue not in await services.queues():
         raise ProblemError(404, "queue_not_found", "there is no such queue")
-    return replies.json_response(await services.ledger.queue_status(queue))
+    return responses.json_response(await services.ledger.queue_status(queue))
 
 
 @router.get("/workers", **openapi.reply(Workers))
 async def list_workers(request: Request) -> Response:
     """The workers that are registered now, what they run and on what."""
-    return replies.json_response(Workers(workers=tuple(await services_of(request).catalog.workers())))
+    return responses.json_response(Workers(workers=tuple(await services_of(request).catalog.workers())))

@@ -17,16 +17,18 @@ from shared_schemas.replies import SubmittedJobs
 from shared_schemas.specs import InferenceSpec, JobSpec, TrainingSpec
 from shared_schemas.stream import keys
 
-from gateway import openapi, preferences, replies
-from gateway.body import headers_of, read_json
-from gateway.following import EndOnly, Following
-from gateway.preparing import new_id_for
-from gateway.problems import ProblemError
+from gateway.edge.problems import ProblemError
+from gateway.feed.streaming import SSE, refuse_more_than
+from gateway.feed.subscription import EndOnly, Following
+from gateway.feed.timeline_source import Timelines
+from gateway.intake import preferences
+from gateway.intake.admission import new_id_for
+from gateway.intake.body import headers_of, read_json
+from gateway.intake.submission import states_of, submit, submit_list
+from gateway.routes import openapi
 from gateway.routes.events import MOST_JOBS, stream_of_job, stream_of_jobs
 from gateway.services import Services, services_of
-from gateway.streaming import SSE, refuse_more_than
-from gateway.submitting import states_of, submit, submit_list
-from gateway.timelines import Timelines
+from gateway.surfaces.native import responses
 
 router = APIRouter(tags=["jobs"])
 
@@ -77,9 +79,9 @@ async def _submit(request: Request, services: Services, spec: JobSpec) -> Respon
         headers["Preference-Applied"] = f"wait={wait_s}"
         if await _has_ended_within(services, job_id, wait_s):
             job = await services.ledger.find(job_id)
-            return replies.json_response(await replies.details(services, job), 200, headers)
+            return responses.json_response(await responses.details(services, job), 200, headers)
     state = _first_state(spec) if answer.created else (await services.ledger.find(job_id)).state
-    return replies.json_response(replies.submitted(job_id, state), 202, headers)
+    return responses.json_response(responses.submitted(job_id, state), 202, headers)
 
 
 async def _submit_list(request: Request, services: Services, specs: Sequence[JobSpec]) -> Response:
@@ -96,8 +98,8 @@ async def _submit_list(request: Request, services: Services, specs: Sequence[Job
     if is_stream:
         return stream_of_jobs(services, dict.fromkeys(job_ids, 0), media_type=SSE, headers=headers)
     states = map(_first_state, specs) if answers[0].created else await states_of(services, job_ids)
-    jobs = tuple(replies.submitted(job_id, state) for job_id, state in zip(job_ids, states, strict=True))
-    return replies.json_response(SubmittedJobs(jobs=jobs), 202, headers)
+    jobs = tuple(responses.submitted(job_id, state) for job_id, state in zip(job_ids, states, strict=True))
+    return responses.json_response(SubmittedJobs(jobs=jobs), 202, headers)
 
 
 def _first_state(spec: JobSpec) -> JobState:

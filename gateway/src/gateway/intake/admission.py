@@ -24,7 +24,7 @@ from shared_schemas.job import Job
 from shared_schemas.specs import InferenceSpec, JobSpec, TrainingSpec
 from shared_schemas.stream.ledger import Submission
 
-from gateway.entropy import random_bytes
+from gateway.random_pool import random_bytes
 from gateway.services import Services
 
 _MOST_SEED = 2**31 - 1

@@ -12,8 +12,8 @@ from shared_schemas.ids import JobId
 from shared_schemas.stream import keys
 from shared_schemas.stream.timeline import Entry, Timeline, entries_of_ring
 
-from gateway.following import when_possible
-from gateway.hub import Hub, Ring
+from gateway.feed.hub import Hub, Ring
+from gateway.feed.subscription import when_possible
 
 PAGE_EVENTS = 500
 # A page is held for its reader until it is taken. Of how large events are nothing is known before the first page.

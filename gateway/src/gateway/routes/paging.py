@@ -10,7 +10,7 @@ from shared_schemas.job import JobSummary
 from shared_schemas.replies import ProblemItem
 from shared_schemas.stream.listing import Page
 
-from gateway.problems import ProblemError
+from gateway.edge.problems import ProblemError
 
 Limit = Annotated[int, Meta(ge=1, le=100)]
 # The place in a listing of jobs: a point in time, as a ULID. No more may be made of it.

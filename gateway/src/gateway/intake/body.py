@@ -11,10 +11,10 @@ from shared_schemas.codec import encode_json
 from shared_schemas.numbers import whole_number
 from shared_schemas.replies import ProblemItem
 
-from gateway.complaints import item_of, shown
 from gateway.eager import begun
-from gateway.leniency import as_meant
-from gateway.problems import ProblemError
+from gateway.edge.problems import ProblemError
+from gateway.intake.leniency import as_meant
+from gateway.intake.validation_errors import item_of, shown
 from gateway.settings import GatewaySettings
 
 T = TypeVar("T")

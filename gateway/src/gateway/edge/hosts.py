@@ -10,7 +10,7 @@ import socket
 from collections.abc import Collection
 from functools import lru_cache
 
-from gateway.problems import ProblemError
+from gateway.edge.problems import ProblemError
 
 # What Host may look like (RFC 9110, section 7.2), its port apart.
 _HOST = re.compile(rb"(?P<name>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,255})(?::[0-9]{0,5})?")

@@ -12,12 +12,13 @@ from typing import Any
 import httptools
 import structlog
 
-from gateway import heads, metrics
-from gateway.problems import ProblemError
+from gateway import metrics
+from gateway.edge import heads
+from gateway.edge.extensions import TAKE_OVER
+from gateway.edge.problems import ProblemError
+from gateway.edge.response_channels import Flow, Joined, OwnWire, Pipeline, Whole
+from gateway.edge.uvicorn_parts import HttpToolsProtocol, RequestResponseCycle
 from gateway.settings import GatewaySettings
-from gateway.streaming import TAKE_OVER
-from gateway.uvicorn_parts import HttpToolsProtocol, RequestResponseCycle
-from gateway.wire import Flow, Joined, OwnWire, Pipeline, Whole
 
 # For answers that nobody waits in.
 _UNHEARD = asyncio.Event()

@@ -19,7 +19,7 @@ from shared_schemas.job import JobState
 from shared_schemas.specs import JobSpec
 from shared_schemas.stream.ledger import Stored, Submission
 
-from gateway.preparing import new_id_for, new_ids, prepared, queue_for
+from gateway.intake.admission import new_id_for, new_ids, prepared, queue_for
 from gateway.services import Services
 
 # A spec may have a megabyte: one step must hold up neither Redis nor this process's memory.

@@ -4,8 +4,8 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
-from gateway.entropy import random_bytes
-from gateway.problems import ProblemError, written_as
+from gateway.edge.problems import ProblemError, written_as
+from gateway.random_pool import random_bytes
 
 
 class Cors(CORSMiddleware):

@@ -8,8 +8,8 @@ from http import HTTPStatus
 
 from shared_schemas.codec import encode_json
 
-from gateway.entropy import random_bytes
-from gateway.problems import PROBLEM_JSON, RETRY_AFTER_S, ProblemError, body_of
+from gateway.edge.problems import PROBLEM_JSON, RETRY_AFTER_S, ProblemError, body_of
+from gateway.random_pool import random_bytes
 
 # Each takes more memory than a line of a few bytes says.
 MOST_HEADERS = 1000

@@ -14,9 +14,9 @@ from shared_schemas.ids import JobKind, QueueName, default_queue, parse_queue
 from shared_schemas.stream import keys
 from shared_schemas.stream.timeline import LogEntry, Timeline, log_entries_of_ring, place_of
 
-from gateway.following import when_possible
-from gateway.hub import Hub, Ring
-from gateway.timelines import PAGE_EVENTS
+from gateway.feed.hub import Hub, Ring
+from gateway.feed.subscription import when_possible
+from gateway.feed.timeline_source import PAGE_EVENTS
 
 _PLACE = re.compile(r"[0-9]{1,15}-[0-9]{1,10}")
 _LAST = 2**64 - 1

@@ -10,9 +10,9 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import metrics
-from gateway.entropy import random_bytes
-from gateway.hosts import Hosts
-from gateway.problems import internal, response_of
+from gateway.edge.hosts import Hosts
+from gateway.edge.problems import internal, response_of
+from gateway.random_pool import random_bytes
 
 _GIVEN = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 

@@ -9,7 +9,7 @@ import uvicorn
 from shared_schemas.process import collect_seldom
 from starlette.types import ASGIApp
 
-from gateway.protocol import GatewayProtocol
+from gateway.edge.protocol import GatewayProtocol
 from gateway.settings import GatewaySettings
 
 _KEEP_ALIVE_S = 30

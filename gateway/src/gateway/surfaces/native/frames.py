@@ -7,10 +7,10 @@ from shared_schemas.events import Gap
 from shared_schemas.ids import JobId
 from shared_schemas.stream.timeline import Entry, LogEntry
 
-from gateway.hub import Ring
-from gateway.logs import LogGap, Logs, Told
-from gateway.streaming import NDJSON, RETRY_MS, SSE, one_line, sse_frame, with_job_id, with_queue
-from gateway.timelines import Batch, entries_of
+from gateway.feed.change_log_source import LogGap, Logs, Told
+from gateway.feed.hub import Ring
+from gateway.feed.streaming import NDJSON, RETRY_MS, SSE, one_line, sse_frame, with_job_id, with_queue
+from gateway.feed.timeline_source import Batch, entries_of
 
 
 def opening(media_type: str) -> bytes:

@@ -15,7 +15,7 @@ import anyio
 import structlog
 from shared_schemas.errors import BackendUnavailable
 
-from gateway.hub import Hub, Ring, Signal
+from gateway.feed.hub import Hub, Ring, Signal
 
 SUBSCRIBE_S = 5.0
 _SHORTEST_S, _LONGEST_S = 0.25, 2.0

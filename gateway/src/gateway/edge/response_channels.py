@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from starlette.types import ASGIApp
 
-from gateway.uvicorn_parts import FlowControl, RequestResponseCycle
+from gateway.edge.uvicorn_parts import FlowControl, RequestResponseCycle
 
 _CHUNKED = b"transfer-encoding: chunked\r\n"
 

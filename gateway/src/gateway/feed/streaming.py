@@ -23,16 +23,13 @@ from starlette.types import Receive, Scope, Send
 
 from gateway import metrics
 from gateway.eager import begun
-from gateway.problems import RETRY_AFTER_S, ProblemError
+from gateway.edge.extensions import HEAD_ONLY, TAKE_OVER, TakeOver, Wire
+from gateway.edge.problems import RETRY_AFTER_S, ProblemError
 
 B = TypeVar("B")
 
 RETRY_MS = 2000
 TOO_MANY = "too_many_streams"
-# The ASGI extension by which server.py lets go of an answer that has begun: a TakeOver.
-TAKE_OVER = "headrace.take_over"
-# In the scope of a request that asks for the head of an answer alone.
-HEAD_ONLY = "headrace.head_only"
 KEEP_ALIVE = b": keep-alive\n\n"
 STREAM_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 # The server waits for room before it takes a piece, however large, and not after.
@@ -64,29 +61,6 @@ def with_queue(queue: str, data: bytes) -> bytes:
 
 class Closable(Protocol):
     def close(self) -> None: ...
-
-
-class Wire(Protocol):
-    """The rest of one answer on its connection."""
-
-    def write(self, piece: bytes, *, is_last: bool = False) -> Awaitable[None] | None:
-        """None: it is taken. Otherwise it is once that has been awaited."""
-
-    def cut(self) -> bool:
-        """End the answer as it is, unfinished, once all that was written is sent. False: this server cannot."""
-
-    def abort(self) -> None: ...
-
-
-class OwnWire(Wire, Protocol):
-    """One that outlives the call of the application, which so holds no task while its reader listens."""
-
-    def when_over(self, act: Callable[[], None]) -> None:
-        """Once the last piece is written, or the reader has left."""
-
-
-# None: the reader has left.
-TakeOver = Callable[[], OwnWire | None]
 
 
 class Line(Generic[B]):

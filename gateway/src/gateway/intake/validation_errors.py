@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import inspect
 from shared_schemas.replies import ProblemItem
 
-from gateway.leniency import alternatives, type_of
+from gateway.intake.leniency import alternatives, type_of
 
 _AT = re.compile(r" - at `(?P<path>[^`]*)`\Z")
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")

@@ -15,9 +15,9 @@ from shared_schemas.errors import HeadraceError
 from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
-from gateway.methods import Methods
-from gateway.problems import ProblemError, of_headrace_error, response_of
-from gateway.streaming import HEAD_ONLY
+from gateway.edge.extensions import HEAD_ONLY
+from gateway.edge.problems import ProblemError, of_headrace_error, response_of
+from gateway.routes.methods import Methods
 
 
 class Front:
