@@ -12,8 +12,9 @@ from shared_schemas.specs import InferenceSpec
 from shared_schemas.stream import keys
 from shared_schemas.stream.connection import connect, connect_one
 from shared_schemas.stream.ledger import Ledger, Submission
+from shared_schemas.stream.pubsub import PubSubConnection
 from shared_schemas.stream.redis_settings import RedisSettings
-from shared_schemas.stream.timeline import Doorbells, entries_of_ring
+from shared_schemas.stream.timeline import entries_in_notification
 from tally import Tally
 from worker_runtime import Attempt, RuntimeSettings, configure_logs, run_worker
 
@@ -63,24 +64,24 @@ def work(url: str, n: int, file: str) -> None:
 
 
 async def round_trips(url: str, n: int) -> dict[str, list[float]]:
-    """As the gateway does it: subscribed before the job is stored, over a line of its own, and told by the bell."""
+    """As the gateway does it: subscribed before the job is stored, over one connection, and told by a notification."""
     settings = RedisSettings(redis_url=url)
     client, line = connect(settings), connect_one(settings)
     ledger, took = Ledger(line), list[float]()
-    async with client, line, Doorbells(client) as bells:
-        rings = bells.rings()
+    async with client, line, PubSubConnection(client) as pubsub:
+        messages = pubsub.messages()
         for _ in range(n):
             submission = a_submission()
-            bell = keys.job_bell(submission.job_id)
-            await bells.add(bell)
-            await anext(rings)
+            channel = keys.job_channel(submission.job_id)
+            await pubsub.subscribe(channel)
+            await anext(messages)
             began = time.perf_counter()
             await ledger.submit(submission)
-            async for _, payload in rings:
-                if payload is not None and entries_of_ring(payload)[-1].event == "done":
+            async for _, payload in messages:
+                if payload is not None and entries_in_notification(payload)[-1].event == "done":
                     break
             took.append((time.perf_counter() - began) * 1000)
-            await bells.remove(bell)
+            await pubsub.unsubscribe(channel)
     return {"ms": took}
 
 

@@ -153,5 +153,5 @@ def test_two_modules_use_what_redis_py_keeps_to_itself() -> None:
 
     assert users == {
         ("shared-schemas/src/shared_schemas/stream/stale_master.py", "_writer"),
-        ("shared-schemas/src/shared_schemas/stream/timeline.py", "_reader"),
+        ("shared-schemas/src/shared_schemas/stream/pubsub.py", "_reader"),
     }

@@ -67,7 +67,7 @@ async def test_a_clock_of_redis_that_jumps_takes_no_job_from_a_live_worker(shim:
             # Whoever is alive registers again by itself.
             await side.until_workers(2)
             events = await side.events(delayed)
-            log = [entry.id for entry in await side.timeline.read_log(INFERENCE)]
+            log = [entry.id for entry in await side.change_log.read(INFERENCE)]
 
     assert (job.state, job.attempt, job.crashes) == (JobState.SUCCEEDED, 1, 0)
     assert (early.state, early.attempt, early.crashes) == (JobState.SUCCEEDED, 1, 0)

@@ -8,7 +8,7 @@ import anyio
 import pytest
 from shared_schemas.ids import JobId, QueueName, queue_of
 from shared_schemas.specs import InferenceSpec
-from shared_schemas.stream.timeline import Timeline
+from shared_schemas.stream.change_log import ChangeLog
 
 from tests.support.followed_jobs import stream_of
 from tests.support.gateways import (
@@ -46,11 +46,9 @@ class LogReader(SseReader):
         return told
 
 
-async def stored(timeline: Timeline) -> Told:
+async def stored(log: ChangeLog) -> Told:
     return {
-        queue: [
-            b'{"job_id":"%b",%b' % (entry.job_id.encode(), entry.data[1:]) for entry in await timeline.read_log(queue)
-        ]
+        queue: [b'{"job_id":"%b",%b' % (entry.job_id.encode(), entry.data[1:]) for entry in await log.read(queue)]
         for queue in (INFERENCE, TRAINING)
     }
 
@@ -92,7 +90,7 @@ async def test_the_log_of_all_jobs_has_everything_once_under_cuts(
                 if i % 4 == 3:
                     own_redis.kill()
                     await anyio.to_thread.run_sync(own_redis.start)
-            kept = await stored(Timeline(drive.client))
+            kept = await stored(ChangeLog(drive.client))
             for reading in readers:
                 await reading.has(sum(map(len, kept.values())))
             group.cancel_scope.cancel()

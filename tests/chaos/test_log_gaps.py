@@ -8,8 +8,8 @@ import pytest
 from shared_schemas.ids import JobId
 from shared_schemas.specs import TrainingSpec
 from shared_schemas.stream import keys
+from shared_schemas.stream.change_log import ChangeLog
 from shared_schemas.stream.housekeeping import Housekeeping
-from shared_schemas.stream.timeline import Timeline
 
 from tests.support.fault_proxy import Greeting, fault_proxy
 from tests.support.gateways import DEADLINE_S, TRAINING, Driver, Frame, driver, frames, running_gateway
@@ -31,7 +31,7 @@ async def keep_newest(drive: Driver, n: int) -> None:
     if n == 0:
         await drive.client.delete(keys.log(TRAINING))
         return
-    kept = await Timeline(drive.client).read_log(TRAINING)
+    kept = await ChangeLog(drive.client).read(TRAINING)
     await drive.client.xtrim(keys.log(TRAINING), minid=kept[-n].id, approximate=False)
 
 
@@ -102,13 +102,13 @@ async def test_the_log_keeps_as_many_changes_as_its_setting_says(redis_url: str,
                 while not await drive.client.exists(keys.log_length(TRAINING)):  # noqa: ASYNC110 - nothing announces it
                     await anyio.sleep(0.02)
             await submitted_at_once(drive, 6000)
-            kept = len(await Timeline(drive.client).read_log(TRAINING, limit=10_000))
+            kept = len(await ChangeLog(drive.client).read(TRAINING, limit=10_000))
             [queue] = [each for each in (await http.get("/queues")).json()["queues"] if each["name"] == TRAINING]
             metrics = (await http.get("/metrics")).text
 
             await Housekeeping(drive.client, TRAINING).keep_log(4000)
             await submitted_at_once(drive, 6000)
-            longer = len(await Timeline(drive.client).read_log(TRAINING, limit=10_000))
+            longer = len(await ChangeLog(drive.client).read(TRAINING, limit=10_000))
 
     assert 2000 <= kept <= 3500
     assert 4000 <= longer <= 5500

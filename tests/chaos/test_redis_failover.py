@@ -20,8 +20,8 @@ from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
 from shared_schemas.stream.connection import AsyncRedis, connect, connect_one
 from shared_schemas.stream.ledger import Ledger
+from shared_schemas.stream.pubsub import PubSubConnection
 from shared_schemas.stream.redis_settings import RedisSettings
-from shared_schemas.stream.timeline import Doorbells
 
 from tests.support import outage
 from tests.support.fault_proxy import FaultProxy, fault_proxy
@@ -234,10 +234,10 @@ async def test_a_client_that_only_reads_leaves_a_demoted_master_with_one_that_wr
 async def test_a_quiet_subscription_leaves_a_demoted_master_with_a_line_that_writes() -> None:
     async with replicated() as pair, bench(pair.old.url) as old:
         settings = RedisSettings(redis_url=pair.front.url, redis_timeout_s=1.0)
-        async with connect(settings) as writing, Doorbells(writing) as bells:
-            await bells.add("quiet")
-            rings = bells.rings()
-            assert await anext(rings) == ("quiet", None)
+        async with connect(settings) as writing, PubSubConnection(writing) as pubsub:
+            await pubsub.subscribe("quiet")
+            messages = pubsub.messages()
+            assert await anext(messages) == ("quiet", None)
             assert await Ledger(writing).queues() == []
             await pair.cut_off()
             pair.front.lead_to(pair.new.url)
@@ -246,6 +246,6 @@ async def test_a_quiet_subscription_leaves_a_demoted_master_with_a_line_that_wri
                 await Ledger(writing).submit(a_submission())
 
             with anyio.fail_after(DEADLINE_S), pytest.raises(BackendUnavailable):
-                await anext(rings)
+                await anext(messages)
             with pytest.raises(BackendUnavailable):
-                await bells.add("loud")
+                await pubsub.subscribe("loud")

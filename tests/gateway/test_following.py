@@ -11,8 +11,10 @@ from gateway.feed.subscription import EndOnly, Following
 from gateway.feed.timeline_source import Batch, Timelines
 from shared_schemas.ids import JobId, JobKind, QueueName
 from shared_schemas.stream import keys
+from shared_schemas.stream.change_log import ChangeLog, LogEntry
+from shared_schemas.stream.pubsub import PubSubConnection
 from shared_schemas.stream.record import SHORT
-from shared_schemas.stream.timeline import Doorbells, Entry, LogEntry, Timeline
+from shared_schemas.stream.timeline import Entry, Timeline
 
 from tests.support.workers import Bench, bench
 
@@ -60,7 +62,7 @@ class Ends(EndOnly):
 async def test_a_timeline_is_not_read_before_its_bell_can_be_heard(redis_url: str) -> None:
     async with bench(redis_url) as jobs:
         job_id = await jobs.submit()
-        hub = Hub(lambda: Doorbells(jobs.client))
+        hub = Hub(lambda: PubSubConnection(jobs.client))
         sink = Numbers()
         with anyio.fail_after(4):
             async with anyio.create_task_group() as group:
@@ -80,7 +82,7 @@ async def test_a_line_whose_timeline_is_damaged_is_cut_and_the_others_go_on(redi
     async with bench(redis_url) as jobs:
         damaged, whole = await jobs.submit(), await jobs.submit()
         await jobs.client.hset(keys.job(damaged), SHORT[0], "damaged")
-        hub = Hub(lambda: Doorbells(jobs.client))
+        hub = Hub(lambda: PubSubConnection(jobs.client))
         cut, sink = Numbers(), Numbers()
         with anyio.fail_after(10):
             async with anyio.create_task_group() as group:
@@ -109,7 +111,7 @@ class Counted(Timeline):
 async def test_a_ring_while_a_line_waits_for_its_turn_to_read_costs_no_second_reading(redis_url: str) -> None:
     async with bench(redis_url) as jobs:
         job_id, timeline = await jobs.submit(), Counted(jobs.client)
-        hub = Hub(lambda: Doorbells(jobs.client), n_readings=1)
+        hub = Hub(lambda: PubSubConnection(jobs.client), n_readings=1)
         first, second = Numbers(), Numbers()
         first_of, second_of = (Timelines(hub, each, {job_id: 0}) for each in (jobs.timeline, timeline))
         await three_happen(jobs, job_id, hub, (first_of, first), (second_of, second))
@@ -137,12 +139,12 @@ async def three_happen(jobs: Bench, job_id: JobId, hub: Hub, told: tuple[Any, An
             group.cancel_scope.cancel()
 
 
-class CountedLog(Timeline):
+class CountedLog(ChangeLog):
     n_reads = 0
 
-    async def read_log(self, queue: QueueName, *, after: str = "0-0", limit: int = 1000) -> list[LogEntry]:
+    async def read(self, queue: QueueName, *, after: str = "0-0", limit: int = 1000) -> list[LogEntry]:
         self.n_reads += 1
-        return await super().read_log(queue, after=after, limit=limit)
+        return await super().read(queue, after=after, limit=limit)
 
 
 class States(EndOnly):
@@ -167,14 +169,14 @@ class States(EndOnly):
 
 async def test_a_line_of_the_log_that_waits_for_its_turn_reads_each_queue_once(redis_url: str) -> None:
     async with bench(redis_url) as jobs:
-        job_id, timeline = await jobs.submit(), CountedLog(jobs.client)
-        hub = Hub(lambda: Doorbells(jobs.client), n_readings=1)
-        first, second = (Logs(hub, each, jobs.ledger.queues, {}) for each in (jobs.timeline, timeline))
+        job_id, log = await jobs.submit(), CountedLog(jobs.client)
+        hub = Hub(lambda: PubSubConnection(jobs.client), n_readings=1)
+        first, second = (Logs(hub, each, jobs.ledger.queues, {}) for each in (jobs.change_log, log))
         told, waiting = States(first), States(second)
         await three_happen(jobs, job_id, hub, (first, told), (second, waiting))
 
     assert waiting.n == 3
-    assert timeline.n_reads == len(JobKind)
+    assert log.n_reads == len(JobKind)
 
 
 class StopsAsItIsRead:
@@ -200,7 +202,7 @@ class StopsAsItIsRead:
 
 async def test_a_line_whose_process_stops_while_it_reads_ends_once(redis_url: str) -> None:
     async with bench(redis_url) as jobs:
-        hub, sink = Hub(lambda: Doorbells(jobs.client)), Ends()
+        hub, sink = Hub(lambda: PubSubConnection(jobs.client)), Ends()
         async with anyio.create_task_group() as group:
             group.start_soon(hub.run)
             line = Following(hub, StopsAsItIsRead(hub.close), sink, idle_s=3600)

@@ -142,7 +142,7 @@ async def test_three_hundred_readers_of_a_job_share_one_subscription(own_redis: 
                     for reader in readers[:n]:
                         await reader.has(2)
                     total, subscribed, channels = await connections()
-                    assert (subscribed, channels) == (1, [keys.job_bell(job_id).encode()])
+                    assert (subscribed, channels) == (1, [keys.job_channel(job_id).encode()])
                     # The gateway's pool, subscription and lines for submissions and pins, and the two of this test.
                     assert total <= 8 + 1 + 2 + 2
                 await drive.record(claim, *(Logged(line="x") for _ in range(20)))
@@ -258,7 +258,7 @@ async def test_a_ring_that_cannot_be_read_cuts_the_lines_it_is_for_and_no_other(
             for reader in readers:
                 await reader.has(2)
 
-            await drive.client.publish(keys.job_bell(struck), nonsense)
+            await drive.client.publish(keys.job_channel(struck), nonsense)
             for claim in claims.values():
                 await drive.record(claim, Logged(line="goes on"))
             for reader in readers:

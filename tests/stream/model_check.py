@@ -13,9 +13,10 @@ from shared_schemas.ids import JobId, QueueName
 from shared_schemas.job import JobState
 from shared_schemas.lifecycle import fold, submitted
 from shared_schemas.stream import keys
+from shared_schemas.stream.change_log import log_entries_in_stream
 from shared_schemas.stream.keys import LANES
 from shared_schemas.stream.rows import fields_of, job_of
-from shared_schemas.stream.timeline import Entry, log_entries_of
+from shared_schemas.stream.timeline import Entry
 
 from tests.stream.model import QueueModel
 from tests.stream.model_jobs import ModelJob
@@ -136,7 +137,7 @@ def _check_log(found: Snapshot, model: QueueModel) -> None:
     """The log of all jobs has each change of state once, a job's in the order of its timeline."""
     of_jobs: dict[str, list[bytes]] = {}
     for row in found.log:
-        for change in log_entries_of(*row):
+        for change in log_entries_in_stream(*row):
             of_jobs.setdefault(change.job_id, []).append(change.data)
     for job_id in model.jobs:
         changes = [entry.data for entry in found.entries(job_id) if entry.event in ("state", "done")]

@@ -6,8 +6,8 @@ It knows no job beyond its id, and no Redis: an entry's real id is learned by wh
 from itertools import count
 
 from shared_schemas.ids import JobId
+from shared_schemas.stream.change_log import parse_stream_id
 from shared_schemas.stream.keys import LANES, Lane
-from shared_schemas.stream.timeline import place_of
 
 SHARED = tuple(lane for lane in LANES if lane is not Lane.ALONE)
 _numbers = count(1)
@@ -23,7 +23,7 @@ class Entry:
     @property
     def place(self) -> tuple[int, int]:
         assert self.id is not None
-        return place_of(self.id)
+        return parse_stream_id(self.id)
 
 
 class ReadyLane:
@@ -56,7 +56,9 @@ class ReadyLane:
     def behind(self, consumer: str, entry_id: str) -> list[Entry]:
         """What is pending for the consumer with a later id, deleted or not."""
         held = [entry for entry, holder in self.pending.items() if holder == consumer]
-        return sorted((entry for entry in held if entry.place > place_of(entry_id)), key=lambda entry: entry.place)
+        return sorted(
+            (entry for entry in held if entry.place > parse_stream_id(entry_id)), key=lambda entry: entry.place
+        )
 
     def alive(self) -> dict[Entry, str]:
         """What is pending and still in the stream: of the rest no answer depends on."""

@@ -67,7 +67,7 @@ async def test_whatever_lies_under_a_name_of_ours_is_put_aside_and_every_job_end
             assert (await side.ledger.find(job_id)).state is JobState.SUCCEEDED
         await side.ledger.queue_status(INFERENCE)
         await side.ledger.workers(INFERENCE)
-        await side.timeline.read_log(INFERENCE)
+        await side.change_log.read(INFERENCE)
         await side.dead_letters.page(INFERENCE)
 
 
@@ -84,7 +84,7 @@ async def test_an_entry_of_the_last_id_that_there_is_ends_no_stream(redis_url: s
         assert [claim.job_id for claim in claims] == jobs
         for claim in claims:
             assert await side.settle(claim, success())
-        assert len(await side.timeline.read_log(INFERENCE)) == 3 * 3
+        assert len(await side.change_log.read(INFERENCE)) == 3 * 3
 
 
 async def test_jobs_are_found_again_by_the_log_when_all_that_lists_them_is_lost(redis_url: str) -> None:

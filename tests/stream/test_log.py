@@ -3,7 +3,7 @@
 import pytest
 from shared_schemas.job import JobState
 from shared_schemas.stream import keys
-from shared_schemas.stream.timeline import log_entries_of
+from shared_schemas.stream.change_log import log_entries_in_stream
 
 from tests.support.workers import INFERENCE, Bench, a_submission, bench
 
@@ -20,11 +20,11 @@ async def test_changes_of_one_step_share_entries_and_have_ids_of_their_own(redis
         ids = await submit(side, 40)
         [last] = await submit(side, 1)
 
-        changes = await side.timeline.read_log(INFERENCE)
+        changes = await side.change_log.read(INFERENCE)
         assert [change.job_id for change in changes] == [*ids, last]
         assert len({change.id for change in changes}) == 41
         assert await side.client.xlen(keys.log(INFERENCE)) == 4
-        assert await side.timeline.log_end(INFERENCE) == changes[-1].id
+        assert await side.change_log.end(INFERENCE) == changes[-1].id
 
 
 @pytest.mark.parametrize("after", [0, 1, 15, 16, 17, 39])
@@ -32,22 +32,22 @@ async def test_changes_of_one_step_share_entries_and_have_ids_of_their_own(redis
 async def test_reading_goes_on_in_the_middle_of_an_entry(redis_url: str, after: int, limit: int) -> None:
     async with bench(redis_url) as side:
         ids = await submit(side, 40)
-        changes = await side.timeline.read_log(INFERENCE)
+        changes = await side.change_log.read(INFERENCE)
 
-        found = await side.timeline.read_log(INFERENCE, after=changes[after].id, limit=limit)
+        found = await side.change_log.read(INFERENCE, after=changes[after].id, limit=limit)
         assert [change.job_id for change in found] == ids[after + 1 : after + 1 + limit]
 
 
 async def test_an_id_is_never_given_twice_though_the_entries_are_gone(redis_url: str) -> None:
     async with bench(redis_url) as side:
         await submit(side, 20)
-        end = await side.timeline.log_end(INFERENCE)
+        end = await side.change_log.end(INFERENCE)
         # Later than any clock: what follows must count on from it.
         await side.client.xadd(keys.log(INFERENCE), {"count": 21, "changes": "x\nstate {}"}, id="9999999999999-7")
         await side.client.xtrim(keys.log(INFERENCE), maxlen=0, approximate=False)
 
         [job_id] = await submit(side, 1)
-        [change] = await side.timeline.read_log(INFERENCE, after=end)
+        [change] = await side.change_log.read(INFERENCE, after=end)
         assert (change.id, change.job_id) == ("9999999999999-8", job_id)
         assert (await side.ledger.find(change.job_id)).state is JobState.QUEUED
 
@@ -64,6 +64,6 @@ async def test_the_log_keeps_about_as_many_changes_as_it_should_however_many_lie
         await submit(side, STEP)
 
         rows = await side.client.xrange(log)
-        kept = sum(len(log_entries_of(*row)) for row in rows)
+        kept = sum(len(log_entries_in_stream(*row)) for row in rows)
         assert abs(kept - KEPT) < KEPT * 0.05
         assert int(rows[-1][1][b"count"]) == entries * an_entry + STEP

@@ -17,10 +17,12 @@ from shared_schemas.lifecycle import fold, submitted
 from shared_schemas.outcome import Release, Success
 from shared_schemas.specs import InferenceSpec, JobSpec
 from shared_schemas.stream import keys
+from shared_schemas.stream.change_log import ChangeLog
 from shared_schemas.stream.connection import AsyncRedis, connect
 from shared_schemas.stream.ledger import Ledger, Submission
+from shared_schemas.stream.pubsub import PubSubConnection
 from shared_schemas.stream.redis_settings import RedisSettings
-from shared_schemas.stream.timeline import Doorbells, Timeline
+from shared_schemas.stream.timeline import Timeline
 from worker_runtime import Attempt, RuntimeSettings, Worker
 
 INFERENCE = default_queue(JobKind.INFERENCE)
@@ -109,6 +111,7 @@ class Bench:
     def __init__(self, client: AsyncRedis) -> None:
         self.client = client
         self.ledger, self.timeline = Ledger(client), Timeline(client)
+        self.change_log = ChangeLog(client)
 
     async def submit(self, spec: JobSpec | None = None, *, queue: QueueName = INFERENCE, **options: Any) -> JobId:
         return (await self.ledger.submit(a_submission(spec, queue=queue, **options))).job_id
@@ -127,10 +130,10 @@ class Bench:
         with anyio.fail_after(deadline_s):
             while True:
                 try:
-                    async with Doorbells(self.client) as bells:
-                        await bells.add(keys.job_bell(job_id))
-                        # The first ring says that the bell can be heard.
-                        async for _ in bells.rings():
+                    async with PubSubConnection(self.client) as pubsub:
+                        await pubsub.subscribe(keys.job_channel(job_id))
+                        # The first message says that the channel is subscribed.
+                        async for _ in pubsub.messages():
                             event, after = await self._find(job_id, found, after)
                             if event is not None:
                                 return event

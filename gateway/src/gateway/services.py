@@ -7,13 +7,15 @@ import msgspec
 from fastapi import Request
 from shared_schemas.ids import QueueName
 from shared_schemas.models import ModelRef
+from shared_schemas.stream.change_log import ChangeLog
 from shared_schemas.stream.connection import AsyncRedis, connect, connect_one
 from shared_schemas.stream.dead_letters import DeadLetters
 from shared_schemas.stream.ledger import Ledger, Stored, Submission
+from shared_schemas.stream.pubsub import PubSubConnection
 from shared_schemas.stream.queues import Queues
 from shared_schemas.stream.registry import ModelRegistry
 from shared_schemas.stream.removal import Removal
-from shared_schemas.stream.timeline import Doorbells, Timeline
+from shared_schemas.stream.timeline import Timeline
 
 from gateway import metrics
 from gateway.feed.hub import Hub
@@ -33,6 +35,7 @@ class Services(msgspec.Struct, kw_only=True):
     catalog: Queues
     dead_letters: DeadLetters
     timeline: Timeline
+    change_log: ChangeLog
     registry: ModelRegistry
     removal: Removal
     submissions: Coalescer[Submission, Stored]
@@ -52,12 +55,13 @@ class Services(msgspec.Struct, kw_only=True):
             catalog=Queues(client, always=map(QueueName, settings.queues), known_s=settings.queue_known_s),
             dead_letters=DeadLetters(client),
             timeline=Timeline(client),
+            change_log=ChangeLog(client),
             registry=ModelRegistry(client),
             removal=Removal(client),
             submissions=Coalescer(Ledger(lines[0]).submit_many, count=metrics.SUBMIT_SIZE.observe),
             pins=Coalescer(ModelRegistry(lines[1]).pin),
             signatures=Signatures(ModelRegistry(client).resolve),
-            hub=Hub(lambda: Doorbells(client), n_readings=settings.redis_connections // 2),
+            hub=Hub(lambda: PubSubConnection(client), n_readings=settings.redis_connections // 2),
         )
 
     async def close(self) -> None:

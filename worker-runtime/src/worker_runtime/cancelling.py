@@ -9,7 +9,7 @@ from shared_schemas.errors import BackendUnavailable
 from shared_schemas.ids import JobId, QueueName
 from shared_schemas.stream import keys
 from shared_schemas.stream.leases import Renewal
-from shared_schemas.stream.timeline import Doorbells
+from shared_schemas.stream.pubsub import PubSubConnection
 
 from worker_runtime.handler import StopReason
 from worker_runtime.holding import Held
@@ -17,13 +17,13 @@ from worker_runtime.holding import Held
 _REQUESTS = {"cancel": StopReason.CANCELLED, "pause": StopReason.PAUSED}
 
 
-async def listen(doorbells: Callable[[], Doorbells], queues: list[QueueName], held: Held) -> None:
+async def listen(connect: Callable[[], PubSubConnection], queues: list[QueueName], held: Held) -> None:
     backoff = Backoff()
     while True:
         try:
-            async with doorbells() as bells:
-                await bells.add(*(keys.control(queue) for queue in queues))
-                async for _, payload in bells.rings():
+            async with connect() as pubsub:
+                await pubsub.subscribe(*(keys.control_channel(queue) for queue in queues))
+                async for _, payload in pubsub.messages():
                     backoff.reset()
                     if payload is not None:
                         _heed(payload, held)

@@ -22,8 +22,8 @@ from shared_schemas.stream.connection import AsyncRedis, connect, connect_for_th
 from shared_schemas.stream.fitness import faults_of, server_facts
 from shared_schemas.stream.housekeeping import Housekeeping
 from shared_schemas.stream.known_bugs import password_warning, warnings_of
+from shared_schemas.stream.pubsub import PubSubConnection
 from shared_schemas.stream.store_version import check_store
-from shared_schemas.stream.timeline import Doorbells
 
 from worker_runtime import cancelling, metrics, promotion
 from worker_runtime.claiming import Claiming
@@ -108,7 +108,7 @@ class Worker:
                 if handle_signals:
                     duties.start_soon(self._draining.listen)
                 duties.start_soon(self._check_redis, client)
-                duties.start_soon(cancelling.listen, lambda: Doorbells(client), self.queues, self._held)
+                duties.start_soon(cancelling.listen, lambda: PubSubConnection(client), self.queues, self._held)
                 duties.start_soon(self._tell_when_draining, heartbeat)
                 async with anyio.create_task_group() as attempts:
                     claiming = [self._start_duties(duties, attempts, client, claims[queue]) for queue in self.queues]

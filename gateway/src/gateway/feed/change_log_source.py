@@ -12,7 +12,7 @@ from shared_schemas.errors import MalformedId
 from shared_schemas.events import Gap
 from shared_schemas.ids import JobKind, QueueName, default_queue, parse_queue
 from shared_schemas.stream import keys
-from shared_schemas.stream.timeline import LogEntry, Timeline, log_entries_of_ring, place_of
+from shared_schemas.stream.change_log import ChangeLog, LogEntry, log_entries_in_notification, parse_stream_id
 
 from gateway.feed.hub import Hub, Ring
 from gateway.feed.subscription import when_possible
@@ -41,10 +41,10 @@ class Logs:
     cursors: for each queue the entry after which to begin; a queue that is not named begins at its first. The reader of
     a list advances past each entry of it before it asks for more."""
 
-    def __init__(self, hub: Hub, timeline: Timeline, queues: Queues, cursors: dict[QueueName, str]) -> None:
-        self._hub, self._timeline, self._known_queues = hub, timeline, queues
+    def __init__(self, hub: Hub, log: ChangeLog, queues: Queues, cursors: dict[QueueName, str]) -> None:
+        self._hub, self._log, self._known_queues = hub, log, queues
         self.cursors = dict(cursors)
-        self.channels: Collection[str] = _bells(_BY_DEFAULT)
+        self.channels: Collection[str] = _channels(_BY_DEFAULT)
         self.is_over, self.is_behind = False, True
         # Queues that have been read to the end once: what comes to be kept no longer was to be read.
         self._caught_up: set[QueueName] = set(cursors)
@@ -56,8 +56,8 @@ class Logs:
 
     def take(self, channel: str, ring: Ring) -> Told | None:
         entries = ring.of(_entries_of)
-        place = place_of(self.cursors.get(entries[0].queue, _START))
-        return [entry for entry in entries if place_of(entry.id) > place] or None
+        place = parse_stream_id(self.cursors.get(entries[0].queue, _START))
+        return [entry for entry in entries if parse_stream_id(entry.id) > place] or None
 
     async def read(self) -> AsyncGenerator[Told, None]:
         is_last = False
@@ -87,7 +87,7 @@ class Logs:
     async def _pages(self) -> tuple[list[list[LogEntry]], list[LogGap]]:
         queues = await self._queues()
         # Of a queue that is new here, the bell is heard from now on, and what came before is read once more.
-        self.channels = _bells(queues)
+        self.channels = _channels(queues)
         pages: list[list[LogEntry]] = []
         gaps: list[LogGap] = []
         for queue in queues:
@@ -102,12 +102,12 @@ class Logs:
         place = self.cursors.get(queue, _START)
         # With the entry that the cursor names: only that says that nothing behind it is missing.
         after = _START if place == _START else _before(place)
-        entries = await self._timeline.read_log(queue, after=after, limit=PAGE_EVENTS + 1)
+        entries = await self._log.read(queue, after=after, limit=PAGE_EVENTS + 1)
         if place == _START:
-            is_whole = not entries or queue not in self._caught_up or not await self._timeline.log_lost(queue)
+            is_whole = not entries or queue not in self._caught_up or not await self._log.count_lost(queue)
         else:
             is_whole = bool(entries) and entries[0].id == place
-        page = [entry for entry in entries if place_of(entry.id) > place_of(place)][:PAGE_EVENTS]
+        page = [entry for entry in entries if parse_stream_id(entry.id) > parse_stream_id(place)][:PAGE_EVENTS]
         if len(page) < PAGE_EVENTS:
             self._caught_up.add(queue)
         if is_whole or self._told.get(queue) == place:
@@ -116,8 +116,8 @@ class Logs:
 
     async def _gap(self, queue: QueueName, place: str) -> Gap:
         self._told[queue] = place
-        kept = await self._timeline.read_log(queue, limit=1)
-        return Gap(requested=place_of(place)[0], oldest=place_of(kept[0].id)[0] if kept else 0)
+        kept = await self._log.read(queue, limit=1)
+        return Gap(requested=parse_stream_id(place)[0], oldest=parse_stream_id(kept[0].id)[0] if kept else 0)
 
     def advance(self, entry: LogEntry) -> str:
         """Move past the entry. -> the cursor after it."""
@@ -129,9 +129,9 @@ class Logs:
         cursor names is gone. The cursor goes on from what is kept."""
         found: Told = []
         for queue, place in self.cursors.items():
-            if place_of(place)[0] == 0:
+            if parse_stream_id(place)[0] == 0:
                 continue
-            next_ones = await self._timeline.read_log(queue, after=_before(place), limit=1)
+            next_ones = await self._log.read(queue, after=_before(place), limit=1)
             if [entry.id for entry in next_ones] != [place]:
                 found.append(LogGap(queue, await self._gap(queue, place)))
         return found
@@ -141,9 +141,9 @@ class Logs:
         return sorted(_BY_DEFAULT.union(await self._known_queues()))
 
 
-async def end_of_logs(timeline: Timeline, queues: Queues) -> dict[QueueName, str]:
+async def end_of_logs(log: ChangeLog, queues: Queues) -> dict[QueueName, str]:
     """The cursor from which only what is still to come is followed."""
-    return {queue: await timeline.log_end(queue) for queue in await queues()}
+    return {queue: await log.end(queue) for queue in await queues()}
 
 
 def parse_cursor(text: str) -> dict[QueueName, str] | None:
@@ -163,16 +163,16 @@ def parse_cursor(text: str) -> dict[QueueName, str] | None:
 
 
 def _before(place: str) -> str:
-    ms, n = place_of(place)
+    ms, n = parse_stream_id(place)
     return f"{ms}-{n - 1}" if n else f"{ms - 1}-{_LAST}"
 
 
 def _entries_of(ring: Ring) -> list[LogEntry]:
-    return log_entries_of_ring(ring.payload)
+    return log_entries_in_notification(ring.payload)
 
 
-def _bells(queues: Iterable[QueueName]) -> frozenset[str]:
-    return frozenset(map(keys.log_bell, queues))
+def _channels(queues: Iterable[QueueName]) -> frozenset[str]:
+    return frozenset(map(keys.log_channel, queues))
 
 
 def _in_order(pages: list[list[LogEntry]]) -> list[LogEntry]:
@@ -183,4 +183,4 @@ def _in_order(pages: list[list[LogEntry]]) -> list[LogEntry]:
 
 
 def _order(entry: LogEntry) -> tuple[tuple[int, int], str]:
-    return place_of(entry.id), entry.queue
+    return parse_stream_id(entry.id), entry.queue

@@ -13,7 +13,7 @@ import anyio
 import anyio.lowlevel
 import structlog
 from shared_schemas.errors import BackendUnavailable
-from shared_schemas.stream.timeline import Doorbells
+from shared_schemas.stream.pubsub import PubSubConnection
 
 _OWN_CHANNEL = "{hr}:gateway"
 _SHORTEST_S, _LONGEST_S = 0.05, 1.0
@@ -75,10 +75,10 @@ class _Deaf:
 
 
 class Hub:
-    """doorbells: makes a new subscription connection. n_readings: how many lines may read at once."""
+    """connect: makes a new pub/sub connection. n_readings: how many lines may read at once."""
 
-    def __init__(self, doorbells: Callable[[], Doorbells], *, n_readings: int = 2) -> None:
-        self._make = doorbells
+    def __init__(self, connect: Callable[[], PubSubConnection], *, n_readings: int = 2) -> None:
+        self._make = connect
         # In turn: lines that catch up would otherwise keep new requests from the pool until those give up.
         self.reading = anyio.CapacityLimiter(n_readings)
         self._subscribers: dict[str, set[Listener]] = {}
@@ -96,11 +96,11 @@ class Hub:
         wait_s = _SHORTEST_S
         while True:
             try:
-                async with self._make() as bells:
-                    await bells.add(_OWN_CHANNEL)
+                async with self._make() as pubsub:
+                    await pubsub.subscribe(_OWN_CHANNEL)
                     async with anyio.create_task_group() as group:
-                        group.start_soon(self._keep_asked, bells)
-                        async for channel, payload in bells.rings():
+                        group.start_soon(self._keep_asked, pubsub)
+                        async for channel, payload in pubsub.messages():
                             wait_s = _SHORTEST_S
                             if payload is None:
                                 self._confirm(channel)
@@ -165,7 +165,7 @@ class Hub:
                 del self._subscribers[channel]
         self._changed.set()
 
-    async def _keep_asked(self, bells: Doorbells) -> None:
+    async def _keep_asked(self, pubsub: PubSubConnection) -> None:
         """Subscribe to what is wanted. One task does it for all, because a line that goes away in the middle of a
         command would break the connection of the others, and two commands could overtake each other."""
         self._asked = set()
@@ -176,9 +176,9 @@ class Hub:
             self._asked = wanted
             self._confirmed &= wanted
             if new:
-                await bells.add(*new)
+                await pubsub.subscribe(*new)
             if unused:
-                await bells.remove(*unused)
+                await pubsub.unsubscribe(*unused)
             await self._changed.wait()
 
     def _confirm(self, channel: str) -> None:

@@ -10,7 +10,7 @@ from itertools import pairwise
 import msgspec
 from shared_schemas.ids import JobId
 from shared_schemas.stream import keys
-from shared_schemas.stream.timeline import Entry, Timeline, entries_of_ring
+from shared_schemas.stream.timeline import Entry, Timeline, entries_in_notification
 
 from gateway.feed.hub import Hub, Ring
 from gateway.feed.subscription import when_possible
@@ -43,7 +43,7 @@ class _Page(msgspec.Struct, frozen=True):
 
 
 def entries_of(ring: Ring) -> list[Entry]:
-    return entries_of_ring(ring.payload)
+    return entries_in_notification(ring.payload)
 
 
 class Timelines:
@@ -58,7 +58,7 @@ class Timelines:
         self._told: dict[JobId, int] = {}
         self._open = set(cursors)
         self._behind = set(cursors)
-        self._jobs = {keys.job_bell(job_id): job_id for job_id in cursors}
+        self._jobs = {keys.job_channel(job_id): job_id for job_id in cursors}
 
     @property
     def channels(self) -> Collection[str]:

@@ -122,12 +122,12 @@ async def _events_of_many(request: Request, query: AllEventsQuery) -> Response:
 
 async def _events_of_all(request: Request, query: AllEventsQuery) -> Response:
     services, media_type, text = services_of(request), _media_type(request), _cursor_text(request, query)
-    places = await end_of_logs(services.timeline, services.queues) if text is None else parse_cursor(text)
+    places = await end_of_logs(services.change_log, services.queues) if text is None else parse_cursor(text)
     if places is None:
         raise _bad_cursor()
     if media_type != JSON:
         refuse_more_than(services.settings.max_streams)
-    log = Logs(services.hub, services.timeline, services.queues, places)
+    log = Logs(services.hub, services.change_log, services.queues, places)
     gaps = await log.gaps() if text is not None else []
     if media_type != JSON:
         first = opening(media_type) + whole_log(media_type, log)(gaps)

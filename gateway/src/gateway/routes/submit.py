@@ -66,7 +66,7 @@ async def _submit(request: Request, services: Services, spec: JobSpec) -> Respon
         refuse_more_than(services.settings.max_streams)
     new_id = new_id_for(spec)
     # Its bell is subscribed while the job is stored; who only submits needs none.
-    with services.hub.expecting(keys.job_bell(new_id)) if is_stream or wait_s else nullcontext():
+    with services.hub.expecting(keys.job_channel(new_id)) if is_stream or wait_s else nullcontext():
         answer = await submit(services, spec, job_id=new_id, idempotency_key=key)
     reach("job_accepted")
     job_id = answer.job_id

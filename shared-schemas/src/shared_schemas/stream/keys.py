@@ -117,14 +117,14 @@ def listing(queue: QueueName, state: str, lane: Lane) -> str:
     return f"{tag(queue)}listing:{state}:{lane}"
 
 
-def job_bell(job_id: JobId) -> str:
+def job_channel(job_id: JobId) -> str:
     """Names of channels and of keys are apart, and one that a script has at hand costs it nothing."""
     return job(job_id)
 
 
-def log_bell(queue: QueueName) -> str:
+def log_channel(queue: QueueName) -> str:
     return f"{tag(queue)}bell"
 
 
-def control(queue: QueueName) -> str:
+def control_channel(queue: QueueName) -> str:
     return f"{tag(queue)}control"

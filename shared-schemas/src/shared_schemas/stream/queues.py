@@ -17,6 +17,7 @@ from shared_schemas.ids import JobId, JobKind, QueueName, created_ms, default_qu
 from shared_schemas.job import JobState, QueueStatus, WorkerStatus
 from shared_schemas.lifecycle import moment
 from shared_schemas.stream import keys, scripts
+from shared_schemas.stream.change_log import parse_stream_id
 from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.damage import or_nothing, reply_of
 from shared_schemas.stream.declaring import declare
@@ -24,7 +25,6 @@ from shared_schemas.stream.keys import LANES
 from shared_schemas.stream.listing import Page, page_arguments, page_from
 from shared_schemas.stream.redis_errors import translated
 from shared_schemas.stream.rows import worker_of
-from shared_schemas.stream.timeline import place_of
 
 BY_DEFAULT = frozenset(default_queue(kind) for kind in JobKind)
 STATES = tuple(JobState)
@@ -208,6 +208,6 @@ def _status_of(queue: QueueName, reply: Any) -> QueueStatus:
         ready={lane.value: n for lane, n in zip(LANES, by_state[JobState.QUEUED], strict=True)},
         dead=dead,
         workers=workers,
-        log_from=moment(place_of(log_from.decode())[0]) if log_from else None,
+        log_from=moment(parse_stream_id(log_from.decode())[0]) if log_from else None,
         oldest_queued_at=moment(created_ms(JobId(first))) if is_job_id(first) else None,
     )

@@ -13,29 +13,29 @@ from redis.asyncio.connection import Connection
 PARTS: dict[type, tuple[dict[str, str], frozenset[str]]] = {
     Connection: (
         {
-            # timeline.Doorbells
+            # pubsub
             "connect": "",
             # stale_master
             "connect_check_health": "check_health retry_socket_connect",
-            # stale_master, timeline.Doorbells
+            # stale_master, pubsub
             "disconnect": "nowait error failure_count health_check_failed",
             # pipelining
             "pack_commands": "commands",
             # stale_master, pipelining
             "read_response": "disable_decoding timeout disconnect_on_error push_request",
-            # timeline.Doorbells
+            # pubsub
             "send_command": "args kwargs",
             # stale_master, pipelining
             "send_packed_command": "command check_health",
         },
-        # _reader: timeline.Doorbells; _writer: stale_master; the others: both
+        # _reader: pubsub; _writer: stale_master; the others: both
         frozenset({"_reader", "_writer", "is_connected", "socket_timeout"}),
     ),
     BlockingConnectionPool: (
         {
             # pipelining
             "get_connection": "command_name keys options",
-            # timeline.Doorbells
+            # pubsub
             "make_connection": "",
             # pipelining
             "release": "connection",

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from shared_schemas.codec import encode_json
 from shared_schemas.events import Gap
 from shared_schemas.ids import JobId
-from shared_schemas.stream.timeline import Entry, LogEntry
+from shared_schemas.stream.change_log import LogEntry
+from shared_schemas.stream.timeline import Entry
 
 from gateway.feed.change_log_source import LogGap, Logs, Told
 from gateway.feed.hub import Ring

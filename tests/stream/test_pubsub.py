@@ -9,8 +9,8 @@ import anyio
 import pytest
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.stream.connection import AsyncRedis, connect
+from shared_schemas.stream.pubsub import PubSubConnection
 from shared_schemas.stream.redis_settings import RedisSettings
-from shared_schemas.stream.timeline import Doorbells
 
 from tests.support.redis_server import RedisServer
 
@@ -27,31 +27,31 @@ async def connected(redis_url: str, *, patience_s: float = PATIENCE_S) -> AsyncI
 
 
 async def test_a_bell_that_is_added_rings(redis_url: str) -> None:
-    async with connected(redis_url) as client, Doorbells(client) as bells:
-        await bells.add("a", "b")
-        rings = bells.rings()
-        assert [await anext(rings), await anext(rings)] == [("a", None), ("b", None)]
+    async with connected(redis_url) as client, PubSubConnection(client) as pubsub:
+        await pubsub.subscribe("a", "b")
+        messages = pubsub.messages()
+        assert [await anext(messages), await anext(messages)] == [("a", None), ("b", None)]
 
         await client.publish("b", b"1 state {}")
-        assert await anext(rings) == ("b", b"1 state {}")
+        assert await anext(messages) == ("b", b"1 state {}")
 
-        await bells.remove("b")
-        await bells.add("c")
-        assert await anext(rings) == ("c", None)
+        await pubsub.unsubscribe("b")
+        await pubsub.subscribe("c")
+        assert await anext(messages) == ("c", None)
         await client.publish("b", b"unheard")
         await client.publish("a", b"heard")
-        assert await anext(rings) == ("a", b"heard")
+        assert await anext(messages) == ("a", b"heard")
 
 
 async def test_a_silent_subscription_outlives_silence_as_long_as_redis_answers(redis_url: str) -> None:
     async with (
         connected(redis_url) as client,
         connected(redis_url, patience_s=60.0) as onlooker,
-        Doorbells(client) as bells,
+        PubSubConnection(client) as pubsub,
     ):
-        await bells.add("a")
-        rings = bells.rings()
-        assert await anext(rings) == ("a", None)
+        await pubsub.subscribe("a")
+        messages = pubsub.messages()
+        assert await anext(messages) == ("a", None)
 
         async def ring_after_pings() -> None:
             async with onlooker.monitor() as commands:
@@ -63,55 +63,55 @@ async def test_a_silent_subscription_outlives_silence_as_long_as_redis_answers(r
         with anyio.fail_after(10):
             async with anyio.create_task_group() as group:
                 group.start_soon(ring_after_pings)
-                assert await anext(rings) == ("a", b"late")
+                assert await anext(messages) == ("a", b"late")
 
 
 async def test_a_redis_that_went_silent_ends_the_subscription(own_redis: RedisServer) -> None:
-    async with connected(own_redis.url) as client, Doorbells(client) as bells:
-        await bells.add("a")
-        rings = bells.rings()
-        assert await anext(rings) == ("a", None)
+    async with connected(own_redis.url) as client, PubSubConnection(client) as pubsub:
+        await pubsub.subscribe("a")
+        messages = pubsub.messages()
+        assert await anext(messages) == ("a", None)
         assert own_redis.process is not None
         own_redis.process.send_signal(signal.SIGSTOP)
         try:
             with anyio.fail_after(10), pytest.raises(BackendUnavailable):
-                await anext(rings)
+                await anext(messages)
         finally:
             own_redis.process.send_signal(signal.SIGCONT)
 
 
 async def test_a_line_that_was_closed_by_who_asked_is_cut_for_who_listens(redis_url: str) -> None:
-    async with connected(redis_url) as client, Doorbells(client) as bells:
-        await bells.add("a")
-        rings = bells.rings()
-        assert await anext(rings) == ("a", None)
+    async with connected(redis_url) as client, PubSubConnection(client) as pubsub:
+        await pubsub.subscribe("a")
+        messages = pubsub.messages()
+        assert await anext(messages) == ("a", None)
         await client.execute_command("CLIENT KILL TYPE pubsub")
 
         async def ask_until_cut() -> None:
             while True:
-                await bells.add("b")
+                await pubsub.subscribe("b")
                 await anyio.lowlevel.checkpoint()
 
         with anyio.fail_after(20), pytest.raises(BackendUnavailable):
             await ask_until_cut()
         with anyio.fail_after(20), pytest.raises(BackendUnavailable):
-            await anext(rings)
+            await anext(messages)
 
 
 @pytest.mark.parametrize("killed_after", range(6))
 async def test_a_cut_line_ends_both_the_asking_and_the_listening(redis_url: str, killed_after: int) -> None:
     """One task asks for channels while another listens, as the gateway's hub does."""
     ended: list[str] = []
-    async with connected(redis_url) as client, Doorbells(client) as bells:
-        await bells.add("0")
+    async with connected(redis_url) as client, PubSubConnection(client) as pubsub:
+        await pubsub.subscribe("0")
 
         async def ask_for_ever() -> None:
             for number in itertools.count(1):
-                await bells.add(str(number))
+                await pubsub.subscribe(str(number))
                 await anyio.lowlevel.checkpoint()
 
         async def listen() -> None:
-            async for channel, _ in bells.rings():
+            async for channel, _ in pubsub.messages():
                 if channel == str(killed_after):
                     await client.execute_command("CLIENT KILL TYPE pubsub")
 
