@@ -26,6 +26,8 @@ def test_every_import_contract_is_kept() -> None:
         ("gateway.app", {"torch", "onnxruntime", "numpy", "worker_runtime"}),
         ("worker_runtime", {"torch", "onnxruntime", "numpy", "fastapi"}),
         ("inference_worker.__main__", {"torch", "fastapi"}),
+        ("recipe_kit.tables", {"torch", "redis", "anyio", "training_worker", "worker_runtime"}),
+        ("recipe_kit.trainer", {"redis", "anyio", "structlog", "training_worker", "worker_runtime"}),
         ("training_worker.__main__", {"torch", "onnxruntime", "fastapi"}),
         ("headrace.cli", {"redis", "fastapi", "torch", "numpy", "shared_schemas.stream"}),
     ],

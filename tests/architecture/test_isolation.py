@@ -15,6 +15,10 @@ MEMBERS = {
     "headrace-client": ("headrace.cli", {"redis", "fastapi", "torch", "numpy"}),
     "headrace-inference-worker": ("inference_worker.__main__", {"torch", "fastapi"}),
     "headrace-training-worker": ("training_worker.child", {"onnxruntime", "fastapi"}),
+    "headrace-recipe-kit": (
+        "recipe_kit.trainer",
+        {"redis", "anyio", "structlog", "onnxruntime", "fastapi", "training_worker", "worker_runtime"},
+    ),
     "headrace-local": ("headrace_local.commands", set()),
 }
 

@@ -13,7 +13,7 @@ DECISIONS = ROOT / "docs" / "decisions"
 NUMBERED = sorted(DECISIONS.glob("[0-9]*.md"))
 PAGES = [ROOT / "ARCHITECTURE.md", ROOT / "docs" / "concepts.md", *sorted(DECISIONS.glob("*.md"))]
 _HEADINGS = ["Context", "Decision", "Consequence", "Revisit when"]
-_PACKAGES = "shared_schemas|worker_runtime|gateway|inference_worker|training_worker|headrace|headrace_local"
+_PACKAGES = "shared_schemas|worker_runtime|gateway|inference_worker|recipe_kit|training_worker|headrace|headrace_local"
 # In code marks: a module, and perhaps a name in it.
 _MODULE = re.compile(rf"`((?:{_PACKAGES})(?:\.\w+)+)`")
 _SCRIPT = re.compile(r"`([a-z_]+\.lua)`")

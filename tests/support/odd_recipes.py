@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from recipe_kit.recipe import Learned
+from recipe_kit.tables import Table
 from shared_schemas.specs import TrainingSpec
 from training_worker.recipes.mlp import MlpRecipe, PreparedMlp
-from training_worker.recipes.recipe import Learned
-from training_worker.tables import Table
 
 ROOT = Path(__file__).parents[2]
 

@@ -18,6 +18,7 @@ MEMBERS = (
     "deploy/local/src",
     "gateway/src",
     "inference-worker/src",
+    "recipe-kit/src",
     "shared-schemas/src",
     "training-worker/src",
     "worker-runtime/src",

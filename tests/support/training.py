@@ -101,7 +101,7 @@ def fitted(given: Assignment) -> tuple[Fit, list[JobEvent]]:
 
 def stopped(given: Assignment, *, after_steps: int) -> tuple[Checkpoint, list[JobEvent]]:
     """Train until stopped. -> (its last checkpoint, events)."""
-    from training_worker.trainer import StoppedEarlyError
+    from recipe_kit.trainer import StoppedEarlyError
     from training_worker.training import fit
 
     events: list[JobEvent] = []

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from recipe_kit.csv_file import Contents, read_csv
+from recipe_kit.separators import SEPARATORS
 from shared_schemas.errors import DataRejected
-from training_worker.csv_file import Contents, read_csv
-from training_worker.separators import SEPARATORS
 
 N_FILES = 5000
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
+from recipe_kit.export import export_model
+from recipe_kit.recipe import Export
 from shared_schemas.errors import AttemptFailed
 from shared_schemas.models import TensorSpec
 from shared_schemas.store.files import ArtifactStore
 from torch import Tensor, nn
-from training_worker.export import export_model
-from training_worker.recipes.recipe import Export
 
 
 class Scaled(nn.Module):

@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from recipe_kit.tables import read_table
 from shared_schemas.errors import DataRejected, HeadraceError, SpecRejected
 from shared_schemas.events import Logged
 from shared_schemas.specs import Hyperparameters
-from training_worker.tables import read_table
 
 from tests.support.training import TINY, assignment, trained, write_csv
 
 if TYPE_CHECKING:
     # It imports torch, which the collection of tests should not wait for.
-    from training_worker.recipes.recipe import Prepared
+    from recipe_kit.recipe import Prepared
 
 TEXTS = [("a good soup", "pos"), ("a bad soup", "neg")] * 30
 SIZES = [(f"{i}.5", f"{i % 7}", "warm" if i % 2 else "cold") for i in range(60)]

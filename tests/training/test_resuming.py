@@ -28,7 +28,7 @@ from tests.support.training import (
 
 if TYPE_CHECKING:
     # It imports torch, which the collection of tests should not wait for.
-    from training_worker.recipes.recipe import Prepared
+    from recipe_kit.recipe import Prepared
 
 # 27 training rows in batches of 8: four steps an epoch, two epochs.
 STEPS = 8

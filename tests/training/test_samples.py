@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from headrace_local.samples import write_samples
-from training_worker.tables import read_table
+from recipe_kit.tables import read_table
 
 FEATURES = [
     "alcohol", "malic_acid", "ash", "alcalinity_of_ash", "magnesium", "total_phenols", "flavanoids",

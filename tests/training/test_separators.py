@@ -3,8 +3,8 @@
 import io
 
 import pytest
+from recipe_kit.csv_file import Contents, read_csv
 from shared_schemas.errors import DataRejected
-from training_worker.csv_file import Contents, read_csv
 
 
 def contents_of(text: str) -> Contents:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from recipe_kit.series import Series, SeriesState
 from shared_schemas.codec import decode_event
 from shared_schemas.events import Checkpointed, Logged, Measured
 from shared_schemas.job import Checkpoint
 from shared_schemas.specs import Hyperparameters
 from shared_schemas.store.files import ArtifactStore
-from training_worker.series import Series, SeriesState
 
 from tests.support.training import assignment, fitted, measured, stopped, trained, write_table
 

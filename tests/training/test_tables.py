@@ -4,8 +4,8 @@ import gzip
 from pathlib import Path
 
 import pytest
+from recipe_kit.tables import Table, label_column, read_table, text_column
 from shared_schemas.errors import DataRejected
-from training_worker.tables import Table, label_column, read_table, text_column
 
 
 def rejected(path: Path) -> DataRejected:

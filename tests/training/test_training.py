@@ -282,8 +282,8 @@ def test_tables_that_cannot_be_trained_on_are_refused(
     ],
 )
 def test_the_task_of_a_table_follows_from_its_label(tmp_path: Path, cells: list[str], task: str) -> None:
+    from recipe_kit.tables import read_table
     from training_worker.recipes.mlp import MlpRecipe
-    from training_worker.tables import read_table
 
     write_csv(tmp_path / "data.csv", ["x,label", *(f"{i},{cell}" for i, cell in enumerate(cells * 12))])
     given = assignment(tmp_path, model_type="mlp", data_path="data.csv").spec
@@ -294,8 +294,8 @@ def test_the_task_of_a_table_follows_from_its_label(tmp_path: Path, cells: list[
 
 
 def test_the_last_column_of_a_table_is_the_label_where_none_is_named(tmp_path: Path) -> None:
+    from recipe_kit.tables import read_table
     from training_worker.recipes.mlp import MlpRecipe
-    from training_worker.tables import read_table
 
     write_csv(tmp_path / "data.csv", ["x,z,kind", *["1,2,a", "2,1,b"] * 6])
     given = assignment(tmp_path, model_type="mlp", data_path="data.csv").spec

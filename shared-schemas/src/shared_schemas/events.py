@@ -64,7 +64,7 @@ class Progressed(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="pro
 
 class Measured(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="metric"):
     """values: finite numbers by name (loss, accuracy, perplexity, learning_rate, steps_per_s, …); a value that
-    was not finite is null. step: optimiser steps done. A long run tells only some; see training_worker.series."""
+    was not finite is null. step: optimiser steps done. A long run tells only some; see recipe_kit.series."""
 
     split: Literal["train", "validation", "test"]
     step: int

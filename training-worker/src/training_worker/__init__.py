@@ -1,5 +1,5 @@
 """Trains models from a queue and publishes them as ONNX. torch is imported in the child process alone.
 
-`handler` supervises, `child` trains in a process of its own, `trainer` is the loop. `csv_file` and `tables` read data,
-`recipes/` has the model types, and `export` makes the ONNX file and checks it.
+`handler` supervises, `child` trains in a process of its own, and `recipes/` has the built-in types of models. What they
+are made of is in `recipe_kit`.
 """

@@ -69,7 +69,8 @@ def main() -> None:
 
 def _run(body: bytes, line: Line, begun: threading.Event, stop: threading.Event) -> None:
     try:
-        from training_worker.trainer import StoppedEarlyError
+        from recipe_kit.trainer import StoppedEarlyError
+
         from training_worker.training import train
 
         begun.set()

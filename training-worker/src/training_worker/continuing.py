@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from recipe_kit.recipe import Learned
 from shared_schemas.errors import SpecRejected
 from shared_schemas.models import Task
 from shared_schemas.specs import TrainingSpec
-
-from training_worker.recipes.recipe import Learned
 
 _ASKED_AS: dict[Task, str] = {
     "text-classification": "classification",

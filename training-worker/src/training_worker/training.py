@@ -7,6 +7,15 @@ from pathlib import Path
 
 import msgspec
 import torch
+from recipe_kit import device as devices
+from recipe_kit.checkpoint import Saved, TrainState, read_checkpoint, save_checkpoint
+from recipe_kit.export import export_model
+from recipe_kit.facts import facts_of, told_of
+from recipe_kit.optimiser import optimiser_of
+from recipe_kit.recipe import Prepared, Recipe
+from recipe_kit.series import Series
+from recipe_kit.tables import Table, read_table
+from recipe_kit.trainer import Trainer, weights_digest
 from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import AttemptFailed
 from shared_schemas.events import JobEvent, Logged, Measured
@@ -14,19 +23,10 @@ from shared_schemas.models import DataFacts, ModelManifest
 from shared_schemas.specs import TrainingSpec
 from shared_schemas.store.files import ArtifactStore
 
-from training_worker import device as devices
 from training_worker import recipes
-from training_worker.checkpoint import Saved, TrainState, read_checkpoint, save_checkpoint
 from training_worker.continuing import continued
-from training_worker.export import export_model
-from training_worker.facts import facts_of, told_of
 from training_worker.messages import Assignment, Finished, Phase
-from training_worker.optim import optimiser_of
 from training_worker.paths import open_data
-from training_worker.recipes.recipe import Prepared, Recipe
-from training_worker.series import Series
-from training_worker.tables import Table, read_table
-from training_worker.trainer import Trainer, weights_digest
 
 DEFAULT_CHECKPOINT_EVERY_S = 30.0
 # Hexadecimal digits of a digest by which two of them are told apart.

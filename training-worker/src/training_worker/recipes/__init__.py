@@ -2,9 +2,8 @@
 
 from importlib.metadata import entry_points
 
+from recipe_kit.recipe import Recipe
 from shared_schemas.errors import AttemptFailed
-
-from training_worker.recipes.recipe import Recipe
 
 GROUP = "headrace.recipes"
 

@@ -4,17 +4,16 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
+from recipe_kit.labels import classes_of, encode, majority_accuracy, remarks_on, without_rows
+from recipe_kit.recipe import Export, Learned, Plan, n_parameters, plan_of, split_rows, unused_of
+from recipe_kit.scaling import Scaling, remarks, scaling_of
+from recipe_kit.tables import Table, label_column
+from recipe_kit.targets import is_quantity
 from shared_schemas.errors import DataRejected, SpecRejected
 from shared_schemas.models import Task, TensorSpec
 from shared_schemas.specs import TrainingSpec
 from torch import Tensor, nn
 from torch.nn import functional
-
-from training_worker.recipes.labels import classes_of, encode, majority_accuracy, remarks_on, without_rows
-from training_worker.recipes.recipe import Export, Learned, Plan, n_parameters, plan_of, split_rows, unused_of
-from training_worker.recipes.scaling import Scaling, remarks, scaling_of
-from training_worker.tables import Table, label_column
-from training_worker.targets import is_quantity
 
 _DEFAULTS = Plan(epochs=60, batch_size=32, learning_rate=3e-3, weight_decay=0.01, warmup_fraction=0.05, max_steps=None)
 _FEWEST_ROWS = 8

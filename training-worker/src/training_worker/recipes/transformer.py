@@ -4,6 +4,11 @@ import math
 from collections.abc import Sequence
 
 import torch
+from recipe_kit import tokens
+from recipe_kit.labels import classes_of, majority_accuracy, remarks_on, without_rows
+from recipe_kit.labels import encode as encode_labels
+from recipe_kit.recipe import Export, Learned, Plan, Prepared, n_parameters, plan_of, split_rows
+from recipe_kit.tables import Table, label_column, seen, text_column
 from shared_schemas.errors import DataRejected, SpecRejected
 from shared_schemas.models import Task, TensorSpec
 from shared_schemas.specs import Hyperparameters, TrainingSpec
@@ -11,12 +16,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 
-from training_worker.recipes import tokens
 from training_worker.recipes.attention import Classifier, LanguageModel, Transformer
-from training_worker.recipes.labels import classes_of, majority_accuracy, remarks_on, without_rows
-from training_worker.recipes.labels import encode as encode_labels
-from training_worker.recipes.recipe import Export, Learned, Plan, Prepared, n_parameters, plan_of, split_rows
-from training_worker.tables import Table, label_column, seen, text_column
 
 _CLASSIFIER = Plan(epochs=5, batch_size=32, learning_rate=1e-3, weight_decay=0.01, warmup_fraction=0.1, max_steps=None)
 _LANGUAGE_MODEL = Plan(

@@ -16,7 +16,7 @@ from shared_schemas.errors import DataRejected
 from shared_schemas.numbers import parse_number
 from torch import Tensor
 
-from training_worker.tables import Table
+from recipe_kit.tables import Table
 
 MOST_CLASSES = 1000
 # Of classes, in one line of a log.

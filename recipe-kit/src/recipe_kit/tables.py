@@ -12,8 +12,8 @@ from typing import BinaryIO
 from shared_schemas.errors import DataRejected
 from shared_schemas.numbers import advice_on, is_not_finite, parse_number
 
-from training_worker.csv_file import Contents, read_csv, tidy
-from training_worker.separators import SEPARATORS, Dialect
+from recipe_kit.csv_file import Contents, read_csv, tidy
+from recipe_kit.separators import SEPARATORS, Dialect
 
 MOST_BYTES = 2 << 30
 # Of float32. Beyond it a finite number of the file is infinite in training.

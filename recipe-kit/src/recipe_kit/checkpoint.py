@@ -18,8 +18,8 @@ from shared_schemas.specs import TrainingSpec
 from shared_schemas.store.files import ArtifactCorrupt, ArtifactMissing, ArtifactStore
 from torch import Tensor, nn
 
-from training_worker.recipes.recipe import Learned, Prepared, learned_of
-from training_worker.series import SeriesState
+from recipe_kit.recipe import Learned, Prepared, learned_of
+from recipe_kit.series import SeriesState
 
 MEDIA_TYPE = "application/vnd.safetensors"
 _LINES = "series.lines"

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from training_worker.recipes.recipe import Plan
+from recipe_kit.recipe import Plan
 
 
 def optimiser_of(model: nn.Module, plan: Plan) -> torch.optim.Optimizer:

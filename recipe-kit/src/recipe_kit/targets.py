@@ -2,7 +2,7 @@
 
 from shared_schemas.errors import DataRejected
 
-from training_worker.tables import Table
+from recipe_kit.tables import Table
 
 # A column of whole numbers with no more distinct values than this may name classes.
 FEW_VALUES = 20

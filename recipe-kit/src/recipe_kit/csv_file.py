@@ -17,7 +17,7 @@ from typing import BinaryIO, NamedTuple
 from shared_schemas.errors import DataRejected
 from shared_schemas.numbers import parse_number
 
-from training_worker.separators import Dialect, dialect_of, said_separator
+from recipe_kit.separators import Dialect, dialect_of, said_separator
 
 MOST_COLUMNS = 4096
 LONGEST_FIELD = 1 << 20

@@ -17,7 +17,7 @@ from shared_schemas.errors import AttemptFailed
 from shared_schemas.store.files import ArtifactStore
 from torch import Tensor, nn
 
-from training_worker.recipes.recipe import Export
+from recipe_kit.recipe import Export
 
 MEDIA_TYPE = "application/onnx"
 # Float32 sums in another order differ by about 1e-6 a term; ten layers of a few hundred terms stay below this.

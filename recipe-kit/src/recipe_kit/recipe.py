@@ -12,7 +12,7 @@ from shared_schemas.models import Task, TensorSpec
 from shared_schemas.specs import Hyperparameters, TrainingSpec
 from torch import Tensor, nn
 
-from training_worker.tables import Table
+from recipe_kit.tables import Table
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from shared_schemas.models import DataFacts
 from shared_schemas.specs import TrainingSpec
 
-from training_worker.recipes.recipe import Prepared
-from training_worker.separators import name_of
-from training_worker.tables import Table, seen
+from recipe_kit.recipe import Prepared
+from recipe_kit.separators import name_of
+from recipe_kit.tables import Table, seen
 
 
 def facts_of(spec: TrainingSpec, table: Table, prepared: Prepared) -> DataFacts:

@@ -11,9 +11,9 @@ from shared_schemas.events import Checkpointed, JobEvent, Measured, Progressed
 from shared_schemas.job import Checkpoint
 from torch import Tensor, nn
 
-from training_worker.checkpoint import TrainState
-from training_worker.optim import learning_rate
-from training_worker.recipes.recipe import HIGHER_IS_BETTER, Prepared
+from recipe_kit.checkpoint import TrainState
+from recipe_kit.optimiser import learning_rate
+from recipe_kit.recipe import HIGHER_IS_BETTER, Prepared
 
 GRADIENT_NORM = 1.0
 # Held-out rows are looked at after each epoch, but no more often than this in all.
