@@ -11,24 +11,40 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.support import lists
+
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "faults.md"
 
 _HEAD = """\
-# What breaks, and what is seen then
+# What breaks, and what a user sees
 
-Made from the tests by `uv run python -m tests.chaos.faults`; do not edit.
-`uv run pytest -m chaos` runs all of them, `uv run pytest` those marked quick.
+This page is made from the tests by `uv run python -m tests.chaos.faults`. Do not edit it.
 
-| row | fault | what a user sees | test | quick |
-|---|---|---|---|---|
+Each fault below is injected by a test into real processes, and the test checks what a user sees.
+`uv run pytest -m chaos` runs all of them. `uv run pytest` runs those that are marked *quick*.
 """
+# The sections of the page, by the first argument of a marker.
+TOPICS = {
+    "workers": "Workers that die, stop or hang",
+    "replies": "Replies of Redis that are lost",
+    "gateways": "Gateways that die, stop or start too early",
+    "requests": "Requests that compete",
+    "readers": "Readers and their streams",
+    "redis": "Redis restarts, is full, or loses data",
+    "failover": "Failover of Redis",
+    "network": "Networks and connections",
+    "machines": "Disks, memory and devices of a worker",
+    "clocks": "Clocks",
+    "versions": "Versions side by side",
+    "everything": "Everything at random",
+}
 
 _QUICK = {frozenset({True}): "yes", frozenset({False}): "", frozenset({True, False}): "some"}
 
 
 class Fault(msgspec.Struct, frozen=True, order=True):
-    row: int
+    topic: str
     what: str
     sees: str
     test: str
@@ -42,28 +58,39 @@ class _Collector:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         for item in session.items:
             for marker in item.iter_markers("fault"):
-                row, what = marker.args
+                topic, what = marker.args
+                if topic not in TOPICS:
+                    raise pytest.UsageError(f"{item.nodeid}: the page of faults has no section {topic!r}")
                 test = item.nodeid.partition("[")[0]
                 is_quick = item.get_closest_marker("quick") is not None
-                self.faults[Fault(row or 0, what, marker.kwargs["sees"], test)].add(is_quick)
+                self.faults[Fault(topic, what, marker.kwargs["sees"], test)].add(is_quick)
 
 
 def collect() -> list[tuple[Fault, str]]:
-    """-> each fault, with what the page says in its last column"""
+    """-> each fault, and whether it is quick: "yes", "some" cases of it, or nothing"""
     collector = _Collector()
     arguments = ["--collect-only", "-qq", "-m", "chaos", "-n", "0", str(ROOT / "tests")]
     if pytest.main(arguments, plugins=[collector]) is not pytest.ExitCode.OK:
         raise SystemExit("the tests cannot be collected")
-    # A fault without a row comes last.
-    faults = sorted(collector.faults.items(), key=lambda item: (item[0].row or 1000, item[0].what, item[0].test))
-    return [(fault, _QUICK[frozenset(quick)]) for fault, quick in faults]
+    return [(fault, _QUICK[frozenset(quick)]) for fault, quick in sorted(collector.faults.items(), key=_place)]
+
+
+def _place(found: tuple[Fault, set[bool]]) -> tuple[str, str]:
+    return found[0].what.lower(), found[0].test
 
 
 def page(faults: list[tuple[Fault, str]]) -> str:
-    rows = [
-        f"| {fault.row or ''} | {fault.what} | {fault.sees} | `{fault.test}` | {quick} |" for fault, quick in faults
-    ]
-    return _HEAD + "\n".join(rows) + "\n"
+    return _HEAD + "".join(
+        f"\n## {title}\n\n" + "".join(_item(*one) for one in faults if one[0].topic == topic)
+        for topic, title in TOPICS.items()
+    )
+
+
+def _item(fault: Fault, quick: str) -> str:
+    path, _, test = fault.test.partition("::")
+    marks = {"yes": ", quick", "some": ", some cases quick", "": ""}[quick]
+    what, seen = (text[:1].upper() + text[1:] for text in (fault.what, fault.sees))
+    return lists.item(f"**{what}.**", f"*Seen:* {seen}.", f"*Test:* `{path}`{marks}:", f"`{test}`.")
 
 
 def main() -> None:

@@ -49,7 +49,9 @@ def reasons(events: list[object], wanted: Reason) -> int:
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    45, "Redis' clock two hours ahead, then two hours back", sees="live jobs go on; a delayed job runs early, once"
+    "clocks",
+    "the clock of Redis jumps two hours ahead, then two hours back",
+    sees="running jobs continue; a scheduled job runs early, once",
 )
 async def test_a_clock_of_redis_that_jumps_takes_no_job_from_a_live_worker(shim: Shim, shimmed: RedisServer) -> None:
     async with bench(shimmed.url) as side:
@@ -77,9 +79,9 @@ async def test_a_clock_of_redis_that_jumps_takes_no_job_from_a_live_worker(shim:
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    45,
-    "Redis' clock set back two hours while workers live and one dies",
-    sees="live jobs go on; the dead worker's job runs again within a lease and the looks for it",
+    "clocks",
+    "the clock of Redis is set back two hours, and one worker dies",
+    sees="running jobs continue; the dead worker's job runs again within a lease and the checks for it",
 )
 async def test_a_job_whose_worker_died_before_redis_clock_was_set_back_runs_again(
     shim: Shim, shimmed: RedisServer
@@ -98,7 +100,7 @@ async def test_a_job_whose_worker_died_before_redis_clock_was_set_back_runs_agai
 
 
 @pytest.mark.quick
-@pytest.mark.fault(46, "a worker's own clock is a day ahead or behind", sees="nothing at all")
+@pytest.mark.fault("clocks", "the clock of a worker is a day ahead or behind", sees="nothing")
 @pytest.mark.parametrize("offset_s", [DAY_S, -DAY_S])
 async def test_a_worker_whose_clock_is_wrong_by_a_day_works_as_any_other(
     redis_url: str, shim: Shim, offset_s: float
@@ -141,9 +143,9 @@ async def missing(side: Bench, jobs: dict[JobId, float]) -> list[JobId]:
 
 
 @pytest.mark.fault(
-    20,
+    "redis",
     "kill -9 of Redis while its disk stalls, appendfsync everysec",
-    sees="jobs acknowledged in the last two seconds may be gone, none before",
+    sees="jobs acknowledged in the last two seconds may be lost, but no earlier ones",
 )
 async def test_a_killed_redis_with_a_stalled_disk_loses_two_seconds_at_most(shim: Shim, shimmed: RedisServer) -> None:
     async with bench(shimmed.url) as side:
@@ -166,7 +168,7 @@ async def test_a_killed_redis_with_a_stalled_disk_loses_two_seconds_at_most(shim
 
 
 @pytest.mark.fault(
-    20, "kill -9 of Redis while its disk stalls, appendfsync always", sees="nothing that was acknowledged is missing"
+    "redis", "kill -9 of Redis while its disk stalls, appendfsync always", sees="no acknowledged job is missing"
 )
 @pytest.mark.parametrize("shimmed", [("--appendfsync", "always")], indirect=True)
 async def test_a_killed_redis_that_syncs_each_answer_loses_nothing(shim: Shim, shimmed: RedisServer) -> None:

@@ -22,9 +22,12 @@ SOON = RetryPolicy(max_attempts=3, backoff_s=0.1, max_backoff_s=0.2)
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    58,
-    "a device that fails every run from some moment on, as after a sticky CUDA error",
-    sees="the worker ends; one job is charged a `device_failed` and tried again, the others are given back uncharged",
+    "machines",
+    "a device fails every run from some point on, as after a sticky CUDA error",
+    sees=(
+        "the worker ends; one attempt fails with `device_failed` and is retried; the other jobs go "
+        "back to the queue, and no crash is counted"
+    ),
 )
 @pytest.mark.parametrize("is_list", [False, True], ids=["one input", "many inputs"])
 async def test_a_worker_whose_device_is_lost_ends_and_fails_no_job(
@@ -55,7 +58,9 @@ async def test_a_worker_whose_device_is_lost_ends_and_fails_no_job(
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    58, "a model is loaded on a device that is lost", sees="the worker ends; the model is served by the next"
+    "machines",
+    "a model is loaded on a device that has failed",
+    sees="the worker ends; the next worker serves the model",
 )
 async def test_a_model_is_not_blamed_for_the_device_it_was_loaded_on(redis_url: str, tmp_path: Path) -> None:
     store = ArtifactStore(tmp_path)

@@ -63,9 +63,9 @@ async def until_logged(log: Path, words: str) -> None:
 
 
 @pytest.mark.fault(
-    41,
-    "disk full at Redis, appendfsync everysec",
-    sees="503 for submits; running jobs go on and settle once there is space",
+    "redis",
+    "the disk of Redis is full, appendfsync everysec",
+    sees="503 for submissions; running jobs continue, and end once there is space",
 )
 async def test_a_full_disk_of_redis_refuses_submits_and_loses_no_result(
     on_disk: RedisServer, disk: TinyDisk, tmp_path: Path
@@ -93,9 +93,9 @@ async def test_a_full_disk_of_redis_refuses_submits_and_loses_no_result(
 
 
 @pytest.mark.fault(
-    41,
-    "disk full at Redis, appendfsync always",
-    sees="Redis ends itself; 503 until it is started again; no acknowledged job is missing",
+    "redis",
+    "the disk of Redis is full, appendfsync always",
+    sees="Redis exits; 503 until it is started again; no acknowledged job is missing",
 )
 @pytest.mark.parametrize("on_disk", [("--appendfsync", "always")], indirect=True)
 async def test_a_redis_that_ends_itself_on_a_full_disk_has_every_acknowledged_job(
@@ -155,9 +155,11 @@ def repair(server: RedisServer) -> None:
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    22,
-    "one damaged byte in the middle of the append-only file",
-    sees="Redis does not start; 503; restored: all is there; repaired: what lay before the damage",
+    "redis",
+    "one byte in the middle of the append-only file is damaged",
+    sees=(
+        "Redis does not start; 503; after a restore, everything is there; after a repair, everything before the damage"
+    ),
 )
 @pytest.mark.parametrize("is_restored", [True, False], ids=["restored", "repaired"])
 async def test_a_damaged_append_only_file_is_503_until_it_is_mended(
@@ -198,12 +200,18 @@ async def test_a_damaged_append_only_file_is_503_until_it_is_mended(
         pytest.param(
             ("--appendonly", "no"),
             "the append-only file is off",
-            marks=pytest.mark.fault(23, "no append-only file", sees="readyz and the workers' log say so"),
+            marks=pytest.mark.fault(
+                "redis", "Redis runs without an append-only file", sees="`/readyz` and the workers' logs say so"
+            ),
         ),
         pytest.param(
             ("--maxmemory-policy", "allkeys-lru"),
             "maxmemory-policy is allkeys-lru",
-            marks=pytest.mark.fault(40, "a policy that may evict jobs", sees="readyz and the workers' log say so"),
+            marks=pytest.mark.fault(
+                "redis",
+                "Redis has an eviction policy that may remove jobs",
+                sees="`/readyz` and the workers' logs say so",
+            ),
         ),
     ],
 )

@@ -46,9 +46,9 @@ async def until_ended(side: Bench, jobs: set[JobId], told: Damager) -> None:
     "n_damages", [pytest.param(200, marks=pytest.mark.quick), pytest.param(2000, marks=pytest.mark.timeout(1200))]
 )
 @pytest.mark.fault(
-    27,
-    "2,000 random damages to records, timelines, indexes and streams of a queue at work",
-    sees="a damaged job is a dead letter, `corrupt_record`, or listed as `job_unreadable`; all others end",
+    "redis",
+    "2,000 random damages to records, timelines, indexes and streams of a busy queue",
+    sees="a damaged job becomes a dead letter, `corrupt_record`, or is listed as `job_unreadable`; all other jobs end",
 )
 async def test_all_jobs_end_that_no_damage_concerned_and_no_process_does(
     redis_url: str, tmp_path: Path, rng: random.Random, n_damages: int

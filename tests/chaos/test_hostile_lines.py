@@ -106,7 +106,7 @@ async def pour(line: socket.socket, first: bytes, again: bytes, *, idle_s: float
 
 
 @pytest.mark.fault(
-    None, "connections that send without an end, or read nothing", sees="they cost some KiB each; others are served"
+    "readers", "connections that send without end, or never read", sees="each costs a few KiB; other clients are served"
 )
 @pytest.mark.parametrize(("first", "again"), [row[1:] for row in HOSTILE], ids=[row[0] for row in HOSTILE])
 async def test_a_hostile_connection_costs_less_than_two_mebibytes_and_others_are_served(

@@ -50,9 +50,12 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtu
 
 @pytest.mark.timeout(4 * DEADLINE_S)
 @pytest.mark.fault(
-    42,
-    "an artifact store that is full, read-only or fails with EIO while a job trains",
-    sees="`no_space`, `store_read_only` or `store_failed`; tried again; no temporary file; the worker lives",
+    "machines",
+    "the artifact store becomes full or read-only, or fails with EIO, while a job trains",
+    sees=(
+        "`no_space`, `store_read_only` or `store_failed`; the attempt is retried; no temporary file "
+        "is left; the worker survives"
+    ),
 )
 @pytest.mark.parametrize(
     ("store", "code"), [(code, code) for code in ("no_space", "store_read_only", "store_failed")], indirect=["store"]
@@ -86,7 +89,9 @@ async def test_an_attempt_that_cannot_write_its_artifacts_is_tried_again(
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    42, "a worker whose artifact store is full, beside a healthy one", sees="it fails a few jobs, not the whole queue"
+    "machines",
+    "the artifact store of one worker is full; another worker is healthy",
+    sees="the first worker fails a few jobs, not the whole queue",
 )
 async def test_a_worker_whose_store_is_full_does_not_eat_the_queue(redis_url: str) -> None:
     async def write_to_a_full_store(_: Attempt) -> Success:
@@ -111,9 +116,9 @@ async def test_a_worker_whose_store_is_full_does_not_eat_the_queue(redis_url: st
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    44,
-    "a worker that has no descriptors left, and its lines to Redis cut",
-    sees="its job runs again elsewhere within a lease; it works on once there are descriptors",
+    "machines",
+    "a worker has no file descriptors left, and its connections to Redis are cut",
+    sees="its job runs again elsewhere within a lease; the worker continues once there are descriptors",
 )
 async def test_a_worker_without_descriptors_loses_its_job_to_another_and_works_on_afterwards(
     redis_url: str, tmp_path: Path
@@ -138,9 +143,9 @@ async def test_a_worker_without_descriptors_loses_its_job_to_another_and_works_o
 
 
 @pytest.mark.fault(
-    44,
-    "no process and no thread can be started where a training worker runs",
-    sees="the attempt is a retryable failure; the worker lives and trains once there is room",
+    "machines",
+    "the machine of a training worker cannot start a process or a thread",
+    sees="the attempt fails and is retried; the worker survives, and trains once it can start processes",
 )
 async def test_a_training_that_cannot_be_given_a_process_is_tried_again(
     redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -33,9 +33,9 @@ def silence_open_lines(proxy: FaultProxy) -> None:
 
 
 @pytest.mark.fault(
-    33,
+    "network",
     "a worker is cut off from Redis for three leases",
-    sees="another worker ends the job within one lease + 3 s; one result; the first stops by itself",
+    sees="another worker ends the job within one lease + 3 s; one result; the first worker stops its attempt by itself",
 )
 @pytest.mark.parametrize("ways", [BOTH, {Way.OUT}, {Way.BACK}], ids=["both ways", "to Redis", "from Redis"])
 async def test_a_worker_that_is_cut_off_stops_by_itself_and_another_ends_its_job(
@@ -88,7 +88,9 @@ async def test_a_worker_that_is_cut_off_stops_by_itself_and_another_ends_its_job
 
 
 @pytest.mark.quick
-@pytest.mark.fault(35, "Redis takes lines and never answers", sees="503 once the timeouts are over; it recovers")
+@pytest.mark.fault(
+    "network", "Redis accepts connections and never replies", sees="503 after the timeouts; the gateway recovers"
+)
 @pytest.mark.parametrize("is_new", [False, True])
 async def test_a_command_to_a_silent_peer_fails_in_time_and_the_next_is_answered(
     own_redis: RedisServer, is_new: bool
@@ -112,7 +114,9 @@ async def test_a_command_to_a_silent_peer_fails_in_time_and_the_next_is_answered
 
 
 @pytest.mark.fault(
-    35, "all lines of a worker fall silent at once", sees="its job is late by a timeout; nothing is charged"
+    "network",
+    "all connections of a worker fall silent at once",
+    sees="its job is late by one timeout; no crash is counted",
 )
 async def test_a_worker_whose_lines_fall_silent_opens_others_and_leaves_no_task(redis_url: str) -> None:
     before = asyncio.all_tasks()
@@ -137,7 +141,9 @@ async def test_a_worker_whose_lines_fall_silent_opens_others_and_leaves_no_task(
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    35, "the line on which a worker hears requests falls silent", sees="a cancel comes with the next renewal"
+    "network",
+    "the connection over which a worker hears of cancel and pause requests falls silent",
+    sees="a cancel reaches the worker with the next lease renewal",
 )
 async def test_a_cancel_reaches_a_worker_that_hears_nothing(redis_url: str) -> None:
     async def hang(attempt: Attempt) -> Success:
@@ -159,9 +165,9 @@ async def test_a_cancel_reaches_a_worker_that_hears_nothing(redis_url: str) -> N
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    35,
-    "the gateway's subscription falls silent, and new ones are not answered for a while",
-    sees="events are late; none is missing or doubled",
+    "network",
+    "the gateway's subscription falls silent, and Redis does not reply to new ones for a while",
+    sees="events are late; none is missing or repeated",
 )
 async def test_readers_are_told_what_a_silent_subscription_kept_from_them(redis_url: str, tmp_path: Path) -> None:
     with (
@@ -192,7 +198,7 @@ async def test_readers_are_told_what_a_silent_subscription_kept_from_them(redis_
 
 
 @pytest.mark.quick
-@pytest.mark.fault(None, "the idle lines of the gateway to Redis are reset", sees="nothing: it opens others")
+@pytest.mark.fault("network", "the gateway's idle connections to Redis are reset", sees="nothing: it opens new ones")
 async def test_a_gateway_whose_idle_lines_were_reset_answers_as_ever(redis_url: str, tmp_path: Path) -> None:
     with fault_proxy(redis_url) as proxy, running_gateway(proxy.url, tmp_path) as gateway:
         async with gateway.client() as http:

@@ -33,9 +33,9 @@ PARTS = [f"{n} " for n in range(5)]
 
 
 @pytest.mark.fault(
-    36,
-    "every line late by 200 ± 150 ms each way, one chunk in a hundred resets its line",
-    sees="all jobs end; each timeline is whole",
+    "network",
+    "every connection has a latency of 200 ± 150 ms each way, and one chunk in a hundred resets its connection",
+    sees="all jobs end; each timeline is complete",
 )
 async def test_all_jobs_end_over_slow_lines_that_are_cut_now_and_then(redis_url: str) -> None:
     n_jobs = 60
@@ -91,7 +91,9 @@ def full(server: RedisServer) -> Iterator[None]:
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    37, "Redis has no connection left (maxclients)", sees="503 with Retry-After; running jobs go on; then as before"
+    "network",
+    "Redis has no connection left (maxclients)",
+    sees="503 with Retry-After; running jobs continue; afterwards, all works as before",
 )
 async def test_a_full_server_costs_a_503_and_no_job(tmp_path: Path) -> None:
     may_end = anyio.Event()
@@ -137,7 +139,11 @@ async def test_a_full_server_costs_a_503_and_no_job(tmp_path: Path) -> None:
 
 
 @pytest.mark.quick
-@pytest.mark.fault(37, "all connections of a process are in use", sees="some wait, some get 503; then as before")
+@pytest.mark.fault(
+    "network",
+    "all connections of a process are in use",
+    sees="some callers wait, some get 503; afterwards, all works as before",
+)
 async def test_callers_beyond_the_pool_wait_their_turn_or_are_told(redis_url: str) -> None:
     async with bench(redis_url) as side:
         job_id = await side.submit()
@@ -161,7 +167,9 @@ async def test_callers_beyond_the_pool_wait_their_turn_or_are_told(redis_url: st
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    37, "more attempts than connections in a worker", sees="nothing: its reads and renewals have their own"
+    "network",
+    "a worker runs more attempts than it has connections",
+    sees="nothing: its reads and renewals have connections of their own",
 )
 async def test_a_worker_with_more_attempts_than_connections_charges_none(redis_url: str) -> None:
     async def tell(attempt: Attempt) -> Success:

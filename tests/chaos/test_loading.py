@@ -21,7 +21,9 @@ READING = "Redis is still reading its data"
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    24, "Redis reads its append-only file after a restart", sees="it is said to be away, not to be without that file"
+    "redis",
+    "Redis reads its append-only file after a restart",
+    sees="the gateway reports that Redis is unavailable, not that it has no such file",
 )
 async def test_a_redis_that_reads_its_data_is_not_said_to_keep_none() -> None:
     with (

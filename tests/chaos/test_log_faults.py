@@ -60,9 +60,9 @@ async def something_happens(drive: Driver, name: str) -> None:
 
 
 @pytest.mark.fault(
-    None,
-    "readers of all jobs: their lines cut at random, the subscription cut, a gateway and Redis killed",
-    sees="each change of state once, in the order of its queue",
+    "readers",
+    "connections of readers of all jobs are cut at random, the subscription is cut, a gateway and Redis are killed",
+    sees="each reader gets each change of state once, in the order of its queue",
 )
 async def test_the_log_of_all_jobs_has_everything_once_under_cuts(
     own_redis: RedisServer, tmp_path: Path, rng: random.Random
@@ -100,9 +100,10 @@ async def test_the_log_of_all_jobs_has_everything_once_under_cuts(
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    None,
-    "a finished job expires while it is followed beside another, and between two lines of a reader",
-    sees="the line goes on with the other job; whoever resumes the expired one gets 410",
+    "readers",
+    "a finished job expires while a reader follows it together with another job, and between "
+    "two connections of a reader",
+    sees="the stream continues with the other job; a reader that resumes the expired job gets 410",
 )
 async def test_a_line_outlives_a_job_that_expires(redis_url: str, tmp_path: Path) -> None:
     with running_gateway(redis_url, tmp_path, keep_alive_s=0.2) as gateway:
@@ -131,7 +132,7 @@ async def test_a_line_outlives_a_job_that_expires(redis_url: str, tmp_path: Path
 
 
 @pytest.mark.quick
-@pytest.mark.fault(26, "FLUSHALL under an open stream", sees="the stream ends; whoever resumes it gets 404")
+@pytest.mark.fault("redis", "FLUSHALL under an open stream", sees="the stream ends; a reader that resumes it gets 404")
 async def test_a_stream_ends_when_its_job_is_gone(redis_url: str, tmp_path: Path) -> None:
     with running_gateway(redis_url, tmp_path, keep_alive_s=0.2) as gateway:
         async with driver(redis_url) as drive, gateway.client() as http:

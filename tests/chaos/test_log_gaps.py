@@ -51,7 +51,9 @@ CASES = {
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    None, "the log of all jobs is trimmed while a gateway is cut off from Redis", sees="`gap` in the open stream, once"
+    "readers",
+    "the log of all jobs is trimmed while a gateway is cut off from Redis",
+    sees="`gap` in the open stream, once",
 )
 @pytest.mark.parametrize("case", CASES)
 async def test_an_open_line_says_what_was_trimmed_while_its_gateway_was_cut_off(

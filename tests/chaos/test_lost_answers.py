@@ -69,7 +69,9 @@ Verb = Callable[[Ledger, JobId], Awaitable[JobState]]
 
 
 @pytest.mark.quick
-@pytest.mark.fault(6, "the reply to a request of a user is lost with its line", sees="the answer to the repeated call")
+@pytest.mark.fault(
+    "replies", "the connection breaks before the reply to a user's request", sees="the reply to the repeated call"
+)
 @pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize(
     ("command", "prepare", "ask", "answer", "reason"),
@@ -109,7 +111,11 @@ async def test_a_request_whose_reply_was_lost_is_granted_once(
 
 
 @pytest.mark.quick
-@pytest.mark.fault(6, "the reply to submit or list is lost with its line", sees="one job; the page")
+@pytest.mark.fault(
+    "replies",
+    "the connection breaks before the reply to a submission or a listing",
+    sees="one job; one page of the list",
+)
 @pytest.mark.parametrize("key", [None, "k"])
 async def test_a_submission_whose_reply_was_lost_is_one_job(redis_url: str, key: str | None) -> None:
     async with bench(redis_url) as side:
@@ -130,7 +136,7 @@ async def test_a_submission_whose_reply_was_lost_is_one_job(redis_url: str, key:
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    6, "the gateway loses the replies to a submission and a cancel", sees="202 and 200 as ever, and one job"
+    "replies", "the gateway loses the replies to a submission and a cancel", sees="202 and 200 as usual, and one job"
 )
 async def test_a_gateway_answers_as_if_no_reply_had_been_lost(redis_url: str, tmp_path: Path) -> None:
     with fault_proxy(redis_url) as proxy, running_gateway(proxy.url, tmp_path) as gateway:
@@ -152,7 +158,9 @@ async def test_a_gateway_answers_as_if_no_reply_had_been_lost(redis_url: str, tm
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    6, "the reply to a call about dead letters is lost with its line", sees="the job is off the list and stays failed"
+    "replies",
+    "the connection breaks before the reply to a call about dead letters",
+    sees="the job is no longer listed and stays failed",
 )
 async def test_a_dead_letter_is_purged_once_and_its_attempts_are_told(redis_url: str) -> None:
     async with queue_bench(redis_url) as side:
@@ -176,7 +184,11 @@ async def test_a_dead_letter_is_purged_once_and_its_attempts_are_told(redis_url:
 
 
 @pytest.mark.quick
-@pytest.mark.fault(6, "the reply to a call of the registry is lost with its line", sees="one version, visible once")
+@pytest.mark.fault(
+    "replies",
+    "the connection breaks before the reply to a call of the model registry",
+    sees="the model has one new version",
+)
 async def test_a_model_whose_replies_were_lost_is_published_once(redis_url: str) -> None:
     async with driver(redis_url) as drive:
         with fault_proxy(redis_url) as proxy:
@@ -203,7 +215,7 @@ async def test_a_model_whose_replies_were_lost_is_published_once(redis_url: str)
 
 
 @pytest.mark.quick
-@pytest.mark.fault(6, "the reply to a claim of an Idempotency-Key is lost with its line", sees="one job")
+@pytest.mark.fault("replies", "the connection breaks before the reply to a claim of an Idempotency-Key", sees="one job")
 async def test_a_key_that_is_claimed_for_another_queue_is_one_job(redis_url: str) -> None:
     made = a_submission(queue=TRAINING, spec=TrainingSpec(model_type="mlp", data_path="a.csv", seed=1))
     async with bench(redis_url) as side:
@@ -220,7 +232,7 @@ async def test_a_key_that_is_claimed_for_another_queue_is_one_job(redis_url: str
 
 
 @pytest.mark.quick
-@pytest.mark.fault(6, "the reply to a question about queues is lost with its line", sees="the answer, once")
+@pytest.mark.fault("replies", "the connection breaks before the reply to a query about queues", sees="the result, once")
 async def test_a_question_about_queues_whose_reply_was_lost_is_answered(redis_url: str) -> None:
     async with bench(redis_url):
         with fault_proxy(redis_url) as proxy:
@@ -238,7 +250,9 @@ async def test_a_question_about_queues_whose_reply_was_lost_is_answered(redis_ur
 
 
 @pytest.mark.quick
-@pytest.mark.fault(6, "the reply to a deletion is lost with its line", sees="204: it is done once")
+@pytest.mark.fault(
+    "replies", "the connection breaks before the reply to a deletion", sees="204: the job is deleted once"
+)
 async def test_a_deletion_whose_reply_was_lost_is_done(redis_url: str) -> None:
     async with driver(redis_url) as drive, queue_bench(redis_url) as side:
         trained = await side.submit(TrainingSpec(model_type="mlp", data_path="a.csv", seed=1), queue=TRAINING)

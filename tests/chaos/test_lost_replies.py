@@ -34,7 +34,9 @@ def count(events: list[JobEvent], reason: Reason) -> int:
 
 
 @pytest.mark.quick
-@pytest.mark.fault(6, "the reply to a worker's call is lost with its line", sees="nothing: one attempt, one result")
+@pytest.mark.fault(
+    "replies", "the connection breaks before the reply to a worker's call", sees="nothing: one attempt, one result"
+)
 @pytest.mark.parametrize(("command", "times"), [*OF_WORKERS, *OF_ENDS])
 async def test_a_worker_that_never_saw_the_reply_charges_and_writes_nothing_twice(
     redis_url: str, command: str, times: int
@@ -118,7 +120,9 @@ CHORES: dict[str, tuple[Callable[[Bench], Awaitable[JobId]], str, tuple[int, int
 
 
 @pytest.mark.quick
-@pytest.mark.fault(6, "the reply to a call of the housekeeping is lost with its line", sees="nothing: it is done once")
+@pytest.mark.fault(
+    "replies", "the connection breaks before the reply to a housekeeping call", sees="nothing: it takes effect once"
+)
 @pytest.mark.parametrize("command", CHORES)
 async def test_what_the_housekeeping_did_unseen_it_does_once(own_redis: RedisServer, command: str) -> None:
     prepare, mark, charged = CHORES[command]
@@ -143,7 +147,11 @@ async def test_what_the_housekeeping_did_unseen_it_does_once(own_redis: RedisSer
 
 
 @pytest.mark.quick
-@pytest.mark.fault(6, "the reply to the sweep is lost with its line", sees="nothing: the expired job is a 410")
+@pytest.mark.fault(
+    "replies",
+    "the connection breaks before the reply to the removal of expired jobs",
+    sees="nothing: the expired job is 410",
+)
 async def test_an_expired_job_is_dropped_once_when_the_reply_is_lost(own_redis: RedisServer) -> None:
     async def answer(attempt: Attempt) -> Success:
         return success(attempt.number)

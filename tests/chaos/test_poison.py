@@ -11,9 +11,9 @@ from tests.support.restarted_worker import restarted_worker
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    49,
-    "a job that kills its worker, among jobs that run beside it",
-    sees="it is a dead letter, `poison`, after at most three workers; the others succeed",
+    "workers",
+    "a job kills its worker while other jobs run on it",
+    sees="it becomes a dead letter, `poison`, after at most three workers; the other jobs succeed",
 )
 async def test_a_poison_job_takes_none_of_its_neighbours_with_it(redis_url: str) -> None:
     async with queue_bench(redis_url) as side:
@@ -34,7 +34,7 @@ async def test_a_poison_job_takes_none_of_its_neighbours_with_it(redis_url: str)
 
 
 @pytest.mark.quick
-@pytest.mark.fault(49, "a suspect job behind a steady backlog", sees="it gets its turn")
+@pytest.mark.fault("workers", "a quarantined job waits while the queue has a steady backlog", sees="it is run in time")
 async def test_a_suspect_is_not_starved_by_a_backlog(redis_url: str) -> None:
     async with queue_bench(redis_url) as side:
         suspect = await side.submit(InferenceSpec(model_id="m", input_data="answer"))

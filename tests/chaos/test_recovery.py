@@ -18,8 +18,10 @@ FLEET_LEASE_S, ALLOWED_S = 8.0, 6.0
 DEADLINE_S = 120.0
 
 
-@pytest.mark.fault(3, "kill -9 of a worker that runs 1,000 jobs", sees="all run again within one lease + 3 s")
-@pytest.mark.fault(3, "kill -9 of four workers of 64 slots at once", sees="all jobs run again within one lease + 3 s")
+@pytest.mark.fault("workers", "kill -9 of a worker that runs 1,000 jobs", sees="all run again within one lease + 3 s")
+@pytest.mark.fault(
+    "workers", "kill -9 of four workers of 64 slots at once", sees="all jobs run again within one lease + 3 s"
+)
 @pytest.mark.parametrize(("workers", "slots"), [(1, 1000), (4, 64)])
 async def test_all_that_dead_workers_held_runs_again_within_a_lease_and_a_few_seconds(
     redis_url: str, workers: int, slots: int
@@ -33,7 +35,9 @@ async def test_all_that_dead_workers_held_runs_again_within_a_lease_and_a_few_se
 
 
 @pytest.mark.fault(
-    1, "5,000 entries handed to a worker that never begins them", sees="all are begun within one lease + 3 s"
+    "workers",
+    "5,000 entries are delivered to a worker that never starts them",
+    sees="all are started within one lease + 3 s",
 )
 async def test_all_that_was_handed_out_and_not_begun_is_begun_within_a_lease_and_a_few_seconds(redis_url: str) -> None:
     after_s, jobs = await seconds_until_begun(redis_url, n_jobs=5000, lease_s=FLEET_LEASE_S, deadline_s=DEADLINE_S)
@@ -43,7 +47,9 @@ async def test_all_that_was_handed_out_and_not_begun_is_begun_within_a_lease_and
 
 
 @pytest.mark.quick
-@pytest.mark.fault(3, "a worker that held 1,000 jobs stops renewing", sees="one look finds all of them")
+@pytest.mark.fault(
+    "workers", "a worker with 1,000 running jobs stops renewing its leases", sees="one check finds all of them"
+)
 async def test_one_look_finds_all_that_a_dead_worker_held_and_one_call_takes_it_back(redis_url: str) -> None:
     async with queue_bench(redis_url) as side:
         await side.ledger.submit_all(INFERENCE, [a_submission() for _ in range(1000)])
@@ -58,7 +64,9 @@ async def test_one_look_finds_all_that_a_dead_worker_held_and_one_call_takes_it_
 
 
 @pytest.mark.quick
-@pytest.mark.fault(1, "a worker that was handed 1,000 entries stops", sees="one call makes all of them ready again")
+@pytest.mark.fault(
+    "workers", "a worker stops to which 1,000 entries were delivered", sees="one call makes all of them ready again"
+)
 async def test_one_call_makes_all_ready_again_that_was_not_begun(redis_url: str) -> None:
     async with queue_bench(redis_url) as side:
         await side.ledger.submit_all(INFERENCE, [a_submission() for _ in range(1000)])
@@ -72,7 +80,11 @@ async def test_one_call_makes_all_ready_again_that_was_not_begun(redis_url: str)
 
 
 @pytest.mark.quick
-@pytest.mark.fault(1, "a worker stops with an entry in hand", sees="it is looked for when it is due, not a round later")
+@pytest.mark.fault(
+    "workers",
+    "a worker stops with an entry that it has not started",
+    sees="the entry is recovered when its lease is over, not one check later",
+)
 async def test_an_entry_that_nobody_begins_is_due_when_its_lease_is_over(redis_url: str) -> None:
     async with queue_bench(redis_url) as side:
         await side.submit()

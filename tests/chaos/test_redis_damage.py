@@ -67,9 +67,9 @@ async def assert_at_rest(redis: AsyncRedis) -> None:
 @pytest.mark.quick
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.fault(
-    27,
-    "groups destroyed, consumers deleted, ready streams deleted or trimmed to nothing, with jobs queued and running",
-    sees="running jobs go on, queued ones run within 3 s; each runs once",
+    "redis",
+    "groups are destroyed, consumers deleted, lane streams deleted or trimmed to nothing, with jobs queued and running",
+    sees="running jobs continue, queued ones run within 3 s; each runs once",
 )
 async def test_what_is_deleted_around_queued_and_running_jobs_makes_none_run_twice_or_never(
     redis_url: str, tmp_path: Path, damage: str
@@ -101,8 +101,8 @@ async def test_what_is_deleted_around_queued_and_running_jobs_makes_none_run_twi
 @pytest.mark.quick
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.fault(
-    27,
-    "groups, consumers or streams deleted at random moments while jobs come and go",
+    "redis",
+    "groups, consumers or streams are deleted at random moments while jobs arrive and end",
     sees="nothing, or a pause of 3 s for a job whose entry was deleted; each runs once",
 )
 async def test_deleting_again_and_again_under_load_makes_none_run_twice_or_never(
@@ -124,7 +124,9 @@ async def test_deleting_again_and_again_under_load_makes_none_run_twice_or_never
 
 
 @pytest.mark.quick
-@pytest.mark.fault(27, "XGROUP DELCONSUMER of a worker that waits for work", sees="nothing: the next job runs at once")
+@pytest.mark.fault(
+    "redis", "XGROUP DELCONSUMER for a worker that waits for work", sees="nothing: the next job runs at once"
+)
 async def test_a_waiting_worker_whose_consumer_was_deleted_takes_the_next_job(redis_url: str) -> None:
     async with bench(redis_url) as side:
         with worker_process(redis_url, "answer", lease_s=15.0):
@@ -142,7 +144,9 @@ async def test_a_waiting_worker_whose_consumer_was_deleted_takes_the_next_job(re
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    27, "a ready stream with a long backlog is deleted", sees="all of it runs, without a wait for each part"
+    "redis",
+    "the stream of a lane with a long backlog is deleted",
+    sees="the whole backlog runs, without a wait for each part",
 )
 async def test_a_long_backlog_whose_stream_was_deleted_is_mended_in_one_go(redis_url: str, tmp_path: Path) -> None:
     log = tmp_path / "worker.log"
@@ -159,7 +163,9 @@ async def test_a_long_backlog_whose_stream_was_deleted_is_mended_in_one_go(redis
 
 
 @pytest.mark.quick
-@pytest.mark.fault(26, "FLUSHALL with jobs queued and running", sees="404 for all of them; new jobs run within 5 s")
+@pytest.mark.fault(
+    "redis", "FLUSHALL with jobs queued and running", sees="404 for all of them; new jobs run within 5 s"
+)
 async def test_a_flushed_queue_serves_new_jobs_and_knows_none_of_the_old(redis_url: str, tmp_path: Path) -> None:
     log = tmp_path / "worker.log"
     async with bench(redis_url) as side:
@@ -187,7 +193,9 @@ async def test_a_flushed_queue_serves_new_jobs_and_knows_none_of_the_old(redis_u
 
 
 @pytest.mark.quick
-@pytest.mark.fault(30, "the hash of a queued and of a running job deleted", sees="404; the attempt stops; others run")
+@pytest.mark.fault(
+    "redis", "the hashes of a queued and of a running job are deleted", sees="404; the attempt stops; other jobs run"
+)
 async def test_a_deleted_job_is_forgotten_and_holds_up_no_other(redis_url: str, tmp_path: Path) -> None:
     log = tmp_path / "worker.log"
     async with bench(redis_url) as side:
@@ -221,7 +229,7 @@ async def listings_naming(side: Bench, *job_ids: JobId) -> list[bytes]:
 
 
 @pytest.mark.quick
-@pytest.mark.fault(None, "an entry of a finished job is delivered once more", sees="nothing: it is skipped")
+@pytest.mark.fault("redis", "an entry of a finished job is delivered again", sees="nothing: it is skipped")
 async def test_a_stray_entry_of_a_finished_job_is_skipped(redis_url: str) -> None:
     async with bench(redis_url) as side:
         with worker_process(redis_url, "answer"):

@@ -95,9 +95,9 @@ async def cancel(side: Bench, job_id: JobId) -> None:
 
 
 @pytest.mark.fault(
-    31,
+    "failover",
     "the master dies and a replica that misses its last writes takes over",
-    sees="a lost job is a 404; what survives has one end, one story, and runs again where its end was lost",
+    sees="a lost job is 404; every other job has one timeline and one end, and runs again if its end was lost",
 )
 async def test_after_a_failover_that_lost_writes_every_surviving_job_has_one_story_and_one_end(tmp_path: Path) -> None:
     log = tmp_path / "worker.log"
@@ -145,9 +145,9 @@ async def test_after_a_failover_that_lost_writes_every_surviving_job_has_one_sto
 
 @pytest.mark.parametrize("lines", ["are cut", "stay open"])
 @pytest.mark.fault(
-    32,
-    "the old master is demoted under open lines, with a new one that misses its last writes",
-    sees="503 at most for a moment; an open line begins again after a gap; all moves within 5 s of the change",
+    "failover",
+    "the old master is demoted under open connections, and the new one misses its last writes",
+    sees="503 for a moment at most; an open stream starts again after a gap; everything works within 5 s of the change",
 )
 async def test_clients_leave_a_demoted_master_and_readers_are_told_of_what_it_lost(tmp_path: Path, lines: str) -> None:
     log = tmp_path / "worker.log"
@@ -200,9 +200,9 @@ async def test_clients_leave_a_demoted_master_and_readers_are_told_of_what_it_lo
 @pytest.mark.parametrize("writes_by", [connect, connect_one])
 @pytest.mark.parametrize("reads_by", [connect, connect_one])
 @pytest.mark.fault(
-    32,
-    "a master is demoted under the open line of a client that only reads",
-    sees="an accepted job is found: once one line of a process hears of it, all leave",
+    "failover",
+    "a master is demoted while a client that only reads is connected to it",
+    sees="an accepted job is found: once one connection of a process learns of the change, all are reopened",
 )
 async def test_a_client_that_only_reads_leaves_a_demoted_master_with_one_that_writes(
     writes_by: Connect, reads_by: Connect
@@ -227,9 +227,9 @@ async def test_a_client_that_only_reads_leaves_a_demoted_master_with_one_that_wr
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    32,
-    "a master is demoted under a subscription that nothing rings for and nobody changes",
-    sees="a reader gets its events as before: the subscription ends and is made anew with the new master",
+    "failover",
+    "a master is demoted under a subscription that gets no notification and does not change",
+    sees="a reader gets its events as before: the subscription moves to the new master",
 )
 async def test_a_quiet_subscription_leaves_a_demoted_master_with_a_line_that_writes() -> None:
     async with replicated() as pair, bench(pair.old.url) as old:

@@ -120,10 +120,12 @@ async def all_succeeded(side: Bench, job_ids: list[JobId], *, deadline_s: float 
 
 
 @pytest.mark.fault(
-    19,
+    "redis",
     "kill -9 of Redis three times in a row while 32 submitters send about 1,000 jobs a second",
-    sees="every accepted job is there and runs to its end; with appendfsync everysec, all but those that were accepted "
-    "in the moments before a kill while the disk was busy",
+    sees=(
+        "every accepted job is there and ends; with appendfsync everysec, those may be lost that "
+        "were accepted just before a kill while the disk was busy"
+    ),
 )
 async def test_every_job_accepted_while_redis_was_killed_again_and_again_is_there_and_runs(
     durable_redis: RedisServer, appendfsync: str
@@ -155,9 +157,9 @@ async def test_every_job_accepted_while_redis_was_killed_again_and_again_is_ther
 
 
 @pytest.mark.fault(
-    19,
-    "kill -9 of Redis three times in a row under a gateway and a worker at work",
-    sees="202, or 503 and the same Idempotency-Key again: one job for each key, and each runs once",
+    "redis",
+    "kill -9 of Redis three times in a row, with a busy gateway and a busy worker",
+    sees="202, or 503 and a repeated request with the same Idempotency-Key: one job for each key, and each runs once",
 )
 async def test_every_202_of_a_gateway_whose_redis_is_killed_again_and_again_is_one_job_that_runs(
     durable_redis: RedisServer, appendfsync: str, tmp_path: Path
@@ -196,7 +198,7 @@ async def accepted_once(http: httpx.AsyncClient, key: str) -> str:
 
 
 @pytest.mark.quick
-@pytest.mark.fault(25, "SCRIPT FLUSH before every call of a job's life", sees="nothing")
+@pytest.mark.fault("redis", "SCRIPT FLUSH before every call during a job", sees="nothing")
 async def test_a_script_that_redis_has_forgotten_is_sent_again(redis_url: str) -> None:
     async with queue_bench(redis_url) as side:
         await side.client.script_flush()
@@ -219,7 +221,9 @@ async def test_a_script_that_redis_has_forgotten_is_sent_again(redis_url: str) -
 
 
 @pytest.mark.quick
-@pytest.mark.fault(25, "SCRIPT FLUSH at random moments under load", sees="nothing: no call fails, each job runs once")
+@pytest.mark.fault(
+    "redis", "SCRIPT FLUSH at random moments under load", sees="nothing: no call fails, each job runs once"
+)
 async def test_no_call_is_lost_when_scripts_are_forgotten_at_random_under_load(
     redis_url: str, rng: random.Random
 ) -> None:

@@ -82,9 +82,9 @@ def assert_quiet(system: System, used: dict[str, Usage]) -> None:
 
 @pytest.mark.parametrize("state", outage.OUTAGES)
 @pytest.mark.fault(
-    24,
+    "redis",
     "Redis killed, frozen, LOADING or READONLY for five seconds, then back",
-    sees="503 with Retry-After, open lines stay open; all moves again within 5 s",
+    sees="503 with Retry-After; open streams stay open; everything works within 5 s",
 )
 async def test_all_wait_quietly_while_redis_is_away_and_move_within_five_seconds_of_its_return(
     own_redis: RedisServer, tmp_path: Path, state: str
@@ -121,9 +121,9 @@ async def test_all_wait_quietly_while_redis_is_away_and_move_within_five_seconds
 
 
 @pytest.mark.fault(
-    39,
+    "redis",
     "Redis has no memory left for three leases (noeviction)",
-    sees="503 with Retry-After for new jobs; no running job is lost or charged, all end once there is memory",
+    sees="503 with Retry-After for new jobs; no running job is lost or counts a crash; all end once there is memory",
 )
 async def test_without_memory_new_jobs_are_refused_and_running_ones_end_once_there_is_some(
     own_redis: RedisServer, tmp_path: Path
@@ -153,7 +153,9 @@ async def test_without_memory_new_jobs_are_refused_and_running_ones_end_once_the
 
 
 @pytest.mark.fault(
-    None, "a gateway and a worker are started before Redis", sees="503 and a quiet log; all moves within 5 s"
+    "redis",
+    "a gateway and a worker are started before Redis",
+    sees="503 and few log lines; everything works within 5 s",
 )
 async def test_a_gateway_and_a_worker_started_before_redis_wait_quietly_and_then_serve(
     own_redis: RedisServer, tmp_path: Path
@@ -181,7 +183,7 @@ async def test_a_gateway_and_a_worker_started_before_redis_wait_quietly_and_then
         assert told["redis"] == own_redis.url
 
 
-@pytest.mark.fault(27, "all groups and consumers destroyed again and again", sees="nothing; the log stays quiet")
+@pytest.mark.fault("redis", "all groups and consumers are destroyed again and again", sees="nothing; few log lines")
 async def test_groups_that_vanish_again_and_again_make_no_hot_loop(redis_url: str, tmp_path: Path) -> None:
     async with running_system(redis_url, tmp_path, lease_s=15.0) as system, bench(redis_url) as side:
         await outage.publish_model(redis_url)

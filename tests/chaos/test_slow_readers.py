@@ -77,9 +77,9 @@ async def sip(line: socket.socket) -> None:
 
 @pytest.mark.timeout(600)
 @pytest.mark.fault(
-    52,
-    "100 readers that never read and 5 that take a byte a second, of 10 MB each",
-    sees="they are cut off after the send timeout; the others get each event at once; memory stays flat",
+    "readers",
+    "100 readers never read, and 5 read one byte per second, of 10 MB each",
+    sees="they are cut off after the send timeout; other readers get each event at once; memory does not grow",
 )
 async def test_readers_that_take_nothing_cost_the_others_nothing(redis_url: str, tmp_path: Path) -> None:
     settings = {"send_timeout_s": 15, "keep_alive_s": 1, "redis_connections": POOL}
@@ -112,8 +112,8 @@ async def test_readers_that_take_nothing_cost_the_others_nothing(redis_url: str,
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    52,
-    "readers that never take the rest of an answer that is complete: a replay, a JSON page, one that ends the line",
+    "readers",
+    "readers never read the rest of a complete response: a replay, a JSON page, a response that closes the connection",
     sees="they are cut off after the send timeout",
 )
 async def test_no_line_is_kept_for_the_rest_of_a_complete_answer(redis_url: str, tmp_path: Path) -> None:
@@ -151,7 +151,9 @@ async def test_a_line_says_nothing_after_its_end(redis_url: str, tmp_path: Path)
 
 
 @pytest.mark.fault(
-    52, "a reader that stops to read before a silence", sees="a keep-alive comment it does not take cuts it off"
+    "readers",
+    "a reader stops reading before the job falls silent",
+    sees="it is cut off when it does not read a keep-alive comment",
 )
 async def test_a_reader_that_does_not_take_a_keep_alive_is_cut_off(redis_url: str, tmp_path: Path) -> None:
     # So often that comments alone fill what the gateway buffers beyond the kernel.

@@ -16,8 +16,8 @@ def test_a_seed_stands_for_its_faults() -> None:
 
 @pytest.mark.timeout(600)
 @pytest.mark.fault(
-    None,
-    "workers, gateways, Redis and its lines, streams and groups, at random under load",
+    "everything",
+    "workers, gateways, Redis and its connections, streams and groups fail at random under load",
     sees="nothing: no accepted job is lost, none ends twice, every reader gets every event",
 )
 async def test_nothing_promised_is_broken_while_everything_breaks() -> None:

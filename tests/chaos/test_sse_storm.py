@@ -68,9 +68,9 @@ async def storm(redis_url: str, folder: Path, rng: random.Random, *, n_readers: 
 
 @pytest.mark.timeout(900)
 @pytest.mark.fault(
-    18,
-    "two gateways killed with kill -9 twenty times under 500 readers of 50 jobs whose lines are cut at random",
-    sees="each reader resumes on either gateway and gets events 1 to N once, the same bytes as a replay",
+    "gateways",
+    "kill -9 of two gateways, twenty times, under 500 readers of 50 jobs whose connections are cut at random",
+    sees="each reader resumes on either gateway and gets events 1 to N once, in the same bytes as a replay",
 )
 async def test_five_hundred_readers_get_every_event_once_whatever_is_killed_and_cut(
     redis_url: str, tmp_path: Path, rng: random.Random
@@ -80,7 +80,9 @@ async def test_five_hundred_readers_get_every_event_once_whatever_is_killed_and_
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    18, "a gateway killed with kill -9 while lines are cut at random", sees="readers resume on another without a gap"
+    "gateways",
+    "kill -9 of a gateway while connections are cut at random",
+    sees="readers resume on another gateway without a gap",
 )
 async def test_readers_get_every_event_once_whatever_is_killed_and_cut(
     redis_url: str, tmp_path: Path, rng: random.Random
@@ -89,7 +91,9 @@ async def test_readers_get_every_event_once_whatever_is_killed_and_cut(
 
 
 @pytest.mark.fault(
-    53, "2000 readers of 100 jobs on one gateway", sees="each event once; one subscription, a bounded pool to Redis"
+    "readers",
+    "2,000 readers of 100 jobs on one gateway",
+    sees="each reader gets each event once; the gateway has one subscription and a bounded pool",
 )
 async def test_connections_to_redis_do_not_grow_with_readers(
     own_redis: RedisServer, tmp_path: Path, rng: random.Random
@@ -117,9 +121,9 @@ async def test_connections_to_redis_do_not_grow_with_readers(
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    54,
-    "connections that are reset with SO_LINGER 0, half-closed or closed at any moment, hundreds of them",
-    sees="nothing: no subscriber, task, line or file descriptor is left",
+    "readers",
+    "hundreds of connections are reset with SO_LINGER 0, half-closed or closed at any moment",
+    sees="nothing: no subscriber, task, connection or file descriptor is left",
 )
 async def test_nothing_is_left_of_readers_that_come_and_go(redis_url: str, tmp_path: Path, rng: random.Random) -> None:
     with counted_gateway(redis_url, tmp_path, redis_connections=POOL) as gateway:

@@ -32,9 +32,9 @@ async def check_all_came(jobs: FollowedJobs, readers: list[SseReader]) -> None:
 
 
 @pytest.mark.fault(
-    60,
+    "gateways",
     "a rolling restart: SIGTERM of each gateway in turn under open streams",
-    sees="streams end cleanly and resume on the other without a gap; each process is gone within its grace",
+    sees="streams end cleanly and resume on the other gateway without a gap; each process ends within its grace period",
 )
 async def test_readers_go_on_elsewhere_when_their_gateway_is_told_to_stop(
     redis_url: str, tmp_path: Path, rng: random.Random
@@ -62,9 +62,12 @@ async def test_readers_go_on_elsewhere_when_their_gateway_is_told_to_stop(
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    35,
+    "network",
     "Redis stopped with SIGSTOP under open streams, then SIGTERM of the gateway",
-    sees="keep-alive comments go on; the streams are cut, so that readers resume; the process is gone within its grace",
+    sees=(
+        "keep-alive comments continue; then the streams are cut, so that readers resume; the "
+        "process ends within its grace period"
+    ),
 )
 @pytest.mark.parametrize("path", ["/jobs/{job_id}/events", "/events?after=0", "/events?job={job_id}"])
 async def test_lines_are_kept_alive_and_end_on_time_while_redis_hangs(
@@ -98,7 +101,9 @@ async def test_lines_are_kept_alive_and_end_on_time_while_redis_hangs(
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    56, "a proxy in front that buffers 4 KB of an answer", sees="nothing: events of a few bytes pass it at once"
+    "readers",
+    "a proxy in front of the gateway buffers 4 KB of a response",
+    sees="nothing: events of a few bytes pass through at once",
 )
 async def test_a_buffering_proxy_lets_events_through_as_they_come(
     redis_url: str, tmp_path: Path, rng: random.Random
@@ -119,9 +124,9 @@ async def test_a_buffering_proxy_lets_events_through_as_they_come(
 
 
 @pytest.mark.fault(
-    None,
-    "the gateway's subscription cut with CLIENT KILL 100 times under load",
-    sees="nothing: each event once, in order, on the same line",
+    "readers",
+    "the gateway's subscription is cut with CLIENT KILL 100 times under load",
+    sees="nothing: each event once, in order, on the same connection",
 )
 async def test_a_subscription_cut_again_and_again_costs_no_event(
     redis_url: str, tmp_path: Path, rng: random.Random
@@ -142,9 +147,10 @@ async def test_a_subscription_cut_again_and_again_costs_no_event(
 
 
 @pytest.mark.fault(
-    None,
-    "Redis with appendfsync always killed and started again, and stopped with SIGSTOP for seconds, under open streams",
-    sees="each event once, in order, on the same line",
+    "readers",
+    "under open streams, Redis with appendfsync always is killed and started again, and stopped "
+    "with SIGSTOP for seconds",
+    sees="each event once, in order, on the same connection",
 )
 async def test_lines_outlive_redis(tmp_path: Path, rng: random.Random) -> None:
     with (
@@ -184,9 +190,9 @@ async def stopped_for(server: RedisServer, seconds: float) -> None:
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    None,
+    "readers",
     "Redis comes back without the last events that a reader has seen",
-    sees="a gap event on the open line, then the job from its first event",
+    sees="a `gap` event in the open stream, then the job from its first event",
 )
 async def test_a_reader_is_told_that_redis_lost_what_it_has_seen(
     redis_url: str, tmp_path: Path, rng: random.Random

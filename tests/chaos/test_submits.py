@@ -37,7 +37,7 @@ async def killed(gateway: Gateway) -> None:
 
 
 @pytest.mark.quick
-@pytest.mark.fault(48, "100 submissions at once with one Idempotency-Key, over two gateways", sees="one job")
+@pytest.mark.fault("requests", "100 submissions at once with one Idempotency-Key, over two gateways", sees="one job")
 async def test_one_key_over_two_gateways_names_one_job(redis_url: str, tmp_path: Path) -> None:
     answers: list[httpx.Response] = []
     (tmp_path / "a").mkdir()
@@ -62,8 +62,8 @@ async def test_one_key_over_two_gateways_names_one_job(redis_url: str, tmp_path:
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    48, "one Idempotency-Key with two bodies, 100 submissions at once over two gateways",
-    sees="one job, of the body that came first; the other body gets 422",
+    "requests", "one Idempotency-Key with two bodies, 100 submissions at once over two gateways",
+    sees="one job, with the body that arrived first; the other body gets 422",
 )  # fmt: skip
 async def test_two_bodies_that_race_for_one_key_make_one_job(redis_url: str, tmp_path: Path) -> None:
     answers: list[tuple[str, int, str]] = []
@@ -90,8 +90,8 @@ async def test_two_bodies_that_race_for_one_key_make_one_job(redis_url: str, tmp
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    17, "kill -9 of the gateway before, after and well after it stores a job",
-    sees="the client asks the restarted gateway again with the same key: one job",
+    "gateways", "kill -9 of the gateway before, just after and well after it stores a job",
+    sees="the client repeats the request with the same key at the restarted gateway: one job",
 )  # fmt: skip
 @pytest.mark.parametrize(
     ("point", "n_stored"),
@@ -131,8 +131,8 @@ async def test_a_submission_that_the_gateway_died_of_makes_one_job(
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    None, "kill -9 of the gateway in the middle of a bulk retry of dead letters",
-    sees="the same request again goes on with the rest: each is retried once",
+    "gateways", "kill -9 of the gateway in the middle of a bulk retry of dead letters",
+    sees="the same request, sent again, continues with the rest: each job is retried once",
 )  # fmt: skip
 @pytest.mark.parametrize(
     ("point", "n_retried"), [("before_submit", RETRIED_AT_ONCE), ("after_submit", 2 * RETRIED_AT_ONCE)]

@@ -37,8 +37,12 @@ async def published_once(side: QueueBench, folder: Path) -> None:
     ArtifactStore(folder / "artifacts").verify(model.manifest.onnx)
 
 
-@pytest.mark.fault(2, "kill -9 of a training worker once its child is started", sees="attempt 2 trains from the start")
-@pytest.mark.fault(5, "kill -9 of a training worker around the publishing of its model", sees="one version, whole")
+@pytest.mark.fault(
+    "workers", "kill -9 of a training worker after it has started its child", sees="attempt 2 trains from the start"
+)
+@pytest.mark.fault(
+    "workers", "kill -9 of a training worker just before or after it publishes its model", sees="one version, complete"
+)
 @pytest.mark.parametrize("step", ["child_started", "before_stage", "after_stage", "before_settle", "after_settle"])
 async def test_a_training_worker_killed_at_any_step_publishes_one_model_in_the_end(
     redis_url: str, tmp_path: Path, step: str
@@ -59,7 +63,11 @@ async def test_a_training_worker_killed_at_any_step_publishes_one_model_in_the_e
     assert (job.state, job.attempt, job.crashes) == (JobState.SUCCEEDED, *attempts)
 
 
-@pytest.mark.fault(4, "kill -9 of a training process before or after it renames an artifact", sees="retried, one model")
+@pytest.mark.fault(
+    "workers",
+    "kill -9 of a training process before or after it renames an artifact",
+    sees="the attempt is retried; one model",
+)
 @pytest.mark.parametrize("step", ["artifact_written", "artifact_renamed"])
 async def test_a_child_killed_while_it_writes_an_artifact_leaves_no_half_of_one(
     redis_url: str, tmp_path: Path, step: str
@@ -81,7 +89,9 @@ async def test_a_child_killed_while_it_writes_an_artifact_leaves_no_half_of_one(
     assert store.sweep(older_than_s=0.0) == (1 if step == "artifact_written" else 0)
 
 
-@pytest.mark.fault(8, "kill -9, SIGSEGV or SIGABRT of a training process", sees="`worker_process_died`, tried again")
+@pytest.mark.fault(
+    "workers", "kill -9, SIGSEGV or SIGABRT of a training process", sees="`worker_process_died`, retried"
+)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
 async def test_a_child_that_dies_takes_its_worker_not_along(
     redis_url: str, tmp_path: Path, number: signal.Signals
@@ -103,7 +113,11 @@ async def test_a_child_that_dies_takes_its_worker_not_along(
     assert (job.state, job.crashes) == (JobState.SUCCEEDED, 0)
 
 
-@pytest.mark.fault(3, "kill -9 of a training worker in mid-epoch", sees="its child dies too; the job goes on elsewhere")
+@pytest.mark.fault(
+    "workers",
+    "kill -9 of a training worker in the middle of an epoch",
+    sees="its child dies too; the job continues elsewhere",
+)
 async def test_a_killed_training_worker_leaves_no_child_and_its_job_goes_on_from_a_checkpoint(
     redis_url: str, tmp_path: Path
 ) -> None:
@@ -132,7 +146,9 @@ async def test_a_killed_training_worker_leaves_no_child_and_its_job_goes_on_from
 
 
 @pytest.mark.fault(
-    3, "kill -9 of a training worker that removes its older checkpoints", sees="the one on record is there"
+    "workers",
+    "kill -9 of a training worker while it removes older checkpoints",
+    sees="the recorded checkpoint is there",
 )
 async def test_the_checkpoint_on_record_is_there_whenever_a_worker_is_killed(redis_url: str, tmp_path: Path) -> None:
     store, often = ArtifactStore(tmp_path / "artifacts"), msgspec.structs.replace(ENDLESS, checkpoint_every_s=1e-6)
@@ -156,7 +172,9 @@ async def test_the_checkpoint_on_record_is_there_whenever_a_worker_is_killed(red
     assert len(files) < 20
 
 
-@pytest.mark.fault(12, "SIGSTOP of a training process", sees="`training_stalled` after stall_timeout_s, tried again")
+@pytest.mark.fault(
+    "workers", "SIGSTOP of a training process", sees="`training_stalled` after `HEADRACE_STALL_TIMEOUT_S`, retried"
+)
 async def test_hung_training_is_ended_although_its_lease_is_renewed(redis_url: str, tmp_path: Path) -> None:
     async with queue_bench(redis_url, TRAINING) as side:
         job_id = await side.submit(a_training(tmp_path, hyperparameters=ENDLESS), queue=TRAINING)
@@ -175,7 +193,9 @@ async def test_hung_training_is_ended_although_its_lease_is_renewed(redis_url: s
     assert alive([child.pid]) == []
 
 
-@pytest.mark.fault(43, "a training process that eats all memory", sees="`out_of_memory`, a dead letter at once")
+@pytest.mark.fault(
+    "machines", "a training process uses all memory", sees="`out_of_memory`; the job is a dead letter at once"
+)
 async def test_a_child_that_eats_memory_ends_alone(redis_url: str, tmp_path: Path) -> None:
     path = install(tmp_path, ["Gluttonous"])
     async with queue_bench(redis_url, TRAINING) as side:
@@ -190,7 +210,9 @@ async def test_a_child_that_eats_memory_ends_alone(redis_url: str, tmp_path: Pat
     assert next_job.state is JobState.SUCCEEDED
 
 
-@pytest.mark.fault(43, "a machine that runs out of memory", sees="the kernel ends the training process, not the worker")
+@pytest.mark.fault(
+    "machines", "a machine runs out of memory", sees="the kernel kills the training process, not the worker"
+)
 async def test_the_kernel_would_end_the_child_before_its_worker(redis_url: str, tmp_path: Path) -> None:
     async with queue_bench(redis_url, TRAINING) as side:
         job_id = await side.submit(a_training(tmp_path, hyperparameters=ENDLESS), queue=TRAINING)

@@ -28,9 +28,9 @@ async def entry_of(side: Bench, job_id: JobId) -> bytes:
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    57,
-    "a job of a newer version before an older worker",
-    sees="it stays queued for a newer worker, however often it is delivered; those behind it run",
+    "versions",
+    "a job of a newer version reaches an older worker",
+    sees="it stays queued for a newer worker, however often it is delivered; the jobs behind it run",
 )
 async def test_a_job_of_a_newer_version_is_left_for_a_newer_worker_and_holds_up_no_other(
     redis_url: str, tmp_path: Path
@@ -59,7 +59,11 @@ async def test_a_job_of_a_newer_version_is_left_for_a_newer_worker_and_holds_up_
 
 
 @pytest.mark.quick
-@pytest.mark.fault(57, "fields and events that only newer versions know", sees="nothing: they are left out")
+@pytest.mark.fault(
+    "versions",
+    "a newer version writes fields and events that older ones do not know",
+    sees="nothing: they are left out",
+)
 async def test_what_newer_producers_add_breaks_no_older_worker_gateway_or_reader(
     redis_url: str, tmp_path: Path
 ) -> None:
@@ -78,7 +82,9 @@ async def test_what_newer_producers_add_breaks_no_older_worker_gateway_or_reader
 
 
 @pytest.mark.quick
-@pytest.mark.fault(57, "an event of a kind that only newer versions know", sees="it comes over SSE as it was written")
+@pytest.mark.fault(
+    "versions", "an event has a type that only newer versions know", sees="it is sent over SSE as it was written"
+)
 async def test_an_event_of_a_newer_kind_passes_through_an_older_gateway(redis_url: str, tmp_path: Path) -> None:
     data = b'{"n":3,"at":1,"attempt":1,"event":"novel","x":[1]}'
     async with queue_bench(redis_url) as side:
@@ -98,9 +104,9 @@ async def test_an_event_of_a_newer_kind_passes_through_an_older_gateway(redis_ur
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    57,
-    "a stored job of a shape that an older gateway cannot read, or damaged",
-    sees="501 `job_unreadable`; it is in the lists, and other jobs are as ever",
+    "versions",
+    "a stored job has a form that an older gateway cannot read, or is damaged",
+    sees="501 `job_unreadable`; it is listed, and other jobs work as usual",
 )
 @pytest.mark.parametrize(
     "field",

@@ -30,11 +30,13 @@ STEPS = {
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    1, "kill -9 of a worker between any two steps of an attempt", sees="one result; a crash is charged if it had begun"
+    "workers",
+    "kill -9 of a worker between any two steps of an attempt",
+    sees="one result; one crash is counted if the attempt had started",
 )
 @pytest.mark.fault(
-    7,
-    "kill -9 of a worker that has stored a result and not yet cleaned up",
+    "workers",
+    "kill -9 of a worker that has stored a result and has not cleaned up",
     sees="the result stands; nothing runs again",
 )
 @pytest.mark.parametrize("step", STEPS)
@@ -54,9 +56,13 @@ async def test_a_worker_killed_between_two_steps_loses_no_job_and_ends_none_twic
 
 
 @pytest.mark.quick
-@pytest.mark.fault(1, "kill -9 of a worker that was handed an entry and has not begun it", sees="nothing is charged")
 @pytest.mark.fault(
-    1, "kill -9 of a worker for which Redis began an attempt while it waited", sees="one result; a crash is charged"
+    "workers", "kill -9 of a worker to which an entry was delivered that it has not started", sees="no crash is counted"
+)
+@pytest.mark.fault(
+    "workers",
+    "kill -9 of a worker for which Redis started an attempt while it waited",
+    sees="one result; one crash is counted",
 )
 @pytest.mark.parametrize(("step", "charged"), {"entry_delivered": (1, 0), "claimed_ahead": (2, 1)}.items())
 async def test_a_job_that_a_worker_waited_for_outlives_it(redis_url: str, step: str, charged: tuple[int, int]) -> None:
@@ -77,9 +83,9 @@ async def test_a_job_that_a_worker_waited_for_outlives_it(redis_url: str, step: 
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    15,
-    "kill -9 of a worker that has just taken over the entry of a dead one",
-    sees="a third takes it; nothing is charged",
+    "workers",
+    "kill -9 of a worker that has just taken over the entry of a dead worker",
+    sees="a third worker takes it; no crash is counted",
 )
 async def test_an_entry_that_a_rescuer_died_of_is_rescued_again(redis_url: str) -> None:
     async with queue_bench(redis_url) as side:
@@ -96,7 +102,9 @@ async def test_an_entry_that_a_rescuer_died_of_is_rescued_again(redis_url: str) 
 
 
 @pytest.mark.quick
-@pytest.mark.fault(1, "kill -9 of a worker in the middle of a renewal", sees="the job runs again, as attempt 2")
+@pytest.mark.fault(
+    "workers", "kill -9 of a worker in the middle of a lease renewal", sees="the job runs again, as attempt 2"
+)
 @pytest.mark.parametrize("step", ["before_renew", "after_renew"])
 async def test_a_worker_killed_while_it_renews_is_noticed_like_any_other(redis_url: str, step: str) -> None:
     async with queue_bench(redis_url) as side:

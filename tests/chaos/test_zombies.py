@@ -41,7 +41,9 @@ def chunks(events: list[object]) -> list[str]:
 
 
 @pytest.mark.fault(
-    10, "SIGSTOP of a worker past its lease, SIGCONT before the second attempt", sees="the zombie's writes are refused"
+    "workers",
+    "SIGSTOP of a worker past its lease, SIGCONT before the second attempt",
+    sees="the writes of the first worker are refused",
 )
 @pytest.mark.parametrize("standstill", quick_at_the_end)
 async def test_a_zombie_that_wakes_before_the_second_attempt_writes_nothing_for_the_first(
@@ -63,7 +65,9 @@ async def test_a_zombie_that_wakes_before_the_second_attempt_writes_nothing_for_
 
 
 @pytest.mark.fault(
-    10, "SIGSTOP of a worker past its lease, SIGCONT during the second attempt", sees="the second attempt's result"
+    "workers",
+    "SIGSTOP of a worker past its lease, SIGCONT during the second attempt",
+    sees="the result of the second attempt",
 )
 @pytest.mark.parametrize("standstill", quick_at_the_end)
 async def test_a_zombie_that_wakes_during_the_second_attempt_cannot_disturb_it(redis_url: str, standstill: str) -> None:
@@ -93,7 +97,7 @@ async def test_a_zombie_that_wakes_during_the_second_attempt_cannot_disturb_it(r
 
 
 @pytest.mark.fault(
-    10, "SIGSTOP of a worker past its lease, SIGCONT after the second attempt", sees="the result does not change"
+    "workers", "SIGSTOP of a worker past its lease, SIGCONT after the second attempt", sees="the result does not change"
 )
 @pytest.mark.parametrize("standstill", quick_at_the_end)
 async def test_a_zombie_that_wakes_after_the_end_changes_nothing(redis_url: str, standstill: str) -> None:

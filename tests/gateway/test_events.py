@@ -50,7 +50,11 @@ async def test_a_finished_job_is_replayed_and_the_stored_bytes_are_not_touched(
 
 
 @pytest.mark.quick
-@pytest.mark.fault(56, "a proxy that buffers answers", sees="headers that tell it not to, and a first byte at once")
+@pytest.mark.fault(
+    "readers",
+    "a proxy buffers responses",
+    sees="the response has headers that tell the proxy not to, and its first byte comes at once",
+)
 async def test_a_stream_is_announced_so_that_no_proxy_holds_it_back(http: httpx.AsyncClient) -> None:
     async with http.stream("GET", f"/jobs/{await submitted(http)}/events") as response:
         first = await anext(response.aiter_bytes())
@@ -84,7 +88,9 @@ async def test_the_header_wins_over_the_query(http: httpx.AsyncClient, drive: Dr
 
 
 @pytest.mark.quick
-@pytest.mark.fault(None, "a cursor at or beyond the end of a finished job", sees="204: an EventSource stops")
+@pytest.mark.fault(
+    "readers", "a reader's cursor is at or beyond the end of a finished job", sees="204, which stops an EventSource"
+)
 @pytest.mark.parametrize("after", ["3", "4", "999999999999"])
 async def test_past_the_end_there_is_nothing_and_the_browser_stops(
     http: httpx.AsyncClient, drive: Driver, after: str
@@ -113,7 +119,9 @@ async def test_an_unknown_format_is_refused(http: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.quick
-@pytest.mark.fault(None, "a cursor older than what is kept", sees="a gap event first, then what is kept")
+@pytest.mark.fault(
+    "readers", "a reader's cursor is older than the stored events", sees="a `gap` event, then the stored events"
+)
 async def test_a_reader_is_told_what_is_no_longer_kept(http: httpx.AsyncClient, drive: Driver) -> None:
     job_id = await submitted(http)
     await drive.finish(job_id, n_events=5)
@@ -128,7 +136,11 @@ async def test_a_reader_is_told_what_is_no_longer_kept(http: httpx.AsyncClient, 
 
 
 @pytest.mark.quick
-@pytest.mark.fault(None, "a cursor ahead of an open job", sees="a gap event, then the job from its first event")
+@pytest.mark.fault(
+    "readers",
+    "a reader's cursor is ahead of a job that has not ended",
+    sees="a `gap` event, then the job from its first event",
+)
 async def test_a_reader_ahead_of_an_open_job_is_told_and_begins_again(http: httpx.AsyncClient, drive: Driver) -> None:
     job_id = await submitted(http)
 
@@ -279,7 +291,9 @@ async def test_without_a_cursor_only_what_happens_from_now_on_is_sent(http: http
 
 
 @pytest.mark.quick
-@pytest.mark.fault(None, "a cursor older than the log of all jobs", sees="a gap event for each queue first")
+@pytest.mark.fault(
+    "readers", "a reader's cursor is older than the log of all jobs", sees="a `gap` event for each queue, then the log"
+)
 async def test_a_reader_of_all_jobs_is_told_what_is_no_longer_kept(http: httpx.AsyncClient, drive: Driver) -> None:
     jobs = [await submitted(http) for _ in range(4)]
     everything = (await http.get("/events?after=0&follow=false", headers=NDJSON)).text.splitlines()

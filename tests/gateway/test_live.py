@@ -86,7 +86,9 @@ async def test_the_only_event_after_a_reader_came_reaches_it_however_close_the_t
 
 
 @pytest.mark.quick
-@pytest.mark.fault(None, "the bell of an event is lost", sees="the event comes with the next one, in order")
+@pytest.mark.fault(
+    "readers", "the notification of an event is lost", sees="the event arrives with the next one, in order"
+)
 async def test_an_event_whose_bell_was_never_heard_is_read_when_the_next_one_rings(
     http: httpx.AsyncClient, drive: Driver
 ) -> None:
@@ -122,7 +124,9 @@ async def test_bursts_larger_than_a_buffer_are_read_from_the_timeline(http: http
 
 
 @pytest.mark.quick
-@pytest.mark.fault(53, "300 readers of a job on one gateway", sees="one subscription and one bounded pool to Redis")
+@pytest.mark.fault(
+    "readers", "300 readers of a job on one gateway", sees="one subscription and one bounded pool to Redis"
+)
 async def test_three_hundred_readers_of_a_job_share_one_subscription(own_redis: RedisServer, tmp_path: Path) -> None:
     with running_gateway(own_redis.url, tmp_path, keep_alive_s=3600, redis_connections=8) as gateway:
         async with gateway.client() as http, driver(own_redis.url) as drive:
@@ -208,7 +212,9 @@ async def test_a_connection_that_is_not_to_be_kept_is_closed_after_its_stream(
 
 
 @pytest.mark.quick
-@pytest.mark.fault(52, "a reader that never reads", sees="it is cut off after the send timeout; others are not held up")
+@pytest.mark.fault(
+    "readers", "a reader never reads", sees="it is cut off after the send timeout; other readers are not delayed"
+)
 async def test_a_reader_that_takes_nothing_is_cut_off_and_the_others_are_not_held_up(
     lines: httpx.AsyncClient, drive: Driver, quick: Gateway
 ) -> None:
@@ -238,9 +244,9 @@ async def test_a_reader_that_takes_nothing_is_cut_off_and_the_others_are_not_hel
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    None,
-    "something that no worker says is published on a job's bell",
-    sees="the lines of that job are cut and resume; others stay open",
+    "readers",
+    "something that no worker sends is published on a job's channel",
+    sees="the streams of that job are cut and resume; others stay open",
 )
 @pytest.mark.parametrize("nonsense", [b"", b"no number", b"\xff\x00", b"3 state\n4"])
 async def test_a_ring_that_cannot_be_read_cuts_the_lines_it_is_for_and_no_other(
@@ -271,7 +277,7 @@ async def test_a_ring_that_cannot_be_read_cuts_the_lines_it_is_for_and_no_other(
 
 
 @pytest.mark.quick
-@pytest.mark.fault(54, "readers that go away", sees="nothing: their bells are given back")
+@pytest.mark.fault("readers", "readers go away", sees="nothing: their subscriptions end")
 async def test_a_reader_that_goes_away_is_forgotten(http: httpx.AsyncClient, drive: Driver, gateway: Gateway) -> None:
     job_id = await submitted(http)
     for _ in range(20):

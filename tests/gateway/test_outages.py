@@ -26,9 +26,9 @@ from tests.support.redis_server import RedisServer
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    None,
+    "gateways",
     "kill -9 of Redis under open streams",
-    sees="requests get 503 and Retry-After; open streams go on without a gap",
+    sees="requests get 503 and Retry-After; open streams continue without a gap",
 )
 async def test_when_redis_dies_under_open_lines_requests_get_503_and_the_lines_go_on(
     own_redis: RedisServer, tmp_path: Path
@@ -72,7 +72,11 @@ async def test_when_redis_dies_under_open_lines_requests_get_503_and_the_lines_g
 
 
 @pytest.mark.quick
-@pytest.mark.fault(None, "a gateway started while Redis is away", sees="readyz says 503; it serves once Redis is there")
+@pytest.mark.fault(
+    "gateways",
+    "a gateway is started while Redis is away",
+    sees="`/readyz` is 503; the gateway serves once Redis is there",
+)
 async def test_a_gateway_starts_without_redis_and_serves_once_it_is_there(
     own_redis: RedisServer, tmp_path: Path
 ) -> None:
@@ -91,7 +95,9 @@ async def test_a_gateway_starts_without_redis_and_serves_once_it_is_there(
 
 
 @pytest.mark.quick
-@pytest.mark.fault(None, "the gateway's subscription cut ten times", sees="nothing: what was missed is read and sent")
+@pytest.mark.fault(
+    "gateways", "the gateway's subscription is cut ten times", sees="nothing: missed events are read and sent"
+)
 async def test_a_lost_subscription_is_made_up_for(http: httpx.AsyncClient, drive: Driver) -> None:
     job_id = await submitted(http)
     reader = Reader(job_id)
@@ -112,7 +118,7 @@ async def test_a_lost_subscription_is_made_up_for(http: httpx.AsyncClient, drive
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    None, "the subscription cut while readers come and go", sees="nothing: no reader is left without its bell"
+    "gateways", "the subscription is cut while readers come and go", sees="nothing: every reader gets its notifications"
 )
 async def test_lines_that_come_and_go_while_the_subscription_is_lost_leave_no_reader_without_bells(
     http: httpx.AsyncClient, drive: Driver
@@ -147,9 +153,9 @@ async def test_lines_that_come_and_go_while_the_subscription_is_lost_leave_no_re
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    60,
+    "gateways",
     "SIGTERM of a gateway with open streams",
-    sees="every stream is cut, so that its reader comes again or says so, and the process is gone in time",
+    sees="every stream is cut, so that its reader reconnects or reports an error; the process ends in time",
 )
 @pytest.mark.parametrize("is_bare", [False, True])
 async def test_a_gateway_told_to_stop_ends_its_lines_and_goes(redis_url: str, tmp_path: Path, is_bare: bool) -> None:

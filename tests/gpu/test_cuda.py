@@ -100,7 +100,7 @@ def test_a_run_stopped_on_the_device_goes_on_as_if_it_had_not_been(tmp_path: Pat
 
 
 @pytest.mark.fault(
-    58,
+    "machines",
     "a real device-side assertion of CUDA in a training process (needs a GPU)",
     sees="`recipe_failed`; the same worker trains the next job on the device",
 )
@@ -119,9 +119,9 @@ async def test_a_process_whose_context_is_broken_is_used_for_no_other_job(redis_
 
 
 @pytest.mark.fault(
-    59,
+    "machines",
     "a training process that keeps more than half of the GPU's memory (needs a GPU)",
-    sees="the memory comes back with its end: the next one keeps as much",
+    sees="the memory is free once the process ends: the next one uses as much",
 )
 async def test_memory_that_a_job_keeps_is_there_for_the_next(redis_url: str, tmp_path: Path) -> None:
     async with queue_bench(redis_url, TRAINING) as side:
@@ -132,7 +132,9 @@ async def test_memory_that_a_job_keeps_is_there_for_the_next(redis_url: str, tmp
     assert [job.state for job in jobs] == [JobState.SUCCEEDED] * 2
 
 
-@pytest.mark.fault(59, "a training process asks for more memory than the GPU has (needs a GPU)", sees="`out_of_memory`")
+@pytest.mark.fault(
+    "machines", "a training process asks for more memory than the GPU has (needs a GPU)", sees="`out_of_memory`"
+)
 async def test_a_job_too_large_for_the_device_says_so(redis_url: str, tmp_path: Path) -> None:
     async with queue_bench(redis_url, TRAINING) as side:
         job_id = await side.submit(a_training(tmp_path, "devicegluttonous", retry=ONCE), queue=TRAINING)
@@ -143,9 +145,9 @@ async def test_a_job_too_large_for_the_device_says_so(redis_url: str, tmp_path: 
 
 
 @pytest.mark.fault(
-    3,
+    "workers",
     "kill -9 of a training worker in mid-epoch on a GPU (needs a GPU)",
-    sees="the job goes on from its checkpoint, on the device",
+    sees="the job continues from its checkpoint, on the device",
 )
 async def test_a_worker_killed_on_the_device_loses_only_the_steps_since_its_checkpoint(
     redis_url: str, tmp_path: Path

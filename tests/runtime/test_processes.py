@@ -18,7 +18,7 @@ LEASE_S = 1.5
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    3, "kill -9 of a worker while its job runs", sees="the job runs again within one lease + 3 s, as attempt 2"
+    "workers", "kill -9 of a worker while its job runs", sees="the job runs again within one lease + 3 s, as attempt 2"
 )
 async def test_a_killed_workers_job_runs_again_within_a_lease_and_three_seconds(redis_url: str) -> None:
     async with bench(redis_url) as side:
@@ -40,9 +40,9 @@ async def test_a_killed_workers_job_runs_again_within_a_lease_and_three_seconds(
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    49,
-    "a job that kills every worker that takes it",
-    sees="after the second it is a dead letter, `poison`; the queue goes on",
+    "workers",
+    "a job kills every worker that runs it",
+    sees="after the second worker it is a dead letter, `poison`; the queue continues",
 )
 async def test_a_job_that_kills_its_worker_twice_kills_no_third(redis_url: str) -> None:
     async with bench(redis_url) as side:
@@ -62,9 +62,9 @@ async def test_a_job_that_kills_its_worker_twice_kills_no_third(redis_url: str) 
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    10,
+    "workers",
     "SIGSTOP of a worker past its lease, SIGCONT after the second attempt",
-    sees="one result, of attempt 2; nothing of attempt 1 after it",
+    sees="one result, of attempt 2, and nothing of attempt 1 after it",
 )
 async def test_a_worker_that_was_stopped_past_its_lease_writes_nothing_afterwards(redis_url: str) -> None:
     async with bench(redis_url) as side:
@@ -88,7 +88,9 @@ async def test_a_worker_that_was_stopped_past_its_lease_writes_nothing_afterward
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    13, "an event loop blocked for several leases", sees="nothing: the lease is renewed on another thread"
+    "workers",
+    "the event loop of a worker is blocked for several leases",
+    sees="nothing: the lease is renewed on another thread",
 )
 async def test_a_blocked_event_loop_keeps_its_lease(redis_url: str) -> None:
     async with bench(redis_url) as side:
@@ -102,7 +104,7 @@ async def test_a_blocked_event_loop_keeps_its_lease(redis_url: str) -> None:
 
 
 @pytest.mark.quick
-@pytest.mark.fault(None, "a job many times as long as the lease", sees="nothing: it runs once")
+@pytest.mark.fault("workers", "a job runs many times as long as the lease", sees="nothing: it runs once")
 async def test_a_long_job_runs_once_while_its_worker_lives(redis_url: str) -> None:
     async with bench(redis_url) as side:
         job_id = await side.submit()
@@ -114,9 +116,9 @@ async def test_a_long_job_runs_once_while_its_worker_lives(redis_url: str) -> No
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    9,
-    "SIGTERM of a worker with a job that lets go",
-    sees="the job is queued again at once; nothing is charged; exit status 0",
+    "workers",
+    "SIGTERM of a worker whose job stops when asked to",
+    sees="the job is queued again at once; no failure and no crash is counted; exit status 0",
 )
 async def test_a_drained_worker_gives_its_job_back_without_a_charge(redis_url: str) -> None:
     async with bench(redis_url) as side:
@@ -136,7 +138,9 @@ async def test_a_drained_worker_gives_its_job_back_without_a_charge(redis_url: s
 
 
 @pytest.mark.quick
-@pytest.mark.fault(9, "SIGTERM of a worker with a job that does not end", sees="it is released when the grace is over")
+@pytest.mark.fault(
+    "workers", "SIGTERM of a worker whose job does not stop", sees="the job is released when the grace period is over"
+)
 async def test_a_job_that_does_not_end_is_released_when_the_grace_is_over(redis_url: str) -> None:
     async with bench(redis_url) as side:
         job_id = await side.submit()
@@ -154,9 +158,9 @@ async def test_a_job_that_does_not_end_is_released_when_the_grace_is_over(redis_
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    19,
+    "redis",
     "kill -9 of Redis while a job runs, restart with its append-only file",
-    sees="nothing is missing: the same attempt goes on",
+    sees="nothing is missing: the same attempt continues",
 )
 async def test_a_job_goes_on_when_redis_was_killed_and_is_back(own_redis: RedisServer) -> None:
     async with bench(own_redis.url) as side:
@@ -174,7 +178,7 @@ async def test_a_job_goes_on_when_redis_was_killed_and_is_back(own_redis: RedisS
 
 
 @pytest.mark.quick
-@pytest.mark.fault(26, "FLUSHALL while a job runs", sees="the attempt is stopped, GET says 404, new jobs run")
+@pytest.mark.fault("redis", "FLUSHALL while a job runs", sees="the attempt is stopped; GET returns 404; new jobs run")
 async def test_a_worker_whose_job_vanished_lives_on(redis_url: str) -> None:
     async with bench(redis_url) as side:
         job_id = await side.submit()

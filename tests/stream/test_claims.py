@@ -78,7 +78,9 @@ async def test_a_claim_behind_a_wait_begins_what_comes_without_being_asked(redis
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    None, "scripts are forgotten while a worker waits with a claim behind", sees="the next claim begins the job"
+    "workers",
+    "Redis forgets the scripts while a worker waits with a claim sent behind",
+    sees="the next claim starts the job",
 )
 async def test_what_a_forgotten_claim_did_not_begin_is_left_to_the_next(redis_url: str) -> None:
     async with queue_bench(redis_url) as side:
@@ -146,7 +148,9 @@ ASKS: dict[str, Callable[[Claims], Awaitable[object]]] = {
 
 
 @pytest.mark.quick
-@pytest.mark.fault(32, "a worker asks a Redis that takes no writes for work", sees="nothing: it asks again")
+@pytest.mark.fault(
+    "failover", "a worker asks for work at a Redis that accepts no writes", sees="nothing: the worker asks again"
+)
 @pytest.mark.parametrize("command", ["REPLICAOF 127.0.0.1 1", "CONFIG SET min-replicas-to-write 1"])
 @pytest.mark.parametrize("ask", ASKS)
 async def test_a_redis_that_refuses_is_away(own_redis: RedisServer, ask: str, command: str) -> None:
@@ -159,7 +163,11 @@ async def test_a_redis_that_refuses_is_away(own_redis: RedisServer, ask: str, co
 
 
 @pytest.mark.quick
-@pytest.mark.fault(32, "a master is demoted while a worker waits for work", sees="nothing: it asks again elsewhere")
+@pytest.mark.fault(
+    "failover",
+    "a master is demoted while a worker waits for work",
+    sees="nothing: the worker asks again at the new master",
+)
 @pytest.mark.parametrize("ask", ["wait", "wait_to_claim"])
 async def test_a_master_that_is_demoted_meanwhile_is_away(own_redis: RedisServer, ask: str) -> None:
     async with queue_bench(own_redis.url) as side:
@@ -191,7 +199,9 @@ async def test_an_answer_that_was_lost_is_given_again_to_the_same_worker(redis_u
 
 @pytest.mark.quick
 @pytest.mark.fault(
-    27, "a consumer group is destroyed between the delivery of a job and its beginning", sees="it runs once"
+    "redis",
+    "a consumer group is destroyed after a job was delivered and before it is started",
+    sees="the job runs once",
 )
 @pytest.mark.parametrize("held", [{}, None])
 async def test_an_entry_that_a_new_group_delivers_again_is_begun_once(

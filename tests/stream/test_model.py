@@ -68,12 +68,16 @@ def never_called(server: RedisServer) -> set[str]:
 
 @pytest.mark.timeout(SHRINKING_S)
 @pytest.mark.quick
-@pytest.mark.fault(14, "two reclaimers that race for the same jobs", sees="one of them takes each job, once")
+@pytest.mark.fault("workers", "two workers reclaim the same jobs at once", sees="each job is reclaimed once")
 @pytest.mark.fault(
-    50, "cancel, pause and resume in any state between any two steps", sees="legal states only; the end never changes"
+    "requests",
+    "cancel, pause and resume, in any state, between any two steps",
+    sees="only allowed states; a final state never changes",
 )
 @pytest.mark.fault(
-    51, "a start deadline, a run_at or a result_ttl that passes in any state", sees="no start after the deadline"
+    "requests",
+    "a start deadline, a run_at or a result_ttl passes in any state",
+    sees="no attempt starts after the deadline",
 )
 def test_every_script_answers_and_leaves_what_the_model_says(clocked: tuple[RedisServer, Shim | None]) -> None:
     tell_stories(*clocked, examples=35, steps=40, known=KNOWN_STORIES)
@@ -81,9 +85,9 @@ def test_every_script_answers_and_leaves_what_the_model_says(clocked: tuple[Redi
 
 @pytest.mark.timeout(1200)
 @pytest.mark.fault(
-    None,
-    "long stories of retries, stale claims, lost streams and clock steps",
-    sees="every answer is the model's; every job can be brought to an end",
+    "everything",
+    "long sequences of retries, stale claims, lost streams and clock steps",
+    sees="every reply is the one of the model; every job can end",
 )
 def test_long_stories_go_as_the_model_says(clocked: tuple[RedisServer, Shim | None]) -> None:
     tell_stories(*clocked, examples=200, steps=100)
