@@ -17,8 +17,8 @@ def test_the_page_is_what_the_settings_and_the_metrics_say() -> None:
     text = PAGE.read_text()
 
     assert made(text) == text, "python -m tests.support.operations_page"
-    assert text.count("| `HEADRACE_") > 30
-    assert text.count("| `headrace_") > 15
+    assert text.count("- **`HEADRACE_") > 30
+    assert text.count("- **`headrace_") > 15
 
 
 # Of the settings that are lists, those whose parts are no names.
@@ -40,7 +40,7 @@ def test_every_variable_of_the_page_is_understood(settings: type[msgspec.Struct]
 
 
 def test_the_dashboard_asks_for_metrics_that_there_are() -> None:
-    known = set(re.findall(r"^\| `(headrace_\w+)`", PAGE.read_text(), re.MULTILINE))
+    known = set(re.findall(r"^- \*\*`(headrace_\w+)`", PAGE.read_text(), re.MULTILINE))
 
     asked = {_OF_A_HISTOGRAM.sub("", name) for name in re.findall(r"headrace_\w+", DASHBOARD.read_text())}
 

@@ -1,4 +1,4 @@
-"""The tables of docs/settings.md: every setting of every part, and every metric.
+"""The lists of docs/settings.md: every setting of every part, and every metric.
 
 python -m tests.support.operations_page            write them
 python -m tests.support.operations_page --check    exit with 1 if they are not what would be written
@@ -22,6 +22,8 @@ from shared_schemas.stream.redis_settings import RedisSettings
 from training_worker.settings import TrainingSettings
 from worker_runtime.settings import RuntimeSettings
 
+from tests.support.lists import item
+
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 # Each part, and what it has of others that were shown before it.
 PARTS: dict[str, tuple[type[msgspec.Struct], type[msgspec.Struct] | None]] = {
@@ -32,15 +34,15 @@ PARTS: dict[str, tuple[type[msgspec.Struct], type[msgspec.Struct] | None]] = {
     "Training workers": (TrainingSettings, RuntimeSettings),
 }
 COUNTED = {
-    "gateway": gateway.metrics,
-    "worker": worker_runtime.metrics,
-    "inference worker": inference_worker.metrics,
-    "training worker": training_worker.metrics,
+    "Gateway requests": gateway.metrics,
+    "All workers": worker_runtime.metrics,
+    "Inference only": inference_worker.metrics,
+    "Training only": training_worker.metrics,
 }
 
 
 def made(text: str) -> str:
-    """The page with its tables as they should be. ValueError if it has no place for them."""
+    """The page with its lists as they should be. ValueError if it has no place for them."""
     for name, lines in {"settings": _settings(), "metrics": _metrics()}.items():
         begin, end = f"<!-- {name}: made by tests/support/operations_page.py -->\n", f"<!-- end of {name} -->\n"
         before, found, rest = text.partition(begin)
@@ -56,19 +58,21 @@ def _settings() -> Iterator[str]:
         inherited = {} if shown is None else {field.name: field for field in msgspec.structs.fields(shown)}
         if place:
             yield ""
-        yield from (f"### {title}", "", "| variable | default | what | when to change it |", "|---|---|---|---|")
+        yield from (f"### {title}", "")
         for field in sorted(msgspec.structs.fields(settings), key=lambda field: field.name):
             if field.name not in inherited or inherited[field.name].default != field.default:
-                yield _row(field)
+                yield _setting(field)
 
 
-def _row(field: msgspec.structs.FieldInfo) -> str:
+def _setting(field: msgspec.structs.FieldInfo) -> str:
     meta = next((part for part in get_args(field.type) if isinstance(part, Meta)), None)
     if meta is None or not meta.description:
         raise ValueError(f"nothing is said of the setting {field.name}")
-    what = "; ".join([meta.description, *_choices(get_args(field.type)[0]), *_limits(meta)])
-    cells = (f"`HEADRACE_{field.name.upper()}`", _shown(field.default), what, (meta.extra or {}).get("change", ""))
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    limits = "; ".join([*_choices(get_args(field.type)[0]), *_limits(meta)])
+    default = f"default {_shown(field.default)}" + f"; {limits}" * bool(limits)
+    change = (meta.extra or {}).get("change", "")
+    name = f"**`HEADRACE_{field.name.upper()}`** ({default})"
+    return item(f"{name}: {meta.description}.", *([f"*Change it if* {change}."] if change else [])).rstrip()
 
 
 def _choices(kind: Any) -> list[str]:
@@ -89,19 +93,22 @@ def _shown(default: object) -> str:
 
 
 def _metrics() -> Iterator[str]:
-    yield from ("| metric | labels | of | what |", "|---|---|---|---|")
-    for part, module in COUNTED.items():
-        for metric in vars(module).values():
-            if isinstance(metric, MetricWrapperBase):
-                yield _metric(metric.describe(), metric._labelnames, part)
-    for family in gateway.metrics.queue_families(None):
-        yield _metric([family], family._labelnames, "gateway, of the queues")
+    queues = [([family], family._labelnames) for family in gateway.metrics.queue_families(None)]
+    for place, (part, module) in enumerate(COUNTED.items()):
+        metrics = [metric for metric in vars(module).values() if isinstance(metric, MetricWrapperBase)]
+        yield from [""] * bool(place)
+        yield from (f"### {part}", "")
+        yield from (_metric(metric.describe(), metric._labelnames) for metric in metrics)
+        if module is gateway.metrics:
+            yield from ("", "### Queues, from every gateway", "")
+            yield from (_metric(*one) for one in queues)
 
 
-def _metric(families: Iterable[Any], labels: Iterable[str], part: str) -> str:
+def _metric(families: Iterable[Any], labels: Iterable[str]) -> str:
     [family] = families
     suffix = "_total" if family.type == "counter" else ""
-    return f"| `{family.name}{suffix}` | {', '.join(labels)} | {part} | {family.documentation} ({family.type}) |"
+    labelled = f"; labels {names}" if (names := ", ".join(labels)) else ""
+    return item(f"**`{family.name}{suffix}`** ({family.type}{labelled}): {family.documentation}.").rstrip()
 
 
 def main() -> None:

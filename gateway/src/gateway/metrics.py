@@ -28,14 +28,14 @@ MEDIA_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-REQUESTS = Counter("headrace_http_requests", "Answered requests", ["method", "route", "status"])
+REQUESTS = Counter("headrace_http_requests", "Requests that were answered", ["method", "route", "status"])
 REQUEST_SECONDS = Histogram(
-    "headrace_http_request_seconds", "Until the answer began", ["method", "route"], buckets=_SECONDS
+    "headrace_http_request_seconds", "Seconds until the response began", ["method", "route"], buckets=_SECONDS
 )
-STREAMS = Gauge("headrace_event_streams_open", "Event streams that are open")
-DROPPED = Counter("headrace_slow_readers_dropped", "Readers that were cut off, as they took nothing")
+STREAMS = Gauge("headrace_event_streams_open", "Open event streams")
+DROPPED = Counter("headrace_slow_readers_dropped", "Readers that were cut off because they read nothing")
 SUBMIT_SIZE = Histogram(
-    "headrace_submit_jobs", "Jobs stored by one call", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+    "headrace_submit_jobs", "Jobs stored by one script call", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 )
 
 
@@ -57,12 +57,12 @@ def queue_families(queues: Sequence[QueueStatus] | None, *, is_up: bool | None =
     and nothing is said of it."""
     yield _family(
         "headrace_redis_up",
-        "1 where Redis has told how the queues stand, 0 where it is away; none where it took too long to say",
+        "1 if Redis answered, 0 if it is unavailable; missing if Redis took too long to answer",
         [],
         () if is_up is None else [((), int(is_up))],
     )
     yield GaugeMetricFamily(
-        "headrace_queues_read", "1 where Redis has told in time how the queues stand", int(queues is not None)
+        "headrace_queues_read", "1 if Redis answered in time with the figures of the queues", int(queues is not None)
     )
     queues, now = queues or (), datetime.now(UTC)
     yield _family(
@@ -88,14 +88,14 @@ def queue_families(queues: Sequence[QueueStatus] | None, *, is_up: bool | None =
     )
     yield _family(
         "headrace_queue_oldest_waiting_seconds",
-        "Since the submission of the oldest queued job; 0 where none is queued",
+        "Seconds since the submission of the oldest queued job; 0 if none is queued",
         ["queue"],
         (((queue.name,), _since_s(queue.oldest_queued_at, now)) for queue in queues),
     )
 
     yield _family(
         "headrace_queue_log_seconds",
-        "How far back the log of all jobs goes, which GET /events reads; 0 where it is empty",
+        "How many seconds the log of all jobs reaches back, which GET /events reads; 0 if it is empty",
         ["queue"],
         (((queue.name,), _since_s(queue.log_from, now)) for queue in queues),
     )

@@ -17,90 +17,122 @@ _ORIGIN = re.compile(r"\*|null|[A-Za-z][A-Za-z0-9+.-]*://([A-Za-z0-9._-]+|\[[0-9
 
 class GatewaySettings(RedisSettings, frozen=True, kw_only=True):
     host: Annotated[
-        str, setting("address to listen on", change="in a container, or to be reached from outside: 0.0.0.0")
+        str,
+        setting(
+            "The address to listen on",
+            change="the gateway runs in a container, or other machines should reach it: 0.0.0.0",
+        ),
     ] = "127.0.0.1"
-    port: Annotated[int, setting("port to listen on", ge=0, le=65_535)] = 8000
+    port: Annotated[int, setting("The port to listen on", ge=0, le=65_535)] = 8000
     cors_origins: Annotated[
         tuple[str, ...],
         setting(
-            "origins of pages that may call the API, comma-separated; * for any", change="a page of yours shows jobs"
+            "Origins of pages that may call the API, comma-separated; `*` allows any",
+            change="a page of your own calls the API",
         ),
     ] = ()
     max_body_bytes: Annotated[
-        int, setting("larger bodies get 413, bytes", change="inputs are larger; each is kept in Redis", ge=1024)
+        int,
+        setting(
+            "The largest request body, in bytes. A larger one gets 413",
+            change="inputs are larger. Redis stores each of them",
+            ge=1024,
+        ),
     ] = 1_048_576
-    body_timeout_s: Annotated[float, setting("a body that takes longer to arrive gets 408, s", gt=0.0)] = 30.0
+    body_timeout_s: Annotated[
+        float, setting("The longest time for a body to arrive, in seconds. A slower one gets 408", gt=0.0)
+    ] = 30.0
     keep_alive_s: Annotated[
         float,
         setting(
-            "a comment is sent on an event stream that was silent for so long, s",
-            change="a proxy in between cuts idle lines sooner than that",
+            "After so many seconds of silence, the gateway sends a comment in an event stream",
+            change="a proxy closes idle connections sooner",
             gt=0.0,
         ),
     ] = 15.0
     send_timeout_s: Annotated[
         float,
-        setting("a reader that takes nothing for so long is cut off, s; it can resume", gt=0.0),
+        setting("A reader that reads nothing for so many seconds is cut off. It can resume", gt=0.0),
     ] = 15.0
     hosts: Annotated[
         tuple[str, ...],
         setting(
-            "names in Host that requests may come by, beside those of the own machine, comma-separated; "
-            "*.example.org for all of a domain, * for any",
-            change="clients reach it by a name: a proxy's, a service's, a machine's",
+            "Names that Host may contain, besides those of this machine, comma-separated; "
+            "`*.example.org` for all names of a domain, `*` for any name",
+            change="clients use the name of a proxy, a service or a machine",
         ),
     ] = ()
     max_head_bytes: Annotated[
-        int, setting("request line and headers, or trailers, beyond that get 431 or 414, bytes", ge=1024)
+        int,
+        setting(
+            "The largest request line with headers, and the largest trailers, in bytes. Larger ones get 431 or 414",
+            ge=1024,
+        ),
     ] = 65_536
     head_timeout_s: Annotated[
-        float, setting("a head that takes longer to arrive, from when the connection is taken, gets 408, s", gt=0.0)
+        float,
+        setting(
+            "The longest time for a request head to arrive, in seconds from when the connection is accepted. A "
+            "slower one gets 408",
+            gt=0.0,
+        ),
     ] = 15.0
     max_connections: Annotated[
         int,
         setting(
-            "connections beyond that get 503",
-            change="more readers than that; the system must allow as many open files",
+            "The most open connections. Others get 503",
+            change="there are more readers. The system must allow as many open files",
             ge=1,
         ),
     ] = 10_000
     max_streams: Annotated[
         int,
         setting(
-            "event streams beyond that get 503; fewer than connections, so that there is room for other requests",
-            change="more readers than that",
+            "The most open event streams. Others get 503. Keep it below the number of connections, to leave room "
+            "for other requests",
+            change="there are more readers",
             ge=0,
         ),
     ] = 9_000
     max_pipelined: Annotated[
-        int, setting("requests of a connection behind the one that is answered; reading pauses there", ge=1)
+        int,
+        setting(
+            "The most requests that may wait on a connection behind the current one. At that number, the gateway "
+            "pauses reading",
+            ge=1,
+        ),
     ] = 16
-    drain_s: Annotated[float, setting("how long open requests may take to end after SIGTERM, s", gt=0.0)] = 10.0
+    drain_s: Annotated[float, setting("How long open requests may take to end after SIGTERM, in seconds", gt=0.0)] = (
+        10.0
+    )
     queues: Annotated[
         tuple[str, ...],
         setting(
-            "queues that take jobs before a worker has served them, comma-separated; training and inference always do",
-            change="workers of a queue are started only once there are jobs in it",
+            "Queues that accept jobs before a worker has served them, comma-separated; training and inference "
+            "always do",
+            change="workers of a queue start only once it has jobs",
         ),
     ] = ()
     queue_known_s: Annotated[
         float,
         setting(
-            "how long a queue takes jobs after its last worker has gone and its last job was dropped, s",
-            change="workers are away for longer than that",
+            "How long a queue accepts jobs after its last worker has gone and its last job was removed, in seconds",
+            change="workers are away for longer",
             gt=0.0,
         ),
     ] = 86_400.0
     log_changes: Annotated[
         int,
         setting(
-            "changes that the log of all jobs keeps of each queue, about, for GET /events; the same in all gateways",
-            change="readers are away for longer than it reaches; a change takes about 200 bytes of Redis",
+            "About how many changes of each queue the log of all jobs keeps, for GET /events. Use the same value "
+            "in all gateways",
+            change="readers are away for longer than the log reaches back. A change takes about 200 bytes of Redis",
             ge=1000,
         ),
     ] = 100_000
     log_format: Annotated[
-        Literal["auto", "json", "console"], setting("of the logs on stderr; auto is console on a terminal, else json")
+        Literal["auto", "json", "console"],
+        setting("The format of the logs on stderr; auto is console on a terminal, else json"),
     ] = "auto"
 
     def __post_init__(self) -> None:

@@ -4,6 +4,6 @@ from prometheus_client import Histogram
 
 BATCH_ROWS = Histogram(
     "headrace_inference_batch_rows",
-    "Rows of one run of a model",
+    "Rows in one run of a model",
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096),
 )

@@ -15,48 +15,60 @@ class Settings(RuntimeSettings, frozen=True, kw_only=True):
     artifacts_root: Annotated[
         str,
         setting(
-            "folder of models and checkpoints, the same as the training workers'", change="always outside containers"
+            "The folder of models and checkpoints. Training workers must use the same one",
+            change="the worker runs outside a container",
         ),
     ] = "/data/artifacts"
     slots: Annotated[
         int,
         setting(
-            "jobs that are worked on at once; they share batches",
-            change="max_batch is changed: twice that keeps a model busy",
+            "How many jobs run at once. They share batches",
+            change="you change max_batch. Twice that value keeps a model busy",
             ge=1,
             le=10_000,
         ),
     ] = 64
-    items_in_flight: Annotated[int, setting("inputs of one job that are worked on at once", ge=1, le=4096)] = 64
+    items_in_flight: Annotated[int, setting("How many inputs of one job are processed at once", ge=1, le=4096)] = 64
     models_bytes: Annotated[
         int,
         setting(
-            "how large the files of all loaded models may be together, bytes; beyond it the one that has been idle "
-            "longest is unloaded",
-            change="memory is short or plenty: use is about twice that",
+            "The most bytes that the files of all loaded models may have together. Beyond that, the model that has "
+            "been idle longest is unloaded",
+            change="there is less or more memory. Models use about twice this value",
             ge=1,
         ),
     ] = 4 << 30
-    max_batch: Annotated[int, setting("inputs of one run of a model", ge=1, le=4096)] = 32
+    max_batch: Annotated[int, setting("The most inputs in one run of a model", ge=1, le=4096)] = 32
     max_batch_elements: Annotated[
-        int, setting("padded numbers of one run", change="a GPU has room for more, or runs out of memory", ge=1)
+        int,
+        setting(
+            "The most numbers in one run, with padding", change="a GPU has room for more, or runs out of memory", ge=1
+        ),
     ] = 16_384
     max_wait_ms: Annotated[
         float,
         setting(
-            "how long a batch that is not full waits for company, ms; with 0 an idle model never waits",
-            change="throughput matters more than delay, and jobs come one by one",
+            "How long a batch that is not full waits for more inputs, in milliseconds. With 0, an idle model "
+            "never waits",
+            change="throughput matters more than latency, and jobs arrive one by one",
             ge=0.0,
             le=10_000.0,
         ),
     ] = 0.0
     intra_op_threads: Annotated[
-        int, setting("threads of one run, 0 for one per core", change="training shares the machine", ge=0, le=1024)
+        int,
+        setting(
+            "How many threads one run uses; 0 for one per core",
+            change="training runs on the same machine",
+            ge=0,
+            le=1024,
+        ),
     ] = 0
     run_timeout_s: Annotated[
-        float, setting("longest run of one batch, s", change="a model is slower", gt=0.0, le=3600.0)
+        float,
+        setting("The longest time for one run of a batch, in seconds", change="a model is slower", gt=0.0, le=3600.0),
     ] = 60.0
-    device: Annotated[Device, setting("auto takes CUDA where it works")] = "auto"
+    device: Annotated[Device, setting("auto uses CUDA if it works")] = "auto"
 
     @property
     def batching(self) -> BatchLimits:

@@ -17,8 +17,11 @@ class SettingsRejected(InvalidInput):
 
 
 def setting(what: str, *, change: str = "", **limits: Any) -> Meta:
-    """Of a field, for whoever runs the service. what: what it sets, with its unit. change: when to change it. limits:
-    as of msgspec.Meta."""
+    """The documentation of a field, for people who run the service.
+
+    what: a sentence that says what it sets and in which unit. change: what "Change it if" is followed by. limits: those
+    of msgspec.Meta.
+    """
     return Meta(description=what, extra={"change": change}, **limits)
 
 

@@ -7,31 +7,42 @@ from worker_runtime import RuntimeSettings
 
 
 class TrainingSettings(RuntimeSettings, frozen=True, kw_only=True):
-    data_root: Annotated[str, setting("folder that data_path is looked up in", change="always outside containers")] = (
-        "/data"
-    )
+    data_root: Annotated[
+        str,
+        setting(
+            "The folder that contains the data sets. data_path is relative to it",
+            change="the worker runs outside a container",
+        ),
+    ] = "/data"
     artifacts_root: Annotated[
         str,
         setting(
-            "folder of models and checkpoints, the same as the inference workers'", change="always outside containers"
+            "The folder of models and checkpoints. Inference workers must use the same one",
+            change="the worker runs outside a container",
         ),
     ] = "/data/artifacts"
-    device: Annotated[Literal["auto", "cpu", "cuda"], setting("auto takes a CUDA device where there is one")] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda"], setting("auto uses a CUDA device if there is one")] = "auto"
     threads: Annotated[
-        int, setting("of torch on the CPU; 0 leaves it to torch", change="workers share the cores", ge=0, le=1024)
+        int,
+        setting(
+            "How many threads PyTorch uses on the CPU; with 0, PyTorch decides",
+            change="several workers share the cores",
+            ge=0,
+            le=1024,
+        ),
     ] = 0
     stall_timeout_s: Annotated[
         float,
         setting(
-            "a training process that has reported nothing for so long is killed and tried again, s",
-            change="one step takes longer than that, or reading the data",
+            "A training process that reports nothing for so many seconds is killed, and the job is retried",
+            change="one step, or reading the data, takes longer",
             gt=0.0,
         ),
     ] = 120.0
     start_timeout_s: Annotated[
         float,
         setting(
-            "loading PyTorch before the first step may take so long, and so may the export after the last, s",
+            "The longest time to load PyTorch before the first step, and to export after the last one, in seconds",
             change="the machine is overloaded, or loads PyTorch from a slow disk",
             gt=0.0,
         ),
@@ -39,9 +50,9 @@ class TrainingSettings(RuntimeSettings, frozen=True, kw_only=True):
     metric_events: Annotated[
         int,
         setting(
-            "metric events of a split that a run tells one by one; of what comes after it tells the first, the last and"
-            " the extremes of each stretch, about as many again, and keeps all of it in a file",
-            change="curves need more points; each costs Redis about 250 bytes",
+            "How many metric events of a split a run sends one by one. Later it sends only the first, the last and the "
+            "extremes of each stretch of steps, about as many again, and keeps all metrics in a file",
+            change="curves need more points. Each costs about 250 bytes in Redis",
             ge=8,
             le=1_000_000,
         ),
@@ -49,8 +60,8 @@ class TrainingSettings(RuntimeSettings, frozen=True, kw_only=True):
     checkpoints_kept: Annotated[
         int,
         setting(
-            "how many of a job's newest checkpoints are kept, beside its best one",
-            change="people start other jobs from older ones by hand, or the disk is short",
+            "How many of the newest checkpoints of a job are kept, besides its best one",
+            change="people start jobs from older checkpoints by hand, or disk space is short",
             ge=1,
             le=1_000_000,
         ),
@@ -58,8 +69,8 @@ class TrainingSettings(RuntimeSettings, frozen=True, kw_only=True):
     artifacts_grace_s: Annotated[
         float,
         setting(
-            "a file of the artifact store that nothing refers to is removed when it is older than this, s; 0 for never",
-            change="Redis may be away for longer than that, or the disk is short",
+            "The age in seconds at which a file of the artifact store is removed if nothing refers to it; 0 for never",
+            change="Redis may be away for longer, or disk space is short",
             ge=0.0,
         ),
     ] = 86_400.0

@@ -9,19 +9,28 @@ from shared_schemas.ids import QueueName
 _SECONDS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 300.0, 1800.0, 7200.0)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
-WAIT = Histogram("headrace_job_wait_seconds", "From ready to begun", ["queue"], buckets=_SECONDS)
-RUN = Histogram("headrace_attempt_run_seconds", "How long attempts ran", ["queue"], buckets=_SECONDS)
-ATTEMPTS = Counter("headrace_attempts", "Attempts that ended here", ["queue", "outcome"])
-RUNNING = Gauge("headrace_attempts_running", "Attempts that are held now")
+WAIT = Histogram(
+    "headrace_job_wait_seconds",
+    "Seconds from when a job was ready until an attempt started",
+    ["queue"],
+    buckets=_SECONDS,
+)
+RUN = Histogram("headrace_attempt_run_seconds", "Seconds that an attempt ran", ["queue"], buckets=_SECONDS)
+ATTEMPTS = Counter("headrace_attempts", "Attempts that ended on this worker", ["queue", "outcome"])
+RUNNING = Gauge("headrace_attempts_running", "Attempts that run now")
 SLOTS = Gauge("headrace_slots", "Attempts that may run at once")
-REFUSED = Counter("headrace_stale_writes_refused", "Writes of attempts that another had replaced", ["queue", "write"])
-RECLAIMED = Counter("headrace_jobs_reclaimed", "Jobs taken back from dead workers", ["queue", "outcome"])
-REPAIRED = Counter("headrace_jobs_repaired", "Jobs that nothing stood for any more, made ready again", ["queue"])
-CLAIM_SIZE = Histogram("headrace_claim_jobs", "Jobs begun by one call", ["queue"], buckets=_SIZES)
-SETTLE_SIZE = Histogram("headrace_settle_jobs", "Jobs ended by one call", ["queue"], buckets=_SIZES)
+REFUSED = Counter(
+    "headrace_stale_writes_refused", "Refused writes of attempts that a newer attempt had replaced", ["queue", "write"]
+)
+RECLAIMED = Counter("headrace_jobs_reclaimed", "Jobs reclaimed from dead workers", ["queue", "outcome"])
+REPAIRED = Counter(
+    "headrace_jobs_repaired", "Jobs that were in no lane and on no worker, and were made ready again", ["queue"]
+)
+CLAIM_SIZE = Histogram("headrace_claim_jobs", "Jobs started by one claim call", ["queue"], buckets=_SIZES)
+SETTLE_SIZE = Histogram("headrace_settle_jobs", "Jobs ended by one settle call", ["queue"], buckets=_SIZES)
 HEARTBEAT_DELAY = Histogram(
     "headrace_heartbeat_delay_seconds",
-    "How much later than planned Redis had taken a renewal of leases",
+    "Seconds by which a lease renewal reached Redis later than planned",
     ["queue"],
     buckets=(0.01, 0.05, 0.2, 1.0, 2.0, 5.0, 10.0, 30.0),
 )

@@ -13,28 +13,27 @@ class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
     redis_url: Annotated[
         str,
         setting(
-            "Redis, as redis://host:port/0, unix:///path, or rediss://host:port/0?ssl_ca_certs=/path for TLS",
-            change="always, unless Redis is on the same machine",
+            "The URL of Redis: redis://host:port/0, unix:///path, or rediss://host:port/0?ssl_ca_certs=/path for TLS",
+            change="Redis is not on the same machine",
         ),
     ] = "redis://127.0.0.1:6379/0"
     redis_user: Annotated[
-        str, setting("user to log in to Redis as, with the password of the file", change="Redis has an access list")
+        str, setting("The Redis user to log in as, with the password of the file", change="Redis has an access list")
     ] = ""
     redis_password_file: Annotated[
         str,
         setting(
-            "file that holds the password; it is read for each new connection, so a changed one needs no restart",
-            change="Redis asks for a password; no user is needed with requirepass",
+            "The file that contains the password. It is read for each new connection, so a new password needs no "
+            "restart",
+            change="Redis asks for a password. With requirepass, no user is needed",
         ),
     ] = ""
     redis_timeout_s: Annotated[
-        float, setting("longest wait for one answer of Redis, s", change="Redis is far away", gt=0.0)
+        float, setting("The longest wait for one reply of Redis, in seconds", change="Redis is far away", gt=0.0)
     ] = 5.0
     redis_connections: Annotated[
         int,
-        setting(
-            "most connections of this process to Redis at once", change="hundreds of requests wait for Redis", ge=4
-        ),
+        setting("The most connections of this process to Redis", change="hundreds of requests wait for Redis", ge=4),
     ] = 64
 
     def __post_init__(self) -> None:
