@@ -16,8 +16,9 @@ from shared_schemas.ids import JobId, JobKind, QueueName, default_queue, new_job
 from shared_schemas.job import JobState
 from shared_schemas.specs import InferenceSpec, TrainingSpec
 from shared_schemas.stream import keys
-from shared_schemas.stream.ledger import Ledger, Submission
+from shared_schemas.stream.queues import Queues
 from shared_schemas.stream.record import record_of
+from shared_schemas.stream.submission import Submission, Submitter
 from shared_schemas.stream.timeline import Timeline
 
 from benchmarks.contestants import HEADRACE
@@ -90,17 +91,17 @@ async def _measure_jobs(case: Case, scale: float) -> Figures:
     with bench_redis() as bench, ExitStack() as workers:
         async with driver(bench.url) as drive:
             if case.n_history:
-                [template] = await _submit(drive.ledger, INFERENCE, 1)
+                [template] = await _submit(drive.submitter, INFERENCE, 1)
                 await drive.finish(template)
                 await copy_job(drive.client, template, _scaled(case.n_history, scale))
-            ids = await _submit(drive.ledger, INFERENCE, n)
+            ids = await _submit(drive.submitter, INFERENCE, n)
             cpu_before = bench.used_cpu_s()
             for i in range(case.n_workers):
                 workers.enter_context(HEADRACE.working(bench.url, n, bench.folder / f"tally-{i}"))
-            await _until_drained(drive.ledger)
+            await _until_drained(drive.catalog)
             redis_us = (bench.used_cpu_s() - cpu_before) * 1e6 / n
             drained_per_s = n / await _took_s(drive, ids)
-            await _submit(drive.ledger, TRAINING, _scaled(case.n_elsewhere, scale) if case.n_elsewhere else 0)
+            await _submit(drive.submitter, TRAINING, _scaled(case.n_elsewhere, scale) if case.n_elsewhere else 0)
         n_trips = _scaled(N_ROUND_TRIPS, scale)
         took = await anyio.to_thread.run_sync(partial(HEADRACE.call, "round_trips", bench.url, n_trips + WARM_UP))
     return {
@@ -114,7 +115,7 @@ def _scaled(n: int, scale: float) -> int:
     return max(100, round(n * scale))
 
 
-async def _submit(ledger: Ledger, queue: QueueName, n: int) -> list[JobId]:
+async def _submit(submitter: Submitter, queue: QueueName, n: int) -> list[JobId]:
     now_ms = time.time_ns() // 1_000_000
     ids = [new_job_id(queue, now_ms=now_ms, entropy=i.to_bytes(10)) for i in range(n)]
     spec = (
@@ -123,7 +124,7 @@ async def _submit(ledger: Ledger, queue: QueueName, n: int) -> list[JobId]:
         else TrainingSpec(model_type="mlp", data_path="none.csv", seed=1)
     )
     for some in _parts(ids):
-        await ledger.submit_all(queue, [Submission(job_id=job_id, spec=spec) for job_id in some])
+        await submitter.submit_all(queue, [Submission(job_id=job_id, spec=spec) for job_id in some])
     return ids
 
 
@@ -131,10 +132,10 @@ def _parts(ids: Sequence[JobId]) -> Iterator[Sequence[JobId]]:
     return (ids[start : start + AT_ONCE] for start in range(0, len(ids), AT_ONCE))
 
 
-async def _until_drained(ledger: Ledger) -> None:
+async def _until_drained(catalog: Queues) -> None:
     with anyio.fail_after(DEADLINE_S):
         while True:
-            jobs = (await ledger.queue_status(INFERENCE)).jobs
+            jobs = (await catalog.status(INFERENCE)).jobs
             if not jobs[JobState.QUEUED] + jobs[JobState.RUNNING]:
                 return
             # To watch the events of all jobs would cost what is measured.
@@ -162,7 +163,7 @@ async def _measure_events(n_before: int, scale: float) -> Figures:
     n = _scaled(N_EVENTS, scale)
     with bench_redis() as bench:
         async with driver(bench.url) as drive:
-            [job_id] = await _submit(drive.ledger, INFERENCE, 1)
+            [job_id] = await _submit(drive.submitter, INFERENCE, 1)
             claim = await drive.begin(job_id)
             event = Logged(line="x" * 50)
             for start in range(0, n_before, AT_ONCE):

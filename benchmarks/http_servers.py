@@ -8,7 +8,7 @@ import msgspec
 import psutil
 from shared_schemas.ids import JobId, JobKind, default_queue, new_job_id
 from shared_schemas.specs import InferenceSpec
-from shared_schemas.stream.ledger import Submission
+from shared_schemas.stream.submission import Submission
 
 from benchmarks.server import Bench
 from tests.support.gateways import MODEL, Gateway, driver
@@ -65,5 +65,5 @@ async def running_jobs(url: str, n: int) -> list[JobId]:
                 Submission(job_id=job_id, spec=InferenceSpec(model_id="noop@1", input_data=1))
                 for job_id in ids[start : start + 200]
             ]
-            await drive.ledger.submit_all(INFERENCE, submissions)
+            await drive.submitter.submit_all(INFERENCE, submissions)
     return ids

@@ -11,9 +11,9 @@ from shared_schemas.outcome import Success
 from shared_schemas.specs import InferenceSpec
 from shared_schemas.stream import keys
 from shared_schemas.stream.connection import connect, connect_one
-from shared_schemas.stream.ledger import Ledger, Submission
 from shared_schemas.stream.pubsub import PubSubConnection
 from shared_schemas.stream.redis_settings import RedisSettings
+from shared_schemas.stream.submission import Submission, Submitter
 from shared_schemas.stream.timeline import entries_in_notification
 from tally import Tally
 from worker_runtime import Attempt, RuntimeSettings, configure_logs, run_worker
@@ -30,14 +30,14 @@ def a_submission() -> Submission:
 
 
 async def enqueue(url: str, n: int) -> dict[str, float]:
-    ledger = Ledger(connect(RedisSettings(redis_url=url)))
+    submitter = Submitter(connect(RedisSettings(redis_url=url)))
     began, cpu = time.perf_counter(), time.process_time()
     async with anyio.create_task_group() as group:
         slots = anyio.CapacityLimiter(2)
 
         async def submit(count: int) -> None:
             async with slots:
-                await ledger.submit_all(QUEUE, [a_submission() for _ in range(count)])
+                await submitter.submit_all(QUEUE, [a_submission() for _ in range(count)])
 
         for start in range(0, n, AT_ONCE):
             group.start_soon(submit, min(AT_ONCE, n - start))
@@ -67,7 +67,7 @@ async def round_trips(url: str, n: int) -> dict[str, list[float]]:
     """As the gateway does it: subscribed before the job is stored, over one connection, and told by a notification."""
     settings = RedisSettings(redis_url=url)
     client, line = connect(settings), connect_one(settings)
-    ledger, took = Ledger(line), list[float]()
+    submitter, took = Submitter(line), list[float]()
     async with client, line, PubSubConnection(client) as pubsub:
         messages = pubsub.messages()
         for _ in range(n):
@@ -76,7 +76,7 @@ async def round_trips(url: str, n: int) -> dict[str, list[float]]:
             await pubsub.subscribe(channel)
             await anext(messages)
             began = time.perf_counter()
-            await ledger.submit(submission)
+            await submitter.submit(submission)
             async for _, payload in messages:
                 if payload is not None and entries_in_notification(payload)[-1].event == "done":
                     break

@@ -18,8 +18,10 @@ from shared_schemas.ids import default_queue, new_job_id
 from shared_schemas.job import JobKind
 from shared_schemas.specs import Hyperparameters, TrainingSpec
 from shared_schemas.stream.connection import connect
-from shared_schemas.stream.ledger import Ledger, Submission
+from shared_schemas.stream.jobs import Jobs
+from shared_schemas.stream.submission import Submission, Submitter
 from shared_schemas.stream.timeline import Timeline
+from shared_schemas.stream.workers import Workers
 from worker_runtime import RuntimeSettings
 
 ROWS = 64
@@ -30,18 +32,19 @@ async def main(url: str, steps: int, folder: Path) -> None:
     rows = (f"{i % 7},{i % 5},{'a' if i % 2 else 'b'}\n" for i in range(ROWS))
     (folder / "table.csv").write_text("x,y,label\n" + "".join(rows))
     client = connect(RuntimeSettings(redis_url=url))
-    ledger, queue = Ledger(client), default_queue(JobKind.TRAINING)
+    submitter, jobs, workers = Submitter(client), Jobs(client), Workers(client)
+    queue = default_queue(JobKind.TRAINING)
     worker = psutil.Popen(
         [sys.executable, "-m", "training_worker"], env=_environment(url, folder), stderr=subprocess.DEVNULL
     )
     try:
         # This program waits from outside, for two builds alike.
-        while not await ledger.count_workers(queue):  # noqa: ASYNC110
+        while not await workers.count(queue):  # noqa: ASYNC110
             await asyncio.sleep(LOOK_S)
         job_id = new_job_id(queue, now_ms=round(time.time() * 1000), entropy=os.urandom(10))
         cpu_s = _cpu_s(worker)
-        await ledger.submit(Submission(job_id=job_id, spec=_spec(steps)))
-        while not (job := await ledger.find(job_id)).state.is_terminal:  # noqa: ASYNC110
+        await submitter.submit(Submission(job_id=job_id, spec=_spec(steps)))
+        while not (job := await jobs.find(job_id)).state.is_terminal:  # noqa: ASYNC110
             await asyncio.sleep(LOOK_S)
         _, events = await Timeline(client).bounds(job_id)
         assert job.error is None, job.error

@@ -10,7 +10,7 @@ from shared_schemas.job import JobState
 from shared_schemas.stream import keys
 from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.keys import LANES
-from shared_schemas.stream.rows import fields_of
+from shared_schemas.stream.stored_jobs import fields_of
 
 from tests.chaos.history import Dump, JobDump
 from tests.support.stored import entries_of

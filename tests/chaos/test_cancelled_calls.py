@@ -12,8 +12,10 @@ from shared_schemas.events import Emitted
 from shared_schemas.job import JobState
 from shared_schemas.specs import InferenceSpec
 from shared_schemas.stream.connection import AsyncRedis, connect, connect_one
-from shared_schemas.stream.ledger import Ledger, Submission
+from shared_schemas.stream.jobs import Jobs
+from shared_schemas.stream.queues import Queues
 from shared_schemas.stream.redis_settings import RedisSettings
+from shared_schemas.stream.submission import Submission, Submitter
 from shared_schemas.stream.timeline import Timeline
 
 from tests.support.fault_proxy import fault_proxy
@@ -64,7 +66,7 @@ async def test_a_cancelled_call_leaves_no_answer_for_the_next(
         with fault_proxy(redis_url) as proxy:
             proxy.impose(Conditions(delay_s=0.01))
             client = connect_by(RedisSettings(redis_url=proxy.url, redis_connections=CONNECTIONS))
-            calls = calls_of(Ledger(client), Timeline(client))
+            calls = calls_of(client)
             if n_lines == 1:
                 # A pipeline takes another line.
                 del calls["read"], calls["status"]
@@ -121,11 +123,12 @@ async def test_no_call_swallows_a_cancellation(redis_url: str, connect_by: Calla
     assert ended == [True] * 200
 
 
-def calls_of(ledger: Ledger, timeline: Timeline) -> dict[str, Call]:
+def calls_of(client: AsyncRedis) -> dict[str, Call]:
     """Each answers with the nonce of the job that it is asked about, by another sort of command."""
+    jobs, timeline, submitter, catalog = Jobs(client), Timeline(client), Submitter(client), Queues(client)
 
     async def find(job: Submission) -> object:
-        return (await ledger.find(job.job_id)).spec.input_data  # type: ignore[union-attr]
+        return (await jobs.find(job.job_id)).spec.input_data  # type: ignore[union-attr]
 
     async def read(job: Submission) -> object:
         [entry] = await timeline.read(job.job_id, after=2)
@@ -133,12 +136,12 @@ def calls_of(ledger: Ledger, timeline: Timeline) -> dict[str, Call]:
 
     async def submit(job: Submission) -> object:
         """A script."""
-        known = await ledger.submit(job)
+        known = await submitter.submit(job)
         return job.spec.input_data if known.job_id == job.job_id else known  # type: ignore[union-attr]
 
     async def status(job: Submission) -> object:
         """A pipeline."""
-        counts = (await ledger.queue_status(INFERENCE)).jobs
+        counts = (await catalog.status(INFERENCE)).jobs
         return job.spec.input_data if counts[JobState.RUNNING] == JOBS else counts  # type: ignore[union-attr]
 
     return {call.__name__: call for call in (find, read, submit, status)}
@@ -147,7 +150,7 @@ def calls_of(ledger: Ledger, timeline: Timeline) -> dict[str, Call]:
 async def a_job_that_says(side: QueueBench, nonce: str) -> Submission:
     """A running job that has the nonce in its spec and in its third event."""
     submission = a_submission(InferenceSpec(model_id="m", input_data=nonce))
-    await side.ledger.submit(submission)
+    await side.submitter.submit(submission)
     [claim] = await side.claim()
     assert await side.record(claim, Emitted(chunk=nonce))
     return submission

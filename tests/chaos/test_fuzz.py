@@ -23,7 +23,7 @@ PATHS = ["/jobs?limit=100", "/jobs?status=queued", "/dead-letters?limit=100", "/
 
 async def has_ended(side: Bench, job_id: JobId) -> bool:
     try:
-        return (await side.ledger.find(job_id)).state.is_terminal
+        return (await side.jobs.find(job_id)).state.is_terminal
     except JobExpired:
         return True
     except (JobNotFound, JobUnreadable):

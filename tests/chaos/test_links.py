@@ -11,7 +11,7 @@ from shared_schemas.events import Emitted, Logged
 from shared_schemas.job import JobState
 from shared_schemas.outcome import Success
 from shared_schemas.stream.connection import connect
-from shared_schemas.stream.ledger import Ledger
+from shared_schemas.stream.declaring import declared
 from shared_schemas.stream.redis_settings import RedisSettings
 from worker_runtime import Attempt
 
@@ -61,7 +61,7 @@ async def test_a_worker_that_is_cut_off_stops_by_itself_and_another_ends_its_job
     async with bench(redis_url) as side:
         with fault_proxy(redis_url) as proxy:
             async with running_worker(proxy.url, ScriptedHandler(speak_on), lease_s=LEASE_S):
-                await side.ledger.submit(submission)
+                await side.submitter.submit(submission)
                 await side.until(job_id, lambda event: isinstance(event, Emitted))
                 async with running_worker(redis_url, ScriptedHandler(answer), lease_s=LEASE_S):
                     proxy.impose(Conditions(held=frozenset(ways)))
@@ -97,19 +97,18 @@ async def test_a_command_to_a_silent_peer_fails_in_time_and_the_next_is_answered
 ) -> None:
     with fault_proxy(own_redis.url) as proxy:
         client = connect(RedisSettings(redis_url=proxy.url, redis_timeout_s=0.2))
-        ledger = Ledger(client)
         if not is_new:
-            await ledger.queues()
+            await declared(client)
         proxy.impose(SILENCE)
         proxy.greet(Greeting.IGNORE if is_new else Greeting.SERVE)
         with anyio.fail_after(10):
             with pytest.raises(BackendUnavailable):
-                await ledger.queues()
+                await declared(client)
             proxy.heal()
             proxy.greet(Greeting.SERVE)
-            assert await ledger.queues() == []
+            assert await declared(client) == []
             silence_open_lines(proxy)
-            assert await ledger.queues() == []
+            assert await declared(client) == []
         await client.aclose()
 
 
@@ -157,7 +156,7 @@ async def test_a_cancel_reaches_a_worker_that_hears_nothing(redis_url: str) -> N
                 job_id = await side.submit()
                 await side.until(job_id, lambda event: isinstance(event, Emitted))
                 proxy.impose(SILENCE, on=subscriptions)
-                await side.ledger.cancel(job_id)
+                await side.control.cancel(job_id)
                 job = await side.done(job_id)
 
     assert (job.state, job.attempt) == (JobState.CANCELLED, 1)

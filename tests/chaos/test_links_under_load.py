@@ -16,7 +16,7 @@ from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
 from shared_schemas.outcome import Success
 from shared_schemas.stream.connection import connect
-from shared_schemas.stream.ledger import Ledger
+from shared_schemas.stream.jobs import Jobs
 from shared_schemas.stream.redis_settings import RedisSettings
 from worker_runtime import Attempt
 
@@ -59,7 +59,7 @@ async def test_all_jobs_end_over_slow_lines_that_are_cut_now_and_then(redis_url:
                 jobs = [await side.done(job_id, deadline_s=120) for job_id in ids]
 
         assert await left_over(side.client, INFERENCE) == {}
-        listed = await side.ledger.list_jobs(INFERENCE, limit=2 * n_jobs)
+        listed = await side.jobs.list_jobs(INFERENCE, limit=2 * n_jobs)
         for job in jobs:
             told = [event for event in await side.events(job.id) if isinstance(event, Emitted)]
             assert [event.chunk for event in told if event.attempt == job.attempt] == PARTS
@@ -150,15 +150,15 @@ async def test_callers_beyond_the_pool_wait_their_turn_or_are_told(redis_url: st
         with fault_proxy(redis_url) as proxy:
             proxy.impose(Conditions(delay_s=0.05))
             client = connect(RedisSettings(redis_url=proxy.url, redis_timeout_s=1.0, redis_connections=4))
-            ledger = Ledger(client)
+            jobs = Jobs(client)
 
             async def find(_: int) -> JobId | None:
                 with suppress(BackendUnavailable):
-                    return (await ledger.find(job_id)).id
+                    return (await jobs.find(job_id)).id
                 return None
 
             found = await at_once(300, find)
-            assert (await ledger.find(job_id)).id == job_id
+            assert (await jobs.find(job_id)).id == job_id
             await proxy.has_at_most(4)
             await client.aclose()
 
@@ -209,4 +209,4 @@ async def submit_until_answered(far: Bench) -> JobId:
     submission = a_submission()
     while True:
         with suppress(BackendUnavailable):
-            return (await far.ledger.submit(submission)).job_id
+            return (await far.submitter.submit(submission)).job_id

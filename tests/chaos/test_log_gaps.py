@@ -93,7 +93,7 @@ async def read_until(job_id: JobId, stream: AsyncIterator[Frame], received: list
 
 async def submitted_at_once(drive: Driver, n: int) -> None:
     for _ in range(n // 500):
-        await drive.ledger.submit_all(TRAINING, [a_submission(SPEC, queue=TRAINING) for _ in range(500)])
+        await drive.submitter.submit_all(TRAINING, [a_submission(SPEC, queue=TRAINING) for _ in range(500)])
 
 
 @pytest.mark.quick

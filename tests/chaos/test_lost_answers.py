@@ -18,13 +18,14 @@ from shared_schemas.models import ModelRef
 from shared_schemas.specs import TrainingSpec
 from shared_schemas.stream import keys
 from shared_schemas.stream.connection import connect
+from shared_schemas.stream.control import JobControl
 from shared_schemas.stream.dead_letters import DeadLetters
 from shared_schemas.stream.keys import Lane
-from shared_schemas.stream.ledger import Ledger, Submission
 from shared_schemas.stream.queues import Queues
 from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.registry import ModelRegistry
 from shared_schemas.stream.removal import Removal
+from shared_schemas.stream.submission import Submission
 
 from tests.chaos.test_lost_replies import OF_ENDS, OF_HOUSEKEEPING, OF_WORKERS
 from tests.support.fault_proxy import fault_proxy
@@ -49,7 +50,7 @@ def test_no_script_is_left_out() -> None:
 
 async def paused_job(side: QueueBench) -> JobId:
     job_id = await side.submit()
-    await side.ledger.pause(job_id)
+    await side.control.pause(job_id)
     return job_id
 
 
@@ -61,11 +62,11 @@ async def running_job(side: QueueBench) -> JobId:
 
 async def job_asked_to_pause(side: QueueBench) -> JobId:
     job_id = await running_job(side)
-    await side.ledger.pause(job_id)
+    await side.control.pause(job_id)
     return job_id
 
 
-Verb = Callable[[Ledger, JobId], Awaitable[JobState]]
+Verb = Callable[[JobControl, JobId], Awaitable[JobState]]
 
 
 @pytest.mark.quick
@@ -76,13 +77,13 @@ Verb = Callable[[Ledger, JobId], Awaitable[JobState]]
 @pytest.mark.parametrize(
     ("command", "prepare", "ask", "answer", "reason"),
     [
-        ("request_cancel", Bench.submit, Ledger.cancel, JobState.CANCELLED, None),
-        ("request_cancel", paused_job, Ledger.cancel, JobState.CANCELLED, None),
-        ("request_cancel", running_job, Ledger.cancel, JobState.RUNNING, Reason.CANCEL_REQUESTED),
-        ("request_pause", Bench.submit, Ledger.pause, JobState.PAUSED, Reason.PAUSED),
-        ("request_pause", running_job, Ledger.pause, JobState.RUNNING, Reason.PAUSE_REQUESTED),
-        ("resume", paused_job, Ledger.resume, JobState.QUEUED, Reason.RESUMED),
-        ("resume", job_asked_to_pause, Ledger.resume, JobState.RUNNING, Reason.PAUSE_WITHDRAWN),
+        ("request_cancel", Bench.submit, JobControl.cancel, JobState.CANCELLED, None),
+        ("request_cancel", paused_job, JobControl.cancel, JobState.CANCELLED, None),
+        ("request_cancel", running_job, JobControl.cancel, JobState.RUNNING, Reason.CANCEL_REQUESTED),
+        ("request_pause", Bench.submit, JobControl.pause, JobState.PAUSED, Reason.PAUSED),
+        ("request_pause", running_job, JobControl.pause, JobState.RUNNING, Reason.PAUSE_REQUESTED),
+        ("resume", paused_job, JobControl.resume, JobState.QUEUED, Reason.RESUMED),
+        ("resume", job_asked_to_pause, JobControl.resume, JobState.RUNNING, Reason.PAUSE_WITHDRAWN),
     ],
 )
 async def test_a_request_whose_reply_was_lost_is_granted_once(
@@ -100,7 +101,7 @@ async def test_a_request_whose_reply_was_lost_is_granted_once(
         with fault_proxy(redis_url) as proxy:
             dropped = proxy.drop_reply(command, times=times)
             async with bench(proxy.url) as far:
-                assert await ask(far.ledger, job_id) is answer
+                assert await ask(far.control, job_id) is answer
 
         job, events = await side.folded(job_id), await side.events(job_id)
 
@@ -124,8 +125,8 @@ async def test_a_submission_whose_reply_was_lost_is_one_job(redis_url: str, key:
             async with bench(proxy.url) as far:
                 made = a_submission()
                 submission = Submission(job_id=made.job_id, spec=made.spec, idempotency_key=key, fingerprint="f")
-                submitted = await far.ledger.submit(submission)
-                page = await far.ledger.list_jobs(INFERENCE)
+                submitted = await far.submitter.submit(submission)
+                page = await far.jobs.list_jobs(INFERENCE)
 
         assert (submits.count, lists.count) == (3, 3)
         assert submitted.job_id == made.job_id
@@ -223,8 +224,8 @@ async def test_a_key_that_is_claimed_for_another_queue_is_one_job(redis_url: str
             dropped = proxy.drop_reply("claim_keys", times=3)
             async with bench(proxy.url) as far:
                 submission = Submission(job_id=made.job_id, spec=made.spec, idempotency_key="k", fingerprint="f")
-                first = await far.ledger.submit(submission)
-                second = await far.ledger.submit(msgspec.structs.replace(submission, job_id=a_submission().job_id))
+                first = await far.submitter.submit(submission)
+                second = await far.submitter.submit(msgspec.structs.replace(submission, job_id=a_submission().job_id))
 
         assert dropped.count == 3
         assert first.job_id == second.job_id == made.job_id
@@ -269,5 +270,5 @@ async def test_a_deletion_whose_reply_was_lost_is_done(redis_url: str) -> None:
 
         assert [sighting.count for sighting in dropped] == [3, 3]
         with pytest.raises(JobNotFound):
-            await side.ledger.find(trained)
+            await side.jobs.find(trained)
         assert (await registry.list_models()).models == []

@@ -59,7 +59,7 @@ async def test_a_worker_that_never_saw_the_reply_charges_and_writes_nothing_twic
             waiting = proxy.watch("XREADGROUP", containing="BLOCK")
             async with running_worker(proxy.url, handler, lease_s=3.0):
                 await waiting.happened()
-                await side.ledger.submit(submission)
+                await side.submitter.submit(submission)
                 await dropped.happened(times)
                 job = await side.done(submission.job_id)
 
@@ -166,6 +166,6 @@ async def test_an_expired_job_is_dropped_once_when_the_reply_is_lost(own_redis: 
                 await side.done(await side.submit())
 
         with pytest.raises(JobExpired):
-            await side.ledger.find(expired)
+            await side.jobs.find(expired)
         assert (await side.folded(kept)).state is JobState.SUCCEEDED
         assert await left_over(side.client, INFERENCE) == {}

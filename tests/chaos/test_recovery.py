@@ -52,7 +52,7 @@ async def test_all_that_was_handed_out_and_not_begun_is_begun_within_a_lease_and
 )
 async def test_one_look_finds_all_that_a_dead_worker_held_and_one_call_takes_it_back(redis_url: str) -> None:
     async with queue_bench(redis_url) as side:
-        await side.ledger.submit_all(INFERENCE, [a_submission() for _ in range(1000)])
+        await side.submitter.submit_all(INFERENCE, [a_submission() for _ in range(1000)])
         claims = [claim for _ in range(10) for claim in await side.claim(slots=100)]
 
         suspects = await side.house.suspects(lease_s=LEASE_S * 2)
@@ -69,7 +69,7 @@ async def test_one_look_finds_all_that_a_dead_worker_held_and_one_call_takes_it_
 )
 async def test_one_call_makes_all_ready_again_that_was_not_begun(redis_url: str) -> None:
     async with queue_bench(redis_url) as side:
-        await side.ledger.submit_all(INFERENCE, [a_submission() for _ in range(1000)])
+        await side.submitter.submit_all(INFERENCE, [a_submission() for _ in range(1000)])
         await side.client.xreadgroup(GROUP, "gone", {keys.ready(INFERENCE, Lane.NORMAL): ">"}, count=1000)
         assert await side.house.redeliver(idle_s=60.0, worker="b") == 0
         assert side.house.next_redelivery_s is None

@@ -183,7 +183,7 @@ async def test_a_flushed_queue_serves_new_jobs_and_knows_none_of_the_old(redis_u
             assert worker.poll() is None
         for job_id in old:
             with pytest.raises(JobNotFound):
-                await side.ledger.find(job_id)
+                await side.jobs.find(job_id)
         left = [name async for name in side.client.scan_iter() if any(job_id.encode() in name for job_id in old)]
 
     assert_ran_once(jobs)

@@ -19,9 +19,11 @@ from shared_schemas.events import Done, Emitted, JobEvent
 from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
 from shared_schemas.stream.connection import AsyncRedis, connect, connect_one
-from shared_schemas.stream.ledger import Ledger
+from shared_schemas.stream.declaring import declared
+from shared_schemas.stream.jobs import Jobs
 from shared_schemas.stream.pubsub import PubSubConnection
 from shared_schemas.stream.redis_settings import RedisSettings
+from shared_schemas.stream.submission import Submitter
 
 from tests.support import outage
 from tests.support.fault_proxy import FaultProxy, fault_proxy
@@ -90,7 +92,7 @@ async def until_event(side: Bench, job_id: JobId, n: int) -> None:
 
 
 async def cancel(side: Bench, job_id: JobId) -> None:
-    await side.ledger.cancel(job_id)
+    await side.control.cancel(job_id)
     await side.until(job_id, lambda event: isinstance(event, Done))
 
 
@@ -128,7 +130,7 @@ async def test_after_a_failover_that_lost_writes_every_surviving_job_has_one_sto
                 await cancel(side, job_id)
                 survivors.append(await side.folded(job_id))
             with pytest.raises(JobNotFound):
-                await side.ledger.find(vanished)
+                await side.jobs.find(vanished)
             assert worker.poll() is None
         spoken_late = spoken(await side.events(settled_late), survivors[0].attempt)
         spoken_twice = spoken(await side.events(begun_late), survivors[1].attempt)
@@ -181,7 +183,7 @@ async def test_clients_leave_a_demoted_master_and_readers_are_told_of_what_it_lo
                 # Until its numbers have passed those that were lost.
                 await until_event(new, JobId(ticking.job_id), n_seen)
 
-                await new.ledger.cancel(JobId(ticking.job_id))
+                await new.control.cancel(JobId(ticking.job_id))
                 await ticking.until(is_done)
                 job = await new.folded(JobId(ticking.job_id))
                 assert worker.poll() is None
@@ -211,7 +213,7 @@ async def test_a_client_that_only_reads_leaves_a_demoted_master_with_one_that_wr
     async with replicated() as pair, bench(pair.old.url) as old:
         settings = RedisSettings(redis_url=pair.front.url)
         async with writes_by(settings) as writing, reads_by(settings) as reading:
-            assert await Ledger(reading).queues() == await Ledger(writing).queues() == []
+            assert await declared(reading) == await declared(writing) == []
             await pair.cut_off()
             pair.front.lead_to(pair.new.url)
             # Of nobody who would bring it what it has missed.
@@ -219,10 +221,10 @@ async def test_a_client_that_only_reads_leaves_a_demoted_master_with_one_that_wr
 
             # Redis 6.2 hides from the client library why it refused a script.
             with suppress(BackendUnavailable):
-                await Ledger(writing).submit(submission)
-            await Ledger(writing).submit(submission)
+                await Submitter(writing).submit(submission)
+            await Submitter(writing).submit(submission)
 
-            assert (await Ledger(reading).find(submission.job_id)).state is JobState.QUEUED
+            assert (await Jobs(reading).find(submission.job_id)).state is JobState.QUEUED
 
 
 @pytest.mark.quick
@@ -238,12 +240,12 @@ async def test_a_quiet_subscription_leaves_a_demoted_master_with_a_line_that_wri
             await pubsub.subscribe("quiet")
             messages = pubsub.messages()
             assert await anext(messages) == ("quiet", None)
-            assert await Ledger(writing).queues() == []
+            assert await declared(writing) == []
             await pair.cut_off()
             pair.front.lead_to(pair.new.url)
             await old.client.replicaof("127.0.0.1", free_port())
             with suppress(BackendUnavailable):
-                await Ledger(writing).submit(a_submission())
+                await Submitter(writing).submit(a_submission())
 
             with anyio.fail_after(DEADLINE_S), pytest.raises(BackendUnavailable):
                 await anext(messages)

@@ -20,7 +20,7 @@ from shared_schemas.errors import BackendUnavailable
 from shared_schemas.ids import JobId, new_job_id
 from shared_schemas.job import JobState
 from shared_schemas.specs import InferenceSpec
-from shared_schemas.stream.ledger import Submission
+from shared_schemas.stream.submission import Submission
 
 from tests.support import outage
 from tests.support.gateways import driver, running_gateway
@@ -74,7 +74,7 @@ class Accepted:
 
     async def kept(self, side: Bench, appendfsync: str) -> list[JobId]:
         """Those that are there: all, or with everysec all but the last before a kill."""
-        lost = {job_id for job_id, state in (await side.ledger.states(self.job_ids)).items() if state is None}
+        lost = {job_id for job_id, state in (await side.jobs.states(self.job_ids)).items() if state is None}
         print(f"{len(lost)} of {len(self.job_ids)} accepted jobs are lost with appendfsync {appendfsync}")
         assert not lost or appendfsync == "everysec"
         begin, n_explained = 0, 0
@@ -138,7 +138,7 @@ async def test_every_job_accepted_while_redis_was_killed_again_and_again_is_ther
                 job_id = new_job_id(INFERENCE, now_ms=time.time_ns() // 1_000_000, entropy=os.urandom(10))
                 submission = Submission(job_id=job_id, spec=InferenceSpec(model_id="m", input_data=1))
                 try:
-                    accepted.add((await side.ledger.submit(submission)).job_id)
+                    accepted.add((await side.submitter.submit(submission)).job_id)
                 except BackendUnavailable:
                     # The job may be there or not: nobody was told that it is.
                     await anyio.sleep(0.02)
@@ -211,7 +211,7 @@ async def test_a_script_that_redis_has_forgotten_is_sent_again(redis_url: str) -
         await side.client.script_flush()
         settled = await side.settle(claim, success(1))
         await side.client.script_flush()
-        page = await side.ledger.list_jobs(INFERENCE)
+        page = await side.jobs.list_jobs(INFERENCE)
         job = await side.folded(job_id)
 
     assert renewals[job_id].held

@@ -81,7 +81,7 @@ async def test_two_bodies_that_race_for_one_key_make_one_job(redis_url: str, tmp
                     group.start_soon(submit, (first, second)[i % 2], (TRAINING_BODY, OTHER_BODY)[i // 2 % 2])
             assert await drive.count_jobs() == 1
             [winner] = {JobId(job_id) for _, status, job_id in answers if status == 202}
-            stored = (await drive.ledger.find(winner)).spec.model_type  # type: ignore[union-attr]
+            stored = (await drive.jobs.find(winner)).spec.model_type  # type: ignore[union-attr]
 
     assert Counter((kind, status) for kind, status, _ in answers) == {
         (kind, 202 if kind == stored else 422): N // 2 for kind in ("transformer", "mlp")
@@ -122,7 +122,7 @@ async def test_a_submission_that_the_gateway_died_of_makes_one_job(
         n_jobs = await drive.count_jobs()
         [job_id] = submitted
         await drive.finish(JobId(job_id))
-        state = (await drive.ledger.find(JobId(job_id))).state
+        state = (await drive.jobs.find(JobId(job_id))).state
 
     assert (again.json()["job_id"], n_jobs) == (job_id, 1)
     assert other.status_code == 422

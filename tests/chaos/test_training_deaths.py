@@ -102,7 +102,7 @@ async def test_a_child_that_dies_takes_its_worker_not_along(
             await side.until(job_id, lambda event: isinstance(event, Measured), deadline_s=DEADLINE_S)
             child_of(worker).send_signal(number)
             failed = await side.until(job_id, is_retry, deadline_s=DEADLINE_S)
-            await side.ledger.cancel(job_id)
+            await side.control.cancel(job_id)
             other = await side.submit(a_training(tmp_path), queue=TRAINING)
             job = await side.done(other, deadline_s=DEADLINE_S)
             assert worker.poll() is None
@@ -136,7 +136,7 @@ async def test_a_killed_training_worker_leaves_no_child_and_its_job_goes_on_from
             went_on = await side.until(
                 job_id, lambda event: isinstance(event, Measured) and event.attempt == 2, deadline_s=DEADLINE_S
             )
-            await side.ledger.cancel(job_id)
+            await side.control.cancel(job_id)
             await side.done(job_id, deadline_s=DEADLINE_S)
 
     assert pids
@@ -163,7 +163,7 @@ async def test_the_checkpoint_on_record_is_there_whenever_a_worker_is_killed(red
                 )
                 killed.kill()
                 await ended(killed)
-            job = await side.ledger.find(job_id)
+            job = await side.jobs.find(job_id)
             assert job.checkpoint is not None
             store.verify(job.checkpoint.artifact)
         files = [path for path in (tmp_path / "artifacts" / "sha256").rglob("*") if path.is_file()]
@@ -183,7 +183,7 @@ async def test_hung_training_is_ended_although_its_lease_is_renewed(redis_url: s
             child = child_of(worker)
             child.send_signal(signal.SIGSTOP)
             failed = await side.until(job_id, is_retry, deadline_s=DEADLINE_S)
-            await side.ledger.cancel(job_id)
+            await side.control.cancel(job_id)
             job = await side.done(job_id, deadline_s=DEADLINE_S)
 
     assert isinstance(failed, StateChanged)
@@ -219,7 +219,7 @@ async def test_the_kernel_would_end_the_child_before_its_worker(redis_url: str, 
         with training_process(redis_url, tmp_path) as worker:
             await side.until(job_id, lambda event: isinstance(event, Measured), deadline_s=DEADLINE_S)
             scores = [_oom_score(pid) for pid in (worker.pid, child_of(worker).pid)]
-            await side.ledger.cancel(job_id)
+            await side.control.cancel(job_id)
             await side.done(job_id, deadline_s=DEADLINE_S)
 
     assert scores[1] > scores[0]

@@ -33,5 +33,5 @@ async def gateway_url(system: LocalSystem, redis_url: str) -> str:
     """The gateway's address, its Redis emptied but for the names of the queues, which a gateway writes once."""
     async with bench(redis_url) as jobs:
         for kind in JobKind:
-            await jobs.ledger.register_queue(default_queue(kind))
+            await jobs.catalog.declare(default_queue(kind))
     return system.url

@@ -47,7 +47,7 @@ async def test_both_clients_list_show_retry_and_purge(gateway_url: str, redis_ur
             same = await other.dead_letter(first)
             attempts = await other.attempts(first)
             swept = await other.purge_dead_letters(all=True)
-        jobs = [await drive.ledger.find(job_id) for job_id in (purged, first)]
+        jobs = [await drive.jobs.find(job_id) for job_id in (purged, first)]
 
     assert [row.id for row in listed] == [*rest[::-1], flaky, first]
     assert [attempt.ended for attempt in listed[-1].attempts] == [AttemptEnd.RETRIED, AttemptEnd.FAILED]

@@ -16,7 +16,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, ResponseErr
 from redis.retry import Retry
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.stream.connection import connect, connect_for_thread
-from shared_schemas.stream.ledger import Ledger
+from shared_schemas.stream.declaring import declared
 from shared_schemas.stream.linking import load
 from shared_schemas.stream.redis_settings import RedisSettings
 
@@ -251,12 +251,12 @@ def test_it_does_not_start_with_an_empty_password(guarded: Guarded, text: str) -
 async def test_a_changed_password_needs_no_restart_of_the_parts(guarded: Guarded) -> None:
     client = connect(RedisSettings(redis_url=guarded.url, **guarded.settings("gateway")))
     with guarded.started():
-        before = await Ledger(client).queues()
+        before = await declared(client)
     guarded.password_file("gateway").unlink()
     with pytest.raises(BackendUnavailable):
-        await Ledger(client).queues()
+        await declared(client)
     with guarded.started():
-        after = await Ledger(client).queues()
+        after = await declared(client)
     await client.aclose()
 
     assert before == after == []

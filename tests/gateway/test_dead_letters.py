@@ -156,9 +156,9 @@ async def test_dead_letters_are_retried_by_code_each_once_in_the_order_of_their_
     retries = {job["job_id"]: JobId(job["retried_as"]) for job in first["jobs"]}
     places = [(await http.get(f"/jobs/{retries[job_id]}/status")).json()["queue_position"] for job_id in wanted]
     for job_id, retry in retries.items():
-        job = await drive.ledger.find(retry)
+        job = await drive.jobs.find(retry)
         assert (job.state, job.retry_of, job.spec.queue) == (JobState.QUEUED, job_id, TRAINING)
-        assert (await drive.ledger.find(job_id)).state is JobState.FAILED
+        assert (await drive.jobs.find(job_id)).state is JobState.FAILED
     assert sorted(places) == [0, 1, 2]
     claimed = [await drive.begin(retries[job_id]) for job_id in wanted]
     entries = [int(claim.entry.split("-")[0]) * 1000 + int(claim.entry.split("-")[1]) for claim in claimed]

@@ -53,7 +53,7 @@ async def test_a_job_that_has_not_ended_is_not_deleted(http: httpx.AsyncClient, 
     if state == "running":
         await drive.begin(job_id)
     if state == "paused":
-        await drive.ledger.pause(job_id)
+        await drive.control.pause(job_id)
 
     answer = await http.delete(f"/jobs/{job_id}")
 
@@ -78,7 +78,7 @@ async def test_a_job_that_another_needs_is_kept_until_that_has_ended(
 
     refused = await http.delete(f"/jobs/{needed}")
     if use == "depends_on":
-        await drive.ledger.cancel(user)
+        await drive.control.cancel(user)
     else:
         await drive.finish(user)
     deleted = await http.delete(f"/jobs/{needed}")

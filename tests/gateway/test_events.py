@@ -195,7 +195,7 @@ async def test_json_pages_lead_to_the_end(http: httpx.AsyncClient, drive: Driver
 async def test_two_jobs_on_one_line_each_in_order_and_resumed_by_a_common_cursor(
     http: httpx.AsyncClient, drive: Driver
 ) -> None:
-    await drive.ledger.register_queue(LARGE)
+    await drive.catalog.declare(LARGE)
     a, b = await submitted(http), await submitted(http, queue=LARGE)
     path = f"/events?job={a}&job={b}"
     async with http.stream("GET", path) as response:
@@ -249,7 +249,7 @@ async def test_all_jobs_are_replayed_in_the_order_in_which_it_happened(http: htt
     await until_next_millisecond(drive)
     inference = JobId((await http.post("/jobs/inference", json={"model_id": MODEL, "input_data": 1})).json()["job_id"])
     await until_next_millisecond(drive)
-    await drive.ledger.register_queue(LARGE)
+    await drive.catalog.declare(LARGE)
     large = await submitted(http, queue=LARGE)
     for job_id in (large, inference):
         await until_next_millisecond(drive)
@@ -282,7 +282,7 @@ async def test_without_a_cursor_only_what_happens_from_now_on_is_sent(http: http
         await anext(chunks)
         with anyio.fail_after(5):
             # A queue that nobody served before, too, long before the next keep-alive.
-            await drive.ledger.register_queue(QueueName("training-new"))
+            await drive.catalog.declare(QueueName("training-new"))
             job_id = await submitted(http, queue="training-new")
             text = await anext(chunks)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import anyio
@@ -12,6 +13,7 @@ from gateway.feed.timeline_source import Batch, Timelines
 from shared_schemas.ids import JobId, JobKind, QueueName
 from shared_schemas.stream import keys
 from shared_schemas.stream.change_log import ChangeLog, LogEntry
+from shared_schemas.stream.declaring import declared
 from shared_schemas.stream.pubsub import PubSubConnection
 from shared_schemas.stream.record import SHORT
 from shared_schemas.stream.timeline import Entry, Timeline
@@ -70,7 +72,7 @@ async def test_a_timeline_is_not_read_before_its_bell_can_be_heard(redis_url: st
                     # Longer than a reading of the timeline would take, had it begun.
                     for _ in range(100):
                         await jobs.events(job_id)
-                    await jobs.ledger.cancel(job_id)
+                    await jobs.control.cancel(job_id)
                     group.start_soon(hub.run)
                     await sink.ended.wait()
                 group.cancel_scope.cancel()
@@ -93,7 +95,7 @@ async def test_a_line_whose_timeline_is_damaged_is_cut_and_the_others_go_on(redi
                 ):
                     await cut.ended.wait()
                     assert cut.was_cut
-                    await jobs.ledger.cancel(whole)
+                    await jobs.control.cancel(whole)
                     await sink.ended.wait()
                 group.cancel_scope.cancel()
 
@@ -129,11 +131,11 @@ async def three_happen(jobs: Bench, job_id: JobId, hub: Hub, told: tuple[Any, An
                 await told[1].has(1)
                 async with hub.reading:
                     line = Following(hub, *waiting, idle_s=3600).begin()
-                    await jobs.ledger.pause(job_id)
+                    await jobs.control.pause(job_id)
                     # The hub has handed it to both.
                     await told[1].has(2)
                 await waiting[1].has(2)
-                await jobs.ledger.resume(job_id)
+                await jobs.control.resume(job_id)
                 await waiting[1].has(3)
                 line.close()
             group.cancel_scope.cancel()
@@ -171,7 +173,7 @@ async def test_a_line_of_the_log_that_waits_for_its_turn_reads_each_queue_once(r
     async with bench(redis_url) as jobs:
         job_id, log = await jobs.submit(), CountedLog(jobs.client)
         hub = Hub(lambda: PubSubConnection(jobs.client), n_readings=1)
-        first, second = (Logs(hub, each, jobs.ledger.queues, {}) for each in (jobs.change_log, log))
+        first, second = (Logs(hub, each, partial(declared, jobs.client), {}) for each in (jobs.change_log, log))
         told, waiting = States(first), States(second)
         await three_happen(jobs, job_id, hub, (first, told), (second, waiting))
 

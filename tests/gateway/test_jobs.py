@@ -282,7 +282,7 @@ async def test_a_scheduled_job_says_which_jobs_it_still_waits_for(http: httpx.As
 
 async def test_a_queued_job_says_whether_anybody_serves_its_queue(http: httpx.AsyncClient, redis_url: str) -> None:
     async with driver(redis_url) as drive:
-        await drive.ledger.register_queue(QueueName("training-nobody"))
+        await drive.catalog.declare(QueueName("training-nobody"))
     job_id = await submitted(http, queue="training-nobody")
     assert (await status_of(http, job_id))["workers"] == 0
 

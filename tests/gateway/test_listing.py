@@ -34,7 +34,7 @@ async def listed(http: httpx.AsyncClient, **query: Any) -> list[str]:
 
 async def test_jobs_of_all_queues_come_newest_first(http: httpx.AsyncClient, drive: Driver) -> None:
     trained = await drive.publish()
-    await drive.ledger.register_queue(LARGE)
+    await drive.catalog.declare(LARGE)
     made = [trained, await training(http), await inference(http), await training(http, queue=LARGE)]
 
     assert await listed(http) == made[::-1]

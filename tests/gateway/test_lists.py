@@ -40,7 +40,7 @@ async def test_a_list_is_stored_in_its_order_each_with_its_own_links(http: httpx
     assert all(a < b for a, b in pairwise(ids))
     for place, (job, job_id) in enumerate(zip(response.json()["jobs"], ids, strict=True)):
         assert (job["status"], job["urls"]["self"]) == ("queued", f"/jobs/{job_id}")
-        stored = await drive.ledger.find(job_id)
+        stored = await drive.jobs.find(job_id)
         assert (stored.spec.input_data, stored.spec.model_id) == (place, f"{MODEL}@1")
     entries = await drive.client.xrange(keys.ready(INFERENCE, Lane.NORMAL))
     assert [fields[b"job"].decode() for _, fields in entries] == ids

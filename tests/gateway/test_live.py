@@ -80,7 +80,7 @@ async def test_the_only_event_after_a_reader_came_reaches_it_however_close_the_t
     async with anyio.create_task_group() as group:
         for job_id, reader in zip(jobs, readers, strict=True):
             group.start_soon(reader.follow, http)
-            group.start_soon(drive.ledger.cancel, job_id)
+            group.start_soon(drive.control.cancel, job_id)
 
     assert [reader.numbers for reader in readers] == [[1, 2]] * 200
 

@@ -9,7 +9,7 @@ from shared_schemas.stream.connection import connect_for_thread
 from shared_schemas.stream.known_bugs import warnings_of
 from shared_schemas.stream.leases import Leases
 from shared_schemas.stream.redis_settings import RedisSettings
-from shared_schemas.stream.rows import worker_facts
+from shared_schemas.stream.workers import worker_facts
 
 from tests.support.gateways import MODEL, TRAINING_BODY, Driver
 
@@ -48,7 +48,7 @@ async def test_an_alias_names_a_version_until_it_is_moved(http: httpx.AsyncClien
         assert (await http.get(f"/models/{MODEL}/versions/prod")).json()["version"] == version
     job = await http.post("/jobs/inference", json={"model_id": f"{MODEL}@prod", "input_data": 1})
 
-    assert (await drive.ledger.find(job.json()["job_id"])).spec.model_id == f"{MODEL}@1"
+    assert (await drive.jobs.find(job.json()["job_id"])).spec.model_id == f"{MODEL}@1"
 
 
 async def test_an_alias_can_name_only_what_is_published_and_never_takes_the_names_of_versions(

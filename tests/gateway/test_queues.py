@@ -67,7 +67,7 @@ async def test_a_setting_declares_queues_for_every_gateway(redis_url: str, tmp_p
 async def test_a_job_is_retried_and_replayed_in_its_queue_whoever_declares_that(
     http: httpx.AsyncClient, drive: Driver
 ) -> None:
-    await drive.ledger.register_queue(LARGE)
+    await drive.catalog.declare(LARGE)
     job_id = JobId((await http.post("/jobs/training", json={**TRAINING_BODY, "queue": LARGE})).json()["job_id"])
     await http.post(f"/jobs/{job_id}/cancel")
     await drive.client.delete(keys.DECLARED)
@@ -116,7 +116,7 @@ NONSENSE = [
 async def worker_with(http: httpx.AsyncClient, drive: Driver, fields: dict[str, object]) -> dict[str, object]:
     await drive.client.zadd(keys.workers(LARGE), {"w-1": 4e12})
     await drive.client.hset(keys.worker(LARGE, "w-1"), mapping=fields)
-    await drive.ledger.register_queue(LARGE)
+    await drive.catalog.declare(LARGE)
     answer = await http.get("/workers")
     assert answer.status_code == 200
     [worker] = answer.json()["workers"]

@@ -21,7 +21,7 @@ async def test_the_seed_command_for_training_is_accepted_as_it_stands(http: http
     assert body["status"] == "queued"
     assert response.headers["location"] == body["urls"]["self"] == f"/jobs/{body['job_id']}"
     assert {"self", "status", "events", "result", "cancel"} <= set(body["urls"])
-    job = await drive.ledger.find(parse_job_id(body["job_id"]))
+    job = await drive.jobs.find(parse_job_id(body["job_id"]))
     assert job.state is JobState.QUEUED
     assert job.queue == "training"
     assert job.spec.seed is not None
@@ -47,7 +47,7 @@ async def test_a_model_is_pinned_to_its_version_at_submission(
     body = (await http.post("/jobs/inference", json={**INFERENCE_BODY, "model_id": model_id})).json()
     await drive.publish()
 
-    job = await drive.ledger.find(body["job_id"])
+    job = await drive.jobs.find(body["job_id"])
     assert job.spec.model_id == f"{MODEL}@1"
     assert job.spec.parameters.seed is not None
 
@@ -57,7 +57,7 @@ async def test_a_model_may_be_named_by_the_job_that_trained_it(http: httpx.Async
 
     body = (await http.post("/jobs/inference", json={**INFERENCE_BODY, "model_id": trained_by})).json()
 
-    assert (await drive.ledger.find(body["job_id"])).spec.model_id == f"{MODEL}@1"
+    assert (await drive.jobs.find(body["job_id"])).spec.model_id == f"{MODEL}@1"
 
 
 async def test_a_model_still_in_training_may_be_named_by_a_job_that_waits_for_it(
@@ -71,7 +71,7 @@ async def test_a_model_still_in_training_may_be_named_by_a_job_that_waits_for_it
 
     assert (refused.status_code, refused.json()["code"]) == (404, "model_not_found")
     assert accepted.json()["status"] == "scheduled"
-    assert (await drive.ledger.find(accepted.json()["job_id"])).spec.model_id == training
+    assert (await drive.jobs.find(accepted.json()["job_id"])).spec.model_id == training
 
 
 async def test_nothing_is_stored_for_an_unknown_model(http: httpx.AsyncClient, drive: Driver) -> None:
@@ -83,11 +83,11 @@ async def test_nothing_is_stored_for_an_unknown_model(http: httpx.AsyncClient, d
 
 async def test_seeds_and_queues_that_were_given_are_kept(http: httpx.AsyncClient, drive: Driver) -> None:
     body = {**TRAINING_BODY, "seed": 7, "queue": "training-large", "priority": "high", "tags": ["a"]}
-    await drive.ledger.register_queue(QueueName("training-large"))
+    await drive.catalog.declare(QueueName("training-large"))
 
     job_id = (await http.post("/jobs/training", json=body)).json()["job_id"]
 
-    job = await drive.ledger.find(job_id)
+    job = await drive.jobs.find(job_id)
     assert (job.spec.seed, job.queue, job.priority) == (7, "training-large", "high")
     assert (await http.get("/queues/training-large")).json()["jobs"]["queued"] == 1
 

@@ -90,6 +90,6 @@ async def test_a_job_that_is_cancelled_while_it_writes_ends_within_two_seconds(r
             parameters = InferenceParameters(max_tokens=8192)
             job_id = await jobs.submit(InferenceSpec(model_id="model", input_data=["x"] * 8, parameters=parameters))
             await jobs.until(job_id, lambda event: isinstance(event, Emitted))
-            await jobs.ledger.cancel(job_id)
+            await jobs.control.cancel(job_id)
             with anyio.fail_after(2):
                 await jobs.until_state(job_id, JobState.CANCELLED)

@@ -150,7 +150,7 @@ async def test_a_job_that_does_not_end_is_released_when_the_grace_is_over(redis_
             with anyio.fail_after(10):
                 assert await anyio.to_thread.run_sync(worker.wait) == 0
         job = await side.folded(job_id)
-        workers = await side.ledger.workers(job.queue)
+        workers = await side.workers.registered(job.queue)
 
     assert (job.state, job.failures, job.crashes) == (JobState.QUEUED, 0, 0)
     assert workers == []
@@ -188,7 +188,7 @@ async def test_a_worker_whose_job_vanished_lives_on(redis_url: str) -> None:
             fresh = await side.submit()
             await side.until(fresh, lambda event: isinstance(event, Emitted))
             try:
-                await side.ledger.find(job_id)
+                await side.jobs.find(job_id)
             except JobNotFound:
                 return
             raise AssertionError("a flushed job came back")

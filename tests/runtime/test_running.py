@@ -160,11 +160,11 @@ async def test_cancelling_a_running_job_frees_its_handler(redis_url: str) -> Non
     async with bench(redis_url) as side, running_worker(redis_url, ScriptedHandler(hang), lease_s=30):
         job_id = await side.submit()
         await side.until_state(job_id, JobState.RUNNING)
-        assert await side.ledger.cancel(job_id) is JobState.RUNNING
+        assert await side.control.cancel(job_id) is JobState.RUNNING
         with anyio.fail_after(2):
             await freed.wait()
         job = await side.done(job_id)
-        assert await side.ledger.cancel(job_id) is JobState.CANCELLED
+        assert await side.control.cancel(job_id) is JobState.CANCELLED
 
     assert (job.state, job.cancel_requested) == (JobState.CANCELLED, True)
 
@@ -177,7 +177,7 @@ async def test_a_success_that_lands_before_the_cancel_stays_one(redis_url: str) 
         job_id = await side.submit()
         await side.done(job_id)
         with pytest.raises(StateConflict):
-            await side.ledger.cancel(job_id)
+            await side.control.cancel(job_id)
 
 
 async def test_a_paused_job_lets_go_and_goes_on_when_resumed(redis_url: str) -> None:
@@ -192,10 +192,10 @@ async def test_a_paused_job_lets_go_and_goes_on_when_resumed(redis_url: str) -> 
     async with bench(redis_url) as side, running_worker(redis_url, ScriptedHandler(until_paused)):
         job_id = await side.submit()
         await side.until_state(job_id, JobState.RUNNING)
-        await side.ledger.pause(job_id)
+        await side.control.pause(job_id)
         await side.until_state(job_id, JobState.PAUSED)
         assert (await side.folded(job_id)).state is JobState.PAUSED
-        await side.ledger.resume(job_id)
+        await side.control.resume(job_id)
         job = await side.done(job_id)
 
     assert (job.state, job.attempt, job.failures, job.crashes) == (JobState.SUCCEEDED, 2, 0, 0)

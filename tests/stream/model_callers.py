@@ -12,11 +12,14 @@ from shared_schemas.ids import JobId
 from shared_schemas.outcome import Outcome, Retry
 from shared_schemas.stream.claims import Claim, Claims
 from shared_schemas.stream.connection import connect, connect_for_thread, connect_one
+from shared_schemas.stream.control import JobControl
 from shared_schemas.stream.housekeeping import Housekeeping, Suspect
+from shared_schemas.stream.jobs import Jobs
 from shared_schemas.stream.leases import Leases
-from shared_schemas.stream.ledger import Ledger
 from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.registry import ModelRegistry
+from shared_schemas.stream.submission import Submitter
+from shared_schemas.stream.workers import Workers
 
 from tests.stream.model import QueueModel
 from tests.stream.model_registry import RegistryModel
@@ -57,7 +60,9 @@ class Bench:
         self.raw.flushall()
         self.client, self.reader = connect(settings), connect_one(settings, retries=0)
         self.thread = connect_for_thread(settings)
-        self.ledger, self.registry = Ledger(self.client), ModelRegistry(self.client)
+        self.submitter, self.jobs = Submitter(self.client), Jobs(self.client)
+        self.control, self.workers = JobControl(self.client), Workers(self.client)
+        self.registry = ModelRegistry(self.client)
         self.houses = [Housekeeping(self.client, INFERENCE) for _ in range(2)]
         self.claims = {
             name: Claims(self.client, self.reader, INFERENCE, worker=name, lease_s=LEASE_S, capacity=capacity)

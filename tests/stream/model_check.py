@@ -15,7 +15,7 @@ from shared_schemas.lifecycle import fold, submitted
 from shared_schemas.stream import keys
 from shared_schemas.stream.change_log import log_entries_in_stream
 from shared_schemas.stream.keys import LANES
-from shared_schemas.stream.rows import fields_of, job_of
+from shared_schemas.stream.stored_jobs import fields_of, job_of
 from shared_schemas.stream.timeline import Entry
 
 from tests.stream.model import QueueModel

@@ -233,15 +233,15 @@ class ScriptMachine(CallerRules):
         bench.run(house.repair())
         bench.run(house.reclaim(bench.run(house.suspects(lease_s=LEASE_S))))
         for job_id in self.model.jobs:
-            if bench.run(bench.ledger.states([job_id]))[job_id] is JobState.PAUSED:
-                bench.run(bench.ledger.resume(job_id))
+            if bench.run(bench.jobs.states([job_id]))[job_id] is JobState.PAUSED:
+                bench.run(bench.control.resume(job_id))
         for n in range(3 + len(self.model.jobs)):
             bench.run(house.promote())
             bench.run(house.redeliver(idle_s=0.0, worker="z"))
             bench.run(house.repair())
             for claim in bench.run(last.claim(100, token=f"last{n}")):
                 assert bench.run(last.settle([Settlement(Batch(claim, 0, ()), ENDINGS["success"])])) == [True]
-        states = bench.run(bench.ledger.states(list(self.model.jobs)))
+        states = bench.run(bench.jobs.states(list(self.model.jobs)))
         assert all(state.is_terminal for state in states.values()), states
         for lane in Lane:
             pending = bench.raw.xpending_range(keys.ready(INFERENCE, lane), keys.GROUP, "-", "+", 10)

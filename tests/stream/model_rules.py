@@ -19,10 +19,10 @@ from shared_schemas.specs import InferenceSpec, Priority
 from shared_schemas.stream.claims import Batch, Claim, Settlement
 from shared_schemas.stream.dead_letters import DeadLetters
 from shared_schemas.stream.keys import LANES, Lane
-from shared_schemas.stream.ledger import Submission
 from shared_schemas.stream.removal import Removal
-from shared_schemas.stream.rows import worker_facts
+from shared_schemas.stream.submission import Submission
 from shared_schemas.stream.timeline import Timeline
+from shared_schemas.stream.workers import worker_facts
 
 from tests.stream.model import Answer, ClaimCall
 from tests.stream.model_callers import (
@@ -101,7 +101,7 @@ class CallerRules(Machine):
             )
             return [answer]
 
-        self.both(lambda: self.bench.ledger.submit_all(INFERENCE, [submission]), expected, again=again)
+        self.both(lambda: self.bench.submitter.submit_all(INFERENCE, [submission]), expected, again=again)
 
     @precondition(lambda self: self.model.jobs)
     @rule(verb=st.sampled_from(("cancel", "pause", "resume")), n=any_job, again=twice)
@@ -110,7 +110,7 @@ class CallerRules(Machine):
 
         async def call() -> JobState | None:
             try:
-                return await getattr(self.bench.ledger, verb)(job.id)  # type: ignore[no-any-return]
+                return await getattr(self.bench.control, verb)(job.id)  # type: ignore[no-any-return]
             except StateConflict:
                 return None
 
@@ -159,12 +159,14 @@ class CallerRules(Machine):
         self.both(call, expected)
 
     def look(self, state: JobState | None, limit: int, n: int) -> None:
-        ledger, timeline, model = self.bench.ledger, Timeline(self.bench.client), self.model
+        timeline, model = Timeline(self.bench.client), self.model
 
         async def listed() -> list[JobId]:
             found, before = list[JobId](), None
             while True:
-                page = await ledger.list_jobs(INFERENCE, states=[state] if state else [], limit=limit, before=before)
+                page = await self.bench.jobs.list_jobs(
+                    INFERENCE, states=[state] if state else [], limit=limit, before=before
+                )
                 found += [row.id for row in page.jobs]
                 if page.before is None:
                     return found
@@ -176,7 +178,7 @@ class CallerRules(Machine):
             return attempts_of([decode_event(event) for event in await timeline.read_attempts(job_id)]) == wanted
 
         async def registered() -> set[str]:
-            return {worker.name for worker in await ledger.workers(INFERENCE)}
+            return {worker.name for worker in await self.bench.workers.registered(INFERENCE)}
 
         in_state = [job.id for job in model.jobs.values() if state in (None, job.state)]
         self.both(listed, lambda: sorted(in_state, reverse=True))

@@ -60,8 +60,8 @@ async def test_pauses_and_resumes_between_attempts_hide_no_end(redis_url: str) -
         job_id = await side.submit()
         await run(side, "release", n_events=3)
         for _ in range(5):
-            await side.ledger.pause(job_id)
-            await side.ledger.resume(job_id)
+            await side.control.pause(job_id)
+            await side.control.resume(job_id)
         [claim] = await side.claim()
 
         attempts = attempts_of(await found(side, job_id))

@@ -15,7 +15,7 @@ from shared_schemas.specs import Priority
 from shared_schemas.stream import keys
 from shared_schemas.stream.claims import Claim, Claims
 from shared_schemas.stream.keys import Lane
-from shared_schemas.stream.ledger import Submission
+from shared_schemas.stream.submission import Submission
 
 from tests.support.queue_bench import OUTCOMES, QueueBench, queue_bench, success
 from tests.support.redis_server import RedisServer
@@ -98,7 +98,7 @@ async def two_entries_of_one_id(side: QueueBench) -> tuple[Submission, Submissio
     """A job of each lane. Redis 7.0 reads its clock for each entry, so the first pairs may differ."""
     while True:
         high, normal = a_submission(priority=Priority.HIGH), a_submission()
-        await side.ledger.submit_all(side.queue, [high, normal])
+        await side.submitter.submit_all(side.queue, [high, normal])
         newest = [
             (await side.client.xrevrange(keys.ready(side.queue, lane), count=1))[0][0]
             for lane in (Lane.HIGH, Lane.NORMAL)
@@ -223,7 +223,7 @@ async def test_a_cancelled_entry_is_skipped_and_search_goes_on(redis_url: str) -
     async with queue_bench(redis_url) as side:
         cancelled = [await side.submit() for _ in range(30)]
         for job_id in cancelled:
-            assert await side.ledger.cancel(job_id) is JobState.CANCELLED
+            assert await side.control.cancel(job_id) is JobState.CANCELLED
         live = await side.submit()
 
         assert [claim.job_id for claim in await side.claim(slots=2)] == [live]
@@ -360,9 +360,9 @@ async def test_what_was_asked_while_it_ran_is_heeded_when_it_lets_go(redis_url: 
     async with queue_bench(redis_url) as side:
         cancelled, paused, done = [await side.submit() for _ in range(3)]
         claims = {claim.job_id: claim for claim in await side.claim()}
-        await side.ledger.cancel(cancelled)
-        await side.ledger.pause(paused)
-        await side.ledger.cancel(done)
+        await side.control.cancel(cancelled)
+        await side.control.pause(paused)
+        await side.control.cancel(done)
         renewals = side.leases("a").renew({job_id: claim.fence for job_id, claim in claims.items()}, {})
         assert renewals[cancelled].cancel_requested
         assert renewals[paused].pause_requested
@@ -377,7 +377,7 @@ async def test_what_was_asked_while_it_ran_is_heeded_when_it_lets_go(redis_url: 
         assert await side.claim() == []
         assert (await side.house.promote()).promoted == 0
 
-        assert await side.ledger.resume(paused) is JobState.QUEUED
+        assert await side.control.resume(paused) is JobState.QUEUED
         [again] = await side.claim()
         assert (again.job_id, again.lane, again.attempt) == (paused, "front", 2)
 
@@ -386,9 +386,9 @@ async def test_a_pause_can_be_withdrawn_before_it_is_heeded(redis_url: str) -> N
     async with queue_bench(redis_url) as side:
         job_id = await side.submit()
         [claim] = await side.claim()
-        await side.ledger.pause(job_id)
+        await side.control.pause(job_id)
 
-        assert await side.ledger.resume(job_id) is JobState.RUNNING
+        assert await side.control.resume(job_id) is JobState.RUNNING
         await side.settle(claim, OUTCOMES["release"])
 
         job = await side.folded(job_id)
@@ -402,7 +402,7 @@ async def test_the_lag_of_the_group_stays_known_when_queued_jobs_are_cancelled(r
         jobs = [await side.submit() for _ in range(5)]
         await side.claim(slots=1)
         for job_id in jobs[2:4]:
-            await side.ledger.cancel(job_id)
+            await side.control.cancel(job_id)
 
         [group] = await side.client.xinfo_groups("{hr:inference}:ready:normal")
         if "lag" in group:  # Redis 7.0 or newer

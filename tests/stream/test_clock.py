@@ -102,10 +102,10 @@ async def test_a_job_that_is_resumed_after_its_time_and_still_waits_for_another_
     async with queue_bench(server.url) as side:
         parent = await side.submit()
         child = await side.submit(depends_on=(parent,), run_at=in_an_hour())
-        await side.ledger.pause(child)
+        await side.control.pause(child)
         set_clock(clocked, 2 * HOUR_S)
 
-        assert await side.ledger.resume(child) is JobState.SCHEDULED
+        assert await side.control.resume(child) is JobState.SCHEDULED
 
         # `folded` holds the hash against the timeline.
         assert (await side.folded(child)).due_at is None
@@ -117,11 +117,11 @@ async def test_a_start_deadline_that_passes_during_a_pause_ends_the_job_once_it_
     server, _ = clocked
     async with queue_bench(server.url) as side:
         job_id = await side.submit(start_deadline_s=HOUR_S)
-        await side.ledger.pause(job_id)
+        await side.control.pause(job_id)
         set_clock(clocked, 2 * HOUR_S)
         assert (await side.house.promote()).expired == 0
 
-        assert await side.ledger.resume(job_id) is JobState.QUEUED
+        assert await side.control.resume(job_id) is JobState.QUEUED
         assert (await side.house.promote()).expired == 1
 
         assert (await side.folded(job_id)).state is JobState.FAILED

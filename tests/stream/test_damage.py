@@ -180,7 +180,7 @@ async def test_a_running_job_with_a_damaged_record_is_ended_by_whatever_meets_it
                 await side.house.redeliver(idle_s=0.0, worker="b")
             case _:
                 with pytest.raises(Exception, match="no such job"):
-                    await getattr(side.ledger, verb)(odd)
+                    await getattr(side.control, verb)(odd)
         await ended_as_corrupt(side, odd)
         assert await side.settle(whole, success())
 
@@ -194,10 +194,10 @@ async def test_repair_leaves_a_damaged_job_listed_until_it_has_an_end(redis_url:
 
         await side.house.repair()
 
-        [row] = (await side.ledger.list_jobs(INFERENCE)).jobs
+        [row] = (await side.jobs.list_jobs(INFERENCE)).jobs
         assert (row.id, row.state, row.error and row.error.code) == (odd, JobState.QUEUED, "job_unreadable")
         with pytest.raises(JobUnreadable):
-            await side.ledger.find(odd)
+            await side.jobs.find(odd)
         assert await side.house.reclaim(await side.house.suspects(lease_s=10.0)) == ["corrupt"]
         await ended_as_corrupt(side, odd)
 
@@ -219,7 +219,7 @@ async def test_a_record_of_a_newer_version_is_left_to_those_who_know_it(redis_ur
         assert await side.listings(newer) == ["queued:normal"]
         assert await side.pending() == 2
         with pytest.raises(JobUnreadable):
-            await side.ledger.find(newer)
+            await side.jobs.find(newer)
     assert WIRE_VERSION == 1
 
 
@@ -232,12 +232,12 @@ async def test_a_job_that_had_ended_is_never_ended_again(redis_url: str, damage:
         await damage(side, odd)
 
         with pytest.raises(Exception, match="no such job"):
-            await side.ledger.cancel(odd)
+            await side.control.cancel(odd)
         assert not await side.settle(claim, success())
 
         assert await side.listings(odd) == ["succeeded:normal"]
         assert (await side.dead_letters.page(INFERENCE)).jobs == []
-        [row] = (await side.ledger.list_jobs(INFERENCE)).jobs
+        [row] = (await side.jobs.list_jobs(INFERENCE)).jobs
         assert (row.id, row.state, row.error and row.error.code) == (odd, JobState.SUCCEEDED, "job_unreadable")
         await side.client.zadd("{hr:inference}:expiring", {odd: 1})
         assert await side.house.sweep() == 1
@@ -272,7 +272,7 @@ async def test_a_damaged_field_beside_the_record_stops_no_claim(redis_url: str, 
 
         assert [claim.job_id for claim in claims] == [odd, other]
         assert [await side.settle(claim, success()) for claim in claims] == [True, True]
-        assert len((await side.ledger.list_jobs(INFERENCE)).jobs) == 2
+        assert len((await side.jobs.list_jobs(INFERENCE)).jobs) == 2
         await side.timeline.read(odd, after=0)
         await side.timeline.read_attempts(odd)
 
@@ -288,5 +288,5 @@ async def test_an_unreadable_text_in_a_record_stops_no_worker_and_no_listing(red
         [seen] = [s for s in await side.house.suspects(lease_s=10_000.0) if s.job_id == odd]
         assert seen.fence == claims[0].fence
         assert [await side.settle(claim, success()) for claim in claims] == [True, True]
-        rows = {row.id: row.error and row.error.code for row in (await side.ledger.list_jobs(INFERENCE)).jobs}
+        rows = {row.id: row.error and row.error.code for row in (await side.jobs.list_jobs(INFERENCE)).jobs}
     assert rows == {odd: "job_unreadable", other: None}

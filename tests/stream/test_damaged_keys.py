@@ -7,7 +7,7 @@ import pytest
 from shared_schemas.job import JobState
 from shared_schemas.stream import keys
 from shared_schemas.stream.keys import LANES
-from shared_schemas.stream.rows import worker_facts
+from shared_schemas.stream.workers import worker_facts
 
 from tests.support.queue_bench import queue_bench, success
 from tests.support.workers import INFERENCE
@@ -61,12 +61,12 @@ async def test_whatever_lies_under_a_name_of_ours_is_put_aside_and_every_job_end
             assert await side.settle(claim, success())
 
         assert sorted(claim.job_id for claim in claims) == sorted([*queued, fresh])
-        jobs = (await side.ledger.list_jobs(INFERENCE)).jobs
+        jobs = (await side.jobs.list_jobs(INFERENCE)).jobs
         assert {job.state for job in jobs} <= {JobState.SUCCEEDED}
         for job_id in (running.job_id, *queued, fresh):
-            assert (await side.ledger.find(job_id)).state is JobState.SUCCEEDED
-        await side.ledger.queue_status(INFERENCE)
-        await side.ledger.workers(INFERENCE)
+            assert (await side.jobs.find(job_id)).state is JobState.SUCCEEDED
+        await side.catalog.status(INFERENCE)
+        await side.workers.registered(INFERENCE)
         await side.change_log.read(INFERENCE)
         await side.dead_letters.page(INFERENCE)
 
@@ -108,14 +108,14 @@ async def test_jobs_are_found_again_by_the_log_when_all_that_lists_them_is_lost(
         assert await side.client.zscore("{hr:inference}:due", later) is not None
         assert await side.client.zscore("{hr:inference}:leases", running) is not None
         assert await side.client.zscore("{hr:inference}:expiring", done) is not None
-        assert [row.id for row in (await side.ledger.list_jobs(INFERENCE, tag="t")).jobs] == [done]
+        assert [row.id for row in (await side.jobs.list_jobs(INFERENCE, tag="t")).jobs] == [done]
         assert await side.settle(second, success())
 
 
 @pytest.mark.parametrize("value", [b"", b"x", b"\xff \xff", b"a b c", "a list"])
 async def test_a_damaged_idempotency_key_is_one_that_was_never_used(redis_url: str, value: bytes | str) -> None:
     async with queue_bench(redis_url) as side:
-        from shared_schemas.stream.ledger import Submission
+        from shared_schemas.stream.submission import Submission
 
         from tests.support.workers import a_submission
 
@@ -126,6 +126,6 @@ async def test_a_damaged_idempotency_key_is_one_that_was_never_used(redis_url: s
         )
         await (side.client.set(key, value) if isinstance(value, bytes) else side.client.rpush(key, value))
 
-        first, again = await side.ledger.submit(submission), await side.ledger.submit(submission)
+        first, again = await side.submitter.submit(submission), await side.submitter.submit(submission)
 
         assert (first.job_id, first.created, again.created) == (plain.job_id, True, False)

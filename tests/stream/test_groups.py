@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from shared_schemas.stream import keys
 from shared_schemas.stream.keys import GROUP, LANES, Lane
-from shared_schemas.stream.rows import worker_facts
+from shared_schemas.stream.workers import worker_facts
 
 from tests.support.queue_bench import QueueBench, queue_bench, success
 from tests.support.redis_server import RedisServer
@@ -46,7 +46,7 @@ async def test_a_backlog_is_a_number_after_a_restart_though_a_job_of_before_runs
         await side.house.repair()
 
         # What ran and has ended may be in the way no more, and is what a scaler must not count.
-        assert (await side.ledger.queue_status(INFERENCE)).ready["normal"] == 3
+        assert (await side.catalog.status(INFERENCE)).ready["normal"] == 3
         lag = await told_lag(side, 3)
         assert lag is not None
         assert 3 <= lag <= 4

@@ -7,7 +7,7 @@ from shared_schemas.errors import IdempotencyConflict, JobExpired
 from shared_schemas.ids import JobId, QueueName, job_ids_from, new_job_id
 from shared_schemas.specs import InferenceSpec, JobSpec, TrainingSpec
 from shared_schemas.stream import idempotency
-from shared_schemas.stream.ledger import Ledger, Submission
+from shared_schemas.stream.submission import Submission, Submitter
 
 from tests.support.queue_bench import OUTCOMES, QueueBench, queue_bench
 from tests.support.workers import INFERENCE
@@ -35,14 +35,14 @@ async def test_a_key_used_in_one_queue_is_used_in_every_other(
     redis_url: str, first: QueueName, second: QueueName
 ) -> None:
     async with queue_bench(redis_url) as side:
-        made = await side.ledger.submit(keyed(1, queue=first, fingerprint=f"of {first}".replace(" ", "-")))
+        made = await side.submitter.submit(keyed(1, queue=first, fingerprint=f"of {first}".replace(" ", "-")))
         again = keyed(2, queue=second, fingerprint=f"of-{second}")
 
         if first == second:
-            assert (await side.ledger.submit(again)).job_id == made.job_id
+            assert (await side.submitter.submit(again)).job_id == made.job_id
         else:
             with pytest.raises(IdempotencyConflict):
-                await side.ledger.submit(again)
+                await side.submitter.submit(again)
         assert await count_jobs(side) == 1
 
 
@@ -53,7 +53,7 @@ async def test_fifty_at_once_with_one_key_are_one_job_in_any_queue(redis_url: st
         named: set[JobId] = set()
 
         async def submit(n: int) -> None:
-            for answer in await side.ledger.submit_many([keyed(n, queue=queue), keyed(n + 100, queue=queue)]):
+            for answer in await side.submitter.submit_many([keyed(n, queue=queue), keyed(n + 100, queue=queue)]):
                 assert not isinstance(answer, Exception)
                 named.add(answer.job_id)
 
@@ -68,11 +68,11 @@ async def test_fifty_at_once_with_one_key_are_one_job_in_any_queue(redis_url: st
 @pytest.mark.quick
 async def test_one_call_with_many_keys_answers_for_each(redis_url: str) -> None:
     async with queue_bench(redis_url) as side:
-        await side.ledger.submit(keyed(0, key="used", fingerprint="g"))
+        await side.submitter.submit(keyed(0, key="used", fingerprint="g"))
         asked = [keyed(1, key=None), keyed(2), keyed(3, key="used"), keyed(4), keyed(5, key="used", fingerprint="g")]
 
-        conflict = (await side.ledger.submit_many(asked))[2]
-        made = await side.ledger.submit_all(OTHER, asked)
+        conflict = (await side.submitter.submit_many(asked))[2]
+        made = await side.submitter.submit_all(OTHER, asked)
 
         assert isinstance(conflict, IdempotencyConflict)
         assert [how for how, _ in made] == ["exists", "exists", "conflict", "exists", "exists"]
@@ -92,13 +92,13 @@ async def test_a_key_claimed_by_a_process_that_died_before_it_stored_the_job_los
     async with queue_bench(redis_url) as side:
         await idempotency.claim_keys(side.client, [keyed(1)])
         with pytest.raises(IdempotencyConflict):
-            await side.ledger.submit(keyed(2, fingerprint="g"))
+            await side.submitter.submit(keyed(2, fingerprint="g"))
 
-        made = await side.ledger.submit(keyed(3))
+        made = await side.submitter.submit(keyed(3))
 
         assert made.job_id == keyed(1).job_id
-        assert (await side.ledger.submit(keyed(4))).job_id == made.job_id
-        assert (await side.ledger.find(made.job_id)).id == made.job_id
+        assert (await side.submitter.submit(keyed(4))).job_id == made.job_id
+        assert (await side.jobs.find(made.job_id)).id == made.job_id
         assert await count_jobs(side) == 1
 
 
@@ -113,28 +113,28 @@ async def test_a_list_of_another_queue_is_one_whoever_died(redis_url: str) -> No
             return [msgspec.structs.replace(first, idempotency_key="k", fingerprint="f"), *rest]
 
         await idempotency.claim_keys(side.client, a_list(1))
-        made = [await side.ledger.submit_list(a_list(n)) for n in (20, 40)]
+        made = [await side.submitter.submit_list(a_list(n)) for n in (20, 40)]
 
         assert [[each.job_id for each in answer] for answer in made] == [[each.job_id for each in a_list(1)]] * 2
         assert await count_jobs(side) == 3
         with pytest.raises(IdempotencyConflict):
-            await side.ledger.submit(keyed(60, queue=INFERENCE, fingerprint="g"))
+            await side.submitter.submit(keyed(60, queue=INFERENCE, fingerprint="g"))
 
 
 @pytest.mark.quick
 async def test_a_key_whose_job_has_expired_does_not_run_it_again(redis_url: str) -> None:
     async with queue_bench(redis_url, OTHER) as side:
-        made = await side.ledger.submit(keyed(1))
+        made = await side.submitter.submit(keyed(1))
         [claim] = await side.claim()
         await side.settle(claim, OUTCOMES["success"])
         await side.client.zadd("{hr:inference-other}:expiring", {made.job_id: 1})
         assert await side.house.sweep() == 1
 
-        again = await side.ledger.submit(keyed(2))
+        again = await side.submitter.submit(keyed(2))
 
         assert (again.job_id, again.created) == (made.job_id, False)
         with pytest.raises(JobExpired):
-            await side.ledger.find(made.job_id)
+            await side.jobs.find(made.job_id)
         assert await count_jobs(side) == 0
 
 
@@ -144,10 +144,10 @@ async def test_a_key_whose_job_has_expired_does_not_run_it_again(redis_url: str)
 )
 async def test_a_key_costs_one_call_more_at_most(redis_url: str, queue: QueueName, key: str | None, calls: int) -> None:
     async with queue_bench(redis_url) as side:
-        await side.ledger.submit(keyed(1, queue=queue, key=key))
+        await side.submitter.submit(keyed(1, queue=queue, key=key))
         await side.client.config_resetstat()
 
-        await Ledger(side.client).submit(keyed(2, queue=queue, key=key and "other"))
+        await Submitter(side.client).submit(keyed(2, queue=queue, key=key and "other"))
 
         stats = await side.client.info("commandstats")
         assert stats["cmdstat_evalsha"]["calls"] == calls

@@ -11,7 +11,7 @@ KEPT, STEP = 100_000, 1_000
 
 
 async def submit(side: Bench, n: int) -> list[str]:
-    made = await side.ledger.submit_all(INFERENCE, [a_submission() for _ in range(n)])
+    made = await side.submitter.submit_all(INFERENCE, [a_submission() for _ in range(n)])
     return [job_id for _, job_id in made]
 
 
@@ -49,7 +49,7 @@ async def test_an_id_is_never_given_twice_though_the_entries_are_gone(redis_url:
         [job_id] = await submit(side, 1)
         [change] = await side.change_log.read(INFERENCE, after=end)
         assert (change.id, change.job_id) == ("9999999999999-8", job_id)
-        assert (await side.ledger.find(change.job_id)).state is JobState.QUEUED
+        assert (await side.jobs.find(change.job_id)).state is JobState.QUEUED
 
 
 async def test_the_log_keeps_about_as_many_changes_as_it_should_however_many_lie_in_an_entry(redis_url: str) -> None:

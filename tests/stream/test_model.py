@@ -97,6 +97,6 @@ def test_long_stories_go_as_the_model_says(clocked: tuple[RedisServer, Shim | No
 
 async def test_an_unknown_job_is_not_found(redis_url: str) -> None:
     async with queue_bench(redis_url) as side:
-        for verb in (side.ledger.find, side.ledger.cancel, side.ledger.pause, side.ledger.resume):
+        for verb in (side.jobs.find, side.control.cancel, side.control.pause, side.control.resume):
             with pytest.raises(JobNotFound):
                 await verb(JobId("inference-00000000000000000000000000"))

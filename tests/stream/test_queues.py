@@ -97,7 +97,7 @@ async def test_a_question_to_all_queues_is_one_round_trip_however_many_there_are
         queues, costs = Queues(side.client), []
         for n in (1, 30):
             for i in range(n):
-                await side.ledger.register_queue(QueueName(f"inference-q{i}"))
+                await side.catalog.declare(QueueName(f"inference-q{i}"))
             for is_known in (False, True):
                 before = await reads(side.client)
                 answer = await ask(queues, question)
@@ -126,7 +126,7 @@ async def test_a_queue_that_came_meanwhile_is_in_the_answer(redis_url: str) -> N
         queues = Queues(side.client)
         assert [status.name for status in await queues.statuses()] == sorted(BY_DEFAULT)
         await side.submit(queue=OTHER)
-        await side.ledger.register_queue(OTHER)
+        await side.catalog.declare(OTHER)
         await side.client.script_flush()
 
         counts = {status.name: status.jobs["queued"] for status in await queues.statuses()}

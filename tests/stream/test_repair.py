@@ -156,7 +156,7 @@ async def test_after_a_flush_a_worker_learns_that_its_job_is_gone(redis_url: str
         assert not await side.settle(claim, success())
         assert not side.leases().renew({job_id: claim.fence}, {})[job_id].held
         with pytest.raises(JobNotFound):
-            await side.ledger.find(job_id)
+            await side.jobs.find(job_id)
         fresh = await side.submit()
         assert [c.job_id for c in await side.claim()] == [fresh]
 
@@ -168,7 +168,7 @@ async def test_a_restarted_redis_has_every_job(own_redis: RedisServer) -> None:
         await side.settle(second, OUTCOMES["retry"])
         own_redis.kill()
         with pytest.raises(BackendUnavailable):
-            await side.ledger.find(running)
+            await side.jobs.find(running)
         own_redis.start()
 
         assert (await side.folded(running)).state is JobState.RUNNING

@@ -9,7 +9,7 @@ from shared_schemas.errors import IdempotencyConflict, JobExpired, JobNotFound, 
 from shared_schemas.ids import JobId, job_ids_from, new_job_id
 from shared_schemas.job import JobState
 from shared_schemas.specs import InferenceSpec, Priority
-from shared_schemas.stream.ledger import Submission
+from shared_schemas.stream.submission import Submission
 
 from tests.support.queue_bench import OUTCOMES, queue_bench
 from tests.support.workers import INFERENCE
@@ -23,7 +23,7 @@ def an_id(n: int = 0) -> JobId:
 
 async def test_a_submitted_job_is_queued_with_its_spec(redis_url: str) -> None:
     async with queue_bench(redis_url) as side:
-        await side.ledger.submit(Submission(job_id=an_id(), spec=SPEC))
+        await side.submitter.submit(Submission(job_id=an_id(), spec=SPEC))
         job = await side.folded(an_id())
 
         assert (job.state, job.spec, job.attempt) == (JobState.QUEUED, SPEC, 0)
@@ -32,7 +32,7 @@ async def test_a_submitted_job_is_queued_with_its_spec(redis_url: str) -> None:
 
 async def test_a_ready_entry_holds_the_job_id_and_nothing_else(redis_url: str) -> None:
     async with queue_bench(redis_url) as side:
-        await side.ledger.submit(Submission(job_id=an_id(), spec=SPEC))
+        await side.submitter.submit(Submission(job_id=an_id(), spec=SPEC))
         [(_, fields)] = await side.client.xrange("{hr:inference}:ready:normal")
 
         assert fields == {b"job": an_id().encode()}
@@ -40,8 +40,8 @@ async def test_a_ready_entry_holds_the_job_id_and_nothing_else(redis_url: str) -
 
 async def test_the_same_call_twice_makes_one_job(redis_url: str) -> None:
     async with queue_bench(redis_url) as side:
-        first = await side.ledger.submit(Submission(job_id=an_id(), spec=SPEC))
-        again = await side.ledger.submit(Submission(job_id=an_id(), spec=SPEC))
+        first = await side.submitter.submit(Submission(job_id=an_id(), spec=SPEC))
+        again = await side.submitter.submit(Submission(job_id=an_id(), spec=SPEC))
 
         assert (first.created, again.created) == (True, False)
         assert len(await side.events(an_id())) == 1
@@ -54,7 +54,7 @@ async def test_a_key_names_one_job_however_many_submit_at_once(redis_url: str) -
 
         async def submit(n: int) -> None:
             submission = Submission(job_id=an_id(n), spec=SPEC, idempotency_key="k", fingerprint="f")
-            answers.append(await side.ledger.submit(submission))
+            answers.append(await side.submitter.submit(submission))
 
         async with anyio.create_task_group() as group:
             for n in range(50):
@@ -62,7 +62,7 @@ async def test_a_key_names_one_job_however_many_submit_at_once(redis_url: str) -
 
         assert len({answer.job_id for answer in answers}) == 1
         assert sum(answer.created for answer in answers) == 1
-        assert len((await side.ledger.list_jobs(INFERENCE, limit=100)).jobs) == 1
+        assert len((await side.jobs.list_jobs(INFERENCE, limit=100)).jobs) == 1
 
 
 async def test_a_list_is_one_however_often_it_is_sent(redis_url: str) -> None:
@@ -74,7 +74,7 @@ async def test_a_list_is_one_however_often_it_is_sent(redis_url: str) -> None:
             first, *rest = [Submission(job_id=job_id, spec=SPEC) for job_id in ids]
             keyed = msgspec.structs.replace(first, idempotency_key="k", fingerprint="f")
             for _ in range(2):
-                answers.append(await side.ledger.submit_list([keyed, *rest]))
+                answers.append(await side.submitter.submit_list([keyed, *rest]))
 
         async with anyio.create_task_group() as group:
             for n in range(0, 50, 5):
@@ -82,17 +82,17 @@ async def test_a_list_is_one_however_often_it_is_sent(redis_url: str) -> None:
 
         assert len({tuple(each.job_id for each in answer) for answer in answers}) == 1
         assert [all(each.created for each in answer) for answer in answers].count(True) == 1
-        assert len((await side.ledger.list_jobs(INFERENCE, limit=100)).jobs) == 3
+        assert len((await side.jobs.list_jobs(INFERENCE, limit=100)).jobs) == 3
 
 
 async def test_a_key_with_another_body_is_refused(redis_url: str) -> None:
     async with queue_bench(redis_url) as side:
-        await side.ledger.submit(Submission(job_id=an_id(1), spec=SPEC, idempotency_key="k", fingerprint="f"))
+        await side.submitter.submit(Submission(job_id=an_id(1), spec=SPEC, idempotency_key="k", fingerprint="f"))
 
         with pytest.raises(IdempotencyConflict):
-            await side.ledger.submit(Submission(job_id=an_id(2), spec=SPEC, idempotency_key="k", fingerprint="g"))
+            await side.submitter.submit(Submission(job_id=an_id(2), spec=SPEC, idempotency_key="k", fingerprint="g"))
         with pytest.raises(JobNotFound):
-            await side.ledger.find(an_id(2))
+            await side.jobs.find(an_id(2))
 
 
 async def test_a_job_for_later_waits_and_one_for_the_past_does_not(redis_url: str) -> None:
@@ -114,13 +114,13 @@ async def test_a_failed_job_is_retried_once_as_a_new_one(redis_url: str) -> None
         await side.settle(claim, OUTCOMES["failure"])
         assert [job.id for job in (await side.dead_letters.page(INFERENCE)).jobs] == [job_id]
 
-        await side.ledger.submit(Submission(job_id=an_id(1), spec=SPEC, retry_of=job_id))
+        await side.submitter.submit(Submission(job_id=an_id(1), spec=SPEC, retry_of=job_id))
 
         assert (await side.folded(an_id(1))).retry_of == job_id
         assert (await side.folded(job_id)).state is JobState.FAILED
         assert (await side.dead_letters.page(INFERENCE)).jobs == []
         with pytest.raises(StateConflict):
-            await side.ledger.submit(Submission(job_id=an_id(2), spec=SPEC, retry_of=job_id))
+            await side.submitter.submit(Submission(job_id=an_id(2), spec=SPEC, retry_of=job_id))
 
 
 async def test_lanes_are_served_in_order_and_first_in_first_out(redis_url: str) -> None:
@@ -128,7 +128,7 @@ async def test_lanes_are_served_in_order_and_first_in_first_out(redis_url: str) 
         low = [await side.submit(priority=Priority.LOW) for _ in range(2)]
         normal = [await side.submit() for _ in range(2)]
         high = [await side.submit(priority=Priority.HIGH) for _ in range(2)]
-        positions = [await side.ledger.queue_position(job_id) for job_id in (*high, *normal, *low)]
+        positions = [await side.jobs.queue_position(job_id) for job_id in (*high, *normal, *low)]
 
         claimed = [claim.job_id for _ in range(3) for claim in await side.claim(slots=2)]
 
@@ -147,7 +147,7 @@ async def test_a_finished_job_is_dropped_with_all_that_belongs_to_it(redis_url: 
         assert await side.house.sweep() == 1
 
         with pytest.raises(JobExpired):
-            await side.ledger.find(job_id)
+            await side.jobs.find(job_id)
         left = [name.decode() async for name in side.client.scan_iter() if job_id in name.decode()]
         assert left == [f"{{hr:inference}}:gone:{job_id}"]
         for name in ("listing:failed:normal", "tagged:red", "dead", "dead:bad", "expiring", "leases", "deadlines"):

@@ -9,7 +9,7 @@ from shared_schemas.ids import JobId, QueueName, new_job_id
 from shared_schemas.outcome import Failure
 from shared_schemas.specs import TrainingSpec
 from shared_schemas.stream.claims import Batch, Claims, Settlement
-from shared_schemas.stream.ledger import Submission
+from shared_schemas.stream.submission import Submission
 
 from tests.support.gateways import Driver
 
@@ -21,8 +21,8 @@ async def made_dead(drive: Driver, queue: QueueName, codes: Sequence[str]) -> li
     now_ms = time.time_ns() // 1_000_000 - len(codes)
     # A millisecond apart, so that their ids tell their order.
     ids = [new_job_id(queue, now_ms=now_ms + i, entropy=os.urandom(10)) for i in range(len(codes))]
-    await drive.ledger.register_queue(queue)
-    await drive.ledger.submit_all(queue, [Submission(job_id=job_id, spec=SPEC) for job_id in ids])
+    await drive.catalog.declare(queue)
+    await drive.submitter.submit_all(queue, [Submission(job_id=job_id, spec=SPEC) for job_id in ids])
     claims = Claims(drive.client, drive.client, queue, worker="failing", lease_s=60.0)
     await claims.open()
     claimed = {claim.job_id: claim for claim in await claims.claim(len(codes), token=os.urandom(8).hex())}

@@ -23,11 +23,15 @@ from shared_schemas.models import ModelManifest, TensorSpec
 from shared_schemas.outcome import Outcome, Success
 from shared_schemas.stream.claims import Batch, Claim, Claims, Settlement
 from shared_schemas.stream.connection import AsyncRedis, connect
+from shared_schemas.stream.control import JobControl
 from shared_schemas.stream.dead_letters import DeadLetters
 from shared_schemas.stream.housekeeping import Housekeeping
-from shared_schemas.stream.ledger import Ledger
+from shared_schemas.stream.jobs import Jobs
+from shared_schemas.stream.queues import Queues
 from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.registry import ModelRegistry
+from shared_schemas.stream.submission import Submitter
+from shared_schemas.stream.workers import Workers
 
 INFERENCE, TRAINING = default_queue(JobKind.INFERENCE), default_queue(JobKind.TRAINING)
 TRAINING_BODY = {"model_type": "transformer", "data_path": "/data/train.csv"}
@@ -140,7 +144,9 @@ class Driver:
     def __init__(self, client: AsyncRedis, reader: AsyncRedis) -> None:
         self.client, self._reader = client, reader
         self._begun: dict[JobId, Claim] = {}
-        self.ledger, self.registry = Ledger(client), ModelRegistry(client)
+        self.submitter, self.jobs, self.control = Submitter(client), Jobs(client), JobControl(client)
+        self.catalog, self.workers = Queues(client), Workers(client)
+        self.registry = ModelRegistry(client)
         self.dead_letters = DeadLetters(client)
 
     async def begin(self, job_id: JobId) -> Claim:

@@ -9,7 +9,7 @@ from shared_schemas.ids import JobId
 from shared_schemas.job import Job, JobState
 from shared_schemas.stream import keys
 from shared_schemas.stream.keys import GROUP, Lane
-from shared_schemas.stream.ledger import Ledger
+from shared_schemas.stream.queues import Queues
 
 from tests.support.worker_process import worker_process
 from tests.support.workers import INFERENCE, Bench, a_submission, bench
@@ -30,7 +30,7 @@ async def seconds_until_run_again(
                 alive.enter_context(worker_process(redis_url, "hang", lease_s=lease_s, slots=slots))
                 for _ in range(workers)
             ]
-            await _until(side.ledger, JobState.RUNNING, len(ids), deadline_s)
+            await _until(side.catalog, JobState.RUNNING, len(ids), deadline_s)
             # There is nothing for them yet: how long a process takes to start is not what is measured.
             for _ in range(workers):
                 alive.enter_context(worker_process(redis_url, "answer", lease_s=lease_s, slots=slots))
@@ -58,21 +58,21 @@ async def seconds_until_begun(
 async def _submitted(side: Bench, n: int) -> list[JobId]:
     ids = []
     for first in range(0, n, _AT_ONCE):
-        made = await side.ledger.submit_all(INFERENCE, [a_submission() for _ in range(min(_AT_ONCE, n - first))])
+        made = await side.submitter.submit_all(INFERENCE, [a_submission() for _ in range(min(_AT_ONCE, n - first))])
         ids += [job_id for _, job_id in made]
     return ids
 
 
 async def _recovered(side: Bench, ids: Sequence[JobId], since_ms: int, deadline_s: float) -> tuple[float, list[Job]]:
-    await _until(side.ledger, JobState.SUCCEEDED, len(ids), deadline_s)
-    jobs = [await side.ledger.find(job_id) for job_id in ids]
+    await _until(side.catalog, JobState.SUCCEEDED, len(ids), deadline_s)
+    jobs = [await side.jobs.find(job_id) for job_id in ids]
     began_ms = [job.started_at.timestamp() * 1000 for job in jobs if job.started_at is not None]
     return (max(began_ms) - since_ms) / 1000, jobs
 
 
-async def _until(ledger: Ledger, state: JobState, n: int, deadline_s: float) -> None:
+async def _until(catalog: Queues, state: JobState, n: int, deadline_s: float) -> None:
     with anyio.fail_after(deadline_s):
-        while (await ledger.queue_status(INFERENCE)).jobs[state] < n:  # noqa: ASYNC110 - no event tells of many jobs
+        while (await catalog.status(INFERENCE)).jobs[state] < n:  # noqa: ASYNC110 - no event tells of many jobs
             await anyio.sleep(_POLL_S)
 
 

@@ -7,7 +7,7 @@ import msgspec
 from shared_schemas.ids import JobId
 from shared_schemas.stream import keys
 from shared_schemas.stream.record import RECORD, SHORT
-from shared_schemas.stream.rows import fields_of
+from shared_schemas.stream.stored_jobs import fields_of
 from shared_schemas.stream.timeline import Entry, entries_in_hash
 
 

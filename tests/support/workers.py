@@ -19,10 +19,14 @@ from shared_schemas.specs import InferenceSpec, JobSpec
 from shared_schemas.stream import keys
 from shared_schemas.stream.change_log import ChangeLog
 from shared_schemas.stream.connection import AsyncRedis, connect
-from shared_schemas.stream.ledger import Ledger, Submission
+from shared_schemas.stream.control import JobControl
+from shared_schemas.stream.jobs import Jobs
 from shared_schemas.stream.pubsub import PubSubConnection
+from shared_schemas.stream.queues import Queues
 from shared_schemas.stream.redis_settings import RedisSettings
+from shared_schemas.stream.submission import Submission, Submitter
 from shared_schemas.stream.timeline import Timeline
+from shared_schemas.stream.workers import Workers
 from worker_runtime import Attempt, RuntimeSettings, Worker
 
 INFERENCE = default_queue(JobKind.INFERENCE)
@@ -110,11 +114,12 @@ class Bench:
 
     def __init__(self, client: AsyncRedis) -> None:
         self.client = client
-        self.ledger, self.timeline = Ledger(client), Timeline(client)
-        self.change_log = ChangeLog(client)
+        self.submitter, self.jobs, self.control = Submitter(client), Jobs(client), JobControl(client)
+        self.timeline, self.change_log = Timeline(client), ChangeLog(client)
+        self.catalog, self.workers = Queues(client), Workers(client)
 
     async def submit(self, spec: JobSpec | None = None, *, queue: QueueName = INFERENCE, **options: Any) -> JobId:
-        return (await self.ledger.submit(a_submission(spec, queue=queue, **options))).job_id
+        return (await self.submitter.submit(a_submission(spec, queue=queue, **options))).job_id
 
     async def events(self, job_id: JobId) -> list[JobEvent]:
         entries, after = [], 0
@@ -160,7 +165,7 @@ class Bench:
 
     async def folded(self, job_id: JobId) -> Job:
         """The job, after checking that its hash and its timeline tell the same story."""
-        job, events = await self.ledger.find(job_id), await self.events(job_id)
+        job, events = await self.jobs.find(job_id), await self.events(job_id)
         told = fold(submitted(job_id, job.spec, replay_of=job.replay_of, retry_of=job.retry_of), events)
         assert told == job
         assert [event.n for event in events] == list(range(1, len(events) + 1))
@@ -169,7 +174,7 @@ class Bench:
 
     async def until_workers(self, count: int, queue: QueueName = INFERENCE, *, deadline_s: float = 20.0) -> None:
         with anyio.fail_after(deadline_s):
-            while len(await self.ledger.workers(queue)) < count:  # noqa: ASYNC110 - no event tells of it
+            while len(await self.workers.registered(queue)) < count:  # noqa: ASYNC110 - no event tells of it
                 await anyio.sleep(0.05)
 
     async def until_state(self, job_id: JobId, state: JobState, *, deadline_s: float = 20.0) -> None:

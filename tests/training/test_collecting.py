@@ -71,7 +71,7 @@ async def test_of_a_job_the_newest_checkpoints_and_the_best_are_kept(
     events = [*made, *(LONG if is_long else [])]
     await drive.record(claim, *events)
     if state == "paused":
-        await drive.ledger.pause(job_id)
+        await drive.control.pause(job_id)
     if state == "succeeded":
         await drive.settle(claim, Success(msgspec.Raw(b"{}")), first=len(events))
 

@@ -9,13 +9,16 @@ from shared_schemas.ids import QueueName
 from shared_schemas.models import ModelRef
 from shared_schemas.stream.change_log import ChangeLog
 from shared_schemas.stream.connection import AsyncRedis, connect, connect_one
+from shared_schemas.stream.control import JobControl
 from shared_schemas.stream.dead_letters import DeadLetters
-from shared_schemas.stream.ledger import Ledger, Stored, Submission
+from shared_schemas.stream.jobs import Jobs
 from shared_schemas.stream.pubsub import PubSubConnection
 from shared_schemas.stream.queues import Queues
 from shared_schemas.stream.registry import ModelRegistry
 from shared_schemas.stream.removal import Removal
+from shared_schemas.stream.submission import Stored, Submission, Submitter
 from shared_schemas.stream.timeline import Timeline
+from shared_schemas.stream.workers import Workers
 
 from gateway import metrics
 from gateway.feed.hub import Hub
@@ -31,7 +34,10 @@ class Services(msgspec.Struct, kw_only=True):
     settings: GatewaySettings
     client: AsyncRedis
     lines: Sequence[AsyncRedis]
-    ledger: Ledger
+    submitter: Submitter
+    jobs: Jobs
+    control: JobControl
+    workers: Workers
     catalog: Queues
     dead_letters: DeadLetters
     timeline: Timeline
@@ -51,14 +57,17 @@ class Services(msgspec.Struct, kw_only=True):
             settings=settings,
             client=client,
             lines=lines,
-            ledger=Ledger(client),
+            submitter=Submitter(client),
+            jobs=Jobs(client),
+            control=JobControl(client),
+            workers=Workers(client),
             catalog=Queues(client, always=map(QueueName, settings.queues), known_s=settings.queue_known_s),
             dead_letters=DeadLetters(client),
             timeline=Timeline(client),
             change_log=ChangeLog(client),
             registry=ModelRegistry(client),
             removal=Removal(client),
-            submissions=Coalescer(Ledger(lines[0]).submit_many, count=metrics.SUBMIT_SIZE.observe),
+            submissions=Coalescer(Submitter(lines[0]).submit_many, count=metrics.SUBMIT_SIZE.observe),
             pins=Coalescer(ModelRegistry(lines[1]).pin),
             signatures=Signatures(ModelRegistry(client).resolve),
             hub=Hub(lambda: PubSubConnection(client), n_readings=settings.redis_connections // 2),

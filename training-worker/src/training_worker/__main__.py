@@ -13,7 +13,7 @@ from shared_schemas.process import settings_checked
 from shared_schemas.settings import from_environ
 from shared_schemas.store.files import ArtifactStore
 from shared_schemas.stream.connection import connect
-from shared_schemas.stream.ledger import Ledger
+from shared_schemas.stream.jobs import Jobs
 from shared_schemas.stream.registry import ModelRegistry
 from worker_runtime import Worker, configure_logs
 from worker_runtime.process import run_process
@@ -29,14 +29,14 @@ LEFTOVERS_S = 86_400.0
 async def serve(settings: TrainingSettings) -> None:
     ArtifactStore(Path(settings.artifacts_root)).sweep(older_than_s=LEFTOVERS_S)
     client = connect(settings)
-    registry, ledger = ModelRegistry(client), Ledger(client)
+    registry, jobs = ModelRegistry(client), Jobs(client)
 
     async def publish(name: str, job_id: JobId, fence: str, manifest: ModelManifest) -> ModelRef:
         return await registry.stage(name=name, job_id=job_id, fence=fence, manifest=manifest)
 
     async def find_checkpoint(job_id: JobId) -> Checkpoint | None:
         try:
-            return (await ledger.find(job_id)).checkpoint
+            return (await jobs.find(job_id)).checkpoint
         except (JobNotFound, JobExpired):
             return None
 

@@ -15,7 +15,7 @@ from shared_schemas.errors import BackendUnavailable
 from shared_schemas.ids import JobId, QueueName
 from shared_schemas.stream.connection import SyncRedis
 from shared_schemas.stream.leases import Leases, Renewal
-from shared_schemas.stream.rows import worker_facts
+from shared_schemas.stream.workers import worker_facts
 
 from worker_runtime import metrics
 from worker_runtime.holding import Held

@@ -22,7 +22,7 @@ from shared_schemas.ids import (
 )
 from shared_schemas.job import Job
 from shared_schemas.specs import InferenceSpec, JobSpec, TrainingSpec
-from shared_schemas.stream.ledger import Submission
+from shared_schemas.stream.submission import Submission
 
 from gateway.random_pool import random_bytes
 from gateway.services import Services
@@ -147,7 +147,7 @@ def _check_source(spec: TrainingSpec, source: Job) -> None:
 
 async def _found(services: Services, text: str, *, pointer: str) -> Job:
     try:
-        return await services.ledger.find(parse_job_id(text))
+        return await services.jobs.find(parse_job_id(text))
     except (MalformedId, JobNotFound, JobExpired):
         raise SpecRejected("there is no such job", pointer=pointer) from None
 
@@ -183,7 +183,7 @@ async def _pinned_model(services: Services, model_id: str) -> str:
     except (MalformedId, ModelNotFound):
         if is_job_id(model_id):
             with suppress(JobNotFound, JobExpired, JobUnreadable):
-                _check_publishes(await services.ledger.find(parse_job_id(model_id)))
+                _check_publishes(await services.jobs.find(parse_job_id(model_id)))
         raise ModelNotFound("no such model is published; GET /models lists those that are") from None
 
 

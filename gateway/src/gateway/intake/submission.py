@@ -17,7 +17,7 @@ from shared_schemas.errors import (
 from shared_schemas.ids import JobId, QueueName, queue_of
 from shared_schemas.job import JobState
 from shared_schemas.specs import JobSpec
-from shared_schemas.stream.ledger import Stored, Submission
+from shared_schemas.stream.submission import Stored, Submission
 
 from gateway.intake.admission import new_id_for, new_ids, prepared, queue_for
 from gateway.services import Services
@@ -66,13 +66,13 @@ async def submit_list(
             raise ModelNotFound(f"job {place} of the list, counted from 0: {error}") from None
     if idempotency_key is not None:
         submissions[0] = _with_key(submissions[0], idempotency_key, encode_json(specs))
-    made = await services.ledger.submit_list(submissions)
+    made = await services.submitter.submit_list(submissions)
     return [Stored(each.job_id, created=made[0].job_id == ids[0]) for each in made]
 
 
 async def states_of(services: Services, job_ids: Sequence[JobId]) -> list[JobState]:
     """JobExpired."""
-    states = await services.ledger.states(job_ids)
+    states = await services.jobs.states(job_ids)
     found = [state for state in states.values() if state is not None]
     if len(found) < len(job_ids):
         raise JobExpired("the result_ttl of some of the jobs has passed")
@@ -95,7 +95,7 @@ async def _retry_some(services: Services, queue: QueueName, job_ids: Sequence[Jo
     submissions: dict[JobId, Submission] = {}
     for job_id in job_ids:
         try:
-            job = await services.ledger.find(job_id)
+            job = await services.jobs.find(job_id)
             spec = again(job.spec)
             submissions[job_id] = await prepared(
                 services, spec, new_id_for(spec), retry_of=job_id, replay_of=job.replay_of
@@ -107,7 +107,7 @@ async def _retry_some(services: Services, queue: QueueName, job_ids: Sequence[Jo
         except msgspec.DecodeError:
             answers[job_id] = SpecRejected("the job's specification cannot be read").info()
     if submissions:
-        made = await services.ledger.submit_all(queue, list(submissions.values()))
+        made = await services.submitter.submit_all(queue, list(submissions.values()))
         answers |= {job_id: retried_as for job_id, (_, retried_as) in zip(submissions, made, strict=True)}
     return answers
 

@@ -205,7 +205,7 @@ async def _bounds(services: Services, text: str) -> tuple[JobId, int, bool]:
         job_id = parse_job_id(text)
     except MalformedId:
         raise JobNotFound("no such job") from None
-    job = await services.ledger.find(job_id)
+    job = await services.jobs.find(job_id)
     return job_id, job.last_event, job.state.is_terminal
 
 

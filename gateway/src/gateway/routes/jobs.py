@@ -87,7 +87,7 @@ async def cancel_job(request: Request, job_id: str) -> Response:
     """200: cancelled. 202: its attempt was asked to end. Cancelling twice is fine."""
     services = services_of(request)
     job = await find(services, job_id)
-    state = await services.ledger.cancel(job.id)
+    state = await services.control.cancel(job.id)
     return await _status(services, job.id, 200 if state is JobState.CANCELLED else 202)
 
 
@@ -109,7 +109,7 @@ async def pause_job(request: Request, job_id: str) -> Response:
     """200: set aside. 202: its attempt was asked to save a checkpoint and let go."""
     services = services_of(request)
     job = await find(services, job_id)
-    state = await services.ledger.pause(job.id)
+    state = await services.control.pause(job.id)
     return await _status(services, job.id, 200 if state is JobState.PAUSED else 202)
 
 
@@ -118,7 +118,7 @@ async def resume_job(request: Request, job_id: str) -> Response:
     """Let a paused job go on, from its last checkpoint if it has one."""
     services = services_of(request)
     job = await find(services, job_id)
-    await services.ledger.resume(job.id)
+    await services.control.resume(job.id)
     return await _status(services, job.id, 200)
 
 
@@ -155,7 +155,7 @@ async def find(services: Services, text: str) -> Job:
         job_id = parse_job_id(text)
     except MalformedId:
         raise JobNotFound("no such job") from None
-    return await services.ledger.find(job_id)
+    return await services.jobs.find(job_id)
 
 
 def queues_of(kind: JobKind | None, name: str | None, *, pointer: str = "queue") -> list[QueueName] | None:
@@ -172,7 +172,7 @@ def queues_of(kind: JobKind | None, name: str | None, *, pointer: str = "queue")
 
 
 async def _status(services: Services, job_id: JobId, code: int) -> Response:
-    return responses.json_response(await responses.status(services, await services.ledger.find(job_id)), code)
+    return responses.json_response(await responses.status(services, await services.jobs.find(job_id)), code)
 
 
 def _accepted(job_id: JobId) -> Response:

@@ -30,7 +30,7 @@ async def get_queue(request: Request, name: str) -> Response:
         queue = None
     if queue is None or queue not in await services.queues():
         raise ProblemError(404, "queue_not_found", "there is no such queue")
-    return responses.json_response(await services.ledger.queue_status(queue))
+    return responses.json_response(await services.catalog.status(queue))
 
 
 @router.get("/workers", **openapi.reply(Workers))

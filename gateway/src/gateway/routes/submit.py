@@ -78,9 +78,9 @@ async def _submit(request: Request, services: Services, spec: JobSpec) -> Respon
     if wait_s:
         headers["Preference-Applied"] = f"wait={wait_s}"
         if await _has_ended_within(services, job_id, wait_s):
-            job = await services.ledger.find(job_id)
+            job = await services.jobs.find(job_id)
             return responses.json_response(await responses.details(services, job), 200, headers)
-    state = _first_state(spec) if answer.created else (await services.ledger.find(job_id)).state
+    state = _first_state(spec) if answer.created else (await services.jobs.find(job_id)).state
     return responses.json_response(responses.submitted(job_id, state), 202, headers)
 
 

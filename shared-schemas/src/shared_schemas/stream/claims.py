@@ -26,7 +26,7 @@ from shared_schemas.stream.keys import GROUP, LANES, Lane
 from shared_schemas.stream.pipelining import ask_together
 from shared_schemas.stream.record import RECORD, UNREADABLE, Record, parts_of, read_record
 from shared_schemas.stream.redis_errors import translated
-from shared_schemas.stream.rows import checkpoint_of
+from shared_schemas.stream.stored_jobs import checkpoint_of
 from shared_schemas.stream.transitions import (
     event_of,
     expired_transition,

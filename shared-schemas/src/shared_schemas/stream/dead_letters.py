@@ -1,6 +1,6 @@
 """Dead letters: the jobs that failed and wait for a person, who retries them or takes them off the list.
 
-A retry is a submission (ledger.Ledger.submit_all with retry_of), which takes the old job off the list in the same step.
+To retry is to submit a job with `retry_of`: that takes the old job off the list in the same step.
 """
 
 from collections.abc import Sequence

@@ -1,13 +1,22 @@
-"""Saying which queues there are: whoever serves one says so again and again."""
+"""Declarations of queues: whoever serves a queue declares it again and again."""
 
 from collections.abc import Iterable
 
-from shared_schemas.ids import QueueName
+from shared_schemas.ids import QueueName, is_queue
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.connection import AsyncRedis
+from shared_schemas.stream.damage import reply_of
+from shared_schemas.stream.redis_errors import translated
 
 
 async def declare(client: AsyncRedis, queues: Iterable[QueueName]) -> None:
-    """Put the queues on record, or say again that they are there."""
+    """Put the queues on record, or say again that they exist."""
     arguments = {"declared": list(queues), "empty": [], "known_ms": 0, "leaving_ms": 0}
     await scripts.call(client, "queues", keys.ALL, arguments)
+
+
+async def declared(client: AsyncRedis) -> list[QueueName]:
+    """The queues on record. `queues.Queues` also knows those that exist without a declaration."""
+    with translated():
+        names = await reply_of(client.zrange(keys.DECLARED, 0, -1)) or ()
+    return sorted(QueueName(name) for member in names if is_queue(name := member.decode(errors="replace")))

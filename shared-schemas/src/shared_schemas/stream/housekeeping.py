@@ -16,10 +16,11 @@ from shared_schemas.ids import JobId, QueueName, is_job_id, queue_of
 from shared_schemas.job import JobState
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.connection import AsyncRedis
+from shared_schemas.stream.control import JobControl
 from shared_schemas.stream.damage import drop, reply_of
 from shared_schemas.stream.declaring import declare
+from shared_schemas.stream.jobs import Jobs
 from shared_schemas.stream.keys import LANES
-from shared_schemas.stream.ledger import cancel, states_of
 from shared_schemas.stream.record import parts_of
 from shared_schemas.stream.redis_errors import translated
 from shared_schemas.stream.transitions import (
@@ -62,6 +63,7 @@ class Housekeeping:
 
     def __init__(self, client: AsyncRedis, queue: QueueName) -> None:
         self._client, self.queue, self._tag = client, queue, keys.tag(queue)
+        self._jobs, self._control = Jobs(client), JobControl(client)
         self._claim_cursors = dict.fromkeys(LANES, "0-0")
         self._repair_cursor = ""
         self.next_suspect_s = 0.0
@@ -243,7 +245,7 @@ class Housekeeping:
                 [JobId(parent) for parent in _text(reply).split() if is_job_id(parent)]
                 for reply in await pipeline.execute(raise_on_error=False)
             ]
-        states = await states_of(self._client, sorted({parent for row in wanted for parent in row}))
+        states = await self._jobs.states(sorted({parent for row in wanted for parent in row}))
         met: list[JobId] = []
         for job_id, row in zip(waiting, wanted, strict=True):
             not_met = [parent for parent in row if states[parent] is not JobState.SUCCEEDED]
@@ -270,7 +272,7 @@ class Housekeeping:
         error = ErrorInfo(code="dependency_failed", message=f"{parent}, which this job depends on, {why}")
         # What ends otherwise meanwhile, or is damaged, is no longer waited for.
         with suppress(JobNotFound, StateConflict):
-            await cancel(self._client, job_id, error)
+            await self._control.cancel(job_id, error=error)
 
 
 def _text(reply: object) -> str:

@@ -24,7 +24,7 @@ class Leases:
         self._tag = keys.tag(queue)
 
     def renew(self, fences: Mapping[JobId, str], facts: Mapping[str, str]) -> dict[JobId, Renewal]:
-        """Extend each lease and, with facts, the worker's registration (see rows.worker_facts)."""
+        """Extend each lease and, with facts, the worker's registration (see workers.worker_facts)."""
         rows = scripts.call_from_thread(
             self._client,
             "renew",

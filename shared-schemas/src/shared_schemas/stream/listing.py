@@ -10,7 +10,7 @@ from shared_schemas.job import JobState, JobSummary
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.keys import Lane
-from shared_schemas.stream.rows import SUMMARY_FIELDS, summary_of
+from shared_schemas.stream.stored_jobs import SUMMARY_FIELDS, summary_of
 from shared_schemas.stream.transitions import set_of
 
 # Ids whose jobs do not fit are passed over; more of them end the page early.

@@ -24,7 +24,7 @@ from shared_schemas.stream.declaring import declare
 from shared_schemas.stream.keys import LANES
 from shared_schemas.stream.listing import Page, page_arguments, page_from
 from shared_schemas.stream.redis_errors import translated
-from shared_schemas.stream.rows import worker_of
+from shared_schemas.stream.workers import workers_of
 
 BY_DEFAULT = frozenset(default_queue(kind) for kind in JobKind)
 STATES = tuple(JobState)
@@ -91,6 +91,10 @@ class Queues:
         """How each queue stands, all of them by default: one round trip."""
         replies = await self.ask(lambda _: ("status", _STATUS), queues=queues)
         return [_status_of(queue, reply) for queue, reply in replies.items()]
+
+    async def status(self, queue: QueueName) -> QueueStatus:
+        [status] = await self.statuses([queue])
+        return status
 
     async def workers(self) -> list[WorkerStatus]:
         """Those that are registered now, of all queues: one round trip."""
@@ -186,15 +190,6 @@ class Queues:
         self._taking = frozenset(queue for queue, score in declared.items() if score > 0)
         self._fresh_until = time.monotonic() + _FRESH_S
         return declared
-
-
-def workers_of(queue: QueueName, rows: Iterable[Any]) -> list[WorkerStatus]:
-    """rows: the answer of workers.lua."""
-    return [
-        worker_of(name.decode(errors="replace"), queue, dict(zip(flat[::2], flat[1::2], strict=True)))
-        for name, flat in rows
-        if flat
-    ]
 
 
 def _status_of(queue: QueueName, reply: Any) -> QueueStatus:

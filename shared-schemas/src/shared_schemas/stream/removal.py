@@ -17,8 +17,8 @@ from shared_schemas.specs import TrainingSpec
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.idempotency import IDEMPOTENCY_TTL_MS
+from shared_schemas.stream.jobs import Jobs
 from shared_schemas.stream.keys import LANES
-from shared_schemas.stream.ledger import Ledger
 from shared_schemas.stream.record import record_of
 from shared_schemas.stream.redis_errors import translated
 from shared_schemas.stream.registry import ModelRegistry
@@ -32,13 +32,13 @@ class Removal:
     """queues: all that there are, in which whoever needs something may be."""
 
     def __init__(self, client: AsyncRedis) -> None:
-        self._client, self._ledger, self._registry = client, Ledger(client), ModelRegistry(client)
+        self._client, self._jobs, self._registry = client, Jobs(client), ModelRegistry(client)
 
     async def delete_job(self, job_id: JobId, *, queues: Sequence[QueueName]) -> None:
         """Its timeline and result go with it; what it published stays, and so does its Idempotency-Key, as a request
         that comes late must not run it again. JobNotFound, JobExpired, JobUnreadable; StateConflict while it has not
         ended; InUse while a job that has not ended waits for it or starts from its checkpoint."""
-        job = await self._ledger.find(job_id)
+        job = await self._jobs.find(job_id)
         if not job.state.is_terminal:
             raise StateConflict(f"the job is {job.state}; only a finished one can be deleted")
         user = await self._user_of_job(job_id, queues)

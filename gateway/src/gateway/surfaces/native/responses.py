@@ -55,8 +55,8 @@ async def status(services: Services, job: Job) -> JobStatus:
         kind=job.kind,
         status=job.state,
         attempt=job.attempt,
-        queue_position=await services.ledger.queue_position(job.id) if is_queued else None,
-        workers=await services.ledger.count_workers(job.queue) if is_queued else None,
+        queue_position=await services.jobs.queue_position(job.id) if is_queued else None,
+        workers=await services.workers.count(job.queue) if is_queued else None,
         waits_for=await _waits_for(services, job),
         progress=job.progress,
         metrics=job.metrics,
@@ -92,7 +92,7 @@ def result(job: Job) -> JobResult:
 async def _waits_for(services: Services, job: Job) -> tuple[JobId, ...]:
     if job.state is not JobState.SCHEDULED or not job.spec.depends_on:
         return ()
-    states = await services.ledger.states([JobId(parent) for parent in job.spec.depends_on])
+    states = await services.jobs.states([JobId(parent) for parent in job.spec.depends_on])
     return tuple(parent for parent, state in states.items() if state is not JobState.SUCCEEDED)
 
 
@@ -102,7 +102,7 @@ async def _replay(services: Services, job: Job) -> ReplayOf | None:
     identical, differs = None, tuple[str, ...]()
     if job.state.is_terminal:
         try:
-            original = await services.ledger.find(job.replay_of)
+            original = await services.jobs.find(job.replay_of)
         except (JobNotFound, JobExpired, JobUnreadable):
             original = None
         if original is not None and original.state is JobState.SUCCEEDED:

@@ -1,18 +1,17 @@
-"""What Redis keeps of jobs and workers, as Structs. Pure: it is given the fields and asks for none."""
+"""Stored jobs as Structs. Pure: it is given what Redis keeps, and reads nothing itself."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from shared_schemas.codec import decode_event, decode_spec, encode_json
+from shared_schemas.codec import decode_event, decode_spec
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.events import Checkpointed, Measured, Progressed
-from shared_schemas.ids import JobId, QueueName, created_ms, is_job_id, kind_of, kind_of_queue, queue_of
-from shared_schemas.job import Checkpoint, Job, JobState, JobSummary, Progress, WorkerStatus
+from shared_schemas.ids import JobId, QueueName, created_ms, kind_of, queue_of
+from shared_schemas.job import Checkpoint, Job, JobState, JobSummary, Progress
 from shared_schemas.lifecycle import moment
 from shared_schemas.stream.record import UNREADABLE, record_of
 
@@ -20,30 +19,6 @@ JOB_UNREADABLE = ErrorInfo(
     code="job_unreadable", message="the job was written by another version of Headrace, or is damaged"
 )
 SUMMARY_FIELDS = ("job", "progress", "error")
-# A time in ms is one as well.
-_NUMBER = re.compile(r"[0-9]{1,14}")
-
-
-def worker_facts(
-    *,
-    host: str,
-    pid: int,
-    slots: int,
-    started_at: datetime,
-    state: str,
-    jobs: Sequence[JobId],
-    facts: dict[str, str],
-) -> dict[str, str]:
-    """The fields of a worker's registration, as Leases.renew writes them and Ledger.workers reads them."""
-    return {
-        "host": host,
-        "pid": str(pid),
-        "slots": str(slots),
-        "started": str(round(started_at.timestamp() * 1000)),
-        "state": state,
-        "jobs": " ".join(jobs),
-        "facts": encode_json(facts).decode(),
-    }
 
 
 def fields_of(stored: Mapping[bytes, bytes]) -> dict[str, bytes]:
@@ -156,37 +131,6 @@ def _summary_of(queue: QueueName, row: list[Any]) -> JobSummary:
         error=msgspec.json.decode(error, type=ErrorInfo) if error else None,
         tags=tuple(fact.get("tags", "").split()),
         worker=fact.get("worker"),
-    )
-
-
-def worker_of(name: str, queue: QueueName, row: Mapping[bytes, bytes]) -> WorkerStatus:
-    """What can be read of a registration; None for what is missing, or not what it should be: a worker of another
-    version, or in another language, may say less."""
-
-    def text(field: str) -> str | None:
-        return row[field.encode()].decode(errors="replace") if field.encode() in row else None
-
-    def number(field: str) -> int | None:
-        found = text(field) or ""
-        return int(found) if _NUMBER.fullmatch(found) else None
-
-    started, seen = number("started"), number("seen")
-    try:
-        facts = msgspec.json.decode(row.get(b"facts", b"{}"), type=dict[str, str])
-    except msgspec.DecodeError:
-        facts = {}
-    return WorkerStatus(
-        name=name,
-        queue=queue,
-        kind=kind_of_queue(queue),
-        host=text("host"),
-        pid=number("pid"),
-        slots=number("slots"),
-        started_at=None if started is None else moment(started),
-        seen_at=None if seen is None else moment(seen),
-        state=text("state"),
-        jobs=tuple(JobId(job_id) for job_id in (text("jobs") or "").split() if is_job_id(job_id)),
-        facts=facts,
     )
 
 

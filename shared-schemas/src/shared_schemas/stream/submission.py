@@ -1,0 +1,192 @@
+"""Storing new jobs, each in one step with its first event and its place in a lane or in the schedule."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, TypeAlias
+
+import msgspec
+
+from shared_schemas.codec import WIRE_VERSION, encode_json
+from shared_schemas.errors import IdempotencyConflict, StateConflict
+from shared_schemas.events import Reason
+from shared_schemas.ids import JobId, QueueName, job_ids_from, queue_of
+from shared_schemas.specs import InferenceSpec, JobSpec, Priority
+from shared_schemas.stream import keys, scripts
+from shared_schemas.stream.connection import AsyncRedis
+from shared_schemas.stream.idempotency import IDEMPOTENCY_TTL_MS, claim_keys, is_claimed_first
+from shared_schemas.stream.keys import Lane
+from shared_schemas.stream.transitions import packed_arguments, transition
+
+_LANE_OF = {priority: Lane(priority.value) for priority in Priority}
+_NO_OPTIONAL_FIELDS = (None,) * 5
+
+
+class Submission(msgspec.Struct, frozen=True, kw_only=True):
+    """job_id: made by the caller, so that a repeated call is harmless. idempotency_key: SHA-256 in hex of the client's
+    key. fingerprint: SHA-256 in hex of the decoded body."""
+
+    job_id: JobId
+    spec: JobSpec
+    idempotency_key: str | None = None
+    fingerprint: str = ""
+    replay_of: JobId | None = None
+    retry_of: JobId | None = None
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """job_id: the job of this submission. created: False if it existed before."""
+
+    job_id: JobId
+    created: bool
+
+
+SubmitResult: TypeAlias = Stored | IdempotencyConflict | StateConflict
+
+
+class Submitter:
+    def __init__(self, client: AsyncRedis) -> None:
+        self._client = client
+
+    async def submit(self, submission: Submission) -> Stored:
+        """Store the job. It is ready, or scheduled if it waits for a time or for other jobs.
+
+        IdempotencyConflict: the key was used with another body. StateConflict: the job in retry_of was retried.
+        """
+        [answer] = await self.submit_many([submission])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def submit_list(self, submissions: Sequence[Submission]) -> list[Stored]:
+        """As submit, for a list of jobs of one queue. The list has one idempotency key, that of its first job. All jobs
+        are stored in one step, or none. Their ids must come from job_ids_from. IdempotencyConflict."""
+        first = submissions[0]
+        made = await self.submit_all(queue_of(first.job_id), submissions, is_list=True)
+        answer = _submitted(*made[0])
+        if isinstance(answer, Exception):
+            raise answer
+        if answer.job_id == first.job_id:
+            return [Stored(submission.job_id, answer.created) for submission in submissions]
+        return [Stored(job_id, answer.created) for job_id in job_ids_from(answer.job_id, len(submissions))]
+
+    async def submit_many(self, submissions: Sequence[Submission]) -> list[SubmitResult]:
+        """As submit, for jobs of any queues, in one step for each queue. Errors are returned, not raised."""
+        answers: dict[int, SubmitResult] = {}
+        places: dict[QueueName, list[int]] = {}
+        for place, submission in enumerate(submissions):
+            places.setdefault(queue_of(submission.job_id), []).append(place)
+        for queue, of_queue in places.items():
+            made = await self.submit_all(queue, [submissions[place] for place in of_queue])
+            answers |= {place: _submitted(*answer) for place, answer in zip(of_queue, made, strict=True)}
+        return [answers[place] for place in range(len(submissions))]
+
+    async def submit_all(
+        self, queue: QueueName, submissions: Sequence[Submission], *, is_list: bool = False
+    ) -> list[tuple[str, JobId]]:
+        """As submit, for many jobs of one queue in one step. is_list: all are created if the first one is, else none.
+        -> for each job "created", "exists", "conflict" or "retried", and the id of the job that is stored for it."""
+        has_keys = any(submission.idempotency_key is not None for submission in submissions)
+        claimed = await claim_keys(self._client, submissions) if has_keys else {}
+        if is_list and 0 in claimed:
+            how, job_id = claimed[0]
+            if how == "conflict":
+                return [claimed[0]] * len(submissions)
+            submissions = [
+                msgspec.structs.replace(each, job_id=its_id)
+                for each, its_id in zip(submissions, job_ids_from(job_id, len(submissions)), strict=True)
+            ]
+        elif claimed:
+            return await self._submit_claimed(queue, submissions, claimed)
+        return await self._store(queue, submissions, is_list=is_list)
+
+    async def _submit_claimed(
+        self, queue: QueueName, submissions: Sequence[Submission], claimed: dict[int, tuple[str, JobId]]
+    ) -> list[tuple[str, JobId]]:
+        """Store each under the id that its key was claimed for; nothing for a key that has another body."""
+        answers = {place: claim for place, claim in claimed.items() if claim[0] == "conflict"}
+        stored = {
+            place: msgspec.structs.replace(each, job_id=claimed[place][1]) if place in claimed else each
+            for place, each in enumerate(submissions)
+            if place not in answers
+        }
+        if stored:
+            made = await self._store(queue, list(stored.values()), is_list=False)
+            answers |= dict(zip(stored, made, strict=True))
+        return [answers[place] for place in range(len(submissions))]
+
+    async def _store(
+        self, queue: QueueName, submissions: Sequence[Submission], *, is_list: bool
+    ) -> list[tuple[str, JobId]]:
+        places: dict[tuple[Any, ...], int] = {}
+        answers = await scripts.call(
+            self._client,
+            "submit",
+            keys.tag(queue),
+            {
+                "items": [_submit_item(submission, places) for submission in submissions],
+                "traits": list(places),
+                "is_list": is_list,
+                "version": WIRE_VERSION,
+                "queued": transition(Reason.SUBMITTED),
+                "idem_ttl_ms": IDEMPOTENCY_TTL_MS,
+            },
+            seldom=_packed_for_submit(),
+        )
+        made = [("created", submission.job_id) for submission in submissions]
+        for place, answer, known in answers:
+            made[place - 1] = (answer.decode(), JobId(known.decode()))
+        return made
+
+
+def _submitted(answer: str, job_id: JobId) -> SubmitResult:
+    match answer:
+        case "conflict":
+            return IdempotencyConflict("this Idempotency-Key was used with another body")
+        case "retried":
+            return StateConflict(f"the job was retried before, as {job_id}")
+        case _:
+            return Stored(job_id, created=answer == "created")
+
+
+@cache
+def _packed_for_submit() -> bytes:
+    return packed_arguments({"scheduled": transition(Reason.SCHEDULED)})
+
+
+def _submit_item(submission: Submission, places: dict[tuple[Any, ...], int]) -> list[Any]:
+    """places: where the script finds the shared fields of the jobs so far. Those of this job are added."""
+    spec = submission.spec
+    shared_fields = (
+        _LANE_OF[spec.priority],
+        spec.model_id if isinstance(spec, InferenceSpec) else spec.model_type,
+        " ".join(spec.tags),
+        " ".join(spec.depends_on),
+        _ms(spec.result_ttl_s),
+    )
+    place = places.setdefault(shared_fields, len(places) + 1)
+    item: list[Any] = [submission.job_id, encode_json(spec).decode(), place]
+    # Few jobs have any of these, and a map costs a script several times as much as a list.
+    optional = (
+        spec.run_at, spec.start_deadline_s, submission.idempotency_key, submission.replay_of, submission.retry_of
+    )  # fmt: skip
+    if optional != _NO_OPTIONAL_FIELDS:
+        item.append(_optional_fields(submission))
+    return item
+
+
+def _optional_fields(submission: Submission) -> dict[str, Any]:
+    spec, is_first = submission.spec, is_claimed_first(submission)
+    fields = {
+        "run_at": None if spec.run_at is None else round(spec.run_at.timestamp() * 1000),
+        "deadline_after_ms": None if spec.start_deadline_s is None else _ms(spec.start_deadline_s),
+        "idem": None if is_first else submission.idempotency_key,
+        "is_claimed": is_first or None,
+        "fingerprint": submission.fingerprint or None,
+        "replay_of": submission.replay_of,
+        "retry_of": submission.retry_of,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

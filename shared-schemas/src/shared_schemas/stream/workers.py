@@ -1,0 +1,96 @@
+"""The registrations of workers: what a heartbeat writes, and who is registered at a queue."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, cast
+
+import msgspec
+
+from shared_schemas.codec import encode_json
+from shared_schemas.ids import JobId, QueueName, is_job_id, kind_of_queue
+from shared_schemas.job import WorkerStatus
+from shared_schemas.lifecycle import moment
+from shared_schemas.stream import keys, scripts
+from shared_schemas.stream.connection import AsyncRedis
+from shared_schemas.stream.damage import reply_of
+from shared_schemas.stream.redis_errors import translated
+
+# A time in ms is one as well.
+_NUMBER = re.compile(r"[0-9]{1,14}")
+
+
+class Workers:
+    def __init__(self, client: AsyncRedis) -> None:
+        self._client = client
+
+    async def registered(self, queue: QueueName) -> list[WorkerStatus]:
+        return workers_of(queue, await scripts.call(self._client, "workers", keys.tag(queue), {}))
+
+    async def count(self, queue: QueueName) -> int:
+        """How many are registered."""
+        with translated():
+            seconds, _ = await self._client.time()
+            return cast(int, await reply_of(self._client.zcount(keys.workers(queue), seconds * 1000, "+inf")) or 0)
+
+
+def worker_facts(
+    *,
+    host: str,
+    pid: int,
+    slots: int,
+    started_at: datetime,
+    state: str,
+    jobs: Sequence[JobId],
+    facts: dict[str, str],
+) -> dict[str, str]:
+    """The fields of a worker's registration, as Leases.renew writes them."""
+    return {
+        "host": host,
+        "pid": str(pid),
+        "slots": str(slots),
+        "started": str(round(started_at.timestamp() * 1000)),
+        "state": state,
+        "jobs": " ".join(jobs),
+        "facts": encode_json(facts).decode(),
+    }
+
+
+def workers_of(queue: QueueName, rows: Iterable[Any]) -> list[WorkerStatus]:
+    """rows: the answer of workers.lua."""
+    return [
+        _worker_of(name.decode(errors="replace"), queue, dict(zip(flat[::2], flat[1::2], strict=True)))
+        for name, flat in rows
+        if flat
+    ]
+
+
+def _worker_of(name: str, queue: QueueName, row: Mapping[bytes, bytes]) -> WorkerStatus:
+    """What can be read of a registration. None for what is missing or malformed: a worker of another version, or in
+    another language, may say less."""
+
+    def text(field: str) -> str | None:
+        return row[field.encode()].decode(errors="replace") if field.encode() in row else None
+
+    def number(field: str) -> int | None:
+        found = text(field) or ""
+        return int(found) if _NUMBER.fullmatch(found) else None
+
+    started, seen = number("started"), number("seen")
+    try:
+        facts = msgspec.json.decode(row.get(b"facts", b"{}"), type=dict[str, str])
+    except msgspec.DecodeError:
+        facts = {}
+    return WorkerStatus(
+        name=name,
+        queue=queue,
+        kind=kind_of_queue(queue),
+        host=text("host"),
+        pid=number("pid"),
+        slots=number("slots"),
+        started_at=None if started is None else moment(started),
+        seen_at=None if seen is None else moment(seen),
+        state=text("state"),
+        jobs=tuple(JobId(job_id) for job_id in (text("jobs") or "").split() if is_job_id(job_id)),
+        facts=facts,
+    )
