@@ -23,6 +23,11 @@ TEXTS = {"subject", "tags", "fence", "worker", "settled", "replay_of", "retry_of
 VALUES: dict[str, Any] = {
     "a text": "x\xff",
     "an empty text": "",
+    "a state": "queued",
+    "two states": "queued running",
+    "a lane": "normal",
+    "two lanes": "normal low",
+    "a moment": "1700000000000",
     "a negative number": -1,
     "half a number": 1.5,
     "a number beyond all": 2**63,
@@ -32,10 +37,14 @@ VALUES: dict[str, Any] = {
     "a list": [[1]],
     "a map": {"a": 1},
 }
+WORDS = {"a text", "an empty text", "a state", "two states", "a lane", "two lanes", "a moment"}
 FITS: dict[str, set[str]] = {
-    **{part: {"a text", "an empty text"} for part in TEXTS},
-    "entry": {"an empty text"},
-    "settled": {"a text", "an empty text"},
+    **dict.fromkeys(TEXTS, WORDS),
+    **{part: {"a moment"} for part in ("created", "started", "finished", "due", "deadline")},
+    "state": {"a state"},
+    "lane": {"a lane"},
+    "home": {"a lane"},
+    "entry": {"an empty text", "a moment"},
 }
 
 

@@ -29,7 +29,7 @@ TUNING = (
     # The name of before Redis 7, which newer ones take as well.
     *("--hash-max-ziplist-value", "1024"),
     # An entry is deleted by a walk from the first of its node, and every delivered one is.
-    *("--stream-node-max-entries", "20"),
+    *("--stream-node-max-entries", "10"),
     # A process of its own rewrites the append-only file whenever it has doubled, which takes a core and slows Redis
     # down; from Redis' 64 MB on that would be every ten thousand jobs. So much is read in seven seconds after a start.
     *("--auto-aof-rewrite-min-size", "512mb"),

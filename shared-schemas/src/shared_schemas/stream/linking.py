@@ -77,7 +77,8 @@ def placed(source: str, *, is_annotated: bool = False) -> str:
 
 @cache
 def _constants() -> dict[str, str]:
-    """Constants of the Python side, as Lua text. ENDED: the terminal states; END: the event that ends a timeline;
+    """Constants of the Python side, as Lua text. STATE_NAMES, LANE_NAMES: a space before and
+    behind each; ENDED: the terminal states; END: the event that ends a timeline;
     RESULT_TTL (ms): for a damaged job that does not say its own; SHORT: how many fields hold a short timeline;
     SHORT_FIELDS: their names, as arguments."""
     corrupt = {**transition(Reason.FAILED, error=CORRUPT_RECORD), "error": encode_json(CORRUPT_RECORD).decode()}
@@ -86,6 +87,8 @@ def _constants() -> dict[str, str]:
         "ENDED": set_of(state for state in JobState if state.is_terminal),
         "END": row_of(Reason.FAILED)["event"],
         "LANES": set_of(Lane),
+        "STATE_NAMES": f" {' '.join(JobState)} ",
+        "LANE_NAMES": f" {' '.join(Lane)} ",
         "WIRE_VERSION": WIRE_VERSION,
         "CORRUPT": {**corrupt, "dead": CORRUPT_RECORD.code},
         "RESULT_TTL": 7 * 86_400_000,

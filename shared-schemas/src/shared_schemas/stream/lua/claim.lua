@@ -55,7 +55,9 @@ local function begin(lane, entry, id)
   r[@ATTEMPT], r[@RECORDED], r[@BEAT] = attempt, 0, 0
   -- All places from the first of these to the last, for the array to have no gap.
   r[@FENCE], r[@WORKER], r[@SETTLED], r[@LEASE] = text(attempt) .. '-' .. args.token, args.worker, r[@SETTLED] or false, args.lease_ms
-  r[@STARTED], r[@FINISHED], r[@RAN_ALONE] = NOW, false, (r[@SUSPECT] or args.capacity == 1) and 1 or false
+  r[@STARTED] = NOW
+  local runs_alone = r[@SUSPECT] or args.capacity == 1
+  if runs_alone or r[@FINISHED] ~= nil then r[@FINISHED], r[@RAN_ALONE] = false, runs_alone and 1 or false end
   relist(job, args.running.state, r[@LANE])
   add('leases', lease_end, id)
   if r[@DEADLINE] then remove('deadlines', id) end

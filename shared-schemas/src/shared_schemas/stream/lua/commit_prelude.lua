@@ -108,13 +108,31 @@ local function ring(at, n)
   for name, lines in pairs(heard) do redis.call('PUBLISH', name, table.concat(lines, '\n')) end
 end
 
+-- Acknowledges entries of a ready stream and deletes them.
+local function delete_entries(name, entries)
+  for first = 1, #entries, 1000 do
+    local last = math.min(first + 999, #entries)
+    redis.pcall('XACK', name, GROUP, unpack(entries, first, last))
+    local reply = redis.pcall('XDEL', name, unpack(entries, first, last))
+    if type(reply) == 'table' then
+      if is_in_the_way(reply.err) then
+        ask('XLEN', name)
+      else
+        -- One of them is no id, given by no script of ours: both commands refuse all then, so each goes alone.
+        for i = first, last do
+          redis.pcall('XACK', name, GROUP, entries[i])
+          redis.pcall('XDEL', name, entries[i])
+        end
+      end
+    end
+  end
+end
+
 -- Writes what was gathered. Every script that changes a job ends with it, once. -> the answer that it was given
 local function commit(answer)
   for _, job in pairs(loaded) do write_hash(job) end
   for lane, entries in pairs(retired) do
-    local ready = key('ready', lane)
-    call_with(entries, 'XACK', ready, GROUP)
-    call_with(entries, 'XDEL', ready)
+    delete_entries(key('ready', lane), entries)
   end
   for name, members in pairs(zsets) do
     local given, gone, n_given, n_gone = {}, {}, 0, 0

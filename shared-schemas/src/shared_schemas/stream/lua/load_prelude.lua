@@ -7,10 +7,22 @@ local MOST = 9007199254740992
 -- What tells a sound record from another. Made for the first that a call reads, since many read none: each function and each
 -- table that is made costs the call.
 local function make_check()
-  local states, lanes = @STATES, @LANES
+  local find, unpack_parts, decode = string.find, unpack, cmsgpack.unpack
+  -- Moments, states and lanes that were found sound, and which of these each is: jobs of one call share most of theirs.
+  local known = {}
 
   -- A moment, ms, as a text. false or nil: none.
-  local function is_moment(value) return not value or value < ':' and value - 0 >= 0 and #value < 16 end
+  local function is_moment(value)
+    if not value then return true end
+    if value < ':' and value - 0 >= 0 and #value < 16 then known[value] = 'moment' end
+    return known[value] == 'moment'
+  end
+
+  -- names: each between two spaces
+  local function is_one_of(names, kind, value)
+    if find(names, ' ' .. value .. ' ', 1, true) and not find(value, ' ', 1, true) then known[value] = kind end
+    return known[value] == kind
+  end
 
   local function is_mark(value) return not value or value == 1 end
 
@@ -25,7 +37,6 @@ local function make_check()
 
   -- MessagePack's nil, which no text holds, and a number seldom.
   local function has_gap(packed, record)
-    if not string.find(packed, '\192', 1, true) then return false end
     local head, high, low = string.byte(packed, 1, 3)
     for place = 1, head == 0xdc and high * 256 + low or head - 0x90 do
       if record[place] == nil then return true end
@@ -36,29 +47,31 @@ local function make_check()
   -- -> the record, with each part of its type; an error for anything else. To compare a value with one of the type that it
   -- should have is an error where it has another, and costs a tenth of asking for its type: each job passes here twice.
   return function(packed)
-    local r, more = cmsgpack.unpack(packed)
-    local version, ttl, n, attempt, failures = r[@VERSION], r[@TTL], r[@N], r[@ATTEMPT], r[@FAILURES]
-    local crashes, recorded, beat, lease = r[@CRASHES], r[@RECORDED], r[@BEAT], r[@LEASE] or 0
+    local r, more = decode(packed)
+    -- In the order of the record; all at once cost a third of one by one.
+    local state, lane, home, version, created, ttl, n, attempt, failures, crashes, subject, tags, entry, recorded, beat, fence,
+      worker, settled, lease, started, finished, ran_alone = unpack_parts(r, 1, @RAN_ALONE)
+    lease = lease or 0
     local sum = ttl + n + attempt + failures + crashes + recorded + beat + lease
-    local is_sound = more == nil and states[r[@STATE]] and lanes[r[@LANE]] and (not r[@HOME] or lanes[r[@HOME]])
-      and version >= 1 and version < 1000 and version % 1 == 0
+    if more == nil and (known[state] == 'state' or is_one_of(@STATE_NAMES, 'state', state))
+      and (known[lane] == 'lane' or is_one_of(@LANE_NAMES, 'lane', lane))
+      and (not home or known[home] == 'lane' or is_one_of(@LANE_NAMES, 'lane', home))
+      and (version == @WIRE_VERSION or version >= 1 and version < 1000 and version % 1 == 0)
       and ttl >= 0 and n >= 0 and attempt >= 0 and failures >= 0 and crashes >= 0 and recorded >= 0 and beat >= 0 and lease >= 0
       and sum < MOST and sum % 1 == 0
-      and r[@CREATED] < ':' and r[@CREATED] - 0 >= 0 and #r[@CREATED] < 16
-      and r[@SUBJECT] >= '' and r[@TAGS] >= '' and (not r[@ENTRY] or r[@ENTRY] < ':')
-      and (not r[@FENCE] or r[@FENCE] >= '') and (not r[@WORKER] or r[@WORKER] >= '') and (not r[@SETTLED] or r[@SETTLED] >= '')
-      and is_moment(r[@STARTED]) and is_moment(r[@FINISHED]) and is_mark(r[@RAN_ALONE])
-      and (#r < @DUE or has_sound_rest(r)) and not has_gap(packed, r)
-    if not is_sound then error('') end
-    return r
+      and created and (known[created] == 'moment' or is_moment(created))
+      and subject >= '' and tags >= '' and (not entry or entry < ':')
+      and (not fence or fence >= '') and (not worker or worker >= '') and (not settled or settled >= '')
+      and (not started or known[started] == 'moment' or is_moment(started)) and is_moment(finished)
+      and (not ran_alone or ran_alone == 1)
+      and (r[@DUE] == nil or has_sound_rest(r)) and not (find(packed, '\192', 1, true) and has_gap(packed, r)) then
+      return r
+    end
+    error('')
   end
 end
 
 local check
-local function checked(packed)
-  check = check or make_check()
-  return check(packed)
-end
 
 -- -> the job and its record; nothing where it is not there, or is not as it should be. job.values: the fields of the hash
 -- that were named, from 2 on.
@@ -67,7 +80,8 @@ local function peek(id, ...)
   if job then return job, job.record end
   local name = key('job', id)
   local values = redis.pcall('HMGET', name, 'job', ...)
-  local is_sound, record = pcall(checked, values[1])
+  check = check or make_check()
+  local is_sound, record = pcall(check, values[1])
   if not is_sound then return nil, values[1] end
   return keep(id, name, record, values), record
 end

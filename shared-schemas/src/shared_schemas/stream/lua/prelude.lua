@@ -90,14 +90,9 @@ local function set_field(job, name, value)
 end
 
 -- Calls a command on a list that may be longer than Lua's stack, in parts of an even length.
-local function call_with(list, command, name, group)
+local function call_with(list, command, name)
   for first = 1, #list, 1000 do
-    local last = math.min(first + 999, #list)
-    if group then
-      ask(command, name, group, unpack(list, first, last))
-    else
-      ask(command, name, unpack(list, first, last))
-    end
+    ask(command, name, unpack(list, first, math.min(first + 999, #list)))
   end
 end
 
@@ -240,12 +235,6 @@ end
 -- Acknowledges a delivered entry. An undelivered one must stay: deleting it would make the group's lag unknown.
 local function retire(lane, entry)
   if not entry then return end
-  if #entry > 20 or not string.find(entry, '^%d+%-%d+$') then
-    -- No script of ours gave it.
-    redis.pcall('XACK', key('ready', lane), GROUP, entry)
-    redis.pcall('XDEL', key('ready', lane), entry)
-    return
-  end
   local entries = table_of(retired, lane)
   entries[#entries + 1] = entry
 end
@@ -259,7 +248,9 @@ local function make_ready(job)
     name = key('ready', lane)
     ready_keys[lane] = name
   end
-  record[@ENTRY] = ask('XADD', name, '*', 'job', job.id)
+  local entry = redis.pcall('XADD', name, '*', 'job', job.id)
+  -- `ask` costs more, and is needed for a failure alone. A string has no err.
+  record[@ENTRY] = entry.err and ask('XADD', name, '*', 'job', job.id) or entry
   job.is_changed = true
 end
 
