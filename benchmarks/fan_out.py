@@ -16,7 +16,7 @@ import redis.asyncio
 from shared_schemas.codec import encoded
 from shared_schemas.events import Emitted
 from shared_schemas.ids import JobId
-from shared_schemas.stream.claims import Batch
+from shared_schemas.stream.attempt_writer import AttemptWriter, Batch
 
 from benchmarks.http_load import Arrivals, listen
 from benchmarks.http_servers import GATEWAY, INFERENCE, Server, running_jobs
@@ -120,7 +120,7 @@ async def _publisher(case: Case, bench: Bench, ids: Sequence[JobId]) -> AsyncIte
         return
     async with driver(bench.url) as drive:
         claims, n = [await drive.begin(job_id) for job_id in ids], count()
-        recorder = drive.claims(INFERENCE)
+        recorder = AttemptWriter(drive.client, INFERENCE)
 
         async def record() -> None:
             first = next(n)

@@ -21,7 +21,7 @@ from shared_schemas.codec import decode_event, decode_spec
 from shared_schemas.errors import StateConflict
 from shared_schemas.ids import JobId
 from shared_schemas.lifecycle import fold, submitted
-from shared_schemas.stream.housekeeping import CRASH_LIMIT
+from shared_schemas.stream.recovery import CRASH_LIMIT
 from shared_schemas.stream.stored_jobs import job_of
 
 from tests.chaos.evidence import Evidence

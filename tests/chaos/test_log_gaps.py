@@ -9,7 +9,6 @@ from shared_schemas.ids import JobId
 from shared_schemas.specs import TrainingSpec
 from shared_schemas.stream import keys
 from shared_schemas.stream.change_log import ChangeLog
-from shared_schemas.stream.housekeeping import Housekeeping
 
 from tests.support.fault_proxy import Greeting, fault_proxy
 from tests.support.gateways import DEADLINE_S, TRAINING, Driver, Frame, driver, frames, running_gateway
@@ -108,7 +107,7 @@ async def test_the_log_keeps_as_many_changes_as_its_setting_says(redis_url: str,
             [queue] = [each for each in (await http.get("/queues")).json()["queues"] if each["name"] == TRAINING]
             metrics = (await http.get("/metrics")).text
 
-            await Housekeeping(drive.client, TRAINING).keep_log(4000)
+            await ChangeLog(drive.client).keep(TRAINING, 4000)
             await submitted_at_once(drive, 6000)
             longer = len(await ChangeLog(drive.client).read(TRAINING, limit=10_000))
 

@@ -55,12 +55,12 @@ async def test_one_look_finds_all_that_a_dead_worker_held_and_one_call_takes_it_
         await side.submitter.submit_all(INFERENCE, [a_submission() for _ in range(1000)])
         claims = [claim for _ in range(10) for claim in await side.claim(slots=100)]
 
-        suspects = await side.house.suspects(lease_s=LEASE_S * 2)
-        answers = await side.house.reclaim(suspects)
+        silent = await side.recovery.silent_jobs(lease_s=LEASE_S * 2)
+        answers = await side.recovery.reclaim(silent)
 
-        assert {suspect.job_id for suspect in suspects} == {claim.job_id for claim in claims}
+        assert {job.job_id for job in silent} == {claim.job_id for claim in claims}
         assert answers == ["requeued"] * 1000
-        assert await side.house.suspects(lease_s=LEASE_S * 2) == []
+        assert await side.recovery.silent_jobs(lease_s=LEASE_S * 2) == []
 
 
 @pytest.mark.quick
@@ -71,11 +71,11 @@ async def test_one_call_makes_all_ready_again_that_was_not_begun(redis_url: str)
     async with queue_bench(redis_url) as side:
         await side.submitter.submit_all(INFERENCE, [a_submission() for _ in range(1000)])
         await side.client.xreadgroup(GROUP, "gone", {keys.ready(INFERENCE, Lane.NORMAL): ">"}, count=1000)
-        assert await side.house.redeliver(idle_s=60.0, worker="b") == 0
-        assert side.house.next_redelivery_s is None
+        assert await side.recovery.redeliver(idle_s=60.0, worker="b") == 0
+        assert side.recovery.next_redelivery_s is None
 
-        assert await side.house.redeliver(idle_s=0.0, worker="b") == 1000
-        assert await side.house.redeliver(idle_s=0.0, worker="b") == 0
+        assert await side.recovery.redeliver(idle_s=0.0, worker="b") == 1000
+        assert await side.recovery.redeliver(idle_s=0.0, worker="b") == 0
         assert len(await side.claim("b", slots=1000)) == 1000
 
 
@@ -92,7 +92,7 @@ async def test_an_entry_that_nobody_begins_is_due_when_its_lease_is_over(redis_u
         [[_, [[entry, _]]]] = await side.client.xreadgroup(GROUP, "gone", {ready: ">"})
         await side.client.xclaim(ready, GROUP, "gone", 0, [entry], idle=40_000)
 
-        assert await side.house.redeliver(idle_s=60.0, worker="b") == 0
+        assert await side.recovery.redeliver(idle_s=60.0, worker="b") == 0
 
-        assert side.house.next_redelivery_s is not None
-        assert 0 < side.house.next_redelivery_s <= 20
+        assert side.recovery.next_redelivery_s is not None
+        assert 0 < side.recovery.next_redelivery_s <= 20

@@ -11,7 +11,7 @@ from shared_schemas.errors import ErrorInfo
 from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
 from shared_schemas.outcome import Failure, Retry
-from shared_schemas.stream.housekeeping import Housekeeping
+from shared_schemas.stream.schedule import Schedule
 
 from tests.client.test_client import in_thread
 from tests.client.test_commands import COLOUR, MISSING, headrace, on_a_terminal
@@ -26,7 +26,7 @@ FINAL = ErrorInfo(code="data_empty", message="no rows [really]", row=3)
 async def failed_twice(drive: Driver) -> JobId:
     job_id = await Bench(drive.client).submit(SPEC, queue=TRAINING)
     await drive.finish(job_id, Retry(FLAKY, 0.0))
-    await Housekeeping(drive.client, TRAINING).promote()
+    await Schedule(drive.client, TRAINING).promote()
     await drive.finish(job_id, Failure(FINAL))
     return job_id
 

@@ -9,7 +9,8 @@ from shared_schemas.errors import ErrorInfo
 from shared_schemas.ids import JobId, QueueName
 from shared_schemas.job import JobState
 from shared_schemas.outcome import Failure, Release, Retry
-from shared_schemas.stream.housekeeping import Housekeeping, Suspect
+from shared_schemas.stream.recovery import Recovery, SilentJob
+from shared_schemas.stream.schedule import Schedule
 
 from tests.support.dead_letters import made_dead
 from tests.support.gateways import TRAINING, TRAINING_BODY, Driver
@@ -42,13 +43,13 @@ async def listed(http: httpx.AsyncClient, **query: Any) -> list[str]:
 
 async def lose(drive: Driver, job_id: JobId, fence: str) -> None:
     """What happens once the worker has been silent for long enough."""
-    assert await Housekeeping(drive.client, TRAINING).reclaim([Suspect(job_id, fence, 0)]) == ["requeued"]
+    assert await Recovery(drive.client, TRAINING).reclaim([SilentJob(job_id, fence, 0)]) == ["requeued"]
 
 
 async def test_a_dead_letter_shows_every_attempt_and_how_it_ended(http: httpx.AsyncClient, drive: Driver) -> None:
     job_id = await submitted(http)
     await drive.finish(job_id, Retry(FLAKY, 0.0), n_events=30)
-    await Housekeeping(drive.client, TRAINING).promote()
+    await Schedule(drive.client, TRAINING).promote()
     await drive.finish(job_id, Release(), n_events=1)
     await lose(drive, job_id, (await drive.begin(job_id)).fence)
     await drive.finish(job_id, Failure(FINAL))

@@ -9,7 +9,7 @@ from shared_schemas.errors import ErrorInfo
 from shared_schemas.ids import parse_job_id
 from shared_schemas.models import ModelManifest, TensorSpec
 from shared_schemas.outcome import Failure
-from shared_schemas.stream.housekeeping import Housekeeping
+from shared_schemas.stream.schedule import Schedule
 
 from tests.support.gateways import INFERENCE, TRAINING_BODY, Driver, a_manifest
 
@@ -136,7 +136,7 @@ async def test_a_job_that_was_accepted_before_may_end_again_as_it_did(
     job_id = parse_job_id((await http.post("/jobs/inference", json=body)).json()["job_id"])
     await drive.publish("late", by=parse_job_id(training), manifest=texts())
     await drive.registry.publish_settled()
-    await Housekeeping(drive.client, INFERENCE).promote()
+    await Schedule(drive.client, INFERENCE).promote()
     await drive.finish(job_id, Failure(ErrorInfo(code="invalid_input", message="this model takes a text")))
 
     answer = await http.post(f"/jobs/{job_id}/{verb}")

@@ -11,8 +11,8 @@ from shared_schemas.events import Reason
 from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
 from shared_schemas.lifecycle import TRANSITIONS
-from shared_schemas.stream.housekeeping import CRASH_LIMIT
 from shared_schemas.stream.keys import Lane
+from shared_schemas.stream.recovery import CRASH_LIMIT
 
 from tests.stream.model_jobs import JobBook, ModelJob
 from tests.stream.model_lanes import SHARED, Entry
@@ -150,7 +150,7 @@ class QueueModel(JobBook):
         """-> (attempts, whether a suspect waits for a worker that runs nothing, whether `held` would have mattered)"""
         for entry in entries:
             self._begin(call, entry)
-        while call.slots > 0 and self._suspects_wait():
+        while call.slots > 0 and self._wants_idle_worker():
             if call.is_busy:
                 return call.begun, True, call.unsure
             self._read(call, Lane.ALONE, 1)
@@ -166,9 +166,9 @@ class QueueModel(JobBook):
                 self._begin(call, entry)
             else:
                 self.lanes.retire(entry)
-        return call.begun, bool(call.runs) and self._suspects_wait(), call.unsure
+        return call.begun, bool(call.runs) and self._wants_idle_worker(), call.unsure
 
-    def _suspects_wait(self) -> bool:
+    def _wants_idle_worker(self) -> bool:
         alone = self.lanes[Lane.ALONE]
         return bool(alone.entries and (not alone.has_group or alone.undelivered))
 
@@ -294,7 +294,7 @@ class QueueModel(JobBook):
 
     # Housekeeping.
 
-    def suspects(self) -> list[tuple[JobId, str, int]]:
+    def silent_jobs(self) -> list[tuple[JobId, str, int]]:
         found = []
         for job_id, end in self.leases.items():
             job = self.jobs[job_id]

@@ -10,14 +10,16 @@ from hypothesis.stateful import RuleBasedStateMachine
 from shared_schemas.events import Emitted, JobEvent, Measured, Progressed
 from shared_schemas.ids import JobId
 from shared_schemas.outcome import Outcome, Retry
+from shared_schemas.stream.attempt_writer import AttemptWriter
 from shared_schemas.stream.claims import Claim, Claims
 from shared_schemas.stream.connection import connect, connect_for_thread, connect_one
 from shared_schemas.stream.control import JobControl
-from shared_schemas.stream.housekeeping import Housekeeping, Suspect
 from shared_schemas.stream.jobs import Jobs
 from shared_schemas.stream.leases import Leases
+from shared_schemas.stream.recovery import Recovery, SilentJob
 from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.registry import ModelRegistry
+from shared_schemas.stream.schedule import Schedule
 from shared_schemas.stream.submission import Submitter
 from shared_schemas.stream.workers import Workers
 
@@ -63,7 +65,9 @@ class Bench:
         self.submitter, self.jobs = Submitter(self.client), Jobs(self.client)
         self.control, self.workers = JobControl(self.client), Workers(self.client)
         self.registry = ModelRegistry(self.client)
-        self.houses = [Housekeeping(self.client, INFERENCE) for _ in range(2)]
+        self.writer = AttemptWriter(self.client, INFERENCE)
+        self.schedule = Schedule(self.client, INFERENCE)
+        self.recoveries = [Recovery(self.client, INFERENCE) for _ in range(2)]
         self.claims = {
             name: Claims(self.client, self.reader, INFERENCE, worker=name, lease_s=LEASE_S, capacity=capacity)
             for name, capacity in WORKERS.items()
@@ -97,7 +101,7 @@ class Machine(RuleBasedStateMachine):
         self._set_clock(0.0)
         self.bench, self.model = Bench(self.server.url), QueueModel(lease=LEASE_S)
         self.models = RegistryModel(self.model.jobs)
-        self.seen: list[Suspect] = []
+        self.seen: list[SilentJob] = []
         self.claims: list[Claim] = []
         self.runs: dict[str, dict[JobId, str]] = {name: {} for name in WORKERS}
         self.hands: dict[str, list[tuple[str, str, str]]] = {name: [] for name in WORKERS}

@@ -16,9 +16,10 @@ from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
 from shared_schemas.models import ModelRef
 from shared_schemas.stream import keys
-from shared_schemas.stream.claims import Batch, Claims, Settlement
-from shared_schemas.stream.housekeeping import Suspect
+from shared_schemas.stream.attempt_writer import Batch, Settlement
+from shared_schemas.stream.claims import Claims
 from shared_schemas.stream.keys import Lane
+from shared_schemas.stream.recovery import SilentJob
 from shared_schemas.stream.removal import Removal
 
 from tests.stream.model_callers import (
@@ -50,11 +51,11 @@ class ScriptMachine(CallerRules):
         """By two at once, of what they see now or saw some time ago: at most one may take a job."""
 
         async def look() -> list[tuple[JobId, str, int]]:
-            self.seen = await self.bench.houses[0].suspects(lease_s=LEASE_S)
+            self.seen = await self.bench.recoveries[0].silent_jobs(lease_s=LEASE_S)
             return sorted((s.job_id, s.fence, s.beat) for s in self.seen)
 
         async def call() -> list[list[str]]:
-            answers = await asyncio.gather(*(house.reclaim(self.seen) for house in self.bench.houses))
+            answers = await asyncio.gather(*(recovery.reclaim(self.seen) for recovery in self.bench.recoveries))
             return [sorted(pair) for pair in zip(*answers, strict=True)]
 
         def expected() -> list[list[str]]:
@@ -63,7 +64,7 @@ class ScriptMachine(CallerRules):
             return [sorted(pair) for pair in zip(*answers, strict=True)]
 
         if looks:
-            self.both(look, lambda: sorted(self.model.suspects()))
+            self.both(look, lambda: sorted(self.model.silent_jobs()))
         else:
             self.both(call, expected)
 
@@ -74,15 +75,15 @@ class ScriptMachine(CallerRules):
         the last moment. heir: who claims next, while the claim of before is still known."""
         job_id = list(self.model.leases)[n % len(self.model.leases)]
         job = self.model.jobs[job_id]
-        fence, worker, suspect = job.fence or "", job.worker or "", Suspect(job_id, job.fence or "", job.beat)
+        fence, worker, silent = job.fence or "", job.worker or "", SilentJob(job_id, job.fence or "", job.beat)
         if speaks_up:
             self.both(
                 lambda: self.renewed(worker, {job_id: fence}),
                 lambda: self.model.renew(worker, {job_id: fence}, registers=False),
             )
         self.both(
-            lambda: self.bench.houses[0].reclaim([suspect]),
-            lambda: [self.model.reclaim(suspect.job_id, suspect.fence, suspect.beat)],
+            lambda: self.bench.recoveries[0].reclaim([silent]),
+            lambda: [self.model.reclaim(silent.job_id, silent.fence, silent.beat)],
         )
         if heir is not None:
             self.claim(heir, 3, True, True, True, False)
@@ -90,18 +91,19 @@ class ScriptMachine(CallerRules):
     @rule(again=twice)
     def promote(self, again: bool) -> None:
         async def call() -> tuple[int, int]:
-            promotion = await self.bench.houses[0].promote()
+            promotion = await self.bench.schedule.promote()
             return promotion.promoted, promotion.expired
 
         self.both(call, self.model.promote, again=again)
 
     @rule(verb=st.sampled_from(("sweep", "repair", "redeliver")), name=workers, again=twice)
     def mend(self, verb: str, name: str, again: bool) -> None:
-        house, model = self.bench.houses[0], self.model
+        bench, recovery, model = self.bench, self.bench.recoveries[0], self.model
         if verb == "redeliver":
-            self.both(lambda: house.redeliver(idle_s=0.0, worker=name), lambda: model.redeliver(name), again=again)
+            self.both(lambda: recovery.redeliver(idle_s=0.0, worker=name), lambda: model.redeliver(name), again=again)
         else:
-            self.both(getattr(house, verb), getattr(model, verb), again=again)
+            verbs = bench.schedule if verb == "sweep" else recovery
+            self.both(getattr(verbs, verb), getattr(model, verb), again=again)
 
     # The registry.
 
@@ -226,21 +228,21 @@ class ScriptMachine(CallerRules):
 
     def _bring_all_to_an_end(self) -> None:
         """Whatever has happened: once the faults stop, every job can be brought to an end."""
-        bench, house = self.bench, self.bench.houses[0]
+        bench, schedule, recovery = self.bench, self.bench.schedule, self.bench.recoveries[0]
         last = Claims(bench.client, bench.reader, INFERENCE, worker="z", lease_s=LEASE_S)
         bench.run(last.open())
         self._set_clock(2 * FARTHEST_S + LEASE_S + max(SPANS))
-        bench.run(house.repair())
-        bench.run(house.reclaim(bench.run(house.suspects(lease_s=LEASE_S))))
+        bench.run(recovery.repair())
+        bench.run(recovery.reclaim(bench.run(recovery.silent_jobs(lease_s=LEASE_S))))
         for job_id in self.model.jobs:
             if bench.run(bench.jobs.states([job_id]))[job_id] is JobState.PAUSED:
                 bench.run(bench.control.resume(job_id))
         for n in range(3 + len(self.model.jobs)):
-            bench.run(house.promote())
-            bench.run(house.redeliver(idle_s=0.0, worker="z"))
-            bench.run(house.repair())
+            bench.run(schedule.promote())
+            bench.run(recovery.redeliver(idle_s=0.0, worker="z"))
+            bench.run(recovery.repair())
             for claim in bench.run(last.claim(100, token=f"last{n}")):
-                assert bench.run(last.settle([Settlement(Batch(claim, 0, ()), ENDINGS["success"])])) == [True]
+                assert bench.run(bench.writer.settle([Settlement(Batch(claim, 0, ()), ENDINGS["success"])])) == [True]
         states = bench.run(bench.jobs.states(list(self.model.jobs)))
         assert all(state.is_terminal for state in states.values()), states
         for lane in Lane:

@@ -16,7 +16,8 @@ from shared_schemas.errors import InUse, StateConflict
 from shared_schemas.ids import JobId, new_job_id
 from shared_schemas.job import JobState
 from shared_schemas.specs import InferenceSpec, Priority
-from shared_schemas.stream.claims import Batch, Claim, Settlement
+from shared_schemas.stream.attempt_writer import Batch, Settlement
+from shared_schemas.stream.claims import Claim
 from shared_schemas.stream.dead_letters import DeadLetters
 from shared_schemas.stream.keys import LANES, Lane
 from shared_schemas.stream.removal import Removal
@@ -210,7 +211,7 @@ class CallerRules(Machine):
             begun[:] = await claims.claim(slots, token=token, held=held, is_busy=bool(runs), entries=entries)
             assert all(claim.fence.startswith(f"{claim.attempt}-") for claim in begun)
             assert len({claim.job_id for claim in begun}) == len(begun)
-            return self._answers(begun), claims.suspects_wait, claims.is_unsure
+            return self._answers(begun), claims.wants_idle_worker, claims.needs_recovery
 
         def expected() -> tuple[list[Answer], bool, bool]:
             return self.model.claim(ClaimCall(name, slots, WORKERS[name], token, held, runs), handed)
@@ -239,16 +240,16 @@ class CallerRules(Machine):
             left, begun[:] = await claims.wait_to_claim(slots, token=token, timeout_s=1.0, is_idle=not runs)
             self.hands[name] = left
             found = [(lane, job_id) for lane, _, job_id in left]
-            return self._answers(begun), claims.suspects_wait, claims.is_unsure, found
+            return self._answers(begun), claims.wants_idle_worker, claims.needs_recovery, found
 
         def expected() -> tuple[list[Answer], bool, bool, list[tuple[str, str]]]:
             handed = lanes.wait(name, names)
             found = [entry for lane in names for entry in lanes[lane].behind(name, newest.get(lane, "0-0"))]
             asked = ClaimCall(name, slots, WORKERS[name], token, None, runs)
-            answers, suspects_wait, unsure = self.model.claim_ahead(asked, found if handed else [])
+            answers, wants_idle_worker, unsure = self.model.claim_ahead(asked, found if handed else [])
             entries = {self.model.jobs[JobId(answer[0])].entry for answer in answers}
             left = [(entry.lane, entry.job_id) for entry in handed if entry not in entries]
-            return answers, suspects_wait, unsure, left
+            return answers, wants_idle_worker, unsure, left
 
         self.both(call, expected)
         self.runs[name] = runs
@@ -261,7 +262,7 @@ class CallerRules(Machine):
     @staticmethod
     def _answers(claims: list[Claim]) -> list[Answer]:
         return [
-            (c.job_id, c.lane, c.fence, c.failures, c.crashes, c.cancel_requested, c.pause_requested, c.is_suspect)
+            (c.job_id, c.lane, c.fence, c.failures, c.crashes, c.cancel_requested, c.pause_requested, c.must_run_alone)
             for c in claims
         ]
 
@@ -307,7 +308,7 @@ class CallerRules(Machine):
         batches = [Batch(claim, first, [encoded(EVENTS[sort]) for sort in sorts]) for claim in claims]
         if outcome is None:
             self.both(
-                lambda: self.bench.claims["a"].record(batches),
+                lambda: self.bench.writer.record(batches),
                 lambda: [self.model.record(claim.job_id, claim.fence, first, sorts) for claim in claims],
                 again=again,
             )
@@ -332,7 +333,7 @@ class CallerRules(Machine):
             ]
 
         settlements = [Settlement(batch, ENDINGS[outcome]) for batch in batches]
-        self.both(lambda: self.bench.claims["a"].settle(settlements), expected, again=again)
+        self.both(lambda: self.bench.writer.settle(settlements), expected, again=again)
 
     @rule(name=workers, ns=st.lists(any_claim, max_size=3), registers=st.booleans(), again=twice)
     def renew(self, name: str, ns: list[int], registers: bool, again: bool) -> None:

@@ -15,7 +15,7 @@ async def found(side: QueueBench, job_id: JobId) -> list[JobEvent]:
 
 
 async def run(side: QueueBench, outcome: str, *, n_events: int = 0) -> None:
-    await side.house.promote()
+    await side.schedule.promote()
     [claim] = await side.claim()
     for first in range(0, n_events, 1000):
         assert await side.record(claim, *[Emitted(chunk="x")] * min(1000, n_events - first), first=first)

@@ -134,10 +134,10 @@ async def test_a_busy_worker_hears_behind_its_wait_that_a_suspect_waits(redis_ur
         await patch(side.client, job_id, suspect=1)
 
         _, claims = await worker.wait_to_claim(5, token="t", timeout_s=2.0, is_idle=False)
-        assert (claims, worker.suspects_wait) == ([], True)
+        assert (claims, worker.wants_idle_worker) == ([], True)
 
         _, [claim] = await worker.wait_to_claim(5, token="u", timeout_s=2.0)
-        assert (claim.job_id, claim.is_suspect, worker.suspects_wait) == (job_id, True, False)
+        assert (claim.job_id, claim.must_run_alone, worker.wants_idle_worker) == (job_id, True, False)
 
 
 ASKS: dict[str, Callable[[Claims], Awaitable[object]]] = {
@@ -216,7 +216,7 @@ async def test_an_entry_that_a_new_group_delivers_again_is_begun_once(
         claims = await worker.claim(5, token="t", held=held, entries=entries)
 
         assert [claim.job_id for claim in claims] == [job_id]
-        assert not worker.is_unsure
+        assert not worker.needs_recovery
 
 
 async def test_a_cancelled_entry_is_skipped_and_search_goes_on(redis_url: str) -> None:
@@ -248,7 +248,7 @@ async def test_the_deadline_ends_a_job_that_no_worker_claims(redis_url: str) -> 
         job_id = await side.submit(start_deadline_s=100.0)
         await side.client.zadd("{hr:inference}:deadlines", {job_id: 1})
 
-        assert (await side.house.promote()).expired == 1
+        assert (await side.schedule.promote()).expired == 1
         assert (await side.folded(job_id)).state is JobState.FAILED
 
 
@@ -346,13 +346,13 @@ async def test_a_beat_that_moved_since_it_was_seen_saves_the_claim(redis_url: st
         job_id = await side.submit()
         [claim] = await side.claim("a")
         await side.client.zadd("{hr:inference}:leases", {job_id: 1})
-        suspects = await side.house.suspects(lease_s=10)
-        assert [suspect.job_id for suspect in suspects] == [job_id]
+        silent = await side.recovery.silent_jobs(lease_s=10)
+        assert [job.job_id for job in silent] == [job_id]
 
         side.leases("a").renew({job_id: claim.fence}, {})
 
-        assert await side.house.reclaim(suspects) == ["alive"]
-        assert await side.house.suspects(lease_s=10) == []
+        assert await side.recovery.reclaim(silent) == ["alive"]
+        assert await side.recovery.silent_jobs(lease_s=10) == []
         assert await side.settle(claim, success())
 
 
@@ -375,7 +375,7 @@ async def test_what_was_asked_while_it_ran_is_heeded_when_it_lets_go(redis_url: 
         assert (await side.folded(paused)).state is JobState.PAUSED
         assert (await side.folded(done)).state is JobState.SUCCEEDED
         assert await side.claim() == []
-        assert (await side.house.promote()).promoted == 0
+        assert (await side.schedule.promote()).promoted == 0
 
         assert await side.control.resume(paused) is JobState.QUEUED
         [again] = await side.claim()

@@ -50,13 +50,13 @@ async def test_a_job_whose_worker_died_while_the_clock_was_ahead_is_a_suspect_wi
         set_clock(clocked, 2 * HOUR_S)
         assert len(await side.claim()) == 1
         set_clock(clocked, 0.0)
-        assert await side.house.suspects(lease_s=LEASE_S) == []
+        assert await side.recovery.silent_jobs(lease_s=LEASE_S) == []
 
-        assert await side.house.repair() == 1
-        assert await side.house.repair() == 0
+        assert await side.recovery.repair() == 1
+        assert await side.recovery.repair() == 0
 
         set_clock(clocked, LEASE_S)
-        assert [suspect.job_id for suspect in await side.house.suspects(lease_s=LEASE_S)] == [job_id]
+        assert [job.job_id for job in await side.recovery.silent_jobs(lease_s=LEASE_S)] == [job_id]
 
 
 async def test_a_job_that_waits_for_a_time_and_for_another_runs_though_the_clock_was_set_back_between(
@@ -67,14 +67,14 @@ async def test_a_job_that_waits_for_a_time_and_for_another_runs_though_the_clock
         parent = await side.submit()
         child = await side.submit(depends_on=(parent,), run_at=in_an_hour())
         set_clock(clocked, 2 * HOUR_S)
-        assert (await side.house.promote()).promoted == 0
+        assert (await side.schedule.promote()).promoted == 0
         set_clock(clocked, 0.0)
         await finish(side, parent)
-        assert (await side.house.promote()).promoted == 0
+        assert (await side.schedule.promote()).promoted == 0
         assert (await side.folded(child)).state is JobState.SCHEDULED
 
         set_clock(clocked, 2 * HOUR_S)
-        assert (await side.house.promote()).promoted == 1
+        assert (await side.schedule.promote()).promoted == 1
         await finish(side, child)
 
 
@@ -86,12 +86,12 @@ async def test_a_job_whose_time_has_passed_while_it_waits_for_another_needs_no_r
         parent = await side.submit()
         child = await side.submit(depends_on=(parent,), run_at=in_an_hour())
         set_clock(clocked, 2 * HOUR_S)
-        assert (await side.house.promote()).promoted == 0
+        assert (await side.schedule.promote()).promoted == 0
 
-        assert await side.house.repair() == 0
+        assert await side.recovery.repair() == 0
 
         await finish(side, parent)
-        assert (await side.house.promote()).promoted == 1
+        assert (await side.schedule.promote()).promoted == 1
         await finish(side, child)
 
 
@@ -119,9 +119,9 @@ async def test_a_start_deadline_that_passes_during_a_pause_ends_the_job_once_it_
         job_id = await side.submit(start_deadline_s=HOUR_S)
         await side.control.pause(job_id)
         set_clock(clocked, 2 * HOUR_S)
-        assert (await side.house.promote()).expired == 0
+        assert (await side.schedule.promote()).expired == 0
 
         assert await side.control.resume(job_id) is JobState.QUEUED
-        assert (await side.house.promote()).expired == 1
+        assert (await side.schedule.promote()).expired == 1
 
         assert (await side.folded(job_id)).state is JobState.FAILED

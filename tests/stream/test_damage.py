@@ -10,9 +10,9 @@ from shared_schemas.errors import JobUnreadable
 from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
 from shared_schemas.stream import keys
-from shared_schemas.stream.housekeeping import Suspect
 from shared_schemas.stream.keys import Lane
 from shared_schemas.stream.record import RECORD
+from shared_schemas.stream.recovery import SilentJob
 
 from tests.support.queue_bench import QueueBench, queue_bench, success
 from tests.support.stored import fields
@@ -183,10 +183,10 @@ async def test_a_running_job_with_a_damaged_record_is_ended_by_whatever_meets_it
             case "settle":
                 assert not await side.settle(claim, success())
             case "reclaim":
-                [seen] = [s for s in await side.house.suspects(lease_s=10_000.0) if s.job_id == odd]
-                assert await side.house.reclaim([seen, Suspect(other, "", 0)]) == ["corrupt", "alive"]
+                [seen] = [s for s in await side.recovery.silent_jobs(lease_s=10_000.0) if s.job_id == odd]
+                assert await side.recovery.reclaim([seen, SilentJob(other, "", 0)]) == ["corrupt", "alive"]
             case "redeliver":
-                await side.house.redeliver(idle_s=0.0, worker="b")
+                await side.recovery.redeliver(idle_s=0.0, worker="b")
             case _:
                 with pytest.raises(Exception, match="no such job"):
                     await getattr(side.control, verb)(odd)
@@ -201,13 +201,13 @@ async def test_repair_leaves_a_damaged_job_listed_until_it_has_an_end(redis_url:
         await side.client.xtrim(keys.ready(INFERENCE, Lane.NORMAL), maxlen=0, approximate=False)
         await damage(side, odd)
 
-        await side.house.repair()
+        await side.recovery.repair()
 
         [row] = (await side.jobs.list_jobs(INFERENCE)).jobs
         assert (row.id, row.state, row.error and row.error.code) == (odd, JobState.QUEUED, "job_unreadable")
         with pytest.raises(JobUnreadable):
             await side.jobs.find(odd)
-        assert await side.house.reclaim(await side.house.suspects(lease_s=10.0)) == ["corrupt"]
+        assert await side.recovery.reclaim(await side.recovery.silent_jobs(lease_s=10.0)) == ["corrupt"]
         await ended_as_corrupt(side, odd)
 
 
@@ -220,9 +220,9 @@ async def test_a_record_of_a_newer_version_is_left_to_those_who_know_it(redis_ur
         await put(side, newer, record)
 
         assert [claim.job_id for claim in await side.claim()] == [other]
-        await side.house.redeliver(idle_s=0.0, worker="b")
-        await side.house.repair()
-        await side.house.promote()
+        await side.recovery.redeliver(idle_s=0.0, worker="b")
+        await side.recovery.repair()
+        await side.schedule.promote()
 
         assert await raw(side, newer) == record
         assert await side.listings(newer) == ["queued:normal"]
@@ -249,7 +249,7 @@ async def test_a_job_that_had_ended_is_never_ended_again(redis_url: str, damage:
         [row] = (await side.jobs.list_jobs(INFERENCE)).jobs
         assert (row.id, row.state, row.error and row.error.code) == (odd, JobState.SUCCEEDED, "job_unreadable")
         await side.client.zadd("{hr:inference}:expiring", {odd: 1})
-        assert await side.house.sweep() == 1
+        assert await side.schedule.sweep() == 1
         assert await side.listings(odd) == []
 
 
@@ -264,7 +264,7 @@ async def test_a_scheduled_job_with_a_damaged_record_is_ended_when_its_time_come
         for job_id in (odd, other):
             await side.client.zadd(f"{{hr:inference}}:{index}", {job_id: 1})
 
-        await side.house.promote()
+        await side.schedule.promote()
 
         await ended_as_corrupt(side, odd)
         assert [claim.job_id for claim in await side.claim()] == [other]
@@ -294,7 +294,7 @@ async def test_an_unreadable_text_in_a_record_stops_no_worker_and_no_listing(red
 
         claims = await side.claim()
         assert [claim.job_id for claim in claims] == [odd, other]
-        [seen] = [s for s in await side.house.suspects(lease_s=10_000.0) if s.job_id == odd]
+        [seen] = [s for s in await side.recovery.silent_jobs(lease_s=10_000.0) if s.job_id == odd]
         assert seen.fence == claims[0].fence
         assert [await side.settle(claim, success()) for claim in claims] == [True, True]
         rows = {row.id: row.error and row.error.code for row in (await side.jobs.list_jobs(INFERENCE)).jobs}

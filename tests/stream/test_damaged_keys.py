@@ -48,12 +48,12 @@ async def test_whatever_lies_under_a_name_of_ours_is_put_aside_and_every_job_end
         await (await side.worker("a")).open()
         await (await side.worker("a")).recover()
         side.leases().renew({running.job_id: running.fence}, FACTS)
-        await side.house.promote()
-        await side.house.sweep()
-        await side.house.suspects(lease_s=10.0)
-        await side.house.redeliver(idle_s=0.0, worker="b")
+        await side.schedule.promote()
+        await side.schedule.sweep()
+        await side.recovery.silent_jobs(lease_s=10.0)
+        await side.recovery.redeliver(idle_s=0.0, worker="b")
         for _ in range(3):
-            await side.house.repair()
+            await side.recovery.repair()
         claims = [claim for _ in range(3) for claim in await side.claim("b")]
         fresh = await side.submit()
         claims += await side.claim("b")
@@ -99,8 +99,8 @@ async def test_jobs_are_found_again_by_the_log_when_all_that_lists_them_is_lost(
         await side.client.delete(*indexes, *(keys.ready(INFERENCE, lane) for lane in LANES))
         await side.client.set(keys.mend(INFERENCE), "-")
 
-        await side.house.repair()
-        await side.house.repair()
+        await side.recovery.repair()
+        await side.recovery.repair()
 
         assert await side.client.exists(keys.mend(INFERENCE)) == 0
         assert {claim.job_id for claim in await side.claim(slots=100)} == set(queued)

@@ -43,7 +43,7 @@ async def test_a_backlog_is_a_number_after_a_restart_though_a_job_of_before_runs
         own_redis.start()
 
     async with queue_bench(own_redis.url) as side:
-        await side.house.repair()
+        await side.recovery.repair()
 
         # What ran and has ended may be in the way no more, and is what a scaler must not count.
         assert (await side.catalog.status(INFERENCE)).ready["normal"] == 3
@@ -74,15 +74,15 @@ async def test_consumers_of_dead_workers_go_once_nothing_is_pending_for_them(red
         assert claim.job_id == job_id
         side.leases("live").renew({}, facts)
 
-        await side.house.repair(lease_s=1000.0)
+        await side.recovery.repair(lease_s=1000.0)
         assert await consumers(side) >= {"dead", "holding", "live", "young"}
-        await side.house.repair(lease_s=0.0)
+        await side.recovery.repair(lease_s=0.0)
 
         assert await consumers(side) == {"holding", "live"}
         assert await consumers(side, Lane.LOW) == {"live"}
         assert await side.pending() == 1
         assert await side.settle(claim, success())
-        await side.house.repair(lease_s=0.0)
+        await side.recovery.repair(lease_s=0.0)
         assert await consumers(side) == {"live"}
         assert [c.job_id for c in await side.claim("dead")] == []
         again = await side.submit()

@@ -128,7 +128,7 @@ async def test_a_key_whose_job_has_expired_does_not_run_it_again(redis_url: str)
         [claim] = await side.claim()
         await side.settle(claim, OUTCOMES["success"])
         await side.client.zadd("{hr:inference-other}:expiring", {made.job_id: 1})
-        assert await side.house.sweep() == 1
+        assert await side.schedule.sweep() == 1
 
         again = await side.submitter.submit(keyed(2))
 

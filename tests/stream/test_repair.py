@@ -43,13 +43,13 @@ async def test_a_queued_job_survives(redis_url: str, fault: object) -> None:
         jobs = [await side.submit() for _ in range(5)]
         await fault(side)  # type: ignore[operator]
 
-        await side.house.repair()
+        await side.recovery.repair()
         claims = [*await side.claim("a"), *await side.claim("b")]
 
         assert sorted(claim.job_id for claim in claims) == sorted(jobs)
         for claim in claims:
             assert await side.settle(claim, success())
-        assert await side.house.repair() == 0
+        assert await side.recovery.repair() == 0
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -59,7 +59,7 @@ async def test_a_running_job_settles_all_the_same(redis_url: str, fault: object)
         [claim] = await side.claim("a")
         await fault(side)  # type: ignore[operator]
 
-        await side.house.repair()
+        await side.recovery.repair()
         assert await side.claim("b") == []
         assert side.leases("a").renew({job_id: claim.fence}, {})[job_id].held
         assert await side.settle(claim, success())
@@ -72,7 +72,7 @@ async def test_an_entry_delivered_and_never_begun_is_delivered_again(redis_url: 
         await side.client.xreadgroup("workers", "dead", {READY: ">"}, count=1)
         assert await side.claim() == []
 
-        assert await side.house.redeliver(idle_s=0.0, worker="a") == 1
+        assert await side.recovery.redeliver(idle_s=0.0, worker="a") == 1
 
         [claim] = await side.claim()
         assert (claim.job_id, claim.attempt) == (job_id, 1)
@@ -85,9 +85,9 @@ async def test_an_entry_that_was_delivered_and_trimmed_stays_pending_for_nobody(
         await side.client.xreadgroup("workers", "dead", {READY: ">"}, count=1)
         await trim(side)
 
-        assert await side.house.redeliver(idle_s=0.0, worker="a") == 0
+        assert await side.recovery.redeliver(idle_s=0.0, worker="a") == 0
         assert await side.pending() == 0
-        assert await side.house.repair() == 1
+        assert await side.recovery.repair() == 1
         [claim] = await side.claim()
 
     assert claim.job_id == job_id
@@ -98,7 +98,7 @@ async def test_redelivery_leaves_running_jobs_alone(redis_url: str) -> None:
         await side.submit()
         [claim] = await side.claim("a")
 
-        assert await side.house.redeliver(idle_s=0.0, worker="b") == 0
+        assert await side.recovery.redeliver(idle_s=0.0, worker="b") == 0
 
         assert await side.claim("b") == []
         assert await side.settle(claim, success())
@@ -131,9 +131,9 @@ async def test_a_running_job_without_a_lease_gets_one_and_can_be_reclaimed(redis
         await side.claim("a")
         await side.client.delete("{hr:inference}:leases")
 
-        assert await side.house.repair() == 1
+        assert await side.recovery.repair() == 1
 
-        assert [suspect.job_id for suspect in await side.house.suspects(lease_s=10)] == [job_id]
+        assert [job.job_id for job in await side.recovery.silent_jobs(lease_s=10)] == [job_id]
 
 
 async def test_scripts_that_redis_forgot_are_loaded_again(redis_url: str) -> None:

@@ -144,7 +144,7 @@ async def test_a_finished_job_is_dropped_with_all_that_belongs_to_it(redis_url: 
         await side.settle(claim, OUTCOMES["failure"])
         await side.client.zadd("{hr:inference}:expiring", {job_id: 1})
 
-        assert await side.house.sweep() == 1
+        assert await side.schedule.sweep() == 1
 
         with pytest.raises(JobExpired):
             await side.jobs.find(job_id)
@@ -160,5 +160,5 @@ async def test_an_open_job_never_expires(redis_url: str) -> None:
         [claim] = await side.claim()
 
         assert await side.client.zcard("{hr:inference}:expiring") == 0
-        assert await side.house.sweep() == 0
+        assert await side.schedule.sweep() == 0
         assert await side.settle(claim, OUTCOMES["success"])

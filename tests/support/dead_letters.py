@@ -8,7 +8,8 @@ from shared_schemas.errors import ErrorInfo
 from shared_schemas.ids import JobId, QueueName, new_job_id
 from shared_schemas.outcome import Failure
 from shared_schemas.specs import TrainingSpec
-from shared_schemas.stream.claims import Batch, Claims, Settlement
+from shared_schemas.stream.attempt_writer import AttemptWriter, Batch, Settlement
+from shared_schemas.stream.claims import Claims
 from shared_schemas.stream.submission import Submission
 
 from tests.support.gateways import Driver
@@ -31,5 +32,5 @@ async def made_dead(drive: Driver, queue: QueueName, codes: Sequence[str]) -> li
     endings = [
         Settlement(Batch(claimed[job_id], 0, ()), failure) for job_id, failure in zip(ids, failures, strict=True)
     ]
-    assert all(await claims.settle(endings))
+    assert all(await AttemptWriter(drive.client, queue).settle(endings))
     return ids

@@ -21,15 +21,16 @@ from shared_schemas.events import JobEvent, Logged, Progressed
 from shared_schemas.ids import JobId, JobKind, QueueName, default_queue, queue_of
 from shared_schemas.models import ModelManifest, TensorSpec
 from shared_schemas.outcome import Outcome, Success
-from shared_schemas.stream.claims import Batch, Claim, Claims, Settlement
+from shared_schemas.stream.attempt_writer import AttemptWriter, Batch, Settlement
+from shared_schemas.stream.claims import Claim, Claims
 from shared_schemas.stream.connection import AsyncRedis, connect
 from shared_schemas.stream.control import JobControl
 from shared_schemas.stream.dead_letters import DeadLetters
-from shared_schemas.stream.housekeeping import Housekeeping
 from shared_schemas.stream.jobs import Jobs
 from shared_schemas.stream.queues import Queues
 from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.registry import ModelRegistry
+from shared_schemas.stream.schedule import Schedule
 from shared_schemas.stream.submission import Submitter
 from shared_schemas.stream.workers import Workers
 
@@ -166,10 +167,12 @@ class Driver:
         return self._begun.pop(job_id)
 
     async def record(self, claim: Claim, *events: JobEvent, first: int = 0) -> None:
-        assert await self.claims(claim.queue).record([Batch(claim, first, [*map(encoded, events)])]) == [True]
+        writer = AttemptWriter(self.client, claim.queue)
+        assert await writer.record([Batch(claim, first, [*map(encoded, events)])]) == [True]
 
     async def settle(self, claim: Claim, outcome: Outcome, *, first: int = 0) -> None:
-        assert await self.claims(claim.queue).settle([Settlement(Batch(claim, first, ()), outcome)]) == [True]
+        writer = AttemptWriter(self.client, claim.queue)
+        assert await writer.settle([Settlement(Batch(claim, first, ()), outcome)]) == [True]
 
     async def finish(self, job_id: JobId, outcome: Outcome | None = None, *, n_events: int = 0) -> Claim:
         """Run it: n_events log lines, then its end."""
@@ -196,7 +199,7 @@ class Driver:
         return by
 
     async def sweep(self, queue: QueueName) -> None:
-        await Housekeeping(self.client, queue).sweep()
+        await Schedule(self.client, queue).sweep()
 
     async def count_jobs(self) -> int:
         names = [key async for key in self.client.scan_iter(match="{hr:*}:job:*", count=1000)]

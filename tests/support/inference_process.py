@@ -12,7 +12,8 @@ from shared_schemas.ids import JobKind, default_queue
 from shared_schemas.models import Model
 from shared_schemas.outcome import Success
 from shared_schemas.specs import TrainingSpec
-from shared_schemas.stream.claims import Batch, Claims, Settlement
+from shared_schemas.stream.attempt_writer import AttemptWriter, Batch, Settlement
+from shared_schemas.stream.claims import Claims
 from shared_schemas.stream.registry import ModelRegistry
 
 from tests.support.armed import ROOT
@@ -58,5 +59,6 @@ async def publish(jobs: Bench, model: Model) -> str:
     ref = await ModelRegistry(jobs.client).stage(
         name=model.name, job_id=claim.job_id, fence=claim.fence, manifest=model.manifest
     )
-    assert await claims.settle([Settlement(Batch(claim, 0, ()), Success(msgspec.Raw(b"{}")))]) == [True]
+    writer = AttemptWriter(jobs.client, _TRAINING)
+    assert await writer.settle([Settlement(Batch(claim, 0, ()), Success(msgspec.Raw(b"{}")))]) == [True]
     return str(ref)

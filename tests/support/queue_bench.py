@@ -10,13 +10,15 @@ from shared_schemas.errors import ErrorInfo
 from shared_schemas.events import JobEvent
 from shared_schemas.ids import JobId, QueueName
 from shared_schemas.outcome import Cancellation, Failure, Outcome, Release, Retry, Success
-from shared_schemas.stream.claims import Batch, Claim, Claims, Settlement
+from shared_schemas.stream.attempt_writer import AttemptWriter, Batch, Settlement
+from shared_schemas.stream.claims import Claim, Claims
 from shared_schemas.stream.connection import connect, connect_for_thread, connect_one
 from shared_schemas.stream.dead_letters import DeadLetters
-from shared_schemas.stream.housekeeping import Housekeeping
 from shared_schemas.stream.leases import Leases
+from shared_schemas.stream.recovery import Recovery, SilentJob
 from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.registry import ModelRegistry
+from shared_schemas.stream.schedule import Schedule
 
 from tests.support import stored
 from tests.support.workers import INFERENCE, Bench
@@ -44,7 +46,8 @@ class QueueBench(Bench):
     def __init__(self, client: object, reader: object, url: str, queue: QueueName) -> None:
         super().__init__(client)
         self._reader, self._url, self.queue = reader, url, queue
-        self.house = Housekeeping(client, queue)
+        self.writer = AttemptWriter(client, queue)
+        self.schedule, self.recovery = Schedule(client, queue), Recovery(client, queue)
         self.registry = ModelRegistry(client)
         self.dead_letters = DeadLetters(client)
         self._claims: dict[str, Claims] = {}
@@ -60,22 +63,20 @@ class QueueBench(Bench):
     async def claim(self, worker: str = "a", slots: int = 10) -> list[Claim]:
         return await (await self.worker(worker)).claim(slots, token=secrets.token_hex(4))
 
-    async def record(self, claim: Claim, *events: JobEvent, first: int = 0, worker: str = "a") -> bool:
-        [held] = await (await self.worker(worker)).record([Batch(claim, first, [*map(encoded, events)])])
+    async def record(self, claim: Claim, *events: JobEvent, first: int = 0) -> bool:
+        [held] = await self.writer.record([Batch(claim, first, [*map(encoded, events)])])
         return held
 
     async def settle(self, claim: Claim, outcome: Outcome, *events: JobEvent, first: int = 0) -> bool:
         settlement = Settlement(Batch(claim, first, [*map(encoded, events)]), outcome)
-        [accepted] = await (await self.worker("a")).settle([settlement])
+        [accepted] = await self.writer.settle([settlement])
         return accepted
 
     async def lose(self, claim: Claim) -> str:
         """What happens once the claim's worker has been silent for long enough."""
         fields = await stored.fields(self.client, claim.job_id)
-        from shared_schemas.stream.housekeeping import Suspect
-
         fence, beat = fields.get("fence", b"").decode(), int(fields.get("beat", 0))
-        [answer] = await self.house.reclaim([Suspect(claim.job_id, fence, beat)])
+        [answer] = await self.recovery.reclaim([SilentJob(claim.job_id, fence, beat)])
         return answer
 
     def leases(self, worker: str = "a") -> Leases:

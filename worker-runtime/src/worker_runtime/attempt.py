@@ -17,7 +17,8 @@ from shared_schemas.events import JobEvent, Logged, Progressed
 from shared_schemas.ids import JobId
 from shared_schemas.job import Checkpoint
 from shared_schemas.specs import JobSpec
-from shared_schemas.stream.claims import Batch, Claim
+from shared_schemas.stream.attempt_writer import Batch
+from shared_schemas.stream.claims import Claim
 
 from worker_runtime.handler import StopReason
 

@@ -66,12 +66,12 @@ class Claiming:
                     must_recover, may_be_more = False, True
                 if may_be_more or self._entries:
                     may_be_more = await self._claim(attempts)
-                if not (may_be_more or self._claims.is_unsure or self._draining.has_begun) and self._held.free > 0:
+                if not (may_be_more or self._claims.needs_recovery or self._draining.has_begun) and self._held.free > 0:
                     # What was begun may end at once, and that should not stand behind this.
                     for _ in range(TURNS):
                         await checkpoint()
                     may_be_more = await self._wait(attempts)
-                must_recover = self._claims.is_unsure
+                must_recover = self._claims.needs_recovery
                 if not backoff.is_fresh:
                     structlog.get_logger().info("claiming_resumed", queue=self._claims.queue)
                 backoff.reset()
@@ -125,7 +125,7 @@ class Claiming:
     async def _wait(self, attempts: TaskGroup) -> bool:
         """-> whether there may be more than was claimed by this"""
         is_idle = not self._held.all()
-        if self._claims.suspects_wait and not is_idle:
+        if self._claims.wants_idle_worker and not is_idle:
             # Not for longer: another worker may take the suspect meanwhile.
             with anyio.move_on_after(WAIT_S):
                 await self._draining.unless(self._held.until_empty)
@@ -136,7 +136,7 @@ class Claiming:
         # Another queue of the same worker may have begun something meanwhile.
         may_be_more = False
         while not (
-            may_be_more or self._entries or self._claims.is_unsure or self._draining.has_begun or self._held.all()
+            may_be_more or self._entries or self._claims.needs_recovery or self._draining.has_begun or self._held.all()
         ):
             may_be_more = await self._wait_for_entry(attempts, IDLE_WAIT_S, is_idle=True)
         return may_be_more

@@ -19,7 +19,7 @@ class Held:
         self._attempts: dict[tuple[JobId, str], RunningAttempt] = {}
         # Their handler has ended, and Redis has not yet taken that.
         self._ending: set[tuple[JobId, str]] = set()
-        self._n_suspects = 0
+        self._n_alone = 0
         self._missed: deque[JobId] = deque(maxlen=MISSED_CANCELS)
         # Made when somebody waits.
         self._changed: anyio.Event | None = None
@@ -29,7 +29,7 @@ class Held:
         """A suspect takes every slot: its end must tell of nobody but itself. So does the attempt of a worker with one
         slot, whose loss is taken as proof against it. In others an attempt that is ending takes none, up to as many:
         Redis takes the ends of some while it hands over the next."""
-        if self._n_suspects:
+        if self._n_alone:
             return 0
         if self.slots == 1:
             return 1 - len(self._attempts)
@@ -37,7 +37,7 @@ class Held:
 
     def take(self, attempt: RunningAttempt) -> None:
         self._attempts[attempt.job_id, attempt.fence] = attempt
-        self._n_suspects += attempt.claim.is_suspect
+        self._n_alone += attempt.claim.must_run_alone
         if attempt.job_id in self._missed:
             attempt.ask(StopReason.CANCELLED)
         self._notify()
@@ -50,7 +50,7 @@ class Held:
     def let_go(self, attempt: RunningAttempt) -> None:
         del self._attempts[attempt.job_id, attempt.fence]
         self._ending.discard((attempt.job_id, attempt.fence))
-        self._n_suspects -= attempt.claim.is_suspect
+        self._n_alone -= attempt.claim.must_run_alone
         self._notify()
 
     def attempt(self, job_id: JobId, fence: str) -> RunningAttempt | None:

@@ -4,22 +4,22 @@ import anyio
 import structlog
 from shared_schemas.backoff import Backoff
 from shared_schemas.errors import BackendUnavailable
-from shared_schemas.stream.housekeeping import Housekeeping
+from shared_schemas.stream.schedule import Schedule
 
 # A gateway looks each second, a worker where there is none.
 TICK_S = 2.0
 SHORTEST_S = 0.02
 
 
-async def promote(housekeeping: Housekeeping) -> None:
+async def promote(schedule: Schedule) -> None:
     backoff = Backoff()
     while True:
         try:
-            promotion = await housekeeping.promote()
+            promotion = await schedule.promote()
             if promotion.promoted or promotion.expired:
                 structlog.get_logger().info("jobs_promoted", ready=promotion.promoted, expired=promotion.expired)
             if promotion.next_s == 0.0:
-                await housekeeping.sweep()
+                await schedule.sweep()
             backoff.reset()
             wait_s = TICK_S if promotion.next_s is None else min(TICK_S, promotion.next_s)
             await anyio.sleep(max(SHORTEST_S, wait_s))

@@ -11,7 +11,7 @@ import anyio
 import structlog
 from shared_schemas.backoff import Backoff
 from shared_schemas.errors import BackendUnavailable
-from shared_schemas.stream.housekeeping import Housekeeping, Suspect
+from shared_schemas.stream.recovery import Recovery, SilentJob
 
 from worker_runtime import metrics
 
@@ -20,10 +20,10 @@ _SPREAD = 0.3
 
 
 class Reclaiming:
-    def __init__(self, housekeeping: Housekeeping, *, worker: str, lease_s: float) -> None:
-        self._housekeeping, self._worker, self._lease_s = housekeeping, worker, lease_s
+    def __init__(self, recovery: Recovery, *, worker: str, lease_s: float) -> None:
+        self._recovery, self._worker, self._lease_s = recovery, worker, lease_s
         self._shortest_s = min(1.0, lease_s / 6)
-        self._first_seen: dict[Suspect, float] = {}
+        self._first_seen: dict[SilentJob, float] = {}
 
     async def run(self) -> None:
         backoff = Backoff()
@@ -45,12 +45,12 @@ class Reclaiming:
                 look_at = repair_at = time.monotonic() + backoff.next_s() + self._earlier(self._shortest_s)
 
     def _until_next_look_s(self) -> float:
-        return self._shortest_s if self._first_seen else max(self._shortest_s, self._housekeeping.next_suspect_s)
+        return self._shortest_s if self._first_seen else max(self._shortest_s, self._recovery.next_look_s)
 
     def _until_next_repair_s(self) -> float:
         """Often enough for what was lost without a trace; and when an entry is due that nobody has begun, which would
         wait for one more round."""
-        due_s = self._housekeeping.next_redelivery_s
+        due_s = self._recovery.next_redelivery_s
         if due_s is None:
             return max(2.0, self._lease_s / 2)
         return max(self._shortest_s * random.uniform(0.1, _SPREAD), due_s)  # noqa: S311
@@ -59,22 +59,22 @@ class Reclaiming:
         return wait_s * random.uniform(1.0 - _SPREAD, 1.0)  # noqa: S311
 
     async def _reclaim(self) -> None:
-        suspects = await self._housekeeping.suspects(lease_s=self._lease_s)
+        silent = await self._recovery.silent_jobs(lease_s=self._lease_s)
         now = time.monotonic()
-        self._first_seen = {suspect: self._first_seen.get(suspect, now) for suspect in suspects}
-        dead = [s for s, first in self._first_seen.items() if now - first >= self._lease_s / 2]
+        self._first_seen = {job: self._first_seen.get(job, now) for job in silent}
+        dead = [job for job, first in self._first_seen.items() if now - first >= self._lease_s / 2]
         if not dead:
             return
-        answers = await self._housekeeping.reclaim(dead)
-        for suspect, answer in zip(dead, answers, strict=True):
+        answers = await self._recovery.reclaim(dead)
+        for job, answer in zip(dead, answers, strict=True):
             if answer != "alive":
-                metrics.RECLAIMED.labels(self._housekeeping.queue, answer).inc()
-                structlog.get_logger().warning("job_reclaimed", job_id=suspect.job_id, outcome=answer)
+                metrics.RECLAIMED.labels(self._recovery.queue, answer).inc()
+                structlog.get_logger().warning("job_reclaimed", job_id=job.job_id, outcome=answer)
 
     async def _repair(self) -> None:
-        await self._housekeeping.declare()
-        redelivered = await self._housekeeping.redeliver(idle_s=self._lease_s, worker=self._worker)
-        repaired = await self._housekeeping.repair(lease_s=self._lease_s)
+        await self._recovery.declare()
+        redelivered = await self._recovery.redeliver(idle_s=self._lease_s, worker=self._worker)
+        repaired = await self._recovery.repair(lease_s=self._lease_s)
         if redelivered or repaired:
-            metrics.REPAIRED.labels(self._housekeeping.queue).inc(redelivered + repaired)
+            metrics.REPAIRED.labels(self._recovery.queue).inc(redelivered + repaired)
             structlog.get_logger().warning("queue_repaired", redelivered=redelivered, repaired=repaired)

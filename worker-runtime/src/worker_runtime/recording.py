@@ -7,7 +7,7 @@ import anyio
 import structlog
 from shared_schemas.backoff import Backoff
 from shared_schemas.errors import BackendUnavailable, CallRefused
-from shared_schemas.stream.claims import Batch, Claims
+from shared_schemas.stream.attempt_writer import AttemptWriter, Batch
 
 from worker_runtime.attempt import BATCH_EVENTS, RunningAttempt
 from worker_runtime.handler import StopReason
@@ -18,8 +18,10 @@ CALL_EVENTS = 2000
 
 
 class Recorder:
-    def __init__(self, claims: Claims, attempts: Callable[[], list[RunningAttempt]], metrics: QueueMetrics) -> None:
-        self._claims, self._attempts, self._metrics = claims, attempts, metrics
+    def __init__(
+        self, writer: AttemptWriter, attempts: Callable[[], list[RunningAttempt]], metrics: QueueMetrics
+    ) -> None:
+        self._writer, self._attempts, self._metrics = writer, attempts, metrics
         self._rung = anyio.Event()
 
     def ring(self) -> None:
@@ -54,9 +56,9 @@ class Recorder:
         return True
 
     async def _record(self, batches: list[Batch]) -> list[bool]:
-        """As Claims.record. What Redis refuses to all it may refuse to one of them alone, whose attempt is given up."""
+        """As AttemptWriter.record. If Redis refuses a call because of one attempt, only that one is given up."""
         try:
-            return await self._claims.record(batches)
+            return await self._writer.record(batches)
         except CallRefused as error:
             structlog.get_logger().error("record_refused_by_redis", attempts=len(batches), error=str(error))
             if len(batches) == 1:

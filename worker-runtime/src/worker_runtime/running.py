@@ -11,7 +11,8 @@ from shared_schemas.codec import decode_spec
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.failpoints import reach
 from shared_schemas.outcome import Cancellation, Failure, Outcome, Release, Success
-from shared_schemas.stream.claims import Batch, Claim, Settlement
+from shared_schemas.stream.attempt_writer import Batch, Settlement
+from shared_schemas.stream.claims import Claim
 
 from worker_runtime.attempt import RunningAttempt
 from worker_runtime.classify import (

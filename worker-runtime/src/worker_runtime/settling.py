@@ -7,7 +7,7 @@ import anyio
 import structlog
 from shared_schemas.backoff import Backoff
 from shared_schemas.errors import BackendUnavailable, CallRefused
-from shared_schemas.stream.claims import Claims, Settlement
+from shared_schemas.stream.attempt_writer import AttemptWriter, Settlement
 
 from worker_runtime.metrics import QueueMetrics
 
@@ -22,8 +22,8 @@ class _Ending(NamedTuple):
 
 
 class Settler:
-    def __init__(self, claims: Claims, metrics: QueueMetrics) -> None:
-        self._claims, self._metrics = claims, metrics
+    def __init__(self, writer: AttemptWriter, metrics: QueueMetrics) -> None:
+        self._writer, self._metrics = writer, metrics
         self._endings: list[_Ending] = []
         self._rung = anyio.Event()
 
@@ -41,7 +41,7 @@ class Settler:
             while self._endings:
                 batch = self._next_batch(most)
                 try:
-                    answers = await self._claims.settle([ending.settlement for ending in batch])
+                    answers = await self._writer.settle([ending.settlement for ending in batch])
                 except CallRefused as error:
                     # It may be about one of them, which must not keep the others from ending.
                     most = max(1, len(batch) // 2)

@@ -17,12 +17,14 @@ from shared_schemas.backoff import Backoff
 from shared_schemas.errors import BackendUnavailable, ErrorInfo, MalformedId
 from shared_schemas.ids import QueueName, default_queue, kind_of_queue, parse_queue
 from shared_schemas.settings import SettingsRejected
+from shared_schemas.stream.attempt_writer import AttemptWriter
 from shared_schemas.stream.claims import Claims
 from shared_schemas.stream.connection import AsyncRedis, connect, connect_for_thread, connect_one
 from shared_schemas.stream.fitness import faults_of, server_facts
-from shared_schemas.stream.housekeeping import Housekeeping
 from shared_schemas.stream.known_bugs import password_warning, warnings_of
 from shared_schemas.stream.pubsub import PubSubConnection
+from shared_schemas.stream.recovery import Recovery
+from shared_schemas.stream.schedule import Schedule
 from shared_schemas.stream.store_version import check_store
 
 from worker_runtime import cancelling, metrics, promotion
@@ -111,7 +113,12 @@ class Worker:
                 duties.start_soon(cancelling.listen, lambda: PubSubConnection(client), self.queues, self._held)
                 duties.start_soon(self._tell_when_draining, heartbeat)
                 async with anyio.create_task_group() as attempts:
-                    claiming = [self._start_duties(duties, attempts, client, claims[queue]) for queue in self.queues]
+                    claiming = [
+                        self._start_duties(
+                            duties, attempts, client, claims[queue], AttemptWriter(writers[queue], queue)
+                        )
+                        for queue in self.queues
+                    ]
                     attempts.start_soon(self._claim, claiming, attempts)
                     await self._draining.run(self._claimed_all)
                     attempts.cancel_scope.cancel()
@@ -130,11 +137,13 @@ class Worker:
                 group.start_soon(each.run, attempts)
         self._claimed_all.set()
 
-    def _start_duties(self, duties: TaskGroup, attempts: TaskGroup, client: AsyncRedis, claims: Claims) -> Claiming:
+    def _start_duties(
+        self, duties: TaskGroup, attempts: TaskGroup, client: AsyncRedis, claims: Claims, writer: AttemptWriter
+    ) -> Claiming:
         settings = self._settings
         counted = QueueMetrics(claims.queue)
-        recorder = Recorder(claims, lambda: self._held.all(claims.queue), counted)
-        settler = Settler(claims, counted)
+        recorder = Recorder(writer, lambda: self._held.all(claims.queue), counted)
+        settler = Settler(writer, counted)
         runner = Runner(
             self._handler,
             self._held,
@@ -145,12 +154,11 @@ class Worker:
             worker=self.name,
             give_up=self._give_up,
         )
-        housekeeping = Housekeeping(client, claims.queue)
-        reclaiming = Reclaiming(housekeeping, worker=self.name, lease_s=settings.lease_s)
+        reclaiming = Reclaiming(Recovery(client, claims.queue), worker=self.name, lease_s=settings.lease_s)
         duties.start_soon(recorder.run)
         duties.start_soon(settler.run)
         duties.start_soon(reclaiming.run)
-        duties.start_soon(promotion.promote, housekeeping)
+        duties.start_soon(promotion.promote, Schedule(client, claims.queue))
         return Claiming(
             claims,
             self._held,

@@ -4,7 +4,7 @@ import anyio
 import structlog
 from shared_schemas.errors import BackendUnavailable, CallRefused
 from shared_schemas.ids import QueueName
-from shared_schemas.stream.housekeeping import Housekeeping
+from shared_schemas.stream.schedule import Schedule
 
 from gateway.services import Services
 
@@ -13,7 +13,7 @@ _LONGEST_S = 5.0
 
 
 async def keep_house(services: Services) -> None:
-    duties: dict[QueueName, Housekeeping] = {}
+    duties: dict[QueueName, Schedule] = {}
     wait_s = TICK_S
     while True:
         try:
@@ -23,8 +23,8 @@ async def keep_house(services: Services) -> None:
             duties = {queue: duty for queue, duty in duties.items() if queue in queues}
             for queue in queues:
                 if queue not in duties:
-                    duties[queue] = Housekeeping(services.client, queue)
-                    await duties[queue].keep_log(services.settings.log_changes)
+                    duties[queue] = Schedule(services.client, queue)
+                    await services.change_log.keep(queue, services.settings.log_changes)
                     services.hub.recheck()
                 await _keep(duties[queue])
             wait_s = TICK_S
@@ -37,7 +37,7 @@ async def keep_house(services: Services) -> None:
         await anyio.sleep(wait_s)
 
 
-async def _keep(duties: Housekeeping) -> None:
+async def _keep(duties: Schedule) -> None:
     """Of one queue. What Redis refuses here must not keep the other queues from theirs."""
     try:
         promotion = await duties.promote()

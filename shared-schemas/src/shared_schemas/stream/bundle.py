@@ -18,10 +18,10 @@ from shared_schemas.codec import WIRE_VERSION
 from shared_schemas.events import Reason
 from shared_schemas.ids import QueueName
 from shared_schemas.stream import keys
-from shared_schemas.stream.housekeeping import CRASH_LIMIT
 from shared_schemas.stream.keys import ALL, GROUP, LANES, MODELS
 from shared_schemas.stream.linking import OF_ALL_QUEUES, OF_REGISTRY, load, names
 from shared_schemas.stream.record import RECORD
+from shared_schemas.stream.recovery import CRASH_LIMIT
 from shared_schemas.stream.transitions import transition
 
 

@@ -35,6 +35,11 @@ class ChangeLog:
     def __init__(self, client: AsyncRedis) -> None:
         self._client = client
 
+    async def keep(self, queue: QueueName, length: int) -> None:
+        """Have the queue's log keep about so many changes, whoever writes to it."""
+        with translated():
+            await self._client.set(keys.log_length(queue), length)
+
     async def read(self, queue: QueueName, *, after: str = "0-0", limit: int = 1000) -> list[LogEntry]:
         """Changes of state of all jobs of the queue after the entry `after`, at most `limit`."""
         with translated():

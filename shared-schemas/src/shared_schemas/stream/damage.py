@@ -1,6 +1,6 @@
-"""What somebody else put under a name of ours: told from what Redis answers, and dropped where it stands in the way.
+"""Keys that hold what Headrace did not put there: recognised by what Redis answers, and dropped if they are in the way.
 
-Nothing of a job is lost by that: its hash is the truth, and `repair` lists anew what the log names. Knows no job.
+No job is lost by that. The hash of a job is the truth, and `repair` lists again what the log names.
 """
 
 from collections.abc import Awaitable, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from shared_schemas.ids import QueueName
+from shared_schemas.ids import JobId, QueueName, is_job_id, queue_of
 from shared_schemas.stream import keys
 from shared_schemas.stream.connection import AsyncRedis
 
@@ -39,6 +39,16 @@ async def drop(client: AsyncRedis, queue: QueueName, key: str) -> None:
     """An index or a ready stream that is none."""
     await client.delete(key)
     await client.set(keys.mend(queue), "-")
+
+
+async def job_ids_of_index(client: AsyncRedis, queue: QueueName, key: str, members: Sequence[bytes]) -> list[JobId]:
+    """Those members of an index that are ids of the queue. Takes the others out of the index."""
+    texts = [member.decode(errors="replace") for member in members]
+    is_id = [is_job_id(text) and queue_of(JobId(text)) == queue for text in texts]
+    odd = [member for member, is_one in zip(members, is_id, strict=True) if not is_one]
+    if odd:
+        await client.zrem(key, *odd)
+    return [JobId(text) for text, is_one in zip(texts, is_id, strict=True) if is_one]
 
 
 async def make_group(client: AsyncRedis, queue: QueueName, lane: keys.Lane) -> None:

@@ -1,5 +1,5 @@
-"""Several commands in one write, on one connection, without what redis-py's pipeline adds: a claim is sent together
-with the wait before it, and must not be sent twice."""
+"""Several commands in one write on one connection. redis-py's pipeline would send them again after an error: a claim,
+which is sent together with the wait before it, must not be sent twice."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from redis.exceptions import ResponseError
 from shared_schemas.stream.connection import AsyncRedis
 
 
-async def ask_together(client: AsyncRedis, *commands: tuple[Any, ...]) -> list[Any]:
-    """Send all commands in one write. -> their replies in order; an error reply is returned as a ResponseError.
+async def pipeline_raw(client: AsyncRedis, *commands: tuple[Any, ...]) -> list[Any]:
+    """Send all commands in one write. -> their replies, in order. An error reply is returned as a ResponseError.
 
-    Redis runs each command once the one before has its answer, even where that one blocked. Nothing is sent again.
-    client: while this runs, nobody else may use a client of connect_one."""
+    Redis runs each command after the one before it has its reply, even if that one blocked. Nothing is sent again.
+    client: if it is from connect_one, nobody else may use it while this runs."""
     await client.initialize()
     connection = client.connection or await client.connection_pool.get_connection()
     try:

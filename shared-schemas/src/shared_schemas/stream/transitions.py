@@ -1,7 +1,7 @@
-"""What the scripts are told: rows of TRANSITIONS with their events, sets of names, and all of it packed. Pure.
+"""Changes of state as arguments of scripts: rows of TRANSITIONS with their events, sets of names, packed. Pure.
 
-Submitters, workers and housekeeping all change the state of a job. They describe a change to a script in the same way,
-which stands here; what a worker alone may do stands in `claims`.
+Submitters, workers, the schedule and recovery all change the state of a job. They describe the change to a script in
+the same way.
 """
 
 from collections.abc import Iterable, Mapping
