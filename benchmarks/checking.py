@@ -1,8 +1,9 @@
 """That what a benchmark measured was right: the checker of the fault suite, over what its jobs left behind."""
 
 import anyio
-from shared_schemas.ids import JobKind, default_queue
+from shared_schemas.ids import default_queue
 from shared_schemas.job import JobState
+from shared_schemas.kinds import JobKind
 from shared_schemas.stream.connection import connect
 from shared_schemas.stream.redis_settings import RedisSettings
 

@@ -12,8 +12,9 @@ from functools import partial
 import anyio
 import msgspec
 from shared_schemas.events import Logged
-from shared_schemas.ids import JobId, JobKind, QueueName, default_queue, new_job_id
+from shared_schemas.ids import JobId, QueueName, default_queue, new_job_id
 from shared_schemas.job import JobState
+from shared_schemas.kinds import JobKind
 from shared_schemas.specs import InferenceSpec, TrainingSpec
 from shared_schemas.stream import keys
 from shared_schemas.stream.queues import Queues

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 
 import msgspec
 import psutil
-from shared_schemas.ids import JobId, JobKind, default_queue, new_job_id
+from shared_schemas.ids import JobId, default_queue, new_job_id
+from shared_schemas.kinds import JobKind
 from shared_schemas.specs import InferenceSpec
 from shared_schemas.stream.submission import Submission
 

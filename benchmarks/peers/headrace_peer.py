@@ -6,7 +6,8 @@ import time
 
 import anyio
 import msgspec
-from shared_schemas.ids import JobKind, default_queue, new_job_id
+from shared_schemas.ids import default_queue, new_job_id
+from shared_schemas.kinds import JobKind
 from shared_schemas.outcome import Success
 from shared_schemas.specs import InferenceSpec
 from shared_schemas.stream import keys

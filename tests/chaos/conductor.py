@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import anyio
 import redis.exceptions
-from shared_schemas.ids import JobKind, default_queue
+from shared_schemas.ids import default_queue
+from shared_schemas.kinds import JobKind
 from shared_schemas.stream import keys
 from shared_schemas.stream.connection import AsyncRedis
 

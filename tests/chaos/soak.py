@@ -25,8 +25,9 @@ import anyio.to_thread
 import httpx
 import msgspec
 from headrace_local.samples import write_samples
-from shared_schemas.ids import JobId, JobKind, default_queue
+from shared_schemas.ids import JobId, default_queue
 from shared_schemas.job import JobState
+from shared_schemas.kinds import JobKind
 from shared_schemas.stream.connection import connect
 from shared_schemas.stream.jobs import Jobs
 from shared_schemas.stream.redis_settings import RedisSettings

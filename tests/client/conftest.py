@@ -8,7 +8,8 @@ import pytest
 from headrace_local.logs import Log
 from headrace_local.system import LocalSystem, SystemConfig, free_port, running_system
 from rich.console import Console
-from shared_schemas.ids import JobKind, default_queue
+from shared_schemas.ids import default_queue
+from shared_schemas.kinds import JobKind
 
 from tests.support.redis_server import RedisServer
 from tests.support.workers import bench

@@ -24,8 +24,8 @@ from headrace import (
 )
 from headrace_local.system import free_port
 from shared_schemas.errors import AttemptFailed
-from shared_schemas.ids import JobKind
 from shared_schemas.job import JobState
+from shared_schemas.kinds import JobKind
 from shared_schemas.outcome import Success
 from shared_schemas.specs import InferenceSpec, TrainingSpec
 from worker_runtime import Attempt

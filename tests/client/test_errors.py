@@ -20,8 +20,9 @@ from headrace.errors import (
     api_error,
 )
 from shared_schemas.errors import ErrorInfo
-from shared_schemas.ids import JobId, JobKind, QueueName
+from shared_schemas.ids import JobId, QueueName
 from shared_schemas.job import Job, JobState
+from shared_schemas.kinds import JobKind
 from shared_schemas.replies import Problem, ProblemItem
 from shared_schemas.specs import InferenceSpec, Priority
 

@@ -7,8 +7,9 @@ from headrace import answer_lines, tables
 from headrace.fitting import FittedTable
 from headrace.text import ago
 from shared_schemas.errors import ErrorInfo
-from shared_schemas.ids import JobId, JobKind, QueueName
+from shared_schemas.ids import JobId, QueueName
 from shared_schemas.job import JobState, JobSummary, WorkerStatus
+from shared_schemas.kinds import JobKind
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 LONGEST_ID = JobId("inference-01arz3ndektsv4rrffq69g5fav")

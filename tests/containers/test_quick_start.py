@@ -12,7 +12,8 @@ import msgspec
 import pytest
 from headrace import AsyncClient, NotFound
 from shared_schemas.events import Measured, StateChanged
-from shared_schemas.ids import JobId, JobKind, default_queue
+from shared_schemas.ids import JobId, default_queue
+from shared_schemas.kinds import JobKind
 from shared_schemas.specs import Hyperparameters, InferenceSpec, TrainingSpec
 from shared_schemas.stream.connection import connect
 from shared_schemas.stream.redis_settings import RedisSettings

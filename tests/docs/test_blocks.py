@@ -14,8 +14,8 @@ import anyio.to_thread
 import numpy as np
 from headrace import AsyncClient
 from shared_schemas.events import Measured, Progressed
-from shared_schemas.ids import JobKind
 from shared_schemas.job import JobState
+from shared_schemas.kinds import JobKind
 from shared_schemas.models import ModelManifest
 from shared_schemas.outcome import Release, Success
 from shared_schemas.specs import TrainingSpec

@@ -10,7 +10,8 @@ from gateway.feed.change_log_source import Logs
 from gateway.feed.hub import Hub, Ring
 from gateway.feed.subscription import EndOnly, Following
 from gateway.feed.timeline_source import Batch, Timelines
-from shared_schemas.ids import JobId, JobKind, QueueName
+from shared_schemas.ids import JobId, QueueName
+from shared_schemas.kinds import JobKind
 from shared_schemas.stream import keys
 from shared_schemas.stream.change_log import ChangeLog, LogEntry
 from shared_schemas.stream.declaring import declared

@@ -4,7 +4,8 @@ import os
 from datetime import UTC, datetime
 
 import httpx
-from shared_schemas.ids import JobKind, default_queue
+from shared_schemas.ids import default_queue
+from shared_schemas.kinds import JobKind
 from shared_schemas.stream.connection import connect_for_thread
 from shared_schemas.stream.known_bugs import warnings_of
 from shared_schemas.stream.leases import Leases

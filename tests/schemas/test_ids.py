@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shared_schemas.errors import MalformedId
 from shared_schemas.ids import (
-    JobKind,
     QueueName,
     is_job_id,
     job_ids_from,
@@ -16,6 +15,7 @@ from shared_schemas.ids import (
     queue_of,
     ulid_of,
 )
+from shared_schemas.kinds import JobKind
 
 queues = st.from_regex(r"(training|inference)(-[a-z0-9]{1,24}){0,2}(\.[0-9]{1,3})?", fullmatch=True).map(QueueName)
 moments = st.integers(0, 2**48 - 1)

@@ -8,8 +8,9 @@ import pytest
 from headrace_local.system import free_port
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.events import Emitted, Logged, Measured, Progressed, Reason, StateChanged
-from shared_schemas.ids import JobId, JobKind, default_queue
+from shared_schemas.ids import JobId, default_queue
 from shared_schemas.job import JobState
+from shared_schemas.kinds import JobKind
 from shared_schemas.outcome import Outcome
 from shared_schemas.specs import Priority
 from shared_schemas.stream import keys

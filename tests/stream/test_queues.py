@@ -1,8 +1,9 @@
 """Which queues there are, for how long, and that a question to all of them is one."""
 
 import pytest
-from shared_schemas.ids import JobKind, QueueName
+from shared_schemas.ids import QueueName
 from shared_schemas.job import JobState
+from shared_schemas.kinds import JobKind
 from shared_schemas.stream import keys
 from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.listing import sets_of_jobs

@@ -18,7 +18,8 @@ from headrace_local.system import free_port
 from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.codec import encoded
 from shared_schemas.events import JobEvent, Logged, Progressed
-from shared_schemas.ids import JobId, JobKind, QueueName, default_queue, queue_of
+from shared_schemas.ids import JobId, QueueName, default_queue, queue_of
+from shared_schemas.kinds import JobKind
 from shared_schemas.models import ModelManifest, TensorSpec
 from shared_schemas.outcome import Outcome, Success
 from shared_schemas.stream.attempt_writer import AttemptWriter, Batch, Settlement

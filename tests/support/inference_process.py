@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
-from shared_schemas.ids import JobKind, default_queue
+from shared_schemas.ids import default_queue
+from shared_schemas.kinds import JobKind
 from shared_schemas.models import Model
 from shared_schemas.outcome import Success
 from shared_schemas.specs import TrainingSpec

@@ -18,7 +18,7 @@ import anyio
 import msgspec
 from shared_schemas.errors import AttemptFailed
 from shared_schemas.events import Emitted
-from shared_schemas.ids import JobKind
+from shared_schemas.kinds import JobKind
 from shared_schemas.outcome import Release, Success
 from shared_schemas.settings import from_environ
 from shared_schemas.specs import InferenceSpec

@@ -11,8 +11,9 @@ import msgspec
 from shared_schemas.codec import decode_event
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.events import Done, JobEvent
-from shared_schemas.ids import JobId, JobKind, QueueName, default_queue, new_job_id
+from shared_schemas.ids import JobId, QueueName, default_queue, new_job_id
 from shared_schemas.job import Job, JobState
+from shared_schemas.kinds import JobKind
 from shared_schemas.lifecycle import fold, submitted
 from shared_schemas.outcome import Release, Success
 from shared_schemas.specs import InferenceSpec, JobSpec

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
         StateChanged,
         StreamEvent,
     )
-    from shared_schemas.ids import JobKind
     from shared_schemas.job import JobState
+    from shared_schemas.kinds import JobKind
     from shared_schemas.specs import Hyperparameters, InferenceParameters, InferenceSpec, Priority, TrainingSpec
 
     from headrace.aio import AsyncClient
@@ -88,7 +88,7 @@ _WHERE = {
     "AsyncClient": "headrace.aio",
     "Client": "headrace.client",
     "Settings": "headrace.connection",
-    "JobKind": "shared_schemas.ids",
+    "JobKind": "shared_schemas.kinds",
     "JobState": "shared_schemas.job",
     **dict.fromkeys(
         ("Hyperparameters", "InferenceParameters", "InferenceSpec", "Priority", "TrainingSpec"), "shared_schemas.specs"

@@ -14,8 +14,9 @@ import msgspec
 from anyio.lowlevel import RunVar
 from shared_schemas.attempts import AttemptSummary
 from shared_schemas.events import StreamEvent
-from shared_schemas.ids import JobId, JobKind
+from shared_schemas.ids import JobId
 from shared_schemas.job import JobState, QueueStatus, WorkerStatus
+from shared_schemas.kinds import JobKind
 from shared_schemas.replies import (
     DeadLetterSelection,
     DeadLettersPurged,
@@ -23,7 +24,7 @@ from shared_schemas.replies import (
     RetriedJob,
     Submitted,
 )
-from shared_schemas.specs import InferenceSpec, TrainingSpec
+from shared_schemas.specs import InferenceSpec, JobSpec, TrainingSpec
 
 from headrace import requests
 from headrace.answers import AsyncListing, DeadLetter, DeadLetterDetails, JobDetails, JobStatus, JobSummary, Model, Rows
@@ -77,6 +78,17 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
+    async def submit(
+        self,
+        kind: JobKind | str,
+        spec: JobSpec | Mapping[str, Any] | None = None,
+        /,
+        *,
+        idempotency_key: str | UUID | None = None,
+        **fields: Any,
+    ) -> Submitted:
+        return await self.send(requests.submit(kind, spec, fields, idempotency_key=idempotency_key))
+
     async def submit_training(
         self,
         spec: TrainingSpec | Mapping[str, Any] | None = None,
@@ -84,7 +96,7 @@ class AsyncClient:
         idempotency_key: str | UUID | None = None,
         **fields: Any,
     ) -> Submitted:
-        return await self.send(requests.submit(TrainingSpec, spec, fields, idempotency_key=idempotency_key))
+        return await self.submit(JobKind.TRAINING, spec, idempotency_key=idempotency_key, **fields)
 
     async def submit_inference(
         self,
@@ -93,11 +105,11 @@ class AsyncClient:
         idempotency_key: str | UUID | None = None,
         **fields: Any,
     ) -> Submitted:
-        return await self.send(requests.submit(InferenceSpec, spec, fields, idempotency_key=idempotency_key))
+        return await self.submit(JobKind.INFERENCE, spec, idempotency_key=idempotency_key, **fields)
 
     async def submit_list(
         self,
-        specs: Iterable[TrainingSpec | InferenceSpec | Mapping[str, Any]],
+        specs: Iterable[JobSpec | Mapping[str, Any]],
         *,
         idempotency_key: str | UUID | None = None,
     ) -> tuple[Submitted, ...]:

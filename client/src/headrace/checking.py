@@ -6,47 +6,45 @@ from numbers import Integral, Real
 from typing import Any, TypeVar
 
 import msgspec
-from shared_schemas.ids import JobKind
-from shared_schemas.specs import InferenceSpec, TrainingSpec
+from shared_schemas.kinds import JobKind
+from shared_schemas.specs import SPECS, JobOptions, JobSpec, kind_of_spec
 
 from headrace.errors import InvalidJob
 from headrace.values import plain
 
-# What a model is given means what it says: there 5.0 stays 5.0, and None stays null.
-_AS_GIVEN = {"input_data"}
 # Up to here a float that is whole is one whole number only.
 _EXACT = 2.0**53
 
 E = TypeVar("E", bound=StrEnum)
-Kind = type[TrainingSpec] | type[InferenceSpec]
 
 
-def spec_of(kind: Kind, spec: object, fields: Mapping[str, Any]) -> TrainingSpec | InferenceSpec:
+def spec_of(kind: JobKind, spec: object, fields: Mapping[str, Any]) -> JobSpec:
     """A spec, a mapping with its fields or keywords, checked. InvalidJob says what is wrong, and where."""
     if spec is not None and fields:
         raise InvalidJob("give a spec or keywords, not both")
     return checked(kind, fields if spec is None else spec, place="")
 
 
-def checked(kind: Kind, given: Any, *, place: str) -> TrainingSpec | InferenceSpec:
+def checked(kind: JobKind, given: Any, *, place: str) -> JobSpec:
     """place: what stands before the names of fields, `jobs[3].` in a list."""
-    job = place.removesuffix(".") or "the job"
-    if isinstance(given, TrainingSpec | InferenceSpec):
-        if not isinstance(given, kind):
-            raise InvalidJob(f"{job} is a {type(given).__name__}, not a {kind.__name__}")
+    job, struct = place.removesuffix(".") or "the job", SPECS[kind]
+    if isinstance(given, JobOptions):
+        if not isinstance(given, struct):
+            raise InvalidJob(f"{job} is a {type(given).__name__}, not a {struct.__name__}")
         given = _said(given)
     if not isinstance(given, Mapping):
         raise InvalidJob(f"{job} is {type(given).__name__}, not a spec or its fields")
     fields = {str(name): plain(value, f"{place}{name}") for name, value in given.items() if value is not None}
-    for name in fields.keys() - _AS_GIVEN:
+    # What a model is given means what it says: there 5.0 stays 5.0, and None stays null.
+    for name in fields.keys() - {struct.input_field}:
         fields[name] = _lenient(fields[name])
     try:
-        return msgspec.convert(fields, kind)
+        return msgspec.convert(fields, struct)
     except msgspec.ValidationError as error:
         raise InvalidJob(f"{job}: {error}" if place else str(error)) from None
 
 
-def _said(spec: TrainingSpec | InferenceSpec) -> dict[str, Any]:
+def _said(spec: JobSpec) -> dict[str, Any]:
     """The fields that differ from their defaults: a body says no more than its caller did."""
     said = {}
     for field in msgspec.structs.fields(spec):
@@ -72,25 +70,28 @@ def _lenient(value: Any) -> Any:
             return value
 
 
-def kind_of(given: Any, place: str) -> Kind:
-    """By its type, by the `kind` it names, or by the fields that only one kind has."""
-    if isinstance(given, TrainingSpec | InferenceSpec):
-        return type(given)
+def kind_of(given: Any, place: str) -> JobKind:
+    """By its type, by the `kind` it names, or by the fields that a job of its kind must have."""
+    if isinstance(given, JobOptions):
+        return kind_of_spec(given)
     if isinstance(given, Mapping):
         named = given.get("kind")
         kinds = [
-            kind
-            for kind, name, own in (
-                (TrainingSpec, JobKind.TRAINING, {"model_type", "data_path"}),
-                (InferenceSpec, JobKind.INFERENCE, {"model_id", "input_data"}),
-            )
-            if (named == name if named is not None else own & given.keys())
+            kind for kind in JobKind if (named == kind if named is not None else _required(kind).keys() & given.keys())
         ]
         if len(kinds) == 1:
             return kinds[0]
-    raise InvalidJob(
-        f"{place} is no job: a training has model_type and data_path, an inference has model_id and input_data"
-    )
+    wanted = (f"{_with_article(kind)} has {' and '.join(_required(kind))}" for kind in JobKind)
+    raise InvalidJob(f"{place} is no job: {', '.join(wanted)}")
+
+
+def _required(kind: JobKind) -> dict[str, None]:
+    """Names of fields, in the order of the Struct."""
+    return {field.name: None for field in msgspec.structs.fields(SPECS[kind]) if field.required}
+
+
+def _with_article(kind: JobKind) -> str:
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 def one_of(known: type[E], given: str, what: str) -> E:

@@ -11,8 +11,9 @@ from uuid import UUID
 import msgspec
 from shared_schemas.attempts import AttemptSummary
 from shared_schemas.events import StreamEvent
-from shared_schemas.ids import JobId, JobKind
+from shared_schemas.ids import JobId
 from shared_schemas.job import JobState, QueueStatus, WorkerStatus
+from shared_schemas.kinds import JobKind
 from shared_schemas.replies import (
     DeadLetterSelection,
     DeadLettersPurged,
@@ -20,7 +21,7 @@ from shared_schemas.replies import (
     RetriedJob,
     Submitted,
 )
-from shared_schemas.specs import InferenceSpec, TrainingSpec
+from shared_schemas.specs import InferenceSpec, JobSpec, TrainingSpec
 
 from headrace import requests
 from headrace.answers import DeadLetter, DeadLetterDetails, JobDetails, JobStatus, JobSummary, Listing, Model, Rows
@@ -62,6 +63,18 @@ class Client:
     ) -> None:
         self.close()
 
+    def submit(
+        self,
+        kind: JobKind | str,
+        spec: JobSpec | Mapping[str, Any] | None = None,
+        /,
+        *,
+        idempotency_key: str | UUID | None = None,
+        **fields: Any,
+    ) -> Submitted:
+        """A job of any kind: a spec, or its fields as keywords."""
+        return self.send(requests.submit(kind, spec, fields, idempotency_key=idempotency_key))
+
     def submit_training(
         self,
         spec: TrainingSpec | Mapping[str, Any] | None = None,
@@ -70,7 +83,7 @@ class Client:
         **fields: Any,
     ) -> Submitted:
         """A spec, or its fields as keywords: submit_training(model_type="mlp", data_path="wine.csv")."""
-        return self.send(requests.submit(TrainingSpec, spec, fields, idempotency_key=idempotency_key))
+        return self.submit(JobKind.TRAINING, spec, idempotency_key=idempotency_key, **fields)
 
     def submit_inference(
         self,
@@ -80,11 +93,11 @@ class Client:
         **fields: Any,
     ) -> Submitted:
         """A spec, or its fields as keywords: submit_inference(model_id="prose", input_data="once upon")."""
-        return self.send(requests.submit(InferenceSpec, spec, fields, idempotency_key=idempotency_key))
+        return self.submit(JobKind.INFERENCE, spec, idempotency_key=idempotency_key, **fields)
 
     def submit_list(
         self,
-        specs: Iterable[TrainingSpec | InferenceSpec | Mapping[str, Any]],
+        specs: Iterable[JobSpec | Mapping[str, Any]],
         *,
         idempotency_key: str | UUID | None = None,
     ) -> tuple[Submitted, ...]:

@@ -8,8 +8,8 @@ from uuid import UUID
 
 import msgspec
 from shared_schemas.codec import encode_json
-from shared_schemas.ids import JobKind
 from shared_schemas.job import Job, JobState
+from shared_schemas.kinds import JobKind
 from shared_schemas.replies import (
     DeadLetterSelection,
     DeadLettersPurged,
@@ -20,7 +20,7 @@ from shared_schemas.replies import (
     SubmittedJobs,
     Workers,
 )
-from shared_schemas.specs import InferenceSpec, TrainingSpec
+from shared_schemas.specs import JobOptions, JobSpec
 
 from headrace.answers import (
     DeadLetter,
@@ -34,7 +34,7 @@ from headrace.answers import (
     ModelPage,
     ModelVersions,
 )
-from headrace.checking import Kind, checked, id_of, kind_of, one_of, spec_of
+from headrace.checking import checked, id_of, kind_of, one_of, spec_of
 from headrace.errors import InvalidJob, JobCancelled, JobFailed, ProtocolError, api_error
 
 T = TypeVar("T")
@@ -105,31 +105,29 @@ def _models(body: bytes) -> Page[Model]:
 
 
 def submit(
-    kind: Kind,
-    spec: TrainingSpec | InferenceSpec | Mapping[str, Any] | None,
+    kind: JobKind | str,
+    spec: JobSpec | Mapping[str, Any] | None,
     fields: Mapping[str, Any],
     *,
     idempotency_key: str | UUID | None,
 ) -> Request[Submitted]:
     """spec or fields. A key is made where none is given, so that a repeated request makes no second job."""
-    job = spec_of(kind, spec, fields)
-    name = JobKind.TRAINING if kind is TrainingSpec else JobKind.INFERENCE
-    return submit_body(name, encode_json(job), idempotency_key=idempotency_key)
+    kind = one_of(JobKind, kind, "kind")
+    return submit_body(kind, encode_json(spec_of(kind, spec, fields)), idempotency_key=idempotency_key)
 
 
 def submit_list(
-    jobs: Iterable[TrainingSpec | InferenceSpec | Mapping[str, Any]], *, idempotency_key: str | UUID | None
+    jobs: Iterable[JobSpec | Mapping[str, Any]], *, idempotency_key: str | UUID | None
 ) -> Request[SubmittedJobs]:
     """InvalidJob names the first that is wrong by its place, `jobs[3]`."""
-    if isinstance(jobs, str | bytes | Mapping | TrainingSpec | InferenceSpec):
+    if isinstance(jobs, str | bytes | Mapping | JobOptions):
         raise InvalidJob("a list of jobs is wanted, each a spec or a mapping with its fields")
     given = list(jobs)
     kinds = [kind_of(job, f"jobs[{i}]") for i, job in enumerate(given)]
     if len(set(kinds)) != 1:
         raise InvalidJob("a list has jobs of one kind, and at least one")
     specs = [checked(kinds[0], job, place=f"jobs[{i}].") for i, job in enumerate(given)]
-    name = JobKind.TRAINING if kinds[0] is TrainingSpec else JobKind.INFERENCE
-    one = submit_body(name, encode_json(specs), idempotency_key=idempotency_key)
+    one = submit_body(kinds[0], encode_json(specs), idempotency_key=idempotency_key)
     return Request(method=one.method, path=one.path, decode=_submitted_jobs, headers=one.headers, body=one.body)
 
 

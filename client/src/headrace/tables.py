@@ -7,7 +7,6 @@ from shared_schemas.ids import queue_of
 from shared_schemas.job import Job, JobState, JobSummary, QueueStatus, WorkerStatus
 from shared_schemas.models import Model
 from shared_schemas.replies import DeadLetter, DeadLetterDetails, JobStatus, RetriedJob
-from shared_schemas.specs import InferenceSpec, JobSpec
 
 from headrace import text
 from headrace.fitting import FittedTable
@@ -70,7 +69,7 @@ def failed(rows: Iterable[DeadLetter]) -> FittedTable:
 def job(row: Job) -> Card:
     card = Card()
     card.add_row("job", Text(row.id, "bold"))
-    card.add_row("of", subject_of(row.spec))
+    card.add_row("of", row.spec.headline)
     card.add_row("state", state(row.state.value))
     if row.progress is not None:
         card.add_row("progress", f"{row.progress.fraction:.0%}")
@@ -89,7 +88,7 @@ def job(row: Job) -> Card:
 def dead_letter(row: DeadLetterDetails) -> Card:
     card = Card()
     card.add_row("job", Text(row.id, style="bold"))
-    card.add_row("of", subject_of(row.spec))
+    card.add_row("of", row.spec.headline)
     if row.error is not None:
         card.add_row("error", Text(f"{row.error.code}: {row.error.message}", style="red"))
         where = [f"{name} {value}" for name, value in (("row", row.error.row), ("column", row.error.column)) if value]
@@ -128,11 +127,6 @@ def retried(rows: Iterable[RetriedJob]) -> FittedTable:
         error = Text(f"{row.error.code}: {row.error.message}" if row.error else "", style="red")
         table.add(row.job_id, error if row.retried_as is None else row.retried_as)
     return table
-
-
-def subject_of(spec: JobSpec) -> str:
-    """What is trained on what, or which model is run."""
-    return spec.model_id if isinstance(spec, InferenceSpec) else f"{spec.model_type} on {spec.data_path}"
 
 
 def _words(name: str) -> str:

@@ -13,8 +13,8 @@ import msgspec
 from shared_schemas.codec import encode_json
 from shared_schemas.errors import AttemptFailed, HeadraceError, InvalidInput, SpecRejected, WorkerUnfit
 from shared_schemas.events import Emitted, Progressed
-from shared_schemas.ids import JobKind
 from shared_schemas.inputs import inputs_of
+from shared_schemas.kinds import JobKind
 from shared_schemas.outcome import Release, Success
 from shared_schemas.process import processor
 from shared_schemas.specs import InferenceSpec

@@ -6,7 +6,7 @@ import msgspec
 
 from shared_schemas.events import Checkpointed, JobEvent, Measured, Progressed, StreamEvent
 from shared_schemas.models import ModelManifest
-from shared_schemas.specs import InferenceSpec, JobSpec, TrainingSpec
+from shared_schemas.specs import SPECS, JobSpec
 
 # Part of every job hash; a reader leaves a newer version to a newer worker.
 WIRE_VERSION = 1
@@ -24,8 +24,8 @@ def decode_spec(data: bytes) -> JobSpec:
         return _strict.decode(data)
     except msgspec.ValidationError:
         value = msgspec.json.decode(data)
-        for spec in (TrainingSpec, InferenceSpec):
-            if isinstance(value, dict) and value.get("kind") == spec.__struct_config__.tag:
+        for kind, spec in SPECS.items():
+            if isinstance(value, dict) and value.get("kind") == kind:
                 return _strict.decode(encode_json(_known(value, spec)))
         raise
 

@@ -7,13 +7,13 @@ written `training.3`. Nothing here reads a clock: the caller passes the time.
 """
 
 import re
-from enum import StrEnum
 from functools import cache, lru_cache
 from typing import Annotated, NewType
 
 import msgspec
 
 from shared_schemas.errors import MalformedId
+from shared_schemas.kinds import JobKind
 
 JobId = NewType("JobId", str)
 QueueName = NewType("QueueName", str)
@@ -22,15 +22,11 @@ ModelName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}\Z",
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _ULID_LENGTH = 26
-_QUEUE = re.compile(r"(?P<kind>training|inference)(-[a-z0-9]{1,24}){0,2}(\.[0-9]{1,3})?")
-_JOB_ID = re.compile(
-    r"(?P<queue>(?P<kind>training|inference)(-[a-z0-9]{1,24}){0,2}(\.[0-9]{1,3})?)-(?P<ulid>[0-7][0-9a-hjkmnp-tv-z]{25})"
-)
-
-
-class JobKind(StrEnum):
-    TRAINING = "training"
-    INFERENCE = "inference"
+_QUEUE_PATTERN = rf"(?P<kind>{'|'.join(JobKind)})(-[a-z0-9]{{1,24}}){{0,2}}(\.[0-9]{{1,3}})?"
+_ULID_PATTERN = "[0-7][0-9a-hjkmnp-tv-z]{25}"
+_QUEUE = re.compile(_QUEUE_PATTERN)
+_ULID = re.compile(_ULID_PATTERN)
+_JOB_ID = re.compile(f"(?P<queue>{_QUEUE_PATTERN})-(?P<ulid>{_ULID_PATTERN})")
 
 
 @cache
@@ -41,7 +37,7 @@ def default_queue(kind: JobKind) -> QueueName:
 def parse_queue(name: str) -> QueueName:
     """MalformedId unless `name` is a kind, optionally followed by up to two `-word`s and a `.shard`."""
     if _QUEUE.fullmatch(name) is None:
-        raise MalformedId("a queue is named training or inference, optionally followed by -name and .shard")
+        raise MalformedId(f"a queue is named {' or '.join(JobKind)}, optionally followed by -name and .shard")
     return QueueName(name)
 
 
@@ -85,6 +81,11 @@ def parse_job_id(text: str) -> JobId:
     if _JOB_ID.fullmatch(text) is None:
         raise MalformedId("not a job id")
     return JobId(text)
+
+
+def is_ulid(text: str) -> bool:
+    """Whether it could be the end of a job id, as a place in time."""
+    return _ULID.fullmatch(text) is not None
 
 
 def is_job_id(text: str) -> bool:

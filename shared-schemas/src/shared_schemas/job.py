@@ -7,7 +7,8 @@ import msgspec
 
 from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import ErrorInfo
-from shared_schemas.ids import JobId, JobKind, QueueName
+from shared_schemas.ids import JobId, QueueName
+from shared_schemas.kinds import JobKind
 from shared_schemas.raw import null, readable
 from shared_schemas.specs import JobSpec, Priority
 

@@ -8,8 +8,9 @@ from msgspec import Meta
 
 from shared_schemas.attempts import AttemptSummary
 from shared_schemas.errors import ErrorInfo
-from shared_schemas.ids import JobId, JobKind
+from shared_schemas.ids import JobId
 from shared_schemas.job import Job, JobState, JobSummary, Progress, QueueStatus, WorkerStatus
+from shared_schemas.kinds import JobKind
 from shared_schemas.models import Model
 from shared_schemas.numbers import LARGEST
 from shared_schemas.raw import null, readable

@@ -1,17 +1,24 @@
-"""What is asked of a worker: the bodies of POST /jobs/training and POST /jobs/inference.
+"""What is asked of a worker: the bodies of `POST /jobs/<kind>`, one Struct for each row of `kinds.JobKind`.
 
 The same Structs are the body a client sends, the schema in OpenAPI and the spec a worker reads: there is
 no second copy. Bounds are checked by msgspec while decoding. Times are RFC 3339 with an offset.
+
+No other module asks of which kind a spec is. It asks the spec what it refers to: see JobOptions.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import msgspec
 from msgspec import Meta
 
+from shared_schemas.errors import SpecRejected
 from shared_schemas.ids import ModelName
+from shared_schemas.kinds import JobKind
 from shared_schemas.retry import RetryPolicy
 
 Tag = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z", max_length=64)]
@@ -47,6 +54,43 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     tags: Annotated[tuple[Tag, ...], Meta(max_length=16)] = ()
     metadata: Annotated[dict[str, Annotated[str, Meta(max_length=512)]], Meta(max_length=16)] = {}
     depends_on: Annotated[tuple[Annotated[str, Meta(max_length=128)], ...], Meta(max_length=16)] = ()
+
+    # What a kind of job refers to, by the names of its fields. A kind that has such fields names them.
+    # Files under the data root.
+    path_fields: ClassVar[tuple[str, ...]] = ()
+    # The id of a job of the same kind, from whose last checkpoint this one goes on.
+    source_field: ClassVar[str | None] = None
+    # A published model, which the gateway pins to a version, and what that model is given.
+    model_field: ClassVar[str | None] = None
+    input_field: ClassVar[str | None] = None
+    # A body, for the OpenAPI document.
+    example: ClassVar[dict[str, Any]] = {}
+
+    @property
+    def subject(self) -> str:
+        """What a listing shows of the job, in one word."""
+        return self.model or ""
+
+    @property
+    def headline(self) -> str:
+        """What the job does with what, in a few words."""
+        return self.subject
+
+    @property
+    def source(self) -> str | None:
+        return None if self.source_field is None else getattr(self, self.source_field)
+
+    @property
+    def model(self) -> str | None:
+        return None if self.model_field is None else getattr(self, self.model_field)
+
+    def check_source(self, source: "JobOptions") -> None:
+        """source: the spec of the job that `source` names. SpecRejected if this job cannot go on from it."""
+
+    def pinned(self, *, queue: str, model: str | None, draw_seed: Callable[[], int]) -> Self:
+        """With what a replay must repeat: the queue, the version of the model, and a seed if the job has none."""
+        versions = {} if self.model_field is None else {self.model_field: model}
+        return msgspec.structs.replace(self, queue=queue, **versions)
 
 
 class Hyperparameters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -94,6 +138,28 @@ class TrainingSpec(JobOptions, frozen=True, kw_only=True, omit_defaults=True, ta
     output_model: ModelName | None = None
     resume_from: Annotated[str, Meta(max_length=128)] | None = None
 
+    path_fields = ("data_path", "validation_path")
+    source_field = "resume_from"
+    example: ClassVar = {"model_type": "transformer", "data_path": "/data/train.csv"}
+
+    @property
+    def subject(self) -> str:
+        return self.model_type
+
+    @property
+    def headline(self) -> str:
+        return f"{self.model_type} on {self.data_path}"
+
+    def check_source(self, source: JobOptions) -> None:
+        assert isinstance(source, TrainingSpec)  # noqa: S101 - of the same kind
+        if self.model_type != source.model_type:
+            raise SpecRejected("the job in resume_from trained another model_type", pointer="/model_type")
+        if None not in (self.task, source.task) and self.task != source.task:
+            raise SpecRejected("the job in resume_from had another task", pointer="/task")
+
+    def pinned(self, *, queue: str, model: str | None, draw_seed: Callable[[], int]) -> Self:
+        return msgspec.structs.replace(self, queue=queue, seed=draw_seed() if self.seed is None else self.seed)
+
 
 class InferenceParameters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """Sampling of a language model; temperature 0 takes the most likely token each time. top_k of a
@@ -118,5 +184,27 @@ class InferenceSpec(JobOptions, frozen=True, kw_only=True, omit_defaults=True, t
     input_data: Any
     parameters: InferenceParameters = InferenceParameters()
 
+    model_field = "model_id"
+    input_field = "input_data"
+    example: ClassVar = {"model_id": "model_123", "input_data": "sample text"}
 
-JobSpec = TrainingSpec | InferenceSpec
+    def pinned(self, *, queue: str, model: str | None, draw_seed: Callable[[], int]) -> Self:
+        parameters = self.parameters
+        if parameters.seed is None:
+            parameters = msgspec.structs.replace(parameters, seed=draw_seed())
+        return msgspec.structs.replace(self, queue=queue, model_id=model, parameters=parameters)
+
+
+# The Struct of each kind is the one that is tagged with its name.
+SPECS: dict[JobKind, type[JobOptions]] = {
+    JobKind(str(spec.__struct_config__.tag)): spec for spec in JobOptions.__subclasses__()
+}
+_KIND_OF = {spec: kind for kind, spec in SPECS.items()}
+if TYPE_CHECKING:
+    JobSpec = JobOptions
+else:
+    JobSpec = reduce(or_, SPECS.values())
+
+
+def kind_of_spec(spec: JobSpec) -> JobKind:
+    return _KIND_OF[type(spec)]

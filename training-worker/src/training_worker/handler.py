@@ -11,8 +11,9 @@ import msgspec
 from shared_schemas.codec import encode_json
 from shared_schemas.errors import AttemptFailed
 from shared_schemas.events import Logged, Produced
-from shared_schemas.ids import JobId, JobKind, is_job_id, parse_job_id
+from shared_schemas.ids import JobId, is_job_id, parse_job_id
 from shared_schemas.job import Checkpoint
+from shared_schemas.kinds import JobKind
 from shared_schemas.models import ModelManifest, ModelRef, TrainingResult
 from shared_schemas.outcome import Release, Success
 from shared_schemas.specs import TrainingSpec

@@ -9,8 +9,9 @@ from typing import Protocol
 
 from shared_schemas.codec import EncodedEvent
 from shared_schemas.events import JobEvent
-from shared_schemas.ids import JobId, JobKind
+from shared_schemas.ids import JobId
 from shared_schemas.job import Checkpoint
+from shared_schemas.kinds import JobKind
 from shared_schemas.outcome import Release, Success
 from shared_schemas.specs import JobSpec
 

@@ -5,6 +5,8 @@ This file only lists them: a module is loaded when one of its commands runs, so 
 
 from typing import NamedTuple
 
+from shared_schemas.kinds import JobKind
+
 
 class Entry(NamedTuple):
     """name: as typed, of one word or two. module: has it in its COMMANDS. section: of the overview."""
@@ -22,10 +24,7 @@ ENTRIES = tuple(
         (
             "Submit",
             "headrace.commands.submitting",
-            {
-                "submit training": "Train a model on a CSV and publish it.",
-                "submit inference": "Run a published model.",
-            },
+            {f"submit {kind}": kind.summary for kind in JobKind},
         ),
         (
             "Watch",

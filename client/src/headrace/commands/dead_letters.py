@@ -3,7 +3,7 @@
 import sys
 from itertools import islice
 
-from shared_schemas.ids import JobKind
+from shared_schemas.kinds import JobKind
 from shared_schemas.replies import RetriedJob
 
 from headrace import tables

@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Callable
 from itertools import islice
 
-from shared_schemas.ids import JobKind
 from shared_schemas.job import JobState
+from shared_schemas.kinds import JobKind
 from shared_schemas.replies import JobStatus, Submitted
 
 from headrace import tables

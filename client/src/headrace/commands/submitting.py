@@ -1,15 +1,19 @@
-"""submit training, submit inference: options into a spec, or JSON as it stands."""
+"""submit training, submit inference, …: options into a spec, or JSON as it stands.
+
+A kind of job without options of its own takes JSON alone: it has no entry in _FORMS.
+"""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from shared_schemas.codec import encode_json
-from shared_schemas.ids import JobKind
+from shared_schemas.kinds import JobKind
 from shared_schemas.replies import Submitted
-from shared_schemas.specs import Hyperparameters, InferenceSpec, JobOptions, Priority, TrainingSpec
+from shared_schemas.specs import SPECS, Hyperparameters, Priority
 
 from headrace.client import Client
 from headrace.commands.command import Command, Given, Parser, Several, WrongUsage, number, one_of, whole
@@ -18,6 +22,22 @@ from headrace.commands.jobs import print_submitted
 from headrace.commands.shared import connected, print_end, say_how_to_see_it_again
 from headrace.errors import InvalidJob
 from headrace.terminal import err
+
+
+class Fields(NamedTuple):
+    """values: the fields of the spec that options of its kind have set. required: what must be given, by what the usage
+    calls it; None for what is missing."""
+
+    required: Mapping[str, Any]
+    values: Mapping[str, Any]
+
+
+class Form(NamedTuple):
+    """The options of one kind of job. example: what may follow `headrace submit <kind>`."""
+
+    example: str
+    options: Callable[[Parser], None]
+    fields: Callable[[Given], Fields]
 
 
 def _training_options(parser: Parser) -> None:
@@ -34,16 +54,14 @@ def _training_options(parser: Parser) -> None:
     add("--epochs", type=whole())
     add("--max-steps", type=whole())
     add("-s", "--set", dest="settings", metavar="NAME=VALUE", action=Several, help="Any hyperparameter: width=128.")
-    _shared_options(parser)
+    add("--seed", type=whole())
 
 
-def training(given: Given) -> None:
+def _training(given: Given) -> Fields:
     hyperparameters = _pairs(given.settings or []) | _given(epochs=given.epochs, max_steps=given.max_steps)
-    body = _body(
-        TrainingSpec,
-        given.json_body,
+    return Fields(
         required={"MODEL_TYPE": given.model_type, "DATA_PATH": given.data_path},
-        fields=_given(
+        values=_given(
             model_type=given.model_type,
             data_path=given.data_path,
             output_model=given.name,
@@ -55,10 +73,8 @@ def training(given: Given) -> None:
             resume_from=given.resume_from,
             seed=given.seed,
             hyperparameters=_convert(hyperparameters, Hyperparameters) if hyperparameters else None,
-        )
-        | _options(given),
+        ),
     )
-    _submit(JobKind.TRAINING, body, given)
 
 
 def _inference_options(parser: Parser) -> None:
@@ -70,31 +86,26 @@ def _inference_options(parser: Parser) -> None:
     add("--temperature", type=number())
     add("--top-k", type=whole())
     add("--stop", action=Several, metavar="TEXT", help="End generation here; repeat for several.")
-    _shared_options(parser)
+    add("--seed", type=whole())
 
 
-def inference(given: Given) -> None:
+def _inference(given: Given) -> Fields:
     items: list[Any] = [*given.inputs, *(_json_value(text) for text in given.row or [])]
     parameters = _given(
         max_tokens=given.max_tokens, temperature=given.temperature, top_k=given.top_k, stop=given.stop, seed=given.seed
     )
-    body = _body(
-        InferenceSpec,
-        given.json_body,
+    return Fields(
         required={"MODEL_ID": given.model_id, "TEXT or --row": items or None},
-        fields=_given(
+        values=_given(
             model_id=given.model_id,
             input_data=(items[0] if len(items) == 1 else items) if items else None,
             parameters=parameters or None,
-        )
-        | _options(given),
+        ),
     )
-    _submit(JobKind.INFERENCE, body, given)
 
 
 def _shared_options(parser: Parser) -> None:
     add = parser.add_argument
-    add("--seed", type=whole())
     add("--queue")
     add("--priority", type=one_of(Priority), default=Priority.NORMAL.value, help=f"{', '.join(Priority)}.")
     add("--tag", action=Several, help="Repeat for several.")
@@ -109,7 +120,8 @@ def _shared_options(parser: Parser) -> None:
     parser.add_common()
 
 
-def _submit(kind: JobKind, body: bytes, given: Given) -> None:
+def submit(kind: JobKind, given: Given) -> None:
+    body = _body(kind, given)
     with connected(given) as client:
         reply = client.submit_body(kind, body, idempotency_key=given.idempotency_key)
         if given.watch:
@@ -134,18 +146,20 @@ def _wait(client: Client, reply: Submitted, *, as_json: bool) -> None:
     print_end(job, as_json=as_json)
 
 
-def _body(
-    kind: type[JobOptions], source: str | None, *, required: Mapping[str, Any], fields: Mapping[str, Any]
-) -> bytes:
+def _body(kind: JobKind, given: Given) -> bytes:
     """JSON from a file or stdin as it stands, else the options, checked before anything is sent."""
-    if source is not None:
-        if any(value is not None for value in required.values()):
+    form = _FORMS.get(kind)
+    fields = Fields({}, {}) if form is None else form.fields(given)
+    if given.json_body is not None:
+        if any(value is not None for value in fields.required.values()):
             raise WrongUsage("give the job as options or as --json-body, not both")
-        return _read(source)
-    missing = [name for name, value in required.items() if value is None]
+        return _read(given.json_body)
+    if form is None:
+        raise WrongUsage("missing --json-body")
+    missing = [name for name, value in fields.required.items() if value is None]
     if missing:
         raise WrongUsage(f"missing {' and '.join(missing)}, or --json-body")
-    return encode_json(_convert(fields, kind))
+    return encode_json(_convert({**fields.values, **_options(given)}, SPECS[kind]))
 
 
 def _read(source: str) -> bytes:
@@ -197,15 +211,22 @@ def _convert(fields: Mapping[str, Any], kind: type[Any]) -> Any:
         raise InvalidJob(str(error)) from None
 
 
-COMMANDS = {
-    "submit training": Command(
-        "Train a model on a CSV and publish it.\n\n  headrace submit training mlp wine.csv --watch",
-        _training_options,
-        training,
-    ),
-    "submit inference": Command(
-        'Run a published model.\n\n  headrace submit inference topics "The for statement" --watch',
-        _inference_options,
-        inference,
-    ),
+_FORMS = {
+    JobKind.TRAINING: Form("mlp wine.csv --watch", _training_options, _training),
+    JobKind.INFERENCE: Form('topics "The for statement" --watch', _inference_options, _inference),
 }
+
+
+def _command(kind: JobKind) -> Command:
+    form = _FORMS.get(kind)
+
+    def options(parser: Parser) -> None:
+        if form is not None:
+            form.options(parser)
+        _shared_options(parser)
+
+    example = "--json-body FILE --watch" if form is None else form.example
+    return Command(f"{kind.summary}\n\n  headrace submit {kind} {example}", options, partial(submit, kind))
+
+
+COMMANDS = {f"submit {kind}": _command(kind) for kind in JobKind}

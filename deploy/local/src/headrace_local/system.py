@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 from headrace import Client, ClientError, Settings
 from shared_schemas.errors import MalformedId
-from shared_schemas.ids import JobKind
+from shared_schemas.kinds import JobKind
 from shared_schemas.settings import SettingsRejected, from_environ
 
 from headrace_local import redis_server

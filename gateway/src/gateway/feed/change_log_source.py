@@ -10,7 +10,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Ite
 import msgspec
 from shared_schemas.errors import MalformedId
 from shared_schemas.events import Gap
-from shared_schemas.ids import JobKind, QueueName, default_queue, parse_queue
+from shared_schemas.ids import QueueName, default_queue, parse_queue
+from shared_schemas.kinds import JobKind
 from shared_schemas.stream import keys
 from shared_schemas.stream.change_log import ChangeLog, LogEntry, log_entries_in_notification, parse_stream_id
 

@@ -5,11 +5,9 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 
-import msgspec
 from shared_schemas.errors import JobExpired, JobNotFound, JobUnreadable, MalformedId, ModelNotFound, SpecRejected
 from shared_schemas.ids import (
     JobId,
-    JobKind,
     QueueName,
     default_queue,
     is_job_id,
@@ -21,7 +19,7 @@ from shared_schemas.ids import (
     queue_of,
 )
 from shared_schemas.job import Job
-from shared_schemas.specs import InferenceSpec, JobSpec, TrainingSpec
+from shared_schemas.specs import JobSpec, kind_of_spec
 from shared_schemas.stream.submission import Submission
 
 from gateway.random_pool import random_bytes
@@ -72,19 +70,18 @@ async def prepared(
     # What most jobs need none of costs a call each.
     if queue not in services.catalog.always:
         await _check_queue(services, queue, is_again=replay_of is not None or retry_of is not None)
-    if isinstance(spec, TrainingSpec):
-        _check_paths(spec)
-    needs_others = spec.depends_on or isinstance(spec, TrainingSpec)
+    _check_paths(spec)
+    needs_others = spec.depends_on or spec.source is not None
     parents = await _check_parents(services, spec) if needs_others else _NO_PARENTS
     pinned = await _pin(services, spec, queue, {} if models is None else models, parents)
     is_first = replay_of is None and retry_of is None
-    if is_first and isinstance(pinned, InferenceSpec) and pinned.model_id not in parents:
-        await services.signatures.check(pinned.model_id, pinned.input_data)
+    if is_first and pinned.model is not None and pinned.input_field is not None and pinned.model not in parents:
+        await services.signatures.check(pinned.model, getattr(pinned, pinned.input_field))
     return Submission(job_id=job_id, spec=pinned, replay_of=replay_of, retry_of=retry_of)
 
 
 def queue_for(spec: JobSpec) -> QueueName:
-    kind = JobKind.TRAINING if isinstance(spec, TrainingSpec) else JobKind.INFERENCE
+    kind = kind_of_spec(spec)
     if spec.queue is None:
         return default_queue(kind)
     try:
@@ -112,9 +109,9 @@ async def _check_queue(services: Services, queue: QueueName, *, is_again: bool) 
     )
 
 
-def _check_paths(spec: TrainingSpec) -> None:
+def _check_paths(spec: JobSpec) -> None:
     """What no data root can hold. The worker, which has the files, checks the rest."""
-    for field in ("data_path", "validation_path"):
+    for field in spec.path_fields:
         path = getattr(spec, field)
         if path is not None and _FORBIDDEN_IN_PATH.search(path):
             # One message for all, so that it tells nothing about what is there.
@@ -126,23 +123,20 @@ async def _check_parents(services: Services, spec: JobSpec) -> dict[str, Job]:
     parents = {
         parent: await _found(services, parent, pointer=f"/depends_on/{i}") for i, parent in enumerate(spec.depends_on)
     }
-    if isinstance(spec, TrainingSpec) and spec.resume_from is not None:
-        source = await _found(services, spec.resume_from, pointer="/resume_from")
-        if source.kind is not JobKind.TRAINING:
-            raise SpecRejected("only a training job can be resumed from", pointer="/resume_from")
-        _check_source(spec, source)
+    if spec.source is not None:
+        pointer = f"/{spec.source_field}"
+        _check_source(spec, await _found(services, spec.source, pointer=pointer), pointer=pointer)
     return parents
 
 
-def _check_source(spec: TrainingSpec, source: Job) -> None:
+def _check_source(spec: JobSpec, source: Job, *, pointer: str) -> None:
     """What is known before its checkpoint is read: that there is none, and what contradicts it."""
-    assert isinstance(source.spec, TrainingSpec)  # noqa: S101 - its id says so
+    kind = kind_of_spec(spec)
+    if source.kind is not kind:
+        raise SpecRejected(f"only a {kind} job can be resumed from", pointer=pointer)
     if source.state.is_terminal and source.checkpoint is None:
-        raise SpecRejected("that job ended without a checkpoint to go on from", pointer="/resume_from")
-    if spec.model_type != source.spec.model_type:
-        raise SpecRejected("the job in resume_from trained another model_type", pointer="/model_type")
-    if None not in (spec.task, source.spec.task) and spec.task != source.spec.task:
-        raise SpecRejected("the job in resume_from had another task", pointer="/task")
+        raise SpecRejected("that job ended without a checkpoint to go on from", pointer=pointer)
+    spec.check_source(source.spec)
 
 
 async def _found(services: Services, text: str, *, pointer: str) -> Job:
@@ -156,21 +150,15 @@ async def _pin(
     services: Services, spec: JobSpec, queue: QueueName, models: dict[str, str], parents: Mapping[str, Job]
 ) -> JobSpec:
     """Fix what a replay must repeat: the queue, the seed and the version of the model."""
-    if isinstance(spec, TrainingSpec):
-        seed = spec.seed if spec.seed is not None else _new_seed()
-        return msgspec.structs.replace(spec, queue=queue, seed=seed)
-    parameters = spec.parameters
-    if parameters.seed is None:
-        parameters = msgspec.structs.replace(parameters, seed=_new_seed())
-    model_id = spec.model_id
+    model = spec.model
     # One that it depends on will exist by the time this job may run.
-    if model_id in parents:
-        _check_publishes(parents[model_id])
-    else:
-        if model_id not in models:
-            models[model_id] = await _pinned_model(services, model_id)
-        model_id = models[model_id]
-    return msgspec.structs.replace(spec, queue=queue, model_id=model_id, parameters=parameters)
+    if model is not None and model in parents:
+        _check_publishes(parents[model])
+    elif model is not None:
+        if model not in models:
+            models[model] = await _pinned_model(services, model)
+        model = models[model]
+    return spec.pinned(queue=queue, model=model, draw_seed=_new_seed)
 
 
 def _new_seed() -> int:

@@ -6,8 +6,9 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 from msgspec import Meta
 from shared_schemas.errors import ErrorInfo
-from shared_schemas.ids import JobId, JobKind
+from shared_schemas.ids import JobId
 from shared_schemas.job import Job, JobState, JobSummary
+from shared_schemas.kinds import JobKind
 from shared_schemas.replies import (
     DeadLetter,
     DeadLetterDetails,

@@ -6,8 +6,9 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 from msgspec import Meta
 from shared_schemas.errors import JobNotFound, MalformedId, StateConflict
-from shared_schemas.ids import JobId, JobKind, QueueName, kind_of_queue, parse_job_id, parse_queue
+from shared_schemas.ids import JobId, QueueName, kind_of_queue, parse_job_id, parse_queue
 from shared_schemas.job import Job, JobState
+from shared_schemas.kinds import JobKind
 from shared_schemas.replies import JobAttempts, JobDetails, JobPage, JobResult, JobStatus, ProblemItem, Submitted
 from shared_schemas.specs import Tag
 from shared_schemas.stream.listing import sets_of_jobs

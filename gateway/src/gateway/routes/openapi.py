@@ -8,9 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from shared_schemas.events import StreamEvent
 from shared_schemas.replies import Problem
-
-TRAINING_EXAMPLE = {"model_type": "transformer", "data_path": "/data/train.csv"}
-INFERENCE_EXAMPLE = {"model_id": "model_123", "input_data": "sample text"}
+from shared_schemas.specs import JobOptions
 
 LONGEST_LIST = 500
 _TEMPLATE = "#/components/schemas/{name}"
@@ -52,14 +50,14 @@ _CURSOR_HEADER = {
 }
 
 
-def submission(spec: type[msgspec.Struct], example: dict[str, Any]) -> dict[str, Any]:
+def submission(spec: type[JobOptions]) -> dict[str, Any]:
     from shared_schemas.replies import JobDetails, Submitted, SubmittedJobs
 
     one = _reference(spec)
     _bodies.add(spec.__name__)
     return _operation(
         body={"oneOf": [one, {"type": "array", "items": one, "minItems": 1, "maxItems": LONGEST_LIST}]},
-        example=example,
+        example=spec.example,
         parameters=_HEADERS,
         responses={
             202: _json(Submitted, "Accepted. A list is answered with a list.", or_else=SubmittedJobs),

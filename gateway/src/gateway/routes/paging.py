@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from msgspec import Meta
-from shared_schemas.errors import MalformedId
-from shared_schemas.ids import JobId, JobKind, QueueName, parse_job_id, ulid_of
+from shared_schemas.ids import JobId, QueueName, is_ulid, ulid_of
 from shared_schemas.job import JobSummary
 from shared_schemas.replies import ProblemItem
 from shared_schemas.stream.listing import Page
@@ -35,11 +34,10 @@ def moment_of(cursor: str | None, *, pointer: str = "cursor") -> str | None:
     """A cursor is a point in time, written as a ULID. pointer: where it was given, for the problem if it is none."""
     if cursor is None:
         return None
-    try:
-        return ulid_of(parse_job_id(f"{JobKind.TRAINING}-{cursor}"))
-    except MalformedId:
-        item = ProblemItem(pointer=pointer, code="invalid_value", detail="not a cursor of this API")
-        raise ProblemError(422, "invalid_parameter", "the cursor is not valid", errors=[item]) from None
+    if is_ulid(cursor):
+        return cursor
+    item = ProblemItem(pointer=pointer, code="invalid_value", detail="not a cursor of this API")
+    raise ProblemError(422, "invalid_parameter", "the cursor is not valid", errors=[item])
 
 
 def id_at(queue: QueueName, moment: str | None) -> JobId | None:

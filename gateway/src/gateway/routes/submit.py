@@ -1,10 +1,10 @@
-"""POST /jobs/training and POST /jobs/inference: one job, or a list of them."""
+"""POST /jobs/<kind> for each kind of job: one job, or a list of them."""
 
 import re
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import anyio
 import msgspec
@@ -13,8 +13,9 @@ from msgspec import Meta
 from shared_schemas.failpoints import reach
 from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
+from shared_schemas.kinds import JobKind
 from shared_schemas.replies import SubmittedJobs
-from shared_schemas.specs import InferenceSpec, JobSpec, TrainingSpec
+from shared_schemas.specs import SPECS, JobOptions, JobSpec
 from shared_schemas.stream import keys
 
 from gateway.edge.problems import ProblemError
@@ -34,29 +35,27 @@ router = APIRouter(tags=["jobs"])
 
 # A list is stored in one step, which holds up Redis for as long as these take.
 _length = Meta(min_length=1, max_length=openapi.LONGEST_LIST)
-_training = msgspec.json.Decoder(TrainingSpec | Annotated[tuple[TrainingSpec, ...], _length])
-_inference = msgspec.json.Decoder(InferenceSpec | Annotated[tuple[InferenceSpec, ...], _length])
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
-@router.post("/jobs/training", **openapi.submission(TrainingSpec, openapi.TRAINING_EXAMPLE))
-async def submit_training(request: Request) -> Response:
-    """Train a model on a CSV and publish it. A list of such bodies: all of them are accepted, or none."""
-    services = services_of(request)
-    return await _accept(request, services, await read_json(request, _training, services.settings))
+def _add_route(kind: JobKind) -> None:
+    spec: Any = SPECS[kind]
+    decoder = msgspec.json.Decoder(spec | Annotated[tuple[spec, ...], _length])
+
+    async def submit_jobs(request: Request) -> Response:
+        services = services_of(request)
+        given = await read_json(request, decoder, services.settings)
+        if isinstance(given, JobOptions):
+            return await _submit(request, services, given)
+        return await _submit_list(request, services, given)
+
+    submit_jobs.__name__ = f"submit_{kind}"
+    submit_jobs.__doc__ = f"{kind.summary} A list of such bodies: all of them are accepted, or none."
+    router.post(f"/jobs/{kind}", **openapi.submission(spec))(submit_jobs)
 
 
-@router.post("/jobs/inference", **openapi.submission(InferenceSpec, openapi.INFERENCE_EXAMPLE))
-async def submit_inference(request: Request) -> Response:
-    """Run a published model on one input or a list of inputs. A list of such bodies: all are accepted, or none."""
-    services = services_of(request)
-    return await _accept(request, services, await read_json(request, _inference, services.settings))
-
-
-async def _accept(request: Request, services: Services, given: JobSpec | Sequence[JobSpec]) -> Response:
-    if isinstance(given, TrainingSpec | InferenceSpec):
-        return await _submit(request, services, given)
-    return await _submit_list(request, services, given)
+for _kind in JobKind:
+    _add_route(_kind)
 
 
 async def _submit(request: Request, services: Services, spec: JobSpec) -> Response:

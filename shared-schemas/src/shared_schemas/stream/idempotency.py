@@ -9,7 +9,8 @@ a job with a key costs one more call where it does not go to that queue, and one
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-from shared_schemas.ids import JobId, JobKind, default_queue, queue_of
+from shared_schemas.ids import JobId, default_queue, queue_of
+from shared_schemas.kinds import JobKind
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.connection import AsyncRedis
 

@@ -13,8 +13,9 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from shared_schemas.ids import JobId, JobKind, QueueName, created_ms, default_queue, is_job_id, is_queue, kind_of_queue
+from shared_schemas.ids import JobId, QueueName, created_ms, default_queue, is_job_id, is_queue, kind_of_queue
 from shared_schemas.job import JobState, QueueStatus, WorkerStatus
+from shared_schemas.kinds import JobKind
 from shared_schemas.lifecycle import moment
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.change_log import parse_stream_id

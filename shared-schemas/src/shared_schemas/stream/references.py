@@ -10,7 +10,7 @@ import msgspec
 from shared_schemas.artifacts import References
 from shared_schemas.codec import decode_event
 from shared_schemas.events import Checkpointed
-from shared_schemas.ids import JobId, JobKind, QueueName, is_job_id, kind_of_queue
+from shared_schemas.ids import JobId, QueueName, is_job_id, kind_of_queue
 from shared_schemas.job import JobState
 from shared_schemas.stream import keys
 from shared_schemas.stream.connection import AsyncRedis
@@ -55,7 +55,7 @@ async def read_references(client: AsyncRedis, *, checkpoints_kept: int, queues: 
         # Staged before published: what is published in between is found among the published.
         await _read_models(client, found)
         for queue in await Queues(client, always=queues).names():
-            if kind_of_queue(queue) is JobKind.TRAINING:
+            if kind_of_queue(queue).makes_files:
                 ids = await _job_ids(client, queue)
                 for first in range(0, len(ids), _PAGE):
                     await _read_jobs(client, ids[first : first + _PAGE], found)

@@ -10,10 +10,10 @@ import msgspec
 
 from shared_schemas.codec import decode_spec
 from shared_schemas.errors import InUse, ModelNotFound, StateConflict
-from shared_schemas.ids import JobId, JobKind, QueueName, kind_of, kind_of_queue, queue_of
+from shared_schemas.ids import JobId, QueueName, kind_of, kind_of_queue, queue_of
 from shared_schemas.job import TERMINAL_STATES, JobState
 from shared_schemas.models import ModelRef
-from shared_schemas.specs import TrainingSpec
+from shared_schemas.specs import SPECS
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.idempotency import IDEMPOTENCY_TTL_MS
@@ -78,7 +78,7 @@ class Removal:
             for user, (depends_on,) in zip(ids, await self._fields(ids, "depends_on"), strict=True):
                 if job_id in (depends_on or b"").decode(errors="replace").split():
                     return user
-            if kind_of(job_id) is JobKind.TRAINING and kind_of_queue(queue) is JobKind.TRAINING:
+            if kind_of_queue(queue) is kind_of(job_id) and SPECS[kind_of(job_id)].source_field is not None:
                 async for page in self._unfinished(queue):
                     for user, (spec,) in zip(page, await self._fields(page, "spec"), strict=True):
                         if spec is not None and _starts_from(spec) == job_id:
@@ -88,7 +88,7 @@ class Removal:
     async def _user_of_version(self, ref: ModelRef, queues: Sequence[QueueName]) -> JobId | None:
         """A job is stored with the version that it will run."""
         for queue in queues:
-            if kind_of_queue(queue) is JobKind.INFERENCE:
+            if SPECS[kind_of_queue(queue)].model_field is not None:
                 async for page in self._unfinished(queue):
                     for user, (record,) in zip(page, await self._fields(page, "job"), strict=True):
                         if record_of(record).get("subject") == str(ref):
@@ -123,4 +123,4 @@ def _starts_from(spec: bytes) -> str | None:
         decoded = decode_spec(spec)
     except msgspec.DecodeError:
         return None
-    return decoded.resume_from if isinstance(decoded, TrainingSpec) else None
+    return decoded.source

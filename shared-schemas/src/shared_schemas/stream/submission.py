@@ -10,7 +10,7 @@ from shared_schemas.codec import WIRE_VERSION, encode_json
 from shared_schemas.errors import IdempotencyConflict, StateConflict
 from shared_schemas.events import Reason
 from shared_schemas.ids import JobId, QueueName, job_ids_from, queue_of
-from shared_schemas.specs import InferenceSpec, JobSpec, Priority
+from shared_schemas.specs import JobSpec, Priority
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.idempotency import IDEMPOTENCY_TTL_MS, claim_keys, is_claimed_first
@@ -158,7 +158,7 @@ def _submit_item(submission: Submission, places: dict[tuple[Any, ...], int]) -> 
     spec = submission.spec
     shared_fields = (
         _LANE_OF[spec.priority],
-        spec.model_id if isinstance(spec, InferenceSpec) else spec.model_type,
+        spec.subject,
         " ".join(spec.tags),
         " ".join(spec.depends_on),
         _ms(spec.result_ttl_s),
