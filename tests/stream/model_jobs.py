@@ -70,6 +70,14 @@ class JobBook:
         """Counted from the newest."""
         return list(self.jobs.values())[-1 - n % len(self.jobs)]
 
+    def claim_key(self, key: str, job_id: JobId, fingerprint: str) -> tuple[str, JobId]:
+        """Of a job of another queue: what the Idempotency-Key stands for, from now on if it stood for nothing."""
+        if key not in self.keys:
+            self.keys[key] = (job_id, fingerprint)
+            return "claimed", job_id
+        known, meant = self.keys[key]
+        return ("known" if meant == fingerprint else "conflict"), known
+
     # The four ways a job moves.
 
     def tell(self, job: ModelJob, reason: Reason) -> None:

@@ -4,6 +4,7 @@ Numbers in a rule pick one of the jobs or claims so far.
 """
 
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
@@ -13,13 +14,16 @@ from hypothesis.stateful import initialize, precondition, rule
 from shared_schemas.attempts import attempts_of
 from shared_schemas.codec import decode_event, encoded
 from shared_schemas.errors import InUse, StateConflict
-from shared_schemas.ids import JobId, new_job_id
+from shared_schemas.ids import JobId, created_ms, new_job_id
 from shared_schemas.job import JobState
-from shared_schemas.specs import InferenceSpec, Priority
+from shared_schemas.lifecycle import moment
+from shared_schemas.specs import InferenceSpec, Priority, TrainingSpec
 from shared_schemas.stream.attempt_writer import Batch, Settlement
 from shared_schemas.stream.claims import Claim
 from shared_schemas.stream.dead_letters import DeadLetters
+from shared_schemas.stream.idempotency import claim_keys
 from shared_schemas.stream.keys import LANES, Lane
+from shared_schemas.stream.queues import Queues
 from shared_schemas.stream.removal import Removal
 from shared_schemas.stream.submission import Submission
 from shared_schemas.stream.timeline import Timeline
@@ -42,6 +46,7 @@ from tests.stream.model_callers import (
 from tests.stream.model_check import check
 from tests.stream.model_jobs import ModelJob
 from tests.stream.model_lanes import SHARED, Entry
+from tests.support.gateways import TRAINING
 from tests.support.queue_bench import BAD
 from tests.support.workers import INFERENCE
 
@@ -118,7 +123,7 @@ class CallerRules(Machine):
         self.both(call, lambda: getattr(self.model, verb)(job), again=again)
 
     @rule(
-        verb=st.sampled_from(("look", "purge", "leave", "give_up", "delete")),
+        verb=st.sampled_from(("look", "purge", "leave", "give_up", "delete", "claim_key")),
         name=workers,
         ns=st.lists(any_job, min_size=1, max_size=3),
         state=st.none() | st.sampled_from(JobState),
@@ -133,6 +138,8 @@ class CallerRules(Machine):
                 self.purge(ns)
             case "delete" if self.model.jobs:
                 self.delete(ns[0])
+            case "claim_key":
+                self.claim_key("kl"[ns[0] % 2], "fg"[limit % 2])
             case "leave":
                 self.leave(name)
             case "give_up" if self.claims:
@@ -159,6 +166,18 @@ class CallerRules(Machine):
 
         self.both(call, expected)
 
+    def claim_key(self, key: str, fingerprint: str) -> None:
+        """As the gateway does before it stores a job of another queue than that of the keys."""
+        self.n_calls += 1
+        job_id = new_job_id(TRAINING, now_ms=1_000_000 + self.n_calls, entropy=bytes(10))
+        spec = TrainingSpec(model_type="m", data_path="d.csv")
+        submission = Submission(job_id=job_id, spec=spec, idempotency_key=key, fingerprint=fingerprint)
+        self.both(
+            lambda: claim_keys(self.bench.client, [submission]),
+            lambda: {0: self.model.claim_key(key, job_id, fingerprint)},
+            again=True,
+        )
+
     def look(self, state: JobState | None, limit: int, n: int) -> None:
         timeline, model = Timeline(self.bench.client), self.model
 
@@ -181,10 +200,29 @@ class CallerRules(Machine):
         async def registered() -> set[str]:
             return {worker.name for worker in await self.bench.workers.registered(INFERENCE)}
 
+        async def status() -> tuple[dict[str, int], dict[str, int], int, int, datetime | None]:
+            found = await Queues(self.bench.client).status(INFERENCE)
+            return found.jobs, found.ready, found.dead, found.workers, found.oldest_queued_at
+
+        def counted() -> tuple[dict[str, int], dict[str, int], int, int, datetime | None]:
+            states = Counter(job.state for job in model.jobs.values())
+            queued = [job for job in model.jobs.values() if job.state is JobState.QUEUED]
+            ready = Counter(job.lane for job in queued)
+            oldest = min((moment(created_ms(job.id)) for job in queued), default=None)
+            alive = sum(end > model.now for end in model.workers.values())
+            return (
+                {s: states[s] for s in JobState},
+                {lane: ready[lane] for lane in LANES},
+                len(model.dead),
+                alive,
+                oldest,
+            )
+
         in_state = [job.id for job in model.jobs.values() if state in (None, job.state)]
         self.both(listed, lambda: sorted(in_state, reverse=True))
         alive = {name for name, end in model.workers.items() if end > model.now and name in model.records}
         self.both(registered, lambda: alive)
+        self.both(status, counted)
         if model.jobs:
             self.both(lambda: attempts(model.job_at(n).id), lambda: True)
 
