@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from recipe_kit.recipe import Learned
-from recipe_kit.tables import Table
-from shared_schemas.specs import TrainingSpec
-from training_worker.recipes.mlp import MlpRecipe, PreparedMlp
+from recipe_kit.context import Context
+from recipe_kit.recipe import Recipe, Trained
+from shared_schemas.specs import Hyperparameters, TrainingSpec
+from training_worker.recipes.mlp import MlpRecipe
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,12 +34,12 @@ def _marked(spec: TrainingSpec) -> Path:
     return Path(spec.metadata["mark"])
 
 
-class _OddRecipe:
-    def prepare(
-        self, spec: TrainingSpec, table: Table, validation: Table | None, *, seed: int, learned: Learned | None
-    ) -> PreparedMlp:
-        self.misbehave(spec)
-        return MlpRecipe().prepare(spec, table, validation, seed=seed, learned=learned)
+class _OddRecipe(Recipe[Hyperparameters]):
+    hyperparameters = Hyperparameters
+
+    def train(self, context: Context[Hyperparameters]) -> Trained:
+        self.misbehave(context.spec)
+        return MlpRecipe().train(context)
 
     def misbehave(self, spec: TrainingSpec) -> None:
         raise NotImplementedError

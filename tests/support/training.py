@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from shared_schemas.events import Checkpointed, JobEvent, Measured
 from shared_schemas.job import Checkpoint
@@ -22,7 +22,7 @@ class Fit(NamedTuple):
     steps: int
     weights_sha256: str
     metrics: dict[str, float | None]
-    tokenizer: bytes | None
+    tokenizer: str | None
 
 
 def write_csv(path: Path, lines: list[str]) -> Path:
@@ -96,12 +96,23 @@ def fitted(given: Assignment) -> tuple[Fit, list[JobEvent]]:
 
     events: list[JobEvent] = []
     end = fit(given, ArtifactStore(Path(given.artifacts_root)), report=events.append, should_stop=never)
-    return Fit(end.steps, end.weights_sha256, end.metrics, end.prepared.tokenizer), events
+    trained = end.trained
+    return Fit(trained.steps, end.weights_sha256, trained.metrics, trained.vocabulary.tokenizer), events
+
+
+def experiment(given: Assignment) -> Any:
+    """What a built-in recipe makes of the data, before anything is trained."""
+    from training_worker.installed import find
+    from training_worker.training import context_of
+
+    recipe: Any = find(given.spec.model_type)
+    store = ArtifactStore(Path(given.artifacts_root))
+    return recipe.experiment(context_of(given, recipe, store, report=lambda event: None, should_stop=never))
 
 
 def stopped(given: Assignment, *, after_steps: int) -> tuple[Checkpoint, list[JobEvent]]:
     """Train until stopped. -> (its last checkpoint, events)."""
-    from recipe_kit.trainer import StoppedEarlyError
+    from recipe_kit.context import StoppedEarlyError
     from training_worker.training import fit
 
     events: list[JobEvent] = []

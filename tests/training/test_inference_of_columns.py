@@ -2,31 +2,23 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
-from recipe_kit.tables import read_table
 from shared_schemas.errors import DataRejected, HeadraceError, SpecRejected
 from shared_schemas.events import Logged
 from shared_schemas.specs import Hyperparameters
 
-from tests.support.training import TINY, assignment, trained, write_csv
-
-if TYPE_CHECKING:
-    # It imports torch, which the collection of tests should not wait for.
-    from recipe_kit.recipe import Prepared
+from tests.support.training import TINY, assignment, experiment, trained, write_csv
 
 TEXTS = [("a good soup", "pos"), ("a bad soup", "neg")] * 30
 SIZES = [(f"{i}.5", f"{i % 7}", "warm" if i % 2 else "cold") for i in range(60)]
 
 
-def prepared(root: Path, lines: Sequence[str], model_type: str, **spec: object) -> "Prepared":
+def prepared(root: Path, lines: Sequence[str], model_type: str, **spec: object) -> Any:
     """What a recipe makes of the data, before anything is trained."""
-    from training_worker import recipes
-
     write_csv(root / "data.csv", list(lines))
-    wanted = assignment(root, model_type=model_type, data_path="data.csv", **spec).spec
-    return recipes.find(model_type).prepare(wanted, read_table(root / "data.csv"), None, seed=1, learned=None)
+    return experiment(assignment(root, model_type=model_type, data_path="data.csv", seed=1, **spec))
 
 
 def refused(root: Path, lines: Sequence[str], model_type: str, **spec: object) -> HeadraceError:
@@ -298,44 +290,35 @@ def test_hyperparameters_of_another_model_type_are_told(tmp_path: Path) -> None:
 
 
 def test_classes_without_a_row_to_train_on_or_to_measure_with_are_told(tmp_path: Path) -> None:
-    from training_worker.recipes.mlp import MlpRecipe
-
     write_csv(tmp_path / "data.csv", table_of("a,b,kind", SIZES))
     write_csv(tmp_path / "held.csv", table_of("a,b,kind", SIZES[1::2]))
-    spec = assignment(tmp_path, model_type="mlp", data_path="data.csv", label_column="kind").spec
-    tables = read_table(tmp_path / "data.csv"), read_table(tmp_path / "held.csv")
+    job = {"model_type": "mlp", "data_path": "data.csv", "validation_path": "held.csv", "label_column": "kind"}
 
-    made = MlpRecipe().prepare(spec, *tables, seed=1, learned=None)
+    made = experiment(assignment(tmp_path, seed=1, **job))
 
     assert "classes of which no row is held out: 'cold'" in made.describe()
 
 
 def test_a_text_to_measure_with_that_is_too_short_is_named_as_such(tmp_path: Path) -> None:
-    from training_worker.recipes.transformer import TransformerRecipe
-
     write_csv(tmp_path / "data.csv", ["text", *(text for text, _ in TEXTS)])
     write_csv(tmp_path / "held.csv", ["text", "short"])
-    spec = assignment(tmp_path, model_type="transformer", data_path="data.csv", hyperparameters=TINY).spec
-    tables = read_table(tmp_path / "data.csv"), read_table(tmp_path / "held.csv", called="the validation data: ")
+    job = {"model_type": "transformer", "data_path": "data.csv", "validation_path": "held.csv"}
 
     with pytest.raises(DataRejected, match="the validation data: the text of 'text' is shorter"):
-        TransformerRecipe().prepare(spec, *tables, seed=1, learned=None)
+        experiment(assignment(tmp_path, seed=1, hyperparameters=TINY, **job))
 
 
 def test_data_to_measure_with_may_be_written_otherwise(tmp_path: Path) -> None:
-    from training_worker.recipes.mlp import MlpRecipe
-
     write_csv(
         tmp_path / "data.csv", table_of("a,b,kind", [(str(i), "2", "1.0" if i % 2 else "0.0") for i in range(20)])
     )
     write_csv(tmp_path / "held.csv", ["sep=;", "Kind ; more;b;a", "1;x;2;3", "0;y;2;4"])
     write_csv(tmp_path / "less.csv", ["kind,a", "1,2"])
     write_csv(tmp_path / "new.csv", ["kind,a,b", "1,2,3", "2,2,3"])
-    spec = assignment(tmp_path, model_type="mlp", data_path="data.csv", label_column="kind", task="classification").spec
+    job = {"model_type": "mlp", "data_path": "data.csv", "label_column": "kind", "task": "classification"}
 
-    def held(name: str) -> "Prepared":
-        tables = read_table(tmp_path / "data.csv"), read_table(tmp_path / name, called="the validation data: ")
-        return MlpRecipe().prepare(spec, *tables, seed=1, learned=None)
+    def held(name: str) -> Any:
+        return experiment(assignment(tmp_path, seed=1, validation_path=name, **job))
 
     assert held("held.csv").labels == ("0.0", "1.0")
     with pytest.raises(DataRejected, match="the validation data: the data has no column 'b'") as missing:

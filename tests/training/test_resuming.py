@@ -28,7 +28,7 @@ from tests.support.training import (
 
 if TYPE_CHECKING:
     # It imports torch, which the collection of tests should not wait for.
-    from recipe_kit.recipe import Prepared
+    from recipe_kit.checkpoint import Vocabulary
 
 # 27 training rows in batches of 8: four steps an epoch, two epochs.
 STEPS = 8
@@ -138,9 +138,9 @@ def test_a_run_takes_task_labels_and_shape_of_its_source(tmp_path: Path) -> None
             tmp_path, checkpoint=_last(events), starts_new_run=True, **(job | {"hyperparameters": short})
         )
 
-        prepared = _prepared(given)
+        vocabulary = _vocabulary(given)
 
-        assert (prepared.task, prepared.labels) == (task, labels)
+        assert (vocabulary.task, vocabulary.labels) == (task, labels)
 
 
 @pytest.mark.parametrize(
@@ -226,11 +226,11 @@ def _last(events: list[JobEvent]) -> Checkpoint:
     return Checkpoint(step=last.step, artifact=last.artifact)
 
 
-def _prepared(given: Assignment) -> "Prepared":
+def _vocabulary(given: Assignment) -> "Vocabulary":
     from training_worker.training import fit
 
     store = ArtifactStore(Path(given.artifacts_root))
-    return fit(given, store, report=lambda event: None, should_stop=never).prepared
+    return fit(given, store, report=lambda event: None, should_stop=never).trained.vocabulary
 
 
 def _refused(root: Path, checkpoint: Checkpoint, **spec: object) -> str:

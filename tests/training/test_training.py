@@ -18,6 +18,7 @@ from training_worker.messages import Finished
 from tests.support.training import (
     TINY,
     assignment,
+    experiment,
     fitted,
     measured,
     never,
@@ -282,27 +283,19 @@ def test_tables_that_cannot_be_trained_on_are_refused(
     ],
 )
 def test_the_task_of_a_table_follows_from_its_label(tmp_path: Path, cells: list[str], task: str) -> None:
-    from recipe_kit.tables import read_table
-    from training_worker.recipes.mlp import MlpRecipe
-
     write_csv(tmp_path / "data.csv", ["x,label", *(f"{i},{cell}" for i, cell in enumerate(cells * 12))])
-    given = assignment(tmp_path, model_type="mlp", data_path="data.csv").spec
 
-    prepared = MlpRecipe().prepare(given, read_table(tmp_path / "data.csv"), None, seed=1, learned=None)
+    made = experiment(assignment(tmp_path, model_type="mlp", data_path="data.csv"))
 
-    assert (prepared.task, prepared.features) == (task, ("x",))
+    assert (made.task, made.features) == (task, ("x",))
 
 
 def test_the_last_column_of_a_table_is_the_label_where_none_is_named(tmp_path: Path) -> None:
-    from recipe_kit.tables import read_table
-    from training_worker.recipes.mlp import MlpRecipe
-
     write_csv(tmp_path / "data.csv", ["x,z,kind", *["1,2,a", "2,1,b"] * 6])
-    given = assignment(tmp_path, model_type="mlp", data_path="data.csv").spec
 
-    prepared = MlpRecipe().prepare(given, read_table(tmp_path / "data.csv"), None, seed=1, learned=None)
+    made = experiment(assignment(tmp_path, model_type="mlp", data_path="data.csv"))
 
-    assert (prepared.target, prepared.features, prepared.labels) == ("kind", ("x", "z"), ("a", "b"))
+    assert (made.target, made.features, made.labels) == ("kind", ("x", "z"), ("a", "b"))
 
 
 def test_a_model_type_nobody_trains_is_refused_with_those_there_are(tmp_path: Path) -> None:

@@ -14,15 +14,32 @@ from safetensors.torch import load_file, save
 from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import AttemptFailed
 from shared_schemas.job import Checkpoint
-from shared_schemas.specs import TrainingSpec
+from shared_schemas.models import Task
+from shared_schemas.specs import Hyperparameters
 from shared_schemas.store.files import ArtifactCorrupt, ArtifactMissing, ArtifactStore
 from torch import Tensor, nn
 
-from recipe_kit.recipe import Learned, Prepared, learned_of
 from recipe_kit.series import SeriesState
 
 MEDIA_TYPE = "application/vnd.safetensors"
 _LINES = "series.lines"
+
+
+class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):
+    """What weights mean nothing without: a run that starts from those of another must use the same.
+
+    tokenizer: JSON. labels and features: by index. model_type, task, target, text_column: what was trained on what,
+    None in a checkpoint of an older version or where there is no such thing. hyperparameters: as they were asked for.
+    """
+
+    tokenizer: str | None = None
+    labels: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    model_type: str | None = None
+    task: Task | None = None
+    target: str | None = None
+    text_column: str | None = None
+    hyperparameters: Hyperparameters = Hyperparameters()
 
 
 class TrainState(msgspec.Struct, kw_only=True):
@@ -35,11 +52,11 @@ class TrainState(msgspec.Struct, kw_only=True):
     best: float | None = None
 
 
-class _Rest(msgspec.Struct, kw_only=True):
-    """owner: of the attempt that saved it, which makes the file its own. python: random.getstate(); numpy: position and
-    Gaussian cache of the legacy generator."""
+class CheckpointMetadata(msgspec.Struct, kw_only=True):
+    """What a checkpoint has beside tensors. owner: of the attempt that saved it, which makes the file its own.
+    python: random.getstate(); numpy: position and Gaussian cache of the legacy generator."""
 
-    learned: Learned
+    vocabulary: Vocabulary = msgspec.field(name="learned")
     state: TrainState
     owner: str = ""
     series: SeriesState = msgspec.field(default_factory=SeriesState)
@@ -52,17 +69,18 @@ class _Rest(msgspec.Struct, kw_only=True):
 def save_checkpoint(
     store: ArtifactStore,
     state: TrainState,
-    prepared: Prepared,
+    model: nn.Module,
     optimiser: torch.optim.Optimizer,
-    spec: TrainingSpec,
+    vocabulary: Vocabulary,
+    *,
     series: tuple[SeriesState, bytes],
     owner: str,
 ) -> Checkpoint:
-    """spec: with all that the run was made of, as those that go on from it must have it."""
+    """vocabulary: all that the run was made of, as those that go on from it must have it. series: of Series.saved."""
     series_state, lines = series
     generator = np.random.get_state(legacy=False)  # the global one, which recipes of users may draw from
-    rest = _Rest(
-        learned=learned_of(prepared, spec),
+    metadata = CheckpointMetadata(
+        vocabulary=vocabulary,
         state=state,
         owner=owner,
         series=series_state,
@@ -71,7 +89,7 @@ def save_checkpoint(
         numpy_has_gauss=generator["has_gauss"],
         numpy_gauss=generator["gauss"],
     )
-    tensors = {f"model.{name}": value for name, value in prepared.model.state_dict().items()}
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     for index, slots in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value) for name, value in slots.items()}
     tensors["random.torch"] = torch.get_rng_state()
@@ -82,26 +100,26 @@ def save_checkpoint(
         tensors["random.cuda"] = torch.cuda.get_rng_state()
     data = save(
         {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()},
-        metadata={"rest": msgspec.json.encode(rest).decode()},
+        metadata={"rest": msgspec.json.encode(metadata).decode()},
     )
     return Checkpoint(step=state.step, artifact=store.put_bytes(data, media_type=MEDIA_TYPE))
 
 
-class Saved:
-    """A checkpoint that has been read. learned: what its weights belong with."""
+class LoadedCheckpoint:
+    """A checkpoint that has been read. vocabulary: what its weights belong with."""
 
-    def __init__(self, tensors: dict[str, Tensor], rest: _Rest) -> None:
-        self._tensors, self._rest = tensors, rest
+    def __init__(self, tensors: dict[str, Tensor], metadata: CheckpointMetadata) -> None:
+        self._tensors, self._metadata = tensors, metadata
 
     @property
-    def learned(self) -> Learned:
-        return self._rest.learned
+    def vocabulary(self) -> Vocabulary:
+        return self._metadata.vocabulary
 
     @property
     def series(self) -> tuple[SeriesState, bytes]:
         """As series.Series.saved gave it."""
         lines = self._tensors.get(_LINES)
-        return self._rest.series, b"" if lines is None else lines.numpy().tobytes()
+        return self._metadata.series, b"" if lines is None else lines.numpy().tobytes()
 
     def restore(
         self, model: nn.Module, optimiser: torch.optim.Optimizer, *, device: torch.device, starts_new_run: bool
@@ -120,31 +138,31 @@ class Saved:
         if starts_new_run:
             return TrainState()
         self._restore_generators(device)
-        return self._rest.state
+        return self._metadata.state
 
     def _restore_generators(self, device: torch.device) -> None:
-        tensors, rest = self._tensors, self._rest
+        tensors, metadata = self._tensors, self._metadata
         torch.set_rng_state(tensors["random.torch"])
         if "random.cuda" in tensors and device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random.cuda"])
-        random.setstate(rest.python)
+        random.setstate(metadata.python)
         np.random.set_state(
             {
                 "bit_generator": "MT19937",
-                "state": {"key": tensors["random.numpy"].numpy().astype(np.uint32), "pos": rest.numpy_position},
-                "has_gauss": rest.numpy_has_gauss,
-                "gauss": rest.numpy_gauss,
+                "state": {"key": tensors["random.numpy"].numpy().astype(np.uint32), "pos": metadata.numpy_position},
+                "has_gauss": metadata.numpy_has_gauss,
+                "gauss": metadata.numpy_gauss,
             }
         )
 
 
-def read_checkpoint(store: ArtifactStore, ref: ArtifactRef) -> Saved:
+def read_checkpoint(store: ArtifactStore, ref: ArtifactRef) -> LoadedCheckpoint:
     """AttemptFailed checkpoint_not_found, checkpoint_corrupt."""
     try:
         path = store.verify(ref)
         with safe_open(path, framework="pt") as file:
-            rest = msgspec.json.decode(file.metadata()["rest"], type=_Rest)
-        return Saved(load_file(path), rest)
+            metadata = msgspec.json.decode(file.metadata()["rest"], type=CheckpointMetadata)
+        return LoadedCheckpoint(load_file(path), metadata)
     except ArtifactMissing:
         raise AttemptFailed("checkpoint_not_found", "the checkpoint's file is not in the store") from None
     except (ArtifactCorrupt, SafetensorError, msgspec.MsgspecError, KeyError, TypeError):

@@ -1,45 +1,71 @@
-"""How the data of a job was understood, for its log and its model's manifest: nothing is decided in silence. Pure."""
+"""How the data of a job was understood, for its log and its model's manifest: nothing is decided in silence."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from shared_schemas.models import DataFacts
 from shared_schemas.specs import TrainingSpec
 
-from recipe_kit.recipe import Prepared
+from recipe_kit import device
+from recipe_kit.checkpoint import Vocabulary
+from recipe_kit.context import Context
 from recipe_kit.separators import name_of
 from recipe_kit.tables import Table, seen
 
 
-def facts_of(spec: TrainingSpec, table: Table, prepared: Prepared) -> DataFacts:
+def log_start(
+    context: Context[Any],
+    vocabulary: Vocabulary,
+    *,
+    notes: Sequence[str],
+    lines: Sequence[str],
+    baseline: dict[str, float | None],
+) -> DataFacts:
+    """Log what a run over tables is made of, before its first step. -> the facts for its model's manifest.
+
+    notes: what was decided about the data and by what, one sentence each. lines: of rows, classes, parameters.
+    baseline: what the trivial predictor reaches on the held-out rows."""
+    table, validation = context.data.table, context.data.validation
+    facts = facts_of(context.submitted, table, vocabulary, notes)
+    for line in _lines_of(facts, table, validation):
+        context.log(line)
+    if context.starts_new_run and validation is None:
+        context.log("rows that are held out may be among those that the job in resume_from was trained on")
+    reached = ", ".join(f"{name} {value:.4g}" for name, value in baseline.items() if value is not None)
+    for line in (*lines, f"device {device.describe(context.device)}", f"baseline to beat: {reached}"):
+        context.log(line)
+    return facts
+
+
+def facts_of(spec: TrainingSpec, table: Table, vocabulary: Vocabulary, notes: Sequence[str]) -> DataFacts:
     """spec: as it was submitted."""
-    used = {prepared.target, prepared.text_column, *prepared.features}
+    used = {vocabulary.target, vocabulary.text_column, *vocabulary.features}
     decided = {
-        "task": (spec.task, prepared.task),
-        "text_column": (spec.text_column, prepared.text_column),
-        "label_column": (spec.label_column, prepared.target),
-        "feature_columns": (spec.feature_columns, prepared.features),
+        "task": (spec.task, vocabulary.task),
+        "text_column": (spec.text_column, vocabulary.text_column),
+        "label_column": (spec.label_column, vocabulary.target),
+        "feature_columns": (spec.feature_columns, vocabulary.features),
     }
     return DataFacts(
         rows=table.height,
         skipped_rows=table.n_skipped,
         separator=table.dialect.separator,
-        text_column=prepared.text_column,
-        label_column=prepared.target,
+        text_column=vocabulary.text_column,
+        label_column=vocabulary.target,
         unused_columns=tuple(column for column in table.columns if column not in used),
         inferred=tuple(name for name, (said, found) in decided.items() if found and not said),
-        notes=(*table.notes, *prepared.notes),
+        notes=(*table.notes, *notes),
     )
 
 
-def told_of(data: DataFacts, table: Table, validation: Table | None) -> Iterator[str]:
-    """Lines for the log."""
+def _lines_of(data: DataFacts, table: Table, validation: Table | None) -> Iterator[str]:
     yield f"{data.rows} rows of {seen(table.columns)}, {_separated(table)}"
     roles = {"text": data.text_column, "label": data.label_column}
-    told = [f"{role} {column!r}" for role, column in roles.items() if column]
+    parts = [f"{role} {column!r}" for role, column in roles.items() if column]
     if data.inferred:
-        told.append(f"inferred: {', '.join(data.inferred)}")
-    if told:
-        yield "; ".join(told)
+        parts.append(f"inferred: {', '.join(data.inferred)}")
+    if parts:
+        yield "; ".join(parts)
     if data.unused_columns:
         yield f"columns that are not used: {seen(data.unused_columns)}"
     yield from data.notes

@@ -2,13 +2,32 @@
 
 import math
 
+import msgspec
 import torch
 from torch import nn
 
-from recipe_kit.recipe import Plan
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """How to train: the hyperparameters with the recipe's defaults filled in. max_steps None: epochs alone decide.
+    checkpoint_every_s: a checkpoint is saved that long after the one before it, in seconds."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    warmup_fraction: float
+    max_steps: int | None
+    checkpoint_every_s: float = 30.0
 
 
-def optimiser_of(model: nn.Module, plan: Plan) -> torch.optim.Optimizer:
+def plan_of(wanted: msgspec.Struct, defaults: Plan) -> Plan:
+    """What was asked for, and the recipe's defaults for the rest. wanted: hyperparameters that are called as the fields
+    of a plan, None where nothing was asked for."""
+    given = {field: value for field in Plan.__struct_fields__ if (value := getattr(wanted, field, None)) is not None}
+    return msgspec.structs.replace(defaults, **given)
+
+
+def adamw(model: nn.Module, plan: Plan) -> torch.optim.Optimizer:
     """AdamW; weight decay on matrices only (Loshchilov and Hutter, 2019)."""
     matrices = [p for p in model.parameters() if p.dim() > 1]
     others = [p for p in model.parameters() if p.dim() <= 1]

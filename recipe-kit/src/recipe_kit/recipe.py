@@ -1,33 +1,27 @@
-"""What a recipe owes the trainer: data as batches, a model, a loss, an evaluation, and what the export needs.
+"""What a recipe is: the training of one type of model. It owns its loop, from the first row to the last step.
 
 Shapes: B rows of a batch, T tokens, F features, C classes, V entries of the vocabulary.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import ClassVar, Generic, TypeVar
 
 import msgspec
 import torch
-from shared_schemas.models import Task, TensorSpec
-from shared_schemas.specs import Hyperparameters, TrainingSpec
+from shared_schemas.models import DataFacts, TensorSpec
 from torch import Tensor, nn
 
-from recipe_kit.tables import Table
+from recipe_kit.checkpoint import Vocabulary
+from recipe_kit.context import Context
 
-
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """How to train: the hyperparameters with the recipe's defaults filled in. max_steps None: epochs alone decide."""
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    warmup_fraction: float
-    max_steps: int | None
+H = TypeVar("H", bound=msgspec.Struct)
 
 
 class Export(msgspec.Struct, frozen=True, kw_only=True):
-    """examples: held-out rows as the graph's inputs, in order. dynamic: per input, the dimensions that vary.
+    """The graph to export, and what it is checked with.
+
+    examples: held-out rows as the graph's inputs, in order. dynamic: per input, the dimensions that vary.
     classes_axis: the axis of the first output along which the largest wins, None where there is none. offset, unit: an
     output is about offset plus or minus some units."""
 
@@ -40,114 +34,51 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     unit: float = 1.0
 
 
-class Learned(msgspec.Struct, frozen=True, kw_only=True):
-    """What weights mean nothing without: a run that starts from those of another must use the same.
+class Trained(msgspec.Struct, frozen=True, kw_only=True):
+    """A trained model, and what its manifest says of it.
 
-    tokenizer: JSON. labels and features: by index. model_type, task, target, text_column: what was trained on what,
-    None in a checkpoint of an older version or where there is no such thing. hyperparameters: as they were asked for.
+    model: exported to ONNX as `export` says. steps: optimiser steps in all, those of earlier attempts included.
+    metrics: on held-out rows. baseline: what the trivial predictor reaches there. data: how the data were understood.
+    feature_ranges: the smallest and the largest value of each feature, in all rows; empty where features are no
+    numbers. context_length: tokens that the model takes, None for a model of tables.
     """
 
-    tokenizer: str | None
-    labels: tuple[str, ...]
-    features: tuple[str, ...]
-    model_type: str | None = None
-    task: Task | None = None
-    target: str | None = None
-    text_column: str | None = None
-    hyperparameters: Hyperparameters = Hyperparameters()
+    model: nn.Module
+    export: Export
+    vocabulary: Vocabulary
+    steps: int
+    metrics: dict[str, float | None]
+    baseline: dict[str, float | None]
+    data: DataFacts
+    feature_ranges: tuple[tuple[float, float], ...] = ()
+    context_length: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.vocabulary.task is None:
+            raise ValueError("the vocabulary of a trained model says its task")
 
 
-# Of any other metric that a recipe has as its headline, the least value is the best.
-HIGHER_IS_BETTER = frozenset({"accuracy", "auc", "balanced_accuracy", "f1", "precision", "r2", "recall"})
+class Recipe(ABC, Generic[H]):
+    """The training of one type of model.
 
-
-class Prepared(Protocol):
-    """A data set and a model made for it. Everything random in it follows from the seed.
-
-    target: the column that is predicted; text_column: the one whose texts are learned from. notes: what was decided
-    about the data and by what, one sentence each. baseline: what the trivial predictor reaches on the held-out rows;
-    headline: the metric it is compared by, and the best checkpoint is chosen by: the greatest of HIGHER_IS_BETTER, else
-    the least.
+    name: the `model_type` of its jobs, and the name of its entry point in the group `headrace.recipes`.
+    hyperparameters: a Struct with `forbid_unknown_fields`, in which each field has a default. shape: those of them that
+    decide the shapes of the weights; a job that starts from the weights of another takes them from that one.
     """
 
-    @property
-    def task(self) -> Task: ...
-    @property
-    def model(self) -> nn.Module: ...
-    @property
-    def plan(self) -> Plan: ...
-    @property
-    def n_rows(self) -> int: ...
-    @property
-    def tokens_per_row(self) -> int: ...
-    @property
-    def labels(self) -> tuple[str, ...]: ...
-    @property
-    def features(self) -> tuple[str, ...]: ...
-    @property
-    def feature_ranges(self) -> tuple[tuple[float, float], ...]:
-        """The smallest and the largest value of each feature, in all rows; empty where features are no numbers."""
-        ...
+    name: ClassVar[str]
+    hyperparameters: ClassVar[type[msgspec.Struct]]
+    shape: ClassVar[tuple[str, ...]] = ()
 
-    @property
-    def target(self) -> str | None: ...
-    @property
-    def text_column(self) -> str | None: ...
-    @property
-    def notes(self) -> Sequence[str]: ...
-    @property
-    def context_length(self) -> int | None: ...
-    @property
-    def tokenizer(self) -> bytes | None: ...
-    @property
-    def baseline(self) -> dict[str, float | None]: ...
-    @property
-    def headline(self) -> str: ...
+    @abstractmethod
+    def train(self, context: Context[H]) -> Trained:
+        """Train a model. Everything random follows from `context.seed`.
 
-    def describe(self) -> Sequence[str]:
-        """Lines for the log: rows, classes, parameters."""
-        ...
-
-    def loss(self, rows: Tensor, device: torch.device) -> Tensor:
-        """rows (B,) of training row numbers -> mean loss, a scalar."""
-        ...
-
-    def evaluate(self, device: torch.device) -> dict[str, float | None]:
-        """Metrics on held-out rows. The model is in eval mode; draws no random numbers."""
-        ...
-
-    def export(self) -> Export: ...
+        StoppedEarlyError once `context.should_stop()` and a checkpoint is saved. DataRejected if the data cannot be
+        trained on, SpecRejected if the job asks for what the recipe has not, AttemptFailed otherwise."""
 
 
-class Recipe(Protocol):
-    def prepare(
-        self, spec: TrainingSpec, table: Table, validation: Table | None, *, seed: int, learned: Learned | None
-    ) -> Prepared:
-        """learned: of the checkpoint whose weights this run will start from. DataRejected if the data cannot be
-        trained on, or does not fit what was learned."""
-        ...
-
-
-def learned_of(prepared: Prepared, spec: TrainingSpec) -> Learned:
-    return Learned(
-        tokenizer=None if prepared.tokenizer is None else prepared.tokenizer.decode(),
-        labels=prepared.labels,
-        features=prepared.features,
-        model_type=spec.model_type,
-        task=prepared.task,
-        target=prepared.target,
-        text_column=prepared.text_column or spec.text_column,
-        hyperparameters=spec.hyperparameters,
-    )
-
-
-def plan_of(wanted: Hyperparameters, defaults: Plan) -> Plan:
-    """What was asked for, and the recipe's defaults for the rest."""
-    given = {field: value for field in Plan.__struct_fields__ if (value := getattr(wanted, field, None)) is not None}
-    return msgspec.structs.replace(defaults, **given)
-
-
-def unused_of(wanted: Hyperparameters, names: Sequence[str]) -> list[str]:
+def unused_of(wanted: msgspec.Struct, names: Sequence[str]) -> list[str]:
     """Lines for the log about those hyperparameters of `names` that were asked for and change nothing."""
     asked = [name for name in names if getattr(wanted, name) is not None]
     return [f"hyperparameters that this model type has not: {', '.join(asked)}"] if asked else []

@@ -1,130 +1,137 @@
-"""The loop: step, report, validate, checkpoint. Knows steps and epochs, not what is being learned."""
+"""A training loop that recipes may use: step, report, measure, save. Knows steps and epochs, not what is learned."""
 
 import hashlib
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from shared_schemas.errors import AttemptFailed
-from shared_schemas.events import Checkpointed, JobEvent, Measured, Progressed
-from shared_schemas.job import Checkpoint
+from shared_schemas.events import Measured, Progressed
 from torch import Tensor, nn
 
-from recipe_kit.checkpoint import TrainState
-from recipe_kit.optimiser import learning_rate
-from recipe_kit.recipe import HIGHER_IS_BETTER, Prepared
+from recipe_kit.checkpoint import TrainState, Vocabulary
+from recipe_kit.context import Context, StoppedEarlyError
+from recipe_kit.optimiser import Plan, adamw, learning_rate
 
 GRADIENT_NORM = 1.0
-# Held-out rows are looked at after each epoch, but no more often than this in all.
+# Metrics on held-out rows are computed after each epoch, but no more often than this in all.
 VALIDATIONS = 20
-# Whoever supervises hears at least so often that steps are made.
+# Progress is reported at least so often.
 PROGRESS_S = 0.1
-
-
-class StoppedEarlyError(Exception):
-    """The run was asked to stop; its last checkpoint holds all of it."""
+# Of any other metric that a recipe has as its headline, the least value is the best.
+HIGHER_IS_BETTER = frozenset({"accuracy", "auc", "balanced_accuracy", "f1", "precision", "r2", "recall"})
 
 
 class Trainer:
-    """report: takes events. save: makes a checkpoint of a state. should_stop: looked at after each step."""
+    """Trains `model` with AdamW in batches of rows, in an order that follows from the seed and the epoch.
+
+    The model is moved to the context's device. n_rows: to train on. loss: numbers of training rows (B,) -> mean loss, a
+    scalar. evaluate: -> metrics on held-out rows; the model is in eval mode, and no random number may be drawn.
+    headline: the metric by which the best checkpoint is chosen: the greatest of HIGHER_IS_BETTER, else the least.
+    vocabulary: what the weights belong with. tokens_per_row: of a row, to report a rate; 0 where there are none.
+    """
 
     def __init__(
         self,
-        prepared: Prepared,
-        optimiser: torch.optim.Optimizer,
+        context: Context[Any],
+        plan: Plan,
+        model: nn.Module,
         *,
-        device: torch.device,
-        seed: int,
-        checkpoint_every_s: float,
-        report: Callable[[JobEvent], None],
-        save: Callable[[TrainState], Checkpoint],
-        should_stop: Callable[[], bool],
+        n_rows: int,
+        loss: Callable[[Tensor], Tensor],
+        evaluate: Callable[[], dict[str, float | None]],
+        headline: str,
+        vocabulary: Vocabulary,
+        tokens_per_row: int = 0,
     ) -> None:
-        self._prepared, self._optimiser, self._device, self._seed = prepared, optimiser, device, seed
-        self._report, self._save, self._should_stop = report, save, should_stop
-        self._checkpoint_every_s = checkpoint_every_s
-        plan = prepared.plan
-        self._batches = math.ceil(prepared.n_rows / plan.batch_size)
+        self._context, self._plan, self._model = context, plan, model.to(context.device)
+        self._n_rows, self._loss, self._evaluate, self._headline = n_rows, loss, evaluate, headline
+        self._vocabulary, self._tokens_per_row = vocabulary, tokens_per_row
+        self._optimiser = adamw(model, plan)
+        self._batches = math.ceil(n_rows / plan.batch_size)
         self._validate_every = math.ceil(plan.epochs / VALIDATIONS)
-        self._saved_step, self._saved_at, self._told_at = 0, -math.inf, -math.inf
+        self._saved_step, self._saved_at, self._reported_at = 0, -math.inf, -math.inf
         self.total = min(plan.epochs * self._batches, plan.max_steps or plan.epochs * self._batches)
 
-    def fit(self, state: TrainState) -> dict[str, float | None]:
-        """Train from `state` to the end, and keep a checkpoint of that. -> the last metrics on held-out rows.
-        StoppedEarlyError when asked to stop."""
+    def fit(self) -> tuple[TrainState, dict[str, float | None]]:
+        """Train from the checkpoint, or from the start, to the end, and keep a checkpoint of that. -> (where it ended,
+        the last metrics on held-out rows). StoppedEarlyError when asked to stop."""
+        state = self._context.restore(self._model, self._optimiser)
+        self._context.begin(total_steps=self.total)
         self._saved_at, self._saved_step = time.monotonic(), state.step
         while state.step < self.total:
             order = self._order(state.epoch)
             while state.batch < self._batches and state.step < self.total:
                 self._step(state, order)
-                if self._should_stop():
+                if self._context.should_stop():
                     self._checkpoint(state)
                     raise StoppedEarlyError
-                if self._is_due() and not self._is_looked_at(state):
+                if self._is_due() and not self._is_measured_next(state):
                     self._checkpoint(state)
             if state.batch >= self._batches:
                 state.epoch, state.batch = state.epoch + 1, 0
             if state.step < self.total and state.epoch % self._validate_every == 0:
                 self._validate(state)
         # Others may go on from the end, and so may this job if it is lost while it exports.
-        return self._validate(state)
+        return state, self._validate(state)
 
     def _is_due(self) -> bool:
-        return time.monotonic() - self._saved_at >= self._checkpoint_every_s
+        return time.monotonic() - self._saved_at >= self._plan.checkpoint_every_s
 
-    def _is_looked_at(self, state: TrainState) -> bool:
+    def _is_measured_next(self, state: TrainState) -> bool:
         """Whether the metrics on held-out rows come right after this step, for the checkpoint to have them."""
         ends_epoch = state.batch >= self._batches and (state.epoch + 1) % self._validate_every == 0
         return ends_epoch or state.step >= self.total
 
     def _step(self, state: TrainState, order: Tensor) -> None:
-        prepared, began = self._prepared, time.monotonic()
-        size = prepared.plan.batch_size
+        plan, began = self._plan, time.monotonic()
+        size = plan.batch_size
         rows = order[state.batch * size : (state.batch + 1) * size]
-        rate = learning_rate(prepared.plan, state.step, self.total)
+        rate = learning_rate(plan, state.step, self.total)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
-        prepared.model.train()
+        self._model.train()
         self._optimiser.zero_grad(set_to_none=True)
-        loss = prepared.loss(rows, self._device)
+        loss = self._loss(rows)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(prepared.model.parameters(), GRADIENT_NORM)
+        nn.utils.clip_grad_norm_(self._model.parameters(), GRADIENT_NORM)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise AttemptFailed("training_diverged", f"the loss is not finite after {state.step} steps")
         self._optimiser.step()
         state.step, state.batch = state.step + 1, state.batch + 1
-        self._tell_of_step(state, value, rate, len(rows), time.monotonic() - began)
+        self._report_step(state, value, rate, len(rows), time.monotonic() - began)
 
-    def _tell_of_step(self, state: TrainState, loss: float, rate: float, n_rows: int, took_s: float) -> None:
+    def _report_step(self, state: TrainState, loss: float, rate: float, n_rows: int, took_s: float) -> None:
         values: dict[str, float | None] = {"loss": loss, "learning_rate": rate, "steps_per_s": 1 / max(took_s, 1e-9)}
-        if self._prepared.tokens_per_row:
-            values["tokens_per_s"] = n_rows * self._prepared.tokens_per_row / max(took_s, 1e-9)
-        self._report(Measured(split="train", step=state.step, values=values))
+        if self._tokens_per_row:
+            values["tokens_per_s"] = n_rows * self._tokens_per_row / max(took_s, 1e-9)
+        self._context.report(Measured(split="train", step=state.step, values=values))
         fraction = state.step / self.total
         epoch = (state.step - 1) // self._batches + 1
         now = time.monotonic()
-        if now - self._told_at >= PROGRESS_S or state.step == self.total:
-            self._told_at = now
-            self._report(Progressed(fraction=fraction, step=state.step, total=self.total, epoch=epoch))
+        if now - self._reported_at >= PROGRESS_S or state.step == self.total:
+            self._reported_at = now
+            self._context.report(Progressed(fraction=fraction, step=state.step, total=self.total, epoch=epoch))
 
     def _validate(self, state: TrainState) -> dict[str, float | None]:
-        self._prepared.model.eval()
+        self._model.eval()
         with torch.no_grad():
             metrics = {
                 name: value if value is None or math.isfinite(value) else None
-                for name, value in self._prepared.evaluate(self._device).items()
+                for name, value in self._evaluate().items()
             }
-        self._report(Measured(split="validation", step=state.step, values=metrics))
+        self._context.report(Measured(split="validation", step=state.step, values=metrics))
         is_best = self._is_best(state, metrics)
         if is_best or self._is_due() or (state.step >= self.total and self._saved_step != state.step):
             self._checkpoint(state, metrics, is_best=is_best)
         return metrics
 
     def _is_best(self, state: TrainState, metrics: dict[str, float | None]) -> bool:
-        name = self._prepared.headline
-        value, best = metrics.get(name), state.best
+        name, best = self._headline, state.best
+        value = metrics.get(name)
         if value is None:
             return False
         is_best = best is None or (value > best if name in HIGHER_IS_BETTER else value < best)
@@ -135,17 +142,14 @@ class Trainer:
     def _checkpoint(
         self, state: TrainState, metrics: dict[str, float | None] | None = None, *, is_best: bool = False
     ) -> None:
-        checkpoint = self._save(state)
-        self._saved_step, self._saved_at = checkpoint.step, time.monotonic()
-        self._report(
-            Checkpointed(step=checkpoint.step, artifact=checkpoint.artifact, metrics=metrics or {}, best=is_best)
-        )
+        self._context.save(state, self._model, self._optimiser, self._vocabulary, metrics=metrics, is_best=is_best)
+        self._saved_step, self._saved_at = state.step, time.monotonic()
 
     def _order(self, epoch: int) -> Tensor:
         """The rows of an epoch, shuffled by the seed and its number."""
-        seed = hashlib.sha256(f"{self._seed} {epoch}".encode()).digest()[:8]
+        seed = hashlib.sha256(f"{self._context.seed} {epoch}".encode()).digest()[:8]
         generator = torch.Generator().manual_seed(int.from_bytes(seed, "big", signed=True))
-        return torch.randperm(self._prepared.n_rows, generator=generator)
+        return torch.randperm(self._n_rows, generator=generator)
 
 
 def weights_digest(model: nn.Module) -> str:

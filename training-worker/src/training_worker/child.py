@@ -69,7 +69,7 @@ def main() -> None:
 
 def _run(body: bytes, line: Line, begun: threading.Event, stop: threading.Event) -> None:
     try:
-        from recipe_kit.trainer import StoppedEarlyError
+        from recipe_kit.context import StoppedEarlyError
 
         from training_worker.training import train
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from recipe_kit.recipe import Learned
+from recipe_kit.checkpoint import Vocabulary
 from shared_schemas.errors import SpecRejected
 from shared_schemas.models import Task
 from shared_schemas.specs import TrainingSpec
@@ -15,13 +15,12 @@ _ASKED_AS: dict[Task, str] = {
     "tabular-regression": "regression",
     "text-generation": "language-modeling",
 }
-# What decides the shapes of the weights.
-_SHAPE = ("width", "layers", "heads", "max_length", "vocabulary_size")
 
 
-def continued(spec: TrainingSpec, learned: Learned) -> TrainingSpec:
+def continued(spec: TrainingSpec, learned: Vocabulary, shape: Sequence[str]) -> TrainingSpec:
     """The specification with all that the weights of its source decide: task, columns, shape. A column may have another
-    name in the new data, which the specification then says.
+    name in the new data, which the specification then says. shape: the hyperparameters that decide the shapes of the
+    weights.
 
     SpecRejected names the field that contradicts the source.
     """
@@ -38,7 +37,7 @@ def continued(spec: TrainingSpec, learned: Learned) -> TrainingSpec:
         label_column=spec.label_column or learned.target,
         text_column=spec.text_column or learned.text_column,
         feature_columns=learned.features or spec.feature_columns,
-        hyperparameters=msgspec.structs.replace(spec.hyperparameters, **_shape(spec, learned)),
+        hyperparameters=msgspec.structs.replace(spec.hyperparameters, **_shape(spec, learned, shape)),
     )
 
 
@@ -47,9 +46,9 @@ def _names(columns: Sequence[str]) -> set[str]:
     return {name.strip().casefold() for name in columns}
 
 
-def _shape(spec: TrainingSpec, learned: Learned) -> dict[str, Any]:
+def _shape(spec: TrainingSpec, learned: Vocabulary, names: Sequence[str]) -> dict[str, Any]:
     shape = {}
-    for name in _SHAPE:
+    for name in names:
         asked, known = getattr(spec.hyperparameters, name), getattr(learned.hyperparameters, name)
         if asked is not None and known is not None and asked != known:
             raise _contradiction(f"hyperparameters/{name}", str(known))

@@ -1,17 +1,22 @@
-"""Tabular data: a multi-layer perceptron for classification or regression."""
+"""The recipe for tabular data: a multi-layer perceptron for classification or regression."""
 
 from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
+from recipe_kit.checkpoint import Vocabulary
+from recipe_kit.context import Context
+from recipe_kit.facts import log_start
 from recipe_kit.labels import classes_of, encode, majority_accuracy, remarks_on, without_rows
-from recipe_kit.recipe import Export, Learned, Plan, n_parameters, plan_of, split_rows, unused_of
+from recipe_kit.optimiser import Plan, plan_of
+from recipe_kit.recipe import Export, Recipe, Trained, n_parameters, split_rows, unused_of
 from recipe_kit.scaling import Scaling, remarks, scaling_of
 from recipe_kit.tables import Table, label_column
 from recipe_kit.targets import is_quantity
+from recipe_kit.trainer import Trainer
 from shared_schemas.errors import DataRejected, SpecRejected
 from shared_schemas.models import Task, TensorSpec
-from shared_schemas.specs import TrainingSpec
+from shared_schemas.specs import Hyperparameters, TrainingSpec
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -58,16 +63,16 @@ class Mlp(nn.Module):
         return (target - self.y_mean) / self.y_scale
 
 
-class PreparedMlp:
-    tokens_per_row = 0
-    text_column = None
-    context_length = None
-    tokenizer = None
+class Experiment:
+    """The rows of a table, and a model made for them. Everything random in it follows from the seed.
 
-    def __init__(
-        self, spec: TrainingSpec, table: Table, validation: Table | None, *, seed: int, learned: Learned | None
-    ) -> None:
-        wanted = spec.hyperparameters
+    SpecRejected, DataRejected for what cannot be trained on, or does not fit the vocabulary that the run starts with.
+    """
+
+    def __init__(self, context: Context[Hyperparameters]) -> None:
+        spec, wanted, learned = context.spec, context.hyperparameters, context.vocabulary
+        table, validation = context.data.table, context.data.validation
+        self._device = context.device
         self.plan = plan_of(wanted, _DEFAULTS)
         self.notes: list[str] = []
         self._unused = unused_of(wanted, _OF_TEXT)
@@ -99,7 +104,7 @@ class PreparedMlp:
             ]
         x, y = self._read(table)
         if validation is None:
-            train, held_out = split_rows(table.height, wanted.validation_fraction or 0.2, seed=seed)
+            train, held_out = split_rows(table.height, wanted.validation_fraction or 0.2, seed=context.seed)
             self._x, self._y, self._x_held, self._y_held = x[train], y[train], x[held_out], y[held_out]
         else:
             self._x, self._y = x, y
@@ -119,7 +124,12 @@ class PreparedMlp:
             dropout=wanted.dropout if wanted.dropout is not None else 0.1,
         )
 
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary(labels=self.labels, features=self.features, task=self.task, target=self.target)
+
     def describe(self) -> Sequence[str]:
+        """Lines for the log: rows, classes, parameters."""
         kind = f"{len(self.labels)} classes" if self.labels else f"target {self.target!r}"
         about_target = [] if self._of_target is None else remarks(self._of_target, self._y.unsqueeze(-1), [self.target])
         return [
@@ -131,20 +141,20 @@ class PreparedMlp:
             f"mlp with {n_parameters(self.model)} parameters",
         ]
 
-    def loss(self, rows: Tensor, device: torch.device) -> Tensor:
-        x, y = self._x[rows].to(device), self._y[rows].to(device)
+    def loss(self, rows: Tensor) -> Tensor:
+        x, y = self._x[rows].to(self._device), self._y[rows].to(self._device)
         out = self.model.scaled(x)
         if self.labels:
             return functional.cross_entropy(out, y)
         # In units of the target's spread, so that one learning rate fits targets of any size.
         return functional.mse_loss(out, self.model.in_units(y).float())
 
-    def evaluate(self, device: torch.device) -> dict[str, float | None]:
-        out = self.model.scaled(self._x_held.to(device)).cpu()
+    def evaluate(self) -> dict[str, float | None]:
+        out = self.model.scaled(self._x_held.to(self._device)).cpu()
         if self.labels:
             accuracy = float((out.argmax(-1) == self._y_held).float().mean())
             return {"loss": float(functional.cross_entropy(out, self._y_held)), "accuracy": accuracy}
-        wanted, unit = self.model.in_units(self._y_held.to(device)).cpu(), float(self.model.y_scale)
+        wanted, unit = self.model.in_units(self._y_held.to(self._device)).cpu(), float(self.model.y_scale)
         error = out.double() - wanted
         of_held = scaling_of(wanted.unsqueeze(-1))
         r2 = None if of_held.is_constant else 1 - float((error**2).mean() / of_held.scale[0] ** 2)
@@ -187,12 +197,40 @@ class PreparedMlp:
         return {"rmse": float((error**2).mean().sqrt()) * unit}
 
 
-class MlpRecipe:
-    def prepare(
-        self, spec: TrainingSpec, table: Table, validation: Table | None, *, seed: int, learned: Learned | None
-    ) -> PreparedMlp:
-        if spec.task == "language-modeling":
+class MlpRecipe(Recipe[Hyperparameters]):
+    name = "mlp"
+    hyperparameters = Hyperparameters
+    shape = ("width", "layers")
+
+    def experiment(self, context: Context[Hyperparameters]) -> Experiment:
+        """What is trained. SpecRejected, DataRejected."""
+        if context.spec.task == "language-modeling":
             raise SpecRejected("an mlp classifies or measures", pointer="/task")
-        if spec.text_column is not None:
+        if context.spec.text_column is not None:
             raise SpecRejected("text_column is of no use to an mlp, which learns from numbers", pointer="/text_column")
-        return PreparedMlp(spec, table, validation, seed=seed, learned=learned)
+        return Experiment(context)
+
+    def train(self, context: Context[Hyperparameters]) -> Trained:
+        made = self.experiment(context)
+        trainer = Trainer(
+            context,
+            made.plan,
+            made.model,
+            n_rows=made.n_rows,
+            loss=made.loss,
+            evaluate=made.evaluate,
+            headline=made.headline,
+            vocabulary=made.vocabulary,
+        )
+        data = log_start(context, made.vocabulary, notes=made.notes, lines=made.describe(), baseline=made.baseline)
+        end, metrics = trainer.fit()
+        return Trained(
+            model=made.model,
+            export=made.export(),
+            vocabulary=made.vocabulary,
+            steps=end.step,
+            metrics=metrics,
+            baseline=made.baseline,
+            data=data,
+            feature_ranges=made.feature_ranges,
+        )

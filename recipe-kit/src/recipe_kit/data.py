@@ -1,0 +1,51 @@
+"""The files that a recipe learns from. None is opened before a recipe asks for it. Knows no folders and no rights."""
+
+import hashlib
+from collections.abc import Callable
+from functools import cached_property
+from typing import BinaryIO
+
+from recipe_kit.tables import Table, read_table
+
+Opener = Callable[[], BinaryIO]
+
+
+class Data:
+    """training: opens the file to train on. validation: opens the file to measure on, None where rows are to be held
+    out of the first. Each opens the file from its start, as often as it is called. DataRejected where it cannot."""
+
+    def __init__(self, training: Opener, validation: Opener | None = None) -> None:
+        self.open, self.open_validation = training, validation
+
+    @cached_property
+    def table(self) -> Table:
+        """The file to train on, read as a CSV file. DataRejected as of `read_table`."""
+        return read_table(self.open())
+
+    @cached_property
+    def validation(self) -> Table | None:
+        """The file to measure on, read as a CSV file. DataRejected as of `read_table`."""
+        if self.open_validation is None:
+            return None
+        return read_table(self.open_validation(), called="the validation data: ")
+
+    @property
+    def sha256(self) -> str:
+        """Of the file to train on."""
+        return self.table.sha256 if "table" in self.__dict__ else _digest(self.open)
+
+    @property
+    def validation_sha256(self) -> str | None:
+        """Of the file to measure on."""
+        if self.open_validation is None:
+            return None
+        read = self.__dict__.get("validation")
+        return _digest(self.open_validation) if read is None else read.sha256
+
+
+def _digest(opener: Opener) -> str:
+    with opener() as file:
+        digest = hashlib.sha256()
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
