@@ -15,7 +15,10 @@ URL = re.compile(r"https?://\S+")
 DOUBLED = re.compile(r"\b([a-z]+)(?: +|\n *)\1\b", re.IGNORECASE)
 # Still to be shortened.
 WIDE = {
-    *("CHANGELOG.md", "docs/following.md", "docs/operations.md"),
+    *(
+        "CHANGELOG.md",
+        "docs/following.md",
+    ),
     *("docs/performance.md", "docs/protocol.md", "docs/scripts.md", "docs/surprises.md"),
 }
 

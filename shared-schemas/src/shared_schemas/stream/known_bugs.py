@@ -1,4 +1,4 @@
-"""Versions of Redis and Valkey with bugs that one should know of: by number, with why and where that is said.
+"""Versions of Redis and Valkey with known bugs: the version, the reason and a source.
 
 What makes a server unfit to keep jobs at all is in connection.faults_of. Asks no server, and only looks at the mode of
 the file that holds the password.
@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 Version = tuple[int, int, int]
-# What a distribution mends it does not number anew.
-BACKPORTED = "unless whoever packaged it has mended that without a new number"
+# Distributions fix bugs without a new version number.
+BACKPORTED = "unless the distribution has fixed it without a new version number"
 
 
 class KnownBug(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,10 +36,10 @@ def _text(version: Version) -> str:
     return ".".join(map(str, version))
 
 
-_LUA = "whoever may run a script can run code in the server (CVE-2025-49844)"
+_LUA = "anyone who may run a script can run code in the server (CVE-2025-49844)"
 _LUA_REDIS = "https://redis.io/blog/security-advisory-cve-2025-49844/"
 _LUA_VALKEY = "https://osv.dev/vulnerability/BIT-valkey-2025-46818"
-_ERRORS = "the error of a script can change what others read on the same connection (CVE-2025-67733)"
+_ERRORS = "the error of a script can change what others read over the same connection (CVE-2025-67733)"
 _ERRORS_VALKEY = "https://osv.dev/vulnerability/BIT-valkey-2025-67733"
 
 
@@ -54,11 +54,11 @@ KNOWN_BUGS = (
         ((8, 0, 0), (8, 0, 4)), ((8, 2, 0), (8, 2, 2)),
     ),
     *_bugs(
-        "Redis", "whoever may use XACKDEL can run code in the server (CVE-2025-62507)",
+        "Redis", "anyone who may use XACKDEL can run code in the server (CVE-2025-62507)",
         "https://osv.dev/vulnerability/CVE-2025-62507", ((8, 2, 0), (8, 2, 3)),
     ),
     *_bugs(
-        "Redis", "a blocking read may never come back (#14165)", "https://github.com/redis/redis/pull/14165",
+        "Redis", "a blocking read may never return (#14165)", "https://github.com/redis/redis/pull/14165",
         ((7, 4, 0), (7, 4, 6)),
     ),
     *_bugs(
@@ -95,7 +95,7 @@ def _has(bug: KnownBug, version: Version) -> bool:
 
 
 def _remedy(bug: KnownBug) -> str:
-    return "a newer line is mended" if bug.mended is None else f"mended in {_text(bug.mended)}"
+    return "fixed in newer versions" if bug.mended is None else f"fixed in {_text(bug.mended)}"
 
 
 def password_warning(password_file: str) -> str | None:
@@ -107,4 +107,4 @@ def password_warning(password_file: str) -> str | None:
         return None
     if not mode & (stat.S_IROTH | stat.S_IWOTH):
         return None
-    return f"HEADRACE_REDIS_PASSWORD_FILE may be read by everybody on this machine (mode {mode & 0o777:04o}): chmod 600"
+    return f"HEADRACE_REDIS_PASSWORD_FILE may be read by everyone on this machine (mode {mode & 0o777:04o}): chmod 600"
