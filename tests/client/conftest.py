@@ -21,8 +21,7 @@ def system(shared_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) 
         data_dir=tmp_path_factory.mktemp("system"),
         environment={name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")},
         port=free_port(),
-        training_workers=0,
-        inference_workers=0,
+        workers={},
         redis_url=shared_redis.url,
     )
     with running_system(config, Log(Console(file=io.StringIO(), width=200))) as system:

@@ -20,6 +20,7 @@ from shared_schemas.settings import SettingsRejected
 from headrace_local.environment import inherited, not_heeded, settings_of
 from headrace_local.errors import LocalError
 from headrace_local.logs import Log
+from headrace_local.programs import PROGRAMS
 from headrace_local.system import SystemConfig, free_port
 
 # Terminal, `uv run` and `timeout` may each pass the same Ctrl-C on.
@@ -47,7 +48,7 @@ def _folder(text: str) -> Path:
 def _up_options(parser: Parser) -> None:
     parser.add_argument("--host", help="Address to listen on. Else HEADRACE_HOST, else 127.0.0.1.")
     parser.add_argument("--port", type=whole(0, 65535), help="0 takes a free one. Else HEADRACE_PORT, else 8000.")
-    for kind in ("training", "inference"):
+    for kind in PROGRAMS:
         parser.add_argument(
             f"--{kind}-workers", type=whole(0, 64), default=1, metavar="N", help="How many processes (1)."
         )
@@ -65,8 +66,7 @@ def up(given: Given) -> None:
             environment=inherited(os.environ),
             host=settings.host,
             port=settings.port or free_port(settings.host),
-            training_workers=given.training_workers,
-            inference_workers=given.inference_workers,
+            workers={kind: getattr(given, f"{kind}_workers") for kind in PROGRAMS},
             redis_url=settings.redis_url or None,
             given_data_root=Path(settings.data_root).resolve() if settings.data_root else None,
             given_artifacts_root=Path(settings.artifacts_root).resolve() if settings.artifacts_root else None,

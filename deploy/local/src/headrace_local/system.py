@@ -23,6 +23,7 @@ from headrace_local import redis_server
 from headrace_local.environment import of_kind, of_redis
 from headrace_local.errors import DataDirInUse, DataDirUnusable, NotReady, PortTaken
 from headrace_local.logs import Log
+from headrace_local.programs import PROGRAMS
 from headrace_local.services import Service, kill, stop
 
 _READY_WITHIN_S = 90.0
@@ -35,16 +36,15 @@ _PORTS = range(20_000, 32_000)
 
 class SystemConfig(msgspec.Struct, frozen=True, kw_only=True):
     """data_dir: everything that is kept: redis/, data/ (the CSVs), artifacts/. redis_url: another Redis in place of the
-    embedded one. given_data_root, given_artifacts_root: folders in place of those in data_dir. environment: what the
-    services inherit; HEADRACE_* in it is kept where not set here. drain_grace_s: how long workers may take to end or
-    release what they run."""
+    embedded one. workers: how many processes run the jobs of each kind, one by default. given_data_root,
+    given_artifacts_root: folders in place of those in data_dir. environment: what the services inherit; HEADRACE_* in
+    it is kept where not set here. drain_grace_s: how long workers may take to end or release what they run."""
 
     data_dir: Path
     environment: Mapping[str, str]
     host: str = "127.0.0.1"
     port: int = 8000
-    training_workers: int = 1
-    inference_workers: int = 1
+    workers: Mapping[JobKind, int] = msgspec.field(default_factory=lambda: dict.fromkeys(PROGRAMS, 1))
     redis_url: str | None = None
     given_data_root: Path | None = None
     given_artifacts_root: Path | None = None
@@ -96,7 +96,7 @@ def running_system(config: SystemConfig, log: Log) -> Iterator[LocalSystem]:
         workers = [
             Service(
                 name,
-                _module(f"{kind}_worker"),
+                _module(PROGRAMS[kind].module),
                 environment=of_kind(environment, kind) | {"HEADRACE_WORKER_NAME": name},
                 log=log,
             )
@@ -135,18 +135,12 @@ def free_port(host: str = "127.0.0.1") -> int:
 def check_settings(config: SystemConfig) -> None:
     """What the parts would refuse as they start, before any of them does. SettingsRejected."""
     from gateway.settings import GatewaySettings
-    from inference_worker.settings import Settings as InferenceSettings
-    from training_worker.settings import TrainingSettings
 
     environment = _environment(config, config.redis_url or f"unix://{config.data_dir}/redis.sock")
     from_environ(GatewaySettings, prefix="HEADRACE_", environ=environment)
-    parts: dict[JobKind, type[msgspec.Struct]] = {
-        JobKind.TRAINING: TrainingSettings,
-        JobKind.INFERENCE: InferenceSettings,
-    }
     for kind in {kind for _, kind in _workers(config)}:
         try:
-            from_environ(parts[kind], prefix="HEADRACE_", environ=of_kind(environment, kind))
+            from_environ(PROGRAMS[kind].load_settings(), prefix="HEADRACE_", environ=of_kind(environment, kind))
         except MalformedId as error:
             raise SettingsRejected(f"HEADRACE_QUEUES: {error}") from None
     if config.environment.get("HEADRACE_METRICS_PORT", "0") != "0" and len(_workers(config)) > 1:
@@ -157,10 +151,8 @@ def check_settings(config: SystemConfig) -> None:
 
 
 def _workers(config: SystemConfig) -> list[tuple[str, JobKind]]:
-    return [
-        *((f"training-{i}", JobKind.TRAINING) for i in range(1, config.training_workers + 1)),
-        *((f"inference-{i}", JobKind.INFERENCE) for i in range(1, config.inference_workers + 1)),
-    ]
+    """-> the name and the kind of each."""
+    return [(f"{kind}-{i}", kind) for kind, n in config.workers.items() for i in range(1, n + 1)]
 
 
 def _module(name: str) -> list[str]:

@@ -147,8 +147,7 @@ def running_test_system() -> Iterator[TestSystem]:
             data_dir=folder,
             environment={name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")},
             port=free_port(),
-            training_workers=0,
-            inference_workers=0,
+            workers={},
         )
         log = Log(Console(stderr=True), level="warning")
         system = stack.enter_context(running_system(config, log))

@@ -48,7 +48,7 @@ def _wait_for_ctrl_c() -> None:
 def _say_what_to_try(system: LocalSystem, console: Console) -> None:
     config, url = system.config, system.url
     is_own = config.given_data_root is not None
-    workers = f"{config.training_workers} training, {config.inference_workers} inference workers"
+    workers = f"{', '.join(f'{n} {kind}' for kind, n in config.workers.items())} workers"
     lines = [
         f"[bold green]Headrace is up[/] at [bold]{url}[/]  [dim]API: {url}/docs[/]",
         f"  [dim]{escape(system.redis)} · {workers}[/]",

@@ -1,0 +1,58 @@
+"""Only the table of kinds, and what belongs to one kind alone, names a kind of job or its spec.
+
+All other modules ask a spec what it refers to (`shared_schemas.specs.JobOptions`), so that a new kind needs no change
+there. `tests/e2e/test_new_kind.py` adds one.
+"""
+
+import ast
+from pathlib import Path
+
+from shared_schemas.kinds import JobKind
+from shared_schemas.specs import SPECS, JobOptions
+
+ROOT = Path(__file__).parents[2]
+SOURCES = ("shared-schemas", "worker-runtime", "gateway", "client", "deploy/local", "recipe-kit")
+# Each with the reason.
+NAMED = {
+    "shared-schemas/src/shared_schemas/kinds.py": "the table",
+    "shared-schemas/src/shared_schemas/specs.py": "the spec of each kind",
+    "shared-schemas/src/shared_schemas/stream/idempotency.py": "the protocol: keys of requests lie in this slot",
+    "gateway/src/gateway/routes/dead_letters.py": "an example of a queue, in the OpenAPI document",
+    "client/src/headrace/__init__.py": "exports the specs",
+    "client/src/headrace/client.py": "submit_training and submit_inference, with the types of their specs",
+    "client/src/headrace/aio.py": "the same, awaited",
+    "client/src/headrace/commands/submitting.py": "the options of `submit training` and `submit inference`",
+    "deploy/local/src/headrace_local/programs.py": "which program `headrace up` starts for each kind",
+    "deploy/local/src/headrace_local/testing.py": "a scripted training publishes the model that its spec names",
+    "recipe-kit": "runs training jobs alone",
+}
+
+
+def sources() -> list[Path]:
+    return [path for member in SOURCES for path in sorted((ROOT / member / "src").rglob("*.py"))]
+
+
+def names_a_kind(path: Path) -> bool:
+    """In code: a member of JobKind, the Struct of a kind, or the name of a kind as a text of its own."""
+    members, structs = {kind.name for kind in JobKind}, {spec.__name__ for spec in SPECS.values()}
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Attribute(value=ast.Name(id="JobKind"), attr=attr) if attr in members:
+                return True
+            case ast.Name(id=name) | ast.alias(name=name) if name in structs:
+                return True
+            case ast.Constant(value=str() as text) if text in set(JobKind) | structs:
+                return True
+    return False
+
+
+def test_only_these_modules_name_a_kind_of_job() -> None:
+    found = {path.relative_to(ROOT).as_posix() for path in sources() if names_a_kind(path)}
+    members = {name for name in NAMED if not name.endswith(".py")}
+
+    assert {name for name in found if name.partition("/")[0] not in members} == set(NAMED) - members
+
+
+def test_every_kind_has_one_spec_and_every_spec_a_kind() -> None:
+    assert set(SPECS) == set(JobKind)
+    assert set(SPECS.values()) == set(JobOptions.__subclasses__())
