@@ -120,7 +120,7 @@ async def _publisher(case: Case, bench: Bench, ids: Sequence[JobId]) -> AsyncIte
         return
     async with driver(bench.url) as drive:
         claims, n = [await drive.begin(job_id) for job_id in ids], count()
-        recorder = AttemptWriter(drive.client, INFERENCE)
+        recorder = AttemptWriter(drive.nodes, INFERENCE)
 
         async def record() -> None:
             first = next(n)

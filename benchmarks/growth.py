@@ -174,7 +174,7 @@ async def _measure_events(n_before: int, scale: float) -> Figures:
                 await drive.record(claim, event, first=n_before + i)
             took_s, cpu_s = time.perf_counter() - began, bench.used_cpu_s() - cpu_before
             # Two more: the job was queued, and began.
-            _, last = await Timeline(drive.client).bounds(job_id)
+            _, last = await Timeline(drive.nodes).bounds(job_id)
             if last != n_before + n + 2:
                 raise RuntimeError(f"the timeline ends at {last}")
     return {"event_ms": took_s * 1000 / n, "redis_us": cpu_s * 1e6 / n}

@@ -12,6 +12,7 @@ from shared_schemas.outcome import Success
 from shared_schemas.specs import InferenceSpec
 from shared_schemas.stream import keys
 from shared_schemas.stream.connection import connect, connect_one
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.pubsub import PubSubConnection
 from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.submission import Submission, Submitter
@@ -31,7 +32,7 @@ def a_submission() -> Submission:
 
 
 async def enqueue(url: str, n: int) -> dict[str, float]:
-    submitter = Submitter(connect(RedisSettings(redis_url=url)))
+    submitter = Submitter(Nodes(connect(RedisSettings(redis_url=url))))
     began, cpu = time.perf_counter(), time.process_time()
     async with anyio.create_task_group() as group:
         slots = anyio.CapacityLimiter(2)
@@ -68,7 +69,7 @@ async def round_trips(url: str, n: int) -> dict[str, list[float]]:
     """As the gateway does it: subscribed before the job is stored, over one connection, and told by a notification."""
     settings = RedisSettings(redis_url=url)
     client, line = connect(settings), connect_one(settings)
-    submitter, took = Submitter(line), list[float]()
+    submitter, took = Submitter(Nodes(line)), list[float]()
     async with client, line, PubSubConnection(client) as pubsub:
         messages = pubsub.messages()
         for _ in range(n):

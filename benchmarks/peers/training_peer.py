@@ -19,6 +19,7 @@ from shared_schemas.job import JobKind
 from shared_schemas.specs import Hyperparameters, TrainingSpec
 from shared_schemas.stream.connection import connect
 from shared_schemas.stream.jobs import Jobs
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.submission import Submission, Submitter
 from shared_schemas.stream.timeline import Timeline
 from shared_schemas.stream.workers import Workers
@@ -32,7 +33,7 @@ async def main(url: str, steps: int, folder: Path) -> None:
     rows = (f"{i % 7},{i % 5},{'a' if i % 2 else 'b'}\n" for i in range(ROWS))
     (folder / "table.csv").write_text("x,y,label\n" + "".join(rows))
     client = connect(RuntimeSettings(redis_url=url))
-    submitter, jobs, workers = Submitter(client), Jobs(client), Workers(client)
+    submitter, jobs, workers = Submitter(Nodes(client)), Jobs(Nodes(client)), Workers(Nodes(client))
     queue = default_queue(JobKind.TRAINING)
     worker = psutil.Popen(
         [sys.executable, "-m", "training_worker"], env=_environment(url, folder), stderr=subprocess.DEVNULL
@@ -46,7 +47,7 @@ async def main(url: str, steps: int, folder: Path) -> None:
         await submitter.submit(Submission(job_id=job_id, spec=_spec(steps)))
         while not (job := await jobs.find(job_id)).state.is_terminal:  # noqa: ASYNC110
             await asyncio.sleep(LOOK_S)
-        _, events = await Timeline(client).bounds(job_id)
+        _, events = await Timeline(Nodes(client)).bounds(job_id)
         assert job.error is None, job.error
         print(json.dumps({"events": events, "worker_cpu_s": _cpu_s(worker) - cpu_s}))
     finally:

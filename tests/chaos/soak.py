@@ -30,6 +30,7 @@ from shared_schemas.job import JobState
 from shared_schemas.kinds import JobKind
 from shared_schemas.stream.connection import connect
 from shared_schemas.stream.jobs import Jobs
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.workers import Workers
 
@@ -158,7 +159,7 @@ class Soak:
             # Nothing announces either; the transport's own retries would wait longer each time.
             while not all([await _is_ready(http, url) for url in self.urls]):  # noqa: ASYNC110
                 await anyio.sleep(0.1)
-        while len(await Workers(self.client).registered(QUEUE)) < wanted:  # noqa: ASYNC110
+        while len(await Workers(Nodes(self.client)).registered(QUEUE)) < wanted:  # noqa: ASYNC110
             await anyio.sleep(0.1)
 
     async def _come_to_rest(self, load: Load) -> None:
@@ -173,7 +174,7 @@ class Soak:
                     await anyio.sleep(0.2)
 
     async def _nonce_of(self, job: JobId) -> str:
-        spec = (await Jobs(self.client).find(job)).spec
+        spec = (await Jobs(Nodes(self.client)).find(job)).spec
         return nonces_in(msgspec.json.encode(spec).decode())[0]
 
     async def _measure(self, *, base: bool) -> list[Sampled]:

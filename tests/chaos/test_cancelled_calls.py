@@ -13,6 +13,7 @@ from shared_schemas.job import JobState
 from shared_schemas.specs import InferenceSpec
 from shared_schemas.stream.connection import AsyncRedis, connect, connect_one
 from shared_schemas.stream.jobs import Jobs
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.queues import Queues
 from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.submission import Submission, Submitter
@@ -125,7 +126,12 @@ async def test_no_call_swallows_a_cancellation(redis_url: str, connect_by: Calla
 
 def calls_of(client: AsyncRedis) -> dict[str, Call]:
     """Each answers with the nonce of the job that it is asked about, by another sort of command."""
-    jobs, timeline, submitter, catalog = Jobs(client), Timeline(client), Submitter(client), Queues(client)
+    jobs, timeline, submitter, catalog = (
+        Jobs(Nodes(client)),
+        Timeline(Nodes(client)),
+        Submitter(Nodes(client)),
+        Queues(Nodes(client)),
+    )
 
     async def find(job: Submission) -> object:
         return (await jobs.find(job.job_id)).spec.input_data  # type: ignore[union-attr]

@@ -12,6 +12,7 @@ from shared_schemas.job import JobState
 from shared_schemas.outcome import Success
 from shared_schemas.stream.connection import connect
 from shared_schemas.stream.declaring import declared
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.redis_settings import RedisSettings
 from worker_runtime import Attempt
 
@@ -98,17 +99,17 @@ async def test_a_command_to_a_silent_peer_fails_in_time_and_the_next_is_answered
     with fault_proxy(own_redis.url) as proxy:
         client = connect(RedisSettings(redis_url=proxy.url, redis_timeout_s=0.2))
         if not is_new:
-            await declared(client)
+            await declared(Nodes(client))
         proxy.impose(SILENCE)
         proxy.greet(Greeting.IGNORE if is_new else Greeting.SERVE)
         with anyio.fail_after(10):
             with pytest.raises(BackendUnavailable):
-                await declared(client)
+                await declared(Nodes(client))
             proxy.heal()
             proxy.greet(Greeting.SERVE)
-            assert await declared(client) == []
+            assert await declared(Nodes(client)) == []
             silence_open_lines(proxy)
-            assert await declared(client) == []
+            assert await declared(Nodes(client)) == []
         await client.aclose()
 
 

@@ -17,6 +17,7 @@ from shared_schemas.job import JobState
 from shared_schemas.outcome import Success
 from shared_schemas.stream.connection import connect
 from shared_schemas.stream.jobs import Jobs
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.redis_settings import RedisSettings
 from worker_runtime import Attempt
 
@@ -150,7 +151,7 @@ async def test_callers_beyond_the_pool_wait_their_turn_or_are_told(redis_url: st
         with fault_proxy(redis_url) as proxy:
             proxy.impose(Conditions(delay_s=0.05))
             client = connect(RedisSettings(redis_url=proxy.url, redis_timeout_s=1.0, redis_connections=4))
-            jobs = Jobs(client)
+            jobs = Jobs(Nodes(client))
 
             async def find(_: int) -> JobId | None:
                 with suppress(BackendUnavailable):

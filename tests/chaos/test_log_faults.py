@@ -90,7 +90,7 @@ async def test_the_log_of_all_jobs_has_everything_once_under_cuts(
                 if i % 4 == 3:
                     own_redis.kill()
                     await anyio.to_thread.run_sync(own_redis.start)
-            kept = await stored(ChangeLog(drive.client))
+            kept = await stored(ChangeLog(drive.nodes))
             for reading in readers:
                 await reading.has(sum(map(len, kept.values())))
             group.cancel_scope.cancel()

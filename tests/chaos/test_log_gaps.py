@@ -30,7 +30,7 @@ async def keep_newest(drive: Driver, n: int) -> None:
     if n == 0:
         await drive.client.delete(keys.log(TRAINING))
         return
-    kept = await ChangeLog(drive.client).read(TRAINING)
+    kept = await ChangeLog(drive.nodes).read(TRAINING)
     await drive.client.xtrim(keys.log(TRAINING), minid=kept[-n].id, approximate=False)
 
 
@@ -103,13 +103,13 @@ async def test_the_log_keeps_as_many_changes_as_its_setting_says(redis_url: str,
                 while not await drive.client.exists(keys.log_length(TRAINING)):  # noqa: ASYNC110 - nothing announces it
                     await anyio.sleep(0.02)
             await submitted_at_once(drive, 6000)
-            kept = len(await ChangeLog(drive.client).read(TRAINING, limit=10_000))
+            kept = len(await ChangeLog(drive.nodes).read(TRAINING, limit=10_000))
             [queue] = [each for each in (await http.get("/queues")).json()["queues"] if each["name"] == TRAINING]
             metrics = (await http.get("/metrics")).text
 
-            await ChangeLog(drive.client).keep(TRAINING, 4000)
+            await ChangeLog(drive.nodes).keep(TRAINING, 4000)
             await submitted_at_once(drive, 6000)
-            longer = len(await ChangeLog(drive.client).read(TRAINING, limit=10_000))
+            longer = len(await ChangeLog(drive.nodes).read(TRAINING, limit=10_000))
 
     assert 2000 <= kept <= 3500
     assert 4000 <= longer <= 5500

@@ -21,6 +21,7 @@ from shared_schemas.stream.connection import connect
 from shared_schemas.stream.control import JobControl
 from shared_schemas.stream.dead_letters import DeadLetters
 from shared_schemas.stream.keys import Lane
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.queues import Queues
 from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.registry import ModelRegistry
@@ -173,9 +174,9 @@ async def test_a_dead_letter_is_purged_once_and_its_attempts_are_told(redis_url:
             dropped = [proxy.drop_reply(command, times=3) for command in OF_DEAD_LETTERS]
             async with bench(proxy.url) as far:
                 attempts = attempts_of(decode_event(data) for data in await far.timeline.read_attempts(purged))
-                await DeadLetters(far.client).purge(INFERENCE, [purged])
+                await DeadLetters(far.nodes).purge(INFERENCE, [purged])
 
-        page = await DeadLetters(side.client).page(INFERENCE)
+        page = await DeadLetters(side.nodes).page(INFERENCE)
         assert [job.id for job in page.jobs] == [kept]
         assert await side.fields(purged) == ended
         assert (await side.folded(purged)).state is JobState.FAILED
@@ -194,7 +195,7 @@ async def test_a_model_whose_replies_were_lost_is_published_once(redis_url: str)
     async with driver(redis_url) as drive:
         with fault_proxy(redis_url) as proxy:
             client = connect(RedisSettings(redis_url=proxy.url))
-            registry = ModelRegistry(client)
+            registry = ModelRegistry(Nodes(client))
             dropped = [proxy.drop_reply(command, times=3) for command in OF_REGISTRY]
             async with bench(redis_url) as side:
                 job_id = await side.submit(TrainingSpec(model_type="mlp", data_path="a.csv", seed=1), queue=TRAINING)
@@ -240,7 +241,7 @@ async def test_a_question_about_queues_whose_reply_was_lost_is_answered(redis_ur
             dropped = [proxy.drop_reply(command, times=3) for command in OF_QUEUES]
             async with bench(proxy.url) as far:
                 job_id = await far.submit()
-                queues = Queues(far.client)
+                queues = Queues(far.nodes)
                 named, statuses = await queues.review(), await queues.statuses([INFERENCE])
                 workers = await queues.workers()
 
@@ -258,13 +259,13 @@ async def test_a_deletion_whose_reply_was_lost_is_done(redis_url: str) -> None:
     async with driver(redis_url) as drive, queue_bench(redis_url) as side:
         trained = await side.submit(TrainingSpec(model_type="mlp", data_path="a.csv", seed=1), queue=TRAINING)
         claim = await drive.begin(trained)
-        registry = ModelRegistry(side.client)
+        registry = ModelRegistry(side.nodes)
         await registry.stage(name="wine", job_id=trained, fence=claim.fence, manifest=a_manifest())
         await drive.settle(claim, success("wine"))
         with fault_proxy(redis_url) as proxy:
             dropped = [proxy.drop_reply(command, times=3) for command in OF_REMOVAL]
             async with bench(proxy.url) as far:
-                removal = Removal(far.client)
+                removal = Removal(far.nodes)
                 await removal.delete_job(trained, queues=[INFERENCE, TRAINING])
                 await removal.delete_version(ModelRef("wine", 1), queues=[INFERENCE, TRAINING])
 

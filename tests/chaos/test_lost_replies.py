@@ -104,7 +104,7 @@ async def trimmed(side: Bench) -> JobId:
 
 
 async def ghost(side: Bench) -> Claims:
-    claims = Claims(side.client, side.client, INFERENCE, worker="ghost", lease_s=0.5)
+    claims = Claims(side.nodes, side.client, INFERENCE, worker="ghost", lease_s=0.5)
     await claims.open()
     return claims
 

@@ -21,6 +21,7 @@ from shared_schemas.job import JobState
 from shared_schemas.stream.connection import AsyncRedis, connect, connect_one
 from shared_schemas.stream.declaring import declared
 from shared_schemas.stream.jobs import Jobs
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.pubsub import PubSubConnection
 from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.submission import Submitter
@@ -213,7 +214,7 @@ async def test_a_client_that_only_reads_leaves_a_demoted_master_with_one_that_wr
     async with replicated() as pair, bench(pair.old.url) as old:
         settings = RedisSettings(redis_url=pair.front.url)
         async with writes_by(settings) as writing, reads_by(settings) as reading:
-            assert await declared(reading) == await declared(writing) == []
+            assert await declared(Nodes(reading)) == await declared(Nodes(writing)) == []
             await pair.cut_off()
             pair.front.lead_to(pair.new.url)
             # Of nobody who would bring it what it has missed.
@@ -221,10 +222,10 @@ async def test_a_client_that_only_reads_leaves_a_demoted_master_with_one_that_wr
 
             # Redis 6.2 hides from the client library why it refused a script.
             with suppress(BackendUnavailable):
-                await Submitter(writing).submit(submission)
-            await Submitter(writing).submit(submission)
+                await Submitter(Nodes(writing)).submit(submission)
+            await Submitter(Nodes(writing)).submit(submission)
 
-            assert (await Jobs(reading).find(submission.job_id)).state is JobState.QUEUED
+            assert (await Jobs(Nodes(reading)).find(submission.job_id)).state is JobState.QUEUED
 
 
 @pytest.mark.quick
@@ -240,12 +241,12 @@ async def test_a_quiet_subscription_leaves_a_demoted_master_with_a_line_that_wri
             await pubsub.subscribe("quiet")
             messages = pubsub.messages()
             assert await anext(messages) == ("quiet", None)
-            assert await declared(writing) == []
+            assert await declared(Nodes(writing)) == []
             await pair.cut_off()
             pair.front.lead_to(pair.new.url)
             await old.client.replicaof("127.0.0.1", free_port())
             with suppress(BackendUnavailable):
-                await Submitter(writing).submit(a_submission())
+                await Submitter(Nodes(writing)).submit(a_submission())
 
             with anyio.fail_after(DEADLINE_S), pytest.raises(BackendUnavailable):
                 await anext(messages)

@@ -25,7 +25,7 @@ quick_at_the_end = [*STANDSTILLS[:2], pytest.param(STANDSTILLS[2], marks=pytest.
 async def reclaiming(side: QueueBench) -> AsyncIterator[None]:
     """What a worker does for the jobs of others, without one that would run them."""
     async with anyio.create_task_group() as group:
-        group.start_soon(Reclaiming(Recovery(side.client, side.queue), worker="nobody", lease_s=LEASE_S).run)
+        group.start_soon(Reclaiming(Recovery(side.nodes, side.queue), worker="nobody", lease_s=LEASE_S).run)
         yield
         group.cancel_scope.cancel()
 

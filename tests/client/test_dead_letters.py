@@ -26,7 +26,7 @@ FINAL = ErrorInfo(code="data_empty", message="no rows [really]", row=3)
 async def failed_twice(drive: Driver) -> JobId:
     job_id = await Bench(drive.client).submit(SPEC, queue=TRAINING)
     await drive.finish(job_id, Retry(FLAKY, 0.0))
-    await Schedule(drive.client, TRAINING).promote()
+    await Schedule(drive.nodes, TRAINING).promote()
     await drive.finish(job_id, Failure(FINAL))
     return job_id
 

@@ -18,6 +18,7 @@ from shared_schemas.errors import BackendUnavailable
 from shared_schemas.stream.connection import connect, connect_for_thread
 from shared_schemas.stream.declaring import declared
 from shared_schemas.stream.linking import load
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.redis_settings import RedisSettings
 
 from tests.support.gateways import MODEL, ROOT, driver, running_gateway
@@ -251,12 +252,12 @@ def test_it_does_not_start_with_an_empty_password(guarded: Guarded, text: str) -
 async def test_a_changed_password_needs_no_restart_of_the_parts(guarded: Guarded) -> None:
     client = connect(RedisSettings(redis_url=guarded.url, **guarded.settings("gateway")))
     with guarded.started():
-        before = await declared(client)
+        before = await declared(Nodes(client))
     guarded.password_file("gateway").unlink()
     with pytest.raises(BackendUnavailable):
-        await declared(client)
+        await declared(Nodes(client))
     with guarded.started():
-        after = await declared(client)
+        after = await declared(Nodes(client))
     await client.aclose()
 
     assert before == after == []

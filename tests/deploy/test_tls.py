@@ -11,6 +11,7 @@ from headrace_local.system import free_port
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.stream.connection import connect
 from shared_schemas.stream.declaring import declared
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.redis_settings import RedisSettings
 
 from tests.support.gateways import MODEL, driver, running_gateway
@@ -71,5 +72,5 @@ async def test_a_server_that_another_name_was_given_is_not_spoken_to(secured: Se
     for url in (secured.url(host="localhost"), secured.url(certificate=other)):
         client = connect(RedisSettings(redis_url=url), retries=0)
         with pytest.raises(BackendUnavailable):
-            await declared(client)
+            await declared(Nodes(client))
         await client.aclose()

@@ -43,13 +43,13 @@ async def listed(http: httpx.AsyncClient, **query: Any) -> list[str]:
 
 async def lose(drive: Driver, job_id: JobId, fence: str) -> None:
     """What happens once the worker has been silent for long enough."""
-    assert await Recovery(drive.client, TRAINING).reclaim([SilentJob(job_id, fence, 0)]) == ["requeued"]
+    assert await Recovery(drive.nodes, TRAINING).reclaim([SilentJob(job_id, fence, 0)]) == ["requeued"]
 
 
 async def test_a_dead_letter_shows_every_attempt_and_how_it_ended(http: httpx.AsyncClient, drive: Driver) -> None:
     job_id = await submitted(http)
     await drive.finish(job_id, Retry(FLAKY, 0.0), n_events=30)
-    await Schedule(drive.client, TRAINING).promote()
+    await Schedule(drive.nodes, TRAINING).promote()
     await drive.finish(job_id, Release(), n_events=1)
     await lose(drive, job_id, (await drive.begin(job_id)).fence)
     await drive.finish(job_id, Failure(FINAL))

@@ -25,7 +25,7 @@ async def submitted(http: httpx.AsyncClient, **fields: Any) -> JobId:
 
 
 async def stored(drive: Driver, job_id: JobId) -> list[bytes]:
-    return [entry.data for entry in await Timeline(drive.client).read(job_id, after=0)]
+    return [entry.data for entry in await Timeline(drive.nodes).read(job_id, after=0)]
 
 
 def numbers(received: Sequence[Frame]) -> list[int]:

@@ -113,7 +113,7 @@ class Counted(Timeline):
 
 async def test_a_ring_while_a_line_waits_for_its_turn_to_read_costs_no_second_reading(redis_url: str) -> None:
     async with bench(redis_url) as jobs:
-        job_id, timeline = await jobs.submit(), Counted(jobs.client)
+        job_id, timeline = await jobs.submit(), Counted(jobs.nodes)
         hub = Hub(lambda: PubSubConnection(jobs.client), n_readings=1)
         first, second = Numbers(), Numbers()
         first_of, second_of = (Timelines(hub, each, {job_id: 0}) for each in (jobs.timeline, timeline))
@@ -172,9 +172,9 @@ class States(EndOnly):
 
 async def test_a_line_of_the_log_that_waits_for_its_turn_reads_each_queue_once(redis_url: str) -> None:
     async with bench(redis_url) as jobs:
-        job_id, log = await jobs.submit(), CountedLog(jobs.client)
+        job_id, log = await jobs.submit(), CountedLog(jobs.nodes)
         hub = Hub(lambda: PubSubConnection(jobs.client), n_readings=1)
-        first, second = (Logs(hub, each, partial(declared, jobs.client), {}) for each in (jobs.change_log, log))
+        first, second = (Logs(hub, each, partial(declared, jobs.nodes), {}) for each in (jobs.change_log, log))
         told, waiting = States(first), States(second)
         await three_happen(jobs, job_id, hub, (first, told), (second, waiting))
 

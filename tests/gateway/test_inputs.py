@@ -136,7 +136,7 @@ async def test_a_job_that_was_accepted_before_may_end_again_as_it_did(
     job_id = parse_job_id((await http.post("/jobs/inference", json=body)).json()["job_id"])
     await drive.publish("late", by=parse_job_id(training), manifest=texts())
     await drive.registry.publish_settled()
-    await Schedule(drive.client, INFERENCE).promote()
+    await Schedule(drive.nodes, INFERENCE).promote()
     await drive.finish(job_id, Failure(ErrorInfo(code="invalid_input", message="this model takes a text")))
 
     answer = await http.post(f"/jobs/{job_id}/{verb}")

@@ -90,7 +90,7 @@ async def test_an_attempt_that_an_idle_worker_never_heard_of_is_run_before_its_l
         first = await side.submit()
         await side.until_state(first, JobState.RUNNING)
         second = await side.submit()
-        twin = Claims(side.client, side.client, INFERENCE, worker=worker.name, lease_s=60)
+        twin = Claims(side.nodes, side.client, INFERENCE, worker=worker.name, lease_s=60)
         [unheard] = await twin.claim(1, token="t")
         assert unheard.job_id == second
         release.set()

@@ -16,6 +16,7 @@ from shared_schemas.stream.connection import connect, connect_for_thread, connec
 from shared_schemas.stream.control import JobControl
 from shared_schemas.stream.jobs import Jobs
 from shared_schemas.stream.leases import Leases
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.recovery import Recovery, SilentJob
 from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.registry import ModelRegistry
@@ -61,15 +62,15 @@ class Bench:
         self.runner, self.raw = asyncio.Runner(), redis.Redis.from_url(url, protocol=2)
         self.raw.flushall()
         self.client, self.reader = connect(settings), connect_one(settings, retries=0)
-        self.thread = connect_for_thread(settings)
-        self.submitter, self.jobs = Submitter(self.client), Jobs(self.client)
-        self.control, self.workers = JobControl(self.client), Workers(self.client)
-        self.registry = ModelRegistry(self.client)
-        self.writer = AttemptWriter(self.client, INFERENCE)
-        self.schedule = Schedule(self.client, INFERENCE)
-        self.recoveries = [Recovery(self.client, INFERENCE) for _ in range(2)]
+        self.thread, self.nodes = connect_for_thread(settings), Nodes(self.client)
+        self.submitter, self.jobs = Submitter(self.nodes), Jobs(self.nodes)
+        self.control, self.workers = JobControl(self.nodes), Workers(self.nodes)
+        self.registry = ModelRegistry(self.nodes)
+        self.writer = AttemptWriter(self.nodes, INFERENCE)
+        self.schedule = Schedule(self.nodes, INFERENCE)
+        self.recoveries = [Recovery(self.nodes, INFERENCE) for _ in range(2)]
         self.claims = {
-            name: Claims(self.client, self.reader, INFERENCE, worker=name, lease_s=LEASE_S, capacity=capacity)
+            name: Claims(self.nodes, self.reader, INFERENCE, worker=name, lease_s=LEASE_S, capacity=capacity)
             for name, capacity in WORKERS.items()
         }
         self.leases = {name: Leases(self.thread, INFERENCE, worker=name, lease_s=LEASE_S) for name in WORKERS}

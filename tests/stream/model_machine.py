@@ -154,7 +154,7 @@ class ScriptMachine(CallerRules):
 
         async def is_deleted() -> str:
             try:
-                await Removal(self.bench.client).delete_version(ModelRef(name, version), queues=[INFERENCE])
+                await Removal(self.bench.nodes).delete_version(ModelRef(name, version), queues=[INFERENCE])
             except ModelNotFound:
                 return "not found"
             except InUse:
@@ -229,7 +229,7 @@ class ScriptMachine(CallerRules):
     def _bring_all_to_an_end(self) -> None:
         """Whatever has happened: once the faults stop, every job can be brought to an end."""
         bench, schedule, recovery = self.bench, self.bench.schedule, self.bench.recoveries[0]
-        last = Claims(bench.client, bench.reader, INFERENCE, worker="z", lease_s=LEASE_S)
+        last = Claims(bench.nodes, bench.reader, INFERENCE, worker="z", lease_s=LEASE_S)
         bench.run(last.open())
         self._set_clock(2 * FARTHEST_S + LEASE_S + max(SPANS))
         bench.run(recovery.repair())

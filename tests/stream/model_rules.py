@@ -151,7 +151,7 @@ class CallerRules(Machine):
 
         async def call() -> str:
             try:
-                await Removal(self.bench.client).delete_job(job.id, queues=[INFERENCE])
+                await Removal(self.bench.nodes).delete_job(job.id, queues=[INFERENCE])
             except InUse:
                 return "in use"
             except StateConflict:
@@ -173,13 +173,13 @@ class CallerRules(Machine):
         spec = TrainingSpec(model_type="m", data_path="d.csv")
         submission = Submission(job_id=job_id, spec=spec, idempotency_key=key, fingerprint=fingerprint)
         self.both(
-            lambda: claim_keys(self.bench.client, [submission]),
+            lambda: claim_keys(self.bench.nodes, [submission]),
             lambda: {0: self.model.claim_key(key, job_id, fingerprint)},
             again=True,
         )
 
     def look(self, state: JobState | None, limit: int, n: int) -> None:
-        timeline, model = Timeline(self.bench.client), self.model
+        timeline, model = Timeline(self.bench.nodes), self.model
 
         async def listed() -> list[JobId]:
             found, before = list[JobId](), None
@@ -201,7 +201,7 @@ class CallerRules(Machine):
             return {worker.name for worker in await self.bench.workers.registered(INFERENCE)}
 
         async def status() -> tuple[dict[str, int], dict[str, int], int, int, datetime | None]:
-            found = await Queues(self.bench.client).status(INFERENCE)
+            found = await Queues(self.bench.nodes).status(INFERENCE)
             return found.jobs, found.ready, found.dead, found.workers, found.oldest_queued_at
 
         def counted() -> tuple[dict[str, int], dict[str, int], int, int, datetime | None]:
@@ -228,7 +228,7 @@ class CallerRules(Machine):
 
     def purge(self, ns: list[int]) -> None:
         ids = list(dict.fromkeys(self.model.job_at(n).id for n in ns if self.model.jobs))
-        letters = DeadLetters(self.bench.client)
+        letters = DeadLetters(self.bench.nodes)
         self.both(lambda: letters.purge(INFERENCE, ids), lambda: self.model.purge(ids), again=True)
 
     # Workers.

@@ -90,7 +90,7 @@ async def test_a_key_claimed_by_a_process_that_died_before_it_stored_the_job_los
     redis_url: str,
 ) -> None:
     async with queue_bench(redis_url) as side:
-        await idempotency.claim_keys(side.client, [keyed(1)])
+        await idempotency.claim_keys(side.nodes, [keyed(1)])
         with pytest.raises(IdempotencyConflict):
             await side.submitter.submit(keyed(2, fingerprint="g"))
 
@@ -112,7 +112,7 @@ async def test_a_list_of_another_queue_is_one_whoever_died(redis_url: str) -> No
             ]
             return [msgspec.structs.replace(first, idempotency_key="k", fingerprint="f"), *rest]
 
-        await idempotency.claim_keys(side.client, a_list(1))
+        await idempotency.claim_keys(side.nodes, a_list(1))
         made = [await side.submitter.submit_list(a_list(n)) for n in (20, 40)]
 
         assert [[each.job_id for each in answer] for answer in made] == [[each.job_id for each in a_list(1)]] * 2
@@ -147,7 +147,7 @@ async def test_a_key_costs_one_call_more_at_most(redis_url: str, queue: QueueNam
         await side.submitter.submit(keyed(1, queue=queue, key=key))
         await side.client.config_resetstat()
 
-        await Submitter(side.client).submit(keyed(2, queue=queue, key=key and "other"))
+        await Submitter(side.nodes).submit(keyed(2, queue=queue, key=key and "other"))
 
         stats = await side.client.info("commandstats")
         assert stats["cmdstat_evalsha"]["calls"] == calls

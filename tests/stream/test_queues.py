@@ -25,7 +25,7 @@ async def age(client: AsyncRedis, queue: QueueName, seconds: float) -> None:
 @pytest.mark.quick
 async def test_a_queue_that_is_empty_and_that_nobody_declares_is_forgotten_in_two_steps(redis_url: str) -> None:
     async with queue_bench(redis_url, OTHER) as side:
-        queues = Queues(side.client, known_s=DAY_S)
+        queues = Queues(side.nodes, known_s=DAY_S)
         assert OTHER in await queues.review()
         assert await queues.takes_jobs(OTHER)
 
@@ -47,7 +47,7 @@ async def test_a_queue_that_is_empty_and_that_nobody_declares_is_forgotten_in_tw
 @pytest.mark.parametrize("is_leaving", [False, True])
 async def test_a_queue_that_holds_a_job_is_not_forgotten(redis_url: str, is_leaving: bool) -> None:
     async with queue_bench(redis_url, OTHER) as side:
-        queues = Queues(side.client, known_s=DAY_S)
+        queues = Queues(side.nodes, known_s=DAY_S)
         await age(side.client, OTHER, DAY_S + 60)
         if is_leaving:
             await queues.review()
@@ -63,20 +63,20 @@ async def test_a_queue_that_holds_a_job_is_not_forgotten(redis_url: str, is_leav
 @pytest.mark.quick
 async def test_a_queue_that_redis_lost_with_its_last_second_is_put_back_if_it_holds_a_job(redis_url: str) -> None:
     async with queue_bench(redis_url, OTHER) as side:
-        queues = Queues(side.client)
+        queues = Queues(side.nodes)
         assert await queues.takes_jobs(OTHER)
         await side.submit(queue=OTHER)
         await side.client.delete(keys.DECLARED)
 
         await queues.review()
 
-        assert await Queues(side.client).takes_jobs(OTHER)
+        assert await Queues(side.nodes).takes_jobs(OTHER)
 
 
 @pytest.mark.quick
 async def test_what_is_known_is_not_asked_for_again(redis_url: str) -> None:
     async with queue_bench(redis_url, OTHER) as side:
-        queues = Queues(side.client)
+        queues = Queues(side.nodes)
         await queues.takes_jobs(OTHER)
         before = await reads(side.client)
 
@@ -95,7 +95,7 @@ async def reads(client: AsyncRedis) -> int:
 @pytest.mark.parametrize("question", ["statuses", "workers", "pages"])
 async def test_a_question_to_all_queues_is_one_round_trip_however_many_there_are(redis_url: str, question: str) -> None:
     async with queue_bench(redis_url) as side:
-        queues, costs = Queues(side.client), []
+        queues, costs = Queues(side.nodes), []
         for n in (1, 30):
             for i in range(n):
                 await side.catalog.declare(QueueName(f"inference-q{i}"))
@@ -124,7 +124,7 @@ async def ask(queues: Queues, question: str) -> list[object]:
 @pytest.mark.quick
 async def test_a_queue_that_came_meanwhile_is_in_the_answer(redis_url: str) -> None:
     async with queue_bench(redis_url) as side:
-        queues = Queues(side.client)
+        queues = Queues(side.nodes)
         assert [status.name for status in await queues.statuses()] == sorted(BY_DEFAULT)
         await side.submit(queue=OTHER)
         await side.catalog.declare(OTHER)

@@ -11,7 +11,7 @@ async def test_a_pin_is_what_resolve_says_for_every_way_to_name_a_model(
     redis_url: str, is_settled_unseen: bool
 ) -> None:
     async with driver(redis_url) as side:
-        registry = ModelRegistry(side.client)
+        registry = ModelRegistry(side.nodes)
         first, second = await side.publish(name="m"), await side.publish(name="m")
         if not is_settled_unseen:
             await registry.publish_settled()

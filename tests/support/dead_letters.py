@@ -24,7 +24,7 @@ async def made_dead(drive: Driver, queue: QueueName, codes: Sequence[str]) -> li
     ids = [new_job_id(queue, now_ms=now_ms + i, entropy=os.urandom(10)) for i in range(len(codes))]
     await drive.catalog.declare(queue)
     await drive.submitter.submit_all(queue, [Submission(job_id=job_id, spec=SPEC) for job_id in ids])
-    claims = Claims(drive.client, drive.client, queue, worker="failing", lease_s=60.0)
+    claims = Claims(drive.nodes, drive.client, queue, worker="failing", lease_s=60.0)
     await claims.open()
     claimed = {claim.job_id: claim for claim in await claims.claim(len(codes), token=os.urandom(8).hex())}
     assert set(claimed) == set(ids), "the queue was not empty"
@@ -32,5 +32,5 @@ async def made_dead(drive: Driver, queue: QueueName, codes: Sequence[str]) -> li
     endings = [
         Settlement(Batch(claimed[job_id], 0, ()), failure) for job_id, failure in zip(ids, failures, strict=True)
     ]
-    assert all(await AttemptWriter(drive.client, queue).settle(endings))
+    assert all(await AttemptWriter(drive.nodes, queue).settle(endings))
     return ids

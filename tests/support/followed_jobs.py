@@ -8,6 +8,7 @@ from shared_schemas.events import Logged
 from shared_schemas.ids import JobId
 from shared_schemas.specs import TrainingSpec
 from shared_schemas.stream.claims import Claim
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.timeline import Timeline
 
 from tests.support.gateways import TRAINING, Driver, driver, succeeded
@@ -58,7 +59,7 @@ class FollowedJobs:
 
     async def as_stored(self, job_id: JobId) -> list[bytes]:
         """The whole timeline, as a reader must get it."""
-        timeline, sent = Timeline(self.client), list[bytes]()
+        timeline, sent = Timeline(Nodes(self.client)), list[bytes]()
         while page := await timeline.read(job_id, after=len(sent)):
             sent += [as_sent(str(entry.n), entry.event, entry.data) for entry in page]
         assert sent[-1].startswith(as_sent(str(len(sent)), "done", b"{"))

@@ -28,6 +28,7 @@ from shared_schemas.stream.connection import AsyncRedis, connect
 from shared_schemas.stream.control import JobControl
 from shared_schemas.stream.dead_letters import DeadLetters
 from shared_schemas.stream.jobs import Jobs
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.queues import Queues
 from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.registry import ModelRegistry
@@ -144,12 +145,12 @@ class Driver:
     """Takes jobs through their states, as a worker and the housekeeping would."""
 
     def __init__(self, client: AsyncRedis, reader: AsyncRedis) -> None:
-        self.client, self._reader = client, reader
+        self.client, self.nodes, self._reader = client, Nodes(client), reader
         self._begun: dict[JobId, Claim] = {}
-        self.submitter, self.jobs, self.control = Submitter(client), Jobs(client), JobControl(client)
-        self.catalog, self.workers = Queues(client), Workers(client)
-        self.registry = ModelRegistry(client)
-        self.dead_letters = DeadLetters(client)
+        self.submitter, self.jobs, self.control = Submitter(self.nodes), Jobs(self.nodes), JobControl(self.nodes)
+        self.catalog, self.workers = Queues(self.nodes), Workers(self.nodes)
+        self.registry = ModelRegistry(self.nodes)
+        self.dead_letters = DeadLetters(self.nodes)
 
     async def begin(self, job_id: JobId) -> Claim:
         """Claim jobs of its queue until this one comes."""
@@ -168,11 +169,11 @@ class Driver:
         return self._begun.pop(job_id)
 
     async def record(self, claim: Claim, *events: JobEvent, first: int = 0) -> None:
-        writer = AttemptWriter(self.client, claim.queue)
+        writer = AttemptWriter(self.nodes, claim.queue)
         assert await writer.record([Batch(claim, first, [*map(encoded, events)])]) == [True]
 
     async def settle(self, claim: Claim, outcome: Outcome, *, first: int = 0) -> None:
-        writer = AttemptWriter(self.client, claim.queue)
+        writer = AttemptWriter(self.nodes, claim.queue)
         assert await writer.settle([Settlement(Batch(claim, first, ()), outcome)]) == [True]
 
     async def finish(self, job_id: JobId, outcome: Outcome | None = None, *, n_events: int = 0) -> Claim:
@@ -200,7 +201,7 @@ class Driver:
         return by
 
     async def sweep(self, queue: QueueName) -> None:
-        await Schedule(self.client, queue).sweep()
+        await Schedule(self.nodes, queue).sweep()
 
     async def count_jobs(self) -> int:
         names = [key async for key in self.client.scan_iter(match="{hr:*}:job:*", count=1000)]
@@ -216,7 +217,7 @@ class Driver:
         )
 
     def claims(self, queue: QueueName) -> Claims:
-        return Claims(self.client, self._reader, queue, worker="driver", lease_s=60.0)
+        return Claims(self.nodes, self._reader, queue, worker="driver", lease_s=60.0)
 
 
 @asynccontextmanager

@@ -54,12 +54,12 @@ def inference_process(
 async def publish(jobs: Bench, model: Model) -> str:
     """As a training worker does: stage the model, then settle the job that made it. -> its reference"""
     await jobs.submit(TrainingSpec(model_type="mlp", data_path="x.csv"), queue=_TRAINING)
-    claims = Claims(jobs.client, jobs.client, _TRAINING, worker="trainer", lease_s=30.0)
+    claims = Claims(jobs.nodes, jobs.client, _TRAINING, worker="trainer", lease_s=30.0)
     await claims.open()
     [claim] = await claims.claim(1, token="0" * 16)
-    ref = await ModelRegistry(jobs.client).stage(
+    ref = await ModelRegistry(jobs.nodes).stage(
         name=model.name, job_id=claim.job_id, fence=claim.fence, manifest=model.manifest
     )
-    writer = AttemptWriter(jobs.client, _TRAINING)
+    writer = AttemptWriter(jobs.nodes, _TRAINING)
     assert await writer.settle([Settlement(Batch(claim, 0, ()), Success(msgspec.Raw(b"{}")))]) == [True]
     return str(ref)

@@ -46,16 +46,16 @@ class QueueBench(Bench):
     def __init__(self, client: object, reader: object, url: str, queue: QueueName) -> None:
         super().__init__(client)
         self._reader, self._url, self.queue = reader, url, queue
-        self.writer = AttemptWriter(client, queue)
-        self.schedule, self.recovery = Schedule(client, queue), Recovery(client, queue)
-        self.registry = ModelRegistry(client)
-        self.dead_letters = DeadLetters(client)
+        self.writer = AttemptWriter(self.nodes, queue)
+        self.schedule, self.recovery = Schedule(self.nodes, queue), Recovery(self.nodes, queue)
+        self.registry = ModelRegistry(self.nodes)
+        self.dead_letters = DeadLetters(self.nodes)
         self._claims: dict[str, Claims] = {}
 
     async def worker(self, name: str, *, capacity: int = 1) -> Claims:
         if name not in self._claims:
             self._claims[name] = Claims(
-                self.client, self._reader, self.queue, worker=name, lease_s=LEASE_S, capacity=capacity
+                self.nodes, self._reader, self.queue, worker=name, lease_s=LEASE_S, capacity=capacity
             )
             await self._claims[name].open()
         return self._claims[name]

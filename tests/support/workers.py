@@ -22,6 +22,7 @@ from shared_schemas.stream.change_log import ChangeLog
 from shared_schemas.stream.connection import AsyncRedis, connect
 from shared_schemas.stream.control import JobControl
 from shared_schemas.stream.jobs import Jobs
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.pubsub import PubSubConnection
 from shared_schemas.stream.queues import Queues
 from shared_schemas.stream.redis_settings import RedisSettings
@@ -114,10 +115,10 @@ class Bench:
     """The submitter's side of a test."""
 
     def __init__(self, client: AsyncRedis) -> None:
-        self.client = client
-        self.submitter, self.jobs, self.control = Submitter(client), Jobs(client), JobControl(client)
-        self.timeline, self.change_log = Timeline(client), ChangeLog(client)
-        self.catalog, self.workers = Queues(client), Workers(client)
+        self.client, self.nodes = client, Nodes(client)
+        self.submitter, self.jobs, self.control = Submitter(self.nodes), Jobs(self.nodes), JobControl(self.nodes)
+        self.timeline, self.change_log = Timeline(self.nodes), ChangeLog(self.nodes)
+        self.catalog, self.workers = Queues(self.nodes), Workers(self.nodes)
 
     async def submit(self, spec: JobSpec | None = None, *, queue: QueueName = INFERENCE, **options: Any) -> JobId:
         return (await self.submitter.submit(a_submission(spec, queue=queue, **options))).job_id

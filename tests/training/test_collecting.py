@@ -114,10 +114,10 @@ async def test_a_model_keeps_its_files_until_its_version_and_its_job_are_gone(
 
     await freed(drive, tmp_path)
     assert left(store, model, staged) == [True, True]
-    await Removal(drive.client).delete_job(jobs[0], queues=[TRAINING])
+    await Removal(drive.nodes).delete_job(jobs[0], queues=[TRAINING])
     await freed(drive, tmp_path)
     assert left(store, model, staged) == [True, True]
-    await Removal(drive.client).delete_version(ModelRef("wine", 1), queues=[TRAINING])
+    await Removal(drive.nodes).delete_version(ModelRef("wine", 1), queues=[TRAINING])
     await freed(drive, tmp_path)
 
     assert left(store, model, staged) == [False, True]
@@ -134,7 +134,7 @@ async def test_two_jobs_that_share_a_file_keep_it_until_both_are_gone(
     await freed(drive, tmp_path)
 
     for job_id, is_there in zip(jobs, (True, False), strict=True):
-        await Removal(drive.client).delete_job(job_id, queues=[TRAINING])
+        await Removal(drive.nodes).delete_job(job_id, queues=[TRAINING])
         await freed(drive, tmp_path)
         assert left(store, shared) == [is_there]
 

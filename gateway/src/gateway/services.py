@@ -12,6 +12,7 @@ from shared_schemas.stream.connection import AsyncRedis, connect, connect_one
 from shared_schemas.stream.control import JobControl
 from shared_schemas.stream.dead_letters import DeadLetters
 from shared_schemas.stream.jobs import Jobs
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.pubsub import PubSubConnection
 from shared_schemas.stream.queues import Queues
 from shared_schemas.stream.registry import ModelRegistry
@@ -33,6 +34,7 @@ class Services(msgspec.Struct, kw_only=True):
 
     settings: GatewaySettings
     client: AsyncRedis
+    nodes: Nodes
     lines: Sequence[AsyncRedis]
     submitter: Submitter
     jobs: Jobs
@@ -53,23 +55,25 @@ class Services(msgspec.Struct, kw_only=True):
     def open(cls, settings: GatewaySettings) -> "Services":
         """Nothing is connected yet: the first command does."""
         client, lines = connect(settings), (connect_one(settings), connect_one(settings))
+        nodes = Nodes(client)
         return cls(
             settings=settings,
             client=client,
+            nodes=nodes,
             lines=lines,
-            submitter=Submitter(client),
-            jobs=Jobs(client),
-            control=JobControl(client),
-            workers=Workers(client),
-            catalog=Queues(client, always=map(QueueName, settings.queues), known_s=settings.queue_known_s),
-            dead_letters=DeadLetters(client),
-            timeline=Timeline(client),
-            change_log=ChangeLog(client),
-            registry=ModelRegistry(client),
-            removal=Removal(client),
-            submissions=Coalescer(Submitter(lines[0]).submit_many, count=metrics.SUBMIT_SIZE.observe),
-            pins=Coalescer(ModelRegistry(lines[1]).pin),
-            signatures=Signatures(ModelRegistry(client).resolve),
+            submitter=Submitter(nodes),
+            jobs=Jobs(nodes),
+            control=JobControl(nodes),
+            workers=Workers(nodes),
+            catalog=Queues(nodes, always=map(QueueName, settings.queues), known_s=settings.queue_known_s),
+            dead_letters=DeadLetters(nodes),
+            timeline=Timeline(nodes),
+            change_log=ChangeLog(nodes),
+            registry=ModelRegistry(nodes),
+            removal=Removal(nodes),
+            submissions=Coalescer(Submitter(Nodes(lines[0])).submit_many, count=metrics.SUBMIT_SIZE.observe),
+            pins=Coalescer(ModelRegistry(Nodes(lines[1])).pin),
+            signatures=Signatures(ModelRegistry(nodes).resolve),
             hub=Hub(lambda: PubSubConnection(client), n_readings=settings.redis_connections // 2),
         )
 

@@ -11,6 +11,7 @@ from shared_schemas.process import settings_checked
 from shared_schemas.settings import from_environ
 from shared_schemas.store.files import ArtifactStore
 from shared_schemas.stream.connection import connect
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.registry import ModelRegistry
 from worker_runtime.process import run_process
 from worker_runtime.worker import Worker
@@ -27,7 +28,7 @@ async def serve(settings: Settings) -> ErrorInfo | None:
     redis = connect(settings)
     store = ArtifactStore(Path(settings.artifacts_root))
     try:
-        models = LoadedModels(ModelRegistry(redis).resolve, store, settings)
+        models = LoadedModels(ModelRegistry(Nodes(redis)).resolve, store, settings)
         handler = InferenceHandler(
             models,
             items_in_flight=settings.items_in_flight,

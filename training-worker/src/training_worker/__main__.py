@@ -14,6 +14,7 @@ from shared_schemas.settings import from_environ
 from shared_schemas.store.files import ArtifactStore
 from shared_schemas.stream.connection import connect
 from shared_schemas.stream.jobs import Jobs
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.registry import ModelRegistry
 from worker_runtime import Worker, configure_logs
 from worker_runtime.process import run_process
@@ -29,7 +30,8 @@ LEFTOVERS_S = 86_400.0
 async def serve(settings: TrainingSettings) -> None:
     ArtifactStore(Path(settings.artifacts_root)).sweep(older_than_s=LEFTOVERS_S)
     client = connect(settings)
-    registry, jobs = ModelRegistry(client), Jobs(client)
+    nodes = Nodes(client)
+    registry, jobs = ModelRegistry(nodes), Jobs(nodes)
 
     async def publish(name: str, job_id: JobId, fence: str, manifest: ModelManifest) -> ModelRef:
         return await registry.stage(name=name, job_id=job_id, fence=fence, manifest=manifest)

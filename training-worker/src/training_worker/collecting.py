@@ -27,6 +27,7 @@ from shared_schemas.settings import SettingsRejected, from_environ
 from shared_schemas.store import collecting
 from shared_schemas.store.collecting import Collection
 from shared_schemas.stream.connection import AsyncRedis, connect
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.references import StoreBinding, read_references
 from shared_schemas.stream.store_version import check_store
 
@@ -52,15 +53,16 @@ async def collect(
 ) -> Collection:
     """root: of the store. queues: that there are, beside those on record. adopt: take the store over from another
     Redis. StoreOfAnother, BackendUnavailable, OSError; nothing is removed then."""
-    references = await read_references(client, checkpoints_kept=checkpoints_kept, queues=queues)
-    await _check_owner(StoreBinding(client), root, references, adopt=adopt, dry_run=dry_run)
+    nodes = Nodes(client)
+    references = await read_references(nodes, checkpoints_kept=checkpoints_kept, queues=queues)
+    await _check_owner(StoreBinding(nodes), root, references, adopt=adopt, dry_run=dry_run)
     files = partial(collecting.collect, root, references, grace_s=grace_s, dry_run=dry_run)
     return await to_thread.run_sync(files)
 
 
 async def collect_for_ever(settings: TrainingSettings, client: AsyncRedis, queues: Sequence[QueueName]) -> None:
     """A duty of the worker; a grace period of 0 means never."""
-    binding, log = StoreBinding(client), structlog.get_logger()
+    binding, log = StoreBinding(Nodes(client)), structlog.get_logger()
     while settings.artifacts_grace_s:
         try:
             await check_store(client)

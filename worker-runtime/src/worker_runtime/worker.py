@@ -22,6 +22,7 @@ from shared_schemas.stream.claims import Claims
 from shared_schemas.stream.connection import AsyncRedis, connect, connect_for_thread, connect_one
 from shared_schemas.stream.fitness import faults_of, server_facts
 from shared_schemas.stream.known_bugs import password_warning, warnings_of
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.pubsub import PubSubConnection
 from shared_schemas.stream.recovery import Recovery
 from shared_schemas.stream.schedule import Schedule
@@ -91,9 +92,10 @@ class Worker:
             return
         writers = {queue: connect_one(settings) for queue in self.queues}
         readers = {queue: connect_one(settings, retries=0) for queue in self.queues}
+        nodes, connections = Nodes(client), {queue: Nodes(writers[queue]) for queue in self.queues}
         claims = {
             queue: Claims(
-                writers[queue],
+                connections[queue],
                 readers[queue],
                 queue,
                 worker=self.name,
@@ -115,7 +117,7 @@ class Worker:
                 async with anyio.create_task_group() as attempts:
                     claiming = [
                         self._start_duties(
-                            duties, attempts, client, claims[queue], AttemptWriter(writers[queue], queue)
+                            duties, attempts, nodes, claims[queue], AttemptWriter(connections[queue], queue)
                         )
                         for queue in self.queues
                     ]
@@ -138,7 +140,7 @@ class Worker:
         self._claimed_all.set()
 
     def _start_duties(
-        self, duties: TaskGroup, attempts: TaskGroup, client: AsyncRedis, claims: Claims, writer: AttemptWriter
+        self, duties: TaskGroup, attempts: TaskGroup, nodes: Nodes, claims: Claims, writer: AttemptWriter
     ) -> Claiming:
         settings = self._settings
         counted = QueueMetrics(claims.queue)
@@ -154,11 +156,11 @@ class Worker:
             worker=self.name,
             give_up=self._give_up,
         )
-        reclaiming = Reclaiming(Recovery(client, claims.queue), worker=self.name, lease_s=settings.lease_s)
+        reclaiming = Reclaiming(Recovery(nodes, claims.queue), worker=self.name, lease_s=settings.lease_s)
         duties.start_soon(recorder.run)
         duties.start_soon(settler.run)
         duties.start_soon(reclaiming.run)
-        duties.start_soon(promotion.promote, Schedule(client, claims.queue))
+        duties.start_soon(promotion.promote, Schedule(nodes, claims.queue))
         return Claiming(
             claims,
             self._held,

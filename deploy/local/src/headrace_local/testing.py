@@ -23,6 +23,7 @@ from shared_schemas.models import ModelManifest, TensorSpec
 from shared_schemas.outcome import Release, Success
 from shared_schemas.specs import TrainingSpec
 from shared_schemas.stream.connection import connect
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.registry import ModelRegistry
 from worker_runtime import Attempt, RuntimeSettings, Worker
 
@@ -98,7 +99,7 @@ class ScriptedWorker:
             return
         client = connect(self._settings)
         try:
-            registry = ModelRegistry(client)
+            registry = ModelRegistry(Nodes(client))
             await registry.stage(
                 name=spec.output_model, job_id=attempt.job_id, fence=attempt.fence, manifest=_any_text()
             )

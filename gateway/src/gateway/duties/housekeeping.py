@@ -23,7 +23,7 @@ async def keep_house(services: Services) -> None:
             duties = {queue: duty for queue, duty in duties.items() if queue in queues}
             for queue in queues:
                 if queue not in duties:
-                    duties[queue] = Schedule(services.client, queue)
+                    duties[queue] = Schedule(services.nodes, queue)
                     await services.change_log.keep(queue, services.settings.log_changes)
                     services.hub.recheck()
                 await _keep(duties[queue])

@@ -15,7 +15,7 @@ from shared_schemas.ids import QueueName
 from shared_schemas.outcome import Cancellation, Failure, Outcome, Release, Retry, Success
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.claims import Claim
-from shared_schemas.stream.connection import AsyncRedis
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.transitions import event_of, packed_request_transitions, row_of
 
 
@@ -36,10 +36,10 @@ class Settlement(msgspec.Struct, frozen=True):
 
 
 class AttemptWriter:
-    """For all attempts of one queue in this process. client: may be one connection, as from connect_one."""
+    """For all attempts of one queue in this process."""
 
-    def __init__(self, client: AsyncRedis, queue: QueueName) -> None:
-        self._client, self._tag = client, keys.tag(queue)
+    def __init__(self, nodes: Nodes, queue: QueueName) -> None:
+        self._client, self._tag = nodes.of_queue(queue), keys.tag(queue)
 
     async def record(self, batches: Sequence[Batch]) -> list[bool]:
         """Append events. False for an attempt that no longer owns its job."""

@@ -20,6 +20,7 @@ from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.damage import is_of_another_type, make_group
 from shared_schemas.stream.declaring import declare
 from shared_schemas.stream.keys import GROUP, LANES, Lane
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.pipelining import pipeline_raw
 from shared_schemas.stream.record import RECORD, UNREADABLE, Record, parts_of, read_record
 from shared_schemas.stream.redis_errors import translated
@@ -61,9 +62,9 @@ class Claims:
     """One queue, one worker. worker: the consumer's name, unique for each start of a process. capacity: how many
     attempts the worker runs at the same time, with free slots counted.
 
-    client, reader: each may be one connection, as from connect_one. reader: without retries, and used for nothing but
-    claims, because a claim must not be sent twice without anybody knowing. After a call on it has failed, recover()
-    finds the entries of the answer that was not read.
+    reader: a client of the queue's node, without retries, and used for nothing but claims. A claim must not be sent
+    twice without anybody knowing. After a call on it has failed, recover() finds the entries of the answer that was not
+    read.
 
     After each claim:
     wants_idle_worker: it began no more attempts, because a job that must run alone waits for an idle worker.
@@ -74,7 +75,7 @@ class Claims:
 
     def __init__(
         self,
-        client: AsyncRedis,
+        nodes: Nodes,
         reader: AsyncRedis,
         queue: QueueName,
         *,
@@ -82,7 +83,8 @@ class Claims:
         lease_s: float,
         capacity: int = 1,
     ) -> None:
-        self._client, self._reader, self._capacity = client, reader, capacity
+        self._nodes, self._client = nodes, nodes.of_queue(queue)
+        self._reader, self._capacity = reader, capacity
         self.queue, self.worker, self.lease_s = queue, worker, lease_s
         self._tag = keys.tag(queue)
         self.wants_idle_worker, self.needs_recovery = False, False
@@ -93,7 +95,7 @@ class Claims:
     async def open(self) -> None:
         """Declare the queue, and create its streams and their groups. Safe to repeat."""
         with translated():
-            await declare(self._client, [self.queue])
+            await declare(self._nodes, [self.queue])
             for lane in LANES:
                 await make_group(self._client, self.queue, lane)
 

@@ -10,15 +10,15 @@ from shared_schemas.ids import JobId, queue_of
 from shared_schemas.job import JobState
 from shared_schemas.lifecycle import TRANSITIONS
 from shared_schemas.stream import keys, scripts
-from shared_schemas.stream.connection import AsyncRedis
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.transitions import transition
 
 
 class JobControl:
     """Each verb raises JobNotFound, and StateConflict if the job's state does not allow it."""
 
-    def __init__(self, client: AsyncRedis) -> None:
-        self._client = client
+    def __init__(self, nodes: Nodes) -> None:
+        self._nodes = nodes
 
     async def cancel(self, job_id: JobId, *, error: ErrorInfo | None = None) -> JobState:
         """Cancel the job now if it is not running, else ask its attempt to end. error: the cause, if it was not a
@@ -28,7 +28,7 @@ class JobControl:
         if error is not None:
             cancelled["error"] = encode_json(error).decode()
         answer = await scripts.call(
-            self._client,
+            self._nodes.of_job(job_id),
             "request_cancel",
             keys.tag(queue_of(job_id)),
             {
@@ -44,7 +44,7 @@ class JobControl:
     async def pause(self, job_id: JobId) -> JobState:
         """Set the job aside, or ask its attempt to save a checkpoint and let go. -> paused or running."""
         answer = await scripts.call(
-            self._client,
+            self._nodes.of_job(job_id),
             "request_pause",
             keys.tag(queue_of(job_id)),
             {
@@ -59,7 +59,7 @@ class JobControl:
         """Let a paused job go on. -> queued, scheduled, or running if the pause was withdrawn in time. The state of the
         job if it goes on already."""
         answer = await scripts.call(
-            self._client,
+            self._nodes.of_job(job_id),
             "resume",
             keys.tag(queue_of(job_id)),
             {

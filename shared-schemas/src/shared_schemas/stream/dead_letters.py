@@ -10,8 +10,8 @@ import msgspec
 from shared_schemas.ids import JobId, QueueName, queue_of
 from shared_schemas.job import JobState
 from shared_schemas.stream import keys, scripts
-from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.listing import Page, page_of, sets_of_dead_letters
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.record import record_of
 from shared_schemas.stream.redis_errors import translated
 
@@ -24,19 +24,21 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class DeadLetters:
-    def __init__(self, client: AsyncRedis) -> None:
-        self._client = client
+    def __init__(self, nodes: Nodes) -> None:
+        self._nodes = nodes
 
     async def page(
         self, queue: QueueName, *, code: str | None = None, limit: int = 20, before: JobId | None = None
     ) -> Page:
         """Newest first. code: only those that failed with it; a page is as full and as cheap as without."""
         sets = sets_of_dead_letters(code)
-        return await page_of(self._client, queue, sets, states=(JobState.FAILED,), limit=limit, before=before)
+        return await page_of(
+            self._nodes.of_queue(queue), queue, sets, states=(JobState.FAILED,), limit=limit, before=before
+        )
 
     async def standing(self, job_id: JobId) -> Standing:
         with translated():
-            pipeline = self._client.pipeline(transaction=True)
+            pipeline = self._nodes.of_job(job_id).pipeline(transaction=True)
             pipeline.zscore(keys.dead(queue_of(job_id)), job_id)
             pipeline.hget(keys.job(job_id), "job")
             score, record = await pipeline.execute()
@@ -45,5 +47,5 @@ class DeadLetters:
 
     async def purge(self, queue: QueueName, job_ids: Sequence[JobId]) -> list[JobId]:
         """Take them off the list in one step; the jobs stay as they ended. -> those that were on it."""
-        answers = await scripts.call(self._client, "purge", keys.tag(queue), {"ids": job_ids})
+        answers = await scripts.call(self._nodes.of_queue(queue), "purge", keys.tag(queue), {"ids": job_ids})
         return [job_id for job_id, was_listed in zip(job_ids, answers, strict=True) if was_listed]

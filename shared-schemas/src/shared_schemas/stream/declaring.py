@@ -4,19 +4,19 @@ from collections.abc import Iterable
 
 from shared_schemas.ids import QueueName, is_queue
 from shared_schemas.stream import keys, scripts
-from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.damage import reply_of
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.redis_errors import translated
 
 
-async def declare(client: AsyncRedis, queues: Iterable[QueueName]) -> None:
+async def declare(nodes: Nodes, queues: Iterable[QueueName]) -> None:
     """Put the queues on record, or say again that they exist."""
     arguments = {"declared": list(queues), "empty": [], "known_ms": 0, "leaving_ms": 0}
-    await scripts.call(client, "queues", keys.ALL, arguments)
+    await scripts.call(nodes.shared, "queues", keys.ALL, arguments)
 
 
-async def declared(client: AsyncRedis) -> list[QueueName]:
+async def declared(nodes: Nodes) -> list[QueueName]:
     """The queues on record. `queues.Queues` also knows those that exist without a declaration."""
     with translated():
-        names = await reply_of(client.zrange(keys.DECLARED, 0, -1)) or ()
+        names = await reply_of(nodes.shared.zrange(keys.DECLARED, 0, -1)) or ()
     return sorted(QueueName(name) for member in names if is_queue(name := member.decode(errors="replace")))

@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 from shared_schemas.ids import JobId, default_queue, queue_of
 from shared_schemas.kinds import JobKind
 from shared_schemas.stream import keys, scripts
-from shared_schemas.stream.connection import AsyncRedis
+from shared_schemas.stream.nodes import Nodes
 
 KEYS_OF = default_queue(JobKind.INFERENCE)
 IDEMPOTENCY_TTL_MS = 86_400_000
@@ -34,7 +34,7 @@ def is_claimed_first(submission: Keyed) -> bool:
     return submission.idempotency_key is not None and queue_of(submission.job_id) != KEYS_OF
 
 
-async def claim_keys(client: AsyncRedis, submissions: Sequence[S]) -> dict[int, tuple[str, JobId]]:
+async def claim_keys(nodes: Nodes, submissions: Sequence[S]) -> dict[int, tuple[str, JobId]]:
     """Of those whose key has to be claimed first, by their places. -> "claimed", or "known" for the same body, and the
     id that the job has; "conflict" and the id of the job of another body."""
     keyed = [place for place, each in enumerate(submissions) if each.idempotency_key is not None]
@@ -43,6 +43,6 @@ async def claim_keys(client: AsyncRedis, submissions: Sequence[S]) -> dict[int, 
         return {}
     items = [(each.idempotency_key, each.job_id, each.fingerprint or "-") for each in (submissions[i] for i in places)]
     answers = await scripts.call(
-        client, "claim_keys", keys.tag(KEYS_OF), {"items": items, "idem_ttl_ms": IDEMPOTENCY_TTL_MS}
+        nodes.of_queue(KEYS_OF), "claim_keys", keys.tag(KEYS_OF), {"items": items, "idem_ttl_ms": IDEMPOTENCY_TTL_MS}
     )
     return {place: (how.decode(), JobId(job_id.decode())) for place, (how, job_id) in zip(places, answers, strict=True)}

@@ -7,26 +7,27 @@ from shared_schemas.errors import JobExpired, JobNotFound, JobUnreadable
 from shared_schemas.ids import JobId, QueueName, queue_of
 from shared_schemas.job import Job, JobState
 from shared_schemas.stream import keys
-from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.damage import or_nothing, reply_of
 from shared_schemas.stream.keys import LANES
 from shared_schemas.stream.listing import Page, page_of, sets_of_jobs
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.record import UNREADABLE, record_of
 from shared_schemas.stream.redis_errors import translated
 from shared_schemas.stream.stored_jobs import JOB_UNREADABLE, fields_of, job_of
 
 
 class Jobs:
-    def __init__(self, client: AsyncRedis) -> None:
-        self._client = client
+    def __init__(self, nodes: Nodes) -> None:
+        self._nodes = nodes
 
     async def find(self, job_id: JobId) -> Job:
         """JobNotFound; JobExpired once its result_ttl has passed; JobUnreadable if this version cannot decode it."""
         with translated():
-            fields = await reply_of(self._client.hgetall(keys.job(job_id)))
+            client = self._nodes.of_job(job_id)
+            fields = await reply_of(client.hgetall(keys.job(job_id)))
             if fields is None:
                 raise JobUnreadable(JOB_UNREADABLE.message)
-            if not fields and await self._client.exists(keys.gone(job_id)):
+            if not fields and await client.exists(keys.gone(job_id)):
                 raise JobExpired("the job's result_ttl has passed")
         if not fields:
             raise JobNotFound("no such job")
@@ -46,13 +47,13 @@ class Jobs:
     ) -> Page:
         """Newest first. before: list those older than this job. tag: only with it."""
         wanted, sets = tuple(states) or tuple(JobState), sets_of_jobs(states, tag)
-        return await page_of(self._client, queue, sets, states=wanted, limit=limit, before=before)
+        return await page_of(self._nodes.of_queue(queue), queue, sets, states=wanted, limit=limit, before=before)
 
     async def queue_position(self, job_id: JobId) -> int | None:
         """How many jobs are served before this one; None unless it is queued."""
         queue = queue_of(job_id)
         with translated():
-            pipeline = self._client.pipeline(transaction=True)
+            pipeline = self._nodes.of_queue(queue).pipeline(transaction=True)
             for lane in LANES:
                 listing = keys.listing(queue, JobState.QUEUED, lane)
                 pipeline.zrank(listing, job_id)
@@ -67,12 +68,14 @@ class Jobs:
 
     async def states(self, job_ids: Sequence[JobId]) -> dict[JobId, JobState | None]:
         """The state of each job; None for a job that does not exist."""
-        with translated():
-            pipeline = self._client.pipeline(transaction=False)
-            for job_id in job_ids:
-                pipeline.hget(keys.job(job_id), "job")
-            records = await pipeline.execute(raise_on_error=False)
-        states = [record_of(record).get("state") for record in records]
-        return {
-            job_id: None if state is None else JobState(state) for job_id, state in zip(job_ids, states, strict=True)
-        }
+        states: dict[JobId, JobState | None] = {}
+        for client, ids in self._nodes.group_jobs(job_ids):
+            with translated():
+                pipeline = client.pipeline(transaction=False)
+                for job_id in ids:
+                    pipeline.hget(keys.job(job_id), "job")
+                records = await pipeline.execute(raise_on_error=False)
+            for job_id, record in zip(ids, records, strict=True):
+                state = record_of(record).get("state")
+                states[job_id] = None if state is None else JobState(state)
+        return states

@@ -24,6 +24,7 @@ from shared_schemas.stream.damage import or_nothing, reply_of
 from shared_schemas.stream.declaring import declare
 from shared_schemas.stream.keys import LANES
 from shared_schemas.stream.listing import Page, page_arguments, page_from
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.redis_errors import translated
 from shared_schemas.stream.workers import workers_of
 
@@ -42,8 +43,8 @@ class Queues:
     """always: those that are there whatever Redis says, the default ones among them. known_s: how long a queue stays
     known that is empty and that nobody declares."""
 
-    def __init__(self, client: AsyncRedis, *, always: Iterable[QueueName] = (), known_s: float = 86_400.0) -> None:
-        self._client, self._known_s = client, known_s
+    def __init__(self, nodes: Nodes, *, always: Iterable[QueueName] = (), known_s: float = 86_400.0) -> None:
+        self._nodes, self._known_s = nodes, known_s
         self._own = sorted(set(always) - BY_DEFAULT)
         self.always = BY_DEFAULT.union(self._own)
         # As Redis said last: what is listed, and what takes jobs. Used: to where this process has sent jobs, should
@@ -73,7 +74,7 @@ class Queues:
 
     async def declare(self, queue: QueueName) -> None:
         self._used.add(queue)
-        await declare(self._client, [queue])
+        await declare(self._nodes, [queue])
 
     async def review(self) -> list[QueueName]:
         """Say again what this process declares, forget what is to be forgotten, and put back what Redis has lost.
@@ -139,37 +140,40 @@ class Queues:
     async def _ask_together(
         self, queues: list[QueueName], asked: Asked, *, is_for_all: bool = False
     ) -> dict[QueueName, Any]:
+        replies: dict[QueueName, Any] = {}
+        for client, some in self._nodes.group_queues(queues):
+            reads_declared = is_for_all and client is self._nodes.shared
+            replies |= await self._ask_node(client, some, asked, reads_declared=reads_declared)
+        return replies
+
+    async def _ask_node(
+        self, client: AsyncRedis, queues: Sequence[QueueName], asked: Asked, *, reads_declared: bool
+    ) -> dict[QueueName, Any]:
         calls = [(queue, *asked(queue)) for queue in queues]
-        first = [("ZRANGE", keys.DECLARED, 0, -1, "WITHSCORES")] if is_for_all else []
+        first = [("ZRANGE", keys.DECLARED, 0, -1, "WITHSCORES")] if reads_declared else []
         with translated():
             commands = [scripts.command(name, keys.tag(queue), given) for queue, name, given in calls]
-            replies = await self._together([*first, *commands])
+            replies = await _together(client, [*first, *commands])
             if any(isinstance(reply, NoScriptError) for reply in replies):
                 commands = [scripts.whole_command(name, keys.tag(queue), given) for queue, name, given in calls]
-                replies = await self._together([*first, *commands])
+                replies = await _together(client, [*first, *commands])
             for reply in replies[len(first) :]:
                 if isinstance(reply, Exception):
                     raise reply
             [flat] = or_nothing(replies[: len(first)]) or [None]
-        if is_for_all:
+        if reads_declared:
             replies, flat = replies[1:], flat or ()
             self._keep(zip(flat[::2], map(float, flat[1::2]), strict=True))
         return dict(zip(queues, replies, strict=True))
 
-    async def _together(self, commands: list[tuple[Any, ...]]) -> list[Any]:
-        pipeline = self._client.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        return list(await pipeline.execute(raise_on_error=False))
-
     async def _read(self) -> None:
         with translated():
-            self._keep(await reply_of(self._client.zrange(keys.DECLARED, 0, -1, withscores=True)) or ())
+            self._keep(await reply_of(self._nodes.shared.zrange(keys.DECLARED, 0, -1, withscores=True)) or ())
 
     async def _call(self, declared: list[QueueName], empty: list[QueueName]) -> list[QueueName]:
         """-> those that have not been declared for long, or are leaving"""
         now, *flat = await scripts.call(
-            self._client,
+            self._nodes.shared,
             "queues",
             keys.ALL,
             {
@@ -191,6 +195,13 @@ class Queues:
         self._taking = frozenset(queue for queue, score in declared.items() if score > 0)
         self._fresh_until = time.monotonic() + _FRESH_S
         return declared
+
+
+async def _together(client: AsyncRedis, commands: list[tuple[Any, ...]]) -> list[Any]:
+    pipeline = client.pipeline(transaction=False)
+    for command in commands:
+        pipeline.execute_command(*command)
+    return list(await pipeline.execute(raise_on_error=False))
 
 
 def _status_of(queue: QueueName, reply: Any) -> QueueStatus:

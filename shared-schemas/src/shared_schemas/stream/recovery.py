@@ -13,10 +13,10 @@ from shared_schemas.events import Reason
 from shared_schemas.ids import JobId, QueueName
 from shared_schemas.job import JobState
 from shared_schemas.stream import keys, scripts
-from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.damage import drop, job_ids_of_index, reply_of
 from shared_schemas.stream.declaring import declare
 from shared_schemas.stream.keys import LANES
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.record import parts_of
 from shared_schemas.stream.redis_errors import translated
 from shared_schemas.stream.transitions import failed_transition, packed_request_transitions, transition
@@ -44,8 +44,9 @@ class Recovery:
     soonest. next_redelivery_s: how long after the last redelivery an entry that nobody has begun is due; None without
     one."""
 
-    def __init__(self, client: AsyncRedis, queue: QueueName) -> None:
-        self._client, self.queue, self._tag = client, queue, keys.tag(queue)
+    def __init__(self, nodes: Nodes, queue: QueueName) -> None:
+        self._nodes, self._client = nodes, nodes.of_queue(queue)
+        self.queue, self._tag = queue, keys.tag(queue)
         self._claim_cursors = dict.fromkeys(LANES, "0-0")
         self._repair_cursor = ""
         self.next_look_s = 0.0
@@ -53,7 +54,7 @@ class Recovery:
 
     async def declare(self) -> None:
         """Declare the queue again, as whoever serves it does."""
-        await declare(self._client, [self.queue])
+        await declare(self._nodes, [self.queue])
 
     async def silent_jobs(self, *, lease_s: float) -> list[SilentJob]:
         """All running jobs with less than half their lease left. A live worker renews long before that. A job that one

@@ -15,6 +15,7 @@ from shared_schemas.job import JobState
 from shared_schemas.stream import keys
 from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.keys import LANES
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.queues import Queues
 from shared_schemas.stream.record import SHORT
 from shared_schemas.stream.redis_errors import translated
@@ -27,8 +28,8 @@ _PAGE = 100
 class StoreBinding:
     """Which artifact store belongs to this Redis, and whose turn it is to free it."""
 
-    def __init__(self, client: AsyncRedis) -> None:
-        self._client = client
+    def __init__(self, nodes: Nodes) -> None:
+        self._client = nodes.shared
 
     async def identity(self) -> str | None:
         with translated():
@@ -47,18 +48,18 @@ class StoreBinding:
             return bool(await self._client.set(keys.ARTIFACTS_TURN, 1, nx=True, px=round(every_s * 900)))
 
 
-async def read_references(client: AsyncRedis, *, checkpoints_kept: int, queues: Iterable[QueueName] = ()) -> References:
+async def read_references(nodes: Nodes, *, checkpoints_kept: int, queues: Iterable[QueueName] = ()) -> References:
     """checkpoints_kept: how many of a job's newest; its best is kept as well. queues: that there are, beside those on
     record. What cannot be read keeps all that it names."""
     found = _Found(checkpoints_kept)
     with translated():
         # Staged before published: what is published in between is found among the published.
-        await _read_models(client, found)
-        for queue in await Queues(client, always=queues).names():
+        await _read_models(nodes.shared, found)
+        for queue in await Queues(nodes, always=queues).names():
             if kind_of_queue(queue).makes_files:
-                ids = await _job_ids(client, queue)
+                ids = await _job_ids(nodes.of_queue(queue), queue)
                 for first in range(0, len(ids), _PAGE):
-                    await _read_jobs(client, ids[first : first + _PAGE], found)
+                    await _read_jobs(nodes, queue, ids[first : first + _PAGE], found)
     return found.references()
 
 
@@ -131,17 +132,17 @@ async def _job_ids(client: AsyncRedis, queue: QueueName) -> list[JobId]:
     return [JobId(member) for member in sorted(members) if is_job_id(member)]
 
 
-async def _read_jobs(client: AsyncRedis, ids: Sequence[JobId], found: _Found) -> None:
-    pipeline = client.pipeline(transaction=False)
+async def _read_jobs(nodes: Nodes, queue: QueueName, ids: Sequence[JobId], found: _Found) -> None:
+    pipeline = nodes.of_queue(queue).pipeline(transaction=False)
     for job_id in ids:
         pipeline.hgetall(keys.job(job_id))
     for job_id, fields in zip(ids, await pipeline.execute(), strict=True):
         timeline = entries_in_hash([fields.get(name.encode()) for name in SHORT])
-        found.read_job(fields, timeline or await _long_timeline(client, job_id))
+        found.read_job(fields, timeline or await _long_timeline(nodes, job_id))
 
 
-async def _long_timeline(client: AsyncRedis, job_id: JobId) -> list[Entry]:
-    entries, timeline = list[Entry](), Timeline(client)
+async def _long_timeline(nodes: Nodes, job_id: JobId) -> list[Entry]:
+    entries, timeline = list[Entry](), Timeline(nodes)
     while page := await timeline.read(job_id, after=entries[-1].n if entries else 0):
         entries += page
     return entries

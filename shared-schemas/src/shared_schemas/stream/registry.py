@@ -27,8 +27,8 @@ from shared_schemas.job import JobState
 from shared_schemas.lifecycle import moment
 from shared_schemas.models import Model, ModelManifest, ModelRef, parse_model_reference
 from shared_schemas.stream import keys, scripts
-from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.damage import is_of_another_type
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.record import record_of
 from shared_schemas.stream.redis_errors import translated
 
@@ -45,8 +45,8 @@ class ModelList(msgspec.Struct, frozen=True):
 
 
 class ModelRegistry:
-    def __init__(self, client: AsyncRedis) -> None:
-        self._client = client
+    def __init__(self, nodes: Nodes) -> None:
+        self._nodes, self._client = nodes, nodes.shared
 
     async def stage(self, *, name: str, job_id: JobId, fence: str, manifest: ModelManifest) -> ModelRef:
         """Reserve the job's version of `name` and keep its manifest; visible once the job has succeeded under
@@ -218,7 +218,7 @@ class ModelRegistry:
 
     async def _job(self, job_id: JobId) -> tuple[JobState | None, str | None, bool]:
         """-> (state, None for a job that is gone; fence of the attempt that ended last; whether it is a replay)"""
-        record = record_of(await self._client.hget(keys.job(job_id), "job"))
+        record = record_of(await self._nodes.of_job(job_id).hget(keys.job(job_id), "job"))
         if not record:
             return None, None, False
         with _readable():

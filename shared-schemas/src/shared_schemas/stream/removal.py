@@ -15,10 +15,10 @@ from shared_schemas.job import TERMINAL_STATES, JobState
 from shared_schemas.models import ModelRef
 from shared_schemas.specs import SPECS
 from shared_schemas.stream import keys, scripts
-from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.idempotency import IDEMPOTENCY_TTL_MS
 from shared_schemas.stream.jobs import Jobs
 from shared_schemas.stream.keys import LANES
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.record import record_of
 from shared_schemas.stream.redis_errors import translated
 from shared_schemas.stream.registry import ModelRegistry
@@ -31,8 +31,8 @@ _UNFINISHED = tuple(state for state in JobState if state not in TERMINAL_STATES)
 class Removal:
     """queues: all that there are, in which whoever needs something may be."""
 
-    def __init__(self, client: AsyncRedis) -> None:
-        self._client, self._jobs, self._registry = client, Jobs(client), ModelRegistry(client)
+    def __init__(self, nodes: Nodes) -> None:
+        self._nodes, self._jobs, self._registry = nodes, Jobs(nodes), ModelRegistry(nodes)
 
     async def delete_job(self, job_id: JobId, *, queues: Sequence[QueueName]) -> None:
         """Its timeline and result go with it; what it published stays, and so does its Idempotency-Key, as a request
@@ -47,7 +47,7 @@ class Removal:
         # Only a job that is there can say that what it staged is published.
         await self._registry.publish_settled()
         answer = await scripts.call(
-            self._client,
+            self._nodes.of_job(job_id),
             "delete",
             keys.tag(queue_of(job_id)),
             {"id": job_id, "terminal": set_of(TERMINAL_STATES), "tombstone_ms": IDEMPOTENCY_TTL_MS},
@@ -73,14 +73,14 @@ class Removal:
     async def _user_of_job(self, job_id: JobId, queues: Sequence[QueueName]) -> JobId | None:
         for queue in queues:
             with translated():
-                waiting = await self._client.zrange(keys.waiting(queue), 0, -1)
+                waiting = await self._nodes.of_queue(queue).zrange(keys.waiting(queue), 0, -1)
             ids = [JobId(member.decode()) for member in waiting]
-            for user, (depends_on,) in zip(ids, await self._fields(ids, "depends_on"), strict=True):
+            for user, (depends_on,) in zip(ids, await self._fields(queue, ids, "depends_on"), strict=True):
                 if job_id in (depends_on or b"").decode(errors="replace").split():
                     return user
             if kind_of_queue(queue) is kind_of(job_id) and SPECS[kind_of(job_id)].source_field is not None:
                 async for page in self._unfinished(queue):
-                    for user, (spec,) in zip(page, await self._fields(page, "spec"), strict=True):
+                    for user, (spec,) in zip(page, await self._fields(queue, page, "spec"), strict=True):
                         if spec is not None and _starts_from(spec) == job_id:
                             return user
         return None
@@ -90,7 +90,7 @@ class Removal:
         for queue in queues:
             if SPECS[kind_of_queue(queue)].model_field is not None:
                 async for page in self._unfinished(queue):
-                    for user, (record,) in zip(page, await self._fields(page, "job"), strict=True):
+                    for user, (record,) in zip(page, await self._fields(queue, page, "job"), strict=True):
                         if record_of(record).get("subject") == str(ref):
                             return user
         return None
@@ -101,7 +101,7 @@ class Removal:
                 start = "-"
                 while True:
                     with translated():
-                        members = await self._client.zrangebylex(
+                        members = await self._nodes.of_queue(queue).zrangebylex(
                             keys.listing(queue, state, lane), start, "+", start=0, num=_PAGE
                         )
                     if members:
@@ -110,9 +110,9 @@ class Removal:
                         break
                     start = f"({members[-1].decode()}"
 
-    async def _fields(self, ids: Sequence[JobId], *names: str) -> list[list[bytes | None]]:
+    async def _fields(self, queue: QueueName, ids: Sequence[JobId], *names: str) -> list[list[bytes | None]]:
         with translated():
-            pipeline = self._client.pipeline(transaction=False)
+            pipeline = self._nodes.of_queue(queue).pipeline(transaction=False)
             for job_id in ids:
                 pipeline.hmget(keys.job(job_id), names)
             return list(await pipeline.execute())

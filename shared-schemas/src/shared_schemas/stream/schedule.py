@@ -14,10 +14,10 @@ from shared_schemas.events import Reason
 from shared_schemas.ids import JobId, QueueName, is_job_id
 from shared_schemas.job import JobState
 from shared_schemas.stream import keys, scripts
-from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.control import JobControl
 from shared_schemas.stream.damage import job_ids_of_index
 from shared_schemas.stream.jobs import Jobs
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.redis_errors import translated
 from shared_schemas.stream.transitions import expired_transition, transition
 
@@ -36,9 +36,9 @@ class Promotion(msgspec.Struct, frozen=True):
 class Schedule:
     """One queue."""
 
-    def __init__(self, client: AsyncRedis, queue: QueueName) -> None:
-        self._client, self.queue, self._tag = client, queue, keys.tag(queue)
-        self._jobs, self._control = Jobs(client), JobControl(client)
+    def __init__(self, nodes: Nodes, queue: QueueName) -> None:
+        self._client, self.queue, self._tag = nodes.of_queue(queue), queue, keys.tag(queue)
+        self._jobs, self._control = Jobs(nodes), JobControl(nodes)
 
     async def promote(self) -> Promotion:
         """Make due jobs ready. Release or cancel jobs that waited for others. End jobs past their start deadline."""

@@ -12,9 +12,9 @@ from shared_schemas.events import Reason
 from shared_schemas.ids import JobId, QueueName, job_ids_from, queue_of
 from shared_schemas.specs import JobSpec, Priority
 from shared_schemas.stream import keys, scripts
-from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.idempotency import IDEMPOTENCY_TTL_MS, claim_keys, is_claimed_first
 from shared_schemas.stream.keys import Lane
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.transitions import packed_arguments, transition
 
 _LANE_OF = {priority: Lane(priority.value) for priority in Priority}
@@ -44,8 +44,8 @@ SubmitResult: TypeAlias = Stored | IdempotencyConflict | StateConflict
 
 
 class Submitter:
-    def __init__(self, client: AsyncRedis) -> None:
-        self._client = client
+    def __init__(self, nodes: Nodes) -> None:
+        self._nodes = nodes
 
     async def submit(self, submission: Submission) -> Stored:
         """Store the job. It is ready, or scheduled if it waits for a time or for other jobs.
@@ -86,7 +86,7 @@ class Submitter:
         """As submit, for many jobs of one queue in one step. is_list: all are created if the first one is, else none.
         -> for each job "created", "exists", "conflict" or "retried", and the id of the job that is stored for it."""
         has_keys = any(submission.idempotency_key is not None for submission in submissions)
-        claimed = await claim_keys(self._client, submissions) if has_keys else {}
+        claimed = await claim_keys(self._nodes, submissions) if has_keys else {}
         if is_list and 0 in claimed:
             how, job_id = claimed[0]
             if how == "conflict":
@@ -119,7 +119,7 @@ class Submitter:
     ) -> list[tuple[str, JobId]]:
         places: dict[tuple[Any, ...], int] = {}
         answers = await scripts.call(
-            self._client,
+            self._nodes.of_queue(queue),
             "submit",
             keys.tag(queue),
             {

@@ -12,8 +12,8 @@ import msgspec
 from shared_schemas.errors import JobUnreadable
 from shared_schemas.ids import JobId, queue_of
 from shared_schemas.stream import keys, scripts
-from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.damage import or_nothing
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.record import SHORT
 from shared_schemas.stream.redis_errors import translated
 from shared_schemas.stream.transitions import set_of
@@ -32,13 +32,13 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Timeline:
-    def __init__(self, client: AsyncRedis) -> None:
-        self._client = client
+    def __init__(self, nodes: Nodes) -> None:
+        self._nodes = nodes
 
     async def read(self, job_id: JobId, *, after: int, limit: int = 1000) -> list[Entry]:
         """Events after + 1, after + 2, …, at most `limit`. Empty past the end or for an unknown job."""
         with translated():
-            pipeline = self._client.pipeline(transaction=False)
+            pipeline = self._nodes.of_job(job_id).pipeline(transaction=False)
             # In this order: what has left the hash is in the stream for good.
             pipeline.hmget(keys.job(job_id), SHORT)
             pipeline.xrange(keys.events(job_id), f"({after}-0", "+", limit)
@@ -52,7 +52,7 @@ class Timeline:
         """-> (number of the oldest event kept, number of the newest); (0, 0) if there is none. JobUnreadable where
         something is kept and nothing of it is an event: the job has not ended for whoever follows it."""
         with translated():
-            pipeline = self._client.pipeline(transaction=False)
+            pipeline = self._nodes.of_job(job_id).pipeline(transaction=False)
             pipeline.hmget(keys.job(job_id), SHORT)
             pipeline.xrange(keys.events(job_id), "-", "+", 1)
             pipeline.xrevrange(keys.events(job_id), "+", "-", 1)
@@ -70,7 +70,7 @@ class Timeline:
         """The events, as stored, at which the attempts of the job began and ended, the newest MOST_ATTEMPTS; few,
         however long the timeline. For attempts.attempts_of."""
         rows = await scripts.call(
-            self._client,
+            self._nodes.of_job(job_id),
             "attempts",
             keys.tag(queue_of(job_id)),
             {"id": job_id, "limit": MOST_ATTEMPTS, "changes": set_of(("state", "done"))},

@@ -12,8 +12,8 @@ from shared_schemas.ids import JobId, QueueName, is_job_id, kind_of_queue
 from shared_schemas.job import WorkerStatus
 from shared_schemas.lifecycle import moment
 from shared_schemas.stream import keys, scripts
-from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.damage import reply_of
+from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.redis_errors import translated
 
 # A time in ms is one as well.
@@ -21,17 +21,18 @@ _NUMBER = re.compile(r"[0-9]{1,14}")
 
 
 class Workers:
-    def __init__(self, client: AsyncRedis) -> None:
-        self._client = client
+    def __init__(self, nodes: Nodes) -> None:
+        self._nodes = nodes
 
     async def registered(self, queue: QueueName) -> list[WorkerStatus]:
-        return workers_of(queue, await scripts.call(self._client, "workers", keys.tag(queue), {}))
+        return workers_of(queue, await scripts.call(self._nodes.of_queue(queue), "workers", keys.tag(queue), {}))
 
     async def count(self, queue: QueueName) -> int:
         """How many are registered."""
+        client = self._nodes.of_queue(queue)
         with translated():
-            seconds, _ = await self._client.time()
-            return cast(int, await reply_of(self._client.zcount(keys.workers(queue), seconds * 1000, "+inf")) or 0)
+            seconds, _ = await client.time()
+            return cast(int, await reply_of(client.zcount(keys.workers(queue), seconds * 1000, "+inf")) or 0)
 
 
 def worker_facts(
