@@ -1,8 +1,8 @@
-"""Drain: no-op jobs through one worker process, with results kept; and how fast jobs are stored before.
+"""Drain: no-op jobs run by one worker process that keeps their results, and how fast jobs were stored before that.
 
-The clock runs from the first to the last execution, in the worker. CPU and memory are the worker's and Redis' own. The
-bytes of a job are those that are kept once it has ended, its payload of 100 among them, without the log of all jobs,
-which has an end.
+The time runs from the first to the last execution, in the worker. CPU and memory are those of the worker and of Redis.
+The bytes of a job are what Redis keeps after the job has ended, including its payload of 100 bytes. They do not include
+the log of all jobs, whose size is limited.
 """
 
 import time

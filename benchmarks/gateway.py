@@ -1,8 +1,9 @@
-"""Gateway: POST /jobs/inference with a small body, over 1 and over 64 connections that are kept.
+"""Gateway: POST /jobs/inference with a small body, over 1 and over 64 kept-alive connections.
 
-Headrace's endpoint does all that it does in production: size, media type, validation, the pin of the model, a key of
-the client's own or none, the whole submission. The others do one XADD. Then jobs by the list, each with what a peer's
-job carries, beside what peers store through their own clients in bulk.
+The endpoint of Headrace does all that it does in production: it checks size, media type and content, pins the model,
+handles an optional Idempotency-Key, and stores the job. The other servers do one XADD. The second table is about many
+jobs at once. Headrace takes lists over HTTP, and the other queues store jobs in bulk through their own clients. Each
+job carries what a job of the other queues carries.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""Growth: what a job and an event cost beside much history, in a long queue, late in a timeline, with more workers.
+"""Growth: what a job and an event cost after much history, in a long queue, late in a timeline, and with more workers.
 
-Headrace alone: the question is whether its own cost stays what it was. Workers share the machine's cores with Redis, so
-it is Redis' time for a job that says whether more of them could do more on a larger machine.
+This is about Headrace alone: its cost should stay the same. The workers share the cores of the machine with Redis. The
+time that Redis needs per job therefore tells whether more workers could do more on a larger machine.
 """
 
 import time
@@ -61,13 +61,13 @@ EVENT_CASES = {f"{n:,} events before": n for n in EVENTS_BEFORE}
 JOB_COLUMNS = [
     Column("drained/s", "drain_per_s", kind="spread"),
     Column("Redis µs/job", "redis_us", ".1f"),
-    Column("of the first", "redis_us", kind="ratio"),
+    Column("vs first row", "redis_us", kind="ratio"),
     Column("round trip ms", "round_trip_ms", ".3f"),
-    Column("of the first", "round_trip_ms", kind="ratio"),
+    Column("vs first row", "round_trip_ms", kind="ratio"),
 ]
 EVENT_COLUMNS = [
     Column("Redis µs", "redis_us", ".1f", "spread"),
-    Column("of the first", "redis_us", kind="ratio"),
+    Column("vs first row", "redis_us", kind="ratio"),
     Column("ms", "event_ms", ".3f"),
 ]
 

@@ -1,4 +1,4 @@
-"""Idle: what a worker with nothing to do asks of Redis and of the machine."""
+"""Idle: what a worker without jobs costs Redis and the machine."""
 
 import time
 from itertools import takewhile
@@ -15,9 +15,9 @@ SETTLE_S, IDLE_S = 5.0, 30.0
 
 COLUMNS = [
     Column("Redis commands/s", "commands_per_s", ".2f", "spread"),
-    Column("% of a core", "worker_percent", ".2f"),
-    Column("Redis' % of a core", "redis_percent", ".2f"),
-    Column("MiB", "mib"),
+    Column("worker % of a core", "worker_percent", ".2f"),
+    Column("Redis % of a core", "redis_percent", ".2f"),
+    Column("worker MiB", "mib"),
 ]
 
 

@@ -6,6 +6,7 @@ python -m benchmarks.page --check    exit with 1 if they are not what would be w
 
 import inspect
 import sys
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,7 @@ import msgspec
 
 from benchmarks import drain, fan_out, gateway, growth, idle, recovery, round_trip
 from benchmarks.measuring import Found, Table
+from tests.support.lists import MAX_COLUMNS, wrapped
 
 ROOT = Path(__file__).parents[1]
 PAGE, README = ROOT / "docs" / "performance.md", ROOT / "README.md"
@@ -91,13 +93,20 @@ QUOTED = (
 _BEGIN, _END = "<!-- quoted from docs/performance.md -->\n", "<!-- end of the quotation -->\n"
 
 _HEAD = """\
-# What it costs, and what others cost
+# What a job costs, here and elsewhere
 
-Made from `benchmarks/results` by `uv run --group bench python -m benchmarks.page`; do not edit. Each table was printed
-by the command above it, which starts all contestants on one machine, one after the other, over and over. A figure is
-the median of the repeats, ± half the distance from the least to the greatest; a ratio is the median of the ratios of
-each round. Machines differ, and a shared one by the minute: compare within a table.
+This page is made from `benchmarks/results` by `uv run --group bench python -m benchmarks.page`. Do
+not edit it.
+
+The command above each table printed it. That command runs all contestants on one machine, one
+after another, several times. A figure is the median of the runs, ± half the distance between the
+lowest and the highest. The column *ratio* compares Headrace with the contestant of the row; above
+1, Headrace is better. *vs XREAD* and *vs first row* compare the figure before them with that row.
+Each is the median of the ratios of all rounds. Machines differ, and a shared machine changes from
+minute to minute. Compare only figures of one table.
 """
+# A column that qualifies the one before it, and stays beside it.
+_QUALIFIES = ("ratio", "vs first row", "vs XREAD")
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -152,12 +161,14 @@ def _section(name: str) -> str:
     cores, memory = facts.pop("cores"), facts.pop("memory_gib")
     versions = ", ".join(f"{key} {value}" for key, value in facts.items())
     where = f"{result.at}, {cores} cores, {memory} GiB; {versions}."
-    lines = [
-        f"## {title}",
+    paragraphs = [" ".join(each.split()) for each in what.strip().split("\n\n")]
+    lines = [f"## {title}", ""]
+    for text in paragraphs:
+        lines += [wrapped(text[:1].upper() + text[1:]), ""]
+    lines += [
+        f"`uv run --group bench python -m benchmarks {name} --keep`",
         "",
-        what.strip()[:1].upper() + what.strip()[1:],
-        "",
-        f"`uv run --group bench python -m benchmarks {name} --keep`: {result.repeats} repeats; {where}",
+        wrapped(f"{result.repeats} repeats; {where}"),
         "",
     ]
     for each in MODULES[name].tables(result.found):
@@ -166,11 +177,42 @@ def _section(name: str) -> str:
 
 
 def _markdown(table: Table) -> list[str]:
-    def row(cells: list[str]) -> str:
-        return "| " + " | ".join(cells) + " |"
+    """One table, or several with the same rows where one would be too wide for the page."""
+    lines = [f"**{table.title}**", ""]
+    for columns in _parts(table):
+        rows = [[row[place] for place in columns] for row in (table.columns, *table.rows)]
+        rule = ["---", *["---:"] * (len(columns) - 1)]
+        lines += [*map(_row, [rows[0], rule, *rows[1:]]), ""]
+    return lines
 
-    rule = ["---", *["---:"] * (len(table.columns) - 1)]
-    return [f"**{table.title}**", "", *map(row, [list(table.columns), rule, *map(list, table.rows)]), ""]
+
+def _parts(table: Table) -> Iterator[list[int]]:
+    """Which columns stand together. The first, with the names of the rows, stands in each part."""
+    part = [0]
+    for group in _groups(table.columns):
+        if len(part) > 1 and _width(table, [*part, *group]) > MAX_COLUMNS:
+            yield part
+            part = [0]
+        part += group
+    yield part
+
+
+def _groups(columns: Sequence[str]) -> list[list[int]]:
+    groups: list[list[int]] = []
+    for place, name in enumerate(columns[1:], 1):
+        if name in _QUALIFIES and groups:
+            groups[-1].append(place)
+        else:
+            groups.append([place])
+    return groups
+
+
+def _width(table: Table, columns: Sequence[int]) -> int:
+    return max(len(_row([row[place] for place in columns])) for row in (table.columns, *table.rows))
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
 def main() -> None:

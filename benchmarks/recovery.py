@@ -1,6 +1,7 @@
-"""Recovery: how long until all jobs of dead workers run again, and entries that nobody has begun are begun.
+"""Recovery: how long it takes until all jobs of dead workers run again, and until delivered entries start.
 
-Headrace alone: its promise is one lease and three seconds. The seconds beyond the lease are shown, by Redis' clock.
+This is about Headrace alone. It promises one lease and three seconds. The figures are the seconds beyond the lease, by
+the clock of Redis.
 """
 
 from collections.abc import Awaitable

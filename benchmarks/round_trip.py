@@ -1,6 +1,7 @@
 """Round trip: one job at a time on an idle system, from its submission until the submitter knows its result.
 
-They follow one another: the first after a worker of Headrace waited in vain for two seconds takes a trip to Redis more.
+The jobs follow one another closely. If a Headrace worker has waited for two seconds without a job, the next job needs
+one more round trip to Redis.
 """
 
 import asyncio

@@ -19,7 +19,7 @@ WIDE = {
         "CHANGELOG.md",
         "docs/following.md",
     ),
-    *("docs/performance.md", "docs/protocol.md", "docs/scripts.md", "docs/surprises.md"),
+    *("docs/protocol.md", "docs/scripts.md", "docs/surprises.md"),
 }
 
 

@@ -1,5 +1,6 @@
-"""What the usual clients of event streams do where a stream does not simply go on: the table of docs/following.md,
-which tests/sse_clients checks against a gateway.
+"""What the usual clients of event streams do when a stream is interrupted or ends: the table of docs/following.md.
+
+tests/sse_clients checks it against a gateway.
 
 python -m tests.support.sse_clients            write the table
 python -m tests.support.sse_clients --check    exit with 1 if the page has another
@@ -15,10 +16,10 @@ COMMAND = "uv run python -m tests.support.sse_clients"
 
 
 class Outcome(StrEnum):
-    GOES_ON = "goes on where it was"
-    TOLD = "stops and tells: an error"
-    SILENT = "stops, and tells nothing"
-    ASKS = "asks again, without end"
+    GOES_ON = "continues"
+    TOLD = "reports an error"
+    SILENT = "stops silently"
+    ASKS = "reconnects for ever"
 
 
 NPM = ("eventsource", "fetch-event-source")
@@ -28,10 +29,10 @@ _G, _T, _S, _A = Outcome.GOES_ON, Outcome.TOLD, Outcome.SILENT, Outcome.ASKS
 # Of each situation, what each client does, in the order of CLIENTS.
 SITUATIONS: dict[str, tuple[Outcome, ...]] = {
     "`done` came, and the stream ended": (_T, _S, _S, _T),
-    "it has all there is: 204": (_T, _A, _T, _T),
-    "the line is cut": (_G, _G, _T, _G),
-    "the gateway is drained and another comes": (_G, _G, _T, _G),
-    "Redis restarts under an open stream": (_G, _G, _G, _G),
+    "204: there are no more events": (_T, _A, _T, _T),
+    "the connection is cut": (_G, _G, _T, _G),
+    "the gateway drains, another starts": (_G, _G, _T, _G),
+    "Redis restarts during the stream": (_G, _G, _G, _G),
     "503 at the first request": (_T, _G, _T, _T),
 }
 _BEGIN, _END = "<!-- clients: made by tests/support/sse_clients.py -->\n", "<!-- end of clients -->\n"
