@@ -136,11 +136,12 @@ def check_settings(config: SystemConfig) -> None:
     """What the parts would refuse as they start, before any of them does. SettingsRejected."""
     from gateway.settings import GatewaySettings
 
+    parts = {kind: program.load_settings() for kind, program in PROGRAMS.items()}
     environment = _environment(config, config.redis_url or f"unix://{config.data_dir}/redis.sock")
     from_environ(GatewaySettings, prefix="HEADRACE_", environ=environment)
     for kind in {kind for _, kind in _workers(config)}:
         try:
-            from_environ(PROGRAMS[kind].load_settings(), prefix="HEADRACE_", environ=of_kind(environment, kind))
+            from_environ(parts[kind], prefix="HEADRACE_", environ=of_kind(environment, kind))
         except MalformedId as error:
             raise SettingsRejected(f"HEADRACE_QUEUES: {error}") from None
     if config.environment.get("HEADRACE_METRICS_PORT", "0") != "0" and len(_workers(config)) > 1:
