@@ -10,6 +10,7 @@ from shared_schemas.events import Emitted, Reason, StateChanged
 from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
 from shared_schemas.stream.recovery import Recovery
+from worker_runtime.instrument import QueueObserver
 from worker_runtime.reclaiming import Reclaiming
 
 from tests.support.queue_bench import QueueBench, queue_bench
@@ -25,7 +26,9 @@ quick_at_the_end = [*STANDSTILLS[:2], pytest.param(STANDSTILLS[2], marks=pytest.
 async def reclaiming(side: QueueBench) -> AsyncIterator[None]:
     """What a worker does for the jobs of others, without one that would run them."""
     async with anyio.create_task_group() as group:
-        group.start_soon(Reclaiming(Recovery(side.nodes, side.queue), worker="nobody", lease_s=LEASE_S).run)
+        group.start_soon(
+            Reclaiming(Recovery(side.nodes, side.queue), QueueObserver(), worker="nobody", lease_s=LEASE_S).run
+        )
         yield
         group.cancel_scope.cancel()
 

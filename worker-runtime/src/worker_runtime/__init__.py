@@ -1,4 +1,8 @@
-"""The consumer of a queue: claim, run, renew, settle. Knows jobs, not models."""
+"""The consumer of a queue: claim, run, renew, settle. Knows jobs, not models.
+
+`worker` is one task group, and each of its duties has a file. `instrument` lists what the duties tell about themselves;
+`metrics` and `log_lines` listen. `handler` is all that the runtime shares with a worker that runs models.
+"""
 
 from shared_schemas.logs import configure_logs
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 
 import anyio
-import structlog
 from shared_schemas.codec import EncodedEvent, encoded
 from shared_schemas.errors import ClaimLost
 from shared_schemas.events import JobEvent, Logged, Progressed
@@ -36,7 +35,7 @@ _COOPERATIVE = (StopReason.DRAINING, StopReason.PAUSED)
 
 
 class RunningAttempt:
-    def __init__(self, claim: Claim, spec: JobSpec, *, worker: str, ring: Callable[[], None]) -> None:
+    def __init__(self, claim: Claim, spec: JobSpec, *, ring: Callable[[], None]) -> None:
         self.claim, self.scope = claim, anyio.CancelScope()
         self._spec, self._ring = spec, ring
         self._stop: StopReason | None = None
@@ -52,12 +51,6 @@ class RunningAttempt:
         self._lines = 0
         self._dropped = 0
         self._renew_until = math.inf if spec.timeout_s is None else time.monotonic() + spec.timeout_s + OVERTIME_S
-        self._worker = worker
-
-    @property
-    def log(self) -> structlog.typing.FilteringBoundLogger:
-        logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
-        return logger.bind(job_id=self.claim.job_id, attempt=self.claim.attempt, worker=self._worker)
 
     @property
     def job_id(self) -> JobId:

@@ -3,7 +3,6 @@
 import secrets
 
 import anyio
-import structlog
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 from shared_schemas.backoff import Backoff
@@ -14,7 +13,7 @@ from worker_runtime.attempt import RunningAttempt
 from worker_runtime.draining import Draining
 from worker_runtime.hesitation import FAILED_JOBS, Hesitation
 from worker_runtime.holding import Held
-from worker_runtime.metrics import QueueMetrics
+from worker_runtime.instrument import QueueObserver
 from worker_runtime.running import Runner
 from worker_runtime.slots import Slots
 
@@ -37,12 +36,12 @@ class Claiming:
         draining: Draining,
         hesitation: Hesitation,
         lock: anyio.Lock,
-        metrics: QueueMetrics,
+        observer: QueueObserver,
         *,
         is_only: bool,
     ) -> None:
         self._claims, self._held, self._runner = claims, held, runner
-        self._draining, self._hesitation, self._lock, self._metrics = draining, hesitation, lock, metrics
+        self._draining, self._hesitation, self._lock, self._observer = draining, hesitation, lock, observer
         self._slots = Slots(self._run)
         # Of many slots half, so that Redis hands over the one half while the other runs.
         self._at_once = held.slots if held.slots < MANY_SLOTS else held.slots // 2
@@ -73,13 +72,13 @@ class Claiming:
                     may_be_more = await self._wait(attempts)
                 must_recover = self._claims.needs_recovery
                 if not backoff.is_fresh:
-                    structlog.get_logger().info("claiming_resumed", queue=self._claims.queue)
+                    self._observer.claiming_resumed()
                 backoff.reset()
             except BackendUnavailable as error:
                 # An answer that was not read may have handed over entries or begun attempts.
                 must_recover = may_be_more = True
                 if backoff.is_fresh:
-                    structlog.get_logger().warning("claiming_interrupted", queue=self._claims.queue, error=str(error))
+                    self._observer.claiming_interrupted(error)
                 await self._draining.unless(anyio.sleep, backoff.next_s())
         if self._entries:
             await self._hand_back()
@@ -87,7 +86,7 @@ class Claiming:
     async def _hesitate(self) -> None:
         delay_s = self._hesitation.due_s()
         if delay_s is not None:
-            structlog.get_logger().error("claiming_suspended", failed_jobs=FAILED_JOBS, s=round(delay_s, 2))
+            self._observer.claiming_suspended(FAILED_JOBS, delay_s)
             await self._draining.unless(anyio.sleep, delay_s)
 
     async def _claim(self, attempts: TaskGroup) -> bool:
@@ -110,9 +109,8 @@ class Claiming:
 
     def _begin(self, claims: list[Claim], attempts: TaskGroup) -> None:
         if claims:
-            self._metrics.claim_size.observe(len(claims))
+            self._observer.jobs_claimed(claims)
         for claim in claims:
-            self._metrics.wait.observe(claim.waited_s)
             attempt = self._runner.begin(claim)
             if attempt is None:
                 self._runner.refuse(claim)
@@ -160,4 +158,4 @@ class Claiming:
             await self._claims.claim(0, token=secrets.token_urlsafe(6), held=self._held.fences(), entries=self._entries)
         except BackendUnavailable:
             # They are delivered again once they have been idle for a lease.
-            structlog.get_logger().warning("entries_left_behind", count=len(self._entries))
+            self._observer.entries_left_behind(len(self._entries))

@@ -17,8 +17,8 @@ SETTLE_S = 10.0
 
 
 class Draining:
-    def __init__(self, held: Held, *, grace_s: float) -> None:
-        self._held, self._grace_s = held, grace_s
+    def __init__(self, held: Held, *, worker: str, grace_s: float) -> None:
+        self._held, self._worker, self._grace_s = held, worker, grace_s
         self._begun, self._hurried = anyio.Event(), anyio.Event()
 
     @property
@@ -72,7 +72,13 @@ class Draining:
         with anyio.move_on_after(SETTLE_S):
             await self._held.until_empty()
         for attempt in self._held.all():
-            attempt.log.error("attempt_left_behind", reason="Redis did not take its end; its lease will run out")
+            structlog.get_logger().error(
+                "attempt_left_behind",
+                job_id=attempt.job_id,
+                attempt=attempt.number,
+                worker=self._worker,
+                reason="Redis did not take its end; its lease will run out",
+            )
 
     async def _give_grace(self) -> None:
         with anyio.move_on_after(self._grace_s):

@@ -10,15 +10,14 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-import structlog
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.ids import JobId, QueueName
 from shared_schemas.stream.connection import SyncRedis
 from shared_schemas.stream.leases import Leases, Renewal
 from shared_schemas.stream.workers import worker_facts
 
-from worker_runtime import metrics
 from worker_runtime.holding import Held
+from worker_runtime.instrument import QueueObserver
 
 BEATS_PER_LEASE = 3
 
@@ -32,6 +31,7 @@ class Heartbeat(threading.Thread):
         self,
         clients: dict[QueueName, SyncRedis],
         held: Held,
+        observers: dict[QueueName, QueueObserver],
         *,
         worker: str,
         lease_s: float,
@@ -41,7 +41,7 @@ class Heartbeat(threading.Thread):
         lost: Callable[[QueueName], None],
     ) -> None:
         super().__init__(name="heartbeat", daemon=True)
-        self._clients, self._held, self._lease_s = clients, held, lease_s
+        self._clients, self._held, self._observers, self._lease_s = clients, held, observers, lease_s
         self._leases = {
             queue: Leases(client, queue, worker=worker, lease_s=lease_s) for queue, client in clients.items()
         }
@@ -67,14 +67,14 @@ class Heartbeat(threading.Thread):
                 try:
                     self._renew(queue, leases)
                     late_s = time.monotonic() - renewed_at[queue] - self._lease_s / BEATS_PER_LEASE
-                    metrics.HEARTBEAT_DELAY.labels(queue).observe(max(0.0, late_s))
+                    self._observers[queue].leases_renewed(max(0.0, late_s))
                     renewed_at[queue] = asked_at
                     failing.discard(queue)
                 except Exception as error:  # a thread that ended here would leave the worker running without leases
                     if not isinstance(error, BackendUnavailable):
-                        structlog.get_logger().exception("renewal_failed", queue=queue)
+                        self._observers[queue].renewal_crashed()
                     elif queue not in failing:
-                        structlog.get_logger().warning("renewal_failed", queue=queue, error=str(error))
+                        self._observers[queue].renewal_failed(error)
                     failing.add(queue)
                     if time.monotonic() - renewed_at[queue] >= self._lease_s:
                         self._lost(queue)

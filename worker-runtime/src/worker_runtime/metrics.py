@@ -3,8 +3,15 @@
 They are of the process, as the library means them: a worker is one.
 """
 
+from collections.abc import Sequence
+
 from prometheus_client import Counter, Gauge, Histogram
-from shared_schemas.ids import QueueName
+from shared_schemas.ids import JobId, QueueName
+from shared_schemas.outcome import Outcome
+from shared_schemas.stream.claims import Claim
+
+from worker_runtime.attempt import RunningAttempt
+from worker_runtime.instrument import QueueObserver
 
 _SECONDS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 300.0, 1800.0, 7200.0)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -36,16 +43,37 @@ HEARTBEAT_DELAY = Histogram(
 )
 
 
-class QueueMetrics:
+class QueueMetrics(QueueObserver):
     """Those of one queue, bound to it once: a lookup by name costs as much as a count."""
 
     def __init__(self, queue: QueueName) -> None:
         self._queue = queue
-        self.wait, self.run = WAIT.labels(queue), RUN.labels(queue)
-        self.claim_size, self.settle_size = CLAIM_SIZE.labels(queue), SETTLE_SIZE.labels(queue)
+        self._wait, self._run = WAIT.labels(queue), RUN.labels(queue)
+        self._claim_size, self._settle_size = CLAIM_SIZE.labels(queue), SETTLE_SIZE.labels(queue)
 
-    def count_end(self, outcome: str) -> None:
-        ATTEMPTS.labels(self._queue, outcome).inc()
+    def jobs_claimed(self, claims: Sequence[Claim]) -> None:
+        self._claim_size.observe(len(claims))
+        for claim in claims:
+            self._wait.observe(claim.waited_s)
 
-    def count_refused(self, write: str) -> None:
-        REFUSED.labels(self._queue, write).inc()
+    def attempt_settled(self, attempt: RunningAttempt, outcome: Outcome, run_s: float) -> None:
+        ATTEMPTS.labels(self._queue, type(outcome).__name__.lower()).inc()
+        self._run.observe(run_s)
+
+    def settle_refused(self, attempt: RunningAttempt, outcome: Outcome, run_s: float) -> None:
+        REFUSED.labels(self._queue, "settle").inc()
+
+    def jobs_settled(self, count: int) -> None:
+        self._settle_size.observe(count)
+
+    def record_refused(self) -> None:
+        REFUSED.labels(self._queue, "record").inc()
+
+    def leases_renewed(self, late_s: float) -> None:
+        HEARTBEAT_DELAY.labels(self._queue).observe(late_s)
+
+    def job_reclaimed(self, job_id: JobId, outcome: str) -> None:
+        RECLAIMED.labels(self._queue, outcome).inc()
+
+    def queue_repaired(self, redelivered: int, repaired: int) -> None:
+        REPAIRED.labels(self._queue).inc(redelivered + repaired)

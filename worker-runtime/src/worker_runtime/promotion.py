@@ -1,23 +1,24 @@
 """Makes due jobs ready, ends those past their start deadline and drops what has expired."""
 
 import anyio
-import structlog
 from shared_schemas.backoff import Backoff
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.stream.schedule import Schedule
+
+from worker_runtime.instrument import QueueObserver
 
 # A gateway looks each second, a worker where there is none.
 TICK_S = 2.0
 SHORTEST_S = 0.02
 
 
-async def promote(schedule: Schedule) -> None:
+async def promote(schedule: Schedule, observer: QueueObserver) -> None:
     backoff = Backoff()
     while True:
         try:
             promotion = await schedule.promote()
             if promotion.promoted or promotion.expired:
-                structlog.get_logger().info("jobs_promoted", ready=promotion.promoted, expired=promotion.expired)
+                observer.jobs_promoted(promotion.promoted, promotion.expired)
             if promotion.next_s == 0.0:
                 await schedule.sweep()
             backoff.reset()
@@ -25,5 +26,5 @@ async def promote(schedule: Schedule) -> None:
             await anyio.sleep(max(SHORTEST_S, wait_s))
         except BackendUnavailable as error:
             if backoff.is_fresh:
-                structlog.get_logger().warning("promotion_interrupted", error=str(error))
+                observer.promotion_interrupted(error)
             await anyio.sleep(backoff.next_s())

@@ -8,20 +8,19 @@ import random
 import time
 
 import anyio
-import structlog
 from shared_schemas.backoff import Backoff
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.stream.recovery import Recovery, SilentJob
 
-from worker_runtime import metrics
+from worker_runtime.instrument import QueueObserver
 
 # Workers started together should not all look at the same moment.
 _SPREAD = 0.3
 
 
 class Reclaiming:
-    def __init__(self, recovery: Recovery, *, worker: str, lease_s: float) -> None:
-        self._recovery, self._worker, self._lease_s = recovery, worker, lease_s
+    def __init__(self, recovery: Recovery, observer: QueueObserver, *, worker: str, lease_s: float) -> None:
+        self._recovery, self._observer, self._worker, self._lease_s = recovery, observer, worker, lease_s
         self._shortest_s = min(1.0, lease_s / 6)
         self._first_seen: dict[SilentJob, float] = {}
 
@@ -40,7 +39,7 @@ class Reclaiming:
                 backoff.reset()
             except BackendUnavailable as error:
                 if backoff.is_fresh:
-                    structlog.get_logger().warning("reclaiming_interrupted", error=str(error))
+                    self._observer.reclaiming_interrupted(error)
                 self._first_seen.clear()
                 look_at = repair_at = time.monotonic() + backoff.next_s() + self._earlier(self._shortest_s)
 
@@ -68,13 +67,11 @@ class Reclaiming:
         answers = await self._recovery.reclaim(dead)
         for job, answer in zip(dead, answers, strict=True):
             if answer != "alive":
-                metrics.RECLAIMED.labels(self._recovery.queue, answer).inc()
-                structlog.get_logger().warning("job_reclaimed", job_id=job.job_id, outcome=answer)
+                self._observer.job_reclaimed(job.job_id, answer)
 
     async def _repair(self) -> None:
         await self._recovery.declare()
         redelivered = await self._recovery.redeliver(idle_s=self._lease_s, worker=self._worker)
         repaired = await self._recovery.repair(lease_s=self._lease_s)
         if redelivered or repaired:
-            metrics.REPAIRED.labels(self._recovery.queue).inc(redelivered + repaired)
-            structlog.get_logger().warning("queue_repaired", redelivered=redelivered, repaired=repaired)
+            self._observer.queue_repaired(redelivered, repaired)

@@ -4,14 +4,13 @@ import math
 from collections.abc import Callable
 
 import anyio
-import structlog
 from shared_schemas.backoff import Backoff
 from shared_schemas.errors import BackendUnavailable, CallRefused
 from shared_schemas.stream.attempt_writer import AttemptWriter, Batch
 
 from worker_runtime.attempt import BATCH_EVENTS, RunningAttempt
 from worker_runtime.handler import StopReason
-from worker_runtime.metrics import QueueMetrics
+from worker_runtime.instrument import QueueObserver
 
 # One call holds Redis up for no longer than these take to append, a few milliseconds.
 CALL_EVENTS = 2000
@@ -19,9 +18,9 @@ CALL_EVENTS = 2000
 
 class Recorder:
     def __init__(
-        self, writer: AttemptWriter, attempts: Callable[[], list[RunningAttempt]], metrics: QueueMetrics
+        self, writer: AttemptWriter, attempts: Callable[[], list[RunningAttempt]], observer: QueueObserver
     ) -> None:
-        self._writer, self._attempts, self._metrics = writer, attempts, metrics
+        self._writer, self._attempts, self._observer = writer, attempts, observer
         self._rung = anyio.Event()
 
     def ring(self) -> None:
@@ -51,7 +50,7 @@ class Recorder:
             if held:
                 attempt.confirm(batch)
             else:
-                self._metrics.count_refused("record")
+                self._observer.record_refused()
                 attempt.ask(StopReason.CLAIM_LOST)
         return True
 
@@ -60,7 +59,7 @@ class Recorder:
         try:
             return await self._writer.record(batches)
         except CallRefused as error:
-            structlog.get_logger().error("record_refused_by_redis", attempts=len(batches), error=str(error))
+            self._observer.record_refused_by_redis(len(batches), error)
             if len(batches) == 1:
                 return [False]
             return [held for batch in batches for held in await self._record([batch])]

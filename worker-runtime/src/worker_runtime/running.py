@@ -6,7 +6,6 @@ from functools import partial
 
 import anyio
 import msgspec
-import structlog
 from shared_schemas.codec import decode_spec
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.failpoints import reach
@@ -26,12 +25,9 @@ from worker_runtime.classify import (
 from worker_runtime.handler import Handler, StopReason
 from worker_runtime.hesitation import Hesitation
 from worker_runtime.holding import Held
-from worker_runtime.metrics import QueueMetrics
+from worker_runtime.instrument import QueueObserver
 from worker_runtime.recording import Recorder
 from worker_runtime.settling import Settler
-
-# One for all: each that is made is bound anew at its first line.
-_log = structlog.get_logger()
 
 # Redis holds every result of a week in memory; what is larger belongs into an artifact.
 RESULT_BYTES = 16 * 1024 * 1024
@@ -48,14 +44,13 @@ class Runner:
         recorder: Recorder,
         settler: Settler,
         hesitation: Hesitation,
-        metrics: QueueMetrics,
+        observer: QueueObserver,
         *,
-        worker: str,
         give_up: Callable[[ErrorInfo], None],
     ) -> None:
         """give_up: end the worker, since it can run nothing any more."""
         self._handler, self._held, self._recorder, self._settler = handler, held, recorder, settler
-        self._hesitation, self._metrics, self._worker, self._give_up = hesitation, metrics, worker, give_up
+        self._hesitation, self._observer, self._give_up = hesitation, observer, give_up
         self._has_given_up = False
 
     def begin(self, claim: Claim) -> RunningAttempt | None:
@@ -64,13 +59,13 @@ class Runner:
             spec = decode_spec(claim.spec)
         except (msgspec.DecodeError, ValueError, RecursionError):
             return None
-        attempt = RunningAttempt(claim, spec, worker=self._worker, ring=self._recorder.ring)
+        attempt = RunningAttempt(claim, spec, ring=self._recorder.ring)
         self._held.take(attempt)
         return attempt
 
     def refuse(self, claim: Claim) -> None:
         """End an attempt whose spec cannot be read, forged or damaged as it must be."""
-        _log.warning("spec_unreadable", job_id=claim.job_id, worker=self._worker)
+        self._observer.spec_unreadable(claim)
         error = ErrorInfo(code="invalid_spec", message="the job's specification cannot be read")
         self._settler.settle(Settlement(Batch(claim, 0, ()), Failure(error)), lambda _: None)
 
@@ -81,7 +76,7 @@ class Runner:
         outcome = await self._outcome(attempt, draining=draining)
         reach("handler_ended")
         if outcome is None:
-            attempt.log.warning("claim_lost", run_s=round(time.monotonic() - began, 3))
+            self._observer.claim_lost(attempt, time.monotonic() - began)
             self._has_given_up = True
             self._held.let_go(attempt)
             return
@@ -91,22 +86,10 @@ class Runner:
         )
 
     def _let_go(self, attempt: RunningAttempt, outcome: Outcome, run_s: float, accepted: bool) -> None:
-        ended_as = type(outcome).__name__.lower()
         if accepted:
-            self._metrics.count_end(ended_as)
-            self._metrics.run.observe(run_s)
+            self._observer.attempt_settled(attempt, outcome, run_s)
         else:
-            self._metrics.count_refused("settle")
-        # As attempt.log, which would copy the names for this one line.
-        _log.info(
-            "attempt_settled" if accepted else "settle_refused",
-            job_id=attempt.job_id,
-            attempt=attempt.number,
-            worker=self._worker,
-            outcome=ended_as,
-            run_s=round(run_s, 3),
-            **_details(outcome),
-        )
+            self._observer.settle_refused(attempt, outcome, run_s)
         self._held.let_go(attempt)
         reach("attempt_let_go")
 
@@ -150,10 +133,5 @@ class Runner:
         except Exception as error:  # the boundary where any failure of a handler becomes a typed one
             info = error_of(error)
             if info.code == INTERNAL:
-                attempt.log.exception("handler_failed")
+                self._observer.handler_failed(attempt)
             return info
-
-
-def _details(outcome: Outcome) -> dict[str, object]:
-    error: ErrorInfo | None = getattr(outcome, "error", None)
-    return {} if error is None else {"code": error.code, "message": error.message}

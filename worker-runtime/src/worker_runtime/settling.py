@@ -4,12 +4,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import anyio
-import structlog
 from shared_schemas.backoff import Backoff
 from shared_schemas.errors import BackendUnavailable, CallRefused
 from shared_schemas.stream.attempt_writer import AttemptWriter, Settlement
 
-from worker_runtime.metrics import QueueMetrics
+from worker_runtime.instrument import QueueObserver
 
 BATCH_SETTLEMENTS = 200
 # One call holds Redis up for no longer than these take to append, a few milliseconds.
@@ -22,8 +21,8 @@ class _Ending(NamedTuple):
 
 
 class Settler:
-    def __init__(self, writer: AttemptWriter, metrics: QueueMetrics) -> None:
-        self._writer, self._metrics = writer, metrics
+    def __init__(self, writer: AttemptWriter, observer: QueueObserver) -> None:
+        self._writer, self._observer = writer, observer
         self._endings: list[_Ending] = []
         self._rung = anyio.Event()
 
@@ -45,7 +44,7 @@ class Settler:
                 except CallRefused as error:
                     # It may be about one of them, which must not keep the others from ending.
                     most = max(1, len(batch) // 2)
-                    structlog.get_logger().error("settle_refused_by_redis", jobs=len(batch), error=str(error))
+                    self._observer.settle_refused_by_redis(len(batch), error)
                     if len(batch) == 1:
                         self._endings.remove(batch[0])
                         batch[0].hear(False)
@@ -53,12 +52,12 @@ class Settler:
                     continue
                 except BackendUnavailable as error:
                     if backoff.is_fresh:
-                        structlog.get_logger().warning("settle_postponed", jobs=len(batch), error=str(error))
+                        self._observer.settle_postponed(len(batch), error)
                     await anyio.sleep(backoff.next_s())
                     continue
                 backoff.reset()
                 most = min(BATCH_SETTLEMENTS, most * 2)
-                self._metrics.settle_size.observe(len(batch))
+                self._observer.jobs_settled(len(batch))
                 del self._endings[: len(batch)]
                 for ending, accepted in zip(batch, answers, strict=True):
                     ending.hear(accepted)

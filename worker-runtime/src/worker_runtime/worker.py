@@ -35,6 +35,8 @@ from worker_runtime.handler import Handler, StopReason
 from worker_runtime.heartbeat import BEATS_PER_LEASE, Heartbeat
 from worker_runtime.hesitation import Hesitation
 from worker_runtime.holding import Held
+from worker_runtime.instrument import combined
+from worker_runtime.log_lines import QueueLog
 from worker_runtime.metrics import QueueMetrics
 from worker_runtime.monitoring import listen, monitored
 from worker_runtime.process import run_process
@@ -63,8 +65,11 @@ class Worker:
         self.name = f"{settings.worker_name or f'{socket.gethostname()}-{os.getpid()}'}-{secrets.token_hex(3)}"
         self.unfit: ErrorInfo | None = None
         self._monitor = listen(settings.metrics_port)
+        self._observers = {
+            queue: combined(QueueMetrics(queue), QueueLog(queue, worker=self.name)) for queue in self.queues
+        }
         self._held = Held(settings.slots)
-        self._draining = Draining(self._held, grace_s=settings.drain_grace_s)
+        self._draining = Draining(self._held, worker=self.name, grace_s=settings.drain_grace_s)
         self._hesitation, self._lock, self._claimed_all = Hesitation(), anyio.Lock(fast_acquire=True), anyio.Event()
 
     def drain(self) -> None:
@@ -143,24 +148,23 @@ class Worker:
         self, duties: TaskGroup, attempts: TaskGroup, nodes: Nodes, claims: Claims, writer: AttemptWriter
     ) -> Claiming:
         settings = self._settings
-        counted = QueueMetrics(claims.queue)
-        recorder = Recorder(writer, lambda: self._held.all(claims.queue), counted)
-        settler = Settler(writer, counted)
+        observer = self._observers[claims.queue]
+        recorder = Recorder(writer, lambda: self._held.all(claims.queue), observer)
+        settler = Settler(writer, observer)
         runner = Runner(
             self._handler,
             self._held,
             recorder,
             settler,
             self._hesitation,
-            counted,
-            worker=self.name,
+            observer,
             give_up=self._give_up,
         )
-        reclaiming = Reclaiming(Recovery(nodes, claims.queue), worker=self.name, lease_s=settings.lease_s)
+        reclaiming = Reclaiming(Recovery(nodes, claims.queue), observer, worker=self.name, lease_s=settings.lease_s)
         duties.start_soon(recorder.run)
         duties.start_soon(settler.run)
         duties.start_soon(reclaiming.run)
-        duties.start_soon(promotion.promote, Schedule(nodes, claims.queue))
+        duties.start_soon(promotion.promote, Schedule(nodes, claims.queue), observer)
         return Claiming(
             claims,
             self._held,
@@ -168,7 +172,7 @@ class Worker:
             self._draining,
             self._hesitation,
             self._lock,
-            counted,
+            observer,
             is_only=len(self.queues) == 1,
         )
 
@@ -188,6 +192,7 @@ class Worker:
         return Heartbeat(
             {queue: connect_for_thread(impatient) for queue in self.queues},
             self._held,
+            self._observers,
             worker=self.name,
             lease_s=settings.lease_s,
             state=lambda: "draining" if self._draining.has_begun else "running",
