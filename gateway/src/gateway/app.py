@@ -9,8 +9,6 @@ from importlib.metadata import version
 import anyio
 import structlog
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
-from fastapi_offline import FastAPIOffline
 from shared_schemas.logs import configure_logs
 from shared_schemas.process import settings_checked
 from shared_schemas.settings import from_environ
@@ -19,14 +17,13 @@ from starlette.types import ASGIApp
 from gateway.duties.housekeeping import keep_house
 from gateway.duties.redis_advice import advise
 from gateway.duties.store_check import end_at_other_store
-from gateway.edge import problems
 from gateway.edge.cors import Cors
 from gateway.edge.draining import called_on_signal
 from gateway.edge.hosts import Hosts
-from gateway.edge.request_context import Edge
-from gateway.routes import dead_letters, docs, events, health, jobs, models, openapi, queues, submit
-from gateway.routes.dispatch import Front
-from gateway.routes.methods import Methods
+from gateway.edge.request_context import RequestContext
+from gateway.routes import openapi
+from gateway.routes.dispatch import Dispatcher
+from gateway.routes.table import ROUTES
 from gateway.services import Services
 from gateway.settings import GatewaySettings
 
@@ -38,25 +35,18 @@ _DESCRIPTION = "Submit training and inference jobs, and watch them live."
 def create_app(services: Services) -> ASGIApp:
     """What a server runs. The routes and their document are a FastAPI application inside of it."""
     settings = services.settings
-    app = FastAPIOffline(
-        docs_url=None,
-        redoc_url=None,
-        static_url=docs.STATIC,
-        redirect_slashes=False,
+    app = FastAPI(
+        # What FastAPI would add is in the table as well.
+        openapi_url=None,
         title="Headrace",
         version=version("headrace-gateway"),
         summary=_DESCRIPTION,
         lifespan=_lifespan,
     )
     app.state.services = services
-    own = (submit, jobs, dead_letters, events, models, queues, health, docs)
-    for module in own:
-        app.include_router(module.router)
-    problems.install(app)
-    openapi.install(app)
-    hot = [route for route in (*submit.router.routes, *events.router.routes) if isinstance(route, APIRoute)]
-    methods = Methods([*app.router.routes, *(route for module in own for route in module.router.routes)])
-    edge: ASGIApp = Edge(Front(app, hot, methods), Hosts(settings.hosts, listens_on=settings.host))
+    dispatcher = Dispatcher(app, services, ROUTES)
+    openapi.install(app, ROUTES, dispatcher.endpoint)
+    edge: ASGIApp = RequestContext(dispatcher, Hosts(settings.hosts, listens_on=settings.host))
     if not settings.cors_origins:
         return edge
     # The outermost: answers to failures carry the headers that a page needs to read them.

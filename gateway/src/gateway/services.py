@@ -1,10 +1,8 @@
 """What the routes work with: made once for the process, found again from a request."""
 
 from collections.abc import Sequence
-from typing import cast
 
 import msgspec
-from fastapi import Request
 from shared_schemas.ids import QueueName
 from shared_schemas.models import ModelRef
 from shared_schemas.stream.change_log import ChangeLog
@@ -84,7 +82,3 @@ class Services(msgspec.Struct, kw_only=True):
     async def queues(self) -> list[QueueName]:
         """All that there are."""
         return await self.catalog.names()
-
-
-def services_of(request: Request) -> Services:
-    return cast(Services, request.app.state.services)

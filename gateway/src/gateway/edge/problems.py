@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import anyio
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import Request, Response
 from shared_schemas.codec import encode_json
 from shared_schemas.error_codes import status_of
 from shared_schemas.errors import HeadraceError, InvalidInput
@@ -32,7 +31,6 @@ _TITLES = {
     503: "Service unavailable",
     505: "HTTP version not supported",
 }
-_ROUTER_CODES = {404: "route_not_found", 405: "method_not_allowed"}
 RETRY_AFTER_S = "2"
 PROBLEM_JSON = "application/problem+json"
 _BODY_UNREAD = (408, 413)
@@ -54,14 +52,6 @@ class ProblemError(Exception):
         super().__init__(detail)
         self.status, self.code, self.detail = status, code, detail
         self.errors, self.headers = tuple(errors), dict(headers or {})
-
-
-def install(app: FastAPI) -> None:
-    app.add_exception_handler(ProblemError, _on_problem)
-    app.add_exception_handler(HeadraceError, _on_headrace_error)
-    app.add_exception_handler(HTTPException, _on_router_error)
-    app.add_exception_handler(RequestValidationError, _on_validation_error)
-    app.add_exception_handler(Exception, _on_failure)
 
 
 def body_of(problem: ProblemError, request_id: str) -> Problem:
@@ -104,7 +94,24 @@ def request_id(request: Request) -> str:
     return str(request.scope.get("state", {}).get("request_id", ""))
 
 
-def of_headrace_error(error: HeadraceError) -> ProblemError:
+def problem_of(error: Exception) -> ProblemError | None:
+    """What a request that failed with this is answered with. None: nobody foresaw it."""
+    if isinstance(error, ProblemError):
+        return error
+    if isinstance(error, HeadraceError):
+        return _of_headrace_error(error)
+    if isinstance(error, HTTPException):  # of the files of the page that shows the document
+        code = "route_not_found" if error.status_code == 404 else "http_error"
+        detail = "no such route" if error.status_code == 404 else "refused"
+        return ProblemError(error.status_code, code, detail, headers=error.headers)
+    return None
+
+
+def internal() -> ProblemError:
+    return ProblemError(500, "internal", "the gateway failed; the log has the request_id")
+
+
+def _of_headrace_error(error: HeadraceError) -> ProblemError:
     status = status_of(error.code)
     if status == 500:
         return internal()
@@ -113,32 +120,3 @@ def of_headrace_error(error: HeadraceError) -> ProblemError:
         items = [ProblemItem(pointer=error.pointer, code=error.code, detail=str(error))]
     headers = {"Retry-After": RETRY_AFTER_S} if status == 503 else {}
     return ProblemError(status, error.code, str(error), errors=items, headers=headers)
-
-
-def internal() -> ProblemError:
-    return ProblemError(500, "internal", "the gateway failed; the log has the request_id")
-
-
-async def _on_problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ProblemError)  # noqa: S101 - narrows for the type checker
-    return response_of(error, request)
-
-
-async def _on_headrace_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HeadraceError)  # noqa: S101 - narrows for the type checker
-    return response_of(of_headrace_error(error), request)
-
-
-async def _on_router_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - narrows for the type checker
-    code = _ROUTER_CODES.get(error.status_code, "http_error")
-    detail = {404: "no such route", 405: "this route has no such method"}.get(error.status_code, "refused")
-    return response_of(ProblemError(error.status_code, code, detail, headers=error.headers), request)
-
-
-async def _on_failure(request: Request, _: Exception) -> Response:
-    return response_of(internal(), request)
-
-
-async def _on_validation_error(request: Request, _: Exception) -> Response:
-    return response_of(ProblemError(422, "invalid_parameter", "a parameter is not valid"), request)

@@ -11,13 +11,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import metrics
 from gateway.edge.hosts import Hosts
-from gateway.edge.problems import internal, response_of
+from gateway.edge.problems import internal, problem_of, response_of
 from gateway.random_pool import random_bytes
 
 _GIVEN = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 
 
-class Edge:
+class RequestContext:
     def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
         self._app, self._hosts = app, hosts
         # A logger that is bound looks for its settings once, not with each line.
@@ -53,10 +53,12 @@ class Edge:
         except ClientDisconnect:
             # It went away while it sent its body: nobody is left to answer.
             self._log.info("client_left", request_id=request_id.decode(), method=scope["method"])
-        except Exception:
-            self._log.exception("request_failed", request_id=request_id.decode(), method=scope["method"])
+        except Exception as error:
+            problem = None if status else problem_of(error)
+            if problem is None:
+                self._log.exception("request_failed", request_id=request_id.decode(), method=scope["method"])
             if status == 0:
-                await response_of(internal(), Request(scope))(scope, receive, send_with_id)
+                await response_of(problem or internal(), Request(scope))(scope, receive, send_with_id)
         finally:
             # The template, not the path: a path is the caller's text.
             route = getattr(scope.get("route"), "path", None)

@@ -3,17 +3,19 @@
 import asyncio
 import re
 from codecs import BOM_UTF8
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
 from fastapi import Request
+from msgspec.inspect import CollectionType, StructType
 from shared_schemas.codec import encode_json
 from shared_schemas.numbers import whole_number
 from shared_schemas.replies import ProblemItem
 
 from gateway.eager import begun
 from gateway.edge.problems import ProblemError
-from gateway.intake.leniency import as_meant
+from gateway.intake.leniency import alternatives, as_meant, type_of
 from gateway.intake.validation_errors import item_of, shown
 from gateway.settings import GatewaySettings
 
@@ -98,9 +100,10 @@ def _check_syntax(body: bytes) -> None:
         raise ProblemError(400, "malformed_json", "the body is not valid JSON in UTF-8") from None
 
 
-def read_query(request: Request, query: type[T], *, repeated: frozenset[str] = frozenset()) -> T:
-    """Query parameters as a Struct. ProblemError 422 names the parameter."""
-    known = {field.name for field in msgspec.structs.fields(query)}  # type: ignore[arg-type]
+def read_query(request: Request, query: type[T]) -> T:
+    """Query parameters as a Struct. Of one that is given more than once, a tuple takes all values, and any other field
+    the last. ProblemError 422 names the parameter."""
+    known, repeated = _names_of(query)  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for name in request.query_params:
         if name not in known:
@@ -114,6 +117,16 @@ def read_query(request: Request, query: type[T], *, repeated: frozenset[str] = f
         item = item_of(str(error), query)
         item = msgspec.structs.replace(item, pointer=item.pointer.lstrip("/"))
         raise ProblemError(422, "invalid_parameter", "a query parameter is not valid", errors=[item]) from None
+
+
+@cache
+def _names_of(query: Any) -> tuple[frozenset[str], frozenset[str]]:
+    """-> all parameters, and those that may be given more than once."""
+    struct = type_of(query)
+    assert isinstance(struct, StructType)  # noqa: S101 - narrows for the type checker
+    fields = {field.encode_name: list(alternatives(field.type)) for field in struct.fields}
+    repeated = [name for name, types in fields.items() if any(isinstance(one, CollectionType) for one in types)]
+    return frozenset(fields), frozenset(repeated)
 
 
 def _too_large(max_bytes: int) -> ProblemError:

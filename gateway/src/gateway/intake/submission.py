@@ -22,6 +22,8 @@ from shared_schemas.stream.submission import Stored, Submission
 from gateway.intake.admission import new_id_for, new_ids, prepared, queue_for
 from gateway.services import Services
 
+# A list is stored in one step, which holds up Redis for as long as these take.
+LONGEST_LIST = 500
 # A spec may have a megabyte: one step must hold up neither Redis nor this process's memory.
 _RETRIES_AT_ONCE = 50
 

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from fastapi import Response
 from msgspec import Meta
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.ids import JobId
@@ -23,18 +23,15 @@ from shared_schemas.stream.dead_letters import Standing
 from shared_schemas.stream.listing import sets_of_dead_letters
 
 from gateway.edge.problems import ProblemError
-from gateway.intake.body import read_json, read_query
 from gateway.intake.submission import retry_all
-from gateway.routes import openapi, paging
+from gateway.routes import paging
 from gateway.routes.jobs import find, queues_of
 from gateway.routes.paging import Cursor, Limit
-from gateway.services import Services, services_of
+from gateway.routes.route import Call, PlainCall
+from gateway.services import Services
 from gateway.surfaces.native import responses
 
-router = APIRouter(tags=["dead letters"])
-
-_selection = msgspec.json.Decoder(DeadLetterSelection)
-_EXAMPLE = {"queue": "training", "code": "internal"}
+EXAMPLE = {"queue": "training", "code": "internal"}
 
 
 class DeadLettersQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,20 +44,18 @@ class DeadLettersQuery(msgspec.Struct, frozen=True, kw_only=True):
     cursor: Cursor | None = None
 
 
-@router.get("/dead-letters", **openapi.listing(DeadLettersQuery, DeadLetterPage))
-async def list_dead_letters(request: Request) -> Response:
+async def list_dead_letters(call: Call[DeadLettersQuery, None]) -> Response:
     """Failed jobs that were neither retried nor purged, newest first, each with all its attempts."""
-    query, services = read_query(request, DeadLettersQuery), services_of(request)
-    jobs, next_cursor = await _select(services, query)
+    services = call.services
+    jobs, next_cursor = await _select(services, call.query)
     rows = [await _dead_letter(services, job) for job in jobs]
     return responses.json_response(DeadLetterPage(jobs=tuple(rows), next_cursor=next_cursor))
 
 
-@router.get("/dead-letters/{job_id}", **openapi.reply(DeadLetterDetails, 404, 410))
-async def get_dead_letter(request: Request, job_id: str) -> Response:
+async def get_dead_letter(call: PlainCall) -> Response:
     """All about a dead letter, its attempts included. 404 says why the job is none."""
-    services = services_of(request)
-    job = await find(services, job_id)
+    services = call.services
+    job = await find(call)
     standing = await services.dead_letters.standing(job.id)
     if not standing.listed:
         raise ProblemError(404, "not_a_dead_letter", _why_not(job, standing))
@@ -70,12 +65,11 @@ async def get_dead_letter(request: Request, job_id: str) -> Response:
     return responses.json_response(DeadLetterDetails(**fields, attempts=attempts))
 
 
-@router.post("/dead-letters/retry", **openapi.sending(DeadLetterSelection, DeadLettersRetried, _EXAMPLE))
-async def retry_dead_letters(request: Request) -> Response:
+async def retry_dead_letters(call: Call[None, DeadLetterSelection]) -> Response:
     """Run dead letters again, each once, as a new job. Repeat a request whose answer was lost: it goes on with those
     that are left."""
-    services = services_of(request)
-    selection = await _read_selection(request, services)
+    services, selection = call.services, call.body
+    _check_selection(selection)
     jobs, next_cursor = await _select(services, selection, pointer="/")
     # In the order of their submission, as they would have run.
     answers = await retry_all(services, [job.id for job in reversed(jobs)])
@@ -83,11 +77,10 @@ async def retry_dead_letters(request: Request) -> Response:
     return responses.json_response(DeadLettersRetried(jobs=retried, next_cursor=next_cursor))
 
 
-@router.post("/dead-letters/purge", **openapi.sending(DeadLetterSelection, DeadLettersPurged, _EXAMPLE))
-async def purge_dead_letters(request: Request) -> Response:
+async def purge_dead_letters(call: Call[None, DeadLetterSelection]) -> Response:
     """Take dead letters off the list. The failed jobs stay as they are until their result_ttl has passed."""
-    services = services_of(request)
-    selection = await _read_selection(request, services)
+    services, selection = call.services, call.body
+    _check_selection(selection)
     jobs, next_cursor = await _select(services, selection, pointer="/")
     purged: set[JobId] = set()
     for queue in {job.queue for job in jobs}:
@@ -96,14 +89,12 @@ async def purge_dead_letters(request: Request) -> Response:
     return responses.json_response(DeadLettersPurged(job_ids=job_ids, next_cursor=next_cursor))
 
 
-async def _read_selection(request: Request, services: Services) -> DeadLetterSelection:
-    selection = await read_json(request, _selection, services.settings)
+def _check_selection(selection: DeadLetterSelection) -> None:
     is_filtered = not (selection.queue is selection.kind is selection.code is None)
     if is_filtered == selection.all:
         detail = "either a filter (queue, kind, code) or all: true" + (", not both" if selection.all else "")
         item = ProblemItem(pointer="", code="filter_required", detail=detail)
         raise ProblemError(422, "invalid_body", "the body does not say which dead letters", errors=[item])
-    return selection
 
 
 async def _select(

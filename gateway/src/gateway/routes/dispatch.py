@@ -1,37 +1,37 @@
-"""What comes before FastAPI. Pure ASGI.
+"""The one way from a request to its route: found, decoded, handled. Pure ASGI.
 
-The hot routes, submissions and event streams: FastAPI's routes of the same paths stay for the OpenAPI document. Its
-layers cost more time than all that a submission does, and memory for as long as a stream is open.
+FastAPI describes the same routes and is not called for them: its layers cost more time than all
+that a submission does, and memory for as long as a stream is open.
 
-And what holds for every path: HEAD is answered as GET is, without the body; OPTIONS says which methods there are; a
-slash at the end makes no difference, and is no reason to send anybody elsewhere.
+Some things hold for every path. HEAD is answered as GET is, without the body. OPTIONS says which
+methods there are. A slash at the end makes no difference and redirects nobody.
+
+What must hold for every call, such as authentication and limits, belongs into `Dispatcher.answer`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any
 
+import msgspec
 from fastapi import FastAPI, Request, Response
-from fastapi.routing import APIRoute
-from shared_schemas.errors import HeadraceError
-from starlette.routing import Match
+from msgspec import Meta
 from starlette.types import Receive, Scope, Send
 
 from gateway.edge.extensions import HEAD_ONLY
-from gateway.edge.problems import ProblemError, of_headrace_error, response_of
-from gateway.routes.methods import Methods
+from gateway.edge.problems import ProblemError
+from gateway.intake.body import read_json, read_query
+from gateway.routes.paths import Match, Paths
+from gateway.routes.route import Call, Route
+from gateway.services import Services
 
 
-class Front:
-    """Calls the endpoint of a route with the request alone; what no route of these takes goes to the application."""
+class Dispatcher:
+    """Raises what a request fails with: `RequestContext` makes the problem of it."""
 
-    def __init__(self, app: FastAPI, routes: Iterable[APIRoute], methods: Methods) -> None:
-        self._app, self._methods = app, methods
-        self._exact: dict[tuple[str, str], APIRoute] = {}
-        self._others: list[APIRoute] = []
-        for route in routes:
-            if "{" in route.path:
-                self._others.append(route)
-            else:
-                self._exact |= {(method, route.path): route for method in route.methods or ()}
+    def __init__(self, app: FastAPI, services: Services, routes: Sequence[Route]) -> None:
+        """app: has the lifespan, and the description of the routes."""
+        self._app, self._services, self._paths = app, services, Paths(routes)
+        self._decoders = {id(route): decoder_of(route) for route in routes if route.body is not None}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -45,41 +45,50 @@ class Front:
             finally:
                 scope["route"] = meant.get("route")
             return
-        route = self._route(scope)
-        if route is None:
-            await (self._unserved(scope) or self._app)(scope, receive, send)
-            return
-        scope["app"], scope["route"] = self._app, route
-        request = Request(scope, receive, send)
-        try:
-            response = await route.endpoint(request)
-        except ProblemError as error:
-            response = response_of(error, request)
-        except HeadraceError as error:
-            response = response_of(of_headrace_error(error), request)
+        path = scope["path"]
+        if root_path := scope.get("root_path"):
+            path = path.removeprefix(root_path)
+        match = self._paths.find(path)
+        route = None if match is None else match.routes.get(scope["method"])
+        if match is None or route is None:
+            response = self._unserved(path, scope["method"], match)
+        else:
+            scope["app"], scope["route"] = self._app, route
+            response = await self.answer(route, Request(scope, receive, send), match.parameters)
         await response(scope, receive, send)
 
-    def _unserved(self, scope: Scope) -> Response | None:
-        """The answer where a path has no such method."""
-        allowed = self._methods.of(scope["path"].removeprefix(scope.get("root_path", "")))
-        if not allowed or (scope["method"] in allowed and scope["method"] != "OPTIONS"):
-            return None
-        headers = {"Allow": ", ".join(allowed)}
-        if scope["method"] == "OPTIONS":
-            return Response(status_code=204, headers=headers)
-        problem = ProblemError(405, "method_not_allowed", "this route has no such method", headers=headers)
-        return response_of(problem, Request(scope))
+    async def answer(self, route: Route, request: Request, parameters: dict[str, str]) -> Response:
+        """Decode, then handle. ProblemError, HeadraceError."""
+        query = None if route.query is None else read_query(request, route.query)
+        body = None
+        if route.body is not None:
+            body = await read_json(request, self._decoders[id(route)], self._services.settings)
+        return await route.handler(Call(self._services, request, parameters, query, body))
 
-    def _route(self, scope: Scope) -> APIRoute | None:
-        found = self._exact.get((scope["method"], scope["path"]))
-        if found is not None:
-            return found
-        for route in self._others:
-            match, inner = route.matches(scope)
-            if match is Match.FULL:
-                scope["path_params"] = inner["path_params"]
-                return route
-        return None
+    def endpoint(self, route: Route) -> Callable[[Request], Awaitable[Response]]:
+        """The route as FastAPI knows it."""
+
+        async def endpoint(request: Request) -> Response:
+            return await self.answer(route, request, request.path_params)
+
+        return endpoint
+
+    def _unserved(self, path: str, method: str, match: Match | None) -> Response:
+        allowed = self._paths.methods if path == "*" else [] if match is None else match.allowed
+        if not allowed:
+            raise ProblemError(404, "route_not_found", "no such route")
+        headers = {"Allow": ", ".join(allowed)}
+        if method == "OPTIONS":
+            return Response(status_code=204, headers=headers)
+        raise ProblemError(405, "method_not_allowed", "this route has no such method", headers=headers)
+
+
+def decoder_of(route: Route) -> "msgspec.json.Decoder[Any]":
+    one: Any = route.body
+    if not route.most:
+        return msgspec.json.Decoder(one)
+    many: Any = Annotated[tuple[one, ...], Meta(min_length=1, max_length=route.most)]
+    return msgspec.json.Decoder(one | many)
 
 
 def _as_meant(scope: Scope) -> Scope:

@@ -1,21 +1,31 @@
-"""The page that shows the OpenAPI document.
+"""The OpenAPI document, and the page that shows it.
 
-What it needs comes from the gateway, by addresses relative to its own: so it works behind a proxy that serves the
-gateway under a path, without being told which.
+What the page needs comes from the gateway, by addresses relative to its own. So it works behind a
+proxy that serves the gateway under a path, without being told which.
 """
 
-from fastapi import APIRouter, Request, Response
+from importlib.resources import files
+from typing import cast
+
+from fastapi import FastAPI, Response
 from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import JSONResponse
+from starlette.staticfiles import StaticFiles
+
+from gateway.routes.route import PlainCall
 
 STATIC = "/static-offline-docs"
+_files = StaticFiles(directory=str(files("fastapi_offline") / "static"))
 
-router = APIRouter(include_in_schema=False)
+
+async def read_document(call: PlainCall) -> Response:
+    """The OpenAPI document."""
+    return JSONResponse(cast(FastAPI, call.request.app).openapi())
 
 
-@router.get("/docs")
-async def read_docs(request: Request) -> Response:
+async def read_docs(call: PlainCall) -> Response:
     """The page."""
-    root = ".." if request.scope.get("raw_path", b"").endswith(b"/") else "."
+    root = ".." if call.request.scope.get("raw_path", b"").endswith(b"/") else "."
     return get_swagger_ui_html(
         openapi_url=f"{root}/openapi.json",
         title="Headrace",
@@ -23,3 +33,8 @@ async def read_docs(request: Request) -> Response:
         swagger_css_url=f"{root}{STATIC}/swagger-ui.css",
         swagger_favicon_url=f"{root}{STATIC}/favicon.png",
     )
+
+
+async def read_static(call: PlainCall) -> Response:
+    """A file that the page needs."""
+    return await _files.get_response(call.path["name"], call.request.scope)

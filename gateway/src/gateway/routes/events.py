@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from msgspec import Meta
 from shared_schemas.errors import BackendUnavailable, JobNotFound, MalformedId
 from shared_schemas.ids import JobId, parse_job_id
@@ -25,13 +25,10 @@ from gateway.feed.streaming import (
 )
 from gateway.feed.subscription import Following, Source
 from gateway.feed.timeline_source import Timelines
-from gateway.intake.body import read_query
-from gateway.routes import openapi
-from gateway.services import Services, services_of
+from gateway.routes.route import Call
+from gateway.services import Services
 from gateway.surfaces.native import responses
 from gateway.surfaces.native.frames import gap_of_log, many_jobs, one_job, opening, whole_log
-
-router = APIRouter(tags=["events"])
 
 _LAST_NUMBER = 10**12 - 1
 _PAGE = 500
@@ -59,37 +56,34 @@ class AllEventsQuery(EventsQuery, frozen=True, kw_only=True):
     job: Annotated[tuple[str, ...], Meta(max_length=MOST_JOBS)] = ()
 
 
-@router.get("/jobs/{job_id}/events", **openapi.events(EventsQuery, in_path=("job_id",)))
-async def job_events(request: Request) -> Response:
+async def job_events(call: Call[EventsQuery, None]) -> Response:
     """The job's timeline from any number on, then live until `done`. A finished job is replayed. 204 past its end."""
-    query = read_query(request, EventsQuery)
-    return await _or_pause(request, _events_of_job(request, request.path_params["job_id"], query))
+    return await _or_pause(call, _events_of_job(call))
 
 
-@router.get("/events", **openapi.events(AllEventsQuery))
-async def all_events(request: Request) -> Response:
+async def all_events(call: Call[AllEventsQuery, None]) -> Response:
     """Many jobs on one line, or what happens to all of them in order. Every event names its job."""
-    query = read_query(request, AllEventsQuery, repeated=frozenset({"job"}))
-    return await _or_pause(request, _events_of_many(request, query) if query.job else _events_of_all(request, query))
+    return await _or_pause(call, _events_of_many(call) if call.query.job else _events_of_all(call))
 
 
-async def _or_pause(request: Request, answer: Awaitable[Response]) -> Response:
+async def _or_pause(call: Call[EventsQuery, None], answer: Awaitable[Response]) -> Response:
     """An EventSource whose line was cut gives up for good on a 503, so it gets a stream that is cut, and comes back."""
     try:
         return await answer
     except (BackendUnavailable, ProblemError) as error:
         if isinstance(error, ProblemError) and error.code != TOO_MANY:
             raise
+        request = call.request
         if request.headers.get("last-event-id", "0") == "0" or _media_type(request) != SSE:
             raise
-        timeout_s = services_of(request).settings.send_timeout_s
+        timeout_s = call.services.settings.send_timeout_s
         return StreamResponse(opening(SSE), bytes, Pause, media_type=SSE, send_timeout_s=timeout_s)
 
 
-async def _events_of_job(request: Request, text: str, query: EventsQuery) -> Response:
-    services, media_type = services_of(request), _media_type(request)
-    job_id, last, is_done = await _bounds(services, text)
-    cursor = _cursor_text(request, query) or "0"
+async def _events_of_job(call: Call[EventsQuery, None]) -> Response:
+    services, query, media_type = call.services, call.query, _media_type(call.request)
+    job_id, last, is_done = await _bounds(services, call.path["job_id"])
+    cursor = _cursor_text(call.request, query) or "0"
     after = whole_number(cursor, most=_LAST_NUMBER)
     if after is None:
         raise _bad_cursor()
@@ -101,14 +95,14 @@ async def _events_of_job(request: Request, text: str, query: EventsQuery) -> Res
     return stream_of_job(services, job_id, after=after, media_type=media_type, follow=query.is_live)
 
 
-async def _events_of_many(request: Request, query: AllEventsQuery) -> Response:
+async def _events_of_many(call: Call[AllEventsQuery, None]) -> Response:
     """204 once every job has ended and the reader has all of it."""
-    services, media_type = services_of(request), _media_type(request)
+    services, query, media_type = call.services, call.query, _media_type(call.request)
     if media_type == JSON:
         raise ProblemError(406, "not_acceptable", "many jobs are sent as an event stream or NDJSON")
     places: dict[JobId, int] = {}
     ended: set[JobId] = set()
-    for text, after in _cursors_of_jobs(query.job, _cursor_text(request, query)).items():
+    for text, after in _cursors_of_jobs(query.job, _cursor_text(call.request, query)).items():
         job_id, last, is_done = await _bounds(services, text)
         places[job_id] = after
         if is_done and after >= last:
@@ -120,8 +114,9 @@ async def _events_of_many(request: Request, query: AllEventsQuery) -> Response:
     return stream_of_jobs(services, places, followed=followed, media_type=media_type, follow=query.is_live)
 
 
-async def _events_of_all(request: Request, query: AllEventsQuery) -> Response:
-    services, media_type, text = services_of(request), _media_type(request), _cursor_text(request, query)
+async def _events_of_all(call: Call[AllEventsQuery, None]) -> Response:
+    services, query, media_type = call.services, call.query, _media_type(call.request)
+    text = _cursor_text(call.request, query)
     places = await end_of_logs(services.change_log, services.queues) if text is None else parse_cursor(text)
     if places is None:
         raise _bad_cursor()

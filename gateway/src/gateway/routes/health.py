@@ -1,7 +1,7 @@
 """For whoever watches the process."""
 
 import anyio
-from fastapi import APIRouter, Request, Response
+from fastapi import Response
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.job import QueueStatus
 from shared_schemas.replies import Health
@@ -9,26 +9,21 @@ from shared_schemas.replies import Health
 from gateway import metrics
 from gateway.duties.redis_advice import advice
 from gateway.edge.problems import RETRY_AFTER_S
-from gateway.routes import openapi
-from gateway.services import services_of
+from gateway.routes.route import PlainCall
 from gateway.surfaces.native import responses
 
 # Whoever probes gives up soon; commands wait longer.
 _PATIENCE_S = 2.0
 
-router = APIRouter(tags=["health"])
 
-
-@router.get("/healthz", **openapi.reply(Health))
-async def healthz(_: Request) -> Response:
+async def healthz(_: PlainCall) -> Response:
     """The process answers."""
     return responses.json_response(Health(status="ok"))
 
 
-@router.get("/readyz", **openapi.reply(Health, also=503))
-async def readyz(request: Request) -> Response:
+async def readyz(call: PlainCall) -> Response:
     """The process can serve: Redis answers and can be trusted with jobs. 503 says what is wrong."""
-    services = services_of(request)
+    services = call.services
     faults, warnings = ["Redis does not answer"], list[str]()
     with anyio.move_on_after(_PATIENCE_S):
         try:
@@ -43,14 +38,13 @@ async def readyz(request: Request) -> Response:
     return responses.json_response(health, 503, {"Retry-After": RETRY_AFTER_S})
 
 
-@router.get("/metrics", include_in_schema=False)
-async def read_metrics(request: Request) -> Response:
+async def read_metrics(call: PlainCall) -> Response:
     """For Prometheus. Without Redis what the process itself has counted."""
     queues: list[QueueStatus] | None = None
     is_up: bool | None = None
     with anyio.move_on_after(_PATIENCE_S):
         try:
-            queues, is_up = await services_of(request).catalog.statuses(), True
+            queues, is_up = await call.services.catalog.statuses(), True
         except BackendUnavailable:
             is_up = False
     return Response(metrics.exposition(queues, is_up=is_up), media_type=metrics.MEDIA_TYPE)

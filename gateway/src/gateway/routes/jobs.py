@@ -3,25 +3,23 @@
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from fastapi import Response
 from msgspec import Meta
 from shared_schemas.errors import JobNotFound, MalformedId, StateConflict
 from shared_schemas.ids import JobId, QueueName, kind_of_queue, parse_job_id, parse_queue
 from shared_schemas.job import Job, JobState
 from shared_schemas.kinds import JobKind
-from shared_schemas.replies import JobAttempts, JobDetails, JobPage, JobResult, JobStatus, ProblemItem, Submitted
+from shared_schemas.replies import JobAttempts, JobPage, ProblemItem
 from shared_schemas.specs import Tag
 from shared_schemas.stream.listing import sets_of_jobs
 
 from gateway.edge.problems import ProblemError
-from gateway.intake.body import read_query
 from gateway.intake.submission import again, submit
-from gateway.routes import openapi, paging
+from gateway.routes import paging
 from gateway.routes.paging import Cursor, Limit
-from gateway.services import Services, services_of
+from gateway.routes.route import Call, PlainCall
+from gateway.services import Services
 from gateway.surfaces.native import responses
-
-router = APIRouter(tags=["jobs"])
 
 
 class JobsQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,10 +33,9 @@ class JobsQuery(msgspec.Struct, frozen=True, kw_only=True):
     cursor: Cursor | None = None
 
 
-@router.get("/jobs", **openapi.listing(JobsQuery, JobPage))
-async def list_jobs(request: Request) -> Response:
+async def list_jobs(call: Call[JobsQuery, None]) -> Response:
     """Jobs, newest first. Inserting and finishing jobs moves no page."""
-    query, services = read_query(request, JobsQuery, repeated=frozenset({"status"})), services_of(request)
+    query, services = call.query, call.services
     moment = paging.moment_of(query.cursor)
     pages = await services.catalog.pages(
         sets_of_jobs(query.status, query.tag),
@@ -52,84 +49,71 @@ async def list_jobs(request: Request) -> Response:
     return responses.json_response(JobPage(jobs=jobs, next_cursor=next_cursor))
 
 
-@router.get("/jobs/{job_id}", **openapi.reply(JobDetails, 404, 410))
-async def get_job(request: Request, job_id: str) -> Response:
+async def get_job(call: PlainCall) -> Response:
     """All about a job. For a replay: whether its result is identical to the original's."""
-    services = services_of(request)
-    return responses.json_response(await responses.details(services, await find(services, job_id)))
+    services = call.services
+    return responses.json_response(await responses.details(services, await find(call)))
 
 
-@router.get("/jobs/{job_id}/status", **openapi.reply(JobStatus, 404, 410))
-async def get_status(request: Request, job_id: str) -> Response:
+async def get_status(call: PlainCall) -> Response:
     """Where a job stands: state, progress, place in the queue, metrics, error, result."""
-    services = services_of(request)
-    return responses.json_response(await responses.status(services, await find(services, job_id)))
+    services = call.services
+    return responses.json_response(await responses.status(services, await find(call)))
 
 
-@router.get("/jobs/{job_id}/attempts", **openapi.reply(JobAttempts, 404, 410))
-async def get_attempts(request: Request, job_id: str) -> Response:
+async def get_attempts(call: PlainCall) -> Response:
     """Who ran the job, when, for how long, how each attempt ended and why: the newest 100, oldest first."""
-    services = services_of(request)
-    job = await find(services, job_id)
+    services = call.services
+    job = await find(call)
     return responses.json_response(JobAttempts(job_id=job.id, attempts=await responses.attempts(services, job.id)))
 
 
-@router.get("/jobs/{job_id}/result", **openapi.reply(JobResult, 404, 409, 410))
-async def get_result(request: Request, job_id: str) -> Response:
+async def get_result(call: PlainCall) -> Response:
     """How a finished job ended; 409 while it is open."""
-    job = await find(services_of(request), job_id)
+    job = await find(call)
     if not job.state.is_terminal:
         raise ProblemError(409, "not_finished", f"the job is {job.state}")
     return responses.json_response(responses.result(job))
 
 
-@router.post("/jobs/{job_id}/cancel", **openapi.reply(JobStatus, 404, 409, 410, also=202))
-async def cancel_job(request: Request, job_id: str) -> Response:
+async def cancel_job(call: PlainCall) -> Response:
     """200: cancelled. 202: its attempt was asked to end. Cancelling twice is fine."""
-    services = services_of(request)
-    job = await find(services, job_id)
+    services = call.services
+    job = await find(call)
     state = await services.control.cancel(job.id)
     return await _status(services, job.id, 200 if state is JobState.CANCELLED else 202)
 
 
-@router.delete("/jobs/{job_id}", **openapi.deleting(404, 409, 410))
-async def delete_job(request: Request, job_id: str) -> Response:
+async def delete_job(call: PlainCall) -> Response:
     """Delete a finished job with its timeline and result; 409 while it has not ended, or another that has not ended
     needs it. A model that it published stays."""
-    try:
-        parsed = parse_job_id(job_id)
-    except MalformedId:
-        raise JobNotFound("no such job") from None
-    services = services_of(request)
-    await services.removal.delete_job(parsed, queues=await services.queues())
+    services = call.services
+    await services.removal.delete_job(_id_in_path(call), queues=await services.queues())
     return Response(status_code=204)
 
 
-@router.post("/jobs/{job_id}/pause", **openapi.reply(JobStatus, 404, 409, 410, also=202))
-async def pause_job(request: Request, job_id: str) -> Response:
+async def pause_job(call: PlainCall) -> Response:
     """200: set aside. 202: its attempt was asked to save a checkpoint and let go."""
-    services = services_of(request)
-    job = await find(services, job_id)
+    services = call.services
+    job = await find(call)
     state = await services.control.pause(job.id)
     return await _status(services, job.id, 200 if state is JobState.PAUSED else 202)
 
 
-@router.post("/jobs/{job_id}/resume", **openapi.reply(JobStatus, 404, 409, 410))
-async def resume_job(request: Request, job_id: str) -> Response:
+async def resume_job(call: PlainCall) -> Response:
     """Let a paused job go on, from its last checkpoint if it has one."""
-    services = services_of(request)
-    job = await find(services, job_id)
+    services = call.services
+    job = await find(call)
     await services.control.resume(job.id)
     return await _status(services, job.id, 200)
 
 
-@router.post("/jobs/{job_id}/retry", **openapi.reply(Submitted, 404, 409, 410, status=202))
-async def retry_job(request: Request, job_id: str) -> Response:
+async def retry_job(call: PlainCall) -> Response:
     """Run a failed or cancelled job again now, as a new job that names it in retry_of: the same spec without run_at,
     depends_on and start_deadline_s, which belonged to the time of the first. A replay's retry is a replay of the same
     job."""
-    services = services_of(request)
-    job = await find(services, job_id)
+    services = call.services
+    job = await find(call)
     if job.state not in (JobState.FAILED, JobState.CANCELLED):
         raise StateConflict(f"the job is {job.state}; only a failed or cancelled one can be retried")
     # What was a replay stays one: it is still to be compared, and publishes nothing.
@@ -137,26 +121,22 @@ async def retry_job(request: Request, job_id: str) -> Response:
     return _accepted(answer.job_id)
 
 
-@router.post("/jobs/{job_id}/replay", **openapi.reply(Submitted, 404, 409, 410, status=202))
-async def replay_job(request: Request, job_id: str) -> Response:
+async def replay_job(call: PlainCall) -> Response:
     """Run a finished job's spec again now, same seed and model version, as a new job that names it in replay_of and
     says whether the result is identical; null where the first had none. Without run_at, depends_on, start_deadline_s.
     A training's replay publishes no model, whatever became of the first: retry a job whose model is wanted.
     """
-    services = services_of(request)
-    job = await find(services, job_id)
+    services = call.services
+    job = await find(call)
     if not job.state.is_terminal:
         raise StateConflict(f"the job is {job.state}; only a finished one can be replayed")
     answer = await submit(services, again(job.spec), replay_of=job.id)
     return _accepted(answer.job_id)
 
 
-async def find(services: Services, text: str) -> Job:
-    try:
-        job_id = parse_job_id(text)
-    except MalformedId:
-        raise JobNotFound("no such job") from None
-    return await services.jobs.find(job_id)
+async def find(call: PlainCall) -> Job:
+    """The job whose id is in the path. JobNotFound, JobExpired, JobUnreadable, BackendUnavailable."""
+    return await call.services.jobs.find(_id_in_path(call))
 
 
 def queues_of(kind: JobKind | None, name: str | None, *, pointer: str = "queue") -> list[QueueName] | None:
@@ -170,6 +150,13 @@ def queues_of(kind: JobKind | None, name: str | None, *, pointer: str = "queue")
         item = ProblemItem(pointer=pointer, code="malformed_id", detail=str(error))
         raise ProblemError(422, "invalid_parameter", "not a queue's name", errors=[item]) from None
     return [queue] if kind in (None, kind_of_queue(queue)) else []
+
+
+def _id_in_path(call: PlainCall) -> JobId:
+    try:
+        return parse_job_id(call.path["job_id"])
+    except MalformedId:
+        raise JobNotFound("no such job") from None
 
 
 async def _status(services: Services, job_id: JobId, code: int) -> Response:

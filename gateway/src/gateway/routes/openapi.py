@@ -1,20 +1,18 @@
-"""The OpenAPI document, made of the same Structs that decode and encode."""
+"""The OpenAPI document, made of the table of routes and the same Structs that decode and encode."""
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from inspect import getdoc
 from typing import Any
 
 import msgspec
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 from shared_schemas.events import StreamEvent
 from shared_schemas.replies import Problem
-from shared_schemas.specs import JobOptions
 
-LONGEST_LIST = 500
+from gateway.routes.route import Answer, Header, Route
+
 _TEMPLATE = "#/components/schemas/{name}"
-_types: dict[str, Any] = {"Problem": Problem}
-# The Structs that bodies are read as.
-_bodies: set[str] = set()
 _PROBLEM = {
     "description": "A problem, RFC 9457.",
     "content": {"application/problem+json": {"schema": {"$ref": _TEMPLATE.format(name="Problem")}}},
@@ -28,141 +26,135 @@ _FRAME = {
         "retry": {"type": "integer"},
     },
 }
-
-_HEADERS = [
-    {
-        "name": "Idempotency-Key",
-        "in": "header",
-        "schema": {"type": "string", "pattern": r"^[\x21-\x7E]{1,255}$"},
-        "description": "The same key with the same body gives the same job, or list of jobs, for a day.",
-    },
-    {
-        "name": "Prefer",
-        "in": "header",
-        "schema": {"type": "string"},
-        "description": "`wait=N`: hold the answer for up to N seconds (1 to 60) until the one job has ended.",
-    },
-]
-_CURSOR_HEADER = {
-    "name": "Last-Event-ID",
-    "in": "header",
-    "description": "The last event the reader has; wins over `after`. EventSource sends it by itself.",
+_STREAMS = {
+    "text/event-stream": {"schema": _FRAME},
+    "application/x-ndjson": {"schema": {"type": "string"}},
 }
 
 
-def submission(spec: type[JobOptions]) -> dict[str, Any]:
-    from shared_schemas.replies import JobDetails, Submitted, SubmittedJobs
-
-    one = _reference(spec)
-    _bodies.add(spec.__name__)
-    return _operation(
-        body={"oneOf": [one, {"type": "array", "items": one, "minItems": 1, "maxItems": LONGEST_LIST}]},
-        example=spec.example,
-        parameters=_HEADERS,
-        responses={
-            202: _json(Submitted, "Accepted. A list is answered with a list.", or_else=SubmittedJobs),
-            200: _json(JobDetails, "It ended within the time that Prefer gave."),
-        },
-        problems=(400, 404, 406, 408, 413, 415, 422, 501, 503),
-        status_code=202,
-    )
-
-
-def reply(answer: type[msgspec.Struct], *problems: int, status: int = 200, also: int | None = None) -> dict[str, Any]:
-    responses = {status: _json(answer, "Done.")}
-    if also is not None:
-        responses[also] = _json(answer, "Asked for, not yet done." if also < 500 else "It cannot serve now.")
-    # Whoever reads a job may meet one that another version wrote.
-    if 410 in problems:
-        problems = (*problems, 501)
-    return _operation(responses=responses, problems=(*problems, 503) if also != 503 else problems, status_code=status)
-
-
-def deleting(*problems: int) -> dict[str, Any]:
-    # As of `reply`.
-    also = (501,) if 410 in problems else ()
-    return _operation(responses={204: {"description": "Deleted."}}, problems=(*problems, *also, 503), status_code=204)
-
-
-def listing(query: type[msgspec.Struct], answer: type[msgspec.Struct]) -> dict[str, Any]:
-    return _operation(parameters=_query(query), responses={200: _json(answer, "One page.")}, problems=(422, 503))
-
-
-def sending(
-    body: type[msgspec.Struct], answer: type[msgspec.Struct], example: dict[str, Any], *problems: int
-) -> dict[str, Any]:
-    _bodies.add(body.__name__)
-    return _operation(
-        body=_reference(body),
-        example=example,
-        responses={200: _json(answer, "Done.")},
-        problems=(400, *problems, 408, 413, 415, 422, 503),
-    )
-
-
-def events(query: type[msgspec.Struct], *, in_path: tuple[str, ...] = ()) -> dict[str, Any]:
-    """in_path: parameters that FastAPI does not see, because the route takes the request alone."""
-    from shared_schemas.replies import EventPage
-
-    _types["StreamEvent"] = StreamEvent
-    content = {
-        "text/event-stream": {"schema": _FRAME},
-        "application/x-ndjson": {"schema": {"type": "string"}},
-        **_json(EventPage, "")["content"],
-    }
-    return _operation(
-        parameters=[
-            *({"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in in_path),
-            *_query(query),
-            {**_CURSOR_HEADER, "schema": next(one["schema"] for one in _query(query) if one["name"] == "after")},
-        ],
-        responses={
-            200: {"description": "Events in order, each with its number.", "content": content},
-            204: {"description": "The reader has them all and there will be no more."},
-        },
-        problems=(404, 406, 410, 422, 501, 503),
-    )
-
-
-def install(app: FastAPI) -> None:
-    """Make app.openapi() give the routes with the schemas of the Structs."""
+def install(
+    app: FastAPI, routes: Sequence[Route], endpoint: Callable[[Route], Callable[[Request], Awaitable[Response]]]
+) -> None:
+    """Tell FastAPI of the routes, and make app.openapi() describe them. endpoint: what FastAPI calls for a route."""
+    for route in routes:
+        app.add_api_route(
+            route.path,
+            endpoint(route),
+            methods=[route.method],
+            name=route.name or getattr(route.handler, "__name__", None),
+            tags=[route.tag] if route.tag else None,
+            description=route.description or getdoc(route.handler),
+            status_code=next(iter(route.answers), 200),
+            response_model=None,
+            include_in_schema=route.tag is not None,
+            openapi_extra=_operation(route),
+        )
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            made = get_openapi(
-                title=app.title,
-                version=app.version,
-                summary=app.summary,
-                description=app.description,
-                routes=app.routes,
-            )
-            _, components = msgspec.json.schema_components(tuple(_types.values()), ref_template=_TEMPLATE)
-            _forget_validation_error(made)
-            # Relative to where the document is: a proxy may serve the gateway under a path.
-            made["servers"] = [{"url": "."}]
-            _take_as_read(components)
-            _end_patterns(made)
-            _end_patterns(components)
-            made["components"] = {"schemas": dict(sorted(components.items()))}
-            app.openapi_schema = _in_ecmascript(made)
+            app.openapi_schema = _document(app, [route for route in routes if route.tag is not None])
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
 
 
-def _in_ecmascript(node: Any) -> Any:
-    """With each pattern as JSON Schema wants it: in ECMAScript, `$` is the end alone, and `\\Z` is a letter."""
-    if isinstance(node, dict):
-        return {
-            name: value.replace(r"\Z", "$") if name == "pattern" and isinstance(value, str) else _in_ecmascript(value)
-            for name, value in node.items()
-        }
-    return [_in_ecmascript(value) for value in node] if isinstance(node, list) else node
+def _document(app: FastAPI, routes: Sequence[Route]) -> dict[str, Any]:
+    made = get_openapi(
+        title=app.title, version=app.version, summary=app.summary, description=app.description, routes=app.routes
+    )
+    # Relative to where the document is: a proxy may serve the gateway under a path.
+    made["servers"] = [{"url": "."}]
+    _, components = msgspec.json.schema_components(tuple(_types(routes)), ref_template=_TEMPLATE)
+    _take_as_read(components, {route.body.__name__ for route in routes if route.body is not None})
+    made["components"] = {"schemas": dict(sorted(components.items()))}
+    return dict(_in_ecmascript(made))
 
 
-def _take_as_read(components: dict[str, Any]) -> None:
+def _types(routes: Iterable[Route]) -> Iterator[Any]:
+    """What the operations refer to, more than once each."""
+    yield Problem
+    for route in routes:
+        if route.query is not None:
+            yield from (field.type for field in msgspec.structs.fields(route.query))
+        if route.body is not None:
+            yield route.body
+        for answer in route.answers.values():
+            yield from (kind for kind in (answer.kind, answer.or_else) if kind is not None)
+            if answer.is_stream:
+                yield StreamEvent
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    parameters = [*_in_path(route.path), *_in_query(route), *map(_in_header, route.headers)]
+    if route.cursor_header is not None:
+        after = next(one["schema"] for one in _in_query(route) if one["name"] == "after")
+        parameters.append({**_in_header(route.cursor_header), "schema": after})
+    responses = {str(status): _response(answer) for status, answer in route.answers.items()}
+    # Any operation may be refused for what is wrong with the request as such.
+    for status in (*map(str, route.problems), "default"):
+        responses.setdefault(status, _PROBLEM)
+    operation: dict[str, Any] = {"responses": responses}
+    if parameters:
+        operation["parameters"] = parameters
+    if route.body is not None:
+        content = {"schema": _body(route), "example": route.example}
+        operation["requestBody"] = {"required": True, "content": {"application/json": content}}
+    return operation
+
+
+def _body(route: Route) -> dict[str, Any]:
+    assert route.body is not None  # noqa: S101 - narrows for the type checker
+    one = _reference(route.body)
+    if not route.most:
+        return one
+    return {"oneOf": [one, {"type": "array", "items": one, "minItems": 1, "maxItems": route.most}]}
+
+
+def _response(answer: Answer) -> dict[str, Any]:
+    if answer.kind is None:
+        return {"description": answer.description}
+    one = _reference(answer.kind)
+    schema = one if answer.or_else is None else {"oneOf": [one, _reference(answer.or_else)]}
+    streams = _STREAMS if answer.is_stream else {}
+    return {"description": answer.description, "content": {**streams, "application/json": {"schema": schema}}}
+
+
+def _reference(struct: type[msgspec.Struct]) -> dict[str, Any]:
+    return {"$ref": _TEMPLATE.format(name=struct.__name__)}
+
+
+def _in_path(path: str) -> Iterator[dict[str, Any]]:
+    for segment in path.split("/"):
+        if segment.startswith("{"):
+            name = segment[1:-1]
+            schema = {"type": "string", "title": name.replace("_", " ").title()}
+            yield {"name": name, "in": "path", "required": True, "schema": schema}
+
+
+def _in_query(route: Route) -> list[dict[str, Any]]:
+    if route.query is None:
+        return []
+    (_,), components = msgspec.json.schema_components((route.query,), ref_template=_TEMPLATE)
+    schema = components.pop(route.query.__name__)
+    return [
+        {"name": name, "in": "query", "required": name in schema.get("required", ()), "schema": of}
+        for name, of in schema["properties"].items()
+    ]
+
+
+def _in_header(header: Header) -> dict[str, Any]:
+    pattern = {} if header.pattern is None else {"pattern": header.pattern}
+    return {
+        "name": header.name,
+        "in": "header",
+        "schema": {"type": "string", **pattern},
+        "description": header.description,
+    }
+
+
+def _take_as_read(components: dict[str, Any], bodies: Iterable[str]) -> None:
     """Of bodies: null for a field is as good as none, and what kind they are the path says."""
-    names, seen = list(_bodies), set[str]()
+    names, seen = list(bodies), set[str]()
     while names:
         name = names.pop()
         if name in seen:
@@ -184,16 +176,14 @@ def _take_as_read(components: dict[str, Any]) -> None:
             }
 
 
-def _end_patterns(schema: Any) -> None:
-    """The end of a text is written another way in JSON Schema, whose patterns are those of JavaScript."""
-    if isinstance(schema, dict):
-        if isinstance(pattern := schema.get("pattern"), str):
-            schema["pattern"] = pattern.replace(r"\Z", "$")
-        for inner in schema.values():
-            _end_patterns(inner)
-    elif isinstance(schema, list):
-        for inner in schema:
-            _end_patterns(inner)
+def _in_ecmascript(node: Any) -> Any:
+    """With each pattern as JSON Schema wants it: in ECMAScript, `$` is the end alone, and `\\Z` is a letter."""
+    if isinstance(node, dict):
+        return {
+            name: value.replace(r"\Z", "$") if name == "pattern" and isinstance(value, str) else _in_ecmascript(value)
+            for name, value in node.items()
+        }
+    return [_in_ecmascript(value) for value in node] if isinstance(node, list) else node
 
 
 def _references(schema: Any) -> Iterator[str]:
@@ -205,59 +195,3 @@ def _references(schema: Any) -> Iterator[str]:
     elif isinstance(schema, list):
         for inner in schema:
             yield from _references(inner)
-
-
-def _forget_validation_error(document: dict[str, Any]) -> None:
-    """FastAPI describes its own 422 for every path parameter; ours are problems like all others."""
-    for path in document["paths"].values():
-        for operation in path.values():
-            answer = operation["responses"].get("422", {})
-            answer.get("content", {}).pop("application/json", None)
-            if not answer.get("content"):
-                operation["responses"].pop("422", None)
-
-
-def _operation(
-    *,
-    responses: dict[int, dict[str, Any]],
-    problems: tuple[int, ...] = (),
-    parameters: list[dict[str, Any]] | None = None,
-    body: dict[str, Any] | None = None,
-    example: dict[str, Any] | None = None,
-    status_code: int = 200,
-) -> dict[str, Any]:
-    """Keyword arguments of a route."""
-    extra: dict[str, Any] = {"responses": {str(status): response for status, response in responses.items()}}
-    # Any operation may be refused for what is wrong with the request as such.
-    for status in (*map(str, problems), "default"):
-        extra["responses"].setdefault(status, _PROBLEM)
-    if parameters:
-        extra["parameters"] = parameters
-    if body is not None:
-        content = {"schema": body, "example": example}
-        extra["requestBody"] = {"required": True, "content": {"application/json": content}}
-    return {"openapi_extra": extra, "response_model": None, "status_code": status_code}
-
-
-def _json(
-    answer: type[msgspec.Struct], description: str, *, or_else: type[msgspec.Struct] | None = None
-) -> dict[str, Any]:
-    one = _reference(answer)
-    schema = one if or_else is None else {"oneOf": [one, _reference(or_else)]}
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
-
-
-def _reference(struct: type[msgspec.Struct]) -> dict[str, Any]:
-    _types[struct.__name__] = struct
-    return {"$ref": _TEMPLATE.format(name=struct.__name__)}
-
-
-def _query(query: type[msgspec.Struct]) -> list[dict[str, Any]]:
-    (_,), components = msgspec.json.schema_components((query,), ref_template=_TEMPLATE)
-    schema = components.pop(query.__name__)
-    for field in msgspec.structs.fields(query):
-        _types.setdefault(f"{query.__name__}.{field.name}", field.type)
-    return [
-        {"name": name, "in": "query", "required": name in schema.get("required", ()), "schema": of}
-        for name, of in schema["properties"].items()
-    ]

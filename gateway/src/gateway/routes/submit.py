@@ -4,18 +4,14 @@ import re
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from datetime import UTC, datetime
-from typing import Annotated, Any
 
 import anyio
-import msgspec
-from fastapi import APIRouter, Request, Response
-from msgspec import Meta
+from fastapi import Request, Response
 from shared_schemas.failpoints import reach
 from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
-from shared_schemas.kinds import JobKind
 from shared_schemas.replies import SubmittedJobs
-from shared_schemas.specs import SPECS, JobOptions, JobSpec
+from shared_schemas.specs import JobOptions, JobSpec
 from shared_schemas.stream import keys
 
 from gateway.edge.problems import ProblemError
@@ -24,38 +20,20 @@ from gateway.feed.subscription import EndOnly, Following
 from gateway.feed.timeline_source import Timelines
 from gateway.intake import preferences
 from gateway.intake.admission import new_id_for
-from gateway.intake.body import headers_of, read_json
+from gateway.intake.body import headers_of
 from gateway.intake.submission import states_of, submit, submit_list
-from gateway.routes import openapi
 from gateway.routes.events import MOST_JOBS, stream_of_job, stream_of_jobs
-from gateway.services import Services, services_of
+from gateway.routes.route import Call
+from gateway.services import Services
 from gateway.surfaces.native import responses
 
-router = APIRouter(tags=["jobs"])
-
-# A list is stored in one step, which holds up Redis for as long as these take.
-_length = Meta(min_length=1, max_length=openapi.LONGEST_LIST)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
-def _add_route(kind: JobKind) -> None:
-    spec: Any = SPECS[kind]
-    decoder = msgspec.json.Decoder(spec | Annotated[tuple[spec, ...], _length])
-
-    async def submit_jobs(request: Request) -> Response:
-        services = services_of(request)
-        given = await read_json(request, decoder, services.settings)
-        if isinstance(given, JobOptions):
-            return await _submit(request, services, given)
-        return await _submit_list(request, services, given)
-
-    submit_jobs.__name__ = f"submit_{kind}"
-    submit_jobs.__doc__ = f"{kind.summary} A list of such bodies: all of them are accepted, or none."
-    router.post(f"/jobs/{kind}", **openapi.submission(spec))(submit_jobs)
-
-
-for _kind in JobKind:
-    _add_route(_kind)
+async def submit_jobs(call: Call[None, JobSpec | Sequence[JobSpec]]) -> Response:
+    if isinstance(call.body, JobOptions):
+        return await _submit(call.request, call.services, call.body)
+    return await _submit_list(call.request, call.services, call.body)
 
 
 async def _submit(request: Request, services: Services, spec: JobSpec) -> Response:

@@ -1,0 +1,81 @@
+"""Which routes a path has. Knows paths and methods, not what routes do."""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from gateway.routes.route import Route
+
+_NO_PARAMETERS: dict[str, str] = {}
+
+
+class _Node:
+    """What may follow in a path with parameters: a literal segment, or any segment."""
+
+    __slots__ = ("any", "literal", "names", "routes")
+
+    def __init__(self) -> None:
+        self.literal: dict[str, _Node] = {}
+        self.any: _Node | None = None
+        self.routes: dict[str, Route] = {}
+        self.names: tuple[str, ...] = ()
+
+
+class Match(msgspec.Struct, frozen=True, gc=False):
+    """The routes of a path by their methods, and the parameters in the path."""
+
+    routes: Mapping[str, Route]
+    parameters: dict[str, str]
+
+    @property
+    def allowed(self) -> list[str]:
+        """The methods of the path, sorted."""
+        return _with_implied(self.routes)
+
+
+class Paths:
+    """A path without parameters is never taken for one with parameters: /jobs/training is no job."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._exact: dict[str, dict[str, Route]] = {}
+        self._root = _Node()
+        methods = set[str]()
+        for route in routes:
+            methods.add(route.method)
+            if "{" in route.path:
+                self._add(route)
+            else:
+                self._exact.setdefault(route.path, {})[route.method] = route
+        self._exact_matches = {path: Match(found, _NO_PARAMETERS) for path, found in self._exact.items()}
+        self.methods = _with_implied(methods)
+
+    def find(self, path: str) -> Match | None:
+        match = self._exact_matches.get(path)
+        if match is not None:
+            return match
+        node, values = self._root, []
+        for segment in path.split("/"):
+            inner = node.literal.get(segment)
+            if inner is None:
+                if node.any is None or not segment:
+                    return None
+                inner = node.any
+                values.append(segment)
+            node = inner
+        return Match(node.routes, dict(zip(node.names, values, strict=True))) if node.routes else None
+
+    def _add(self, route: Route) -> None:
+        node, names = self._root, []
+        for segment in route.path.split("/"):
+            if segment.startswith("{"):
+                names.append(segment[1:-1])
+                node.any = node.any or _Node()
+                node = node.any
+            else:
+                node = node.literal.setdefault(segment, _Node())
+        node.routes[route.method], node.names = route, tuple(names)
+
+
+def _with_implied(methods: Iterable[str]) -> list[str]:
+    found = {*methods, "OPTIONS"}
+    return sorted(found | {"HEAD"} if "GET" in found else found)
