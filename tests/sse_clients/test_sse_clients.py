@@ -31,11 +31,11 @@ FOLDER = Path(__file__).parent
 DEADLINE_S = 90.0
 FOREVER = 3
 DONE, AT_END, CUT, DRAINED, OUTAGE, AWAY = (
-    "`done` came, and the stream ended",
-    "it has all there is: 204",
-    "the line is cut",
-    "the gateway is drained and another comes",
-    "Redis restarts under an open stream",
+    "`done`, and the stream ends",
+    "204: no more events",
+    "the connection is cut",
+    "the gateway drains, another starts",
+    "Redis restarts during the stream",
     "503 at the first request",
 )
 clients = pytest.mark.parametrize("client", [*(pytest.param(name, marks=pytest.mark.npm) for name in NPM), *PYPI])

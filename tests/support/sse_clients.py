@@ -19,7 +19,7 @@ class Outcome(StrEnum):
     GOES_ON = "continues"
     TOLD = "reports an error"
     SILENT = "stops silently"
-    ASKS = "reconnects for ever"
+    ASKS = "never stops"
 
 
 NPM = ("eventsource", "fetch-event-source")
@@ -28,8 +28,8 @@ CLIENTS = (*NPM, *PYPI)
 _G, _T, _S, _A = Outcome.GOES_ON, Outcome.TOLD, Outcome.SILENT, Outcome.ASKS
 # Of each situation, what each client does, in the order of CLIENTS.
 SITUATIONS: dict[str, tuple[Outcome, ...]] = {
-    "`done` came, and the stream ended": (_T, _S, _S, _T),
-    "204: there are no more events": (_T, _A, _T, _T),
+    "`done`, and the stream ends": (_T, _S, _S, _T),
+    "204: no more events": (_T, _A, _T, _T),
     "the connection is cut": (_G, _G, _T, _G),
     "the gateway drains, another starts": (_G, _G, _T, _G),
     "Redis restarts during the stream": (_G, _G, _G, _G),
