@@ -31,7 +31,7 @@ FOLDER = Path(__file__).parent
 DEADLINE_S = 90.0
 FOREVER = 3
 DONE, AT_END, CUT, DRAINED, OUTAGE, AWAY = (
-    "`done`, and the stream ends",
+    "`done` and a clean end",
     "204: no more events",
     "the connection is cut",
     "the gateway drains, another starts",

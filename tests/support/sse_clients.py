@@ -28,7 +28,7 @@ CLIENTS = (*NPM, *PYPI)
 _G, _T, _S, _A = Outcome.GOES_ON, Outcome.TOLD, Outcome.SILENT, Outcome.ASKS
 # Of each situation, what each client does, in the order of CLIENTS.
 SITUATIONS: dict[str, tuple[Outcome, ...]] = {
-    "`done`, and the stream ends": (_T, _S, _S, _T),
+    "`done` and a clean end": (_T, _S, _S, _T),
     "204: no more events": (_T, _A, _T, _T),
     "the connection is cut": (_G, _G, _T, _G),
     "the gateway drains, another starts": (_G, _G, _T, _G),
