@@ -30,6 +30,7 @@ format:
     uv run python -m tests.support.scripts_page
     uv run python -m tests.support.operations_page
     uv run python -m tests.support.concepts_page
+    uv run python -m tests.support.events_page
 
 # print which lines and branches of shared_schemas its tests reach, and fail below 81 %; takes minutes
 coverage:

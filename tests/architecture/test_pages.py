@@ -24,6 +24,7 @@ def test_the_drawing_of_the_states_is_made_from_the_table_of_transitions() -> No
     text = concepts_page.PAGE.read_text()
 
     assert text == concepts_page.made(text), concepts_page.COMMAND
+    assert concepts_page.PICTURE.read_text() == concepts_page.picture(), concepts_page.COMMAND
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,7 +1,8 @@
-"""The state machine in docs/concepts.md, drawn from shared_schemas.lifecycle.TRANSITIONS.
+"""The state machine of docs/concepts.md, drawn from shared_schemas.lifecycle.TRANSITIONS: docs/states.svg, and the same
+as Mermaid.
 
-python -m tests.support.concepts_page            write it
-python -m tests.support.concepts_page --check    exit with 1 if it is not what would be written
+python -m tests.support.concepts_page            write both
+python -m tests.support.concepts_page --check    exit with 1 if they are not what would be written
 """
 
 import sys
@@ -11,8 +12,10 @@ from shared_schemas.events import Reason
 from shared_schemas.job import TERMINAL_STATES
 from shared_schemas.lifecycle import TRANSITIONS
 
+from tests.support import states_drawing
 from tests.support.gateways import ROOT
 
+PICTURE = ROOT / "docs" / "states.svg"
 PAGE = ROOT / "docs" / "concepts.md"
 COMMAND = "uv run python -m tests.support.concepts_page"
 
@@ -27,6 +30,11 @@ def drawing() -> str:
     lines += [f"    {source} --> {target}: {', '.join(reasons)}" for (source, target), reasons in _arrows().items()]
     lines += [f"    {state} --> [*]" for state in sorted(TERMINAL_STATES)]
     return "\n".join([*lines, "```"]) + "\n"
+
+
+def picture() -> str:
+    """The same as an SVG, for the site, whose pages load no script from elsewhere."""
+    return states_drawing.drawing(_arrows(), frozenset(TERMINAL_STATES))
 
 
 def _arrows() -> dict[tuple[str, str], list[str]]:
@@ -57,8 +65,9 @@ def main() -> None:
     text = PAGE.read_text()
     if "--check" not in sys.argv[1:]:
         PAGE.write_text(made(text))
-    elif made(text) != text:
-        sys.exit(f"docs/concepts.md is out of date: {COMMAND}")
+        PICTURE.write_text(picture())
+    elif made(text) != text or not PICTURE.exists() or PICTURE.read_text() != picture():
+        sys.exit(f"docs/concepts.md or docs/states.svg is out of date: {COMMAND}")
 
 
 if __name__ == "__main__":
