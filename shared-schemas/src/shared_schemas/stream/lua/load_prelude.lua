@@ -8,21 +8,15 @@ local MOST = 9007199254740992
 -- table that is made costs the call.
 local function make_check()
   local find, unpack_parts, decode = string.find, unpack, cmsgpack.unpack
-  -- Moments, states and lanes that were found sound, and which of these each is: jobs of one call share most of theirs.
-  local known = {}
+  -- The newest moments that were found sound: jobs of one call share most of theirs.
+  local last_created, last_started
+
+  local function is_state(value) return @VALUE_IS_A_STATE end
+
+  local function is_lane(value) return @VALUE_IS_A_LANE end
 
   -- A moment, ms, as a text. false or nil: none.
-  local function is_moment(value)
-    if not value then return true end
-    if value < ':' and value - 0 >= 0 and #value < 16 then known[value] = 'moment' end
-    return known[value] == 'moment'
-  end
-
-  -- names: each between two spaces
-  local function is_one_of(names, kind, value)
-    if find(names, ' ' .. value .. ' ', 1, true) and not find(value, ' ', 1, true) then known[value] = kind end
-    return known[value] == kind
-  end
+  local function is_moment(value) return not value or value < ':' and value - 0 >= 0 and #value < 16 end
 
   local function is_mark(value) return not value or value == 1 end
 
@@ -53,18 +47,17 @@ local function make_check()
       worker, settled, lease, started, finished, ran_alone = unpack_parts(r, 1, @RAN_ALONE)
     lease = lease or 0
     local sum = ttl + n + attempt + failures + crashes + recorded + beat + lease
-    if more == nil and (known[state] == 'state' or is_one_of(@STATE_NAMES, 'state', state))
-      and (known[lane] == 'lane' or is_one_of(@LANE_NAMES, 'lane', lane))
-      and (not home or known[home] == 'lane' or is_one_of(@LANE_NAMES, 'lane', home))
+    if more == nil and is_state(state) and is_lane(lane) and (not home or is_lane(home))
       and (version == @WIRE_VERSION or version >= 1 and version < 1000 and version % 1 == 0)
       and ttl >= 0 and n >= 0 and attempt >= 0 and failures >= 0 and crashes >= 0 and recorded >= 0 and beat >= 0 and lease >= 0
       and sum < MOST and sum % 1 == 0
-      and created and (known[created] == 'moment' or is_moment(created))
+      and created and (created == last_created or is_moment(created))
       and subject >= '' and tags >= '' and (not entry or entry < ':')
       and (not fence or fence >= '') and (not worker or worker >= '') and (not settled or settled >= '')
-      and (not started or known[started] == 'moment' or is_moment(started)) and is_moment(finished)
+      and (not started or started == last_started or is_moment(started)) and is_moment(finished)
       and (not ran_alone or ran_alone == 1)
       and (r[@DUE] == nil or has_sound_rest(r)) and not (find(packed, '\192', 1, true) and has_gap(packed, r)) then
+      last_created, last_started = created, started
       return r
     end
     error('')
