@@ -4,7 +4,8 @@
 
 ACTION: kill (SIGKILL to itself), stop (SIGSTOP to itself), block:SECONDS (the thread that got there waits), or break
 (RuntimeError there from then on, as from a device that is lost).
-POINT: a name given to shared_schemas.failpoints.reach, such as before_settle. NTH: which time it is reached, from 1.
+POINT: a name given to `shared_schemas.failpoints.failpoint`, such as before_settle. NTH: which time it is reached,
+from 1.
 MODULE: what to run as `python -m MODULE` would; `child:MODULE` arms the child processes that MODULE starts instead.
 """
 

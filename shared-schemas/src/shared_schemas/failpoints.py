@@ -14,7 +14,7 @@ def arm(action: Callable[[str], None]) -> None:
     _action = action
 
 
-def reach(name: str) -> None:
-    """An attempt, a submission or a stream can be cut in two here."""
+def failpoint(name: str) -> None:
+    """Call the armed action, if there is one. A test can cut an attempt, a submission or a stream in two here."""
     if _action is not None:
         _action(name)

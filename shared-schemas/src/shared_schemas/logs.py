@@ -19,7 +19,7 @@ import structlog
 def configure_logs(log_format: str, *, with_libraries: bool = False) -> None:
     """log_format: json, console, or auto, which is console on a terminal. Logs go to stderr. with_libraries: warnings
     that libraries log become lines like all others."""
-    lines = _LogLines(sys.stderr.buffer)
+    lines = _BufferedLogWriter(sys.stderr.buffer)
     readable = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     exceptions, stamps = structlog.processors.format_exc_info, structlog.processors.TimeStamper(fmt="iso", utc=True)
     console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
@@ -51,7 +51,7 @@ def _log_line(_: object, level: str, event: MutableMapping[str, Any]) -> bytes:
     return msgspec.json.encode(event, enc_hook=repr)
 
 
-class _LogLines:
+class _BufferedLogWriter:
     """Lines of level info wait until the end of the event loop's turn and are written together, since writing a line
     costs as much as making it. A warning or an error is written at once, with all that waits; the rest when the process
     ends."""

@@ -11,9 +11,9 @@ from typing import NoReturn
 
 from shared_schemas.settings import SettingsRejected
 
-# Of new objects. Those of the attempts and requests under way live for as long as these, and by default the interpreter
-# looks for rings among them every 700: an eighth of all that a worker of many slots does, a tenth of what a submission
-# costs, and pauses of up to 50 ms.
+# How many new objects there are before the garbage collector looks for cycles among them. By default that is 700, fewer
+# than belong to the attempts and requests under way, which are all still in use. It cost a worker of many slots an
+# eighth of its time, a submission a tenth, and made pauses of up to 50 ms.
 _COLLECT_EVERY = 20_000
 
 
@@ -26,8 +26,8 @@ def processor() -> str:
     return platform.machine()
 
 
-def collect_seldom() -> None:
-    """Once all is imported: what is here now stays."""
+def tune_garbage_collector() -> None:
+    """Call it once all modules are imported. What exists now is never looked at again, the rest less often."""
     gc.freeze()
     gc.set_threshold(_COLLECT_EVERY)
 

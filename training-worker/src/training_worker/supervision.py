@@ -21,10 +21,10 @@ from anyio.streams.text import TextReceiveStream
 from shared_schemas.codec import EncodedEvent, encoded_as
 from shared_schemas.errors import AttemptFailed
 from shared_schemas.events import Checkpointed, Logged, Measured, Progressed
-from shared_schemas.failpoints import reach
+from shared_schemas.failpoints import failpoint
 from shared_schemas.store.files import ArtifactStore
 from worker_runtime import Attempt, StopReason
-from worker_runtime.classify import NO_PROCESS
+from worker_runtime.outcomes import NO_PROCESS
 
 from training_worker.messages import (
     Assignment,
@@ -150,7 +150,7 @@ async def _child(assignment: Assignment) -> AsyncIterator[tuple[Process, Pipe]]:
         assert child.stdin is not None  # noqa: S101 - a pipe by default
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, BrokenPipeError):
             await child.stdin.send(frame(assignment))
-        reach("child_started")
+        failpoint("child_started")
         yield child, pipe
     finally:
         _kill(child)

@@ -11,13 +11,13 @@ from shared_schemas.stream import keys
 from shared_schemas.stream.leases import Renewal
 from shared_schemas.stream.pubsub import PubSubConnection
 
+from worker_runtime.active_attempts import ActiveAttempts
 from worker_runtime.handler import StopReason
-from worker_runtime.holding import Held
 
 _REQUESTS = {"cancel": StopReason.CANCELLED, "pause": StopReason.PAUSED}
 
 
-async def listen(connect: Callable[[], PubSubConnection], queues: list[QueueName], held: Held) -> None:
+async def listen(connect: Callable[[], PubSubConnection], queues: list[QueueName], active: ActiveAttempts) -> None:
     backoff = Backoff()
     while True:
         try:
@@ -26,15 +26,17 @@ async def listen(connect: Callable[[], PubSubConnection], queues: list[QueueName
                 async for _, payload in pubsub.messages():
                     backoff.reset()
                     if payload is not None:
-                        _heed(payload, held)
+                        _apply_request(payload, active)
         except BackendUnavailable:
             await anyio.sleep(backoff.next_s())
 
 
-def heed_renewals(held: Held, fences: dict[JobId, str], renewals: dict[JobId, Renewal], pause_grace_s: float) -> None:
+def apply_renewals(
+    active: ActiveAttempts, fences: dict[JobId, str], renewals: dict[JobId, Renewal], pause_grace_s: float
+) -> None:
     """What a renewal brought back: claims that are lost, and requests that were missed."""
     for job_id, renewal in renewals.items():
-        attempt = held.attempt(job_id, fences[job_id])
+        attempt = active.attempt(job_id, fences[job_id])
         if attempt is None:
             continue
         if not renewal.held:
@@ -49,8 +51,8 @@ def heed_renewals(held: Held, fences: dict[JobId, str], renewals: dict[JobId, Re
             attempt.withdraw_pause()
 
 
-def _heed(payload: bytes, held: Held) -> None:
+def _apply_request(payload: bytes, active: ActiveAttempts) -> None:
     verb, _, job_id = payload.decode(errors="replace").partition(" ")
     reason = _REQUESTS.get(verb)
-    if reason is not None and held.ask(JobId(job_id), reason):
+    if reason is not None and active.ask(JobId(job_id), reason):
         structlog.get_logger().info("stop_requested", job_id=job_id, reason=reason)

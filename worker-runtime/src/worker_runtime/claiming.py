@@ -9,13 +9,13 @@ from shared_schemas.backoff import Backoff
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.stream.claims import Claim, Claims
 
+from worker_runtime.active_attempts import ActiveAttempts
 from worker_runtime.attempt import RunningAttempt
+from worker_runtime.attempt_tasks import AttemptTasks
+from worker_runtime.circuit_breaker import FAILED_JOBS, CircuitBreaker
 from worker_runtime.draining import Draining
-from worker_runtime.hesitation import FAILED_JOBS, Hesitation
-from worker_runtime.holding import Held
 from worker_runtime.instrument import QueueObserver
 from worker_runtime.running import Runner
-from worker_runtime.slots import Slots
 
 WAIT_S, IDLE_WAIT_S = 1.0, 2.0
 # Of the loop, until a short attempt that was begun has ended and its end is on its way.
@@ -31,41 +31,44 @@ class Claiming:
     def __init__(
         self,
         claims: Claims,
-        held: Held,
+        active: ActiveAttempts,
         runner: Runner,
         draining: Draining,
-        hesitation: Hesitation,
+        breaker: CircuitBreaker,
         lock: anyio.Lock,
         observer: QueueObserver,
         *,
         is_only: bool,
     ) -> None:
-        self._claims, self._held, self._runner = claims, held, runner
-        self._draining, self._hesitation, self._lock, self._observer = draining, hesitation, lock, observer
-        self._slots = Slots(self._run)
+        self._claims, self._active, self._runner = claims, active, runner
+        self._draining, self._breaker, self._lock, self._observer = draining, breaker, lock, observer
+        self._tasks = AttemptTasks(self._run)
         # Of many slots half, so that Redis hands over the one half while the other runs.
-        self._at_once = held.slots if held.slots < MANY_SLOTS else held.slots // 2
+        self._at_once = active.slots if active.slots < MANY_SLOTS else active.slots // 2
         self._entries: list[tuple[str, str, str]] = []
-        self._is_only, self._is_lively = is_only, False
+        self._is_only, self._claims_ahead = is_only, False
 
     async def run(self, attempts: TaskGroup) -> None:
         backoff, must_recover, may_be_more = Backoff(), True, True
         while not self._draining.has_begun:
             # An entry in hand is given back where no slot is free, not kept from other workers.
             if not self._entries:
-                if self._held.free <= 0:
-                    await self._draining.unless(self._held.until_free)
+                if self._active.free <= 0:
+                    await self._draining.wait_unless_draining(self._active.until_free)
                     may_be_more = True
-                await self._hesitate()
+                await self._pause_if_failing()
             try:
-                if self._runner.take_given_up() or must_recover:
+                if self._runner.pop_abandoned() or must_recover:
                     must_recover = True
                     await self._claims.open()
                     self._entries = await self._claims.recover()
                     must_recover, may_be_more = False, True
                 if may_be_more or self._entries:
                     may_be_more = await self._claim(attempts)
-                if not (may_be_more or self._claims.needs_recovery or self._draining.has_begun) and self._held.free > 0:
+                if (
+                    not (may_be_more or self._claims.needs_recovery or self._draining.has_begun)
+                    and self._active.free > 0
+                ):
                     # What was begun may end at once, and that should not stand behind this.
                     for _ in range(TURNS):
                         await checkpoint()
@@ -79,28 +82,28 @@ class Claiming:
                 must_recover = may_be_more = True
                 if backoff.is_fresh:
                     self._observer.claiming_interrupted(error)
-                await self._draining.unless(anyio.sleep, backoff.next_s())
+                await self._draining.wait_unless_draining(anyio.sleep, backoff.next_s())
         if self._entries:
             await self._hand_back()
 
-    async def _hesitate(self) -> None:
-        delay_s = self._hesitation.due_s()
+    async def _pause_if_failing(self) -> None:
+        delay_s = self._breaker.next_pause_s()
         if delay_s is not None:
             self._observer.claiming_suspended(FAILED_JOBS, delay_s)
-            await self._draining.unless(anyio.sleep, delay_s)
+            await self._draining.wait_unless_draining(anyio.sleep, delay_s)
 
     async def _claim(self, attempts: TaskGroup) -> bool:
         """-> whether there may be more: not where fewer were begun than could be."""
         async with self._lock:
-            slots = 0 if self._draining.has_begun else min(max(0, self._held.free), self._at_once)
+            slots = 0 if self._draining.has_begun else min(max(0, self._active.free), self._at_once)
             if slots == 0 and not self._entries:
                 return False
             claims = await self._claims.claim(
                 slots,
                 token=secrets.token_urlsafe(6),
                 # Most calls meet nothing of which they would need to know whether it is held.
-                held=self._held.fences() if self._entries else None,
-                is_busy=bool(self._held.all()),
+                held=self._active.fences() if self._entries else None,
+                is_busy=bool(self._active.all()),
                 entries=self._entries,
             )
             self._entries = []
@@ -115,18 +118,18 @@ class Claiming:
             if attempt is None:
                 self._runner.refuse(claim)
             else:
-                self._slots.start(attempt, attempts)
+                self._tasks.start(attempt, attempts)
 
     async def _run(self, attempt: RunningAttempt) -> None:
         await self._runner.run(attempt, draining=self._draining.has_begun)
 
     async def _wait(self, attempts: TaskGroup) -> bool:
         """-> whether there may be more than was claimed by this"""
-        is_idle = not self._held.all()
+        is_idle = not self._active.all()
         if self._claims.wants_idle_worker and not is_idle:
             # Not for longer: another worker may take the suspect meanwhile.
             with anyio.move_on_after(WAIT_S):
-                await self._draining.unless(self._held.until_empty)
+                await self._draining.wait_unless_draining(self._active.until_empty)
             return True
         if not is_idle:
             return await self._wait_for_entry(attempts, WAIT_S, is_idle=False)
@@ -134,28 +137,34 @@ class Claiming:
         # Another queue of the same worker may have begun something meanwhile.
         may_be_more = False
         while not (
-            may_be_more or self._entries or self._claims.needs_recovery or self._draining.has_begun or self._held.all()
+            may_be_more
+            or self._entries
+            or self._claims.needs_recovery
+            or self._draining.has_begun
+            or self._active.all()
         ):
             may_be_more = await self._wait_for_entry(attempts, IDLE_WAIT_S, is_idle=True)
         return may_be_more
 
     async def _wait_for_entry(self, attempts: TaskGroup, timeout_s: float, *, is_idle: bool) -> bool:
-        if self._is_lively:
-            slots = min(self._held.free, self._at_once)
+        if self._claims_ahead:
+            slots = min(self._active.free, self._at_once)
             self._entries, claims = await self._claims.wait_to_claim(
                 slots, token=secrets.token_urlsafe(6), timeout_s=timeout_s, is_idle=is_idle
             )
             self._begin(claims, attempts)
-            self._is_lively = bool(claims or self._entries)
+            self._claims_ahead = bool(claims or self._entries)
             return any(claim.waited_s > ALONE_S for claim in claims)
         self._entries = await self._claims.wait(timeout_s=timeout_s, is_idle=is_idle)
         # A worker with nothing to do asks for no more than that; and another queue would count the same free slots.
-        self._is_lively = self._is_only and bool(self._entries)
+        self._claims_ahead = self._is_only and bool(self._entries)
         return bool(self._entries) or not is_idle
 
     async def _hand_back(self) -> None:
         try:
-            await self._claims.claim(0, token=secrets.token_urlsafe(6), held=self._held.fences(), entries=self._entries)
+            await self._claims.claim(
+                0, token=secrets.token_urlsafe(6), held=self._active.fences(), entries=self._entries
+            )
         except BackendUnavailable:
             # They are delivered again once they have been idle for a lease.
             self._observer.entries_left_behind(len(self._entries))

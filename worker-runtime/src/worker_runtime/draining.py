@@ -7,8 +7,8 @@ from typing import Any
 import anyio
 import structlog
 
+from worker_runtime.active_attempts import ActiveAttempts
 from worker_runtime.handler import StopReason
-from worker_runtime.holding import Held
 
 # How long a claim that is under way may take; longer than the longest wait for an entry.
 CLAIMING_S = 3.0
@@ -17,8 +17,8 @@ SETTLE_S = 10.0
 
 
 class Draining:
-    def __init__(self, held: Held, *, worker: str, grace_s: float) -> None:
-        self._held, self._worker, self._grace_s = held, worker, grace_s
+    def __init__(self, active: ActiveAttempts, *, worker: str, grace_s: float) -> None:
+        self._active, self._worker, self._grace_s = active, worker, grace_s
         self._begun, self._hurried = anyio.Event(), anyio.Event()
 
     @property
@@ -34,7 +34,7 @@ class Draining:
             self._hurried.set()
         self._begun.set()
 
-    async def unless(self, wait: Callable[..., Awaitable[Any]], *arguments: Any) -> None:
+    async def wait_unless_draining(self, wait: Callable[..., Awaitable[Any]], *arguments: Any) -> None:
         """Wait, but no longer than until draining begins."""
         async with anyio.create_task_group() as group:
 
@@ -60,18 +60,18 @@ class Draining:
         that nobody runs.
         """
         await self._begun.wait()
-        attempts = len(self._held.all())
+        attempts = len(self._active.all())
         structlog.get_logger().info("draining", attempts=attempts, grace_s=self._grace_s)
-        self._held.ask_all(StopReason.DRAINING)
+        self._active.ask_all(StopReason.DRAINING)
         async with anyio.create_task_group() as group:
             group.start_soon(self._give_grace)
             with anyio.move_on_after(CLAIMING_S):
                 await claiming_ended.wait()
-        for attempt in self._held.all():
+        for attempt in self._active.all():
             attempt.scope.cancel()
         with anyio.move_on_after(SETTLE_S):
-            await self._held.until_empty()
-        for attempt in self._held.all():
+            await self._active.until_empty()
+        for attempt in self._active.all():
             structlog.get_logger().error(
                 "attempt_left_behind",
                 job_id=attempt.job_id,
@@ -89,7 +89,7 @@ class Draining:
                     group.cancel_scope.cancel()
 
                 group.start_soon(hurry)
-                await self._held.until_empty()
+                await self._active.until_empty()
                 group.cancel_scope.cancel()
-        for attempt in self._held.all():
+        for attempt in self._active.all():
             attempt.scope.cancel()

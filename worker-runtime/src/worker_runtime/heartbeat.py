@@ -16,7 +16,7 @@ from shared_schemas.stream.connection import SyncRedis
 from shared_schemas.stream.leases import Leases, Renewal
 from shared_schemas.stream.workers import worker_facts
 
-from worker_runtime.holding import Held
+from worker_runtime.active_attempts import ActiveAttempts
 from worker_runtime.instrument import QueueObserver
 
 BEATS_PER_LEASE = 3
@@ -30,7 +30,7 @@ class Heartbeat(threading.Thread):
     def __init__(
         self,
         clients: dict[QueueName, SyncRedis],
-        held: Held,
+        active: ActiveAttempts,
         observers: dict[QueueName, QueueObserver],
         *,
         worker: str,
@@ -41,7 +41,7 @@ class Heartbeat(threading.Thread):
         lost: Callable[[QueueName], None],
     ) -> None:
         super().__init__(name="heartbeat", daemon=True)
-        self._clients, self._held, self._observers, self._lease_s = clients, held, observers, lease_s
+        self._clients, self._active, self._observers, self._lease_s = clients, active, observers, lease_s
         self._leases = {
             queue: Leases(client, queue, worker=worker, lease_s=lease_s) for queue, client in clients.items()
         }
@@ -85,11 +85,11 @@ class Heartbeat(threading.Thread):
 
     def _renew(self, queue: QueueName, leases: Leases) -> None:
         now = time.monotonic()
-        fences = {a.job_id: a.fence for a in self._held.all(queue) if a.wants_renewal(now)}
+        fences = {a.job_id: a.fence for a in self._active.all(queue) if a.wants_renewal(now)}
         facts = worker_facts(
             host=socket.gethostname(),
             pid=os.getpid(),
-            slots=self._held.slots,
+            slots=self._active.slots,
             started_at=self._started_at,
             state=self._state(),
             jobs=list(fences),

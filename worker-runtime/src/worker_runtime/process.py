@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar, TypeVarTuple
 
 import anyio
-from shared_schemas.process import collect_seldom
+from shared_schemas.process import tune_garbage_collector
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -13,5 +13,5 @@ Ts = TypeVarTuple("Ts")
 
 def run_process(main: Callable[[*Ts], Awaitable[T]], *arguments: *Ts) -> T:
     """anyio.run, for a process that does nothing else."""
-    collect_seldom()
+    tune_garbage_collector()
     return anyio.run(main, *arguments, backend_options={"use_uvloop": sys.platform != "win32"})

@@ -8,9 +8,10 @@ from shared_schemas.backoff import Backoff
 from shared_schemas.errors import BackendUnavailable, CallRefused
 from shared_schemas.stream.attempt_writer import AttemptWriter, Batch
 
-from worker_runtime.attempt import BATCH_EVENTS, RunningAttempt
+from worker_runtime.attempt import RunningAttempt
 from worker_runtime.handler import StopReason
 from worker_runtime.instrument import QueueObserver
+from worker_runtime.outbox import BATCH_EVENTS
 
 # One call holds Redis up for no longer than these take to append, a few milliseconds.
 CALL_EVENTS = 2000
@@ -21,34 +22,34 @@ class Recorder:
         self, writer: AttemptWriter, attempts: Callable[[], list[RunningAttempt]], observer: QueueObserver
     ) -> None:
         self._writer, self._attempts, self._observer = writer, attempts, observer
-        self._rung = anyio.Event()
+        self._woken = anyio.Event()
 
-    def ring(self) -> None:
-        self._rung.set()
+    def wake(self) -> None:
+        self._woken.set()
 
     async def run(self) -> None:
         backoff = Backoff()
         while True:
             with anyio.move_on_after(self._progress_due_s()):
-                await self._rung.wait()
-            self._rung = anyio.Event()
+                await self._woken.wait()
+            self._woken = anyio.Event()
             try:
                 while await self._record_once():
                     backoff.reset()
             except BackendUnavailable:
                 await anyio.sleep(backoff.next_s())
-                self.ring()
+                self.wake()
 
     async def _record_once(self) -> bool:
         attempts = self._attempts()
         share = max(1, min(BATCH_EVENTS, CALL_EVENTS // max(1, len(attempts))))
-        unsent = [(attempt, batch) for attempt in attempts if (batch := attempt.unsent(limit=share)) is not None]
+        unsent = [(attempt, batch) for attempt in attempts if (batch := attempt.outbox.unsent(limit=share)) is not None]
         if not unsent:
             return False
         kept = await self._record([batch for _, batch in unsent])
         for (attempt, batch), held in zip(unsent, kept, strict=True):
             if held:
-                attempt.confirm(batch)
+                attempt.outbox.confirm(batch)
             else:
                 self._observer.record_refused()
                 attempt.ask(StopReason.CLAIM_LOST)
@@ -65,6 +66,6 @@ class Recorder:
             return [held for batch in batches for held in await self._record([batch])]
 
     def _progress_due_s(self) -> float | None:
-        """None: no progress is held back, so only a ring brings something to record."""
-        due_s = min((a.progress_due_s for a in self._attempts() if a.holds_progress), default=math.inf)
+        """None: no progress is held back, so only `wake` brings something to record."""
+        due_s = min((a.outbox.progress_due_s for a in self._attempts() if a.outbox.holds_progress), default=math.inf)
         return None if due_s == math.inf else max(0.0, due_s)

@@ -8,13 +8,17 @@ import anyio
 import msgspec
 from shared_schemas.codec import decode_spec
 from shared_schemas.errors import ErrorInfo
-from shared_schemas.failpoints import reach
+from shared_schemas.failpoints import failpoint
 from shared_schemas.outcome import Cancellation, Failure, Outcome, Release, Success
 from shared_schemas.stream.attempt_writer import Batch, Settlement
 from shared_schemas.stream.claims import Claim
 
+from worker_runtime.active_attempts import ActiveAttempts
 from worker_runtime.attempt import RunningAttempt
-from worker_runtime.classify import (
+from worker_runtime.circuit_breaker import CircuitBreaker
+from worker_runtime.handler import Handler, StopReason
+from worker_runtime.instrument import QueueObserver
+from worker_runtime.outcomes import (
     INTERNAL,
     ends_the_worker,
     error_of,
@@ -22,10 +26,6 @@ from worker_runtime.classify import (
     outcome_of_error,
     outcome_of_stop,
 )
-from worker_runtime.handler import Handler, StopReason
-from worker_runtime.hesitation import Hesitation
-from worker_runtime.holding import Held
-from worker_runtime.instrument import QueueObserver
 from worker_runtime.recording import Recorder
 from worker_runtime.settling import Settler
 
@@ -40,18 +40,18 @@ class Runner:
     def __init__(
         self,
         handler: Handler,
-        held: Held,
+        active: ActiveAttempts,
         recorder: Recorder,
         settler: Settler,
-        hesitation: Hesitation,
+        breaker: CircuitBreaker,
         observer: QueueObserver,
         *,
         give_up: Callable[[ErrorInfo], None],
     ) -> None:
         """give_up: end the worker, since it can run nothing any more."""
-        self._handler, self._held, self._recorder, self._settler = handler, held, recorder, settler
-        self._hesitation, self._observer, self._give_up = hesitation, observer, give_up
-        self._has_given_up = False
+        self._handler, self._active, self._recorder, self._settler = handler, active, recorder, settler
+        self._breaker, self._observer, self._give_up = breaker, observer, give_up
+        self._has_abandoned = False
 
     def begin(self, claim: Claim) -> RunningAttempt | None:
         """Take the claim's slot. None if its spec cannot be read."""
@@ -59,8 +59,8 @@ class Runner:
             spec = decode_spec(claim.spec)
         except (msgspec.DecodeError, ValueError, RecursionError):
             return None
-        attempt = RunningAttempt(claim, spec, ring=self._recorder.ring)
-        self._held.take(attempt)
+        attempt = RunningAttempt(claim, spec, wake_recorder=self._recorder.wake)
+        self._active.take(attempt)
         return attempt
 
     def refuse(self, claim: Claim) -> None:
@@ -72,17 +72,18 @@ class Runner:
     async def run(self, attempt: RunningAttempt, *, draining: bool) -> None:
         """Returns when the handler has ended; the attempt is held until Redis has taken its end."""
         began = time.monotonic()
-        reach("attempt_begun")
+        failpoint("attempt_begun")
         outcome = await self._outcome(attempt, draining=draining)
-        reach("handler_ended")
+        failpoint("handler_ended")
         if outcome is None:
             self._observer.claim_lost(attempt, time.monotonic() - began)
-            self._has_given_up = True
-            self._held.let_go(attempt)
+            self._has_abandoned = True
+            self._active.let_go(attempt)
             return
-        self._held.end(attempt)
+        self._active.end(attempt)
         self._settler.settle(
-            Settlement(attempt.last_batch(), outcome), partial(self._let_go, attempt, outcome, time.monotonic() - began)
+            Settlement(attempt.outbox.last_batch(), outcome),
+            partial(self._let_go, attempt, outcome, time.monotonic() - began),
         )
 
     def _let_go(self, attempt: RunningAttempt, outcome: Outcome, run_s: float, accepted: bool) -> None:
@@ -90,14 +91,14 @@ class Runner:
             self._observer.attempt_settled(attempt, outcome, run_s)
         else:
             self._observer.settle_refused(attempt, outcome, run_s)
-        self._held.let_go(attempt)
-        reach("attempt_let_go")
+        self._active.let_go(attempt)
+        failpoint("attempt_let_go")
 
-    def take_given_up(self) -> bool:
+    def pop_abandoned(self) -> bool:
         """True once after attempts ended without a word to Redis. Where nobody else has taken such a job it should be
         given back, before it is taken for one whose worker crashed."""
-        given_up, self._has_given_up = self._has_given_up, False
-        return given_up
+        abandoned, self._has_abandoned = self._has_abandoned, False
+        return abandoned
 
     async def _outcome(self, attempt: RunningAttempt, *, draining: bool) -> Outcome | None:
         if attempt.claim.cancel_requested:
@@ -114,16 +115,16 @@ class Runner:
                 if limit.cancel_called and attempt.stop is not StopReason.CANCELLED and not isinstance(result, Success):
                     attempt.ask(StopReason.TIMED_OUT)
         if isinstance(result, Success) and attempt.stop is not StopReason.CLAIM_LOST:
-            self._hesitation.did_well()
+            self._breaker.succeeded()
             return result if len(bytes(result.result)) <= RESULT_BYTES else Failure(RESULT_TOO_LARGE)
         # Why it was cancelled says more than what its handler made of that.
         if isinstance(result, ErrorInfo) and not attempt.scope.cancel_called:
             if ends_the_worker(result):
                 self._give_up(result)
             elif is_of_the_host(result):
-                self._hesitation.failed(attempt.job_id)
+                self._breaker.failed(attempt.job_id)
             else:
-                self._hesitation.did_well()
+                self._breaker.succeeded()
             return outcome_of_error(result, attempt.spec.retry, failures=attempt.claim.failures)
         return outcome_of_stop(attempt.stop)
 

@@ -24,19 +24,19 @@ class Settler:
     def __init__(self, writer: AttemptWriter, observer: QueueObserver) -> None:
         self._writer, self._observer = writer, observer
         self._endings: list[_Ending] = []
-        self._rung = anyio.Event()
+        self._woken = anyio.Event()
 
     def settle(self, settlement: Settlement, hear: Callable[[bool], None]) -> None:
         """hear: told False if the attempt no longer owned its job: nothing of it was written. The result is kept and
         offered again for as long as Redis is away; the fence decides, not the time that has passed."""
         self._endings.append(_Ending(settlement, hear))
-        self._rung.set()
+        self._woken.set()
 
     async def run(self) -> None:
         backoff, most = Backoff(), BATCH_SETTLEMENTS
         while True:
-            await self._rung.wait()
-            self._rung = anyio.Event()
+            await self._woken.wait()
+            self._woken = anyio.Event()
             while self._endings:
                 batch = self._next_batch(most)
                 try:

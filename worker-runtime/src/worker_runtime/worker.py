@@ -29,12 +29,12 @@ from shared_schemas.stream.schedule import Schedule
 from shared_schemas.stream.store_version import check_store
 
 from worker_runtime import cancelling, metrics, promotion
+from worker_runtime.active_attempts import ActiveAttempts
+from worker_runtime.circuit_breaker import CircuitBreaker
 from worker_runtime.claiming import Claiming
 from worker_runtime.draining import Draining
 from worker_runtime.handler import Handler, StopReason
 from worker_runtime.heartbeat import BEATS_PER_LEASE, Heartbeat
-from worker_runtime.hesitation import Hesitation
-from worker_runtime.holding import Held
 from worker_runtime.instrument import combined
 from worker_runtime.log_lines import QueueLog
 from worker_runtime.metrics import QueueMetrics
@@ -68,9 +68,9 @@ class Worker:
         self._observers = {
             queue: combined(QueueMetrics(queue), QueueLog(queue, worker=self.name)) for queue in self.queues
         }
-        self._held = Held(settings.slots)
-        self._draining = Draining(self._held, worker=self.name, grace_s=settings.drain_grace_s)
-        self._hesitation, self._lock, self._claimed_all = Hesitation(), anyio.Lock(fast_acquire=True), anyio.Event()
+        self._active = ActiveAttempts(settings.slots)
+        self._draining = Draining(self._active, worker=self.name, grace_s=settings.drain_grace_s)
+        self._breaker, self._lock, self._claimed_all = CircuitBreaker(), anyio.Lock(fast_acquire=True), anyio.Event()
 
     def drain(self) -> None:
         """End as after SIGTERM; a second time: at once."""
@@ -85,7 +85,7 @@ class Worker:
     async def run(self, *, handle_signals: bool = True) -> None:
         """handle_signals: turn SIGTERM and SIGINT into a drain; only in a process's main thread."""
         metrics.SLOTS.set(self._settings.slots)
-        metrics.RUNNING.set_function(lambda: len(self._held.all()))
+        metrics.RUNNING.set_function(lambda: len(self._active.all()))
         with monitored(self._monitor, asyncio.get_running_loop()):
             await self._serve(handle_signals=handle_signals)
 
@@ -117,7 +117,7 @@ class Worker:
                 if handle_signals:
                     duties.start_soon(self._draining.listen)
                 duties.start_soon(self._check_redis, client)
-                duties.start_soon(cancelling.listen, lambda: PubSubConnection(client), self.queues, self._held)
+                duties.start_soon(cancelling.listen, lambda: PubSubConnection(client), self.queues, self._active)
                 duties.start_soon(self._tell_when_draining, heartbeat)
                 async with anyio.create_task_group() as attempts:
                     claiming = [
@@ -149,14 +149,14 @@ class Worker:
     ) -> Claiming:
         settings = self._settings
         observer = self._observers[claims.queue]
-        recorder = Recorder(writer, lambda: self._held.all(claims.queue), observer)
+        recorder = Recorder(writer, lambda: self._active.all(claims.queue), observer)
         settler = Settler(writer, observer)
         runner = Runner(
             self._handler,
-            self._held,
+            self._active,
             recorder,
             settler,
-            self._hesitation,
+            self._breaker,
             observer,
             give_up=self._give_up,
         )
@@ -167,10 +167,10 @@ class Worker:
         duties.start_soon(promotion.promote, Schedule(nodes, claims.queue), observer)
         return Claiming(
             claims,
-            self._held,
+            self._active,
             runner,
             self._draining,
-            self._hesitation,
+            self._breaker,
             self._lock,
             observer,
             is_only=len(self.queues) == 1,
@@ -191,16 +191,16 @@ class Worker:
         )
         return Heartbeat(
             {queue: connect_for_thread(impatient) for queue in self.queues},
-            self._held,
+            self._active,
             self._observers,
             worker=self.name,
             lease_s=settings.lease_s,
             state=lambda: "draining" if self._draining.has_begun else "running",
             facts=self._handler.describe(),
             hear=lambda fences, renewals: tell(
-                cancelling.heed_renewals, self._held, fences, renewals, settings.drain_grace_s
+                cancelling.apply_renewals, self._active, fences, renewals, settings.drain_grace_s
             ),
-            lost=lambda queue: tell(self._held.ask_all, StopReason.CLAIM_LOST, queue),
+            lost=lambda queue: tell(self._active.ask_all, StopReason.CLAIM_LOST, queue),
         )
 
     async def _tell_when_draining(self, heartbeat: Heartbeat) -> None:
@@ -225,7 +225,7 @@ class Worker:
                     if backoff.is_fresh:
                         address = self._settings.redis_address
                         structlog.get_logger().warning("redis_away", redis=address, cause=str(error))
-                    await self._draining.unless(anyio.sleep, backoff.next_s())
+                    await self._draining.wait_unless_draining(anyio.sleep, backoff.next_s())
             group.cancel_scope.cancel()
         if rejected is not None:
             raise rejected

@@ -6,7 +6,7 @@ from functools import partial
 import msgspec
 import structlog
 import uvicorn
-from shared_schemas.process import collect_seldom
+from shared_schemas.process import tune_garbage_collector
 from starlette.types import ASGIApp
 
 from gateway.edge.protocol import GatewayProtocol
@@ -34,7 +34,7 @@ def serve(app: ASGIApp, settings: GatewaySettings) -> None:
         timeout_graceful_shutdown=max(1, round(settings.drain_s)),
         timeout_keep_alive=_KEEP_ALIVE_S,
     )
-    collect_seldom()
+    tune_garbage_collector()
     structlog.get_logger().info("gateway_starting", host=settings.host, port=settings.port)
     uvicorn.Server(config).run()
 

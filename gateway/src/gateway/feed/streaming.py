@@ -17,7 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
 import structlog
-from shared_schemas.failpoints import reach
+from shared_schemas.failpoints import failpoint
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -115,7 +115,7 @@ class Line(Generic[B]):
             if rest is not None:
                 self._sending = asyncio.create_task(self._finish(rest, chunk[sent:]))
                 return
-        reach("chunk_sent")
+        failpoint("chunk_sent")
 
     async def _finish(self, rest: Awaitable[None] | None, left: bytes) -> None:
         try:
@@ -132,7 +132,7 @@ class Line(Generic[B]):
                     break
                 piece, left = left[:PIECE_BYTES], left[PIECE_BYTES:]
                 rest = self._wire.write(piece)
-            reach("chunk_sent")
+            failpoint("chunk_sent")
         except Exception:  # of the server's `send`, whose reader is gone or resumes: nothing else awaits this task
             structlog.get_logger().exception("stream_failed")
             self._wire.abort()

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import anyio
 from fastapi import Request, Response
-from shared_schemas.failpoints import reach
+from shared_schemas.failpoints import failpoint
 from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
 from shared_schemas.replies import SubmittedJobs
@@ -45,7 +45,7 @@ async def _submit(request: Request, services: Services, spec: JobSpec) -> Respon
     # Its bell is subscribed while the job is stored; who only submits needs none.
     with services.hub.expecting(keys.job_channel(new_id)) if is_stream or wait_s else nullcontext():
         answer = await submit(services, spec, job_id=new_id, idempotency_key=key)
-    reach("job_accepted")
+    failpoint("job_accepted")
     job_id = answer.job_id
     headers = {"Location": f"/jobs/{job_id}"}
     if not answer.created:
@@ -69,7 +69,7 @@ async def _submit_list(request: Request, services: Services, specs: Sequence[Job
     if is_stream:
         refuse_more_than(services.settings.max_streams)
     answers = await submit_list(services, specs, idempotency_key=key)
-    reach("job_accepted")
+    failpoint("job_accepted")
     job_ids = [answer.job_id for answer in answers]
     headers = {} if answers[0].created else {"Idempotency-Replayed": "true"}
     if is_stream:

@@ -18,7 +18,7 @@ import onnxruntime  # type: ignore[import-untyped]
 import structlog
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidProtobuf  # type: ignore[import-untyped]
 from shared_schemas.errors import AttemptFailed
-from shared_schemas.failpoints import reach
+from shared_schemas.failpoints import failpoint
 from shared_schemas.models import TensorSpec
 
 from inference_worker.tensors import Array, Arrays
@@ -68,7 +68,7 @@ class OrtSession:
         self._run_options = options = onnxruntime.RunOptions()
         options.log_severity_level = _FATAL_ONLY
         try:
-            reach("session_run")
+            failpoint("session_run")
             outputs = self._session.run(self._output_names, dict(feed), options)
         except Exception as error:  # see above
             raise AttemptFailed("model_failed", "the model could not process this input") from error

@@ -17,7 +17,7 @@ from typing import IO
 
 from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import ErrorInfo, HeadraceError, NotFound
-from shared_schemas.failpoints import reach
+from shared_schemas.failpoints import failpoint
 from shared_schemas.store.collecting import held
 
 _CHUNK_BYTES = 1 << 20
@@ -124,11 +124,11 @@ class ArtifactStore:
             os.utime(temporary)
             # mkstemp makes files private to their owner; another service's user reads this one.
             temporary.chmod(0o644)
-            reach("artifact_written")
+            failpoint("artifact_written")
             with held(self._root, exclusive=False):
                 temporary.replace(place)
             _sync_directory(place.parent)
-            reach("artifact_renamed")
+            failpoint("artifact_renamed")
         finally:
             temporary.unlink(missing_ok=True)
         return ArtifactRef(sha256=sha256, n_bytes=n_bytes, media_type=media_type)

@@ -12,7 +12,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from shared_schemas.codec import WIRE_VERSION
 from shared_schemas.events import Reason
-from shared_schemas.failpoints import reach
+from shared_schemas.failpoints import failpoint
 from shared_schemas.ids import JobId, QueueName
 from shared_schemas.job import Checkpoint
 from shared_schemas.stream import keys, scripts
@@ -142,7 +142,7 @@ class Claims:
             [reply] = await pipeline_raw(self._reader, self._wait_command(_lanes(is_idle=is_idle), timeout_s))
             entries = await self._delivered(reply)
         if entries:
-            reach("entry_delivered")
+            failpoint("entry_delivered")
         return entries
 
     async def wait_to_claim(
@@ -155,7 +155,7 @@ class Claims:
         lanes = _lanes(is_idle=is_idle)
         arguments = self._arguments(slots, token=token, is_busy=not is_idle)
         arguments |= {"entries": (), "handed": [(lane, self.newest.get(lane, "0-0")) for lane in lanes]}
-        reach("before_claim")
+        failpoint("before_claim")
         with translated():
             reply, answer = await pipeline_raw(
                 self._reader,
@@ -169,7 +169,7 @@ class Claims:
                 raise answer
         claims = self._claims(answer)
         if claims:
-            reach("claimed_ahead")
+            failpoint("claimed_ahead")
         # Entries in two lanes can have the same id.
         begun = {(claim.lane, claim.entry) for claim in claims}
         return [entry for entry in entries if entry[:2] not in begun], claims

@@ -9,7 +9,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from shared_schemas.failpoints import reach
+from shared_schemas.failpoints import failpoint
 from shared_schemas.stream.connection import AsyncRedis, SyncRedis
 from shared_schemas.stream.linking import load
 from shared_schemas.stream.redis_errors import refusal_of, translated
@@ -20,13 +20,13 @@ async def call(client: AsyncRedis, name: str, tag: str, arguments: Mapping[str, 
     """Run lua/<name>.lua on the queue or registry that `tag` names. seldom: more arguments, from `packed_arguments`,
     that few calls need. BackendUnavailable if Redis is away."""
     script, argument = load(name), packed_arguments(arguments)
-    reach(f"before_{name}")
+    failpoint(f"before_{name}")
     with translated():
         try:
             reply = await client.evalsha(script.sha, 1, tag, argument, seldom)
         except NoScriptError:
             reply = await client.eval(script.source, 1, tag, argument, seldom)
-    reach(f"after_{name}")
+    failpoint(f"after_{name}")
     return reply
 
 
@@ -42,7 +42,7 @@ def whole_command(name: str, tag: str, arguments: Mapping[str, Any]) -> tuple[An
 
 def call_from_thread(client: SyncRedis, name: str, tag: str, arguments: Mapping[str, Any]) -> Any:
     script, argument = load(name), packed_arguments(arguments)
-    reach(f"before_{name}")
+    failpoint(f"before_{name}")
     with translated():
         try:
             reply = client.evalsha(script.sha, 1, tag, argument)
@@ -53,5 +53,5 @@ def call_from_thread(client: SyncRedis, name: str, tag: str, arguments: Mapping[
             if refusal_of(error) == "READONLY":
                 client.connection_pool.disconnect(inuse_connections=False)
             raise
-    reach(f"after_{name}")
+    failpoint(f"after_{name}")
     return reply

@@ -12,7 +12,7 @@ from worker_runtime.handler import StopReason
 MISSED_CANCELS = 256
 
 
-class Held:
+class ActiveAttempts:
     def __init__(self, slots: int) -> None:
         self.slots = slots
         # A job may be held twice: it was let go, and is claimed again before the answer to its end is here.

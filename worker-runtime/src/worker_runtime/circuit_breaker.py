@@ -1,4 +1,4 @@
-"""When a worker should claim nothing for a while: one that fails everything, and fast, must not win all the work."""
+"""When a worker claims nothing for a while: one that fails every job, and fast, must not take all the work."""
 
 from shared_schemas.backoff import Backoff
 from shared_schemas.ids import JobId
@@ -6,7 +6,7 @@ from shared_schemas.ids import JobId
 FAILED_JOBS = 5
 
 
-class Hesitation:
+class CircuitBreaker:
     """Counts distinct jobs that failed through no fault of their own since an attempt last ended otherwise."""
 
     def __init__(self) -> None:
@@ -18,14 +18,14 @@ class Hesitation:
         self._failed.add(job_id)
         self._is_due = len(self._failed) >= FAILED_JOBS
 
-    def did_well(self) -> None:
+    def succeeded(self) -> None:
         self._failed.clear()
         self._pause.reset()
         self._is_due = False
 
-    def due_s(self) -> float | None:
-        """How long to claim nothing, longer each time; None if there is no reason to. Given once: what is claimed
-        afterwards decides whether there is another."""
+    def next_pause_s(self) -> float | None:
+        """Seconds to claim nothing, longer each time; None if there is no reason to. Each pause is given once: the jobs
+        claimed after it decide whether another follows."""
         if not self._is_due:
             return None
         self._is_due = False

@@ -13,8 +13,8 @@ from worker_runtime.attempt import RunningAttempt
 CALLED_AT_ONCE = 2
 
 
-class Slots:
-    """run: what a slot does with an attempt; it must not raise."""
+class AttemptTasks:
+    """run: what a task does with an attempt; it must not raise."""
 
     def __init__(self, run: Callable[[RunningAttempt], Awaitable[None]]) -> None:
         self._run = run

@@ -1,0 +1,134 @@
+"""The events of one attempt that Redis has not taken yet. The recorder empties it. It knows no Redis and no handler.
+
+Progress is thinned, and log lines past a limit are counted instead of kept. Nothing else is left out: whoever puts an
+event into a full outbox waits.
+"""
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+
+import anyio
+from shared_schemas.codec import EncodedEvent, encoded
+from shared_schemas.errors import ClaimLost
+from shared_schemas.events import Logged, Progressed
+from shared_schemas.stream.attempt_writer import Batch
+from shared_schemas.stream.claims import Claim
+
+OUTBOX_EVENTS = 1000
+LOG_LINES = 5000
+# Between two records of progress; twice as long after each so many, as a timeline must not grow with the hours.
+PROGRESS_INTERVAL_S, PROGRESS_EVENTS = 0.25, 1000
+BATCH_EVENTS = 500
+
+_PROGRESS, _LOG = str(Progressed.__struct_config__.tag), str(Logged.__struct_config__.tag)
+
+
+class Outbox:
+    """wake_recorder: called when there is something to record."""
+
+    def __init__(self, claim: Claim, wake_recorder: Callable[[], None]) -> None:
+        self._claim, self._wake_recorder = claim, wake_recorder
+        self._events: deque[EncodedEvent] = deque()
+        self._confirmed = 0
+        # Made when somebody waits: most attempts end before anybody does.
+        self._moved: anyio.Event | None = None
+        self._late_progress: EncodedEvent | None = None
+        self._progress_at, self._n_progress = -math.inf, 0
+        self._is_ending = self._is_lost = False
+        self._lines = self._dropped = 0
+
+    async def wait_for_room(self) -> None:
+        """ClaimLost."""
+        while len(self._events) >= OUTBOX_EVENTS:
+            await self._wait_until_moved()
+        self._refuse_if_lost()
+
+    def put(self, event: EncodedEvent) -> None:
+        if event.name == _PROGRESS:
+            self._late_progress = event
+            if self.progress_due_s <= 0.0:
+                self._release_progress()
+            return
+        if event.name == _LOG:
+            if self._lines >= LOG_LINES:
+                self._dropped += 1
+                return
+            self._lines += 1
+        self._events.append(event)
+
+    async def flush(self) -> None:
+        """Return once all events put so far are in Redis. ClaimLost."""
+        self._release_progress()
+        target = self._confirmed + len(self._events)
+        while self._confirmed < target:
+            await self._wait_until_moved()
+        self._refuse_if_lost()
+
+    def unsent(self, *, limit: int = BATCH_EVENTS) -> Batch | None:
+        """The next events to record; the same again until `confirm`."""
+        if self._is_ending or self._is_lost:
+            return None
+        if self.progress_due_s <= 0.0:
+            self._release_progress()
+        if not self._events:
+            return None
+        return Batch(self._claim, self._confirmed, tuple(islice(self._events, limit)))
+
+    @property
+    def progress_due_s(self) -> float:
+        """Seconds until progress may be recorded again."""
+        interval_s = PROGRESS_INTERVAL_S * 2.0 ** (self._n_progress // PROGRESS_EVENTS)
+        return self._progress_at + interval_s - time.monotonic()
+
+    @property
+    def holds_progress(self) -> bool:
+        return self._late_progress is not None and not self._is_ending
+
+    def last_batch(self) -> Batch:
+        """All that is left, with the thinned progress and the count of dropped lines. It travels with the end of the
+        attempt: `unsent` gives nothing more."""
+        self._release_progress()
+        self._is_ending = True
+        if self._dropped:
+            line = f"{self._dropped} more lines were left out"
+            self._events.append(encoded(Logged(line=line, level="warning", dropped=self._dropped)))
+            self._dropped = 0
+        return Batch(self._claim, self._confirmed, tuple(self._events))
+
+    def confirm(self, batch: Batch) -> None:
+        """Redis has taken the batch."""
+        recorded = batch.first + len(batch.events) - self._confirmed
+        for _ in range(recorded):
+            self._events.popleft()
+        self._confirmed += max(0, recorded)
+        self._wake_waiters()
+
+    def lose_claim(self) -> None:
+        """Another attempt owns the job: nothing more is recorded, and whoever puts an event gets ClaimLost."""
+        self._is_lost = True
+        self._wake_waiters()
+
+    def _release_progress(self) -> None:
+        if self._late_progress is not None:
+            self._events.append(self._late_progress)
+            self._progress_at, self._late_progress = time.monotonic(), None
+            self._n_progress += 1
+            self._wake_recorder()
+
+    def _wake_waiters(self) -> None:
+        if self._moved is not None:
+            self._moved.set()
+            self._moved = None
+
+    async def _wait_until_moved(self) -> None:
+        self._refuse_if_lost()
+        if self._moved is None:
+            self._moved = anyio.Event()
+        await self._moved.wait()
+
+    def _refuse_if_lost(self) -> None:
+        if self._is_lost:
+            raise ClaimLost("another attempt owns the job now")
