@@ -30,6 +30,7 @@ EXPECTED = {
     ("delete", "/jobs/{job_id}"),
     ("put", "/models/{name}/aliases/{alias}"),
     ("get", "/queues"),
+    ("get", "/recipes"),
     ("get", "/queues/{name}"),
     ("get", "/workers"),
     ("get", "/dead-letters"),

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from recipe_kit.context import Context
 from recipe_kit.recipe import Recipe, Trained
-from shared_schemas.specs import Hyperparameters, TrainingSpec
+from shared_schemas.specs import Hyperparameters
 from training_worker.recipes.mlp import MlpRecipe
 
 ROOT = Path(__file__).parents[2]
@@ -29,57 +29,61 @@ def install(folder: Path, names: Sequence[str]) -> str:
     return os.pathsep.join([str(folder / "site"), str(ROOT)])
 
 
-def _marked(spec: TrainingSpec) -> Path:
-    """A file for the test to read: its path travels in the job's metadata."""
-    return Path(spec.metadata["mark"])
+class OddHyperparameters(Hyperparameters, frozen=True, kw_only=True):
+    """mark: a file for the test to read."""
+
+    mark: str | None = None
 
 
-class _OddRecipe(Recipe[Hyperparameters]):
-    hyperparameters = Hyperparameters
+class _OddRecipe(Recipe[OddHyperparameters]):
+    hyperparameters = OddHyperparameters
 
-    def train(self, context: Context[Hyperparameters]) -> Trained:
-        self.misbehave(context.spec)
+    def __init_subclass__(cls) -> None:
+        cls.name = cls.__name__.lower()
+
+    def train(self, context: Context[OddHyperparameters]) -> Trained:
+        self.misbehave(context.hyperparameters)
         return MlpRecipe().train(context)
 
-    def misbehave(self, spec: TrainingSpec) -> None:
+    def misbehave(self, wanted: OddHyperparameters) -> None:
         raise NotImplementedError
 
 
 class Hanging(_OddRecipe):
     """Prints for ever and makes no step; has started a process of its own, and says which."""
 
-    def misbehave(self, spec: TrainingSpec) -> None:
+    def misbehave(self, wanted: OddHyperparameters) -> None:
         grandchild = subprocess.Popen(["sleep", "600"])
-        _marked(spec).write_text(f"{os.getpid()} {grandchild.pid}")
+        Path(wanted.mark or "").write_text(f"{os.getpid()} {grandchild.pid}")
         while True:
             print("still here", flush=True)
             time.sleep(0.05)
 
 
 class Killed(_OddRecipe):
-    def misbehave(self, spec: TrainingSpec) -> None:
+    def misbehave(self, wanted: OddHyperparameters) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Exiting(_OddRecipe):
-    def misbehave(self, spec: TrainingSpec) -> None:
+    def misbehave(self, wanted: OddHyperparameters) -> None:
         os._exit(3)
 
 
 class Raising(_OddRecipe):
-    def misbehave(self, spec: TrainingSpec) -> None:
+    def misbehave(self, wanted: OddHyperparameters) -> None:
         raise LookupError("a secret of the data")
 
 
 class OutOfMemory(_OddRecipe):
-    def misbehave(self, spec: TrainingSpec) -> None:
+    def misbehave(self, wanted: OddHyperparameters) -> None:
         raise MemoryError
 
 
 class Gluttonous(_OddRecipe):
     """Takes memory until the kernel gives no more, within a limit that spares the machine."""
 
-    def misbehave(self, spec: TrainingSpec) -> None:
+    def misbehave(self, wanted: OddHyperparameters) -> None:
         taken_kib = int(Path("/proc/self/status").read_text().split("VmSize:")[1].split()[0])
         limit = taken_kib * 1024 + 256 * 1024 * 1024
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -91,7 +95,7 @@ class Gluttonous(_OddRecipe):
 class Printing(_OddRecipe):
     """Tells what it can see of its surroundings, in lines of its own."""
 
-    def misbehave(self, spec: TrainingSpec) -> None:
+    def misbehave(self, wanted: OddHyperparameters) -> None:
         print("seen:", *sorted(name for name in os.environ if name.startswith("HEADRACE_")))
         print("warned", file=sys.stderr)
         print("a line without an end", end="")
@@ -100,7 +104,7 @@ class Printing(_OddRecipe):
 class Forging(_OddRecipe):
     """Writes what is no frame to every descriptor that could be the supervisor's."""
 
-    def misbehave(self, spec: TrainingSpec) -> None:
+    def misbehave(self, wanted: OddHyperparameters) -> None:
         for descriptor in range(3, 32):
             try:
                 os.write(descriptor, b"\xff" * 64)
@@ -112,7 +116,7 @@ class Forging(_OddRecipe):
 class Asserting(_OddRecipe):
     """Indexes beyond a tensor on the device: the context of CUDA is broken for as long as the process lives."""
 
-    def misbehave(self, spec: TrainingSpec) -> None:
+    def misbehave(self, wanted: OddHyperparameters) -> None:
         import torch
 
         torch.zeros(2, device="cuda")[torch.tensor([5], device="cuda")].cpu()
@@ -123,12 +127,12 @@ class DeviceHoarding(_OddRecipe):
 
     hoard: ClassVar[list[object]] = []
 
-    def misbehave(self, spec: TrainingSpec) -> None:
+    def misbehave(self, wanted: OddHyperparameters) -> None:
         self.hoard.append(_on_device(0.6))
 
 
 class DeviceGluttonous(_OddRecipe):
-    def misbehave(self, spec: TrainingSpec) -> None:
+    def misbehave(self, wanted: OddHyperparameters) -> None:
         _on_device(2.0)
 
 

@@ -23,7 +23,7 @@ from training_worker.settings import TrainingSettings
 from worker_runtime import StopReason
 
 from tests.support.attempts import CollectingAttempt
-from tests.support.odd_recipes import ROOT, install
+from tests.support.odd_recipes import ROOT, OddHyperparameters, install
 from tests.support.training import TINY, assignment, fitted, measured, write_table, write_texts
 
 FAILING = ("hanging", "killed", "exiting", "raising", "outofmemory", "forging")
@@ -77,9 +77,8 @@ def attempt_at(root: Path, model_type: str = "mlp", *, checkpoint: Checkpoint | 
     wanted = {
         "data_path": "/data/table.csv",
         "seed": 3,
-        "hyperparameters": TINY,
+        "hyperparameters": TINY if model_type not in FAILING else OddHyperparameters(mark=str(root / "mark")),
         "feature_columns": ("x", "z"),
-        "metadata": {"mark": str(root / "mark")},
     }
     return CollectingAttempt(
         TrainingSpec(model_type=model_type, **(wanted | spec)),  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ import httpx2
 import msgspec
 from anyio.lowlevel import RunVar
 from shared_schemas.attempts import AttemptSummary
+from shared_schemas.capabilities import RecipeInfo
 from shared_schemas.events import StreamEvent
 from shared_schemas.ids import JobId
 from shared_schemas.job import JobState, QueueStatus, WorkerStatus
@@ -266,6 +267,10 @@ class AsyncClient:
 
     async def queues(self) -> Rows[QueueStatus]:
         return Rows((await self.send(requests.queues())).queues)
+
+    async def recipes(self) -> Rows[RecipeInfo]:
+        """What can be trained now: the built-in recipes, and those of the workers that are registered."""
+        return Rows((await self.send(requests.recipes())).recipes)
 
     async def workers(self) -> Rows[WorkerStatus]:
         return Rows((await self.send(requests.workers())).workers)

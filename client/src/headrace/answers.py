@@ -13,6 +13,7 @@ import msgspec
 from shared_schemas import job as jobs
 from shared_schemas import models, replies
 from shared_schemas.attempts import AttemptSummary
+from shared_schemas.capabilities import RecipeInfo
 
 from headrace import tables
 from headrace.errors import ClientError
@@ -162,5 +163,6 @@ _TABLES: dict[type, Any] = {
     models.Model: tables.models,
     jobs.QueueStatus: tables.queues,
     jobs.WorkerStatus: tables.workers,
+    RecipeInfo: tables.recipes,
     AttemptSummary: tables.attempts,
 }

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 from shared_schemas.attempts import AttemptSummary
+from shared_schemas.capabilities import RecipeInfo
 from shared_schemas.events import StreamEvent
 from shared_schemas.ids import JobId
 from shared_schemas.job import JobState, QueueStatus, WorkerStatus
@@ -276,6 +277,10 @@ class Client:
 
     def queues(self) -> Rows[QueueStatus]:
         return Rows(self.send(requests.queues()).queues)
+
+    def recipes(self) -> Rows[RecipeInfo]:
+        """What can be trained now: the built-in recipes, and those of the workers that are registered."""
+        return Rows(self.send(requests.recipes()).recipes)
 
     def workers(self) -> Rows[WorkerStatus]:
         return Rows(self.send(requests.workers()).workers)

@@ -16,6 +16,7 @@ from shared_schemas.replies import (
     DeadLettersRetried,
     JobAttempts,
     Queues,
+    RecipeList,
     Submitted,
     SubmittedJobs,
     Workers,
@@ -81,6 +82,7 @@ _decode_models = msgspec.json.Decoder(ModelPage).decode
 _versions = msgspec.json.Decoder(ModelVersions).decode
 _queues = msgspec.json.Decoder(Queues).decode
 _workers = msgspec.json.Decoder(Workers).decode
+_recipes = msgspec.json.Decoder(RecipeList).decode
 _attempts = msgspec.json.Decoder(JobAttempts).decode
 _decode_dead_letters = msgspec.json.Decoder(DeadLetterPage).decode
 _dead_letter = msgspec.json.Decoder(DeadLetterDetails).decode
@@ -254,6 +256,10 @@ def delete_model(name: str, version: int) -> Request[None]:
 
 def queues() -> Request[Queues]:
     return Request(method="GET", path="/queues", decode=_queues)
+
+
+def recipes() -> Request[RecipeList]:
+    return Request(method="GET", path="/recipes", decode=_recipes)
 
 
 def workers() -> Request[Workers]:

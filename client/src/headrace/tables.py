@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from shared_schemas.attempts import AttemptSummary
+from shared_schemas.capabilities import RecipeInfo
 from shared_schemas.ids import queue_of
 from shared_schemas.job import Job, JobState, JobSummary, QueueStatus, WorkerStatus
 from shared_schemas.models import Model
@@ -163,6 +164,14 @@ def queues(rows: Iterable[QueueStatus]) -> FittedTable:
         )
         oldest = text.ago(row.oldest_queued_at) if row.oldest_queued_at is not None else ""
         table.add(row.name, str(row.workers), counts, str(row.dead), oldest)
+    return table
+
+
+def recipes(rows: Iterable[RecipeInfo]) -> FittedTable:
+    table = FittedTable({"recipe": None, "trains": 20, "hyperparameters": 20}, leave_out=("hyperparameters", "trains"))
+    for row in rows:
+        names = ", ".join(row.hyperparameters.get("properties", {}))
+        table.add(row.name, row.summary, Text(names, style="dim"))
     return table
 
 

@@ -22,6 +22,7 @@ from shared_schemas.stream.workers import Workers
 from gateway import metrics
 from gateway.feed.hub import Hub
 from gateway.intake.coalescing import Coalescer
+from gateway.intake.recipes import Recipes
 from gateway.intake.signatures import Signatures
 from gateway.settings import GatewaySettings
 
@@ -47,6 +48,7 @@ class Services(msgspec.Struct, kw_only=True):
     submissions: Coalescer[Submission, Stored]
     pins: Coalescer[str, ModelRef]
     signatures: Signatures
+    recipes: Recipes
     hub: Hub
 
     @classmethod
@@ -54,6 +56,7 @@ class Services(msgspec.Struct, kw_only=True):
         """Nothing is connected yet: the first command does."""
         client, lines = connect(settings), (connect_one(settings), connect_one(settings))
         nodes = Nodes(client)
+        catalog = Queues(nodes, always=map(QueueName, settings.queues), known_s=settings.queue_known_s)
         return cls(
             settings=settings,
             client=client,
@@ -63,7 +66,7 @@ class Services(msgspec.Struct, kw_only=True):
             jobs=Jobs(nodes),
             control=JobControl(nodes),
             workers=Workers(nodes),
-            catalog=Queues(nodes, always=map(QueueName, settings.queues), known_s=settings.queue_known_s),
+            catalog=catalog,
             dead_letters=DeadLetters(nodes),
             timeline=Timeline(nodes),
             change_log=ChangeLog(nodes),
@@ -72,6 +75,7 @@ class Services(msgspec.Struct, kw_only=True):
             submissions=Coalescer(Submitter(Nodes(lines[0])).submit_many, count=metrics.SUBMIT_SIZE.observe),
             pins=Coalescer(ModelRegistry(Nodes(lines[1])).pin),
             signatures=Signatures(ModelRegistry(nodes).resolve),
+            recipes=Recipes(catalog),
             hub=Hub(lambda: PubSubConnection(client), n_readings=settings.redis_connections // 2),
         )
 

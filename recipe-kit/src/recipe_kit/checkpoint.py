@@ -5,6 +5,7 @@ safetensors, the rest is JSON in the file's metadata.
 """
 
 import random
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,7 +16,6 @@ from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import AttemptFailed
 from shared_schemas.job import Checkpoint
 from shared_schemas.models import Task
-from shared_schemas.specs import Hyperparameters
 from shared_schemas.store.files import ArtifactCorrupt, ArtifactMissing, ArtifactStore
 from torch import Tensor, nn
 
@@ -39,7 +39,7 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):
     task: Task | None = None
     target: str | None = None
     text_column: str | None = None
-    hyperparameters: Hyperparameters = Hyperparameters()
+    hyperparameters: dict[str, Any] = {}
 
 
 class TrainState(msgspec.Struct, kw_only=True):

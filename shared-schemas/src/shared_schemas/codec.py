@@ -6,7 +6,7 @@ import msgspec
 
 from shared_schemas.events import Checkpointed, JobEvent, Measured, Progressed, StreamEvent
 from shared_schemas.models import ModelManifest
-from shared_schemas.specs import SPECS, JobSpec
+from shared_schemas.specs import SPECS, JobOptions, JobSpec
 
 # Part of every job hash; a reader leaves a newer version to a newer worker.
 WIRE_VERSION = 1
@@ -32,9 +32,11 @@ def decode_spec(data: bytes) -> JobSpec:
 
 def _known(value: dict[str, Any], struct: type[msgspec.Struct]) -> dict[str, Any]:
     """The fields that the Struct and those within it have."""
-    types = {struct.__struct_config__.tag_field: str} | {
+    types: dict[str | None, Any] = {struct.__struct_config__.tag_field: str} | {
         field.encode_name: field.type for field in msgspec.structs.fields(struct)
     }
+    if issubclass(struct, JobOptions):
+        types.update(struct.structs_within(value))
     return {
         name: _known(part, types[name]) if isinstance(part, dict) and _is_struct(types[name]) else part
         for name, part in value.items()

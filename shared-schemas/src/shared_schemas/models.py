@@ -2,7 +2,7 @@
 
 import re
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -11,7 +11,6 @@ from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import MalformedId
 from shared_schemas.ids import ModelName
 from shared_schemas.numbers import whole_number
-from shared_schemas.specs import Hyperparameters
 
 Task = Literal["text-classification", "text-generation", "tabular-classification", "tabular-regression"]
 
@@ -96,7 +95,7 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     parameters: int = 0
     metrics: dict[str, float | None] = {}
     baseline: dict[str, float | None] = {}
-    hyperparameters: Hyperparameters = Hyperparameters()
+    hyperparameters: dict[str, Any] = {}
     seed: int = 0
     data_sha256: str = ""
     code_sha256: str = ""

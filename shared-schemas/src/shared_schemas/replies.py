@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from shared_schemas.attempts import AttemptSummary
+from shared_schemas.capabilities import RecipeInfo
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.ids import JobId
 from shared_schemas.job import Job, JobState, JobSummary, Progress, QueueStatus, WorkerStatus
@@ -184,6 +185,10 @@ class AliasRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 class Queues(msgspec.Struct, frozen=True, kw_only=True):
     queues: tuple[QueueStatus, ...]
+
+
+class RecipeList(msgspec.Struct, frozen=True, kw_only=True):
+    recipes: tuple[RecipeInfo, ...]
 
 
 class Workers(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ no second copy. Bounds are checked by msgspec while decoding. Times are RFC 3339
 No other module asks of which kind a spec is. It asks the spec what it refers to: see JobOptions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from functools import reduce
@@ -63,6 +63,8 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     # A published model, which the gateway pins to a version, and what that model is given.
     model_field: ClassVar[str | None] = None
     input_field: ClassVar[str | None] = None
+    # The recipe that a worker runs, and the field of its hyperparameters.
+    recipe_field: ClassVar[str | None] = None
     # A body, for the OpenAPI document.
     example: ClassVar[dict[str, Any]] = {}
 
@@ -81,6 +83,15 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         return None if self.source_field is None else getattr(self, self.source_field)
 
     @property
+    def recipe(self) -> str | None:
+        return None if self.recipe_field is None else getattr(self, self.recipe_field)
+
+    @classmethod
+    def structs_within(cls, fields: Mapping[str, Any]) -> dict[str, type[msgspec.Struct]]:
+        """fields: of a spec, undecoded. -> the Structs of those whose types depend on other fields."""
+        return {}
+
+    @property
     def model(self) -> str | None:
         return None if self.model_field is None else getattr(self, self.model_field)
 
@@ -93,8 +104,11 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         return msgspec.structs.replace(self, queue=queue, **versions)
 
 
+HyperparameterName = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
 class Hyperparameters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """None means: the recipe's own default. Lengths are in tokens, fractions of 1.
+    """Those of the built-in recipes. None means: the recipe's own default. Lengths are in tokens, fractions of 1.
 
     max_steps ends training early, whatever epochs says. width and layers shape either model type: the model
     dimension and blocks of a transformer, the hidden width and hidden layers of an mlp.
@@ -116,14 +130,20 @@ class Hyperparameters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     checkpoint_every_s: Annotated[float, Meta(gt=0.0, le=86_400.0)] | None = None
 
 
+# Of each recipe that comes with the training worker. Other recipes are known to the workers that have them.
+BUILT_IN_RECIPES: dict[str, type[msgspec.Struct]] = {"mlp": Hyperparameters, "transformer": Hyperparameters}
+
+
 class TrainingSpec(JobOptions, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="training"):
     """Train a model on a CSV and publish it.
 
-    model_type: the recipe, built in are transformer and mlp. data_path, validation_path: CSV files under the
-    data root, written with or without it. Columns that are not named are inferred where there is no doubt
-    (docs/data.md). output_model: the name to publish under; `<model_type>-<file name>` by default. resume_from:
-    a training job whose last checkpoint is the starting point: task, labels, features, tokenizer and the shape
-    of the model are its own. seed: drawn at submission where it is not given.
+    model_type: the recipe, built in are transformer and mlp. hyperparameters: those of the recipe, by name. A Struct
+    of them is kept as JSON. Those of a built-in recipe are checked wherever a spec is made. data_path,
+    validation_path: CSV files under the data root, written with or without it. Columns that are not named are
+    inferred where there is no doubt (docs/data.md). output_model: the name to publish under;
+    `<model_type>-<file name>` by default. resume_from: a training job whose last checkpoint is the starting point:
+    task, labels, features, tokenizer and the shape of the model are its own. seed: drawn at submission where it is
+    not given.
     """
 
     model_type: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}\Z", max_length=63)]
@@ -133,14 +153,31 @@ class TrainingSpec(JobOptions, frozen=True, kw_only=True, omit_defaults=True, ta
     label_column: ColumnName | None = None
     feature_columns: Annotated[tuple[ColumnName, ...], Meta(max_length=4096)] = ()
     validation_path: PathText | None = None
-    hyperparameters: Hyperparameters = Hyperparameters()
+    hyperparameters: Annotated[dict[HyperparameterName, Any], Meta(max_length=64)] = {}
     seed: Seed | None = None
     output_model: ModelName | None = None
     resume_from: Annotated[str, Meta(max_length=128)] | None = None
 
     path_fields = ("data_path", "validation_path")
     source_field = "resume_from"
+    recipe_field = "model_type"
     example: ClassVar = {"model_type": "transformer", "data_path": "/data/train.csv"}
+
+    def __post_init__(self) -> None:
+        given: Any = self.hyperparameters
+        if isinstance(given, msgspec.Struct):
+            given = msgspec.to_builtins(given)
+        struct = BUILT_IN_RECIPES.get(self.model_type)
+        if given and struct is not None:
+            given = msgspec.to_builtins(_hyperparameters(given, struct))
+        if given is not self.hyperparameters:
+            msgspec.structs.force_setattr(self, "hyperparameters", given)
+
+    @classmethod
+    def structs_within(cls, fields: Mapping[str, Any]) -> dict[str, type[msgspec.Struct]]:
+        name = fields.get("model_type")
+        struct = BUILT_IN_RECIPES.get(name) if isinstance(name, str) else None
+        return {} if struct is None else {"hyperparameters": struct}
 
     @property
     def subject(self) -> str:
@@ -159,6 +196,15 @@ class TrainingSpec(JobOptions, frozen=True, kw_only=True, omit_defaults=True, ta
 
     def pinned(self, *, queue: str, model: str | None, draw_seed: Callable[[], int]) -> Self:
         return msgspec.structs.replace(self, queue=queue, seed=draw_seed() if self.seed is None else self.seed)
+
+
+def _hyperparameters(given: dict[str, Any], struct: type[msgspec.Struct]) -> msgspec.Struct:
+    """ValueError, which msgspec makes a ValidationError with the place of the spec."""
+    try:
+        return msgspec.convert(given, struct)
+    except msgspec.ValidationError as error:
+        text, _, path = str(error).partition(" - at `$")
+        raise ValueError(f"{text} - at `$.hyperparameters{path or '`'}") from None
 
 
 class InferenceParameters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):

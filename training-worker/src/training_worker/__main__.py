@@ -21,6 +21,7 @@ from worker_runtime.process import run_process
 
 from training_worker.collecting import collect_for_ever
 from training_worker.handler import TrainingHandler
+from training_worker.registering import capabilities
 from training_worker.settings import TrainingSettings
 
 # Longer than any file takes to write.
@@ -42,7 +43,8 @@ async def serve(settings: TrainingSettings) -> None:
         except (JobNotFound, JobExpired):
             return None
 
-    worker = Worker(settings, TrainingHandler(settings, publish, find_checkpoint))
+    handler = TrainingHandler(settings, publish, find_checkpoint)
+    worker = Worker(settings, handler, capabilities=await capabilities())
     collecting = asyncio.create_task(collect_for_ever(settings, client, worker.queues))
     try:
         await worker.run()

@@ -37,7 +37,7 @@ def continued(spec: TrainingSpec, learned: Vocabulary, shape: Sequence[str]) -> 
         label_column=spec.label_column or learned.target,
         text_column=spec.text_column or learned.text_column,
         feature_columns=learned.features or spec.feature_columns,
-        hyperparameters=msgspec.structs.replace(spec.hyperparameters, **_shape(spec, learned, shape)),
+        hyperparameters=spec.hyperparameters | _shape(spec, learned, shape),
     )
 
 
@@ -49,10 +49,11 @@ def _names(columns: Sequence[str]) -> set[str]:
 def _shape(spec: TrainingSpec, learned: Vocabulary, names: Sequence[str]) -> dict[str, Any]:
     shape = {}
     for name in names:
-        asked, known = getattr(spec.hyperparameters, name), getattr(learned.hyperparameters, name)
+        asked, known = spec.hyperparameters.get(name), learned.hyperparameters.get(name)
         if asked is not None and known is not None and asked != known:
             raise _contradiction(f"hyperparameters/{name}", str(known))
-        shape[name] = known if asked is None else asked
+        if asked is None and known is not None:
+            shape[name] = known
     return shape
 
 

@@ -139,7 +139,7 @@ async def _child(assignment: Assignment) -> AsyncIterator[tuple[Process, Pipe]]:
                 [sys.executable, "-m", "training_worker.child", str(os.getpid())],
                 stdout=pipe.writing,
                 start_new_session=True,
-                env=_environment(assignment.threads),
+                env=child_environment(assignment.threads),
             )
         except OSError as error:
             pipe.close()
@@ -171,7 +171,7 @@ def _no_process(error: OSError) -> AttemptFailed:
     return AttemptFailed(NO_PROCESS, message, retryable=True)
 
 
-def _environment(threads: int) -> dict[str, str]:
+def child_environment(threads: int) -> dict[str, str]:
     """Ours, without what gives access to Redis or to anything else that user code has no business with."""
     kept = {name: value for name, value in os.environ.items() if not _SECRET.search(name)}
     # Passive: a thread of torch that waits sleeps, instead of taking a core that another process could use.

@@ -22,7 +22,7 @@ from shared_schemas.models import ModelManifest
 from shared_schemas.store.files import ArtifactStore
 
 from training_worker.continuing import continued
-from training_worker.installed import find
+from training_worker.installed import find, hyperparameters_of
 from training_worker.messages import Assignment, Finished, Phase
 from training_worker.paths import open_data
 
@@ -103,7 +103,7 @@ def context_of(
     return Context(
         spec=spec,
         submitted=submitted,
-        hyperparameters=spec.hyperparameters,
+        hyperparameters=hyperparameters_of(recipe, spec.hyperparameters),
         data=Data(partial(open_data, spec.data_path, root), validation),
         store=store,
         seed=assignment.seed,

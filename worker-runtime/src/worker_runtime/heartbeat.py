@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from shared_schemas.capabilities import Capabilities
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.ids import JobId, QueueName
 from shared_schemas.stream.connection import SyncRedis
@@ -37,6 +38,7 @@ class Heartbeat(threading.Thread):
         lease_s: float,
         state: Callable[[], str],
         facts: dict[str, str],
+        capabilities: Capabilities | None,
         hear: Callable[[dict[JobId, str], dict[JobId, Renewal]], None],
         lost: Callable[[QueueName], None],
     ) -> None:
@@ -46,6 +48,7 @@ class Heartbeat(threading.Thread):
             queue: Leases(client, queue, worker=worker, lease_s=lease_s) for queue, client in clients.items()
         }
         self._state, self._facts, self._hear, self._lost = state, facts, hear, lost
+        self._capabilities = capabilities
         self._started_at = datetime.now(UTC)
         self._ending = threading.Event()
         self._now = threading.Event()
@@ -94,5 +97,6 @@ class Heartbeat(threading.Thread):
             state=self._state(),
             jobs=list(fences),
             facts=self._facts,
+            capabilities=self._capabilities,
         )
         self._hear(fences, leases.renew(fences, facts))

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 from anyio.abc import TaskGroup
 from shared_schemas.backoff import Backoff
+from shared_schemas.capabilities import Capabilities
 from shared_schemas.errors import BackendUnavailable, ErrorInfo, MalformedId
 from shared_schemas.ids import QueueName, default_queue, kind_of_queue, parse_queue
 from shared_schemas.settings import SettingsRejected
@@ -55,12 +56,15 @@ class Worker:
     worker = Worker(settings, handler)
     await worker.run()          # returns after SIGTERM or worker.drain(), once no attempt is left
 
+    capabilities: what it registers for the gateways to know.
     SettingsRejected: queues of another kind, a metrics_port that is taken.
     unfit: why it ended by itself, set when its handler could run nothing any more; a new process is needed then.
     """
 
-    def __init__(self, settings: RuntimeSettings, handler: Handler) -> None:
-        self._settings, self._handler = settings, handler
+    def __init__(
+        self, settings: RuntimeSettings, handler: Handler, *, capabilities: Capabilities | None = None
+    ) -> None:
+        self._settings, self._handler, self._capabilities = settings, handler, capabilities
         self.queues = _queues(settings, handler)
         self.name = f"{settings.worker_name or f'{socket.gethostname()}-{os.getpid()}'}-{secrets.token_hex(3)}"
         self.unfit: ErrorInfo | None = None
@@ -197,6 +201,7 @@ class Worker:
             lease_s=settings.lease_s,
             state=lambda: "draining" if self._draining.has_begun else "running",
             facts=self._handler.describe(),
+            capabilities=self._capabilities,
             hear=lambda fences, renewals: tell(
                 cancelling.apply_renewals, self._active, fences, renewals, settings.drain_grace_s
             ),

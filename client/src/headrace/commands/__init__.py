@@ -69,6 +69,7 @@ ENTRIES = tuple(
             "headrace.commands.inspecting",
             {
                 "models": "Published models, the newest version of each.",
+                "recipes": "Recipes: what can be trained, with which hyperparameters.",
                 "queues": "Queues: how many jobs are in each state, and who serves them.",
                 "workers": "Registered workers and what they run.",
             },

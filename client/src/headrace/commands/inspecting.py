@@ -1,4 +1,4 @@
-"""models, queues, workers: the system rather than one job."""
+"""models, recipes, queues, workers: the system rather than one job."""
 
 from headrace import tables
 from headrace.commands.command import COMMAND, Command, Given, Parser
@@ -20,6 +20,15 @@ def models(given: Given) -> None:
         out.print(tables.models(rows))
     else:
         out.print(f"no models yet: {COMMAND} submit training mlp wine.csv")
+
+
+def recipes(given: Given) -> None:
+    with connected(given) as client:
+        rows = client.recipes()
+    if given.as_json:
+        print_json(rows)
+    else:
+        out.print(tables.recipes(rows))
 
 
 def queues(given: Given) -> None:
@@ -44,6 +53,7 @@ def workers(given: Given) -> None:
 
 COMMANDS = {
     "models": Command("Published models, the newest version of each.", _models_options, models),
+    "recipes": Command("Recipes: what can be trained, with which hyperparameters.", Parser.add_common, recipes),
     "queues": Command("Queues: how many jobs are in each state, and who serves them.", Parser.add_common, queues),
     "workers": Command("Registered workers and what they run.", Parser.add_common, workers),
 }

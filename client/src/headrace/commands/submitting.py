@@ -13,7 +13,7 @@ import msgspec
 from shared_schemas.codec import encode_json
 from shared_schemas.kinds import JobKind
 from shared_schemas.replies import Submitted
-from shared_schemas.specs import SPECS, Hyperparameters, Priority
+from shared_schemas.specs import BUILT_IN_RECIPES, SPECS, Priority
 
 from headrace.client import Client
 from headrace.commands.command import Command, Given, Parser, Several, WrongUsage, number, one_of, whole
@@ -72,7 +72,7 @@ def _training(given: Given) -> Fields:
             validation_path=given.validation_path,
             resume_from=given.resume_from,
             seed=given.seed,
-            hyperparameters=_convert(hyperparameters, Hyperparameters) if hyperparameters else None,
+            hyperparameters=_hyperparameters(given.model_type, hyperparameters),
         ),
     )
 
@@ -195,6 +195,21 @@ def _pairs(settings: list[str]) -> dict[str, Any]:
             raise WrongUsage(f"--set {setting!r} is not NAME=VALUE")
         pairs[name.replace("-", "_")] = value
     return pairs
+
+
+def _hyperparameters(model_type: str | None, given: dict[str, Any]) -> Any:
+    """Those of a recipe that is not built in are taken as JSON where they are JSON, else as texts."""
+    struct = BUILT_IN_RECIPES.get(model_type or "")
+    if struct is not None and given:
+        return _convert(given, struct)
+    return {name: _json_or_text(value) if isinstance(value, str) else value for name, value in given.items()} or None
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
 
 
 def _json_value(text: str) -> Any:

@@ -63,18 +63,21 @@ async def prepared(
     """Checked, its queue among those that take jobs, its seed and version of the model pinned. job_id: of new_id_for or
     new_ids, and so of the spec's queue. models: those that were looked up already, by their names.
 
-    An input that the model cannot take is refused, but not of a job that was accepted before: its retry or replay is to
-    end as it did. SpecRejected, InvalidInput, ModelNotFound, BackendUnavailable.
+    An input that the model cannot take is refused, and so is a recipe that no worker has, but not of a job that was
+    accepted before: its retry or replay is to end as it did. SpecRejected, InvalidInput, ModelNotFound,
+    BackendUnavailable.
     """
     queue = queue_of(job_id)
     # What most jobs need none of costs a call each.
     if queue not in services.catalog.always:
         await _check_queue(services, queue, is_again=replay_of is not None or retry_of is not None)
+    is_first = replay_of is None and retry_of is None
+    if is_first:
+        spec = await services.recipes.checked(spec, queue)
     _check_paths(spec)
     needs_others = spec.depends_on or spec.source is not None
     parents = await _check_parents(services, spec) if needs_others else _NO_PARENTS
     pinned = await _pin(services, spec, queue, {} if models is None else models, parents)
-    is_first = replay_of is None and retry_of is None
     if is_first and pinned.model is not None and pinned.input_field is not None and pinned.model not in parents:
         await services.signatures.check(pinned.model, getattr(pinned, pinned.input_field))
     return Submission(job_id=job_id, spec=pinned, replay_of=replay_of, retry_of=retry_of)

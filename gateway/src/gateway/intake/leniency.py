@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import inspect
 from shared_schemas.numbers import LARGEST
+from shared_schemas.specs import JobOptions
 
 type_of = cache(inspect.type_info)
 
@@ -50,11 +51,15 @@ def _of(value: Any, types: list[inspect.Type]) -> Any:
 
 def _given(value: dict[str, Any], struct: inspect.StructType) -> Iterator[tuple[str, Any]]:
     fields = {field.encode_name: field for field in struct.fields}
+    structs = struct.cls.structs_within(value) if issubclass(struct.cls, JobOptions) else {}
     for name, part in value.items():
         field = fields.get(name)
         if part is None and (name == struct.tag_field or (field is not None and not field.required)):
             continue
-        yield name, part if field is None else _of(part, list(alternatives(field.type)))
+        if name in structs:
+            yield name, as_meant(part, structs[name])
+        else:
+            yield name, part if field is None else _of(part, list(alternatives(field.type)))
 
 
 def _items(kind: inspect.Type) -> Iterator[inspect.Type]:

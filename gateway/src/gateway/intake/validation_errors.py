@@ -23,10 +23,11 @@ _BOUNDS = (">", "<", "length", "multiple", "range")
 
 def item_of(message: str, kind: Any) -> ProblemItem:
     """kind: the type that something was to be decoded as."""
-    match = _AT.search(message)
-    steps = _steps(match["path"]) if match else []
+    text, steps = message, list[str]()
+    # What a Struct checks by itself has a place in the Struct, and then the place of the Struct.
+    while match := _AT.search(text):
+        text, steps = text[: match.start()], steps + _steps(match["path"])
     pointer = "".join(f"/{shown(step)}" for step in steps)
-    text = message[: match.start()] if match else message
     unknown, missing = _UNKNOWN.match(text), _MISSING.match(text)
     if unknown:
         return ProblemItem(pointer=f"{pointer}/{shown(unknown['name'])}", code="unknown_field", detail="no such field")

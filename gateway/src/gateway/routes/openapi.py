@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 from shared_schemas.events import StreamEvent
 from shared_schemas.replies import Problem
+from shared_schemas.specs import BUILT_IN_RECIPES, SPECS
 
 from gateway.routes.route import Answer, Header, Route
 
@@ -65,7 +66,9 @@ def _document(app: FastAPI, routes: Sequence[Route]) -> dict[str, Any]:
     # Relative to where the document is: a proxy may serve the gateway under a path.
     made["servers"] = [{"url": "."}]
     _, components = msgspec.json.schema_components(tuple(_types(routes)), ref_template=_TEMPLATE)
-    _take_as_read(components, {route.body.__name__ for route in routes if route.body is not None})
+    bodies = {route.body.__name__ for route in routes if route.body is not None}
+    _take_as_read(components, bodies | {struct.__name__ for struct in BUILT_IN_RECIPES.values()})
+    _show_hyperparameters(components)
     made["components"] = {"schemas": dict(sorted(components.items()))}
     return dict(_in_ecmascript(made))
 
@@ -73,6 +76,7 @@ def _document(app: FastAPI, routes: Sequence[Route]) -> dict[str, Any]:
 def _types(routes: Iterable[Route]) -> Iterator[Any]:
     """What the operations refer to, more than once each."""
     yield Problem
+    yield from BUILT_IN_RECIPES.values()
     for route in routes:
         if route.query is not None:
             yield from (field.type for field in msgspec.structs.fields(route.query))
@@ -174,6 +178,16 @@ def _take_as_read(components: dict[str, Any], bodies: Iterable[str]) -> None:
                 "anyOf": [*kinds, *([] if {"type": "null"} in kinds else [{"type": "null"}])],
                 **default,
             }
+
+
+def _show_hyperparameters(components: dict[str, Any]) -> None:
+    """Of each built-in recipe. What other recipes take, GET /recipes tells at the time."""
+    for spec in SPECS.values():
+        field = spec.recipe_field
+        for name, struct in BUILT_IN_RECIPES.items() if field is not None else ():
+            is_named = {"properties": {field: {"const": name}}, "required": [field]}
+            given = {"properties": {"hyperparameters": {"anyOf": [_reference(struct), {"type": "null"}]}}}
+            components[spec.__name__].setdefault("allOf", []).append({"if": is_named, "then": given})
 
 
 def _in_ecmascript(node: Any) -> Any:

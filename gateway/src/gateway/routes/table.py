@@ -24,6 +24,7 @@ from shared_schemas.replies import (
     ModelPage,
     ModelVersions,
     Queues,
+    RecipeList,
     Submitted,
     SubmittedJobs,
     Workers,
@@ -31,11 +32,11 @@ from shared_schemas.replies import (
 from shared_schemas.specs import SPECS
 
 from gateway.intake.submission import LONGEST_LIST
-from gateway.routes import dead_letters, docs, events, health, jobs, models, queues, submit
+from gateway.routes import dead_letters, docs, events, health, jobs, models, queues, recipes, submit
 from gateway.routes.route import Answer, Header, Route
 
-_JOBS, _DEAD_LETTERS, _EVENTS, _MODELS, _QUEUES, _HEALTH = (
-    "jobs", "dead letters", "events", "models", "queues", "health"
+_JOBS, _DEAD_LETTERS, _EVENTS, _MODELS, _RECIPES, _QUEUES, _HEALTH = (
+    "jobs", "dead letters", "events", "models", "recipes", "queues", "health"
 )  # fmt: skip
 
 _DELETED = Answer("Deleted.")
@@ -277,6 +278,14 @@ ROUTES = (
         example={"version": 1},
         answers=_done(Model),
         problems=(*_OF_A_BODY, 404, 503),
+    ),
+    Route(
+        method="GET",
+        path="/recipes",
+        handler=recipes.list_recipes,
+        tag=_RECIPES,
+        answers=_done(RecipeList),
+        problems=(503,),
     ),
     Route(
         method="GET",

@@ -298,6 +298,14 @@ ANSWERS = (
         action="Check its spelling. Unknown fields are refused, not ignored.",
     ),
     ErrorCode(
+        code="unknown_model_type",
+        status=422,
+        part=True,
+        job=False,
+        meaning="No worker of the queue has a recipe for this model_type.",
+        action="Use one that the message names, or start a worker that has the recipe.",
+    ),
+    ErrorCode(
         code="unknown_parameter",
         part=True,
         meaning="The route has no query parameter of this name.",

@@ -198,12 +198,6 @@ JOBS = (
         action=("If it happens again, raise the setting: one step, or the start, takes longer than that."),
     ),
     ErrorCode(
-        code="unknown_model_type",
-        job=False,
-        meaning="The worker has no recipe for this model_type.",
-        action="Use one that the message names.",
-    ),
-    ErrorCode(
         code="worker_process_died",
         job=True,
         meaning="The training process was killed or crashed.",

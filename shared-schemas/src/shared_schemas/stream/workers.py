@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import msgspec
 
+from shared_schemas.capabilities import Capabilities
 from shared_schemas.codec import encode_json
 from shared_schemas.ids import JobId, QueueName, is_job_id, kind_of_queue
 from shared_schemas.job import WorkerStatus
@@ -44,9 +45,11 @@ def worker_facts(
     state: str,
     jobs: Sequence[JobId],
     facts: dict[str, str],
+    capabilities: Capabilities | None = None,
 ) -> dict[str, str]:
     """The fields of a worker's registration, as Leases.renew writes them."""
-    return {
+    said = {} if capabilities is None else {"capabilities": encode_json(capabilities).decode()}
+    return said | {
         "host": host,
         "pid": str(pid),
         "slots": str(slots),
@@ -64,6 +67,19 @@ def workers_of(queue: QueueName, rows: Iterable[Any]) -> list[WorkerStatus]:
         for name, flat in rows
         if flat
     ]
+
+
+def capabilities_of(rows: Iterable[Any]) -> list[Capabilities | None]:
+    """rows: the answer of workers.lua. -> for each worker what it registered, None where it says nothing that can be
+    read, as one of another version or in another language."""
+    found: list[Capabilities | None] = []
+    for _, flat in rows:
+        said = dict(zip(flat[::2], flat[1::2], strict=True)).get(b"capabilities") if flat else None
+        try:
+            found.append(None if said is None else msgspec.json.decode(said, type=Capabilities))
+        except msgspec.DecodeError:
+            found.append(None)
+    return found
 
 
 def _worker_of(name: str, queue: QueueName, row: Mapping[bytes, bytes]) -> WorkerStatus:
