@@ -28,35 +28,12 @@ from gateway.edge.problems import RETRY_AFTER_S, ProblemError
 
 B = TypeVar("B")
 
-RETRY_MS = 2000
 TOO_MANY = "too_many_streams"
 KEEP_ALIVE = b": keep-alive\n\n"
 STREAM_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 # The server waits for room before it takes a piece, however large, and not after.
 PIECE_BYTES = 1 << 16
-SSE, NDJSON, JSON = "text/event-stream", "application/x-ndjson", "application/json"
-
-
-def one_line(data: bytes) -> bytes:
-    """JSON without the characters, other than those it must escape, at which str.splitlines and its like end a line:
-    U+0085, U+2028 and U+2029. They can only be within its texts."""
-    if b"\xe2\x80" in data:
-        data = data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
-    return data.replace(b"\xc2\x85", b"\\u0085") if b"\xc2\x85" in data else data
-
-
-def sse_frame(cursor: str, event: str, data: bytes) -> bytes:
-    return b"id: %b\nevent: %b\ndata: %b\n\n" % (cursor.encode(), event.encode(), data)
-
-
-def with_job_id(job_id: str, data: bytes) -> bytes:
-    """The event with its job named first, for streams of many jobs."""
-    return b'{"job_id":"%b",%b' % (job_id.encode(), data[1:])
-
-
-def with_queue(queue: str, data: bytes) -> bytes:
-    """A gap in the log of one queue."""
-    return b'{"queue":"%b",%b' % (queue.encode(), data[1:])
+SSE = "text/event-stream"
 
 
 class Closable(Protocol):

@@ -16,6 +16,8 @@ from gateway.feed.hub import Hub, Ring
 from gateway.feed.subscription import when_possible
 
 PAGE_EVENTS = 500
+# That one stream follows.
+MOST_JOBS = 100
 # A page is held for its reader until it is taken. Of how large events are nothing is known before the first page.
 _FIRST_PAGE_EVENTS, _PAGE_BYTES = 10, 1 << 17
 

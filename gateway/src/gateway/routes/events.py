@@ -1,7 +1,7 @@
 """Timelines over HTTP: one job, many jobs, or all of them; as server-sent events, NDJSON or a JSON page."""
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Literal, TypeVar
+from collections.abc import Awaitable
+from typing import Annotated, Literal
 
 import msgspec
 from fastapi import Request, Response
@@ -13,28 +13,16 @@ from shared_schemas.replies import EventPage, ProblemItem
 
 from gateway.edge.problems import ProblemError
 from gateway.feed.change_log_source import LogGap, Logs, end_of_logs, parse_cursor
-from gateway.feed.streaming import (
-    JSON,
-    NDJSON,
-    SSE,
-    TOO_MANY,
-    Pause,
-    StreamResponse,
-    refuse_more_than,
-    with_job_id,
-)
-from gateway.feed.subscription import Following, Source
-from gateway.feed.timeline_source import Timelines
+from gateway.feed.streaming import SSE, TOO_MANY, refuse_more_than
+from gateway.feed.timeline_source import MOST_JOBS
 from gateway.routes.route import Call
 from gateway.services import Services
 from gateway.surfaces.native import responses
-from gateway.surfaces.native.frames import gap_of_log, many_jobs, one_job, opening, whole_log
+from gateway.surfaces.native.frames import JSON, NDJSON, gap_of_log, with_job_id
+from gateway.surfaces.native.streams import empty_stream, stream_of_job, stream_of_jobs, stream_of_log
 
 _LAST_NUMBER = 10**12 - 1
 _PAGE = 500
-
-T = TypeVar("T")
-MOST_JOBS = 100
 
 
 class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,8 +64,7 @@ async def _or_pause(call: Call[EventsQuery, None], answer: Awaitable[Response]) 
         request = call.request
         if request.headers.get("last-event-id", "0") == "0" or _media_type(request) != SSE:
             raise
-        timeout_s = call.services.settings.send_timeout_s
-        return StreamResponse(opening(SSE), bytes, Pause, media_type=SSE, send_timeout_s=timeout_s)
+        return empty_stream(call.services)
 
 
 async def _events_of_job(call: Call[EventsQuery, None]) -> Response:
@@ -125,8 +112,7 @@ async def _events_of_all(call: Call[AllEventsQuery, None]) -> Response:
     log = Logs(services.hub, services.change_log, services.queues, places)
     gaps = await log.gaps() if text is not None else []
     if media_type != JSON:
-        first = opening(media_type) + whole_log(media_type, log)(gaps)
-        return _respond(services, log, whole_log(media_type, log), media_type, first=first, follow=query.is_live)
+        return stream_of_log(services, log, gaps, media_type=media_type, follow=query.is_live)
     entries = (await log.page())[:_PAGE]
     events = [
         *(gap_of_log(gap) for gap in gaps if isinstance(gap, LogGap)),
@@ -136,54 +122,6 @@ async def _events_of_all(call: Call[AllEventsQuery, None]) -> Response:
         log.advance(entry)
     page = EventPage(events=tuple(map(msgspec.Raw, events)), next_after=log.cursor() or "0", done=False)
     return responses.json_response(page)
-
-
-def stream_of_job(
-    services: Services,
-    job_id: JobId,
-    *,
-    after: int,
-    media_type: str,
-    follow: bool = True,
-    headers: dict[str, str] | None = None,
-) -> Response:
-    source = Timelines(services.hub, services.timeline, {job_id: after})
-    return _respond(services, source, one_job(media_type), media_type, follow=follow, headers=headers)
-
-
-def stream_of_jobs(
-    services: Services,
-    places: dict[JobId, int],
-    *,
-    followed: dict[JobId, int] | None = None,
-    media_type: str,
-    follow: bool = True,
-    headers: dict[str, str] | None = None,
-) -> Response:
-    """places: where the reader is in each. followed: those that have not ended, all by default."""
-    source = Timelines(services.hub, services.timeline, places if followed is None else followed)
-    return _respond(services, source, many_jobs(media_type, places), media_type, follow=follow, headers=headers)
-
-
-def _respond(
-    services: Services,
-    source: Source[T],
-    encode: Callable[[T], bytes],
-    media_type: str,
-    *,
-    first: bytes | None = None,
-    follow: bool = True,
-    headers: dict[str, str] | None = None,
-) -> Response:
-    settings = services.settings
-    return StreamResponse(
-        opening(media_type) if first is None else first,
-        encode,
-        lambda line: Following(services.hub, source, line, idle_s=settings.keep_alive_s, is_live=follow).begin(),
-        media_type=media_type,
-        send_timeout_s=settings.send_timeout_s,
-        headers=headers,
-    )
 
 
 async def _job_page(services: Services, job_id: JobId, after: int, last: int, is_done: bool) -> Response:

@@ -10,12 +10,15 @@ from shared_schemas.stream.timeline import Entry
 
 from gateway.feed.change_log_source import LogGap, Logs, Told
 from gateway.feed.hub import Ring
-from gateway.feed.streaming import NDJSON, RETRY_MS, SSE, one_line, sse_frame, with_job_id, with_queue
+from gateway.feed.streaming import SSE
 from gateway.feed.timeline_source import Batch, entries_of
+
+NDJSON, JSON = "application/x-ndjson", "application/json"
+_RETRY_MS = 2000
 
 
 def opening(media_type: str) -> bytes:
-    return b"retry: %d\n\n" % RETRY_MS if media_type == SSE else b""
+    return b"retry: %d\n\n" % _RETRY_MS if media_type == SSE else b""
 
 
 def one_job(media_type: str) -> Callable[[Batch], bytes]:
@@ -89,3 +92,25 @@ def _gap(requested: int, oldest: int) -> bytes:
 
 def _composite(cursors: dict[JobId, int]) -> str:
     return ",".join(f"{job_id}:{n}" for job_id, n in cursors.items())
+
+
+def one_line(data: bytes) -> bytes:
+    """JSON without the characters, other than those it must escape, at which str.splitlines and its like end a line:
+    U+0085, U+2028 and U+2029. They can only be within its texts."""
+    if b"\xe2\x80" in data:
+        data = data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
+    return data.replace(b"\xc2\x85", b"\\u0085") if b"\xc2\x85" in data else data
+
+
+def sse_frame(cursor: str, event: str, data: bytes) -> bytes:
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (cursor.encode(), event.encode(), data)
+
+
+def with_job_id(job_id: str, data: bytes) -> bytes:
+    """The event with its job named first, for streams of many jobs."""
+    return b'{"job_id":"%b",%b' % (job_id.encode(), data[1:])
+
+
+def with_queue(queue: str, data: bytes) -> bytes:
+    """A gap in the log of one queue."""
+    return b'{"queue":"%b",%b' % (queue.encode(), data[1:])

@@ -1,0 +1,79 @@
+"""Event streams of Headrace's own API: what is followed, in the frames of the media type asked for."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from fastapi import Response
+from shared_schemas.ids import JobId
+
+from gateway.feed.change_log_source import Logs, Told
+from gateway.feed.streaming import SSE, Pause, StreamResponse
+from gateway.feed.subscription import Following, Source
+from gateway.feed.timeline_source import Timelines
+from gateway.services import Services
+from gateway.surfaces.native.frames import many_jobs, one_job, opening, whole_log
+
+T = TypeVar("T")
+
+
+def stream_of_job(
+    services: Services,
+    job_id: JobId,
+    *,
+    after: int,
+    media_type: str,
+    follow: bool = True,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """after: the number of the last event that the reader has. follow: false ends the stream with
+    the last event that there is now."""
+    source = Timelines(services.hub, services.timeline, {job_id: after})
+    return _respond(services, source, one_job(media_type), media_type, follow=follow, headers=headers)
+
+
+def stream_of_jobs(
+    services: Services,
+    places: dict[JobId, int],
+    *,
+    followed: dict[JobId, int] | None = None,
+    media_type: str,
+    follow: bool = True,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """places: where the reader is in each job. followed: those that have not ended, all by default."""
+    source = Timelines(services.hub, services.timeline, places if followed is None else followed)
+    return _respond(services, source, many_jobs(media_type, places), media_type, follow=follow, headers=headers)
+
+
+def stream_of_log(services: Services, log: Logs, gaps: Told, *, media_type: str, follow: bool = True) -> Response:
+    """gaps: what is no longer kept after the reader's cursor, told first."""
+    encode = whole_log(media_type, log)
+    first = opening(media_type) + encode(gaps)
+    return _respond(services, log, encode, media_type, first=first, follow=follow)
+
+
+def empty_stream(services: Services) -> Response:
+    """It is cut at once, for its reader to come again."""
+    timeout_s = services.settings.send_timeout_s
+    return StreamResponse(opening(SSE), bytes, Pause, media_type=SSE, send_timeout_s=timeout_s)
+
+
+def _respond(
+    services: Services,
+    source: Source[T],
+    encode: Callable[[T], bytes],
+    media_type: str,
+    *,
+    first: bytes | None = None,
+    follow: bool = True,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    settings = services.settings
+    return StreamResponse(
+        opening(media_type) if first is None else first,
+        encode,
+        lambda line: Following(services.hub, source, line, idle_s=settings.keep_alive_s, is_live=follow).begin(),
+        media_type=media_type,
+        send_timeout_s=settings.send_timeout_s,
+        headers=headers,
+    )

@@ -1,0 +1,68 @@
+"""Submissions of Headrace's own API: what the headers ask for, and what the outcome is answered with."""
+
+import re
+
+import msgspec
+from fastapi import Request, Response
+from shared_schemas.replies import SubmittedJobs
+
+from gateway.edge.problems import ProblemError
+from gateway.feed.streaming import SSE
+from gateway.intake import preferences
+from gateway.intake.body import headers_of
+from gateway.intake.submit_and_follow import Accepted, Ended, Followed
+from gateway.services import Services
+from gateway.surfaces.native import responses
+from gateway.surfaces.native.streams import stream_of_job, stream_of_jobs
+
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """is_stream: the events, as server-sent events. wait_s: hold the answer for so long, s."""
+
+    idempotency_key: str | None
+    is_stream: bool
+    wait_s: int
+
+
+def wanted_by(request: Request) -> Wanted:
+    """ProblemError 400."""
+    given = headers_of(request)
+    return Wanted(
+        idempotency_key=_idempotency_key(request) if b"idempotency-key" in given else None,
+        is_stream=SSE.encode() in given.get(b"accept", b"").lower(),
+        wait_s=preferences.wait_s(request.headers.getlist("prefer")) if b"prefer" in given else 0,
+    )
+
+
+async def response_to(
+    services: Services, outcome: Accepted | Ended | Followed, wanted: Wanted, *, is_list: bool
+) -> Response:
+    """is_list: a list of bodies was sent, and is answered with a list."""
+    headers = {} if is_list else {"Location": f"/jobs/{_first_id(outcome)}"}
+    if not outcome.created:
+        headers["Idempotency-Replayed"] = "true"
+    if isinstance(outcome, Followed):
+        if is_list:
+            return stream_of_jobs(services, dict.fromkeys(outcome.job_ids, 0), media_type=SSE, headers=headers)
+        return stream_of_job(services, outcome.job_ids[0], after=0, media_type=SSE, headers=headers)
+    if wanted.wait_s and not is_list:
+        headers["Preference-Applied"] = f"wait={wanted.wait_s}"
+    if isinstance(outcome, Ended):
+        return responses.json_response(await responses.details(services, outcome.job), 200, headers)
+    jobs = tuple(map(responses.submitted, outcome.job_ids, outcome.states))
+    return responses.json_response(SubmittedJobs(jobs=jobs) if is_list else jobs[0], 202, headers)
+
+
+def _first_id(outcome: Accepted | Ended | Followed) -> str:
+    return outcome.job.id if isinstance(outcome, Ended) else outcome.job_ids[0]
+
+
+def _idempotency_key(request: Request) -> str:
+    keys = request.headers.getlist("idempotency-key")
+    if len(keys) > 1 or _KEY.fullmatch(keys[0]) is None:
+        raise ProblemError(
+            400, "idempotency_key_invalid", "Idempotency-Key must be given once, as 1 to 255 visible ASCII characters"
+        )
+    return keys[0]
