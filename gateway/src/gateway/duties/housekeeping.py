@@ -2,6 +2,7 @@
 
 import anyio
 import structlog
+from shared_schemas.backoff import Backoff
 from shared_schemas.errors import BackendUnavailable, CallRefused
 from shared_schemas.ids import QueueName
 from shared_schemas.stream.schedule import Schedule
@@ -9,13 +10,13 @@ from shared_schemas.stream.schedule import Schedule
 from gateway.services import Services
 
 TICK_S = 1.0
-_LONGEST_S = 5.0
 
 
 async def keep_house(services: Services) -> None:
     duties: dict[QueueName, Schedule] = {}
-    wait_s = TICK_S
+    backoff = Backoff(first_s=2.0 * TICK_S, cap_s=5.0 * TICK_S, jitter=0.0)
     while True:
+        wait_s = TICK_S
         try:
             # Before jobs expire: an expired one can no longer say that it succeeded.
             await services.registry.publish_settled()
@@ -27,11 +28,11 @@ async def keep_house(services: Services) -> None:
                     await services.change_log.keep(queue, services.settings.log_changes)
                     services.hub.recheck()
                 await _keep(duties[queue])
-            wait_s = TICK_S
+            backoff.reset()
         except BackendUnavailable as error:
-            if wait_s == TICK_S:
+            if backoff.is_fresh:
                 structlog.get_logger().warning("redis_away", redis=services.settings.redis_address, cause=str(error))
-            wait_s = min(_LONGEST_S, wait_s * 2)
+            wait_s = backoff.next_s()
             # What Redis may have lost is said again.
             duties.clear()
         await anyio.sleep(wait_s)

@@ -12,11 +12,11 @@ from typing import Protocol, TypeVar, cast
 import anyio
 import anyio.lowlevel
 import structlog
+from shared_schemas.backoff import Backoff
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.stream.pubsub import PubSubConnection
 
 _OWN_CHANNEL = "{hr}:gateway"
-_SHORTEST_S, _LONGEST_S = 0.05, 1.0
 # Then others have theirs: a few milliseconds.
 _LINES_A_TURN = 256
 
@@ -93,7 +93,7 @@ class Hub:
         return self._closing
 
     async def run(self) -> None:
-        wait_s = _SHORTEST_S
+        backoff = Backoff(first_s=0.05, cap_s=1.0, jitter=0.0)
         while True:
             try:
                 async with self._make() as pubsub:
@@ -101,19 +101,18 @@ class Hub:
                     async with anyio.create_task_group() as group:
                         group.start_soon(self._keep_asked, pubsub)
                         async for channel, payload in pubsub.messages():
-                            wait_s = _SHORTEST_S
+                            backoff.reset()
                             if payload is None:
                                 self._confirm(channel)
                             else:
                                 await self._hand_out(channel, Ring(payload))
             except* BackendUnavailable as errors:
-                if wait_s == _SHORTEST_S:
+                if backoff.is_fresh:
                     causes = sorted({str(error) for error in errors.exceptions})
                     structlog.get_logger().warning("subscription_lost", causes=causes)
             finally:
                 self._confirmed.clear()
-            await anyio.sleep(wait_s)
-            wait_s = min(_LONGEST_S, wait_s * 2)
+            await anyio.sleep(backoff.next_s())
 
     def close(self) -> None:
         """End every open line."""

@@ -13,12 +13,12 @@ from typing import Generic, Protocol, Self, TypeVar
 
 import anyio
 import structlog
+from shared_schemas.backoff import Backoff
 from shared_schemas.errors import BackendUnavailable
 
 from gateway.feed.hub import Hub, Ring, Signal
 
 SUBSCRIBE_S = 5.0
-_SHORTEST_S, _LONGEST_S = 0.25, 2.0
 
 T = TypeVar("T")
 B = TypeVar("B")
@@ -274,13 +274,12 @@ class Following(Generic[B]):
 
 async def when_possible(hub: Hub, read: Callable[[], Awaitable[T]]) -> T | None:
     """What `read` gives, as soon as Redis can: a line stays open while Redis is away. None: the process is closing."""
-    wait_s = _SHORTEST_S
+    backoff = Backoff(first_s=0.25, jitter=0.0)
     with hub.while_open():
         while not hub.is_closing:
             try:
                 async with hub.reading:
                     return await read()
             except BackendUnavailable:
-                await anyio.sleep(wait_s)
-                wait_s = min(_LONGEST_S, wait_s * 2)
+                await anyio.sleep(backoff.next_s())
     return None
