@@ -1,7 +1,8 @@
 """Recovery: how long it takes until all jobs of dead workers run again, and until delivered entries start.
 
-This is about Headrace alone. It promises one lease and three seconds. The figures are the seconds beyond the lease, by
-the clock of Redis.
+This is about Headrace alone. It promises one lease and three seconds. The time starts when the workers are killed, and
+is that of Redis. A worker has renewed its leases up to a third of a lease before, so its jobs can run again in less
+than a lease.
 """
 
 from collections.abc import Awaitable
