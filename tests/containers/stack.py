@@ -188,6 +188,9 @@ def running_stack(name: str, folder: Path) -> Iterator[Stack]:
     try:
         stack.compose("up", "-d", file=FILES[1])
         stack.until_ready()
+        # Later calls name the other file, at which podman-compose makes all containers anew. No test may meet that.
+        stack.up()
+        stack.until_ready()
         yield stack
     finally:
         stack.down()
