@@ -20,7 +20,7 @@ NAMED = {
     "gateway/src/gateway/routes/dead_letters.py": "an example of a queue, in the OpenAPI document",
     "client/src/headrace/__init__.py": "exports the specs",
     "client/src/headrace/client.py": "submit_training and submit_inference, with the types of their specs",
-    "client/src/headrace/aio.py": "the same, awaited",
+    "client/src/headrace/async_client.py": "the same, awaited",
     "client/src/headrace/commands/submitting.py": "the options of `submit training` and `submit inference`",
     "deploy/local/src/headrace_local/programs.py": "which program `headrace up` starts for each kind",
     "deploy/local/src/headrace_local/testing.py": "a scripted training publishes the model that its spec names",

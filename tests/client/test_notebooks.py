@@ -8,8 +8,8 @@ import anyio.to_thread
 import msgspec
 from headrace import AsyncClient, Client
 from headrace.answers import Rows
-from headrace.requests import job as job_request
-from headrace.requests import list_jobs
+from headrace.endpoints import job as job_request
+from headrace.endpoints import list_jobs
 from shared_schemas.errors import AttemptFailed
 from shared_schemas.outcome import Success
 from shared_schemas.specs import InferenceSpec

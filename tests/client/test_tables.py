@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from headrace import answer_lines, tables
-from headrace.fitting import FittedTable
+from headrace.narrow_tables import FittedTable
 from headrace.text import ago
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.ids import JobId, QueueName

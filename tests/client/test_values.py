@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from headrace import Client, Hyperparameters, InferenceSpec, InvalidJob, JobKind, TrainingSpec
-from headrace.requests import list_jobs, submit, submit_list
+from headrace.endpoints import list_jobs, submit, submit_list
 from headrace.values import plain
 
 

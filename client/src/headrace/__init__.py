@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from shared_schemas.kinds import JobKind
     from shared_schemas.specs import Hyperparameters, InferenceParameters, InferenceSpec, Priority, TrainingSpec
 
-    from headrace.aio import AsyncClient
+    from headrace.async_client import AsyncClient
     from headrace.client import Client
     from headrace.connection import Settings
     from headrace.errors import (
@@ -85,7 +85,7 @@ __all__ = [
 ]
 
 _WHERE = {
-    "AsyncClient": "headrace.aio",
+    "AsyncClient": "headrace.async_client",
     "Client": "headrace.client",
     "Settings": "headrace.connection",
     "JobKind": "shared_schemas.kinds",

@@ -1,4 +1,4 @@
-"""The blocking client: a thin shell that sends what requests.py says and follows as following.py says."""
+"""The blocking client: a thin shell that sends what endpoints.py says and follows as following.py says."""
 
 import random
 import time
@@ -24,13 +24,13 @@ from shared_schemas.replies import (
 )
 from shared_schemas.specs import InferenceSpec, JobSpec, TrainingSpec
 
-from headrace import requests
+from headrace import endpoints
 from headrace.answers import DeadLetter, DeadLetterDetails, JobDetails, JobStatus, JobSummary, Listing, Model, Rows
 from headrace.checking import seconds_of
 from headrace.connection import HEADERS, LineBroken, Settings, pause_before_another, settled
+from headrace.endpoints import Page, Request, T, ended
 from headrace.errors import ApiError, Unreachable
 from headrace.following import Following, Received
-from headrace.requests import Page, Request, T, ended
 from headrace.wire import Wire
 
 A = TypeVar("A", DeadLettersRetried, DeadLettersPurged)
@@ -74,7 +74,7 @@ class Client:
         **fields: Any,
     ) -> Submitted:
         """A job of any kind: a spec, or its fields as keywords."""
-        return self.send(requests.submit(kind, spec, fields, idempotency_key=idempotency_key))
+        return self.send(endpoints.submit(kind, spec, fields, idempotency_key=idempotency_key))
 
     def submit_training(
         self,
@@ -103,17 +103,17 @@ class Client:
         idempotency_key: str | UUID | None = None,
     ) -> tuple[Submitted, ...]:
         """Up to 500 jobs of one queue in one request: all of them are accepted, or none."""
-        return self.send(requests.submit_list(specs, idempotency_key=idempotency_key)).jobs
+        return self.send(endpoints.submit_list(specs, idempotency_key=idempotency_key)).jobs
 
     def submit_body(self, kind: JobKind | str, body: bytes, *, idempotency_key: str | UUID | None = None) -> Submitted:
         """JSON as it stands: the gateway checks it."""
-        return self.send(requests.submit_body(kind, body, idempotency_key=idempotency_key))
+        return self.send(endpoints.submit_body(kind, body, idempotency_key=idempotency_key))
 
     def job(self, job_id: str) -> JobDetails:
-        return self.send(requests.job(job_id))
+        return self.send(endpoints.job(job_id))
 
     def status(self, job_id: str) -> JobStatus:
-        return self.send(requests.status(job_id))
+        return self.send(endpoints.status(job_id))
 
     def events(self, job_id: str, *, after: int = 0) -> Iterator[StreamEvent]:
         """What happens to the job, from event after + 1 until `done`. A cut line, a gateway that restarts or says 503
@@ -131,7 +131,7 @@ class Client:
             rng=self._rng,
             deadline=deadline,
         )
-        path = requests.events_path(job_id)
+        path = endpoints.events_path(job_id)
         while not following.is_over():
             cause: Exception | None = None
             try:
@@ -167,25 +167,25 @@ class Client:
 
     def cancel(self, job_id: str) -> JobStatus:
         """Cancel the job, or ask its running attempt to end: `events` tells when it has."""
-        return self.send(requests.cancel(job_id))
+        return self.send(endpoints.cancel(job_id))
 
     def pause(self, job_id: str) -> JobStatus:
-        return self.send(requests.pause(job_id))
+        return self.send(endpoints.pause(job_id))
 
     def resume(self, job_id: str) -> JobStatus:
-        return self.send(requests.resume(job_id))
+        return self.send(endpoints.resume(job_id))
 
     def retry(self, job_id: str) -> Submitted:
         """A finished job again, as a new one."""
-        return self.send(requests.retry(job_id))
+        return self.send(endpoints.retry(job_id))
 
     def delete_job(self, job_id: str) -> None:
         """Delete a finished job, its timeline and result. Conflict while it has not ended or another one needs it."""
-        self.send(requests.delete_job(job_id))
+        self.send(endpoints.delete_job(job_id))
 
     def replay(self, job_id: str) -> Submitted:
         """The same spec, seed and model version again, as a new job whose digest should be the same."""
-        return self.send(requests.replay(job_id))
+        return self.send(endpoints.replay(job_id))
 
     def list(
         self,
@@ -200,7 +200,7 @@ class Client:
         """Jobs, newest first, page by page as they are asked for."""
 
         def ask(cursor: str | None) -> Request[Page[JobSummary]]:
-            return requests.list_jobs(
+            return endpoints.list_jobs(
                 kind=kind, state=state, states=states, queue=queue, tag=tag, limit=page_size, cursor=cursor
             )
 
@@ -208,7 +208,7 @@ class Client:
 
     def attempts(self, job_id: str) -> Rows[AttemptSummary]:
         """Who ran the job, when, how each attempt ended and why: the newest 100, oldest first."""
-        return Rows(self.send(requests.attempts(job_id)).attempts)
+        return Rows(self.send(endpoints.attempts(job_id)).attempts)
 
     def dead_letters(
         self,
@@ -222,13 +222,13 @@ class Client:
         whose error has it."""
 
         def ask(cursor: str | None) -> Request[Page[DeadLetter]]:
-            return requests.dead_letters(queue=queue, kind=kind, code=code, limit=page_size, cursor=cursor)
+            return endpoints.dead_letters(queue=queue, kind=kind, code=code, limit=page_size, cursor=cursor)
 
         return self._rows(ask)
 
     def dead_letter(self, job_id: str) -> DeadLetterDetails:
         """All about one. NotFound says why the job is none."""
-        return self.send(requests.dead_letter(job_id))
+        return self.send(endpoints.dead_letter(job_id))
 
     def retry_dead_letters(
         self,
@@ -241,8 +241,8 @@ class Client:
     ) -> Sequence[RetriedJob]:
         """Run dead letters again, each once, as a new job: those that meet the filters, or all=True. limit: only the
         newest so many, up to 1000. After an error call it again: it goes on with those that are left."""
-        selection = requests.selection_of(queue=queue, kind=kind, code=code, all=all, limit=limit)
-        pages = self._act(requests.retry_dead_letters, selection, to_end=limit is None)
+        selection = endpoints.selection_of(queue=queue, kind=kind, code=code, all=all, limit=limit)
+        pages = self._act(endpoints.retry_dead_letters, selection, to_end=limit is None)
         return [job for page in pages for job in page.jobs]
 
     def purge_dead_letters(
@@ -255,40 +255,40 @@ class Client:
         limit: int | None = None,
     ) -> Sequence[JobId]:
         """Take dead letters off the list, chosen as for a retry. The failed jobs stay readable."""
-        selection = requests.selection_of(queue=queue, kind=kind, code=code, all=all, limit=limit)
-        pages = self._act(requests.purge_dead_letters, selection, to_end=limit is None)
+        selection = endpoints.selection_of(queue=queue, kind=kind, code=code, all=all, limit=limit)
+        pages = self._act(endpoints.purge_dead_letters, selection, to_end=limit is None)
         return [job_id for page in pages for job_id in page.job_ids]
 
     def models(self) -> Listing[Model]:
         """The newest version of each published model."""
-        return self._rows(lambda cursor: requests.list_models(cursor=cursor))
+        return self._rows(lambda cursor: endpoints.list_models(cursor=cursor))
 
     def model(self, name: str) -> Rows[Model]:
         """Every version of a model, newest first."""
-        return Rows(self.send(requests.model(name)).versions)
+        return Rows(self.send(endpoints.model(name)).versions)
 
     def set_alias(self, name: str, alias: str, version: int) -> Model:
-        return self.send(requests.set_alias(name, alias, version))
+        return self.send(endpoints.set_alias(name, alias, version))
 
     def delete_model(self, name: str, version: int) -> None:
         """Delete a version; `latest` moves to the newest that is left. Conflict while another alias names it or a job
         that has not ended runs it."""
-        self.send(requests.delete_model(name, version))
+        self.send(endpoints.delete_model(name, version))
 
     def queues(self) -> Rows[QueueStatus]:
-        return Rows(self.send(requests.queues()).queues)
+        return Rows(self.send(endpoints.queues()).queues)
 
     def recipes(self) -> Rows[RecipeInfo]:
         """What can be trained now: the built-in recipes, and those of the workers that are registered."""
-        return Rows(self.send(requests.recipes()).recipes)
+        return Rows(self.send(endpoints.recipes()).recipes)
 
     def workers(self) -> Rows[WorkerStatus]:
-        return Rows(self.send(requests.workers()).workers)
+        return Rows(self.send(endpoints.workers()).workers)
 
     def ready(self) -> bool:
         """Whether the gateway answers and has its Redis. Never raises for a gateway that is away."""
         try:
-            self.send(requests.ready())
+            self.send(endpoints.ready())
         except (ApiError, Unreachable):
             return False
         return True

@@ -7,8 +7,8 @@ import msgspec
 from shared_schemas.retry import RetryPolicy
 
 from headrace.addresses import Address, find, proxy_for
+from headrace.endpoints import Request
 from headrace.errors import ApiError, Unreachable
-from headrace.requests import Request
 
 T = TypeVar("T")
 

@@ -1,6 +1,6 @@
-"""One job's timeline, followed over lines that may be cut: what to ask for next and what to hand on.
+"""Follows the timeline of one job over connections that may break: what to request next, and which events to return.
 
-Pure but for the clock it is given: the shells in client.py and aio.py do the reading and the waiting.
+Pure, except for the clock that it is given. client.py and async_client.py do the reading and the waiting.
 """
 
 import random

@@ -10,8 +10,8 @@ from shared_schemas.models import Model
 from shared_schemas.replies import DeadLetter, DeadLetterDetails, JobStatus, RetriedJob
 
 from headrace import text
-from headrace.fitting import FittedTable
 from headrace.ink import STATE_STYLES, Card, Lines, Text
+from headrace.narrow_tables import FittedTable
 
 _END_STYLES = STATE_STYLES | {"retried": "yellow", "worker_lost": "red", "released": "cyan"}
 

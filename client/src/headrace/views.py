@@ -16,7 +16,7 @@ from shared_schemas.events import Done, Emitted, Gap, Logged, Measured, Produced
 from headrace import text
 from headrace.ink import STATE_STYLES
 from headrace.ink import Text as Ink
-from headrace.picture import Picture
+from headrace.job_progress import JobProgress
 
 _LEVEL_STYLES = {"debug": "dim", "info": "", "warning": "yellow", "error": "red"}
 _SPARKLINE_WIDTH = 40
@@ -33,7 +33,7 @@ _PLAIN_EVERY_MS = 1000
 class View(Protocol):
     """Use it as a context; show every event in order."""
 
-    picture: Picture
+    progress: JobProgress
 
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -44,11 +44,11 @@ class View(Protocol):
 
 def view_of(job_id: str, console: Console, *, title: str | None = None, speed: float = 1.0) -> View:
     """speed: how many times faster than they happened the events come."""
-    picture = Picture(job_id)
+    progress = JobProgress(job_id)
     name = title or job_id
     if console.is_terminal:
-        return LiveView(picture, name, console, speed=speed)
-    return PlainView(picture, name, console)
+        return LiveView(progress, name, console, speed=speed)
+    return PlainView(progress, name, console)
 
 
 class LiveView:
@@ -56,14 +56,14 @@ class LiveView:
 
     def __init__(
         self,
-        picture: Picture,
+        progress: JobProgress,
         title: str,
         console: Console,
         *,
         speed: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.picture, self._title, self._console, self._speed, self._clock = picture, title, console, speed, clock
+        self.progress, self._title, self._console, self._speed, self._clock = progress, title, console, speed, clock
         self._newest_at = clock()
         self._ascii = "utf" not in console.encoding.lower()
         self._live = Live(
@@ -80,53 +80,53 @@ class LiveView:
         self._live.stop()
 
     def show(self, event: StreamEvent) -> None:
-        self.picture.apply(event)
+        self.progress.apply(event)
         self._newest_at = self._clock()
         line = _line_of(event)
         if line is not None:
             self._console.print(line, soft_wrap=True)
 
     def __rich__(self) -> RenderableType:
-        picture = self.picture
+        progress = self.progress
         parts: list[RenderableType] = [self._headline()]
-        if picture.fraction or picture.step is not None:
+        if progress.fraction or progress.step is not None:
             parts.append(self._progress())
-        if picture.losses:
-            curve = text.sparkline(picture.losses, width=_SPARKLINE_WIDTH, ascii_only=self._ascii)
+        if progress.losses:
+            curve = text.sparkline(progress.losses, width=_SPARKLINE_WIDTH, ascii_only=self._ascii)
             parts.append(
                 Text.assemble(
                     ("  loss ", "dim"),
                     (curve.ljust(_SPARKLINE_WIDTH), "cyan"),
-                    f"  {text.number(picture.losses[0])} → {text.number(picture.losses[-1])}",
+                    f"  {text.number(progress.losses[0])} → {text.number(progress.losses[-1])}",
                 )
             )
         for split in ("train", "validation", "test"):
-            shown = text.metrics(picture.latest.get(split, {}), without=_SHOWN_APART if split == "train" else ())
+            shown = text.metrics(progress.latest.get(split, {}), without=_SHOWN_APART if split == "train" else ())
             if shown:
                 parts.append(Text.assemble((f"  {split} ", "dim"), shown, overflow="ellipsis", no_wrap=True))
         parts.extend(self._outputs())
         return Group(*parts)
 
     def _progress(self) -> RenderableType:
-        picture = self.picture
+        progress = self.progress
         # What matters most stands first: a narrow terminal cuts the end.
-        facts = [f"{picture.fraction:4.0%}"]
-        if picture.step is not None:
-            facts.append(f"step {picture.step}" + (f"/{picture.total}" if picture.total else ""))
-        if picture.left_s() is not None:
-            facts.append(f"{text.duration(picture.left_s())} left")
-        rate = picture.steps_per_s()
+        facts = [f"{progress.fraction:4.0%}"]
+        if progress.step is not None:
+            facts.append(f"step {progress.step}" + (f"/{progress.total}" if progress.total else ""))
+        if progress.left_s() is not None:
+            facts.append(f"{text.duration(progress.left_s())} left")
+        rate = progress.steps_per_s()
         if rate is not None:
             facts.append(f"{text.number(rate)} steps/s")
-        if picture.epoch is not None:
-            facts.append(f"epoch {picture.epoch}")
+        if progress.epoch is not None:
+            facts.append(f"epoch {progress.epoch}")
         told = " · ".join(facts)
         row = Table.grid(padding=(0, 1))
         row.add_row(
             " ",
             ProgressBar(
                 total=1.0,
-                completed=picture.fraction,
+                completed=progress.fraction,
                 width=max(_LEAST_BAR_WIDTH, min(_BAR_WIDTH, self._console.width - _BAR_MARGIN - len(told))),
                 complete_style="blue",
                 finished_style="green",
@@ -136,26 +136,26 @@ class LiveView:
         return row
 
     def _headline(self) -> Text:
-        picture = self.picture
-        style = STATE_STYLES.get(picture.state, "")
-        facts = [text.duration(self._elapsed_s())] if picture.newest_ms else []
-        if picture.message:
-            facts.append(picture.message)
-        if picture.attempt > 1:
-            facts.append(f"attempt {picture.attempt}")
-        if picture.worker is not None and picture.done is None:
-            facts.append(picture.worker)
+        progress = self.progress
+        style = STATE_STYLES.get(progress.state, "")
+        facts = [text.duration(self._elapsed_s())] if progress.newest_ms else []
+        if progress.message:
+            facts.append(progress.message)
+        if progress.attempt > 1:
+            facts.append(f"attempt {progress.attempt}")
+        if progress.worker is not None and progress.done is None:
+            facts.append(progress.worker)
         return Text.assemble(
-            ("● ", style), (self._title, "bold"), "  ", (picture.state, style), "  ", (" · ".join(facts), "dim"),
+            ("● ", style), (self._title, "bold"), "  ", (progress.state, style), "  ", (" · ".join(facts), "dim"),
             no_wrap=True, overflow="ellipsis",
         )  # fmt: skip
 
     def _elapsed_s(self) -> float:
-        since_s = 0.0 if self.picture.done is not None else self._clock() - self._newest_at
-        return self.picture.ran_s() + since_s * self._speed
+        since_s = 0.0 if self.progress.done is not None else self._clock() - self._newest_at
+        return self.progress.ran_s() + since_s * self._speed
 
     def _outputs(self) -> list[RenderableType]:
-        outputs, has_ended = self.picture.outputs, self.picture.done is not None
+        outputs, has_ended = self.progress.outputs, self.progress.done is not None
         if not outputs or (has_ended and len(outputs) > 1):
             # Of several only a part is shown; the result has them whole.
             return []
@@ -175,8 +175,8 @@ class LiveView:
 
 
 class PlainView:
-    def __init__(self, picture: Picture, title: str, console: Console) -> None:
-        self.picture, self._title, self._console = picture, title, console
+    def __init__(self, progress: JobProgress, title: str, console: Console) -> None:
+        self.progress, self._title, self._console = progress, title, console
         self._shown_fraction, self._shown_at = -1.0, 0
         self._open_output: int | None = None
 
@@ -189,7 +189,7 @@ class PlainView:
         self._close_output()
 
     def show(self, event: StreamEvent) -> None:
-        self.picture.apply(event)
+        self.progress.apply(event)
         match event:
             case Emitted():
                 self._write_chunk(event)
@@ -198,7 +198,7 @@ class PlainView:
             case StateChanged():
                 self._print(_state_line(event))
             case Done():
-                self._print(f"{event.state.value} after {text.duration(self.picture.ran_s())}")
+                self._print(f"{event.state.value} after {text.duration(self.progress.ran_s())}")
             case _:
                 line = _line_of(event)
                 if line is not None:
@@ -214,13 +214,13 @@ class PlainView:
         facts = [f"{event.fraction:.0%}"]
         if event.step is not None:
             facts.append(f"step {event.step}" + (f"/{event.total}" if event.total else ""))
-        if self.picture.losses:
-            facts.append(f"loss {text.number(self.picture.losses[-1])}")
-        rate = self.picture.steps_per_s()
+        if self.progress.losses:
+            facts.append(f"loss {text.number(self.progress.losses[-1])}")
+        rate = self.progress.steps_per_s()
         if rate is not None:
             facts.append(f"{text.number(rate)} steps/s")
-        if self.picture.left_s() is not None:
-            facts.append(f"{text.duration(self.picture.left_s())} left")
+        if self.progress.left_s() is not None:
+            facts.append(f"{text.duration(self.progress.left_s())} left")
         self._print(" · ".join(facts))
 
     def _write_chunk(self, event: Emitted) -> None:

@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 from shared_schemas.errors import AttemptFailed
 
-from inference_worker.answers import TRUNCATED, AnswerWarning
+from inference_worker.results import TRUNCATED, AnswerWarning
 from inference_worker.tensors import Array, Arrays, softmax
 
 

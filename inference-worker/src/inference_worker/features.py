@@ -9,8 +9,8 @@ from shared_schemas.inputs import signature_of
 from shared_schemas.inputs.features import numbers_of
 from shared_schemas.models import ModelManifest
 
-from inference_worker.answers import AnswerWarning
 from inference_worker.graph import Graph
+from inference_worker.results import AnswerWarning
 from inference_worker.tensors import Array
 
 # A value is far from the training data if it lies outside their range by more than this part of the range.

@@ -20,10 +20,10 @@ from shared_schemas.process import processor
 from shared_schemas.specs import InferenceSpec
 from worker_runtime.handler import Attempt, StopReason
 
-from inference_worker.answers import Refused, refused
 from inference_worker.engines.session import Device, runtime_facts
 from inference_worker.loading import LoadedModels
 from inference_worker.model import LoadedModel
+from inference_worker.results import Refused, refused
 from inference_worker.sampling import seed_of
 from inference_worker.tasks.task import FinishReason, ModelTask, Request
 

@@ -12,7 +12,7 @@ from headrace.commands.command import Command, Ended, ExitCode, Given, Parser, n
 from headrace.commands.ctrl_c import heeding_ctrl_c
 from headrace.commands.shared import connected, print_end, print_json, say_how_to_see_it_again
 from headrace.ink import Text
-from headrace.picture import Picture
+from headrace.job_progress import JobProgress
 from headrace.terminal import Terminal, err, out
 from headrace.views import readable, view_of
 
@@ -43,20 +43,20 @@ def watch_to_end(client: Client, job_id: str, *, as_json: bool, title: str | Non
         terminal.print(f"  waiting {waiting}", "yellow")
     try:
         with heeding_ctrl_c():
-            picture = show(client.events(job_id), job_id, terminal, title=title)
+            progress = show(client.events(job_id), job_id, terminal, title=title)
     except KeyboardInterrupt:
         say_how_to_see_it_again(job_id)
         raise
-    return print_end(client.job(job_id), as_json=as_json, is_text_seen=picture.shows_whole_text)
+    return print_end(client.job(job_id), as_json=as_json, is_text_seen=progress.shows_whole_text)
 
 
 def show(
     happened: Iterable[StreamEvent], job_id: str, terminal: Terminal, *, title: str | None = None, speed: float = 1.0
-) -> Picture:
+) -> JobProgress:
     with view_of(job_id, terminal.rich(), title=title, speed=speed) as view:
         for event in happened:
             view.show(event)
-    return view.picture
+    return view.progress
 
 
 def _events_options(parser: Parser) -> None:

@@ -14,6 +14,7 @@ from shared_schemas.job import Job
 from headrace import answer_lines
 from headrace.client import Client
 from headrace.commands.command import COMMAND, ExitCode, Given
+from headrace.endpoints import ended
 from headrace.errors import (
     ApiError,
     BadRequest,
@@ -28,7 +29,6 @@ from headrace.errors import (
     WaitTimedOut,
 )
 from headrace.ink import Text
-from headrace.requests import ended
 from headrace.terminal import err, out
 
 

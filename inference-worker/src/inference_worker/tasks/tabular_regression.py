@@ -10,10 +10,10 @@ import numpy as np
 from shared_schemas.errors import AttemptFailed
 from shared_schemas.models import ModelManifest
 
-from inference_worker.answers import AnswerWarning
 from inference_worker.engines.batching import BatchingEngine
 from inference_worker.features import open_features
 from inference_worker.graph import FEATURE_INPUTS, Graph, check_graph
+from inference_worker.results import AnswerWarning
 from inference_worker.tasks.task import Load, Request
 from inference_worker.tensors import Array, Arrays, Row
 

@@ -11,9 +11,9 @@ from shared_schemas.errors import AttemptFailed
 from shared_schemas.inputs.texts import text_of
 from shared_schemas.models import ModelManifest
 
-from inference_worker.answers import TRUNCATED, AnswerWarning
 from inference_worker.engines.batching import BatchingEngine
 from inference_worker.graph import TEXT_INPUTS, Graph, check_graph
+from inference_worker.results import TRUNCATED, AnswerWarning
 from inference_worker.sampling import generator_for, next_token
 from inference_worker.tasks.task import FinishReason, Load, Request
 from inference_worker.tensors import Arrays, text_row

@@ -1,5 +1,6 @@
-"""What the answers of all tasks have in common: warnings, and the error of an input that could not be used. Each task
-defines its own answer.
+"""What the results of all tasks have in common: warnings, and the error of an input that cannot be used.
+
+Each task defines its own result.
 
 JSON has no NaN: a number that is not finite becomes null, and nonfinite_count says how many numbers of the model's
 output were not finite.

@@ -1,4 +1,4 @@
-"""What to send for each verb of the API and how to read the answer. Pure: nothing here touches a socket."""
+"""The endpoints of the API: what to send to each, and how to read its response. Pure: opens no socket."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence

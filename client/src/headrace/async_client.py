@@ -27,13 +27,13 @@ from shared_schemas.replies import (
 )
 from shared_schemas.specs import InferenceSpec, JobSpec, TrainingSpec
 
-from headrace import requests
+from headrace import endpoints
 from headrace.answers import AsyncListing, DeadLetter, DeadLetterDetails, JobDetails, JobStatus, JobSummary, Model, Rows
 from headrace.checking import seconds_of
 from headrace.connection import HEADERS, LineBroken, Route, Settings, pause_before_another, settled
+from headrace.endpoints import Page, Request, T, ended
 from headrace.errors import ApiError, ClientClosed, Unreachable, WaitTimedOut
 from headrace.following import Following, Received
-from headrace.requests import Page, Request, T, ended
 from headrace.wire import trusted
 
 A = TypeVar("A", DeadLettersRetried, DeadLettersPurged)
@@ -88,7 +88,7 @@ class AsyncClient:
         idempotency_key: str | UUID | None = None,
         **fields: Any,
     ) -> Submitted:
-        return await self.send(requests.submit(kind, spec, fields, idempotency_key=idempotency_key))
+        return await self.send(endpoints.submit(kind, spec, fields, idempotency_key=idempotency_key))
 
     async def submit_training(
         self,
@@ -114,18 +114,18 @@ class AsyncClient:
         *,
         idempotency_key: str | UUID | None = None,
     ) -> tuple[Submitted, ...]:
-        return (await self.send(requests.submit_list(specs, idempotency_key=idempotency_key))).jobs
+        return (await self.send(endpoints.submit_list(specs, idempotency_key=idempotency_key))).jobs
 
     async def submit_body(
         self, kind: JobKind | str, body: bytes, *, idempotency_key: str | UUID | None = None
     ) -> Submitted:
-        return await self.send(requests.submit_body(kind, body, idempotency_key=idempotency_key))
+        return await self.send(endpoints.submit_body(kind, body, idempotency_key=idempotency_key))
 
     async def job(self, job_id: str) -> JobDetails:
-        return await self.send(requests.job(job_id))
+        return await self.send(endpoints.job(job_id))
 
     async def status(self, job_id: str) -> JobStatus:
-        return await self.send(requests.status(job_id))
+        return await self.send(endpoints.status(job_id))
 
     async def events(self, job_id: str, *, after: int = 0) -> AsyncIterator[StreamEvent]:
         async for item in self.follow(job_id, after=after):
@@ -134,7 +134,7 @@ class AsyncClient:
 
     async def follow(self, job_id: str, *, after: int = 0) -> AsyncIterator[Received]:
         following = Following(after=after, patience_s=self._settings.patience_s, clock=time.monotonic, rng=self._rng)
-        path = requests.events_path(job_id)
+        path = endpoints.events_path(job_id)
         timeout = _timeout(self._settings, read_s=self._settings.silence_s)
         while not following.is_over():
             cause: Exception | None = None
@@ -171,23 +171,23 @@ class AsyncClient:
         return msgspec.json.decode(ended(await self.wait(job_id, timeout_s=timeout_s)))
 
     async def cancel(self, job_id: str) -> JobStatus:
-        return await self.send(requests.cancel(job_id))
+        return await self.send(endpoints.cancel(job_id))
 
     async def pause(self, job_id: str) -> JobStatus:
-        return await self.send(requests.pause(job_id))
+        return await self.send(endpoints.pause(job_id))
 
     async def resume(self, job_id: str) -> JobStatus:
-        return await self.send(requests.resume(job_id))
+        return await self.send(endpoints.resume(job_id))
 
     async def retry(self, job_id: str) -> Submitted:
-        return await self.send(requests.retry(job_id))
+        return await self.send(endpoints.retry(job_id))
 
     async def delete_job(self, job_id: str) -> None:
         """Delete a finished job, its timeline and result. Conflict while it has not ended or another one needs it."""
-        await self.send(requests.delete_job(job_id))
+        await self.send(endpoints.delete_job(job_id))
 
     async def replay(self, job_id: str) -> Submitted:
-        return await self.send(requests.replay(job_id))
+        return await self.send(endpoints.replay(job_id))
 
     def list(
         self,
@@ -200,14 +200,14 @@ class AsyncClient:
         page_size: int | None = None,
     ) -> AsyncListing[JobSummary]:
         def ask(cursor: str | None) -> Request[Page[JobSummary]]:
-            return requests.list_jobs(
+            return endpoints.list_jobs(
                 kind=kind, state=state, states=states, queue=queue, tag=tag, limit=page_size, cursor=cursor
             )
 
         return self._rows(ask)
 
     async def attempts(self, job_id: str) -> Rows[AttemptSummary]:
-        return Rows((await self.send(requests.attempts(job_id))).attempts)
+        return Rows((await self.send(endpoints.attempts(job_id))).attempts)
 
     def dead_letters(
         self,
@@ -218,12 +218,12 @@ class AsyncClient:
         page_size: int | None = None,
     ) -> AsyncListing[DeadLetter]:
         def ask(cursor: str | None) -> Request[Page[DeadLetter]]:
-            return requests.dead_letters(queue=queue, kind=kind, code=code, limit=page_size, cursor=cursor)
+            return endpoints.dead_letters(queue=queue, kind=kind, code=code, limit=page_size, cursor=cursor)
 
         return self._rows(ask)
 
     async def dead_letter(self, job_id: str) -> DeadLetterDetails:
-        return await self.send(requests.dead_letter(job_id))
+        return await self.send(endpoints.dead_letter(job_id))
 
     async def retry_dead_letters(
         self,
@@ -234,8 +234,8 @@ class AsyncClient:
         all: bool = False,
         limit: int | None = None,
     ) -> Sequence[RetriedJob]:
-        selection = requests.selection_of(queue=queue, kind=kind, code=code, all=all, limit=limit)
-        pages = self._act(requests.retry_dead_letters, selection, to_end=limit is None)
+        selection = endpoints.selection_of(queue=queue, kind=kind, code=code, all=all, limit=limit)
+        pages = self._act(endpoints.retry_dead_letters, selection, to_end=limit is None)
         return [job async for page in pages for job in page.jobs]
 
     async def purge_dead_letters(
@@ -247,37 +247,37 @@ class AsyncClient:
         all: bool = False,
         limit: int | None = None,
     ) -> Sequence[JobId]:
-        selection = requests.selection_of(queue=queue, kind=kind, code=code, all=all, limit=limit)
-        pages = self._act(requests.purge_dead_letters, selection, to_end=limit is None)
+        selection = endpoints.selection_of(queue=queue, kind=kind, code=code, all=all, limit=limit)
+        pages = self._act(endpoints.purge_dead_letters, selection, to_end=limit is None)
         return [job_id async for page in pages for job_id in page.job_ids]
 
     def models(self) -> AsyncListing[Model]:
-        return self._rows(lambda cursor: requests.list_models(cursor=cursor))
+        return self._rows(lambda cursor: endpoints.list_models(cursor=cursor))
 
     async def model(self, name: str) -> Rows[Model]:
-        return Rows((await self.send(requests.model(name))).versions)
+        return Rows((await self.send(endpoints.model(name))).versions)
 
     async def set_alias(self, name: str, alias: str, version: int) -> Model:
-        return await self.send(requests.set_alias(name, alias, version))
+        return await self.send(endpoints.set_alias(name, alias, version))
 
     async def delete_model(self, name: str, version: int) -> None:
         """Delete a version; `latest` moves to the newest that is left. Conflict while another alias names it or a job
         that has not ended runs it."""
-        await self.send(requests.delete_model(name, version))
+        await self.send(endpoints.delete_model(name, version))
 
     async def queues(self) -> Rows[QueueStatus]:
-        return Rows((await self.send(requests.queues())).queues)
+        return Rows((await self.send(endpoints.queues())).queues)
 
     async def recipes(self) -> Rows[RecipeInfo]:
         """What can be trained now: the built-in recipes, and those of the workers that are registered."""
-        return Rows((await self.send(requests.recipes())).recipes)
+        return Rows((await self.send(endpoints.recipes())).recipes)
 
     async def workers(self) -> Rows[WorkerStatus]:
-        return Rows((await self.send(requests.workers())).workers)
+        return Rows((await self.send(endpoints.workers())).workers)
 
     async def ready(self) -> bool:
         try:
-            await self.send(requests.ready())
+            await self.send(endpoints.ready())
         except (ApiError, Unreachable):
             return False
         return True

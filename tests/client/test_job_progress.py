@@ -2,7 +2,7 @@
 
 import io
 
-from headrace.picture import Picture
+from headrace.job_progress import JobProgress
 from headrace.text import duration, number, sparkline
 from headrace.views import LiveView, PlainView, view_of
 from rich.console import Console
@@ -28,36 +28,36 @@ def a_training(steps: int = 100, *, step_ms: int = 100) -> list[StreamEvent]:
 
 
 def test_rate_and_time_left_follow_from_the_events_own_clock() -> None:
-    picture = Picture("j")
+    progress = JobProgress("j")
     for event in a_training()[:-100]:
-        picture.apply(event)
+        progress.apply(event)
 
-    assert picture.step == 50
-    assert picture.steps_per_s() is not None
-    assert abs((picture.steps_per_s() or 0) - 10.0) < 0.01
-    assert abs((picture.left_s() or 0) - 5.0) < 0.01
+    assert progress.step == 50
+    assert progress.steps_per_s() is not None
+    assert abs((progress.steps_per_s() or 0) - 10.0) < 0.01
+    assert abs((progress.left_s() or 0) - 5.0) < 0.01
 
 
 def test_a_new_attempt_begins_its_output_and_its_rate_anew() -> None:
-    picture = Picture("j")
+    progress = JobProgress("j")
     for event in [*a_training()[:20], Emitted(n=21, at=3000, attempt=1, chunk="old")]:
-        picture.apply(event)
+        progress.apply(event)
 
-    picture.apply(StateChanged(n=22, at=9000, attempt=2, state=JobState.RUNNING, reason=Reason.CLAIMED, worker="x"))
-    picture.apply(Emitted(n=23, at=9100, attempt=2, chunk="new"))
+    progress.apply(StateChanged(n=22, at=9000, attempt=2, state=JobState.RUNNING, reason=Reason.CLAIMED, worker="x"))
+    progress.apply(Emitted(n=23, at=9100, attempt=2, chunk="new"))
 
-    assert picture.outputs == {0: "new"}
-    assert picture.steps_per_s() is None
+    assert progress.outputs == {0: "new"}
+    assert progress.steps_per_s() is None
 
 
 def test_the_loss_curve_stays_bounded_and_keeps_its_ends() -> None:
-    picture = Picture("j")
+    progress = JobProgress("j")
     for event in a_training(5000, step_ms=1):
-        picture.apply(event)
+        progress.apply(event)
 
-    assert 100 < len(picture.losses) < 512
-    assert picture.losses[0] == 1.0
-    assert picture.losses[-1] < 0.001
+    assert 100 < len(progress.losses) < 512
+    assert progress.losses[0] == 1.0
+    assert progress.losses[-1] < 0.001
 
 
 def test_a_pipe_gets_plain_lines_without_control_characters() -> None:
@@ -94,7 +94,7 @@ def at_width(width: int, events: list[StreamEvent], *, title: str = "j", after_s
     """What stands on a terminal so many seconds after the last of the events."""
     now = [100.0]
     console = Console(file=io.StringIO(), width=width, height=40, force_terminal=True, color_system=None)
-    view = LiveView(Picture(title), title, console, clock=lambda: now[0])
+    view = LiveView(JobProgress(title), title, console, clock=lambda: now[0])
     for event in events:
         view.show(event)
     now[0] += after_s

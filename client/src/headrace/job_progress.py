@@ -1,6 +1,6 @@
-"""What a person wants to see of a job that runs: a fold of its events. Pure; draws nothing.
+"""The progress of a job, computed from its events. Pure: draws nothing.
 
-Times come from the events, so a replay at another pace gives the same picture.
+Times come from the events, so a replay at another speed gives the same progress.
 """
 
 from collections import deque
@@ -22,7 +22,7 @@ _RATE_WINDOW_MS = 10_000
 _MIN_SPAN_MS = 250
 
 
-class Picture:
+class JobProgress:
     """losses: training loss over time, thinned evenly. latest: newest values by split. outputs: text made so far
     by input. began_ms, newest_ms: of the present attempt, by Redis' clock."""
 

@@ -1,6 +1,6 @@
-"""Tables that fit: where a terminal is narrow, columns are cut and then left out. Knows no jobs.
+"""Tables that fit a narrow terminal: columns are first shortened, then left out. Knows no jobs.
 
-No cell is ever folded into lines: a row is a line.
+A cell is never folded: a row is one line.
 """
 
 from collections.abc import Mapping, Sequence
