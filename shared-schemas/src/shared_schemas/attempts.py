@@ -1,6 +1,6 @@
-"""The attempts of a job as its timeline tells them: a fold, so nothing about them is stored a second time.
+"""The attempts of a job, computed from its timeline, so that nothing about them is stored twice.
 
-Only changes of state count. What an attempt reports in between may be left out: the fold gives the same.
+Only changes of state count. The other events of a timeline may be left out.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Encoders and decoders, built once. JSON everywhere, so that redis-cli and a browser can read it."""
+"""Encoders and decoders, built once. All of it is JSON, so that redis-cli and a browser can read it."""
 
 from typing import Any, NamedTuple
 
@@ -8,7 +8,7 @@ from shared_schemas.events import Checkpointed, JobEvent, Measured, Progressed, 
 from shared_schemas.models import ModelManifest
 from shared_schemas.specs import SPECS, JobOptions, JobSpec
 
-# Part of every job hash; a reader leaves a newer version to a newer worker.
+# Stored with every job. A reader leaves a job of a newer version to a newer worker.
 WIRE_VERSION = 1
 
 encode_json = msgspec.json.Encoder().encode
@@ -18,8 +18,8 @@ decode_manifest = msgspec.json.Decoder(ModelManifest).decode
 
 
 def decode_spec(data: bytes) -> JobSpec:
-    """A spec as it is stored. A body with an unknown field is refused; here a field that a newer producer has added is
-    left out. What must not be overlooked comes with a newer version. DecodeError."""
+    """A spec as it is stored. An unknown field, which a newer producer has added, is left out; a gateway refuses one in
+    a body. A change that no reader may ignore comes with a newer version. DecodeError."""
     try:
         return _strict.decode(data)
     except msgspec.ValidationError:

@@ -1,6 +1,6 @@
-"""Named places at which a test may kill, stop or block the process that reaches them. Knows no test and no setting.
+"""Named places in the code where a test may kill, stop or block the process. It knows no test and no setting.
 
-Nothing in production arms one: no entry point of a part does, and no setting can.
+Nothing arms one in production: no entry point does, and no setting can.
 """
 
 from collections.abc import Callable

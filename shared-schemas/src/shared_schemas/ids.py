@@ -1,4 +1,4 @@
-"""Names and ids: how they are spelled and what follows from them.
+"""Queue names and job ids: how they are written, and what can be read from them.
 
 A job id is `<queue>-<ulid>`: the queue decides the keys, the ULID (26 characters of lower-case
 Crockford base32, https://github.com/ulid/spec) makes ids sort by the time of submission.
@@ -61,7 +61,7 @@ def job_ids_from(first: JobId, n: int) -> list[JobId]:
     """`first` and the n - 1 ids that follow it."""
     number = _number_of(first)
     queue = queue_of(first)
-    # The last that there are follow nothing: only a clock in the year 10889 would make them.
+    # The number cannot overflow before the year 10889.
     return [JobId(f"{queue}-{_ulid(number + i)}") for i in range(n)]
 
 
@@ -104,7 +104,7 @@ def _ulid(number: int) -> str:
     return _front(number >> 20) + _PAIRS[(number >> 10) & 1023] + _PAIRS[number & 1023]
 
 
-# The ids of a list have theirs in common.
+# The ids of one list have this part in common.
 @lru_cache(maxsize=4)
 def _front(number: int) -> str:
     return "".join([_PAIRS[(number >> shift) & 1023] for shift in range(100, -1, -10)])

@@ -1,4 +1,4 @@
-"""A job: what was asked and where it stands."""
+"""A job: what was asked for, and its state."""
 
 from datetime import datetime
 from enum import StrEnum

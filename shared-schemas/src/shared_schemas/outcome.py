@@ -1,4 +1,4 @@
-"""How an attempt ends: the values a handler's run is turned into, and the only input of settle."""
+"""How an attempt ends: the runtime makes one of these values from a handler's run and settles the attempt with it."""
 
 import msgspec
 

@@ -1,5 +1,5 @@
-"""What the processes of all parts do alike: tune the garbage collector, and end where a setting cannot be. Knows no
-part."""
+"""What the process of each service does at its start: tune the garbage collector, and end with one line if a setting is
+wrong. It knows no service."""
 
 import gc
 import os
@@ -40,7 +40,7 @@ def settings_checked(part: str) -> Iterator[None]:
     except SettingsRejected as error:
         _end(part, error)
     except ExceptionGroup as group:
-        # It was found out while tasks ran.
+        # It was raised in a task.
         rejected = group.subgroup(SettingsRejected)
         while isinstance(rejected, ExceptionGroup):
             rejected = rejected.exceptions[0]  # type: ignore[assignment]

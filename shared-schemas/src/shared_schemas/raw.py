@@ -1,4 +1,4 @@
-"""JSON that passes through undecoded."""
+"""Fields that hold JSON as it is, without decoding it."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the gateway answers, where it is more than one Struct of the vocabulary. Client and OpenAPI read the same."""
+"""The answers of the gateway that are more than one Struct of the other modules. Client and OpenAPI use the same."""
 
 from datetime import datetime
 from typing import Annotated, Literal

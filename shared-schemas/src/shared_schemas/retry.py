@@ -1,4 +1,4 @@
-"""When a failed attempt is tried again.
+"""When a failed attempt is tried again: how often, and after how long.
 
 Full jitter: a uniform share of the exponential ceiling, which spreads a herd of retries best
 (Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015).

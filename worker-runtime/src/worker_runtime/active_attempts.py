@@ -1,4 +1,4 @@
-"""The attempts a worker holds now, and its free slots. The heartbeat's thread reads a snapshot of it."""
+"""The attempts that a worker runs now, and its free slots. The heartbeat's thread reads a snapshot of them."""
 
 from collections import deque
 
@@ -8,16 +8,16 @@ from shared_schemas.ids import JobId, QueueName
 from worker_runtime.attempt import RunningAttempt
 from worker_runtime.handler import StopReason
 
-# Cancels of other workers' jobs are among them.
+# Requests to cancel jobs of other workers are among them.
 MISSED_CANCELS = 256
 
 
 class ActiveAttempts:
     def __init__(self, slots: int) -> None:
         self.slots = slots
-        # A job may be held twice: it was let go, and is claimed again before the answer to its end is here.
+        # A job may be here twice: Redis took its end and handed it out again before this worker read the answer.
         self._attempts: dict[tuple[JobId, str], RunningAttempt] = {}
-        # Their handler has ended, and Redis has not yet taken that.
+        # Attempts whose handler has ended, and whose end Redis has not yet taken.
         self._ending: set[tuple[JobId, str]] = set()
         self._n_alone = 0
         self._missed: deque[JobId] = deque(maxlen=MISSED_CANCELS)
@@ -26,28 +26,31 @@ class ActiveAttempts:
 
     @property
     def free(self) -> int:
-        """A suspect takes every slot: its end must tell of nobody but itself. So does the attempt of a worker with one
-        slot, whose loss is taken as proof against it. In others an attempt that is ending takes none, up to as many:
-        Redis takes the ends of some while it hands over the next."""
+        """How many more attempts may begin.
+
+        A job that must run alone takes every slot, because a crash must tell about that job only. With one slot, an
+        attempt takes it until Redis has taken its end, because a crash counts against that job. With more, an attempt
+        that is ending takes no slot, up to as many as there are slots: Redis takes some ends while it hands over the
+        next jobs."""
         if self._n_alone:
             return 0
         if self.slots == 1:
             return 1 - len(self._attempts)
         return self.slots - max(len(self._attempts) - len(self._ending), len(self._attempts) - self.slots)
 
-    def take(self, attempt: RunningAttempt) -> None:
+    def add(self, attempt: RunningAttempt) -> None:
         self._attempts[attempt.job_id, attempt.fence] = attempt
         self._n_alone += attempt.claim.must_run_alone
         if attempt.job_id in self._missed:
             attempt.ask(StopReason.CANCELLED)
         self._notify()
 
-    def end(self, attempt: RunningAttempt) -> None:
-        """Its handler has ended; it is held until it is let go."""
+    def mark_ending(self, attempt: RunningAttempt) -> None:
+        """Its handler has ended. It stays here until `remove`."""
         self._ending.add((attempt.job_id, attempt.fence))
         self._notify()
 
-    def let_go(self, attempt: RunningAttempt) -> None:
+    def remove(self, attempt: RunningAttempt) -> None:
         del self._attempts[attempt.job_id, attempt.fence]
         self._ending.discard((attempt.job_id, attempt.fence))
         self._n_alone -= attempt.claim.must_run_alone

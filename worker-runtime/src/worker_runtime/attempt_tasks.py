@@ -1,4 +1,4 @@
-"""Tasks that run attempts, one after another each: to start a task costs more than a short job takes."""
+"""Tasks that each run attempts one after another, because starting a task costs more than a short job takes."""
 
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -8,8 +8,8 @@ from anyio.abc import TaskGroup
 
 from worker_runtime.attempt import RunningAttempt
 
-# Each that comes calls as many more before it runs anything: all are there after a few turns of the loop, and short
-# attempts are over before many were called in vain.
+# A task that wakes wakes up to so many others before it runs an attempt. All of them are awake after a few turns of the
+# event loop, and short attempts end before many tasks have woken for nothing.
 CALLED_AT_ONCE = 2
 
 

@@ -1,4 +1,7 @@
-"""Requests to running attempts, as soon as they are made. The heartbeat brings what is missed here."""
+"""Passes requests to cancel and to pause on to running attempts, as soon as they are made.
+
+A request that is missed here comes with the next renewal of the lease.
+"""
 
 from collections.abc import Callable
 
@@ -34,7 +37,7 @@ async def listen(connect: Callable[[], PubSubConnection], queues: list[QueueName
 def apply_renewals(
     active: ActiveAttempts, fences: dict[JobId, str], renewals: dict[JobId, Renewal], pause_grace_s: float
 ) -> None:
-    """What a renewal brought back: claims that are lost, and requests that were missed."""
+    """Tell attempts what a renewal said of them: that the claim is lost, or a request that was missed."""
     for job_id, renewal in renewals.items():
         attempt = active.attempt(job_id, fences[job_id])
         if attempt is None:

@@ -1,4 +1,4 @@
-"""Free slots become attempts: claim without waiting first, wait for an entry only when there is none."""
+"""Turns free slots into attempts. It claims without waiting first, and waits for an entry only if there was none."""
 
 import secrets
 
@@ -18,15 +18,16 @@ from worker_runtime.instrument import QueueObserver
 from worker_runtime.running import Runner
 
 WAIT_S, IDLE_WAIT_S = 1.0, 2.0
-# Of the loop, until a short attempt that was begun has ended and its end is on its way.
+# Turns of the event loop in which a short attempt can run, end, and send its end.
 TURNS = 2
 MANY_SLOTS = 16
-# An entry that waited for longer was not alone.
+# A job that waited for longer, in seconds, probably has others behind it.
 ALONE_S = 0.002
 
 
 class Claiming:
-    """lock: shared by the queues of a worker, so that two never count the same free slot; is_only: there is but one."""
+    """lock: shared by the queues of a worker, so that two queues never count the same free slot. is_only: the worker
+    serves this queue alone."""
 
     def __init__(
         self,
@@ -43,7 +44,7 @@ class Claiming:
         self._claims, self._active, self._runner = claims, active, runner
         self._draining, self._breaker, self._lock, self._observer = draining, breaker, lock, observer
         self._tasks = AttemptTasks(self._run)
-        # Of many slots half, so that Redis hands over the one half while the other runs.
+        # With many slots, claim half of them at once, so that Redis hands over one half while the other runs.
         self._at_once = active.slots if active.slots < MANY_SLOTS else active.slots // 2
         self._entries: list[tuple[str, str, str]] = []
         self._is_only, self._claims_ahead = is_only, False
@@ -51,7 +52,7 @@ class Claiming:
     async def run(self, attempts: TaskGroup) -> None:
         backoff, must_recover, may_be_more = Backoff(), True, True
         while not self._draining.has_begun:
-            # An entry in hand is given back where no slot is free, not kept from other workers.
+            # Entries that were read are given back if no slot is free, so that other workers get them.
             if not self._entries:
                 if self._active.free <= 0:
                     await self._draining.wait_unless_draining(self._active.until_free)
@@ -69,7 +70,7 @@ class Claiming:
                     not (may_be_more or self._claims.needs_recovery or self._draining.has_begun)
                     and self._active.free > 0
                 ):
-                    # What was begun may end at once, and that should not stand behind this.
+                    # Attempts that have begun may end at once. Their ends should be sent before this waits.
                     for _ in range(TURNS):
                         await checkpoint()
                     may_be_more = await self._wait(attempts)
@@ -78,7 +79,7 @@ class Claiming:
                     self._observer.claiming_resumed()
                 backoff.reset()
             except BackendUnavailable as error:
-                # An answer that was not read may have handed over entries or begun attempts.
+                # The answer that was lost may have handed over entries or begun attempts.
                 must_recover = may_be_more = True
                 if backoff.is_fresh:
                     self._observer.claiming_interrupted(error)
@@ -93,7 +94,7 @@ class Claiming:
             await self._draining.wait_unless_draining(anyio.sleep, delay_s)
 
     async def _claim(self, attempts: TaskGroup) -> bool:
-        """-> whether there may be more: not where fewer were begun than could be."""
+        """-> whether more jobs may be ready: no if fewer were claimed than there were slots."""
         async with self._lock:
             slots = 0 if self._draining.has_begun else min(max(0, self._active.free), self._at_once)
             if slots == 0 and not self._entries:
@@ -101,7 +102,7 @@ class Claiming:
             claims = await self._claims.claim(
                 slots,
                 token=secrets.token_urlsafe(6),
-                # Most calls meet nothing of which they would need to know whether it is held.
+                # Only entries that were delivered before can belong to attempts that run here.
                 held=self._active.fences() if self._entries else None,
                 is_busy=bool(self._active.all()),
                 entries=self._entries,

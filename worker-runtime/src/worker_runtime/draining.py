@@ -1,4 +1,4 @@
-"""Ending a worker: stop claiming, let short attempts end, ask long ones to save themselves, release the rest."""
+"""Ends a worker: it stops claiming, asks running attempts to save a checkpoint and end, and releases the rest."""
 
 import signal
 from collections.abc import Awaitable, Callable
@@ -10,9 +10,9 @@ import structlog
 from worker_runtime.active_attempts import ActiveAttempts
 from worker_runtime.handler import StopReason
 
-# How long a claim that is under way may take; longer than the longest wait for an entry.
+# Seconds that a claim under way may take: more than the longest wait for an entry.
 CLAIMING_S = 3.0
-# How long the last settlements may take when Redis is slow or away.
+# Seconds that the last settlements may take when Redis is slow or away.
 SETTLE_S = 10.0
 
 
@@ -29,7 +29,7 @@ class Draining:
         await self._begun.wait()
 
     def begin(self) -> None:
-        """The second time, the grace is over at once."""
+        """A second call ends the time of grace at once."""
         if self._begun.is_set():
             self._hurried.set()
         self._begun.set()
@@ -56,8 +56,8 @@ class Draining:
     async def run(self, claiming_ended: anyio.Event) -> None:
         """Return once no attempt is left, or Redis has not taken the last of them in time.
 
-        claiming_ended: set when nothing more will be claimed. A claim that were cut off could leave behind an attempt
-        that nobody runs.
+        claiming_ended: set when nothing more will be claimed. Cutting off a claim could leave an attempt that nobody
+        runs.
         """
         await self._begun.wait()
         attempts = len(self._active.all())

@@ -1,4 +1,4 @@
-"""The seam between the runtime and a worker: what a handler is given and what it owes.
+"""The interface between the runtime and a worker: what a handler gets and what it must do.
 
 The runtime knows jobs, a handler knows models; this file is all that they share.
 """

@@ -1,6 +1,6 @@
-"""Renewal of leases, on a thread that no handler and no event loop can hold up.
+"""Renews leases, on a thread that neither a handler nor the event loop can block.
 
-A worker that cannot renew for a whole lease stops its own attempts: by then another worker may run them.
+A worker that cannot renew for a whole lease stops its attempts, because another worker may run them by then.
 """
 
 import os
@@ -25,8 +25,8 @@ BEATS_PER_LEASE = 3
 
 class Heartbeat(threading.Thread):
     """clients: one connection for each queue, closed by this thread; a call on it must fail well within a lease.
-    hear: called from this thread with the fences that were renewed and what Redis said of each; must not wait.
-    lost: likewise with a queue, when no renewal of it has worked for a lease."""
+    on_renewed: called with the fences of the attempts and what Redis said of each. on_lost: called with a queue for
+    which no renewal has worked for a whole lease. Both are called from this thread and must not wait."""
 
     def __init__(
         self,
@@ -39,15 +39,15 @@ class Heartbeat(threading.Thread):
         state: Callable[[], str],
         facts: dict[str, str],
         capabilities: Capabilities | None,
-        hear: Callable[[dict[JobId, str], dict[JobId, Renewal]], None],
-        lost: Callable[[QueueName], None],
+        on_renewed: Callable[[dict[JobId, str], dict[JobId, Renewal]], None],
+        on_lost: Callable[[QueueName], None],
     ) -> None:
         super().__init__(name="heartbeat", daemon=True)
         self._clients, self._active, self._observers, self._lease_s = clients, active, observers, lease_s
         self._leases = {
             queue: Leases(client, queue, worker=worker, lease_s=lease_s) for queue, client in clients.items()
         }
-        self._state, self._facts, self._hear, self._lost = state, facts, hear, lost
+        self._state, self._facts, self._on_renewed, self._on_lost = state, facts, on_renewed, on_lost
         self._capabilities = capabilities
         self._started_at = datetime.now(UTC)
         self._ending = threading.Event()
@@ -80,7 +80,7 @@ class Heartbeat(threading.Thread):
                         self._observers[queue].renewal_failed(error)
                     failing.add(queue)
                     if time.monotonic() - renewed_at[queue] >= self._lease_s:
-                        self._lost(queue)
+                        self._on_lost(queue)
             self._now.wait(self._lease_s / BEATS_PER_LEASE)
             self._now.clear()
         for client in self._clients.values():
@@ -99,4 +99,4 @@ class Heartbeat(threading.Thread):
             facts=self._facts,
             capabilities=self._capabilities,
         )
-        self._hear(fences, leases.renew(fences, facts))
+        self._on_renewed(fences, leases.renew(fences, facts))

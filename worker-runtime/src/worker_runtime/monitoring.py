@@ -1,5 +1,5 @@
-"""GET /metrics and /healthz of a worker, on a thread: a probe must be answered while a handler holds up the event loop,
-and be told so."""
+"""GET /metrics and /healthz of a worker, on a thread of their own: a probe gets an answer while a handler blocks the
+event loop, and the answer says so."""
 
 import asyncio
 import errno
@@ -14,7 +14,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from prometheus_client import make_wsgi_app
 from shared_schemas.settings import SettingsRejected
 
-# An event loop that is held up for longer renews no progress and heeds no cancel; a probe asks again anyway.
+# Seconds. An event loop that is blocked for longer records no progress and applies no request to cancel.
 PATIENCE_S = 3.0
 
 

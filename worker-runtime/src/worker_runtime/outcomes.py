@@ -1,4 +1,5 @@
-"""One table: how what a handler raised becomes an outcome. The only place that decides about retries."""
+"""How an attempt ends, from what its handler raised or from the reason it was stopped. Only this module decides about
+retries."""
 
 import random
 
@@ -13,20 +14,20 @@ from worker_runtime.handler import StopReason
 _RNG = random.SystemRandom()
 
 INTERNAL = "internal"
-# What a handler calls it where the machine starts no further process.
+# The code that a handler uses when the machine can start no further process.
 NO_PROCESS = "no_process"
 _OF_THE_HOST = STORE_FAULTS | {INTERNAL, NO_PROCESS}
 TIMEOUT = ErrorInfo(code="timeout", message="the attempt ran longer than the job's timeout_s")
 
 
 def error_of(error: Exception) -> ErrorInfo:
-    """What the API may show. The message of an unexpected exception may hold anything, so only its type is named."""
+    """The error that the API may show. An unexpected exception may say anything, so only its type is named."""
     # A task group wraps what one of its tasks raised.
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     if isinstance(error, HeadraceError):
         info = error.info()
-        # A name of a file may hold what no JSON can.
+        # A file name may contain bytes that JSON cannot hold.
         return msgspec.structs.replace(info, message=info.message.encode("utf-8", "replace").decode("utf-8"))
     return ErrorInfo(code=INTERNAL, message=f"the worker failed with {type(error).__name__}", retryable=True)
 

@@ -1,4 +1,4 @@
-"""Makes due jobs ready, ends those past their start deadline and drops what has expired."""
+"""Makes due jobs ready, ends jobs that are past their start deadline, and removes finished jobs that have expired."""
 
 import anyio
 from shared_schemas.backoff import Backoff
@@ -7,7 +7,7 @@ from shared_schemas.stream.schedule import Schedule
 
 from worker_runtime.instrument import QueueObserver
 
-# A gateway looks each second, a worker where there is none.
+# A gateway looks every second. A worker does so as well, less often, because there may be no gateway.
 TICK_S = 2.0
 SHORTEST_S = 0.02
 

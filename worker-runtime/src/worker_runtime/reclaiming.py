@@ -1,4 +1,4 @@
-"""Takes jobs back from dead workers and mends what nothing else would move. Any worker may do it for all.
+"""Takes jobs back from dead workers, and repairs what nothing else would. Any worker may do it for all.
 
 Proof of death is a beat that did not move for half a lease on this process' monotonic clock, for a job that had
 less than half its lease left to begin with: one lease in all since the last renewal.
@@ -14,7 +14,7 @@ from shared_schemas.stream.recovery import Recovery, SilentJob
 
 from worker_runtime.instrument import QueueObserver
 
-# Workers started together should not all look at the same moment.
+# Workers that started together should not all look at the same moment.
 _SPREAD = 0.3
 
 

@@ -1,4 +1,4 @@
-"""Empties the outboxes: one `record` at a time for all attempts of a queue, whatever piled up meanwhile."""
+"""Sends what is in the outboxes to Redis: one `record` call at a time for all attempts of a queue."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""One claim from begin to settle: decode, run under the deadline, classify, settle."""
+"""One attempt from claim to settle: decode the spec, run the handler under its time limit, find the outcome, settle."""
 
 import time
 from collections.abc import Callable
@@ -29,7 +29,7 @@ from worker_runtime.outcomes import (
 from worker_runtime.recording import Recorder
 from worker_runtime.settling import Settler
 
-# Redis holds every result of a week in memory; what is larger belongs into an artifact.
+# Redis keeps the results of a week in memory. A larger result belongs in an artifact.
 RESULT_BYTES = 16 * 1024 * 1024
 RESULT_TOO_LARGE = ErrorInfo(code="result_too_large", message="the result is larger than 16 MiB")
 
@@ -60,17 +60,17 @@ class Runner:
         except (msgspec.DecodeError, ValueError, RecursionError):
             return None
         attempt = RunningAttempt(claim, spec, wake_recorder=self._recorder.wake)
-        self._active.take(attempt)
+        self._active.add(attempt)
         return attempt
 
     def refuse(self, claim: Claim) -> None:
-        """End an attempt whose spec cannot be read, forged or damaged as it must be."""
+        """End an attempt whose spec cannot be read: it was forged or damaged."""
         self._observer.spec_unreadable(claim)
         error = ErrorInfo(code="invalid_spec", message="the job's specification cannot be read")
         self._settler.settle(Settlement(Batch(claim, 0, ()), Failure(error)), lambda _: None)
 
     async def run(self, attempt: RunningAttempt, *, draining: bool) -> None:
-        """Returns when the handler has ended; the attempt is held until Redis has taken its end."""
+        """Return when the handler has ended. The attempt stays active until Redis has taken its end."""
         began = time.monotonic()
         failpoint("attempt_begun")
         outcome = await self._outcome(attempt, draining=draining)
@@ -78,9 +78,9 @@ class Runner:
         if outcome is None:
             self._observer.claim_lost(attempt, time.monotonic() - began)
             self._has_abandoned = True
-            self._active.let_go(attempt)
+            self._active.remove(attempt)
             return
-        self._active.end(attempt)
+        self._active.mark_ending(attempt)
         self._settler.settle(
             Settlement(attempt.outbox.last_batch(), outcome),
             partial(self._let_go, attempt, outcome, time.monotonic() - began),
@@ -91,12 +91,12 @@ class Runner:
             self._observer.attempt_settled(attempt, outcome, run_s)
         else:
             self._observer.settle_refused(attempt, outcome, run_s)
-        self._active.let_go(attempt)
+        self._active.remove(attempt)
         failpoint("attempt_let_go")
 
     def pop_abandoned(self) -> bool:
-        """True once after attempts ended without a word to Redis. Where nobody else has taken such a job it should be
-        given back, before it is taken for one whose worker crashed."""
+        """True once after attempts have ended without telling Redis. If no other worker has such a job, it should be
+        given back before it counts as crashed."""
         abandoned, self._has_abandoned = self._has_abandoned, False
         return abandoned
 
@@ -117,7 +117,7 @@ class Runner:
         if isinstance(result, Success) and attempt.stop is not StopReason.CLAIM_LOST:
             self._breaker.succeeded()
             return result if len(bytes(result.result)) <= RESULT_BYTES else Failure(RESULT_TOO_LARGE)
-        # Why it was cancelled says more than what its handler made of that.
+        # The reason for a cancellation says more than the error that the handler made of it.
         if isinstance(result, ErrorInfo) and not attempt.scope.cancel_called:
             if ends_the_worker(result):
                 self._give_up(result)

@@ -1,4 +1,4 @@
-"""Ends attempts: one `settle` at a time for all that ended meanwhile, again and again until Redis has answered."""
+"""Ends attempts: one `settle` call at a time for all that have ended meanwhile, repeated until Redis has answered."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -17,7 +17,7 @@ CALL_EVENTS = 2000
 
 class _Ending(NamedTuple):
     settlement: Settlement
-    hear: Callable[[bool], None]
+    on_answer: Callable[[bool], None]
 
 
 class Settler:
@@ -26,10 +26,10 @@ class Settler:
         self._endings: list[_Ending] = []
         self._woken = anyio.Event()
 
-    def settle(self, settlement: Settlement, hear: Callable[[bool], None]) -> None:
-        """hear: told False if the attempt no longer owned its job: nothing of it was written. The result is kept and
-        offered again for as long as Redis is away; the fence decides, not the time that has passed."""
-        self._endings.append(_Ending(settlement, hear))
+    def settle(self, settlement: Settlement, on_answer: Callable[[bool], None]) -> None:
+        """on_answer: called with whether Redis took the end: False if another attempt owns the job. While Redis is
+        away, the end is kept and sent again. The fence decides, however much time has passed."""
+        self._endings.append(_Ending(settlement, on_answer))
         self._woken.set()
 
     async def run(self) -> None:
@@ -47,7 +47,7 @@ class Settler:
                     self._observer.settle_refused_by_redis(len(batch), error)
                     if len(batch) == 1:
                         self._endings.remove(batch[0])
-                        batch[0].hear(False)
+                        batch[0].on_answer(False)
                     await anyio.sleep(backoff.next_s())
                     continue
                 except BackendUnavailable as error:
@@ -60,7 +60,7 @@ class Settler:
                 self._observer.jobs_settled(len(batch))
                 del self._endings[: len(batch)]
                 for ending, accepted in zip(batch, answers, strict=True):
-                    ending.hear(accepted)
+                    ending.on_answer(accepted)
 
     def _next_batch(self, most: int) -> list[_Ending]:
         """As many as one call should carry, at least one."""

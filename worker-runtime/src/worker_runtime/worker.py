@@ -1,4 +1,4 @@
-"""A worker: one task group whose duties each have a file of their own. Reads like a table of contents."""
+"""A worker: one task group. Each of its duties has a file of its own, and this file starts them."""
 
 import asyncio
 import os
@@ -202,10 +202,10 @@ class Worker:
             state=lambda: "draining" if self._draining.has_begun else "running",
             facts=self._handler.describe(),
             capabilities=self._capabilities,
-            hear=lambda fences, renewals: tell(
+            on_renewed=lambda fences, renewals: tell(
                 cancelling.apply_renewals, self._active, fences, renewals, settings.drain_grace_s
             ),
-            lost=lambda queue: tell(self._active.ask_all, StopReason.CLAIM_LOST, queue),
+            on_lost=lambda queue: tell(self._active.ask_all, StopReason.CLAIM_LOST, queue),
         )
 
     async def _tell_when_draining(self, heartbeat: Heartbeat) -> None:
