@@ -18,7 +18,7 @@ from shared_schemas.kinds import JobKind
 from shared_schemas.specs import InferenceSpec, TrainingSpec
 from shared_schemas.stream import keys
 from shared_schemas.stream.queues import Queues
-from shared_schemas.stream.record import record_of
+from shared_schemas.stream.record import record_fields
 from shared_schemas.stream.submission import Submission, Submitter
 from shared_schemas.stream.timeline import Timeline
 
@@ -151,7 +151,7 @@ async def _took_s(drive: Driver, ids: Sequence[JobId]) -> float:
         for job_id in some:
             pipeline.hget(keys.job(job_id), "job")
         for data in await pipeline.execute():
-            record = record_of(data)
+            record = record_fields(data)
             if (record.get("state"), record.get("attempt")) != (JobState.SUCCEEDED, "1"):
                 raise RuntimeError(f"a job is {record.get('state')} after {record.get('attempt')} attempts")
             started.append(int(record["started"]))

@@ -16,7 +16,7 @@ from shared_schemas.job import JobState
 from shared_schemas.stream import keys
 from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.keys import LANES
-from shared_schemas.stream.record import RECORD
+from shared_schemas.stream.record import RECORD_PARTS
 
 from tests.support.workers import INFERENCE
 
@@ -85,8 +85,8 @@ class Damager:
         def change(record: bytes) -> bytes:
             try:
                 parts = msgspec.msgpack.decode(record)
-                parts += [False] * (len(RECORD) - len(parts))
-                parts[self._rng.randrange(len(RECORD))] = self._rng.choice(ODD)
+                parts += [False] * (len(RECORD_PARTS) - len(parts))
+                parts[self._rng.randrange(len(RECORD_PARTS))] = self._rng.choice(ODD)
             except (msgspec.DecodeError, ValueError, TypeError):
                 return b""
             return msgspec.msgpack.encode(parts)

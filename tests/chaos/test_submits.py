@@ -155,7 +155,7 @@ async def test_a_bulk_retry_that_the_gateway_died_of_goes_on_where_it_was(
                 none = (await http.post("/dead-letters/retry", json={"code": "x"})).json()["jobs"]
             finally:
                 gateway.stop()
-        retried = [await drive.dead_letters.standing(job_id) for job_id in made]
+        retried = [await drive.dead_letters.status(job_id) for job_id in made]
         n_jobs = await drive.count_jobs()
 
     # The oldest were first.

@@ -16,7 +16,7 @@ from shared_schemas.stream import keys
 from shared_schemas.stream.change_log import ChangeLog, LogEntry
 from shared_schemas.stream.declaring import declared
 from shared_schemas.stream.pubsub import PubSubConnection
-from shared_schemas.stream.record import SHORT
+from shared_schemas.stream.record import SHORT_FIELDS
 from shared_schemas.stream.timeline import Entry, Timeline
 
 from tests.support.workers import Bench, bench
@@ -84,7 +84,7 @@ async def test_a_timeline_is_not_read_before_its_bell_can_be_heard(redis_url: st
 async def test_a_line_whose_timeline_is_damaged_is_cut_and_the_others_go_on(redis_url: str) -> None:
     async with bench(redis_url) as jobs:
         damaged, whole = await jobs.submit(), await jobs.submit()
-        await jobs.client.hset(keys.job(damaged), SHORT[0], "damaged")
+        await jobs.client.hset(keys.job(damaged), SHORT_FIELDS[0], "damaged")
         hub = Hub(lambda: PubSubConnection(jobs.client))
         cut, sink = Numbers(), Numbers()
         with anyio.fail_after(10):

@@ -16,7 +16,7 @@ from shared_schemas.codec import decode_event, encoded
 from shared_schemas.errors import InUse, StateConflict
 from shared_schemas.ids import JobId, created_ms, new_job_id
 from shared_schemas.job import JobState
-from shared_schemas.lifecycle import moment
+from shared_schemas.lifecycle import from_ms
 from shared_schemas.specs import InferenceSpec, Priority, TrainingSpec
 from shared_schemas.stream.attempt_writer import Batch, Settlement
 from shared_schemas.stream.claims import Claim
@@ -208,7 +208,7 @@ class CallerRules(Machine):
             states = Counter(job.state for job in model.jobs.values())
             queued = [job for job in model.jobs.values() if job.state is JobState.QUEUED]
             ready = Counter(job.lane for job in queued)
-            oldest = min((moment(created_ms(job.id)) for job in queued), default=None)
+            oldest = min((from_ms(created_ms(job.id)) for job in queued), default=None)
             alive = sum(end > model.now for end in model.workers.values())
             return (
                 {s: states[s] for s in JobState},

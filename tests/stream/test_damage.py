@@ -11,7 +11,7 @@ from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
 from shared_schemas.stream import keys
 from shared_schemas.stream.keys import Lane
-from shared_schemas.stream.record import RECORD
+from shared_schemas.stream.record import RECORD_PARTS
 from shared_schemas.stream.recovery import SilentJob
 
 from tests.support.queue_bench import QueueBench, queue_bench, success
@@ -58,8 +58,8 @@ async def put(side: QueueBench, job_id: JobId, record: bytes) -> None:
 
 async def with_part(side: QueueBench, job_id: JobId, part: str, value: Any) -> None:
     record = msgspec.msgpack.decode(await raw(side, job_id))
-    record += [False] * (len(RECORD) - len(record))
-    record[RECORD.index(part)] = value
+    record += [False] * (len(RECORD_PARTS) - len(record))
+    record[RECORD_PARTS.index(part)] = value
     await put(side, job_id, msgspec.msgpack.encode(record))
 
 
@@ -135,7 +135,7 @@ async def ended_as_corrupt(side: QueueBench, job_id: JobId) -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "value"), [(part, value) for part in RECORD for value in VALUES if value not in FITS.get(part, ())]
+    ("part", "value"), [(part, value) for part in RECORD_PARTS for value in VALUES if value not in FITS.get(part, ())]
 )
 async def test_a_part_of_another_type_makes_its_job_a_dead_letter_and_stops_no_other(
     redis_url: str, part: str, value: str

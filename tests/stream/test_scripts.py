@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import pytest
 from shared_schemas.stream import linking
-from shared_schemas.stream.record import RECORD
+from shared_schemas.stream.record import RECORD_PARTS
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_printing_a_script_that_is_not_there_says_which_there_are() -> None:
 
 
 def test_no_script_names_a_part_without_its_mark() -> None:
-    parts = "|".join(part.upper() for part in RECORD)
+    parts = "|".join(part.upper() for part in RECORD_PARTS)
     for file in (files("shared_schemas.stream") / "lua").iterdir():
         code = re.sub(r"--.*|'[^']*'|\"[^\"]*\"", "", file.read_text())
         assert re.findall(rf"(?<!@)\b(?:{parts})\b", code) == [], file.name

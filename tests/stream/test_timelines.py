@@ -3,7 +3,7 @@
 import pytest
 from shared_schemas.events import Emitted, JobEvent
 from shared_schemas.stream import keys
-from shared_schemas.stream.record import SHORT
+from shared_schemas.stream.record import SHORT_FIELDS
 
 from tests.support.queue_bench import queue_bench, success
 
@@ -37,7 +37,7 @@ async def test_a_timeline_is_whole_wherever_it_lies(
 
         fields = {name.decode() for name in await side.client.hgetall(keys.job(job_id))}
         n = len(events) + 3
-        assert fields & set(SHORT) == (set(SHORT[:n]) if is_in_hash else set())
+        assert fields & set(SHORT_FIELDS) == (set(SHORT_FIELDS[:n]) if is_in_hash else set())
         assert await side.client.xlen(keys.events(job_id)) == (0 if is_in_hash else n)
         for after in range(n + 1):
             assert [entry.n for entry in await side.timeline.read(job_id, after=after)] == [*range(after + 1, n + 1)]

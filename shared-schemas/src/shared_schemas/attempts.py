@@ -12,7 +12,7 @@ import msgspec
 
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.events import Done, Reason, StateChanged, StreamEvent
-from shared_schemas.lifecycle import moment
+from shared_schemas.lifecycle import from_ms
 
 
 class AttemptEnd(StrEnum):
@@ -58,7 +58,7 @@ def attempts_of(events: Iterable[StreamEvent]) -> tuple[AttemptSummary, ...]:
 def _advance(attempts: tuple[AttemptSummary, ...], event: StreamEvent) -> tuple[AttemptSummary, ...]:
     match event:
         case StateChanged(reason=Reason.CLAIMED):
-            begun = AttemptSummary(number=event.attempt, worker=event.worker, started_at=moment(event.at))
+            begun = AttemptSummary(number=event.attempt, worker=event.worker, started_at=from_ms(event.at))
             return (*attempts, begun)
         case StateChanged() | Done() if event.reason in _ENDS and attempts and attempts[-1].ended is None:
             return (*attempts[:-1], _end(attempts[-1], event))
@@ -67,7 +67,7 @@ def _advance(attempts: tuple[AttemptSummary, ...], event: StreamEvent) -> tuple[
 
 
 def _end(attempt: AttemptSummary, event: StateChanged | Done) -> AttemptSummary:
-    at = moment(event.at)
+    at = from_ms(event.at)
     return msgspec.structs.replace(
         attempt,
         finished_at=at,

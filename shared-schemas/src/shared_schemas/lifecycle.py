@@ -102,7 +102,7 @@ def advance(job: Job, event: JobEvent) -> Job:
 
 
 def _change_state(job: Job, event: StateChanged) -> Job:
-    at = moment(event.at)
+    at = from_ms(event.at)
     if event.n == 1:
         job = msgspec.structs.replace(job, created_at=at)
     else:
@@ -135,7 +135,7 @@ def _end(job: Job, event: Done) -> Job:
         _let_go(job),
         state=event.state,
         due_at=None,
-        finished_at=moment(event.at),
+        finished_at=from_ms(event.at),
         result=event.result,
         error=event.error,
         digest=event.digest,
@@ -152,5 +152,6 @@ def _check(job: Job, reason: Reason) -> None:
         raise StateConflict(f"a job that is {job.state} cannot be {reason}")
 
 
-def moment(ms: int) -> datetime:
+def from_ms(ms: int) -> datetime:
+    """ms: since the epoch. -> the time, in UTC"""
     return datetime.fromtimestamp(ms / 1000, UTC)

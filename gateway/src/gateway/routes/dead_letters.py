@@ -19,7 +19,7 @@ from shared_schemas.replies import (
     ProblemItem,
     RetriedJob,
 )
-from shared_schemas.stream.dead_letters import Standing
+from shared_schemas.stream.dead_letters import DeadLetterStatus
 from shared_schemas.stream.listing import sets_of_dead_letters
 
 from gateway.edge.problems import ProblemError
@@ -56,9 +56,9 @@ async def get_dead_letter(call: PlainCall) -> Response:
     """All about a dead letter, its attempts included. 404 says why the job is none."""
     services = call.services
     job = await find(call)
-    standing = await services.dead_letters.standing(job.id)
-    if not standing.listed:
-        raise ProblemError(404, "not_a_dead_letter", _why_not(job, standing))
+    status = await services.dead_letters.status(job.id)
+    if not status.listed:
+        raise ProblemError(404, "not_a_dead_letter", _why_not(job, status))
     details = await responses.details(services, job)
     fields = {field: getattr(details, field) for field in details.__struct_fields__}
     attempts = await responses.attempts(services, job.id)
@@ -118,11 +118,11 @@ async def _dead_letter(services: Services, job: JobSummary) -> DeadLetter:
     return DeadLetter(**fields, attempts=await responses.attempts(services, job.id) if job.attempt else ())
 
 
-def _why_not(job: Job, standing: Standing) -> str:
+def _why_not(job: Job, status: DeadLetterStatus) -> str:
     if job.state is not JobState.FAILED:
         return f"the job is {job.state}: only a failed one is a dead letter"
-    if standing.retried_as is not None:
-        return f"the job was retried as {standing.retried_as}"
+    if status.retried_as is not None:
+        return f"the job was retried as {status.retried_as}"
     return "the job failed and was purged from the dead letters"
 
 

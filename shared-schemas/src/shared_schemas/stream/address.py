@@ -1,8 +1,7 @@
-"""Redis' address: what is wrong with a URL that is to name it. Connects to nothing, and repeats nothing of a URL, which
-may hold a password.
+"""Checks the URL of Redis. Connects to nothing, and never repeats a part of the URL, which may hold a password.
 
-redis-py takes whatever it can make something of: a path that is no number is database 0, `/1/2` is database 12, port 0
-is 6379, and each option of the query goes to its connections as it is, those that Headrace sets itself included.
+redis-py accepts almost anything: a path that is not a number is database 0, `/1/2` is database 12, port 0 is 6379. It
+passes each option of the query to its connections, even those that Headrace sets itself.
 """
 
 import re
@@ -70,7 +69,7 @@ _ENCODE = "characters with a meaning in a URL, as / ? # @ [ and ], must be perce
 
 
 def fault_of_url(url: str) -> str | None:
-    """One sentence, without any value of the URL; None if it can be used."""
+    """What is wrong with the URL, in one sentence without any of its values. None if it can be used."""
     if not url.startswith(SCHEMES):
         return f"must begin with {', '.join(SCHEMES[:-1])} or {SCHEMES[-1]}"
     if _BLANK.search(url):
@@ -79,7 +78,7 @@ def fault_of_url(url: str) -> str | None:
         parts = urlsplit(url)
     except ValueError:
         return f"cannot be taken apart: {_ENCODE}"
-    # Here a name or a password has ended too soon: nothing behind it may be told.
+    # A name or a password contains one of these characters. Nothing after it may be repeated.
     if parts.fragment or "#" in url or "@" in parts.query or (parts.scheme != "unix" and "@" in parts.path):
         return f"has an @ or a # where none can be: {_ENCODE}"
     fault = _fault_of_socket(parts) if parts.scheme == "unix" else _fault_of_host(parts)
@@ -87,7 +86,7 @@ def fault_of_url(url: str) -> str | None:
 
 
 def has_credentials(url: str) -> bool:
-    """url: one without a fault."""
+    """url: without a fault."""
     parts = urlsplit(url)
     return "@" in parts.netloc or any(name in ("username", "password") for name, _ in parse_qsl(parts.query))
 

@@ -59,7 +59,7 @@ class AttemptWriter:
                 "items": items,
                 "rows": {item[5]: row_of(item[5]) for item in items},
             },
-            seldom=packed_request_transitions(),
+            rare_arguments=packed_request_transitions(),
         )
         return _all_except(lost, len(items))
 

@@ -1,13 +1,13 @@
-"""All that a program in another language needs of this package, as one JSON document; docs/protocol.md explains it.
+"""What a program in another language needs from this package, as one JSON document. docs/protocol.md explains it.
 
     python -m shared_schemas.stream.bundle > bundle.json
 
-    {"version": wire version of specs and records, "group": name of the consumer groups, "lanes": in the order they are
-     served, "record": names of a record's parts in the order of their places, "crash_limit": losses that make a job
-     poison, "transitions": {reason: {"sources", "state", "event", "body"}} as the scripts take them, "scripts": {name:
-     {"tag": its key, "sha1", "source"}}}
+    {"version": wire version of specs and records, "group": name of the consumer groups, "lanes": in the order in which
+     they are served, "record": names of a record's parts by place, "crash_limit": crashes that make a job poison,
+     "transitions": {reason: {"sources", "state", "event", "body"}} as the scripts take them,
+     "scripts": {name: {"tag": its key, "sha1", "source"}}}
 
-Nothing here asks Redis.
+Sends nothing to Redis.
 """
 
 import json
@@ -20,7 +20,7 @@ from shared_schemas.ids import QueueName
 from shared_schemas.stream import keys
 from shared_schemas.stream.keys import ALL, GROUP, LANES, MODELS
 from shared_schemas.stream.linking import OF_ALL_QUEUES, OF_REGISTRY, load, names
-from shared_schemas.stream.record import RECORD
+from shared_schemas.stream.record import RECORD_PARTS
 from shared_schemas.stream.recovery import CRASH_LIMIT
 from shared_schemas.stream.transitions import transition
 
@@ -30,7 +30,7 @@ def bundle() -> dict[str, Any]:
         "version": WIRE_VERSION,
         "group": GROUP,
         "lanes": [lane.value for lane in LANES],
-        "record": list(RECORD),
+        "record": list(RECORD_PARTS),
         "crash_limit": CRASH_LIMIT,
         "transitions": {reason.value: transition(reason) for reason in Reason},
         "scripts": {name: _script(name) for name in names()},

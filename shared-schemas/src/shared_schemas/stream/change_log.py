@@ -13,7 +13,7 @@ from shared_schemas.ids import JobId, QueueName, is_job_id, queue_of
 from shared_schemas.stream import keys
 from shared_schemas.stream.damage import reply_of
 from shared_schemas.stream.nodes import Nodes
-from shared_schemas.stream.redis_errors import translated
+from shared_schemas.stream.redis_errors import translate_errors
 
 _CHANGE = re.compile(rb"[a-z_]+ ")
 
@@ -37,12 +37,12 @@ class ChangeLog:
 
     async def keep(self, queue: QueueName, length: int) -> None:
         """Have the queue's log keep about so many changes, whoever writes to it."""
-        with translated():
+        with translate_errors():
             await self._nodes.of_queue(queue).set(keys.log_length(queue), length)
 
     async def read(self, queue: QueueName, *, after: str = "0-0", limit: int = 1000) -> list[LogEntry]:
         """Changes of state of all jobs of the queue after the entry `after`, at most `limit`."""
-        with translated():
+        with translate_errors():
             rows = await reply_of(self._nodes.of_queue(queue).xrange(keys.log(queue), f"({after}", "+", limit)) or ()
         # `after` may lie in the middle of the first.
         entries = (entry for row in rows for entry in log_entries_in_stream(*row))
@@ -51,14 +51,14 @@ class ChangeLog:
         )
 
     async def count_lost(self, queue: QueueName) -> int:
-        """How many changes of the queue are no longer kept in its log."""
-        with translated():
+        """How many changes of the queue its log no longer keeps."""
+        with translate_errors():
             rows = await reply_of(self._nodes.of_queue(queue).xrange(keys.log(queue), "-", "+", 1)) or ()
         return sum(int(fields[b"count"]) - len(log_entries_in_stream(entry, fields)) for entry, fields in rows)
 
     async def end(self, queue: QueueName) -> str:
         """The id of the newest entry of the log, 0-0 if there is none."""
-        with translated():
+        with translate_errors():
             rows = await reply_of(self._nodes.of_queue(queue).xrevrange(keys.log(queue), "+", "-", 1))
         return rows[0][0].decode() if rows else "0-0"
 

@@ -22,8 +22,8 @@ from shared_schemas.stream.declaring import declare
 from shared_schemas.stream.keys import GROUP, LANES, Lane
 from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.pipelining import pipeline_raw
-from shared_schemas.stream.record import RECORD, UNREADABLE, Record, parts_of, read_record
-from shared_schemas.stream.redis_errors import translated
+from shared_schemas.stream.record import RECORD_PARTS, UNREADABLE, JobRecord, decode_record, readable_parts
+from shared_schemas.stream.redis_errors import translate_errors
 from shared_schemas.stream.stored_jobs import checkpoint_of
 from shared_schemas.stream.transitions import (
     expired_transition,
@@ -94,7 +94,7 @@ class Claims:
 
     async def open(self) -> None:
         """Declare the queue, and create its streams and their groups. Safe to repeat."""
-        with translated():
+        with translate_errors():
             await declare(self._nodes, [self.queue])
             for lane in LANES:
                 await make_group(self._client, self.queue, lane)
@@ -114,7 +114,7 @@ class Claims:
         `recover`."""
         arguments = self._arguments(slots, token=token, is_busy=is_busy or bool(held))
         arguments |= {"held": held, "entries": entries}
-        reply = await scripts.call(self._reader, "claim", self._tag, arguments, seldom=_packed_for_claim())
+        reply = await scripts.call(self._reader, "claim", self._tag, arguments, rare_arguments=_packed_for_claim())
         return self._claims(reply)
 
     def _arguments(self, slots: int, *, token: str, is_busy: bool) -> dict[str, Any]:
@@ -138,7 +138,7 @@ class Claims:
     async def wait(self, *, timeout_s: float, is_idle: bool = True) -> list[tuple[str, str, str]]:
         """Wait for an entry in any lane. Pass what comes to `claim`. is_idle: this worker runs nothing, so it may take
         a job that must run alone. Empty after timeout_s, which must be below the reader's own timeout."""
-        with translated():
+        with translate_errors():
             [reply] = await pipeline_raw(self._reader, self._wait_command(_lanes(is_idle=is_idle), timeout_s))
             entries = await self._delivered(reply)
         if entries:
@@ -156,11 +156,11 @@ class Claims:
         arguments = self._arguments(slots, token=token, is_busy=not is_idle)
         arguments |= {"entries": (), "handed": [(lane, self.newest.get(lane, "0-0")) for lane in lanes]}
         failpoint("before_claim")
-        with translated():
+        with translate_errors():
             reply, answer = await pipeline_raw(
                 self._reader,
                 self._wait_command(lanes, timeout_s),
-                scripts.command("claim", self._tag, arguments, seldom=_packed_for_claim()),
+                scripts.command("claim", self._tag, arguments, rare_arguments=_packed_for_claim()),
             )
             entries = await self._delivered(reply)
             if isinstance(answer, NoScriptError):
@@ -195,7 +195,7 @@ class Claims:
         self.needs_recovery = False
         streams = [keys.ready(self.queue, lane) for lane in LANES]
         command = ("XREADGROUP", "GROUP", GROUP, self.worker, "COUNT", 1000, "STREAMS", *streams, *("0" for _ in LANES))
-        with translated():
+        with translate_errors():
             [reply] = await pipeline_raw(self._reader, command)
             if isinstance(reply, ResponseError):
                 if not str(reply).startswith("NOGROUP"):
@@ -205,7 +205,7 @@ class Claims:
 
     async def close(self) -> None:
         """Remove this worker's registration, and its consumer in each lane where nothing is pending for it."""
-        with translated():
+        with translate_errors():
             await self._client.delete(keys.worker(self.queue, self.worker))
             await self._client.zrem(keys.workers(self.queue), self.worker)
             for lane in LANES:
@@ -249,13 +249,13 @@ def _lanes(*, is_idle: bool) -> Sequence[Lane]:
     return LANES if is_idle else _SHARED_LANES
 
 
-def _record_of_claim(packed: bytes) -> Record:
+def _record_of_claim(packed: bytes) -> JobRecord:
     """The script has checked the type of each part."""
     try:
-        return read_record(packed)
+        return decode_record(packed)
     except UNREADABLE:
         # A script cannot see whether a text is UTF-8. No text that a worker needs was written by a person.
-        return Record(**{**dict.fromkeys(RECORD, ""), **parts_of(packed)})
+        return JobRecord(**{**dict.fromkeys(RECORD_PARTS, ""), **readable_parts(packed)})
 
 
 @cache

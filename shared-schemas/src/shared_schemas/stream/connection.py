@@ -1,6 +1,6 @@
-"""Clients of Redis, every option stated: a pool, one connection for calls in a row, one for a thread.
+"""Clients of Redis: a pool, one connection for calls in a row, one connection for a thread.
 
-redis-py changed its defaults between majors (protocol, timeouts, retries, pool size), so none is left to it.
+Every option is given: redis-py has changed defaults between major versions (protocol, timeouts, retries, pool size).
 """
 
 from typing import Any, TypeAlias
@@ -17,27 +17,27 @@ from shared_schemas.stream.password_file import credentials_of
 from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.stale_master import connection_class_for
 
-# redis-py annotates every reply as bytes, str or nothing, whatever decode_responses says. The modules of this package
-# take its replies as they are and return Structs.
+# redis-py annotates replies as bytes, str or None, whatever decode_responses says. The modules of this package take the
+# replies as they are and return Structs.
 AsyncRedis: TypeAlias = Any
 SyncRedis: TypeAlias = Any
 
-# After one of these the connection is closed, and the command is sent again on another. READONLY: the server is a
-# former master.
+# After one of these errors the connection is closed and the command is sent again on another. ReadOnlyError: the server
+# is a former master.
 _CLOSES_CONNECTION = (ConnectionError, TimeoutError, ReadOnlyError)
 
-# Made once: else each new connection would read the package's version from a file, and fail where none can be opened.
+# Made once. Otherwise each new connection would read the version of the package from a file, and fail if it cannot.
 _DRIVER = DriverInfo()
 
 
 def connect(settings: RedisSettings, *, retries: int = 3) -> AsyncRedis:
-    """A pool for short commands. A command is sent again up to `retries` times when its connection breaks. Every script
-    is safe to repeat, except the claim: its client passes 0."""
+    """A pool for short commands. If its connection breaks, a command is sent again, up to `retries` times. Every script
+    is safe to repeat except the claim, whose client passes 0."""
     return redis.asyncio.Redis.from_pool(_pool(settings, retries))
 
 
 def connect_one(settings: RedisSettings, *, retries: int = 3) -> AsyncRedis:
-    """As connect, for calls that follow one another on one connection: a pool spends half the time of a call on handing
+    """As connect, but one connection for calls that follow each other. A pool spends half the time of a call on handing
     out a connection."""
     client = redis.asyncio.Redis(connection_pool=_pool(settings, retries), single_connection_client=True)
     client.auto_close_connection_pool = True
@@ -46,7 +46,7 @@ def connect_one(settings: RedisSettings, *, retries: int = 3) -> AsyncRedis:
 
 def _pool(settings: RedisSettings, retries: int) -> Any:
     retry = AsyncRetry(FullJitterBackoff(cap=0.5, base=0.02), retries, supported_errors=_CLOSES_CONNECTION)
-    # Whoever finds all connections in use waits for one; the plain pool would fail the command at once.
+    # If all connections are in use, a call waits for one. The plain pool would raise an error at once.
     pool = redis.asyncio.BlockingConnectionPool.from_url(
         settings.redis_url,
         timeout=settings.redis_timeout_s,

@@ -14,12 +14,12 @@ from shared_schemas.stream.connection import AsyncRedis
 
 
 def is_of_another_type(reply: object) -> bool:
-    """Whether Redis said that a key holds something of another type than Headrace keeps there."""
+    """Whether Redis said that a key holds a value of another type than Headrace keeps there."""
     return isinstance(reply, ResponseError) and "WRONGTYPE" in str(reply)
 
 
 def or_nothing(replies: Sequence[Any]) -> list[Any]:
-    """Replies of a pipeline that raised none of them, with None where a key holds something of another type."""
+    """replies: of a pipeline that raised no errors. -> the same, with None for each key that holds another type."""
     for reply in replies:
         if isinstance(reply, Exception) and not is_of_another_type(reply):
             raise reply
@@ -27,7 +27,7 @@ def or_nothing(replies: Sequence[Any]) -> list[Any]:
 
 
 async def reply_of(call: Awaitable[Any]) -> Any:
-    """None where the key holds something of another type."""
+    """None if the key holds another type."""
     try:
         return await call
     except ResponseError as error:
@@ -36,7 +36,7 @@ async def reply_of(call: Awaitable[Any]) -> Any:
 
 
 async def drop(client: AsyncRedis, queue: QueueName, key: str) -> None:
-    """An index or a ready stream that is none."""
+    """Delete a key that should be an index or a ready stream and is not. `repair` then lists its jobs again."""
     await client.delete(key)
     await client.set(keys.mend(queue), "-")
 
@@ -52,7 +52,7 @@ async def job_ids_of_index(client: AsyncRedis, queue: QueueName, key: str, membe
 
 
 async def make_group(client: AsyncRedis, queue: QueueName, lane: keys.Lane) -> None:
-    """The lane's ready stream and its group. Safe to repeat."""
+    """Create the ready stream of the lane, and its group. Safe to repeat."""
     stream = keys.ready(queue, lane)
     try:
         if await reply_of(client.xgroup_create(stream, keys.GROUP, id="0", mkstream=True)) is None:

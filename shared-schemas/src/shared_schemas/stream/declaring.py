@@ -6,7 +6,7 @@ from shared_schemas.ids import QueueName, is_queue
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.damage import reply_of
 from shared_schemas.stream.nodes import Nodes
-from shared_schemas.stream.redis_errors import translated
+from shared_schemas.stream.redis_errors import translate_errors
 
 
 async def declare(nodes: Nodes, queues: Iterable[QueueName]) -> None:
@@ -17,6 +17,6 @@ async def declare(nodes: Nodes, queues: Iterable[QueueName]) -> None:
 
 async def declared(nodes: Nodes) -> list[QueueName]:
     """The queues on record. `queues.Queues` also knows those that exist without a declaration."""
-    with translated():
+    with translate_errors():
         names = await reply_of(nodes.shared.zrange(keys.DECLARED, 0, -1)) or ()
     return sorted(QueueName(name) for member in names if is_queue(name := member.decode(errors="replace")))

@@ -1,20 +1,20 @@
-"""Whether a Redis server can be trusted with jobs: its version, its persistence, its role. Changes nothing there."""
+"""Whether a Redis server is fit to keep jobs: its version, its persistence, its role. Changes nothing there."""
 
 from typing import Any
 
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.stream.connection import AsyncRedis
-from shared_schemas.stream.redis_errors import translated
+from shared_schemas.stream.redis_errors import translate_errors
 
 
 async def check_server(client: AsyncRedis) -> list[str]:
-    """What makes this Redis unfit to keep jobs, one sentence each; empty when it is fit."""
+    """What makes this Redis unfit to keep jobs, in one sentence each. Empty if it is fit."""
     return faults_of(await server_facts(client))
 
 
 async def server_facts(client: AsyncRedis) -> dict[str, Any]:
     """For faults_of and known_bugs.warnings_of."""
-    with translated():
+    with translate_errors():
         facts: dict[str, Any] = await client.info("everything")
     if facts.get("loading"):
         # While it reads its append-only file, Redis says that it keeps none.

@@ -1,9 +1,9 @@
-"""Which job an Idempotency-Key stands for, whatever queue it goes to.
+"""Which job an Idempotency-Key stands for, in any queue.
 
-All keys lie in the slot of the queue that most jobs go to, KEYS_OF. For a job of that queue, the script that stores it
-looks at its key as well. For any other the key is claimed first, for the id that the job is to have, and the job is
-stored under that id: a process that dies in between leaves a claim, and whoever sends the same again stores the job. So
-a job with a key costs one more call where it does not go to that queue, and one without a key costs none.
+All keys lie in the slot of the queue that most jobs go to, KEYS_OF. The script that stores a job of that queue also
+checks its key. For any other queue the key is claimed first, for the id that the job will have. Then the job is stored
+under that id. If a process dies in between, the claim stays, and whoever sends the same request again stores the job.
+So a job with a key costs one more call if it goes to another queue. A job without a key costs none.
 """
 
 from collections.abc import Sequence
@@ -35,8 +35,8 @@ def is_claimed_first(submission: Keyed) -> bool:
 
 
 async def claim_keys(nodes: Nodes, submissions: Sequence[S]) -> dict[int, tuple[str, JobId]]:
-    """Of those whose key has to be claimed first, by their places. -> "claimed", or "known" for the same body, and the
-    id that the job has; "conflict" and the id of the job of another body."""
+    """Claim the keys that must be claimed first. -> for the place of each such submission: "claimed", or "known" for
+    the same body, and the id of its job; or "conflict", and the id of the job of the other body."""
     keyed = [place for place, each in enumerate(submissions) if each.idempotency_key is not None]
     places = [place for place in keyed if is_claimed_first(submissions[place])]
     if not places:

@@ -11,8 +11,8 @@ from shared_schemas.stream.damage import or_nothing, reply_of
 from shared_schemas.stream.keys import LANES
 from shared_schemas.stream.listing import Page, page_of, sets_of_jobs
 from shared_schemas.stream.nodes import Nodes
-from shared_schemas.stream.record import UNREADABLE, record_of
-from shared_schemas.stream.redis_errors import translated
+from shared_schemas.stream.record import UNREADABLE, record_fields
+from shared_schemas.stream.redis_errors import translate_errors
 from shared_schemas.stream.stored_jobs import JOB_UNREADABLE, fields_of, job_of
 
 
@@ -22,7 +22,7 @@ class Jobs:
 
     async def find(self, job_id: JobId) -> Job:
         """JobNotFound; JobExpired once its result_ttl has passed; JobUnreadable if this version cannot decode it."""
-        with translated():
+        with translate_errors():
             client = self._nodes.of_job(job_id)
             fields = await reply_of(client.hgetall(keys.job(job_id)))
             if fields is None:
@@ -52,7 +52,7 @@ class Jobs:
     async def queue_position(self, job_id: JobId) -> int | None:
         """How many jobs are served before this one; None unless it is queued."""
         queue = queue_of(job_id)
-        with translated():
+        with translate_errors():
             pipeline = self._nodes.of_queue(queue).pipeline(transaction=True)
             for lane in LANES:
                 listing = keys.listing(queue, JobState.QUEUED, lane)
@@ -70,12 +70,12 @@ class Jobs:
         """The state of each job; None for a job that does not exist."""
         states: dict[JobId, JobState | None] = {}
         for client, ids in self._nodes.group_jobs(job_ids):
-            with translated():
+            with translate_errors():
                 pipeline = client.pipeline(transaction=False)
                 for job_id in ids:
                     pipeline.hget(keys.job(job_id), "job")
                 records = await pipeline.execute(raise_on_error=False)
             for job_id, record in zip(ids, records, strict=True):
-                state = record_of(record).get("state")
+                state = record_fields(record).get("state")
                 states[job_id] = None if state is None else JobState(state)
         return states

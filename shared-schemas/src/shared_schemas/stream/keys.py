@@ -9,21 +9,21 @@
     {hr:<queue>}:dead:<code>               zset     those of them that failed with this error code, likewise
     {hr:<queue>}:due                       zset     scheduled jobs by the time they are due, ms
     {hr:<queue>}:waiting                   zset     scheduled jobs whose dependencies are open, score 0
-    {hr:<queue>}:deadlines                 zset     jobs never begun by the time they must have been, ms
+    {hr:<queue>}:deadlines                 zset     jobs that have not begun, by their start deadline, ms
     {hr:<queue>}:leases                    zset     running jobs by the end of their lease, ms
     {hr:<queue>}:expiring                  zset     finished jobs by the time they are dropped, ms
     {hr:<queue>}:gone:<id>                 string   tombstone of a dropped job, for a day
     {hr:<queue>}:deleted:<id>              string   that a job was deleted, for a day
     {hr:inference}:idem:<sha256>           string   "<job id> <fingerprint>" of an Idempotency-Key, of any queue
     {hr:<queue>}:log                       stream   state changes of all jobs, capped
-    {hr:<queue>}:log_length                string   how many changes it keeps, about, as a gateway's setting has it
+    {hr:<queue>}:log_length                string   about how many changes it keeps, as a gateway sets it
     {hr:<queue>}:workers                   zset     workers by the end of their registration, ms
     {hr:<queue>}:worker:<name>             hash     one worker
-    {hr:<queue>}:mend                      string   an index was lost: as far as `repair` has gone through the log
+    {hr:<queue>}:mend                      string   an index was lost: how far `repair` has read the log
     {hr}:declared                          zset     see queues.py
     {hr}:store                             string   the version of all this, see store_version.py
-    {hr}:artifacts                         string   identity of the artifact store, which has it in a file
-    {hr}:artifacts:turn                    string   somebody frees the store, or has done so within the hour
+    {hr}:artifacts                         string   identity of the artifact store, which also has it in a file
+    {hr}:artifacts:turn                    string   a process removes files of the store, or did within the hour
     {hr:models}:…                          see registry.py
 
     channels  {hr:<queue>}:job:<id>  new events of a job   {hr:<queue>}:bell  new entries of the log
@@ -46,9 +46,9 @@ ARTIFACTS_TURN = "{hr}:artifacts:turn"
 
 
 class Lane(StrEnum):
-    """The ready streams of a queue in the order they are served. alone: suspects, jobs whose worker was lost again
-    and again beside others. front: jobs that had begun before and were released, resumed or lost with their worker, so
-    that recovery does not wait behind a backlog."""
+    """The ready streams of a queue, in the order in which they are served. alone: jobs that must run alone, because
+    their worker was lost several times while other jobs ran beside them. front: jobs that had begun before, and were
+    released, resumed or lost with their worker. They do not wait behind a backlog."""
 
     ALONE = "alone"
     FRONT = "front"
@@ -57,7 +57,7 @@ class Lane(StrEnum):
     LOW = "low"
 
 
-# In the order they are served.
+# In the order in which they are served.
 LANES = tuple(Lane)
 
 
@@ -118,7 +118,7 @@ def listing(queue: QueueName, state: str, lane: Lane) -> str:
 
 
 def job_channel(job_id: JobId) -> str:
-    """Names of channels and of keys are apart, and one that a script has at hand costs it nothing."""
+    """The same name as the job's key. Channels and keys do not share names, and scripts have this one at hand."""
     return job(job_id)
 
 

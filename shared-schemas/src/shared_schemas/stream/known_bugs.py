@@ -1,7 +1,7 @@
 """Versions of Redis and Valkey with known bugs: the version, the reason and a source.
 
-What makes a server unfit to keep jobs at all is in connection.faults_of. Asks no server, and only looks at the mode of
-the file that holds the password.
+fitness.faults_of says what makes a server unfit to keep jobs at all. Asks no server. Of the file with the password it
+reads only the mode.
 """
 
 import re
@@ -18,7 +18,8 @@ BACKPORTED = "unless the distribution has fixed it without a new version number"
 
 
 class KnownBug(msgspec.Struct, frozen=True, kw_only=True):
-    """since: the first version of a line that has it. mended: the first without it; None where the line has none."""
+    """since: the first version of a release series with the bug. mended: the first version without it; None if the
+    series has none."""
 
     server: str
     since: Version
@@ -74,7 +75,7 @@ _NUMBER = re.compile(r"(\d{1,4})\.(\d{1,4})\.(\d{1,4})", re.ASCII)
 
 def warnings_of(facts: Mapping[str, Any]) -> list[str]:
     """facts: the reply of INFO. -> one sentence for each known bug of this server, with its number."""
-    # Valkey says the version of Redis that it is like as well, and others say nothing else.
+    # Valkey also reports the version of Redis that it is compatible with. Other servers report only that.
     name = "Valkey" if "valkey_version" in facts else "Redis"
     if (name == "Redis" and str(facts.get("server_name", "redis")) != "redis") or "dragonfly_version" in facts:
         return []
@@ -103,7 +104,7 @@ def password_warning(password_file: str) -> str | None:
     try:
         mode = Path(password_file).stat().st_mode if password_file else 0
     except OSError:
-        # It may come; whoever connects says so.
+        # The file may come later. Whoever connects reports that it is missing.
         return None
     if not mode & (stat.S_IROTH | stat.S_IWOTH):
         return None

@@ -1,4 +1,4 @@
-"""Renewal of leases, from a thread. Knows neither what an attempt does nor what becomes of one that lost its job."""
+"""Renewal of leases, from a thread. Knows neither what an attempt does nor what happens if it loses its job."""
 
 from collections.abc import Mapping
 
@@ -16,15 +16,15 @@ class Renewal(msgspec.Struct, frozen=True):
 
 
 class Leases:
-    """Renewal, on a thread of its own with a connection of its own: torch, ONNX Runtime or a slow callback on the
-    event loop must not make a live worker look dead."""
+    """For a thread of its own with a connection of its own. A live worker must not look dead because of torch, ONNX
+    Runtime or a slow callback on the event loop."""
 
     def __init__(self, client: SyncRedis, queue: QueueName, *, worker: str, lease_s: float) -> None:
         self._client, self._worker, self._lease_s = client, worker, lease_s
         self._tag = keys.tag(queue)
 
     def renew(self, fences: Mapping[JobId, str], facts: Mapping[str, str]) -> dict[JobId, Renewal]:
-        """Extend each lease and, with facts, the worker's registration (see workers.worker_facts)."""
+        """Extend each lease. With facts, also extend the worker's registration (see workers.worker_facts)."""
         rows = scripts.call_from_thread(
             self._client,
             "renew",

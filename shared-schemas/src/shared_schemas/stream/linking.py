@@ -21,7 +21,7 @@ from shared_schemas.errors import ErrorInfo
 from shared_schemas.events import Reason
 from shared_schemas.job import JobState
 from shared_schemas.stream.keys import Lane
-from shared_schemas.stream.record import RECORD, SHORT
+from shared_schemas.stream.record import RECORD_PARTS, SHORT_FIELDS
 from shared_schemas.stream.transitions import row_of, set_of, transition
 
 # Scripts that work on the model registry, and on what belongs to no single queue. All others work on one queue.
@@ -30,7 +30,7 @@ OF_ALL_QUEUES = frozenset({"queues"})
 _QUEUE_PRELUDES, _REGISTRY_PRELUDES = ("prelude", "load_prelude", "commit_prelude"), ("registry_prelude",)
 
 CORRUPT_RECORD = ErrorInfo(code="corrupt_record", message="what Redis kept of the job was damaged")
-_PLACES = {part.upper(): str(place) for place, part in enumerate(RECORD, 1)}
+_PLACES = {part.upper(): str(place) for place, part in enumerate(RECORD_PARTS, 1)}
 # A string is matched first and left as it is, whatever stands in it. Lua knows no @ outside of a string.
 _STRING_OR_NAME = re.compile(r"""'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|@(?P<name>\w*)""")
 _COMMENT = re.compile(r"^ *--.*\n", re.MULTILINE)
@@ -91,10 +91,10 @@ def _constants() -> dict[str, str]:
         "WIRE_VERSION": WIRE_VERSION,
         "CORRUPT": {**corrupt, "dead": CORRUPT_RECORD.code},
         "RESULT_TTL": 7 * 86_400_000,
-        "SHORT": len(SHORT),
+        "SHORT": len(SHORT_FIELDS),
     }
     return {name: _in_lua(value) for name, value in known.items()} | {
-        "SHORT_FIELDS": ", ".join(map(_in_lua, SHORT)),
+        "SHORT_FIELDS": ", ".join(map(_in_lua, SHORT_FIELDS)),
         "VALUE_IS_A_STATE": _is_one_of(JobState),
         "VALUE_IS_A_LANE": _is_one_of(Lane),
     }

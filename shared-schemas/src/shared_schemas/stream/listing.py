@@ -1,4 +1,4 @@
-"""Pages of jobs, for whatever sets of ids a queue keeps. Knows no job's meaning."""
+"""Pages of jobs, from any sets of ids that a queue keeps. Does not know what the sets mean."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from shared_schemas.stream.keys import Lane
 from shared_schemas.stream.stored_jobs import SUMMARY_FIELDS, summary_of
 from shared_schemas.stream.transitions import set_of
 
-# Ids whose jobs do not fit are passed over; more of them end the page early.
+# A page skips so many ids whose jobs do not match. More of them end the page early.
 _LOOKS = 2_000
 
 
@@ -28,13 +28,14 @@ async def page_of(
     client: AsyncRedis, queue: QueueName, sets: Sequence[str], *, states: Sequence[JobState], limit: int,
     before: JobId | None,
 ) -> Page:  # fmt: skip
-    """sets: names of zsets of job ids, merged. Summaries from one snapshot."""
+    """sets: names of sorted sets of job ids, which are merged. The summaries are of one snapshot."""
     arguments = page_arguments(sets, states=states, limit=limit, before=before)
     return page_from(queue, await scripts.call(client, "list", keys.tag(queue), arguments))
 
 
 def sets_of_jobs(states: Sequence[JobState], tag: str | None) -> list[str]:
-    """Of jobs in these states, all if none is named, or of those with a tag, which the page's states then filter."""
+    """The sets of jobs in these states, or in any state if none is given. With a tag, the set of jobs with that tag:
+    the page then filters by state."""
     if tag is not None:
         return [f"tagged:{tag}"]
     return [f"listing:{state}:{lane}" for state in tuple(states) or tuple(JobState) for lane in Lane]

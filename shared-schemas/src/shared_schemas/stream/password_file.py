@@ -1,4 +1,4 @@
-"""The file that holds the password of Redis, read for each new connection: a changed password needs no restart."""
+"""The file that holds the password of Redis. Each new connection reads it, so a changed password needs no restart."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from shared_schemas.stream.redis_settings import RedisSettings
 
 
 def credentials_of(settings: RedisSettings) -> CredentialProvider | None:
-    """None where the settings name no file: redis-py then takes what the URL says."""
+    """None if the settings name no file: redis-py then uses the URL."""
     path = settings.redis_password_file
     return _PasswordFile(settings.redis_user, Path(path)) if path else None
 
@@ -22,7 +22,7 @@ class _PasswordFile(CredentialProvider):
         try:
             password = self._path.read_text().strip()
         except (OSError, ValueError) as error:
-            # The file may come later, so this is retried as a lost connection is.
+            # The file may come later. So this is retried like a lost connection.
             raise ConnectionError("the file of the password cannot be read") from error
         return (self._user, password) if self._user else (password,)
 

@@ -12,7 +12,7 @@ from redis.exceptions import ConnectionError, InvalidResponse, ResponseError
 
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.stream.connection import AsyncRedis
-from shared_schemas.stream.redis_errors import translated
+from shared_schemas.stream.redis_errors import translate_errors
 
 _READ_BYTES = 1 << 16
 
@@ -35,7 +35,7 @@ class PubSubConnection:
 
     async def __aenter__(self) -> "PubSubConnection":
         try:
-            with translated():
+            with translate_errors():
                 await self._connection.connect()
         except BaseException:
             await self._connection.disconnect(nowait=True)
@@ -76,7 +76,7 @@ class PubSubConnection:
     async def _read(self) -> list[Any]:
         """All replies that have come, at least one. Empty after `socket_timeout` seconds without any."""
         try:
-            with translated():
+            with translate_errors():
                 return await self._replies_within(self._patience_s)
         except BackendUnavailable:
             self._is_cut = True
@@ -92,7 +92,7 @@ class PubSubConnection:
                     reader = self._connection._reader
                     data = await reader.read(_READ_BYTES) if reader is not None else b""
                     if not data:
-                        raise ConnectionError("the line was closed")
+                        raise ConnectionError("the connection was closed")
                     self._replies.feed(data)
                 return replies
         except TimeoutError:
@@ -110,5 +110,5 @@ class PubSubConnection:
         # Sending on a connection that is closed or stale would open it again, without its channels.
         if self._is_cut or not self._connection.is_connected or self._connection.is_stale:
             raise BackendUnavailable("Redis does not answer (the subscription was cut)")
-        with translated():
+        with translate_errors():
             await self._connection.send_command(*command, check_health=False)

@@ -1,10 +1,10 @@
-"""The queues that there are, and questions to all of them at once.
+"""Which queues exist, and questions to all of them at the same time.
 
-    {hr}:declared  zset  queues that somebody serves or a setting names; score: when that was said last, ms
+    {hr}:declared  zset  the declared queues; score: when each was last declared, ms
 
-Workers declare the queues that they serve, and a gateway those of its settings. A queue that nobody has declared for
-long and that holds no job is forgotten, in two steps: for a while it is listed and takes no job, since one may still be
-on its way.
+Workers declare the queues that they serve, and a gateway declares those of its settings. A queue is forgotten if it has
+not been declared for long and holds no job. This takes two steps: for a while it is listed but takes no jobs, because
+one may still be on its way.
 """
 
 import time
@@ -16,7 +16,7 @@ from redis.exceptions import NoScriptError
 from shared_schemas.ids import JobId, QueueName, created_ms, default_queue, is_job_id, is_queue, kind_of_queue
 from shared_schemas.job import JobState, QueueStatus, WorkerStatus
 from shared_schemas.kinds import JobKind
-from shared_schemas.lifecycle import moment
+from shared_schemas.lifecycle import from_ms
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.change_log import parse_stream_id
 from shared_schemas.stream.connection import AsyncRedis
@@ -25,14 +25,14 @@ from shared_schemas.stream.declaring import declare
 from shared_schemas.stream.keys import LANES
 from shared_schemas.stream.listing import Page, page_arguments, page_from
 from shared_schemas.stream.nodes import Nodes
-from shared_schemas.stream.redis_errors import translated
+from shared_schemas.stream.redis_errors import translate_errors
 from shared_schemas.stream.workers import workers_of
 
 BY_DEFAULT = frozenset(default_queue(kind) for kind in JobKind)
 STATES = tuple(JobState)
-# What is known is asked for again after so long.
+# After so long, Redis is asked again.
 _FRESH_S = 10.0
-# Longer than a job can be on its way to a queue that was known.
+# Longer than a job can be on its way to a queue.
 _LEAVING_S = 60.0
 _STATUS = {"states": STATES, "lanes": LANES, "queued": JobState.QUEUED}
 
@@ -40,26 +40,26 @@ Asked = Callable[[QueueName], tuple[str, Mapping[str, Any]]]
 
 
 class Queues:
-    """always: those that are there whatever Redis says, the default ones among them. known_s: how long a queue stays
-    known that is empty and that nobody declares."""
+    """always: queues that exist whatever Redis says; the default queues are added. known_s: how long an empty queue
+    stays known if nobody declares it."""
 
     def __init__(self, nodes: Nodes, *, always: Iterable[QueueName] = (), known_s: float = 86_400.0) -> None:
         self._nodes, self._known_s = nodes, known_s
         self._own = sorted(set(always) - BY_DEFAULT)
         self.always = BY_DEFAULT.union(self._own)
-        # As Redis said last: what is listed, and what takes jobs. Used: to where this process has sent jobs, should
-        # Redis lose that.
+        # From the last answer of Redis: the queues that are listed, and those that take jobs. _used: the queues to
+        # which this process has sent jobs, in case Redis loses them.
         self._listed: frozenset[QueueName] = self.always
         self._taking: frozenset[QueueName] = frozenset()
         self._fresh_until, self._used = 0.0, set[QueueName]()
 
     async def names(self) -> list[QueueName]:
-        """All that are listed."""
+        """All queues that are listed."""
         await self._read()
         return sorted(self._listed)
 
     async def takes_jobs(self, queue: QueueName) -> bool:
-        """Asks Redis only about a queue that has not been known for the last seconds."""
+        """Asks Redis only if the queue is not known, or was last seen more than some seconds ago."""
         if queue in self.always:
             return True
         if queue not in self._taking or time.monotonic() > self._fresh_until:
@@ -69,7 +69,7 @@ class Queues:
         return queue in self._taking
 
     def taking(self, kind: JobKind) -> list[QueueName]:
-        """Of that kind, as far as is known."""
+        """The known queues of that kind that take jobs."""
         return sorted(queue for queue in self.always | self._taking if kind_of_queue(queue) is kind)
 
     async def declare(self, queue: QueueName) -> None:
@@ -77,8 +77,8 @@ class Queues:
         await declare(self._nodes, [queue])
 
     async def review(self) -> list[QueueName]:
-        """Say again what this process declares, forget what is to be forgotten, and put back what Redis has lost.
-        -> all that are listed"""
+        """Declare the queues of this process again, forget queues that are due, and put back what Redis has lost.
+        -> all queues that are listed"""
         old = await self._call(self._own, [])
         lost = self._used - self._listed
         if old or lost:
@@ -90,7 +90,7 @@ class Queues:
         return sorted(self._listed)
 
     async def statuses(self, queues: Iterable[QueueName] | None = None) -> list[QueueStatus]:
-        """How each queue stands, all of them by default: one round trip."""
+        """The status of each queue, by default of all queues. One round trip for each node."""
         replies = await self.ask(lambda _: ("status", _STATUS), queues=queues)
         return [_status_of(queue, reply) for queue, reply in replies.items()]
 
@@ -99,7 +99,7 @@ class Queues:
         return status
 
     async def workers(self) -> list[WorkerStatus]:
-        """Those that are registered now, of all queues: one round trip."""
+        """The workers that are registered now, of all queues. One round trip for each node."""
         replies = await self.ask(lambda _: ("workers", {}))
         return [worker for queue, rows in replies.items() for worker in workers_of(queue, rows)]
 
@@ -113,8 +113,8 @@ class Queues:
         queues: Iterable[QueueName] | None = None,
         kind: JobKind | None = None,
     ) -> list[Page]:
-        """As listing.page_of, of each queue, or of each of a kind: one round trip. before: for each queue the job than
-        which those listed are older."""
+        """As listing.page_of, for each queue, or each queue of a kind. One round trip for each node. before: for each
+        queue, the job that all listed jobs are older than."""
 
         def asked(queue: QueueName) -> tuple[str, Mapping[str, Any]]:
             return "list", page_arguments(sets, states=states, limit=limit, before=before(queue))
@@ -125,8 +125,8 @@ class Queues:
     async def ask(
         self, asked: Asked, *, queues: Iterable[QueueName] | None = None, kind: JobKind | None = None
     ) -> dict[QueueName, Any]:
-        """The reply of each queue, or of each of a kind, to a script, whose name and arguments `asked` gives: one round
-        trip for all, and another only where queues came since this process asked last."""
+        """Run a script for each queue, or each queue of a kind. asked: gives its name and arguments. -> the reply of
+        each queue. One round trip for each node, and another only if queues were added since the last call."""
         if queues is not None:
             return await self._ask_together(sorted(set(queues)), asked)
         replies: dict[QueueName, Any] = {}
@@ -151,7 +151,7 @@ class Queues:
     ) -> dict[QueueName, Any]:
         calls = [(queue, *asked(queue)) for queue in queues]
         first = [("ZRANGE", keys.DECLARED, 0, -1, "WITHSCORES")] if reads_declared else []
-        with translated():
+        with translate_errors():
             commands = [scripts.command(name, keys.tag(queue), given) for queue, name, given in calls]
             replies = await _together(client, [*first, *commands])
             if any(isinstance(reply, NoScriptError) for reply in replies):
@@ -167,11 +167,11 @@ class Queues:
         return dict(zip(queues, replies, strict=True))
 
     async def _read(self) -> None:
-        with translated():
+        with translate_errors():
             self._keep(await reply_of(self._nodes.shared.zrange(keys.DECLARED, 0, -1, withscores=True)) or ())
 
     async def _call(self, declared: list[QueueName], empty: list[QueueName]) -> list[QueueName]:
-        """-> those that have not been declared for long, or are leaving"""
+        """-> the queues that have not been declared for long, or are leaving"""
         now, *flat = await scripts.call(
             self._nodes.shared,
             "queues",
@@ -188,7 +188,7 @@ class Queues:
         return [queue for queue, score in self._keep(rows).items() if score < limit_ms and queue not in self.always]
 
     def _keep(self, rows: Iterable[tuple[bytes, float]]) -> dict[QueueName, float]:
-        """-> what Redis says of each"""
+        """-> for each declared queue its score"""
         named = ((name.decode(errors="replace"), score) for name, score in rows)
         declared = {QueueName(name): score for name, score in named if is_queue(name)}
         self._listed = self.always.union(declared)
@@ -215,6 +215,6 @@ def _status_of(queue: QueueName, reply: Any) -> QueueStatus:
         ready={lane.value: n for lane, n in zip(LANES, by_state[JobState.QUEUED], strict=True)},
         dead=dead,
         workers=workers,
-        log_from=moment(parse_stream_id(log_from.decode())[0]) if log_from else None,
-        oldest_queued_at=moment(created_ms(JobId(first))) if is_job_id(first) else None,
+        log_from=from_ms(parse_stream_id(log_from.decode())[0]) if log_from else None,
+        oldest_queued_at=from_ms(created_ms(JobId(first))) if is_job_id(first) else None,
     )

@@ -1,4 +1,4 @@
-"""The record of a job: what its hash keeps as one MessagePack array for the scripts to work with. Pure."""
+"""The record of a job: a MessagePack array in its hash, with what the scripts need to change the job. Pure."""
 
 from contextlib import suppress
 from typing import Any
@@ -8,8 +8,9 @@ import msgspec
 _Text = str | bool
 
 
-class Record(msgspec.Struct, array_like=True, frozen=True):
-    """False, or the end of the array, stands for nothing. Times: ms, as text. A script names a part as @FENCE."""
+class JobRecord(msgspec.Struct, array_like=True, frozen=True):
+    """False, or the end of the array, means that the part has no value. Times: ms, as text. A script names a part with
+    a mark, as in @FENCE."""
 
     state: str
     lane: str
@@ -45,24 +46,24 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
     long: int | bool = False
 
 
-RECORD = Record.__struct_fields__
-# The events of a timeline lie in the job's hash, each in the field of its number, until there are more than these, or
-# one is long.
-SHORT = tuple(str(n) for n in range(1, 9))
-read_record = msgspec.msgpack.Decoder(Record).decode
+RECORD_PARTS = JobRecord.__struct_fields__
+# A short timeline is in the job's hash, each event in the field of its number. A timeline with more events, or with a
+# long one, is in a stream.
+SHORT_FIELDS = tuple(str(n) for n in range(1, 9))
+decode_record = msgspec.msgpack.Decoder(JobRecord).decode
 
 
-# What reading something damaged may raise; the last of these where it is nested without end.
+# What decoding a damaged record can raise. RecursionError: it is nested too deeply.
 UNREADABLE = (msgspec.DecodeError, ValueError, KeyError, OverflowError, RecursionError)
 _parts = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
-_TYPES = {field.name: field.type for field in msgspec.structs.fields(Record)}
+_TYPES = {field.name: field.type for field in msgspec.structs.fields(JobRecord)}
 
 
-def parts_of(data: object) -> dict[str, Any]:
-    """As much of a record as can be read, whatever the rest is."""
+def readable_parts(data: object) -> dict[str, Any]:
+    """The parts of a record that can be read. data: possibly damaged."""
     parts: dict[str, Any] = {}
     try:
-        for name, part in zip(RECORD, _parts(data), strict=False):  # type: ignore[arg-type]
+        for name, part in zip(RECORD_PARTS, _parts(data), strict=False):  # type: ignore[arg-type]
             with suppress(*UNREADABLE):
                 parts[name] = msgspec.msgpack.decode(part, type=_TYPES[name])
     except (*UNREADABLE, TypeError):
@@ -70,11 +71,11 @@ def parts_of(data: object) -> dict[str, Any]:
     return parts
 
 
-def record_of(data: object) -> dict[str, str]:
-    """data: the record, or what Redis answered instead. What there is in it; nothing of a job that is not there, or
-    whose record is damaged."""
+def record_fields(data: object) -> dict[str, str]:
+    """data: the record, or what Redis answered instead. -> the parts that have a value. Empty if there is no such job,
+    or its record is damaged."""
     try:
-        values = msgspec.structs.astuple(read_record(data)) if isinstance(data, bytes) else ()
+        values = msgspec.structs.astuple(decode_record(data)) if isinstance(data, bytes) else ()
     except UNREADABLE:
         return {}
-    return {name: str(value) for name, value in zip(RECORD, values, strict=False) if value is not False}
+    return {name: str(value) for name, value in zip(RECORD_PARTS, values, strict=False) if value is not False}

@@ -17,8 +17,8 @@ from shared_schemas.stream.damage import drop, job_ids_of_index, reply_of
 from shared_schemas.stream.declaring import declare
 from shared_schemas.stream.keys import LANES
 from shared_schemas.stream.nodes import Nodes
-from shared_schemas.stream.record import parts_of
-from shared_schemas.stream.redis_errors import translated
+from shared_schemas.stream.record import readable_parts
+from shared_schemas.stream.redis_errors import translate_errors
 from shared_schemas.stream.transitions import failed_transition, packed_request_transitions, transition
 
 CRASH_LIMIT = 2
@@ -60,7 +60,7 @@ class Recovery:
         """All running jobs with less than half their lease left. A live worker renews long before that. A job that one
         look leaves out waits for half a lease more."""
         leases_of = keys.leases(self.queue)
-        with translated():
+        with translate_errors():
             seconds, microseconds = await self._client.time()
             limit_ms = seconds * 1000 + microseconds // 1000 + round(lease_s * 500)
             leases = await self._leases()
@@ -79,7 +79,7 @@ class Recovery:
         pipeline = self._client.pipeline(transaction=False)
         for job_id in ids:
             pipeline.hget(keys.job(job_id), "job")
-        records = [parts_of(data) for data in await pipeline.execute(raise_on_error=False)]
+        records = [readable_parts(data) for data in await pipeline.execute(raise_on_error=False)]
         return [
             SilentJob(job_id, record.get("fence") or "", record.get("beat", 0))
             for job_id, record in zip(ids, records, strict=True)
@@ -116,7 +116,7 @@ class Recovery:
                     "poison": failed_transition(poison),
                     "crash_limit": CRASH_LIMIT,
                 },
-                seldom=packed_request_transitions(),
+                rare_arguments=packed_request_transitions(),
             )
         except CallRefused:
             # One of the jobs may be the cause. It must not keep the others waiting.

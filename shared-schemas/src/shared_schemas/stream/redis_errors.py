@@ -1,4 +1,4 @@
-"""Errors of redis-py, translated: what stands above this package sees BackendUnavailable or CallRefused."""
+"""Errors of redis-py as errors of this package: callers see BackendUnavailable or CallRefused."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from redis.exceptions import (
 
 from shared_schemas.errors import BackendUnavailable, CallRefused
 
-# For a call from within a script, Redis 6.2 puts the code behind the place in the script.
+# If the call was made by a script, Redis 6.2 puts the code after the place in the script.
 _PASSING = re.compile(
     r"(?:^|: -)(MISCONF|LOADING|READONLY|CLUSTERDOWN|TRYAGAIN|MASTERDOWN|NOREPLICAS|OOM|BUSY)\b", re.ASCII
 )
@@ -24,8 +24,8 @@ _SCRIPT_LINE = re.compile(r"user_script:(\d+):", re.ASCII)
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """Raise BackendUnavailable for what passes once Redis is back, CallRefused where Redis refuses this call."""
+def translate_errors() -> Iterator[None]:
+    """Raise BackendUnavailable for errors that end when Redis is back, and CallRefused if Redis refuses the call."""
     try:
         yield
     except (ConnectionError, TimeoutError, OSError) as error:
@@ -41,8 +41,8 @@ def translated() -> Iterator[None]:
 
 
 def refusal_of(error: ResponseError) -> str | None:
-    """The code of a refusal that passes with time; None for any other error."""
-    # redis-py cuts the code off the text where it has a class for the error.
+    """The code of a refusal that goes away with time; None for any other error."""
+    # If redis-py has a class for the error, its text lacks the code.
     match error:
         case OutOfMemoryError():
             return "OOM"
@@ -54,7 +54,7 @@ def refusal_of(error: ResponseError) -> str | None:
 
 
 def _kind_of(error: ResponseError) -> str:
-    """The code of the error and where in a script it was, without the values in its text."""
+    """The code of the error, and its line in a script, without the values in its text."""
     text = str(error)
     line = _SCRIPT_LINE.search(text)
     return text.split(" ", 1)[0] + (f", line {line[1]} of a script" if line else "")

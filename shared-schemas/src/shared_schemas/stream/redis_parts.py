@@ -1,8 +1,8 @@
-"""What this package uses of redis-py beyond what redis-py promises to keep: parts of its connections, to send and read
-on one of them without the cost of a pool.
+"""The private parts of redis-py that this package uses: parts of its connections, to send and read on one connection
+without the cost of a pool.
 
-A test compares PARTS with the installed redis-py; pyproject.toml admits only the versions that it was tested with. To
-raise them: change the bound, run tests/architecture/test_private_parts.py, tests/stream and the tests marked chaos, and
+A test compares PARTS with the installed redis-py. pyproject.toml admits only versions that were tested. To admit newer
+ones: change the bound, run tests/architecture/test_private_parts.py, tests/stream and the tests marked chaos, and
 read what redis-py changed in these classes.
 """
 

@@ -1,5 +1,6 @@
-"""Which files of the artifact store Redis refers to: jobs by their checkpoints and what they made, models by their
-manifests. It names files and touches none.
+"""Which files of the artifact store Redis refers to. Jobs have checkpoints and artifacts, models have files.
+
+Touches no file.
 """
 
 import re
@@ -17,8 +18,8 @@ from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.keys import LANES
 from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.queues import Queues
-from shared_schemas.stream.record import SHORT
-from shared_schemas.stream.redis_errors import translated
+from shared_schemas.stream.record import SHORT_FIELDS
+from shared_schemas.stream.redis_errors import translate_errors
 from shared_schemas.stream.timeline import Entry, Timeline, entries_in_hash
 
 _NAMED = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
@@ -26,34 +27,34 @@ _PAGE = 100
 
 
 class StoreBinding:
-    """Which artifact store belongs to this Redis, and whose turn it is to free it."""
+    """Which artifact store belongs to this Redis, and which process may remove files from it now."""
 
     def __init__(self, nodes: Nodes) -> None:
         self._client = nodes.shared
 
     async def identity(self) -> str | None:
-        with translated():
+        with translate_errors():
             known = await self._client.get(keys.ARTIFACTS)
         return None if known is None else known.decode()
 
     async def identify(self, identity: str) -> str:
-        """-> the identity that is known from now on: of two that come together, the first's."""
-        with translated():
+        """-> the identity that holds from now on. If two processes set one, it is that of the first."""
+        with translate_errors():
             await self._client.set(keys.ARTIFACTS, identity, nx=True)
             return str((await self._client.get(keys.ARTIFACTS)).decode())
 
     async def take_turn(self, *, every_s: float) -> bool:
-        """Whether nobody else has had it for so long."""
-        with translated():
+        """Whether this process may go on: nobody else has had a turn for so long."""
+        with translate_errors():
             return bool(await self._client.set(keys.ARTIFACTS_TURN, 1, nx=True, px=round(every_s * 900)))
 
 
 async def read_references(nodes: Nodes, *, checkpoints_kept: int, queues: Iterable[QueueName] = ()) -> References:
-    """checkpoints_kept: how many of a job's newest; its best is kept as well. queues: that there are, beside those on
-    record. What cannot be read keeps all that it names."""
+    """checkpoints_kept: how many of the newest checkpoints of a job; the best one is also kept. queues: beside those
+    that are declared. If an entry cannot be read, all files that it names are kept."""
     found = _Found(checkpoints_kept)
-    with translated():
-        # Staged before published: what is published in between is found among the published.
+    with translate_errors():
+        # Staged before published, so that a model that is published in between is found.
         await _read_models(nodes.shared, found)
         for queue in await Queues(nodes, always=queues).names():
             if kind_of_queue(queue).makes_files:
@@ -72,7 +73,7 @@ class _Found:
         self.kept.update(name.decode() for name in _NAMED.findall(data))
 
     def read_job(self, fields: dict[bytes, bytes], timeline: Sequence[Entry]) -> None:
-        short = {name.encode() for name in SHORT}
+        short = {name.encode() for name in SHORT_FIELDS}
         for name, value in fields.items():
             if name not in short:
                 self.name_all(value)
@@ -123,7 +124,7 @@ async def _read_models(client: AsyncRedis, found: _Found) -> None:
 
 
 async def _job_ids(client: AsyncRedis, queue: QueueName) -> list[JobId]:
-    """Of one moment: a job that changes its state meanwhile is not missed."""
+    """From one snapshot, so that a job that changes its state in the meantime is not missed."""
     pipeline = client.pipeline(transaction=True)
     for state in JobState:
         for lane in LANES:
@@ -137,7 +138,7 @@ async def _read_jobs(nodes: Nodes, queue: QueueName, ids: Sequence[JobId], found
     for job_id in ids:
         pipeline.hgetall(keys.job(job_id))
     for job_id, fields in zip(ids, await pipeline.execute(), strict=True):
-        timeline = entries_in_hash([fields.get(name.encode()) for name in SHORT])
+        timeline = entries_in_hash([fields.get(name.encode()) for name in SHORT_FIELDS])
         found.read_job(fields, timeline or await _long_timeline(nodes, job_id))
 
 

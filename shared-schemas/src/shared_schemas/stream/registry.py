@@ -1,4 +1,4 @@
-"""The model registry: which versions exist. It holds manifests; the files are in the artifact store.
+"""The model registry: which versions exist. It holds manifests. The files are in the artifact store.
 
     {hr:models}:names              zset    published names, score 0
     {hr:models}:model:<name>       hash    versions (last number given), alias:<alias> -> version
@@ -8,11 +8,10 @@
     {hr:models}:staging            set     job ids with a staged version
     {hr:models}:job:<job id>       string  name@version
 
-A model and the job that made it lie in different slots, so no script can write both. Publishing is therefore
-two steps with one point of truth: an attempt stages its model, then settles its job. A staged version counts
-as published from the moment its job has succeeded under the fence that staged it; whoever reads the registry
-next makes that visible. A crash between the steps loses nothing, and a stale attempt publishes nothing. Nor does a
-replay, whatever its worker staged.
+A model and the job that made it lie in different slots, so no script can write both. Publishing therefore takes two
+steps with one point of truth: an attempt stages its model, then settles its job. A staged version counts as published
+once its job has succeeded under the fence that staged it. The next reader of the registry makes it visible. A crash
+between the steps loses nothing. A stale attempt publishes nothing, and neither does a replay.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,20 +23,20 @@ from shared_schemas.codec import decode_manifest, encode_json
 from shared_schemas.errors import CallRefused, ClaimLost, MalformedId, ModelNotFound, ModelUnreadable
 from shared_schemas.ids import JobId, is_job_id, parse_job_id
 from shared_schemas.job import JobState
-from shared_schemas.lifecycle import moment
+from shared_schemas.lifecycle import from_ms
 from shared_schemas.models import Model, ModelManifest, ModelRef, parse_model_reference
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.damage import is_of_another_type
 from shared_schemas.stream.nodes import Nodes
-from shared_schemas.stream.record import record_of
-from shared_schemas.stream.redis_errors import translated
+from shared_schemas.stream.record import record_fields
+from shared_schemas.stream.redis_errors import translate_errors
 
 _TAG = keys.MODELS
 
 
 class ModelList(msgspec.Struct, frozen=True):
-    """unreadable: `name` or `name@version` of what was left out, as the registry's entry is damaged. after: the name to
-    go on after, None at the end."""
+    """unreadable: `name` or `name@version` of the entries that were left out because they are damaged. after: pass it
+    to get the next page; None at the end."""
 
     models: list[Model]
     unreadable: list[str]
@@ -49,8 +48,8 @@ class ModelRegistry:
         self._nodes, self._client = nodes, nodes.shared
 
     async def stage(self, *, name: str, job_id: JobId, fence: str, manifest: ModelManifest) -> ModelRef:
-        """Reserve the job's version of `name` and keep its manifest; visible once the job has succeeded under
-        `fence`. ClaimLost if a newer attempt has staged or the job's model is published."""
+        """Reserve the job's version of `name` and keep its manifest. It is visible once the job has succeeded under
+        `fence`. ClaimLost if a newer attempt has staged a model, or the job's model is published."""
         version = await scripts.call(
             self._client,
             "stage",
@@ -91,8 +90,8 @@ class ModelRegistry:
         return await self._read(name, version)
 
     async def pin(self, model_ids: Sequence[str]) -> list[ModelRef | ModelNotFound | MalformedId]:
-        """The version that each of them names now, as resolve has it, or why there is none: one round trip for all,
-        unless a model waits to be made visible. ModelUnreadable if what the registry holds of one is damaged."""
+        """The version that each id names now, as in resolve, or the error. One round trip for all, unless a model waits
+        to be made visible. ModelUnreadable if the entry of one is damaged."""
         found, is_settled = await self._look_up(model_ids)
         if not is_settled:
             await self.publish_settled()
@@ -112,9 +111,9 @@ class ModelRegistry:
         return found
 
     async def list_models(self, *, after: str = "", limit: int = 100) -> ModelList:
-        """The latest version of each of `limit` names, by name, from the name after `after`."""
+        """The latest version of each of `limit` names, in the order of names, beginning after the name `after`."""
         await self.publish_settled()
-        with translated():
+        with translate_errors():
             names = await self._client.zrangebylex(
                 f"{_TAG}names", f"({after}" if after else "-", "+", start=0, num=limit + 1
             )
@@ -134,7 +133,7 @@ class ModelRegistry:
             return await self._client.zscore(f"{_TAG}published:{ref.name}", str(ref.version)) is not None
 
     async def delete_version(self, ref: ModelRef) -> str | None:
-        """Forget a published version. -> the alias that keeps it, or None if it is published no more."""
+        """Forget a published version. -> the alias that keeps it, or None if it is no longer published."""
         with _asking():
             answer = await scripts.call(
                 self._client, "delete_version", _TAG, {"name": ref.name, "version": ref.version}
@@ -142,9 +141,9 @@ class ModelRegistry:
         return answer[1].decode() if answer[0] == b"aliased" else None
 
     async def publish_settled(self) -> None:
-        """Make visible what jobs have published that ended since; every reader does it first. Whoever keeps house
-        does it as well, since a job that has expired can no longer say that it succeeded."""
-        with translated():
+        """Make the models visible whose jobs have succeeded. Every reader does this first. So does the gateway from
+        time to time, because a job that has expired can no longer show that it succeeded."""
+        with translate_errors():
             staging = await self._client.smembers(f"{_TAG}staging")
         succeeded, failed = [], []
         for member in staging:
@@ -154,7 +153,7 @@ class ModelRegistry:
                     state, settled, is_replay = await self._job(job_id)
                     fence = await self._client.hget(f"{_TAG}staged:{job_id}", "fence")
             except (MalformedId, ModelUnreadable):
-                # What cannot be read cannot have succeeded as far as anybody knows, and holds up no other.
+                # Nobody can know whether a job that cannot be read has succeeded. It must not block the others.
                 continue
             if state is JobState.SUCCEEDED and settled == (fence or b"").decode() and not is_replay:
                 succeeded.append(job_id)
@@ -202,13 +201,13 @@ class ModelRegistry:
                 name=name,
                 version=version,
                 job_id=job_id.decode(),
-                created_at=moment(int(published)),
+                created_at=from_ms(int(published)),
                 aliases=tuple(aliases),
                 manifest=decode_manifest(manifest),
             )
 
     async def _look_up(self, model_ids: Sequence[str]) -> tuple[list[ModelRef | ModelNotFound | MalformedId], bool]:
-        """-> (as pin, whether no model waits to be made visible)"""
+        """-> (as pin, whether no model waits to become visible)"""
         asked = [_asked(model_id) for model_id in model_ids]
         whole = [each for each in asked if not isinstance(each, MalformedId)]
         with _asking():
@@ -217,8 +216,8 @@ class ModelRegistry:
         return [each if isinstance(each, MalformedId) else _ref_of(each, next(answers)) for each in asked], not staging
 
     async def _job(self, job_id: JobId) -> tuple[JobState | None, str | None, bool]:
-        """-> (state, None for a job that is gone; fence of the attempt that ended last; whether it is a replay)"""
-        record = record_of(await self._nodes.of_job(job_id).hget(keys.job(job_id), "job"))
+        """-> (state, None if the job is gone; fence of the attempt that ended last; whether it is a replay)"""
+        record = record_fields(await self._nodes.of_job(job_id).hget(keys.job(job_id), "job"))
         if not record:
             return None, None, False
         with _readable():
@@ -227,19 +226,19 @@ class ModelRegistry:
 
 @contextmanager
 def _readable() -> Iterator[None]:
-    """ModelUnreadable for what an entry of the registry does to whoever reads it when it is damaged."""
+    """Raise ModelUnreadable for what decoding a damaged entry raises."""
     try:
         yield
-    # A part that is missing is None, and a time may be none.
+    # A missing part is None, and a time may be out of range.
     except (msgspec.MsgspecError, ValueError, TypeError, AttributeError, OverflowError, OSError) as error:
         raise ModelUnreadable("what the registry holds of this version is damaged") from error
 
 
 @contextmanager
 def _asking() -> Iterator[None]:
-    """As translated, and ModelUnreadable for a key that holds something else than an entry of the registry."""
+    """As translate_errors. Raises ModelUnreadable for a key that does not hold an entry of the registry."""
     try:
-        with translated():
+        with translate_errors():
             yield
     except CallRefused as error:
         if not is_of_another_type(error.__cause__):

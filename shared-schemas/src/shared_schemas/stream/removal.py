@@ -1,7 +1,7 @@
-"""Deleting what has ended: a finished job, a version of a model. Nothing is taken away that something unfinished needs.
+"""Deletes a finished job or a version of a model, unless a job that has not ended needs it.
 
-What is needed lies in other slots than what is deleted, so it is looked at first: a job that is submitted in between
-and names what is deleted fails as one does that names what never was. Files stay where they are.
+The users of what is deleted lie in other slots, so they are looked up first. If a job is submitted in between and names
+what is deleted, it fails as if that had never existed. Files are not deleted.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -19,8 +19,8 @@ from shared_schemas.stream.idempotency import IDEMPOTENCY_TTL_MS
 from shared_schemas.stream.jobs import Jobs
 from shared_schemas.stream.keys import LANES
 from shared_schemas.stream.nodes import Nodes
-from shared_schemas.stream.record import record_of
-from shared_schemas.stream.redis_errors import translated
+from shared_schemas.stream.record import record_fields
+from shared_schemas.stream.redis_errors import translate_errors
 from shared_schemas.stream.registry import ModelRegistry
 from shared_schemas.stream.transitions import set_of
 
@@ -29,14 +29,14 @@ _UNFINISHED = tuple(state for state in JobState if state not in TERMINAL_STATES)
 
 
 class Removal:
-    """queues: all that there are, in which whoever needs something may be."""
+    """queues: all queues that exist, since a user may be in any of them."""
 
     def __init__(self, nodes: Nodes) -> None:
         self._nodes, self._jobs, self._registry = nodes, Jobs(nodes), ModelRegistry(nodes)
 
     async def delete_job(self, job_id: JobId, *, queues: Sequence[QueueName]) -> None:
-        """Its timeline and result go with it; what it published stays, and so does its Idempotency-Key, as a request
-        that comes late must not run it again. JobNotFound, JobExpired, JobUnreadable; StateConflict while it has not
+        """Delete the job with its timeline and result. What it published stays. So does its Idempotency-Key, because a
+        late request must not run the job again. JobNotFound, JobExpired, JobUnreadable; StateConflict while it has not
         ended; InUse while a job that has not ended waits for it or starts from its checkpoint."""
         job = await self._jobs.find(job_id)
         if not job.state.is_terminal:
@@ -44,7 +44,7 @@ class Removal:
         user = await self._user_of_job(job_id, queues)
         if user is not None:
             raise InUse(f"{user} has not ended and needs this job")
-        # Only a job that is there can say that what it staged is published.
+        # After the deletion nothing shows that the job succeeded, and its staged model would be lost.
         await self._registry.publish_settled()
         answer = await scripts.call(
             self._nodes.of_job(job_id),
@@ -52,14 +52,14 @@ class Removal:
             keys.tag(queue_of(job_id)),
             {"id": job_id, "terminal": set_of(TERMINAL_STATES), "tombstone_ms": IDEMPOTENCY_TTL_MS},
         )
-        # Missing by now: it was there when it was looked for, so this call or another has deleted it. The client
-        # library asks again where the answer to the first try was lost.
+        # "missing" is no error: the job existed above, so this call or another has deleted it. The client library sends
+        # a call again if its answer was lost.
         if answer[0] == b"refused":
             raise StateConflict(f"the job is {answer[1].decode()}; only a finished one can be deleted")
 
     async def delete_version(self, ref: ModelRef, *, queues: Sequence[QueueName]) -> None:
-        """`latest` moves to the newest version that is left; no number is given again. ModelNotFound; InUse while an
-        alias other than `latest` names it, or a job that has not ended runs it."""
+        """Delete the version. `latest` moves to the newest version that is left. No number is given again.
+        ModelNotFound; InUse while an alias other than `latest` names it, or a job that has not ended runs it."""
         await self._registry.publish_settled()
         if not await self._registry.is_published(ref):
             raise ModelNotFound("no such version is published")
@@ -72,7 +72,7 @@ class Removal:
 
     async def _user_of_job(self, job_id: JobId, queues: Sequence[QueueName]) -> JobId | None:
         for queue in queues:
-            with translated():
+            with translate_errors():
                 waiting = await self._nodes.of_queue(queue).zrange(keys.waiting(queue), 0, -1)
             ids = [JobId(member.decode()) for member in waiting]
             for user, (depends_on,) in zip(ids, await self._fields(queue, ids, "depends_on"), strict=True):
@@ -91,7 +91,7 @@ class Removal:
             if SPECS[kind_of_queue(queue)].model_field is not None:
                 async for page in self._unfinished(queue):
                     for user, (record,) in zip(page, await self._fields(queue, page, "job"), strict=True):
-                        if record_of(record).get("subject") == str(ref):
+                        if record_fields(record).get("subject") == str(ref):
                             return user
         return None
 
@@ -100,7 +100,7 @@ class Removal:
             for lane in LANES:
                 start = "-"
                 while True:
-                    with translated():
+                    with translate_errors():
                         members = await self._nodes.of_queue(queue).zrangebylex(
                             keys.listing(queue, state, lane), start, "+", start=0, num=_PAGE
                         )
@@ -111,7 +111,7 @@ class Removal:
                     start = f"({members[-1].decode()}"
 
     async def _fields(self, queue: QueueName, ids: Sequence[JobId], *names: str) -> list[list[bytes | None]]:
-        with translated():
+        with translate_errors():
             pipeline = self._nodes.of_queue(queue).pipeline(transaction=False)
             for job_id in ids:
                 pipeline.hmget(keys.job(job_id), names)

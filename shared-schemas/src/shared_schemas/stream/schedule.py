@@ -18,7 +18,7 @@ from shared_schemas.stream.control import JobControl
 from shared_schemas.stream.damage import job_ids_of_index
 from shared_schemas.stream.jobs import Jobs
 from shared_schemas.stream.nodes import Nodes
-from shared_schemas.stream.redis_errors import translated
+from shared_schemas.stream.redis_errors import translate_errors
 from shared_schemas.stream.transitions import expired_transition, transition
 
 TOMBSTONE_MS = 86_400_000
@@ -53,7 +53,7 @@ class Schedule:
             },
         )
         if waiting:
-            with translated():
+            with translate_errors():
                 ids = await job_ids_of_index(self._client, self.queue, keys.waiting(self.queue), waiting)
             promoted += await self._check_dependencies(ids)
         return Promotion(promoted, expired, None if next_ms < 0 else next_ms / 1000)
@@ -66,7 +66,7 @@ class Schedule:
         )
 
     async def _check_dependencies(self, waiting: list[JobId]) -> int:
-        with translated():
+        with translate_errors():
             pipeline = self._client.pipeline(transaction=False)
             for job_id in waiting:
                 pipeline.hget(keys.job(job_id), "depends_on")

@@ -1,4 +1,4 @@
-"""Connections that leave a former master: after a failover, a connection that stays open there would read old data.
+"""Connections that leave a former master. After a failover, a connection that stays open there would read old data.
 
 Knows no settings and makes no pool.
 """
@@ -14,8 +14,8 @@ from shared_schemas.stream.redis_errors import refusal_of
 
 
 class _Master:
-    """The Redis behind an address, as far as this process knows. generation: grows each time a connection finds that it
-    leads to a server that is no longer the master."""
+    """What this process knows of the Redis at an address. generation: grows each time a connection finds out that its
+    server is no longer the master."""
 
     def __init__(self) -> None:
         self.generation = 0
@@ -29,9 +29,9 @@ def _master_at(url: str) -> _Master:
 def connection_class_for(url: str, base: Any) -> Any:
     """A subclass of base, one of redis-py's connection classes.
 
-    It leaves a former master as soon as any connection of this process to that address has met one: what it reads there
-    is old, and Redis never tells a connection that only reads. It also raises the same errors for a lost connection on
-    every event loop."""
+    As soon as one connection of this process has met a former master at that address, all of them leave it. Redis never
+    tells a connection that only reads. The class also raises the same errors for a lost connection on every event
+    loop."""
     master = _master_at(url)
 
     class Connection(base):  # type: ignore[misc]
@@ -53,8 +53,8 @@ def connection_class_for(url: str, base: Any) -> Any:
                 raise
 
         async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-            """As redis-py's, but without asyncio.wait_for, which makes a task for each command, and on Python 3.11
-            loses a cancellation that comes as that task ends (https://github.com/python/cpython/issues/86296)."""
+            """As redis-py's, but without asyncio.wait_for. That makes a task for each command. On Python 3.11 it also
+            loses a cancellation that comes as the task ends (https://github.com/python/cpython/issues/86296)."""
             if self.is_stale:
                 await self.disconnect()
             if not self.is_connected:
@@ -63,19 +63,19 @@ def connection_class_for(url: str, base: Any) -> Any:
                 if self._writer.transport.is_closing():
                     raise ConnectionResetError
                 self._writer.writelines([command] if isinstance(command, bytes) else command)
-                # Nearly always the system has taken all of it by now.
+                # By now the system has nearly always taken all of it.
                 if self._writer.transport.get_write_buffer_size():
                     async with asyncio.timeout(self.socket_timeout):
                         await self._writer.drain()
             except builtins.TimeoutError:
                 await self.disconnect(nowait=True)
                 raise TimeoutError("Redis takes no command") from None
-            # uvloop raises RuntimeError for a write to a connection that was reset while idle.
+            # uvloop raises RuntimeError for a write to a connection that was reset while it was idle.
             except (OSError, RuntimeError) as error:
                 await self.disconnect(nowait=True)
-                raise ConnectionError("the line was closed") from error
+                raise ConnectionError("the connection was closed") from error
             except BaseException:
-                # Half a command may have been sent.
+                # A part of the command may have been sent.
                 await self.disconnect(nowait=True)
                 raise
 

@@ -1,28 +1,27 @@
-"""The version of all that lies in a Redis database, beside the version that each job has: a mark that the first part to
-come makes. Knows no key but its own.
+"""The version of everything in a Redis database. The first process that starts sets it. Knows no key but its own.
 
-A job of another version is left to those that know it. A database of another version has other keys: whoever does not
-know them must not write a single one.
+Each job has a version too, and a job of another version is left to those that know it. A database of another version
+has other keys: whoever does not know them must not write any.
 """
 
 from shared_schemas.settings import SettingsRejected
 from shared_schemas.stream import keys
 from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.damage import reply_of
-from shared_schemas.stream.redis_errors import translated
+from shared_schemas.stream.redis_errors import translate_errors
 
 STORE_VERSION = 1
 
 
 async def check_store(client: AsyncRedis) -> None:
-    """SettingsRejected if the database is of another version. One without a mark is of this version: those before the
-    first have none, and what of their jobs does not fit is ended or left alone job by job."""
-    with translated():
+    """SettingsRejected if the database has another version. A database without a version is taken for one of this
+    version. If a job in it does not fit, it is ended or left alone, job by job."""
+    with translate_errors():
         mark = await reply_of(client.get(keys.STORE))
         if mark is None and await client.set(keys.STORE, STORE_VERSION, nx=True) is None:
             mark = await reply_of(client.get(keys.STORE))
             if mark is None:
-                # Not what any part has written.
+                # The key holds what no Headrace has written.
                 await client.set(keys.STORE, STORE_VERSION)
         if mark is not None and not (mark.isdigit() and len(mark) < 10):
             await client.set(keys.STORE, STORE_VERSION)

@@ -12,8 +12,8 @@ from shared_schemas.errors import ErrorInfo
 from shared_schemas.events import Checkpointed, Measured, Progressed
 from shared_schemas.ids import JobId, QueueName, created_ms, kind_of, queue_of
 from shared_schemas.job import Checkpoint, Job, JobState, JobSummary, Progress
-from shared_schemas.lifecycle import moment
-from shared_schemas.stream.record import UNREADABLE, record_of
+from shared_schemas.lifecycle import from_ms
+from shared_schemas.stream.record import UNREADABLE, record_fields
 
 JOB_UNREADABLE = ErrorInfo(
     code="job_unreadable", message="the job was written by another version of Headrace, or is damaged"
@@ -22,16 +22,16 @@ SUMMARY_FIELDS = ("job", "progress", "error")
 
 
 def fields_of(stored: Mapping[bytes, bytes]) -> dict[str, bytes]:
-    """A job's hash with its record spread out."""
+    """The fields of a job's hash, and the parts of its record as fields beside them."""
     fields = {name.decode(errors="replace"): value for name, value in stored.items()}
-    return fields | {name: value.encode() for name, value in record_of(fields.pop("job", None)).items()}
+    return fields | {name: value.encode() for name, value in record_fields(fields.pop("job", None)).items()}
 
 
 def job_of(job_id: JobId, fields: dict[str, bytes]) -> Job:
-    """The job as its hash has it; see fields_of. Raises any of UNREADABLE."""
+    """fields: from fields_of. Raises any of UNREADABLE."""
 
     def time_of(name: str) -> datetime | None:
-        return moment(int(fields[name])) if name in fields else None
+        return from_ms(int(fields[name])) if name in fields else None
 
     def text(name: str) -> str | None:
         return fields[name].decode() if name in fields else None
@@ -46,7 +46,7 @@ def job_of(job_id: JobId, fields: dict[str, bytes]) -> Job:
         priority=spec.priority,
         spec=spec,
         state=state,
-        created_at=moment(int(fields["created"])),
+        created_at=from_ms(int(fields["created"])),
         attempt=int(fields["attempt"]),
         failures=int(fields["failures"]),
         crashes=int(fields["crashes"]),
@@ -70,7 +70,7 @@ def job_of(job_id: JobId, fields: dict[str, bytes]) -> Job:
 
 
 def _progress(data: bytes | None) -> Progress | None:
-    """None as well where it cannot be read: the next event of that sort is."""
+    """None also if it cannot be read: the next progress event will be."""
     try:
         event = decode_event(data) if data else None
     except UNREADABLE:
@@ -96,8 +96,8 @@ def _metrics(fields: dict[str, bytes]) -> dict[str, dict[str, float | None]]:
 
 
 def summary_of(queue: QueueName, row: list[Any]) -> JobSummary:
-    """row: as list.lua answers. Of a job that cannot be read: what its id and its listing say, and `job_unreadable` as
-    its error."""
+    """row: of the answer of list.lua. For a job that cannot be read: what its id and its listing say, with the error
+    `job_unreadable`."""
     try:
         return _summary_of(queue, row)
     except UNREADABLE:
@@ -108,7 +108,7 @@ def summary_of(queue: QueueName, row: list[Any]) -> JobSummary:
             queue=queue,
             state=JobState(row[-1].decode()),
             subject="",
-            created_at=moment(created_ms(job_id)),
+            created_at=from_ms(created_ms(job_id)),
             error=JOB_UNREADABLE,
         )
 
@@ -116,17 +116,17 @@ def summary_of(queue: QueueName, row: list[Any]) -> JobSummary:
 def _summary_of(queue: QueueName, row: list[Any]) -> JobSummary:
     job_id = JobId(row[0].decode())
     record, progress_data, error = row[1:-1]
-    fact, progress = record_of(record), _progress(progress_data)
+    fact, progress = record_fields(record), _progress(progress_data)
     return JobSummary(
         id=job_id,
         kind=kind_of(job_id),
         queue=queue,
         state=JobState(fact["state"]),
         subject=fact.get("subject", ""),
-        created_at=moment(int(fact["created"])),
+        created_at=from_ms(int(fact["created"])),
         attempt=int(fact["attempt"]),
-        started_at=moment(int(fact["started"])) if "started" in fact else None,
-        finished_at=moment(int(fact["finished"])) if "finished" in fact else None,
+        started_at=from_ms(int(fact["started"])) if "started" in fact else None,
+        finished_at=from_ms(int(fact["finished"])) if "finished" in fact else None,
         fraction=progress.fraction if progress else None,
         error=msgspec.json.decode(error, type=ErrorInfo) if error else None,
         tags=tuple(fact.get("tags", "").split()),
@@ -135,7 +135,7 @@ def _summary_of(queue: QueueName, row: list[Any]) -> JobSummary:
 
 
 def checkpoint_of(data: bytes | None) -> Checkpoint | None:
-    """None as well where it cannot be read: then the job begins from the start."""
+    """None also if it cannot be read: the job then begins from the start."""
     try:
         event = decode_event(data) if data else None
     except UNREADABLE:

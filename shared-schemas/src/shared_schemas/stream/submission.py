@@ -130,7 +130,7 @@ class Submitter:
                 "queued": transition(Reason.SUBMITTED),
                 "idem_ttl_ms": IDEMPOTENCY_TTL_MS,
             },
-            seldom=_packed_for_submit(),
+            rare_arguments=_packed_for_submit(),
         )
         made = [("created", submission.job_id) for submission in submissions]
         for place, answer, known in answers:

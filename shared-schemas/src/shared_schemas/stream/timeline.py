@@ -14,8 +14,8 @@ from shared_schemas.ids import JobId, queue_of
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.damage import or_nothing
 from shared_schemas.stream.nodes import Nodes
-from shared_schemas.stream.record import SHORT
-from shared_schemas.stream.redis_errors import translated
+from shared_schemas.stream.record import SHORT_FIELDS
+from shared_schemas.stream.redis_errors import translate_errors
 from shared_schemas.stream.transitions import set_of
 
 # Of one job; only releases and pauses without end can make more.
@@ -37,10 +37,10 @@ class Timeline:
 
     async def read(self, job_id: JobId, *, after: int, limit: int = 1000) -> list[Entry]:
         """Events after + 1, after + 2, …, at most `limit`. Empty past the end or for an unknown job."""
-        with translated():
+        with translate_errors():
             pipeline = self._nodes.of_job(job_id).pipeline(transaction=False)
             # In this order: what has left the hash is in the stream for good.
-            pipeline.hmget(keys.job(job_id), SHORT)
+            pipeline.hmget(keys.job(job_id), SHORT_FIELDS)
             pipeline.xrange(keys.events(job_id), f"({after}-0", "+", limit)
             short, rows = or_nothing(await pipeline.execute(raise_on_error=False))
         entries = entries_in_hash(short or ())
@@ -51,9 +51,9 @@ class Timeline:
     async def bounds(self, job_id: JobId) -> tuple[int, int]:
         """-> (number of the oldest event kept, number of the newest); (0, 0) if there is none. JobUnreadable where
         something is kept and nothing of it is an event: the job has not ended for whoever follows it."""
-        with translated():
+        with translate_errors():
             pipeline = self._nodes.of_job(job_id).pipeline(transaction=False)
-            pipeline.hmget(keys.job(job_id), SHORT)
+            pipeline.hmget(keys.job(job_id), SHORT_FIELDS)
             pipeline.xrange(keys.events(job_id), "-", "+", 1)
             pipeline.xrevrange(keys.events(job_id), "+", "-", 1)
             short, first, last = or_nothing(await pipeline.execute(raise_on_error=False))
@@ -88,8 +88,8 @@ def entries_in_notification(payload: bytes) -> list[Entry]:
 
 
 def entries_in_hash(fields: Sequence[bytes | None]) -> list[Entry]:
-    """fields: the values of the fields SHORT of the job's hash. Empty if the timeline has moved into its stream. Leaves
-    out what is not an event."""
+    """fields: the values of SHORT_FIELDS in the job's hash. Empty if the timeline has moved into its stream. Leaves out
+    what is not an event."""
     entries = []
     for n, change in enumerate(fields, 1):
         event, _, data = (change or b"").partition(b" ")

@@ -11,13 +11,13 @@ from shared_schemas.capabilities import Capabilities
 from shared_schemas.codec import encode_json
 from shared_schemas.ids import JobId, QueueName, is_job_id, kind_of_queue
 from shared_schemas.job import WorkerStatus
-from shared_schemas.lifecycle import moment
+from shared_schemas.lifecycle import from_ms
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.damage import reply_of
 from shared_schemas.stream.nodes import Nodes
-from shared_schemas.stream.redis_errors import translated
+from shared_schemas.stream.redis_errors import translate_errors
 
-# A time in ms is one as well.
+# Also a time in ms.
 _NUMBER = re.compile(r"[0-9]{1,14}")
 
 
@@ -31,7 +31,7 @@ class Workers:
     async def count(self, queue: QueueName) -> int:
         """How many are registered."""
         client = self._nodes.of_queue(queue)
-        with translated():
+        with translate_errors():
             seconds, _ = await client.time()
             return cast(int, await reply_of(client.zcount(keys.workers(queue), seconds * 1000, "+inf")) or 0)
 
@@ -105,8 +105,8 @@ def _worker_of(name: str, queue: QueueName, row: Mapping[bytes, bytes]) -> Worke
         host=text("host"),
         pid=number("pid"),
         slots=number("slots"),
-        started_at=None if started is None else moment(started),
-        seen_at=None if seen is None else moment(seen),
+        started_at=None if started is None else from_ms(started),
+        seen_at=None if seen is None else from_ms(seen),
         state=text("state"),
         jobs=tuple(JobId(job_id) for job_id in (text("jobs") or "").split() if is_job_id(job_id)),
         facts=facts,
