@@ -6,10 +6,10 @@ from functools import partial
 from typing import Any
 
 import anyio
-from gateway.feed.change_log_source import Logs
-from gateway.feed.hub import Hub, Ring
-from gateway.feed.subscription import EndOnly, Following
-from gateway.feed.timeline_source import Batch, Timelines
+from gateway.feed.change_log_source import ChangeLogSource
+from gateway.feed.hub import Hub, Notification
+from gateway.feed.subscription import EndOnly, Subscription
+from gateway.feed.timeline_source import Batch, TimelineSource
 from shared_schemas.ids import JobId, QueueName
 from shared_schemas.kinds import JobKind
 from shared_schemas.stream import keys
@@ -69,7 +69,9 @@ async def test_a_timeline_is_not_read_before_its_bell_can_be_heard(redis_url: st
         sink = Numbers()
         with anyio.fail_after(4):
             async with anyio.create_task_group() as group:
-                with closing(Following(hub, Timelines(hub, jobs.timeline, {job_id: 0}), sink, idle_s=3600).begin()):
+                with closing(
+                    Subscription(hub, TimelineSource(hub, jobs.timeline, {job_id: 0}), sink, idle_s=3600).begin()
+                ):
                     # Longer than a reading of the timeline would take, had it begun.
                     for _ in range(100):
                         await jobs.events(job_id)
@@ -91,8 +93,12 @@ async def test_a_line_whose_timeline_is_damaged_is_cut_and_the_others_go_on(redi
             async with anyio.create_task_group() as group:
                 group.start_soon(hub.run)
                 with (
-                    closing(Following(hub, Timelines(hub, jobs.timeline, {damaged: 0}), cut, idle_s=3600).begin()),
-                    closing(Following(hub, Timelines(hub, jobs.timeline, {whole: 0}), sink, idle_s=3600).begin()),
+                    closing(
+                        Subscription(hub, TimelineSource(hub, jobs.timeline, {damaged: 0}), cut, idle_s=3600).begin()
+                    ),
+                    closing(
+                        Subscription(hub, TimelineSource(hub, jobs.timeline, {whole: 0}), sink, idle_s=3600).begin()
+                    ),
                 ):
                     await cut.ended.wait()
                     assert cut.was_cut
@@ -116,7 +122,7 @@ async def test_a_ring_while_a_line_waits_for_its_turn_to_read_costs_no_second_re
         job_id, timeline = await jobs.submit(), Counted(jobs.nodes)
         hub = Hub(lambda: PubSubConnection(jobs.client), n_readings=1)
         first, second = Numbers(), Numbers()
-        first_of, second_of = (Timelines(hub, each, {job_id: 0}) for each in (jobs.timeline, timeline))
+        first_of, second_of = (TimelineSource(hub, each, {job_id: 0}) for each in (jobs.timeline, timeline))
         await three_happen(jobs, job_id, hub, (first_of, first), (second_of, second))
 
     assert second.numbers == [1, 2, 3]
@@ -128,10 +134,10 @@ async def three_happen(jobs: Bench, job_id: JobId, hub: Hub, told: tuple[Any, An
     with anyio.fail_after(10):
         async with anyio.create_task_group() as group:
             group.start_soon(hub.run)
-            with closing(Following(hub, *told, idle_s=3600).begin()):
+            with closing(Subscription(hub, *told, idle_s=3600).begin()):
                 await told[1].has(1)
                 async with hub.reading:
-                    line = Following(hub, *waiting, idle_s=3600).begin()
+                    line = Subscription(hub, *waiting, idle_s=3600).begin()
                     await jobs.control.pause(job_id)
                     # The hub has handed it to both.
                     await told[1].has(2)
@@ -153,7 +159,7 @@ class CountedLog(ChangeLog):
 class States(EndOnly):
     """Moves the cursor of its source, as whoever encodes does."""
 
-    def __init__(self, log: Logs) -> None:
+    def __init__(self, log: ChangeLogSource) -> None:
         super().__init__()
         self._log, self._came, self.n = log, anyio.Event(), 0
 
@@ -174,7 +180,9 @@ async def test_a_line_of_the_log_that_waits_for_its_turn_reads_each_queue_once(r
     async with bench(redis_url) as jobs:
         job_id, log = await jobs.submit(), CountedLog(jobs.nodes)
         hub = Hub(lambda: PubSubConnection(jobs.client), n_readings=1)
-        first, second = (Logs(hub, each, partial(declared, jobs.nodes), {}) for each in (jobs.change_log, log))
+        first, second = (
+            ChangeLogSource(hub, each, partial(declared, jobs.nodes), {}) for each in (jobs.change_log, log)
+        )
         told, waiting = States(first), States(second)
         await three_happen(jobs, job_id, hub, (first, told), (second, waiting))
 
@@ -193,7 +201,7 @@ class StopsAsItIsRead:
     def miss(self, channel: str | None = None) -> None:
         self.is_behind = True
 
-    def take(self, channel: str, ring: Ring) -> None:
+    def take(self, channel: str, ring: Notification) -> None:
         pass
 
     async def read(self) -> AsyncGenerator[None, None]:
@@ -208,7 +216,7 @@ async def test_a_line_whose_process_stops_while_it_reads_ends_once(redis_url: st
         hub, sink = Hub(lambda: PubSubConnection(jobs.client)), Ends()
         async with anyio.create_task_group() as group:
             group.start_soon(hub.run)
-            line = Following(hub, StopsAsItIsRead(hub.close), sink, idle_s=3600)
+            line = Subscription(hub, StopsAsItIsRead(hub.close), sink, idle_s=3600)
             with closing(line.begin()), anyio.fail_after(10):
                 await sink.ended.wait()
                 # Both ends would come without a wait.

@@ -2,7 +2,7 @@
 
 import anyio
 import pytest
-from gateway.feed.streaming import PIECE_BYTES, Line
+from gateway.feed.streaming import PIECE_BYTES, ReaderStream
 
 
 class Server:
@@ -21,8 +21,8 @@ class Server:
         self.was_aborted = True
 
 
-def a_line(server: Server, *, timeout_s: float) -> Line[bytes]:
-    return Line(server, bytes, timeout_s=timeout_s, has_comments=True)
+def a_line(server: Server, *, timeout_s: float) -> ReaderStream[bytes]:
+    return ReaderStream(server, bytes, timeout_s=timeout_s, has_comments=True)
 
 
 async def test_what_the_server_makes_wait_is_sent_whole_and_in_order() -> None:

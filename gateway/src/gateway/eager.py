@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, cast
 
 
-def begun(act: Awaitable[None]) -> Awaitable[None] | None:
+def run_until_blocked(act: Awaitable[None]) -> Awaitable[None] | None:
     """Run a coroutine up to where it waits for something. -> the rest of it, to be awaited; None if it is through."""
     coroutine = cast("Coroutine[Any, Any, None]", act)
     try:

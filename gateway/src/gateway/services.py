@@ -28,13 +28,13 @@ from gateway.settings import GatewaySettings
 
 
 class Services(msgspec.Struct, kw_only=True):
-    """lines: for submissions and pins alone. catalog: of the queues that there are. submissions, pins: for callers that
-    come together."""
+    """dedicated_connections: one for submissions and one for pins. catalog: of the queues that there
+    are. submissions, pins: join calls that arrive together."""
 
     settings: GatewaySettings
     client: AsyncRedis
     nodes: Nodes
-    lines: Sequence[AsyncRedis]
+    dedicated_connections: Sequence[AsyncRedis]
     submitter: Submitter
     jobs: Jobs
     control: JobControl
@@ -54,14 +54,14 @@ class Services(msgspec.Struct, kw_only=True):
     @classmethod
     def open(cls, settings: GatewaySettings) -> "Services":
         """Nothing is connected yet: the first command does."""
-        client, lines = connect(settings), (connect_one(settings), connect_one(settings))
+        client, dedicated = connect(settings), (connect_one(settings), connect_one(settings))
         nodes = Nodes(client)
         catalog = Queues(nodes, always=map(QueueName, settings.queues), known_s=settings.queue_known_s)
         return cls(
             settings=settings,
             client=client,
             nodes=nodes,
-            lines=lines,
+            dedicated_connections=dedicated,
             submitter=Submitter(nodes),
             jobs=Jobs(nodes),
             control=JobControl(nodes),
@@ -72,15 +72,15 @@ class Services(msgspec.Struct, kw_only=True):
             change_log=ChangeLog(nodes),
             registry=ModelRegistry(nodes),
             removal=Removal(nodes),
-            submissions=Coalescer(Submitter(Nodes(lines[0])).submit_many, count=metrics.SUBMIT_SIZE.observe),
-            pins=Coalescer(ModelRegistry(Nodes(lines[1])).pin),
+            submissions=Coalescer(Submitter(Nodes(dedicated[0])).submit_many, count=metrics.SUBMIT_SIZE.observe),
+            pins=Coalescer(ModelRegistry(Nodes(dedicated[1])).pin),
             signatures=Signatures(ModelRegistry(nodes).resolve),
             recipes=Recipes(catalog),
             hub=Hub(lambda: PubSubConnection(client), n_readings=settings.redis_connections // 2),
         )
 
     async def close(self) -> None:
-        for client in (self.client, *self.lines):
+        for client in (self.client, *self.dedicated_connections):
             await client.aclose()
 
     async def queues(self) -> list[QueueName]:

@@ -16,7 +16,7 @@ from gateway import metrics
 from gateway.edge import heads
 from gateway.edge.extensions import TAKE_OVER
 from gateway.edge.problems import ProblemError
-from gateway.edge.response_channels import Flow, Joined, OwnWire, Pipeline, Whole
+from gateway.edge.response_channels import DetachedChannel, Flow, Joined, Pipeline, Whole
 from gateway.edge.uvicorn_parts import HttpToolsProtocol, RequestResponseCycle
 from gateway.settings import GatewaySettings
 
@@ -45,7 +45,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._settings = settings
         self._check: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._wire: OwnWire | None = None
+        self._wire: DetachedChannel | None = None
         self._is_chunked = True
         # The request that is being answered; `cycle` is the one that was read last.
         self._current: RequestResponseCycle | None = None
@@ -304,7 +304,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._timer = self.loop.call_later(_LINGER_S, self.transport.abort)
 
-    def _take_over(self, cycle: RequestResponseCycle) -> OwnWire | None:
+    def _take_over(self, cycle: RequestResponseCycle) -> DetachedChannel | None:
         if cycle.disconnected:
             return None
         self._is_chunked = cycle.scope["http_version"] == "1.1"
@@ -315,7 +315,7 @@ class GatewayProtocol(HttpToolsProtocol):
         cycle.scope, cycle.message_event = nothing, _UNHEARD
         if cycle is self.cycle:
             self.scope, self.headers = nothing, []
-        self._wire = OwnWire(self, cycle, is_chunked=self._is_chunked)
+        self._wire = DetachedChannel(self, cycle, is_chunked=self._is_chunked)
         return self._wire
 
     def _let_go(self) -> None:

@@ -15,8 +15,8 @@ from shared_schemas.kinds import JobKind
 from shared_schemas.stream import keys
 from shared_schemas.stream.change_log import ChangeLog, LogEntry, log_entries_in_notification, parse_stream_id
 
-from gateway.feed.hub import Hub, Ring
-from gateway.feed.subscription import when_possible
+from gateway.feed.hub import Hub, Notification
+from gateway.feed.subscription import retry_while_redis_is_away
 from gateway.feed.timeline_source import PAGE_EVENTS
 
 _PLACE = re.compile(r"[0-9]{1,15}-[0-9]{1,10}")
@@ -37,7 +37,7 @@ class LogGap(msgspec.Struct, frozen=True):
 Told = list[LogEntry | LogGap]
 
 
-class Logs:
+class ChangeLogSource:
     """A source of lists of LogEntry, never over, with a LogGap in front where some of a queue's log are no longer kept.
     cursors: for each queue the entry after which to begin; a queue that is not named begins at its first. The reader of
     a list advances past each entry of it before it asks for more."""
@@ -55,15 +55,15 @@ class Logs:
     def miss(self, channel: str | None = None) -> None:
         self.is_behind = True
 
-    def take(self, channel: str, ring: Ring) -> Told | None:
-        entries = ring.of(_entries_of)
+    def take(self, channel: str, notification: Notification) -> Told | None:
+        entries = notification.memo(_entries_of)
         place = parse_stream_id(self.cursors.get(entries[0].queue, _START))
         return [entry for entry in entries if parse_stream_id(entry.id) > place] or None
 
     async def read(self) -> AsyncGenerator[Told, None]:
         is_last = False
         while not is_last:
-            found = await when_possible(self._hub, self._next)
+            found = await retry_while_redis_is_away(self._hub, self._next)
             if found is None:
                 return
             entries, is_last = found
@@ -80,14 +80,14 @@ class Logs:
 
     async def _next(self) -> tuple[Told, bool]:
         """-> a page, and whether there was no more."""
-        # Whatever rings from here on is missed anew, and not before its turn to read had come, as in Timelines.
+        # A notification from here on counts as missed again, and not one before its turn to read, as in TimelineSource.
         self.is_behind = False
         pages, gaps = await self._pages()
         return [*gaps, *_in_order(pages)], all(len(page) < PAGE_EVENTS for page in pages)
 
     async def _pages(self) -> tuple[list[list[LogEntry]], list[LogGap]]:
         queues = await self._queues()
-        # Of a queue that is new here, the bell is heard from now on, and what came before is read once more.
+        # Of a queue that is new here, notifications come from now on, and what came before is read once more.
         self.channels = _channels(queues)
         pages: list[list[LogEntry]] = []
         gaps: list[LogGap] = []
@@ -168,8 +168,8 @@ def _before(place: str) -> str:
     return f"{ms}-{n - 1}" if n else f"{ms - 1}-{_LAST}"
 
 
-def _entries_of(ring: Ring) -> list[LogEntry]:
-    return log_entries_in_notification(ring.payload)
+def _entries_of(notification: Notification) -> list[LogEntry]:
+    return log_entries_in_notification(notification.payload)
 
 
 def _channels(queues: Iterable[QueueName]) -> frozenset[str]:

@@ -1,7 +1,8 @@
-"""One subscription connection for the process, shared by every open line. Knows channels, not events.
+"""One subscription connection for the process, shared by every open stream. Knows channels, not events.
 
-A bell is a hint. Whoever may have missed some, because the connection to Redis was cut, is told to read the timeline
-again (MISSED). Nothing is kept here for anybody: a line that cannot take what rings reads it later.
+A notification is a hint and may be lost. If some may have been, because the connection to Redis was cut, the hub tells
+every listener to read its source again (MISSED). It keeps nothing: a stream that cannot take a notification reads the
+event later.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -24,22 +25,22 @@ T = TypeVar("T")
 
 
 class Signal(Enum):
-    """MISSED: rings may have been lost, read the timeline. CLOSING: the process is going away."""
+    """MISSED: notifications may have been lost, read the timeline. CLOSING: the process is going away."""
 
     MISSED = "missed"
     CLOSING = "closing"
 
 
-class Ring:
-    """What one bell said. of: what a function makes of it, made once for all who hear it."""
+class Notification:
+    """One message of a channel. memo: what a function makes of it, made once for all listeners."""
 
     __slots__ = ("_made", "payload")
 
     def __init__(self, payload: bytes) -> None:
         self.payload = payload
-        self._made: dict[Callable[[Ring], object], object] = {}
+        self._made: dict[Callable[[Notification], object], object] = {}
 
-    def of(self, make: Callable[["Ring"], T]) -> T:
+    def memo(self, make: Callable[["Notification"], T]) -> T:
         made = self._made.get(make)
         if made is None:
             made = self._made[make] = make(self)
@@ -50,24 +51,24 @@ class Listener(Protocol):
     """One open line. None of these may wait: the next line's turn comes when they return."""
 
     def expect(self, channel: str) -> None:
-        """The channel is being subscribed; `confirm` tells when what happens rings."""
+        """The channel is being subscribed; `confirm` tells when notifications arrive."""
 
     def confirm(self, channel: str) -> None:
         """The channel is subscribed, or subscribed again after the connection was cut."""
 
-    def offer(self, channel: str, ring: Ring) -> None: ...
+    def offer(self, channel: str, notification: Notification) -> None: ...
 
     def warn(self, signal: Signal) -> None: ...
 
 
-class _Deaf:
+class _NullListener:
     def expect(self, channel: str) -> None:
         pass
 
     def confirm(self, channel: str) -> None:
         pass
 
-    def offer(self, channel: str, ring: Ring) -> None:
+    def offer(self, channel: str, notification: Notification) -> None:
         pass
 
     def warn(self, signal: Signal) -> None:
@@ -105,7 +106,7 @@ class Hub:
                             if payload is None:
                                 self._confirm(channel)
                             else:
-                                await self._hand_out(channel, Ring(payload))
+                                await self._hand_out(channel, Notification(payload))
             except* BackendUnavailable as errors:
                 if backoff.is_fresh:
                     causes = sorted({str(error) for error in errors.exceptions})
@@ -140,7 +141,7 @@ class Hub:
     @contextmanager
     def expecting(self, channel: str) -> Iterator[None]:
         """Have the channel subscribed while something else is waited for: whoever listens to it next need not wait."""
-        listener = _Deaf()
+        listener = _NullListener()
         self.subscribe(listener, [channel])
         try:
             yield
@@ -187,14 +188,14 @@ class Hub:
         for listener in list(self._subscribers.get(channel, ())):
             listener.confirm(channel)
 
-    async def _hand_out(self, channel: str, ring: Ring) -> None:
+    async def _hand_out(self, channel: str, notification: Notification) -> None:
         # A line that ends is no listener any more.
         listeners = list(self._subscribers.get(channel, ()))
         for start in range(0, len(listeners), _LINES_A_TURN):
             if start:
                 await anyio.lowlevel.checkpoint()
             for listener in listeners[start : start + _LINES_A_TURN]:
-                listener.offer(channel, ring)
+                listener.offer(channel, notification)
 
     def _warn_all(self, signal: Signal) -> None:
         for listener in {listener for group in self._subscribers.values() for listener in group}:

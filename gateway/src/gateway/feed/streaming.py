@@ -22,8 +22,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gateway import metrics
-from gateway.eager import begun
-from gateway.edge.extensions import HEAD_ONLY, TAKE_OVER, TakeOver, Wire
+from gateway.eager import run_until_blocked
+from gateway.edge.extensions import HEAD_ONLY, TAKE_OVER, ResponseChannel, TakeOver
 from gateway.edge.problems import RETRY_AFTER_S, ProblemError
 
 B = TypeVar("B")
@@ -40,7 +40,7 @@ class Closable(Protocol):
     def close(self) -> None: ...
 
 
-class Line(Generic[B]):
+class ReaderStream(Generic[B]):
     """What goes to one reader, whole chunks, one after the other; a Sink. encode: what a batch looks like to it.
 
     A server takes a chunk at once while its buffer for the reader has room, which is nearly always: so a chunk is sent
@@ -50,7 +50,9 @@ class Line(Generic[B]):
 
     __slots__ = ("_encode", "_has_comments", "_sending", "_timeout_s", "_wire")
 
-    def __init__(self, wire: Wire, encode: Callable[[B], bytes], *, timeout_s: float, has_comments: bool) -> None:
+    def __init__(
+        self, wire: ResponseChannel, encode: Callable[[B], bytes], *, timeout_s: float, has_comments: bool
+    ) -> None:
         self._wire, self._encode, self._timeout_s, self._has_comments = wire, encode, timeout_s, has_comments
         self._sending: asyncio.Task[None] | None = None
 
@@ -117,14 +119,14 @@ class Line(Generic[B]):
             self._sending = None
 
 
-class _AsgiWire:
+class _AsgiChannel:
     """By ASGI alone, for a server that does not let go of an answer."""
 
     def __init__(self, send: Send, abort: Callable[[], None]) -> None:
         self._send, self.abort = send, abort
 
     def write(self, piece: bytes, *, is_last: bool = False) -> Awaitable[None] | None:
-        return begun(self._send({"type": "http.response.body", "body": piece, "more_body": not is_last}))
+        return run_until_blocked(self._send({"type": "http.response.body", "body": piece, "more_body": not is_last}))
 
     def cut(self) -> bool:
         # A server takes an application that leaves an answer unfinished for broken, and says so in its log.
@@ -138,14 +140,14 @@ class StreamResponse(Response, Generic[B]):
         self,
         opening: bytes,
         encode: Callable[[B], bytes],
-        follow: Callable[[Line[B]], Closable],
+        follow: Callable[[ReaderStream[B]], Closable],
         *,
         media_type: str,
         send_timeout_s: float,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self._opening, self._follow = opening, follow
-        self._line = partial(Line[B], encode=encode, timeout_s=send_timeout_s, has_comments=media_type == SSE)
+        self._line = partial(ReaderStream[B], encode=encode, timeout_s=send_timeout_s, has_comments=media_type == SSE)
         super().__init__(status_code=200, headers={**STREAM_HEADERS, **(headers or {})}, media_type=media_type)
         del self.headers["content-length"]
 
@@ -165,14 +167,14 @@ class StreamResponse(Response, Generic[B]):
     async def _stay(self, scope: Scope, receive: Receive, send: Send) -> None:
         with anyio.CancelScope() as dropped:
             # A server closes what is left unfinished.
-            line = self._line(_AsgiWire(send, dropped.cancel))
+            line = self._line(_AsgiChannel(send, dropped.cancel))
             with closing(_Open(self._follow(line), scope)):
                 # It is gone as well once it has all.
                 while (await receive())["type"] != "http.disconnect":
                     pass
 
 
-def refuse_more_than(n: int) -> None:
+def check_open_streams(n: int) -> None:
     """ProblemError 503 where so many streams are open."""
     if _Open.n >= n:
         raise ProblemError(
@@ -183,7 +185,7 @@ def refuse_more_than(n: int) -> None:
 class Pause:
     """Followed by nothing: the line is cut at once, for its reader to come again."""
 
-    def __init__(self, line: Line[Any]) -> None:
+    def __init__(self, line: ReaderStream[Any]) -> None:
         self._task = asyncio.create_task(line.cut())
 
     def close(self) -> None:

@@ -1,9 +1,9 @@
-"""The life of one open line, from what is stored to what rings, without a gap at the hand-over. Knows no transport.
+"""The life of one open event stream, from stored events to live ones, without a gap. Knows no transport.
 
-Subscribe, then read, then listen: whatever happens after the subscription rings, whatever came before is read. While
-all is well a ring goes to its reader within the call that brings it, without a task. In every other case (a number is
-missing, a reader takes nothing for a while, the connection to Redis was cut) a task reads what the source has until
-there is no more, and then the rings are heard again. So nothing is kept for a slow reader but its place.
+It subscribes first, then reads what is stored, then listens. So it either reads an event or is notified of it. While
+all is well, a notification goes to the reader within the call that brings it, without a task. In every other case (a
+number is missing, the reader is slow, the connection to Redis was cut) a task reads the source to its end, and then
+the stream listens again. The gateway therefore keeps nothing for a slow reader but its position.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import structlog
 from shared_schemas.backoff import Backoff
 from shared_schemas.errors import BackendUnavailable
 
-from gateway.feed.hub import Hub, Ring, Signal
+from gateway.feed.hub import Hub, Notification, Signal
 
 SUBSCRIBE_S = 5.0
 
@@ -27,7 +27,7 @@ B_contra = TypeVar("B_contra", contravariant=True)
 
 
 class Source(Protocol[B_co]):
-    """What is followed, and how far. channels: those that ring for it. is_over: there will be no more. is_behind: it
+    """What is followed, and how far. channels: those that notify of it. is_over: there will be no more. is_behind: it
     has missed something, and must be read."""
 
     @property
@@ -38,10 +38,10 @@ class Source(Protocol[B_co]):
     def is_behind(self) -> bool: ...
 
     def miss(self, channel: str | None = None) -> None:
-        """A ring went unheard; None: any may have been."""
+        """A notification of this channel was not taken; None: of any channel."""
 
-    def take(self, channel: str, ring: Ring) -> B_co | None:
-        """What is new in a ring; None if there is nothing, or if it has fallen behind."""
+    def take(self, channel: str, notification: Notification) -> B_co | None:
+        """What is new in a notification; None if there is nothing, or if it has fallen behind."""
 
     def read(self) -> AsyncGenerator[B_co, None]:
         """What was missed, until it is behind no more, over, or the process closes."""
@@ -99,9 +99,9 @@ class EndOnly:
         self.ended.set()
 
 
-class Following(Generic[B]):
-    """It listens from `begin` to `close`. idle_s: after so long a silence the source is read, as a bell may be lost
-    without a trace. is_live: go on once all has been read."""
+class Subscription(Generic[B]):
+    """It listens from `begin` to `close`. idle_s: after so long a silence the source is read, because a
+    notification may be lost without a trace. is_live: go on once all has been read."""
 
     __slots__ = (
         "_active_at",
@@ -130,7 +130,7 @@ class Following(Generic[B]):
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._active_at = self._loop.time()
-        # It hears every ring and has read all that came before.
+        # It takes every notification, and has read all that came before.
         self._is_live = self._has_ended = False
 
     def begin(self) -> Self:
@@ -155,12 +155,12 @@ class Following(Generic[B]):
         if self._confirmed is not None and not self._silent:
             self._confirmed.set()
 
-    def offer(self, channel: str, ring: Ring) -> None:
+    def offer(self, channel: str, notification: Notification) -> None:
         if not self._is_live:
             self._source.miss(channel)
             return
         try:
-            batch = self._source.take(channel, ring)
+            batch = self._source.take(channel, notification)
             if batch is not None:
                 self._active_at = self._loop.time()
                 self._sink.push(batch)
@@ -272,7 +272,7 @@ class Following(Generic[B]):
             raise BackendUnavailable("Redis does not answer")
 
 
-async def when_possible(hub: Hub, read: Callable[[], Awaitable[T]]) -> T | None:
+async def retry_while_redis_is_away(hub: Hub, read: Callable[[], Awaitable[T]]) -> T | None:
     """What `read` gives, as soon as Redis can: a line stays open while Redis is away. None: the process is closing."""
     backoff = Backoff(first_s=0.25, jitter=0.0)
     with hub.while_open():

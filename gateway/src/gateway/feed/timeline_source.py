@@ -12,8 +12,8 @@ from shared_schemas.ids import JobId
 from shared_schemas.stream import keys
 from shared_schemas.stream.timeline import Entry, Timeline, entries_in_notification
 
-from gateway.feed.hub import Hub, Ring
-from gateway.feed.subscription import when_possible
+from gateway.feed.hub import Hub, Notification
+from gateway.feed.subscription import retry_while_redis_is_away
 
 PAGE_EVENTS = 500
 # That one stream follows.
@@ -23,13 +23,14 @@ _FIRST_PAGE_EVENTS, _PAGE_BYTES = 10, 1 << 17
 
 
 class Batch(msgspec.Struct, frozen=True, gc=False):
-    """Events of one job that follow each other. ring: the one that has these and no others. requested, missing_up_to:
-    the reader had the first of these numbers, and what lies between it and the second is no longer kept. Where the
-    second is not the larger one, Redis has lost what the reader had seen, and the timeline begins again."""
+    """Events of one job that follow each other. notification: the one that has these and no others.
+    requested, missing_up_to: the reader had the first of these numbers, and what lies between it and
+    the second is no longer kept. Where the second is not the larger one, Redis has lost what the
+    reader had seen, and the timeline begins again."""
 
     job_id: JobId
     entries: list[Entry]
-    ring: Ring | None = None
+    notification: Notification | None = None
     requested: int = 0
     missing_up_to: int | None = None
 
@@ -44,11 +45,11 @@ class _Page(msgspec.Struct, frozen=True):
     is_last: bool = False
 
 
-def entries_of(ring: Ring) -> list[Entry]:
-    return entries_in_notification(ring.payload)
+def entries_of(notification: Notification) -> list[Entry]:
+    return entries_in_notification(notification.payload)
 
 
-class Timelines:
+class TimelineSource:
     """A source of Batch. cursors: for each job the number of the last event the reader has. Over once every job has
     ended."""
 
@@ -80,14 +81,14 @@ class Timelines:
         elif (job_id := self._jobs[channel]) in self._open:
             self._behind.add(job_id)
 
-    def take(self, channel: str, ring: Ring) -> Batch | None:
-        job_id, entries = self._jobs[channel], ring.of(entries_of)
+    def take(self, channel: str, notification: Notification) -> Batch | None:
+        job_id, entries = self._jobs[channel], notification.memo(entries_of)
         if job_id not in self._open:
             return None
         cursor = self.cursors[job_id]
         # What nearly always comes.
         if entries[0].n == cursor + 1:
-            return self._advance(job_id, entries, ring=ring)
+            return self._advance(job_id, entries, notification=notification)
         fresh = [entry for entry in entries if entry.n > cursor]
         if (fresh and fresh[0].n != cursor + 1) or any(self._is_other(job_id, entry) for entry in entries):
             self._behind.add(job_id)
@@ -98,7 +99,7 @@ class Timelines:
         for job_id in sorted(self._behind):
             limit = _FIRST_PAGE_EVENTS
             while job_id in self._open:
-                page = await when_possible(self._hub, partial(self._page, job_id, limit))
+                page = await retry_while_redis_is_away(self._hub, partial(self._page, job_id, limit))
                 if page is None:
                     return
                 entries = page.entries
@@ -117,8 +118,8 @@ class Timelines:
                     break
 
     async def _page(self, job_id: JobId, limit: int) -> _Page:
-        # Whatever rings from here on is missed anew. Not before its turn to read had come: of a job that rings often, a
-        # line that waits for its turn would miss a ring each time, and wait again, with all who came when it did.
+        # A notification from here on counts as missed again. Not earlier: of a busy job, a stream that waits for its
+        # turn to read would miss a notification each time, and would have to wait again.
         self._behind.discard(job_id)
         after, is_told = self.cursors[job_id], job_id in self._told
         entries = await self._timeline.read(job_id, after=after - is_told, limit=limit + is_told)
@@ -138,14 +139,19 @@ class Timelines:
         return Batch(job_id, [], requested=requested, missing_up_to=1)
 
     def _advance(
-        self, job_id: JobId, entries: list[Entry], *, ring: Ring | None = None, missing_up_to: int | None = None
+        self,
+        job_id: JobId,
+        entries: list[Entry],
+        *,
+        notification: Notification | None = None,
+        missing_up_to: int | None = None,
     ) -> Batch:
         requested, self.cursors[job_id] = self.cursors[job_id], entries[-1].n
         self._told[job_id] = hash(entries[-1].data)
         if entries[-1].event == "done":
             self._open.discard(job_id)
             self._behind.discard(job_id)
-        return Batch(job_id, entries, ring, requested, missing_up_to)
+        return Batch(job_id, entries, notification, requested, missing_up_to)
 
 
 def _runs(entries: list[Entry]) -> list[list[Entry]]:

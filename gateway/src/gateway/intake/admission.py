@@ -51,7 +51,7 @@ def new_ids(queue: QueueName, n: int) -> list[JobId]:
     return [first] if n == 1 else job_ids_from(first, n)
 
 
-async def prepared(
+async def admit(
     services: Services,
     spec: JobSpec,
     job_id: JobId,

@@ -13,7 +13,7 @@ from shared_schemas.codec import encode_json
 from shared_schemas.numbers import whole_number
 from shared_schemas.replies import ProblemItem
 
-from gateway.eager import begun
+from gateway.eager import run_until_blocked
 from gateway.edge.problems import ProblemError
 from gateway.intake.leniency import alternatives, as_meant, type_of
 from gateway.intake.validation_errors import item_of, shown
@@ -40,7 +40,7 @@ async def read_json(request: Request, decoder: "msgspec.json.Decoder[T]", settin
         raise ProblemError(415, "media_type_unsupported", "send the body as application/json in UTF-8")
     body = bytearray()
     # Most bodies come with their heads.
-    rest = begun(_read(request, body, max_bytes))
+    rest = run_until_blocked(_read(request, body, max_bytes))
     if rest is not None:
         try:
             async with asyncio.timeout(settings.body_timeout_s):

@@ -85,7 +85,7 @@ class Coalescer(Generic[T, R]):
             while True:
                 await self._rung.wait()
                 self._rung = anyio.Event()
-                # What a caller asks by itself rings again when it is answered.
+                # A call that a caller makes by itself wakes this again when it is answered.
                 while self._waiting and not self._is_calling:
                     await self._answer(self._next_call())
         finally:

@@ -19,7 +19,7 @@ from shared_schemas.job import JobState
 from shared_schemas.specs import JobSpec
 from shared_schemas.stream.submission import Stored, Submission
 
-from gateway.intake.admission import new_id_for, new_ids, prepared, queue_for
+from gateway.intake.admission import admit, new_id_for, new_ids, queue_for
 from gateway.services import Services
 
 # A list is stored in one step, which holds up Redis for as long as these take.
@@ -39,7 +39,7 @@ async def submit(
 ) -> Stored:
     """job_id: a new one by default. SpecRejected, InvalidInput, ModelNotFound, IdempotencyConflict, StateConflict,
     BackendUnavailable."""
-    submission = await prepared(services, spec, job_id or new_id_for(spec), replay_of=replay_of, retry_of=retry_of)
+    submission = await admit(services, spec, job_id or new_id_for(spec), replay_of=replay_of, retry_of=retry_of)
     body = encode_json(spec)
     if idempotency_key is not None:
         submission = _with_key(submission, idempotency_key, body)
@@ -60,7 +60,7 @@ async def submit_list(
         try:
             if queue_for(spec) != queue:
                 raise SpecRejected("the jobs of one list go to one queue", pointer="/queue")
-            submissions.append(await prepared(services, spec, job_id, models=models))
+            submissions.append(await admit(services, spec, job_id, models=models))
         except InvalidInput as error:
             error.pointer = f"/{place}{error.pointer or ''}"
             raise
@@ -99,7 +99,7 @@ async def _retry_some(services: Services, queue: QueueName, job_ids: Sequence[Jo
         try:
             job = await services.jobs.find(job_id)
             spec = again(job.spec)
-            submissions[job_id] = await prepared(
+            submissions[job_id] = await admit(
                 services, spec, new_id_for(spec), retry_of=job_id, replay_of=job.replay_of
             )
         except BackendUnavailable:

@@ -17,9 +17,9 @@ from shared_schemas.specs import JobOptions, JobSpec
 from shared_schemas.stream import keys
 
 from gateway.edge.problems import ProblemError
-from gateway.feed.streaming import refuse_more_than
-from gateway.feed.subscription import EndOnly, Following
-from gateway.feed.timeline_source import MOST_JOBS, Timelines
+from gateway.feed.streaming import check_open_streams
+from gateway.feed.subscription import EndOnly, Subscription
+from gateway.feed.timeline_source import MOST_JOBS, TimelineSource
 from gateway.intake.admission import new_id_for
 from gateway.intake.submission import states_of, submit, submit_list
 from gateway.services import Services
@@ -102,7 +102,7 @@ def _check_followable(services: Services, given: JobSpec | Sequence[JobSpec]) ->
     """Before anything is stored. ProblemError 406, 503."""
     if not isinstance(given, JobOptions) and len(given) > MOST_JOBS:
         raise ProblemError(406, "not_acceptable", f"one event stream follows at most {MOST_JOBS} jobs")
-    refuse_more_than(services.settings.max_streams)
+    check_open_streams(services.settings.max_streams)
 
 
 def _first_state(spec: JobSpec) -> JobState:
@@ -113,9 +113,9 @@ def _first_state(spec: JobSpec) -> JobState:
 
 async def _has_ended_within(services: Services, job_id: JobId, wait_s: float) -> bool:
     """Whatever happens while it waits, the job is stored, so nothing is raised."""
-    source, sink = Timelines(services.hub, services.timeline, {job_id: 0}), EndOnly()
+    source, sink = TimelineSource(services.hub, services.timeline, {job_id: 0}), EndOnly()
     with (
-        closing(Following(services.hub, source, sink, idle_s=services.settings.keep_alive_s).begin()),
+        closing(Subscription(services.hub, source, sink, idle_s=services.settings.keep_alive_s).begin()),
         anyio.move_on_after(wait_s),
     ):
         await sink.ended.wait()

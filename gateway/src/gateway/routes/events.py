@@ -12,8 +12,8 @@ from shared_schemas.numbers import whole_number
 from shared_schemas.replies import EventPage, ProblemItem
 
 from gateway.edge.problems import ProblemError
-from gateway.feed.change_log_source import LogGap, Logs, end_of_logs, parse_cursor
-from gateway.feed.streaming import SSE, TOO_MANY, refuse_more_than
+from gateway.feed.change_log_source import ChangeLogSource, LogGap, end_of_logs, parse_cursor
+from gateway.feed.streaming import SSE, TOO_MANY, check_open_streams
 from gateway.feed.timeline_source import MOST_JOBS
 from gateway.routes.route import Call
 from gateway.services import Services
@@ -46,15 +46,15 @@ class AllEventsQuery(EventsQuery, frozen=True, kw_only=True):
 
 async def job_events(call: Call[EventsQuery, None]) -> Response:
     """The job's timeline from any number on, then live until `done`. A finished job is replayed. 204 past its end."""
-    return await _or_pause(call, _events_of_job(call))
+    return await _or_empty_stream(call, _events_of_job(call))
 
 
 async def all_events(call: Call[AllEventsQuery, None]) -> Response:
     """Many jobs on one line, or what happens to all of them in order. Every event names its job."""
-    return await _or_pause(call, _events_of_many(call) if call.query.job else _events_of_all(call))
+    return await _or_empty_stream(call, _events_of_many(call) if call.query.job else _events_of_all(call))
 
 
-async def _or_pause(call: Call[EventsQuery, None], answer: Awaitable[Response]) -> Response:
+async def _or_empty_stream(call: Call[EventsQuery, None], answer: Awaitable[Response]) -> Response:
     """An EventSource whose line was cut gives up for good on a 503, so it gets a stream that is cut, and comes back."""
     try:
         return await answer
@@ -78,7 +78,7 @@ async def _events_of_job(call: Call[EventsQuery, None]) -> Response:
         return await _job_page(services, job_id, after, last, is_done)
     if is_done and after >= last:
         return Response(status_code=204)
-    refuse_more_than(services.settings.max_streams)
+    check_open_streams(services.settings.max_streams)
     return stream_of_job(services, job_id, after=after, media_type=media_type, follow=query.is_live)
 
 
@@ -96,7 +96,7 @@ async def _events_of_many(call: Call[AllEventsQuery, None]) -> Response:
             ended.add(job_id)
     if len(ended) == len(places):
         return Response(status_code=204)
-    refuse_more_than(services.settings.max_streams)
+    check_open_streams(services.settings.max_streams)
     followed = {job_id: after for job_id, after in places.items() if job_id not in ended}
     return stream_of_jobs(services, places, followed=followed, media_type=media_type, follow=query.is_live)
 
@@ -108,8 +108,8 @@ async def _events_of_all(call: Call[AllEventsQuery, None]) -> Response:
     if places is None:
         raise _bad_cursor()
     if media_type != JSON:
-        refuse_more_than(services.settings.max_streams)
-    log = Logs(services.hub, services.change_log, services.queues, places)
+        check_open_streams(services.settings.max_streams)
+    log = ChangeLogSource(services.hub, services.change_log, services.queues, places)
     gaps = await log.gaps() if text is not None else []
     if media_type != JSON:
         return stream_of_log(services, log, gaps, media_type=media_type, follow=query.is_live)

@@ -8,8 +8,8 @@ from shared_schemas.ids import JobId
 from shared_schemas.stream.change_log import LogEntry
 from shared_schemas.stream.timeline import Entry
 
-from gateway.feed.change_log_source import LogGap, Logs, Told
-from gateway.feed.hub import Ring
+from gateway.feed.change_log_source import ChangeLogSource, LogGap, Told
+from gateway.feed.hub import Notification
 from gateway.feed.streaming import SSE
 from gateway.feed.timeline_source import Batch, entries_of
 
@@ -22,12 +22,12 @@ def opening(media_type: str) -> bytes:
 
 
 def one_job(media_type: str) -> Callable[[Batch], bytes]:
-    of_ring = _sse_of_ring if media_type == SSE else _lines_of_ring
+    encode_notification = _sse_of if media_type == SSE else _lines_of
 
     def encode(batch: Batch) -> bytes:
         # The same bytes for all who hear it.
-        if batch.ring is not None:
-            return batch.ring.of(of_ring)
+        if batch.notification is not None:
+            return batch.notification.memo(encode_notification)
         gap = b""
         if batch.missing_up_to is not None:
             missing = _gap(batch.requested, batch.missing_up_to)
@@ -56,7 +56,7 @@ def many_jobs(media_type: str, cursors: dict[JobId, int]) -> Callable[[Batch], b
     return encode
 
 
-def whole_log(media_type: str, logs: Logs) -> Callable[[Told], bytes]:
+def whole_log(media_type: str, logs: ChangeLogSource) -> Callable[[Told], bytes]:
     def frame(entry: LogEntry | LogGap) -> bytes:
         if isinstance(entry, LogGap):
             return _write(media_type, logs.cursor(), "gap", gap_of_log(entry))
@@ -69,12 +69,12 @@ def gap_of_log(entry: LogGap) -> bytes:
     return with_queue(entry.queue, encode_json(entry.gap))
 
 
-def _sse_of_ring(ring: Ring) -> bytes:
-    return _frames(SSE, ring.of(entries_of))
+def _sse_of(notification: Notification) -> bytes:
+    return _frames(SSE, notification.memo(entries_of))
 
 
-def _lines_of_ring(ring: Ring) -> bytes:
-    return _frames(NDJSON, ring.of(entries_of))
+def _lines_of(notification: Notification) -> bytes:
+    return _frames(NDJSON, notification.memo(entries_of))
 
 
 def _frames(media_type: str, entries: Sequence[Entry]) -> bytes:

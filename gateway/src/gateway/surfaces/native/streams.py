@@ -6,10 +6,10 @@ from typing import TypeVar
 from fastapi import Response
 from shared_schemas.ids import JobId
 
-from gateway.feed.change_log_source import Logs, Told
+from gateway.feed.change_log_source import ChangeLogSource, Told
 from gateway.feed.streaming import SSE, Pause, StreamResponse
-from gateway.feed.subscription import Following, Source
-from gateway.feed.timeline_source import Timelines
+from gateway.feed.subscription import Source, Subscription
+from gateway.feed.timeline_source import TimelineSource
 from gateway.services import Services
 from gateway.surfaces.native.frames import many_jobs, one_job, opening, whole_log
 
@@ -27,7 +27,7 @@ def stream_of_job(
 ) -> Response:
     """after: the number of the last event that the reader has. follow: false ends the stream with
     the last event that there is now."""
-    source = Timelines(services.hub, services.timeline, {job_id: after})
+    source = TimelineSource(services.hub, services.timeline, {job_id: after})
     return _respond(services, source, one_job(media_type), media_type, follow=follow, headers=headers)
 
 
@@ -41,11 +41,13 @@ def stream_of_jobs(
     headers: dict[str, str] | None = None,
 ) -> Response:
     """places: where the reader is in each job. followed: those that have not ended, all by default."""
-    source = Timelines(services.hub, services.timeline, places if followed is None else followed)
+    source = TimelineSource(services.hub, services.timeline, places if followed is None else followed)
     return _respond(services, source, many_jobs(media_type, places), media_type, follow=follow, headers=headers)
 
 
-def stream_of_log(services: Services, log: Logs, gaps: Told, *, media_type: str, follow: bool = True) -> Response:
+def stream_of_log(
+    services: Services, log: ChangeLogSource, gaps: Told, *, media_type: str, follow: bool = True
+) -> Response:
     """gaps: what is no longer kept after the reader's cursor, told first."""
     encode = whole_log(media_type, log)
     first = opening(media_type) + encode(gaps)
@@ -72,7 +74,7 @@ def _respond(
     return StreamResponse(
         opening(media_type) if first is None else first,
         encode,
-        lambda line: Following(services.hub, source, line, idle_s=settings.keep_alive_s, is_live=follow).begin(),
+        lambda line: Subscription(services.hub, source, line, idle_s=settings.keep_alive_s, is_live=follow).begin(),
         media_type=media_type,
         send_timeout_s=settings.send_timeout_s,
         headers=headers,
