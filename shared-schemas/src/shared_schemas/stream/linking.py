@@ -20,8 +20,8 @@ from shared_schemas.codec import WIRE_VERSION, encode_json
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.events import Reason
 from shared_schemas.job import JobState
-from shared_schemas.stream.keys import Lane
-from shared_schemas.stream.record import RECORD_PARTS, SHORT_FIELDS
+from shared_schemas.stream.keys import GROUP, Lane
+from shared_schemas.stream.record import RECORD_PARTS, SHORT_BYTES, SHORT_FIELDS
 from shared_schemas.stream.transitions import row_of, set_of, transition
 
 # Scripts that work on the model registry, and on what belongs to no single queue. All others work on one queue.
@@ -81,7 +81,11 @@ def placed(source: str, *, is_annotated: bool = False) -> str:
 def _constants() -> dict[str, str]:
     """Constants of the Python side, as Lua text. ENDED: the terminal states; END: the event that ends a timeline;
     RESULT_TTL (ms): for a damaged job that does not say its own; SHORT: how many fields hold a short timeline;
-    SHORT_FIELDS: their names, as arguments; VALUE_IS_A_STATE, VALUE_IS_A_LANE: whether the variable `value` is one."""
+    SHORT_FIELDS: their names, as arguments; SHORT_BYTES: of the longest event in one; GROUP, FRONT, ALONE: names of the
+    consumer group and of two lanes; MOST: beyond it Lua cannot count by one; LOG_LENGTH: about how many changes the log
+    keeps unless its key says otherwise; LOG_LINES: how many one entry holds at most; LOG_STEP: the log is trimmed after
+    so many; STATE_IS_KNOWN, LANE_IS_KNOWN, HOME_IS_KNOWN: comparisons of the
+    variables `state`, `lane` and `home` with all names that each may have."""
     corrupt = {**transition(Reason.FAILED, error=CORRUPT_RECORD), "error": encode_json(CORRUPT_RECORD).decode()}
     known: dict[str, Any] = {
         "STATES": set_of(JobState),
@@ -92,17 +96,26 @@ def _constants() -> dict[str, str]:
         "CORRUPT": {**corrupt, "dead": CORRUPT_RECORD.code},
         "RESULT_TTL": 7 * 86_400_000,
         "SHORT": len(SHORT_FIELDS),
+        "SHORT_BYTES": SHORT_BYTES,
+        "GROUP": GROUP,
+        "FRONT": Lane.FRONT,
+        "ALONE": Lane.ALONE,
+        "MOST": 2**53,
+        "LOG_LENGTH": 100_000,
+        "LOG_LINES": 16,
+        "LOG_STEP": 1000,
     }
     return {name: _in_lua(value) for name, value in known.items()} | {
         "SHORT_FIELDS": ", ".join(map(_in_lua, SHORT_FIELDS)),
-        "VALUE_IS_A_STATE": _is_one_of(JobState),
-        "VALUE_IS_A_LANE": _is_one_of(Lane),
+        "STATE_IS_KNOWN": _is_one_of("state", JobState),
+        "LANE_IS_KNOWN": _is_one_of("lane", Lane),
+        "HOME_IS_KNOWN": _is_one_of("home", Lane),
     }
 
 
-def _is_one_of(names: Iterable[str]) -> str:
+def _is_one_of(variable: str, names: Iterable[str]) -> str:
     """A comparison with a constant costs a tenth of what a table for the lookup would."""
-    return " or ".join(f"value == {_in_lua(name)}" for name in names)
+    return " or ".join(f"{variable} == {_in_lua(name)}" for name in names)
 
 
 def _in_lua(value: Any) -> str:

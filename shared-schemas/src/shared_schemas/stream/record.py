@@ -50,6 +50,8 @@ RECORD_PARTS = JobRecord.__struct_fields__
 # A short timeline is in the job's hash, each event in the field of its number. A timeline with more events, or with a
 # long one, is in a stream.
 SHORT_FIELDS = tuple(str(n) for n in range(1, 9))
+# Of the longest event that such a field holds. A stream of its own takes 4 KiB, however short it is.
+SHORT_BYTES = 1024
 decode_record = msgspec.msgpack.Decoder(JobRecord).decode
 
 

@@ -39,7 +39,7 @@ local function begin(lane, entry, id)
     -- Else it has given the attempt up, as it must when it could not renew in time. Nobody else has noticed yet.
     retire(lane, entry)
     local pause = let_go(job)
-    enqueue(job, FRONT, seldom('released'))
+    enqueue(job, @FRONT, seldom('released'))
     return heed_requests(job, pause)
   end
   if r[@ENTRY] ~= entry or not allows(args.running, r) then return retire(lane, entry) end
@@ -69,11 +69,11 @@ local function read(lane, count)
   local name = key('ready', lane)
   -- Most are empty, which costs less to ask than to be told by a read.
   if ask('XLEN', name) == 0 then return nil end
-  local command = { 'XREADGROUP', 'GROUP', GROUP, args.worker, 'COUNT', count, 'STREAMS', name, '>' }
+  local command = { 'XREADGROUP', 'GROUP', @GROUP, args.worker, 'COUNT', count, 'STREAMS', name, '>' }
   local reply = redis.pcall(unpack(command))
   if reply and reply.err then
     -- A lost group starts over at 0: what was delivered before is told apart by the job's hash.
-    redis.call('XGROUP', 'CREATE', name, GROUP, '0', 'MKSTREAM')
+    redis.call('XGROUP', 'CREATE', name, @GROUP, '0', 'MKSTREAM')
     reply = redis.call(unpack(command))
   end
   return reply and reply[1] and reply[1][2]
@@ -90,7 +90,7 @@ local function has_undelivered(lane)
 end
 
 local function begin_handed()
-  local command = { 'XREADGROUP', 'GROUP', GROUP, args.worker, 'COUNT', 100, 'STREAMS' }
+  local command = { 'XREADGROUP', 'GROUP', @GROUP, args.worker, 'COUNT', 100, 'STREAMS' }
   local lanes, before = args.handed, #command
   for i, each in ipairs(lanes) do
     command[before + i], command[before + #lanes + i] = key('ready', each[1]), each[2]
@@ -104,13 +104,13 @@ end
 if args.handed then
   begin_handed()
   -- A worker that runs nothing waits for suspects as well.
-  return commit({ begun, args.is_busy and has_undelivered(ALONE) and 1 or 0, is_unsure, now })
+  return commit({ begun, args.is_busy and has_undelivered(@ALONE) and 1 or 0, is_unsure, now })
 end
 for _, handed in ipairs(args.entries) do begin(handed[1], handed[2], handed[3]) end
-while args.slots > 0 and has_undelivered(ALONE) do
+while args.slots > 0 and has_undelivered(@ALONE) do
   -- With something in hand, claim nothing more: the worker will soon be free for the suspect.
   if #begun > 0 or args.is_busy then return commit({ begun, 1, is_unsure, now }) end
-  for _, entry in ipairs(read(ALONE, 1) or {}) do begin(ALONE, entry[1], entry[2] and entry[2][2]) end
+  for _, entry in ipairs(read(@ALONE, 1) or {}) do begin(@ALONE, entry[1], entry[2] and entry[2][2]) end
 end
 for _, lane in ipairs(args.lanes) do
   -- A stretch of tombstones must not end the search while there are slots.

@@ -1,8 +1,5 @@
 -- Joined behind prelude.lua: what was gathered there is written here, to the log of all jobs as well, and told to those who listen.
 local LOG = tag .. 'log'
--- Changes that the log keeps, about, unless `log_length` says otherwise; how many of them one entry may hold; after how many
--- it is trimmed.
-local LOG_LENGTH, LOG_LINES, LOG_STEP = 100000, 16, 1000
 
 -- How many changes there had been by this entry; none of one that no script wrote.
 local function count_of(entry)
@@ -22,8 +19,8 @@ end
 -- the ids before that. call: redis.call, or redis.pcall, with which the answer is false where an id was given before
 local function append_to_log(call, at, n, count)
   local changes = #logged / 2
-  for first = 1, changes, LOG_LINES do
-    local last = math.min(first + LOG_LINES - 1, changes)
+  for first = 1, changes, @LOG_LINES do
+    local last = math.min(first + @LOG_LINES - 1, changes)
     local reply = call('XADD', LOG, ms(at) .. '-' .. ms(n + last - 1), 'count', ms(count + last),
       'changes', table.concat(logged, '\n', first * 2 - 1, last * 2))
     if reply.err then return false end
@@ -68,10 +65,10 @@ local function write_log()
     at, n, count = append_after_all(count)
   end
   local now_count = count + #logged / 2
-  if math.floor(count / LOG_STEP) < math.floor(now_count / LOG_STEP) then
+  if math.floor(count / @LOG_STEP) < math.floor(now_count / @LOG_STEP) then
     -- Entries hold more changes at one time than at another: what is left is about as many as are wanted.
     local kept = now_count - count_of(ask('XRANGE', LOG, '-', '+', 'COUNT', '1')[1])
-    local length = tonumber(ask('GET', tag .. 'log_length') or LOG_LENGTH) or LOG_LENGTH
+    local length = tonumber(ask('GET', tag .. 'log_length') or @LOG_LENGTH) or @LOG_LENGTH
     if kept > length or kept < 0 then
       redis.call('XTRIM', LOG, 'MAXLEN', '~', ms(math.floor(redis.call('XLEN', LOG) * length / math.max(kept, length))))
     end
@@ -112,7 +109,7 @@ end
 local function delete_entries(name, entries)
   for first = 1, #entries, 1000 do
     local last = math.min(first + 999, #entries)
-    redis.pcall('XACK', name, GROUP, unpack(entries, first, last))
+    redis.pcall('XACK', name, @GROUP, unpack(entries, first, last))
     local reply = redis.pcall('XDEL', name, unpack(entries, first, last))
     if type(reply) == 'table' then
       if is_in_the_way(reply.err) then
@@ -120,7 +117,7 @@ local function delete_entries(name, entries)
       else
         -- One of them is no id, given by no script of ours: both commands refuse all then, so each goes alone.
         for i = first, last do
-          redis.pcall('XACK', name, GROUP, entries[i])
+          redis.pcall('XACK', name, @GROUP, entries[i])
           redis.pcall('XDEL', name, entries[i])
         end
       end

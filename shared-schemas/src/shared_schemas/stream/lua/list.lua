@@ -29,14 +29,14 @@ end
 local function state_of(record)
   local first = record and #record > 4 and (string.byte(record) == 0xdc and 4 or 2)
   local state = first and string.sub(record, first + 1, first + string.byte(record, first) - 0xa0)
-  return STATES[state] and state
+  return all_states[state] and state
 end
 
 -- Of a record that does not say it: the state that the job is listed with. Nothing is listed of what is not there.
 local function listed_state_of(id)
   if redis.call('EXISTS', key('job', id)) == 0 then return nil end
-  for state in pairs(STATES) do
-    for lane in pairs(LANES) do
+  for state in pairs(all_states) do
+    for lane in pairs(all_lanes) do
       if ask('ZSCORE', tag .. listing(state, lane), id) then return state end
     end
   end

@@ -1,8 +1,6 @@
 -- Joined behind prelude.lua: how a job is read, and what becomes of one whose record cannot be worked with.
--- STATES and LANES: what there is of either, for scripts that go through them.
-local STATES, LANES = @STATES, @LANES
--- Beyond it Lua counts no more by one.
-local MOST = 9007199254740992
+-- all_states and all_lanes: what there is of either, for scripts that go through them.
+local all_states, all_lanes = @STATES, @LANES
 
 -- What tells a sound record from another. Made for the first that a call reads, since many read none: each function and each
 -- table that is made costs the call.
@@ -10,10 +8,6 @@ local function make_check()
   local find, unpack_parts, decode = string.find, unpack, cmsgpack.unpack
   -- The newest moments that were found sound: jobs of one call share most of theirs.
   local last_created, last_started
-
-  local function is_state(value) return @VALUE_IS_A_STATE end
-
-  local function is_lane(value) return @VALUE_IS_A_LANE end
 
   -- A moment, ms, as a text. false or nil: none.
   local function is_moment(value) return not value or value < ':' and value - 0 >= 0 and #value < 16 end
@@ -47,14 +41,14 @@ local function make_check()
       worker, settled, lease, started, finished, ran_alone = unpack_parts(r, 1, @RAN_ALONE)
     lease = lease or 0
     local sum = ttl + n + attempt + failures + crashes + recorded + beat + lease
-    if more == nil and is_state(state) and is_lane(lane) and (not home or is_lane(home))
+    if more == nil and (@STATE_IS_KNOWN) and (@LANE_IS_KNOWN) and (not home or @HOME_IS_KNOWN)
       and (version == @WIRE_VERSION or version >= 1 and version < 1000 and version % 1 == 0)
       and ttl >= 0 and n >= 0 and attempt >= 0 and failures >= 0 and crashes >= 0 and recorded >= 0 and beat >= 0 and lease >= 0
-      and sum < MOST and sum % 1 == 0
+      and sum < @MOST and sum % 1 == 0
       and created and (created == last_created or is_moment(created))
-      and subject >= '' and tags >= '' and (not entry or entry < ':')
+      and subject >= '' and (tags == '' or tags >= '') and (not entry or entry < ':')
       and (not fence or fence >= '') and (not worker or worker >= '') and (not settled or settled >= '')
-      and (not started or started == last_started or is_moment(started)) and is_moment(finished)
+      and (not started or started == last_started or is_moment(started)) and (not finished or is_moment(finished))
       and (not ran_alone or ran_alone == 1)
       and (r[@DUE] == nil or has_sound_rest(r)) and not (find(packed, '\192', 1, true) and has_gap(packed, r)) then
       last_created, last_started = created, started
@@ -95,7 +89,7 @@ local function bury(id, packed)
   local function newest_event(id, name)
     local newest = redis.pcall('XREVRANGE', key('events', id), '+', '-', 'COUNT', 1)
     local entry = not newest.err and newest[1]
-    if entry then return math.min(tonumber(string.match(entry[1], '^%d+')), MOST / 2), entry[2][2], true end
+    if entry then return math.min(tonumber(string.match(entry[1], '^%d+')), @MOST / 2), entry[2][2], true end
     local short = redis.pcall('HMGET', name, @SHORT_FIELDS)
     for n = @SHORT, 1, -1 do
       if short[n] then return n, string.match(short[n], '^%S+') end
@@ -163,8 +157,8 @@ local function load(id, ...)
 end
 
 local function unlist(id)
-  for state in pairs(STATES) do
-    for lane in pairs(LANES) do remove(listing(state, lane), id) end
+  for state in pairs(all_states) do
+    for lane in pairs(all_lanes) do remove(listing(state, lane), id) end
   end
 end
 

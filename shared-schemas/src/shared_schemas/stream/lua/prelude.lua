@@ -9,10 +9,6 @@ local tag = KEYS[1]
 local args = cmsgpack.unpack(ARGV[1])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local GROUP, FRONT, ALONE = 'workers', 'front', 'alone'
--- A timeline of up to so many events, none longer than this, in bytes, is kept in the job's hash: a stream of its own takes
--- 4 KiB however short it is.
-local SHORT_BYTES = 1024
 
 -- Whether an error says that somebody else has put something under a name: of another type, or an entry after which there
 -- can be no other.
@@ -176,7 +172,7 @@ local function append(job, event, body)
     local count = #told
     told[count + 1], told[count + 2], told[count + 3] = job, number, change
   end
-  if not record[@LONG] and n <= @SHORT and #change <= SHORT_BYTES then
+  if not record[@LONG] and n <= @SHORT and #change <= @SHORT_BYTES then
     set_field(job, number, change)
   else
     append_to_stream(job, n, event, string.sub(change, #event + 2))
@@ -258,7 +254,7 @@ end
 local function hand_back(job)
   local record = job.record
   retire(record[@LANE], record[@ENTRY])
-  relist(job, record[@STATE], record[@SUSPECT] and ALONE or FRONT)
+  relist(job, record[@STATE], record[@SUSPECT] and @ALONE or @FRONT)
   make_ready(job)
 end
 
@@ -275,7 +271,7 @@ end
 
 -- The four ways a job moves: to a ready stream, to the schedule, aside, and to its end.
 local function enqueue(job, lane, transition)
-  relist(job, transition.state, job.record[@SUSPECT] and ALONE or lane)
+  relist(job, transition.state, job.record[@SUSPECT] and @ALONE or lane)
   make_ready(job)
   announce(job, transition.event, transition.body)
   if job.record[@DUE] then set(job, @DUE, false) end

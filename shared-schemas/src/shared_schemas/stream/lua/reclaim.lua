@@ -20,7 +20,7 @@ local function reclaim(item)
   r[@CRASHES] = r[@CRASHES] + 1
   local is_limit = r[@CRASHES] >= args.crash_limit
   if is_limit and not r[@RAN_ALONE] then set(job, @SUSPECT, 1) end
-  enqueue(job, FRONT, args.lost)
+  enqueue(job, @FRONT, args.lost)
   if is_limit and r[@RAN_ALONE] and not r[@CANCEL] then
     finish(job, args.poison)
     return 'poison'

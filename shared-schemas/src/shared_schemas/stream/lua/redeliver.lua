@@ -23,20 +23,20 @@ end
 
 -- Pending entries that were deleted, which XAUTOCLAIM of Redis 6.2 returns without their ids.
 local function retire_deleted(lane)
-  for _, pending in ipairs(ask('XPENDING', key('ready', lane), GROUP, '-', '+', 1000)) do
+  for _, pending in ipairs(ask('XPENDING', key('ready', lane), @GROUP, '-', '+', 1000)) do
     if #redis.call('XRANGE', key('ready', lane), pending[1], pending[1]) == 0 then retire(lane, pending[1]) end
   end
 end
 
 local function note_longest(lane)
   local idle = ms(math.floor(args.idle_ms / 2))
-  for _, pending in ipairs(ask('XPENDING', key('ready', lane), GROUP, 'IDLE', idle, '-', '+', 100)) do
+  for _, pending in ipairs(ask('XPENDING', key('ready', lane), @GROUP, 'IDLE', idle, '-', '+', 100)) do
     answer[2] = math.max(answer[2], pending[3])
   end
 end
 
 for i, lane in ipairs(args.lanes) do
-  local reply = redis.pcall('XAUTOCLAIM', key('ready', lane), GROUP, args.worker, args.idle_ms, args.cursors[i],
+  local reply = redis.pcall('XAUTOCLAIM', key('ready', lane), @GROUP, args.worker, args.idle_ms, args.cursors[i],
     'COUNT', args.limit)
   answer[i + 2] = '0-0'
   if not reply.err then

@@ -8,7 +8,7 @@ local function renew(item)
   if not job or r[@FENCE] ~= item.fence then return { 0, 0, 0 } end
   set(job, @BEAT, r[@BEAT] + 1)
   add('leases', ms(now + args.lease_ms), job.id)
-  redis.pcall('XCLAIM', key('ready', r[@LANE]), GROUP, args.worker, 0, r[@ENTRY], 'JUSTID')
+  redis.pcall('XCLAIM', key('ready', r[@LANE]), @GROUP, args.worker, 0, r[@ENTRY], 'JUSTID')
   return { 1, r[@CANCEL] and 1 or 0, r[@PAUSE] and 1 or 0 }
 end
 

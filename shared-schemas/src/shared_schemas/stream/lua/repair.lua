@@ -21,17 +21,17 @@ local function mend_lag(lane, group)
   if #delivered_ids > 10000 or not stream['entries-added'] then return end
   local read = stream['entries-added'] - stream.length + #delivered_ids
   redis.call('XSETID', name, stream['last-generated-id'], 'ENTRIESADDED', ms(stream['entries-added']), 'MAXDELETEDID', '0-1')
-  redis.call('XGROUP', 'SETID', name, GROUP, group['last-delivered-id'], 'ENTRIESREAD', ms(math.max(0, read)))
+  redis.call('XGROUP', 'SETID', name, @GROUP, group['last-delivered-id'], 'ENTRIESREAD', ms(math.max(0, read)))
 end
 
 -- Never one for which something is pending: that is delivered again first.
 local function forget_dead(lane, n_consumers)
   if n_consumers <= ask('ZCARD', tag .. 'workers') then return end
   local name = key('ready', lane)
-  for _, reply in ipairs(redis.call('XINFO', 'CONSUMERS', name, GROUP)) do
+  for _, reply in ipairs(redis.call('XINFO', 'CONSUMERS', name, @GROUP)) do
     local consumer = facts_of(reply)
     if consumer.pending == 0 and consumer.idle >= args.idle_ms and not ask('ZSCORE', tag .. 'workers', consumer.name) then
-      redis.call('XGROUP', 'DELCONSUMER', name, GROUP, consumer.name)
+      redis.call('XGROUP', 'DELCONSUMER', name, @GROUP, consumer.name)
     end
   end
 end
@@ -42,7 +42,7 @@ for _, lane in ipairs(args.lanes) do
   local groups = redis.pcall('XINFO', 'GROUPS', key('ready', lane))
   for _, group in ipairs(groups.err and {} or groups) do
     local fact = facts_of(group)
-    if fact.name == GROUP then
+    if fact.name == @GROUP then
       delivered[lane] = fact['last-delivered-id']
       mend_lag(lane, fact)
       forget_dead(lane, fact.consumers)
@@ -57,7 +57,7 @@ local function is_live(job)
   if found.err or #found == 0 or found[1][2][2] ~= job.id then return false end
   local last_delivered = delivered[lane]
   if not last_delivered or is_before(last_delivered, entry) then return true end
-  local pending = redis.pcall('XPENDING', key('ready', lane), GROUP, entry, entry, 1)
+  local pending = redis.pcall('XPENDING', key('ready', lane), @GROUP, entry, entry, 1)
   return not pending.err and #pending > 0
 end
 

@@ -24,7 +24,7 @@ local function resume()
     schedule(job, due, args.scheduled)
     return { 'scheduled' }
   end
-  enqueue(job, r[@ATTEMPT] > 0 and FRONT or r[@HOME] or r[@LANE], args.queued)
+  enqueue(job, r[@ATTEMPT] > 0 and @FRONT or r[@HOME] or r[@LANE], args.queued)
   return { 'queued' }
 end
 return commit(resume())

@@ -27,7 +27,7 @@ local function settle(id, fence, first, events, how, reason, body, delay_ms, res
     schedule(job, now + delay_ms, transition)
     heed_requests(job, pause)
   else
-    enqueue(job, FRONT, transition)
+    enqueue(job, @FRONT, transition)
     heed_requests(job, pause)
   end
   return true
