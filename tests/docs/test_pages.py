@@ -14,7 +14,7 @@ MAX_COLUMNS = 99
 URL = re.compile(r"https?://\S+")
 DOUBLED = re.compile(r"\b([a-z]+)(?: +|\n *)\1\b", re.IGNORECASE)
 # Still to be shortened.
-WIDE = {"docs/protocol.md", "docs/scripts.md"}
+WIDE = {"docs/protocol.md"}
 
 
 def name_of(page: Path) -> str:

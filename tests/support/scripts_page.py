@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from shared_schemas.stream.linking import OF_ALL_QUEUES, OF_REGISTRY, names
 
 from tests.support.gateways import ROOT
+from tests.support.lists import wrapped
 
 PAGE = ROOT / "docs" / "scripts.md"
 COMMAND = "uv run python -m tests.support.scripts_page"
@@ -19,17 +20,21 @@ FOLDER = ROOT / "shared-schemas" / "src" / "shared_schemas" / "stream" / "lua"
 _HEAD = f"""\
 # The scripts
 
-Made from the heads of `shared_schemas/stream/lua/*.lua` by `{COMMAND}`; do not edit.
-[protocol.md](protocol.md) says how to call one, what a transition is, and what a worker calls when. What each does
-stands as examples in `tests/conformance`. Times are ms; `{{a = true}}` is a map, `{{x, y, …}}` an array.
+This page is made from the heads of `shared_schemas/stream/lua/*.lua` by
+`{COMMAND}`. Do not edit it.
 
-Redis does not run these files as they are: each script is joined with the declarations it uses, and
-a number stands for each part of a record, so that `r[@FENCE]` becomes `r[16]`. To read a script as
-it runs, with the names noted behind the numbers:
+[protocol.md](protocol.md) says how to call a script, what a transition is, and when a worker calls
+which script. `tests/conformance` has examples of what each script does. Times are in milliseconds.
+`{{a = true}}` is a map, and `{{x, y, …}}` an array.
+
+Redis does not run these files as they are. Each script is joined with the declarations that it
+uses, and each part of a record becomes a number: `r[@FENCE]` becomes `r[16]`. To read a script as
+it runs, with the names noted after the numbers:
 
     uv run python -m shared_schemas.stream.linking claim
 
-An error of Redis, such as `user_script:12:`, counts the lines of this text below its heading.
+The line number in an error of Redis, such as `user_script:12:`, counts the lines of this text
+below its heading.
 """
 LABELS = {"ARGS": "first map", "SELDOM": "second map", "RETURNS": "answer", "WHY": "why"}
 _INDENT, _WIDTH = 12, 120
@@ -62,7 +67,7 @@ def _section(name: str) -> str:
 def _lines(name: str) -> Iterator[str]:
     parts = parts_of(name)
     tag = "{hr:models}:" if name in OF_REGISTRY else "{hr}:" if name in OF_ALL_QUEUES else ""
-    yield " ".join(parts[""]) + f" Its tag is `{tag}`." * bool(tag)
+    yield wrapped(" ".join(parts[""])) + f"\nIts tag is `{tag}`." * bool(tag)
     yield "\n```"
     for label, title in LABELS.items():
         lines = [
