@@ -13,8 +13,6 @@ WITHOUT_COMMANDS = {"text", "js", "yaml", "toml", "json"}
 MAX_COLUMNS = 99
 URL = re.compile(r"https?://\S+")
 DOUBLED = re.compile(r"\b([a-z]+)(?: +|\n *)\1\b", re.IGNORECASE)
-# Still to be shortened.
-WIDE = {"docs/protocol.md"}
 
 
 def name_of(page: Path) -> str:
@@ -35,7 +33,7 @@ def test_every_link_and_anchor_leads_somewhere(page: Path) -> None:
     assert astray == []
 
 
-@pytest.mark.parametrize("page", [page for page in pages() if name_of(page) not in WIDE], ids=name_of)
+@pytest.mark.parametrize("page", pages(), ids=name_of)
 def test_no_line_is_too_long_to_read(page: Path) -> None:
     """A URL and a block of code may be longer."""
     wide = [(number, line) for number, line in prose(page) if len(URL.sub("", line)) > MAX_COLUMNS]

