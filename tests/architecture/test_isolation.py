@@ -17,7 +17,7 @@ MEMBERS = {
     "headrace-training-worker": ("training_worker.child", {"onnxruntime", "fastapi"}),
     "headrace-recipe-kit": (
         "recipe_kit.trainer",
-        {"redis", "anyio", "structlog", "onnxruntime", "fastapi", "training_worker", "worker_runtime"},
+        {"redis", "structlog", "onnxruntime", "fastapi", "training_worker", "worker_runtime"},
     ),
     "headrace-local": ("headrace_local.commands", set()),
 }
