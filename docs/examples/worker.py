@@ -28,7 +28,7 @@ def keep_lease() -> None:
     try:
         while True:
             jobs = " ".join(item["id"] for item in running)
-            facts = FACTS | {"state": "working" if jobs else "idle", "jobs": jobs, "facts": "{}"}
+            facts = FACTS | {"state": "running", "jobs": jobs, "facts": "{}"}
             flat = [part for fact in facts.items() for part in fact]
             arguments = {"worker": NAME, "lease_ms": LEASE_MS, "items": running[:], "facts": flat}
             for item, answer in zip(arguments["items"], QUEUE.call("renew", arguments), strict=True):

@@ -140,12 +140,13 @@ def damage(path: Path) -> bytes:
 def repair(server: RedisServer) -> None:
     """As redis-check-aof does: cut off from the damage on."""
     server_binary = Path(executable())
-    checker = server_binary.with_name("redis-check-aof")
-    # A redis-server that is called so is one.
+    name = server_binary.name.replace("-server", "-check-aof")
+    checker = server_binary.with_name(name)
+    # A server that is called so is one.
     program = checker if checker.exists() else server_binary
-    manifest = next(iter(server.folder.glob("appendonlydir/*.manifest")), append_only_file(server))
     subprocess.run(
-        ["redis-check-aof", "--fix", str(manifest)],
+        # The file, and not its manifest: valkey-check-aof 9.1.2 does not know the base file of Valkey 9.
+        [name, "--fix", str(append_only_file(server))],
         executable=program,
         input=b"y\n",
         check=True,

@@ -1,7 +1,8 @@
 """What a connection is refused for before there is a request, or instead of one, and how that is written. Knows no
 route.
 
-A head has a bound and a time, and so have trailers; a target that fills the bound by itself has a status of its own.
+A head has a longest size and a longest time, and so have trailers. A target that is too long by itself has a status of
+its own.
 """
 
 from http import HTTPStatus

@@ -1,4 +1,4 @@
-"""The edge of the application: whom it is called as, request ids, one log line a request, and an answer whatever fails
+"""What surrounds every request: the check of its Host, its id, one log line, and a problem in answer to any failure
 inside. Pure ASGI, so that streams pass unbuffered."""
 
 import re

@@ -12,7 +12,8 @@ _CHUNKED = b"transfer-encoding: chunked\r\n"
 
 
 class Pipeline(list[tuple[RequestResponseCycle, ASGIApp]]):
-    """Requests behind the one that is answered: seldom any, where an empty deque takes a fifteenth of an open line."""
+    """Requests behind the one that is answered. There are rarely any, and an empty deque would take a fifteenth of the
+    memory of an open stream."""
 
     def appendleft(self, request: tuple[RequestResponseCycle, ASGIApp]) -> None:
         self.insert(0, request)

@@ -47,7 +47,7 @@ class ChangeLogSource:
         self.cursors = dict(cursors)
         self.channels: Collection[str] = _channels(_BY_DEFAULT)
         self.is_over, self.is_behind = False, True
-        # Queues that have been read to the end once: what comes to be kept no longer was to be read.
+        # Queues that have been read to the end once. What the log drops after that was still to be read.
         self._caught_up: set[QueueName] = set(cursors)
         # Of each queue the place after which a gap was told.
         self._told: dict[QueueName, str] = {}

@@ -68,7 +68,7 @@ async def admit(
     BackendUnavailable.
     """
     queue = queue_of(job_id)
-    # What most jobs need none of costs a call each.
+    # Each of these checks costs a call, and most jobs need none of them.
     if queue not in services.catalog.always:
         await _check_queue(services, queue, is_again=replay_of is not None or retry_of is not None)
     is_first = replay_of is None and retry_of is None

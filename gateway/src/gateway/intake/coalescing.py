@@ -110,7 +110,7 @@ class Coalescer(Generic[T, R]):
         except BackendUnavailable as error:
             for asked in taken:
                 asked.hear(error)
-        except Exception as error:  # of one item, perhaps: each hears what it made by itself
+        except Exception as error:  # perhaps because of one item: each is tried alone and gets its own error
             if len(taken) == 1:
                 taken[0].hear(error)
             for asked in taken if len(taken) > 1 else ():

@@ -1,1 +1,1 @@
-"""The routes. Each one decodes, calls one verb and encodes."""
+"""The routes. `table` lists them, `dispatch` decodes the query and the body, and a route calls one verb and encodes."""

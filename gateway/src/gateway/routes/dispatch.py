@@ -6,7 +6,7 @@ that a submission does, and memory for as long as a stream is open.
 Some things hold for every path. HEAD is answered as GET is, without the body. OPTIONS says which
 methods there are. A slash at the end makes no difference and redirects nobody.
 
-What must hold for every call, such as authentication and limits, belongs into `Dispatcher.answer`.
+What must hold for every call, such as authentication and limits, belongs in `Dispatcher.answer`.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -38,7 +38,7 @@ class Dispatcher:
             await self._app(scope, receive, send)
             return
         if scope["method"] == "HEAD" or (scope["path"][-1:] == "/" and scope["path"] != "/"):
-            # A copy: by the method in its own, the server knows that no body may follow.
+            # A copy: the server reads the method of its own scope, and sends no body for HEAD.
             meant = _as_meant(scope)
             try:
                 await self(meant, receive, send)

@@ -46,7 +46,7 @@ _FOLLOWED = {
     200: Answer("Events in order, each with its number.", EventPage, is_stream=True),
     204: Answer("The reader has them all and there will be no more."),
 }
-# Of a route that reads a job: its id may be unknown, its time over, its record another version's.
+# Of a route that reads a job: the id may be unknown, the job expired, or its record written by another version.
 _OF_A_JOB = (404, 410, 501, 503)
 _OF_A_BODY = (400, 408, 413, 415, 422)
 _OF_A_SUBMISSION = (*_OF_A_BODY, 404, 406, 501, 503)

@@ -31,17 +31,18 @@ end
 -- Where an id was given before: the newest entries are gone, and their ids are not given again.
 -- -> as write_log, and how many changes there had been
 local function append_after_all(count)
-  -- Entries of a time beyond all clocks, behind which there is no room, are none that a script wrote.
+  -- Entries of a time beyond all clocks, behind which there is no room, are none that a script wrote. Valkey 9 lets no
+  -- stream go back behind an id that was deleted, so the log is made anew, with the newest of its own entries.
   -- -> the first id that may follow then, in two parts, and how many changes there have been
-  local function drop_last_of_log()
-    local newest = redis.call('XREVRANGE', LOG, '+', '-', 'COUNT', '1')[1]
-    while newest and tonumber(string.match(newest[1], '^%d+')) > 1e15 do
-      redis.call('XDEL', LOG, newest[1])
-      newest = redis.call('XREVRANGE', LOG, '+', '-', 'COUNT', '1')[1]
+  local function make_anew()
+    local kept = {}
+    for _, entry in ipairs(redis.call('XREVRANGE', LOG, '+', '-', 'COUNT', '200')) do
+      if tonumber(string.match(entry[1], '^%d+')) < 1e15 then kept[#kept + 1] = entry end
     end
-    if newest then redis.call('XSETID', LOG, newest[1]) else redis.call('DEL', LOG) end
-    local at, n = following(newest and newest[1] or '0-0')
-    return at, n, count_of(newest)
+    redis.call('DEL', LOG)
+    for i = #kept, 1, -1 do redis.call('XADD', LOG, kept[i][1], unpack(kept[i][2])) end
+    local at, n = following(kept[1] and kept[1][1] or '0-0')
+    return at, n, count_of(kept[1])
   end
 
   local at, n
@@ -50,7 +51,7 @@ local function append_after_all(count)
     if facts[i] == 'last-generated-id' then at, n = following(facts[i + 1]) end
   end
   if not append_to_log(redis.pcall, at, n, count) then
-    at, n, count = drop_last_of_log()
+    at, n, count = make_anew()
     append_to_log(redis.call, at, n, count)
   end
   return at, n, count

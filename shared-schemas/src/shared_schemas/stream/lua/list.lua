@@ -32,7 +32,7 @@ local function state_of(record)
   return all_states[state] and state
 end
 
--- Of a record that does not say it: the state that the job is listed with. Nothing is listed of what is not there.
+-- The state that the job is listed with, for a record that does not say it. nil: there is no such job.
 local function listed_state_of(id)
   if redis.call('EXISTS', key('job', id)) == 0 then return nil end
   for state in pairs(all_states) do

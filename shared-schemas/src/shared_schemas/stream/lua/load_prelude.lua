@@ -32,8 +32,9 @@ local function make_check()
     return false
   end
 
-  -- -> the record, with each part of its type; an error for anything else. To compare a value with one of the type that it
-  -- should have is an error where it has another, and costs a tenth of asking for its type: each job passes here twice.
+  -- -> the record, with each part of its type; an error for anything else. Lua raises an
+  -- error when it compares values of two types. A comparison costs a tenth of a call of `type`, and each job passes here
+  -- twice.
   return function(packed)
     local r, more = decode(packed)
     -- In the order of the record; all at once cost a third of one by one.

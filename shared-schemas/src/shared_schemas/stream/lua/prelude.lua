@@ -10,8 +10,8 @@ local args = cmsgpack.unpack(ARGV[1])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
--- Whether an error says that somebody else has put something under a name: of another type, or an entry after which there
--- can be no other.
+-- Whether an error says that somebody else has put something under a name: a value of another type, or a stream whose
+-- last entry has the highest id that there can be.
 local function is_in_the_way(failure)
   return string.find(failure, 'WRONGTYPE', 1, true) or string.find(failure, 'exhausted the last possible ID', 1, true)
     or string.find(failure, 'specified in XADD', 1, true)
@@ -52,7 +52,7 @@ local NOW = ms(now)
 
 -- The record: what a job's hash keeps as one MessagePack array. A name behind an @, as @FENCE, stands for the place of that
 -- part, which record.py says. An array, because a table with names costs Lua several times as much; times, in ms, are texts,
--- because a number costs a long way to one each time.
+-- because it is costly to turn a number into a text.
 
 -- What a script changes is gathered here, over all its jobs, and written by `commit` at its end: one command for many
 -- members costs Redis a fraction of one command each.

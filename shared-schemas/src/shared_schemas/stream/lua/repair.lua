@@ -11,8 +11,9 @@ local function facts_of(reply)
   return fact
 end
 
--- Redis 7 tells no lag once it was restarted, as it keeps no read of a script, and where the entry that was delivered last
--- was deleted, as more might have been. Here none is that was not delivered; so what is there behind that entry was not read.
+-- Redis 7 reports no lag after a restart, because it does not store what a script has read. It reports none either where
+-- the entry that was delivered last was deleted, because others might have been. We delete only delivered entries, so
+-- exactly the entries behind that one have not been read.
 local function mend_lag(lane, group)
   if group.lag ~= false then return end
   local name = key('ready', lane)
