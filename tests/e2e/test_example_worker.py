@@ -74,7 +74,7 @@ async def test_it_does_a_job_that_is_followed_to_its_result(gateway: Gateway, re
             events = await read_frames(http, f"/jobs/{job_id}/events")
             job = (await http.get(f"/jobs/{job_id}")).json()
 
-    assert (shown["pid"], shown["queue"], shown["slots"], shown["state"]) == (process.pid, QUEUE, 1, "idle")
+    assert (shown["pid"], shown["queue"], shown["slots"], shown["state"]) == (process.pid, QUEUE, 1, "running")
     assert [event.event for event in events] == ["state", "state", "progress", "progress", "progress", "done"]
     assert [int(event.id) for event in events] == [1, 2, 3, 4, 5, 6]
     assert [event.json["reason"] for event in events if "reason" in event.json] == ["submitted", "claimed", "succeeded"]
