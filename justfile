@@ -28,7 +28,7 @@ format:
     uv run python -m tests.chaos.faults
     uv run python -m tests.support.errors_page
     uv run python -m tests.support.scripts_page
-    uv run python -m tests.support.operations_page
+    uv run python -m tests.support.settings_page
     uv run python -m tests.support.concepts_page
     uv run python -m tests.support.events_page
 

@@ -1,7 +1,10 @@
-"""The lists of docs/settings.md: every setting of every part, and every metric.
+"""Makes the lists of docs/settings.md: every setting of every part, and every metric.
 
-python -m tests.support.operations_page            write them
-python -m tests.support.operations_page --check    exit with 1 if they are not what would be written
+The text of a setting is in its Struct, and that of a metric in its declaration. Nothing of it is
+here.
+
+python -m tests.support.settings_page            write the lists
+python -m tests.support.settings_page --check    exit with 1 if the page is out of date
 """
 
 import sys
@@ -25,7 +28,7 @@ from worker_runtime.settings import RuntimeSettings
 from tests.support.lists import item
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
-# Each part, and what it has of others that were shown before it.
+# The Struct of each part, and the Struct that it extends. Settings of the latter are listed once.
 PARTS: dict[str, tuple[type[msgspec.Struct], type[msgspec.Struct] | None]] = {
     "All parts": (RedisSettings, None),
     "Gateway": (GatewaySettings, RedisSettings),
@@ -33,7 +36,7 @@ PARTS: dict[str, tuple[type[msgspec.Struct], type[msgspec.Struct] | None]] = {
     "Inference workers": (InferenceSettings, RuntimeSettings),
     "Training workers": (TrainingSettings, RuntimeSettings),
 }
-COUNTED = {
+METRIC_MODULES = {
     "Gateway requests": gateway.metrics,
     "All workers": worker_runtime.metrics,
     "Inference only": inference_worker.metrics,
@@ -42,9 +45,9 @@ COUNTED = {
 
 
 def made(text: str) -> str:
-    """The page with its lists as they should be. ValueError if it has no place for them."""
+    """The page with its lists brought up to date. ValueError if it has no place for them."""
     for name, lines in {"settings": _settings(), "metrics": _metrics()}.items():
-        begin, end = f"<!-- {name}: made by tests/support/operations_page.py -->\n", f"<!-- end of {name} -->\n"
+        begin, end = f"<!-- {name}: made by tests/support/settings_page.py -->\n", f"<!-- end of {name} -->\n"
         before, found, rest = text.partition(begin)
         _, closed, after = rest.partition(end)
         if not (found and closed):
@@ -54,8 +57,8 @@ def made(text: str) -> str:
 
 
 def _settings() -> Iterator[str]:
-    for place, (title, (settings, shown)) in enumerate(PARTS.items()):
-        inherited = {} if shown is None else {field.name: field for field in msgspec.structs.fields(shown)}
+    for place, (title, (settings, base)) in enumerate(PARTS.items()):
+        inherited = {} if base is None else {field.name: field for field in msgspec.structs.fields(base)}
         if place:
             yield ""
         yield from (f"### {title}", "")
@@ -67,7 +70,7 @@ def _settings() -> Iterator[str]:
 def _setting(field: msgspec.structs.FieldInfo) -> str:
     meta = next((part for part in get_args(field.type) if isinstance(part, Meta)), None)
     if meta is None or not meta.description:
-        raise ValueError(f"nothing is said of the setting {field.name}")
+        raise ValueError(f"the setting {field.name} has no description")
     limits = "; ".join([*_choices(get_args(field.type)[0]), *_limits(meta)])
     default = f"default {_shown(field.default)}" + f"; {limits}" * bool(limits)
     change = (meta.extra or {}).get("change", "")
@@ -80,9 +83,9 @@ def _choices(kind: Any) -> list[str]:
 
 
 def _limits(meta: Meta) -> list[str]:
-    told = [("more than", meta.gt), ("at least", meta.ge), ("at most", meta.le)]
-    return [" and ".join(f"{word} {limit:g}" for word, limit in told if limit is not None)] * any(
-        limit is not None for _, limit in told
+    limits = [("more than", meta.gt), ("at least", meta.ge), ("at most", meta.le)]
+    return [" and ".join(f"{word} {limit:g}" for word, limit in limits if limit is not None)] * any(
+        limit is not None for _, limit in limits
     )
 
 
@@ -94,7 +97,7 @@ def _shown(default: object) -> str:
 
 def _metrics() -> Iterator[str]:
     queues = [([family], family._labelnames) for family in gateway.metrics.queue_families(None)]
-    for place, (part, module) in enumerate(COUNTED.items()):
+    for place, (part, module) in enumerate(METRIC_MODULES.items()):
         metrics = [metric for metric in vars(module).values() if isinstance(metric, MetricWrapperBase)]
         yield from [""] * bool(place)
         yield from (f"### {part}", "")
@@ -116,7 +119,7 @@ def main() -> None:
     if "--check" not in sys.argv[1:]:
         PAGE.write_text(made(text))
     elif made(text) != text:
-        sys.exit("docs/settings.md is not what the settings say: python -m tests.support.operations_page")
+        sys.exit("docs/settings.md is out of date: uv run python -m tests.support.settings_page")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""docs/settings.md says of each setting what the Structs say, and of each metric what the parts count."""
+"""docs/settings.md lists the settings of the Structs and the metrics of the parts."""
 
 import re
 
@@ -7,26 +7,26 @@ import pytest
 from shared_schemas.settings import from_environ
 
 from tests.support.gateways import ROOT
-from tests.support.operations_page import PAGE, PARTS, made
+from tests.support.settings_page import PAGE, PARTS, made
 
 DASHBOARD = ROOT / "deploy/observability/grafana/dashboards/headrace.json"
 _OF_A_HISTOGRAM = re.compile(r"_(bucket|sum|count)$")
 
 
-def test_the_page_is_what_the_settings_and_the_metrics_say() -> None:
+def test_the_page_lists_every_setting_and_every_metric() -> None:
     text = PAGE.read_text()
 
-    assert made(text) == text, "python -m tests.support.operations_page"
+    assert made(text) == text, "python -m tests.support.settings_page"
     assert text.count("- **`HEADRACE_") > 30
     assert text.count("- **`headrace_") > 15
 
 
-# Of the settings that are lists, those whose parts are no names.
+# Settings that are lists of something other than names, with a valid value.
 LISTS = {"cors_origins": ("https://a.example", "http://localhost:3000")}
 
 
 @pytest.mark.parametrize("settings", [settings for settings, _ in PARTS.values()])
-def test_every_variable_of_the_page_is_understood(settings: type[msgspec.Struct]) -> None:
+def test_every_variable_of_the_page_is_read(settings: type[msgspec.Struct]) -> None:
     given = {
         field.name: LISTS.get(field.name, ("training", "inference-b")) if field.default == () else field.default
         for field in msgspec.structs.fields(settings)
@@ -39,7 +39,7 @@ def test_every_variable_of_the_page_is_understood(settings: type[msgspec.Struct]
     assert msgspec.structs.asdict(from_environ(settings, prefix="HEADRACE_", environ=environ)) == given
 
 
-def test_the_dashboard_asks_for_metrics_that_there_are() -> None:
+def test_every_metric_of_the_dashboard_exists() -> None:
     known = set(re.findall(r"^- \*\*`(headrace_\w+)`", PAGE.read_text(), re.MULTILINE))
 
     asked = {_OF_A_HISTOGRAM.sub("", name) for name in re.findall(r"headrace_\w+", DASHBOARD.read_text())}
