@@ -1,4 +1,7 @@
-"""Calls that are cancelled at any moment, as when a client hangs up: the next call on that line gets its own answer."""
+"""Calls that are cancelled at any moment, as when a client hangs up.
+
+The next call on the same connection gets its own reply.
+"""
 
 import asyncio
 import json
@@ -26,22 +29,22 @@ from tests.support.seeds import draw_seed
 from tests.support.workers import INFERENCE, a_submission
 
 JOBS, CALLS, CONNECTIONS = 20, 125, 16
-# How it connects, how many lines that are, how many callers share them.
-POOL, LINE = (connect, CONNECTIONS, 24), (connect_one, 1, 4)
+# How to connect, how many connections that makes, and how many callers share them.
+POOL, ONE = (connect, CONNECTIONS, 24), (connect_one, 1, 4)
 LONGEST_S = 0.3
 
 Call = Callable[[Submission], Awaitable[object]]
 
 
 async def by_scope(call: Awaitable[object], after_s: float) -> object:
-    """Cancelled again at every await until it has ended: anyio's way."""
+    """Cancel as anyio does: again at every await, until the call has ended."""
     with anyio.move_on_after(after_s):
         return await call
     return None
 
 
 async def by_task(call: Awaitable[object], after_s: float) -> object:
-    """Cancelled once: asyncio's way."""
+    """Cancel as asyncio does: once."""
     try:
         return await asyncio.wait_for(call, after_s)
     except TimeoutError:
@@ -53,14 +56,14 @@ async def by_task(call: Awaitable[object], after_s: float) -> object:
     "thousands of Redis calls are cancelled at random moments, with 20 ms of latency",
     sees="every call gets its own reply; no connection is lost",
 )
-@pytest.mark.parametrize("lines", [POOL, LINE], ids=["pool", "line"])
+@pytest.mark.parametrize("connections", [POOL, ONE], ids=["pool", "one"])
 @pytest.mark.parametrize("within", [by_scope, by_task])
-async def test_a_cancelled_call_leaves_no_answer_for_the_next(
+async def test_a_cancelled_call_leaves_no_reply_for_the_next(
     redis_url: str,
     within: Callable[[Awaitable[object], float], Awaitable[object]],
-    lines: tuple[Callable[..., AsyncRedis], int, int],
+    connections: tuple[Callable[..., AsyncRedis], int, int],
 ) -> None:
-    connect_by, n_lines, n_callers = lines
+    connect_by, n_connections, n_callers = connections
     rng, seen = random.Random(draw_seed()), Counter[str]()
     async with queue_bench(redis_url) as side:
         jobs = [await a_job_that_says(side, f"nonce-{rng.getrandbits(64):x}") for _ in range(JOBS)]
@@ -68,8 +71,8 @@ async def test_a_cancelled_call_leaves_no_answer_for_the_next(
             proxy.impose(Conditions(delay_s=0.01))
             client = connect_by(RedisSettings(redis_url=proxy.url, redis_connections=CONNECTIONS))
             calls = calls_of(client)
-            if n_lines == 1:
-                # A pipeline takes another line.
+            if n_connections == 1:
+                # A pipeline takes a connection from a pool.
                 del calls["read"], calls["status"]
 
             async def call_at_random() -> None:
@@ -82,14 +85,14 @@ async def test_a_cancelled_call_leaves_no_answer_for_the_next(
             async with anyio.create_task_group() as group:
                 for _ in range(n_callers):
                     group.start_soon(call_at_random)
-            await proxy.has_at_most(n_lines)
-            # Each connection can be had again: so many readers block at the same time.
+            await proxy.has_at_most(n_connections)
+            # Every connection is free again: so many readers can block at the same time.
             blocked = proxy.watch("BLPOP")
             async with anyio.create_task_group() as group:
-                for _ in range(n_lines):
+                for _ in range(n_connections):
                     group.start_soon(client.blpop, "gate")
-                await blocked.happened(n_lines)
-                await side.client.lpush("gate", *range(n_lines))
+                await blocked.happened(n_connections)
+                await side.client.lpush("gate", *range(n_connections))
             await client.aclose()
 
     assert set(seen) == {"cancelled", *calls}
@@ -125,7 +128,7 @@ async def test_no_call_swallows_a_cancellation(redis_url: str, connect_by: Calla
 
 
 def calls_of(client: AsyncRedis) -> dict[str, Call]:
-    """Each answers with the nonce of the job that it is asked about, by another sort of command."""
+    """Calls that each use another sort of command. Each returns the nonce of its job."""
     jobs, timeline, submitter, catalog = (
         Jobs(Nodes(client)),
         Timeline(Nodes(client)),
@@ -141,12 +144,12 @@ def calls_of(client: AsyncRedis) -> dict[str, Call]:
         return json.loads(entry.data)["chunk"]
 
     async def submit(job: Submission) -> object:
-        """A script."""
+        """By a script."""
         known = await submitter.submit(job)
         return job.spec.input_data if known.job_id == job.job_id else known  # type: ignore[union-attr]
 
     async def status(job: Submission) -> object:
-        """A pipeline."""
+        """By a pipeline."""
         counts = (await catalog.status(INFERENCE)).jobs
         return job.spec.input_data if counts[JobState.RUNNING] == JOBS else counts  # type: ignore[union-attr]
 

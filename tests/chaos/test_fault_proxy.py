@@ -1,4 +1,4 @@
-"""The fault proxy itself: each fault does what it says, and only that."""
+"""The fault proxy itself: each fault does what its name says, and nothing else."""
 
 import socket
 import time
@@ -30,14 +30,14 @@ def direct(redis_url: str) -> Iterator[redis.Redis]:
 
 
 def client_of(url: str, *, timeout_s: float = 5.0) -> redis.Redis:
-    """One connection at a time, and nothing is sent twice."""
+    """It uses one connection at a time, and sends no command twice."""
     return redis.Redis.from_url(url, protocol=2, socket_timeout=timeout_s, retry=Retry(NoBackoff(), 0))
 
 
-def plain_line(proxy: FaultProxy) -> socket.socket:
-    line = socket.create_connection(("127.0.0.1", int(urlsplit(proxy.url).port or 0)))
-    line.settimeout(5.0)
-    return line
+def plain_connection(proxy: FaultProxy) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", int(urlsplit(proxy.url).port or 0)))
+    connection.settimeout(5.0)
+    return connection
 
 
 @contextmanager
@@ -46,12 +46,12 @@ def a_server() -> Iterator[tuple[socket.socket, str]]:
         yield server, f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-def ping(line: socket.socket) -> bytes:
-    line.sendall(b"*1\r\n$4\r\nPING\r\n")
-    return line.recv(100)
+def ping(connection: socket.socket) -> bytes:
+    connection.sendall(b"*1\r\n$4\r\nPING\r\n")
+    return connection.recv(100)
 
 
-def test_what_no_fault_befalls_passes_unchanged(proxy: FaultProxy) -> None:
+def test_without_a_fault_all_bytes_pass_unchanged(proxy: FaultProxy) -> None:
     large = bytes(range(256)) * 4096
     with closing(client_of(proxy.url)) as client:
         client.set("large", large)
@@ -63,8 +63,8 @@ def test_what_no_fault_befalls_passes_unchanged(proxy: FaultProxy) -> None:
     assert replies == [large, [], None] * 10
 
 
-def test_a_line_to_a_tcp_server_is_passed_on_as_well() -> None:
-    with a_server() as (server, url), fault_proxy(url) as proxy, plain_line(proxy) as near:
+def test_a_connection_to_a_tcp_server_is_passed_on_too() -> None:
+    with a_server() as (server, url), fault_proxy(url) as proxy, plain_connection(proxy) as near:
         with server.accept()[0] as far:
             near.sendall(b"there")
             assert far.recv(100) == b"there"
@@ -73,10 +73,10 @@ def test_a_line_to_a_tcp_server_is_passed_on_as_well() -> None:
         assert near.recv(100) == b""
 
 
-def test_a_line_is_closed_after_so_many_bytes_of_the_answer() -> None:
+def test_a_connection_is_closed_after_so_many_bytes_of_the_answer() -> None:
     with a_server() as (server, url), fault_proxy(url, cuts=[None, 3]) as proxy:
         for expected in (b"answer", b"ans"):
-            with plain_line(proxy) as near, server.accept()[0] as far:
+            with plain_connection(proxy) as near, server.accept()[0] as far:
                 far.sendall(b"answer")
                 far.shutdown(socket.SHUT_WR)
                 with near.makefile("rb") as answer:
@@ -84,16 +84,16 @@ def test_a_line_is_closed_after_so_many_bytes_of_the_answer() -> None:
 
 
 def test_both_ways_are_late_by_no_less_than_the_shortest_delay(proxy: FaultProxy) -> None:
-    with plain_line(proxy) as line:
-        ping(line)
+    with plain_connection(proxy) as connection:
+        ping(connection)
         proxy.impose(Conditions(delay_s=0.1, jitter_s=0.05))
         began = time.monotonic()
-        assert ping(line) == b"+PONG\r\n"
+        assert ping(connection) == b"+PONG\r\n"
 
     assert time.monotonic() - began >= 2 * 0.05
 
 
-def test_a_slow_line_takes_as_long_as_its_bytes_do(proxy: FaultProxy) -> None:
+def test_a_slow_connection_takes_as_long_as_its_bytes_do(proxy: FaultProxy) -> None:
     with closing(client_of(proxy.url)) as client:
         client.set("key", b"x" * 10_000)
         proxy.impose(Conditions(bytes_per_s=50_000))
@@ -103,11 +103,11 @@ def test_a_slow_line_takes_as_long_as_its_bytes_do(proxy: FaultProxy) -> None:
     assert time.monotonic() - began >= 10_000 / 50_000
 
 
-def test_a_line_is_cut_by_a_reset_or_by_an_end(proxy: FaultProxy) -> None:
-    with plain_line(proxy) as reset, plain_line(proxy) as ended:
+def test_a_connection_is_cut_by_rst_or_by_fin(proxy: FaultProxy) -> None:
+    with plain_connection(proxy) as reset, plain_connection(proxy) as ended:
         ping(reset)
         ping(ended)
-        assert proxy.cut(on=lambda line: line.number == 0) == 1
+        assert proxy.cut(on=lambda connection: connection.number == 0) == 1
         with pytest.raises(ConnectionResetError):
             reset.recv(100)
         assert ping(ended) == b"+PONG\r\n"
@@ -117,25 +117,25 @@ def test_a_line_is_cut_by_a_reset_or_by_an_end(proxy: FaultProxy) -> None:
 
 def test_resets_come_at_random(proxy: FaultProxy) -> None:
     proxy.impose(Conditions(resets=0.2))
-    with plain_line(proxy) as line, pytest.raises(ConnectionResetError):
-        assert {ping(line) for _ in range(1000)} == {b"+PONG\r\n"}
+    with plain_connection(proxy) as connection, pytest.raises(ConnectionResetError):
+        assert {ping(connection) for _ in range(1000)} == {b"+PONG\r\n"}
 
 
-def test_a_new_line_can_be_refused_or_ignored(proxy: FaultProxy) -> None:
-    with plain_line(proxy) as old:
+def test_a_new_connection_can_be_refused_or_ignored(proxy: FaultProxy) -> None:
+    with plain_connection(proxy) as old:
         assert ping(old) == b"+PONG\r\n"
         proxy.greet(Greeting.REFUSE)
-        with pytest.raises(OSError, match=r"reset|Broken pipe"), plain_line(proxy) as line:
-            ping(line)
+        with pytest.raises(OSError, match=r"reset|Broken pipe"), plain_connection(proxy) as connection:
+            ping(connection)
         proxy.greet(Greeting.IGNORE)
-        with plain_line(proxy) as line:
-            line.settimeout(0.1)
+        with plain_connection(proxy) as connection:
+            connection.settimeout(0.1)
             with pytest.raises(TimeoutError):
-                ping(line)
+                ping(connection)
         assert ping(old) == b"+PONG\r\n"
         proxy.greet(Greeting.SERVE)
-        with plain_line(proxy) as line:
-            assert ping(line) == b"+PONG\r\n"
+        with plain_connection(proxy) as connection:
+            assert ping(connection) == b"+PONG\r\n"
 
 
 @pytest.mark.parametrize("way", Way)
@@ -149,7 +149,7 @@ def test_what_is_held_arrives_once_healed(proxy: FaultProxy, direct: redis.Redis
         set_seen.wait()
         assert (direct.get("key") is None) == (way is Way.OUT)
         proxy.heal()
-        # The next command of the same target comes after it.
+        # Redis runs a later command on another connection after this one.
         with closing(client_of(proxy.url)) as other:
             while other.get("key") is None:
                 pass
@@ -159,16 +159,16 @@ def test_what_is_held_arrives_once_healed(proxy: FaultProxy, direct: redis.Redis
 
 def test_what_is_lost_never_arrives(proxy: FaultProxy, direct: redis.Redis) -> None:
     set_seen = proxy.watch("SET")
-    with plain_line(proxy) as line:
-        ping(line)
-        proxy.impose(Conditions(lost=BOTH), on=lambda line: line.number == 0)
-        line.sendall(b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$5\r\nvalue\r\n")
+    with plain_connection(proxy) as connection:
+        ping(connection)
+        proxy.impose(Conditions(lost=BOTH), on=lambda connection: connection.number == 0)
+        connection.sendall(b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$5\r\nvalue\r\n")
         set_seen.wait()
-        # By the time that this is answered, what was seen before it has been dealt with.
+        # When Redis answers this, the proxy has handled everything before it.
         with closing(client_of(proxy.url)) as client:
             client.ping()
         proxy.heal()
-        assert ping(line) == b"+PONG\r\n"
+        assert ping(connection) == b"+PONG\r\n"
 
     assert direct.get("key") is None
 
@@ -187,8 +187,8 @@ def test_a_dropped_reply_is_of_a_command_that_was_executed_once(proxy: FaultProx
 
 def test_replies_before_the_dropped_one_arrive(proxy: FaultProxy) -> None:
     proxy.drop_reply("GET", containing="second")
-    with plain_line(proxy) as line, line.makefile("rb") as replies:
-        line.sendall(
+    with plain_connection(proxy) as connection, connection.makefile("rb") as replies:
+        connection.sendall(
             b"*3\r\n$3\r\nSET\r\n$5\r\nfirst\r\n$1\r\n1\r\n"
             b"*2\r\n$3\r\nGET\r\n$5\r\nfirst\r\n"
             b"*2\r\n$3\r\nGET\r\n$6\r\nsecond\r\n"
@@ -210,16 +210,16 @@ def test_a_reply_can_be_chosen_by_what_it_holds(proxy: FaultProxy) -> None:
     assert dropped.count == 1
 
 
-def test_lines_are_told_apart_by_the_name_of_the_client(proxy: FaultProxy) -> None:
+def test_connections_are_chosen_by_the_name_of_the_client(proxy: FaultProxy) -> None:
     with closing(client_of(proxy.url_for("a"), timeout_s=0.2)) as a, closing(client_of(proxy.url_for("b"))) as b:
         a.ping()
         b.ping()
-        proxy.impose(Conditions(held=BOTH), on=lambda line: line.client == "a")
+        proxy.impose(Conditions(held=BOTH), on=lambda connection: connection.client == "a")
         assert b.ping()
         with pytest.raises(redis.exceptions.TimeoutError):
             a.ping()
 
-        assert {line.client for line in proxy.open_lines} >= {"b"}
+        assert {connection.client for connection in proxy.open_connections} >= {"b"}
 
 
 def test_every_script_is_known_by_its_name() -> None:
@@ -231,7 +231,7 @@ def test_every_script_is_known_by_its_name() -> None:
             assert name_of(command) == name
 
 
-def test_messages_are_taken_whole_wherever_they_are_cut() -> None:
+def test_messages_are_returned_whole_wherever_they_are_cut() -> None:
     sent = [
         b"+OK\r\n",
         b":12\r\n",

@@ -1,4 +1,4 @@
-"""Lines that fall silent: a worker cut off from Redis, peers that take a line and never answer it."""
+"""Connections that fall silent: a worker cut off from Redis, and peers that accept a connection and never answer."""
 
 import asyncio
 import time
@@ -27,10 +27,10 @@ LEASE_S = 1.5
 SILENCE = Conditions(lost=BOTH)
 
 
-def silence_open_lines(proxy: FaultProxy) -> None:
-    """As when the machine at the other end has lost its power: new lines are answered."""
-    opened = proxy.lines
-    proxy.impose(SILENCE, on=lambda line: line.number < opened)
+def silence_open_connections(proxy: FaultProxy) -> None:
+    """As when the machine at the other end loses power and comes back: only new connections are answered."""
+    opened = proxy.n_opened
+    proxy.impose(SILENCE, on=lambda connection: connection.number < opened)
 
 
 @pytest.mark.fault(
@@ -70,11 +70,11 @@ async def test_a_worker_that_is_cut_off_stops_by_itself_and_another_ends_its_job
                     job = await side.done(job_id)
                     took_s = time.monotonic() - began
                 ended_with = await side.events(job_id)
-                # How long a partition lasts is a time, not an event.
+                # The length of a partition is a time, so no event can be awaited.
                 await anyio.sleep(began + 3 * LEASE_S - time.monotonic())
                 had_stopped = len(stopped_at)
                 proxy.heal()
-                # All that was held has arrived once the worker has run another job to its end.
+                # Once the worker has run another job to its end, all bytes that were held have arrived.
                 assert (await side.done(await side.submit(), deadline_s=40)).state is JobState.SUCCEEDED
 
         assert await side.events(job_id) == ended_with
@@ -108,7 +108,7 @@ async def test_a_command_to_a_silent_peer_fails_in_time_and_the_next_is_answered
             proxy.heal()
             proxy.greet(Greeting.SERVE)
             assert await declared(Nodes(client)) == []
-            silence_open_lines(proxy)
+            silence_open_connections(proxy)
             assert await declared(Nodes(client)) == []
         await client.aclose()
 
@@ -118,7 +118,7 @@ async def test_a_command_to_a_silent_peer_fails_in_time_and_the_next_is_answered
     "all connections of a worker fall silent at once",
     sees="its job is late by one timeout; no crash is counted",
 )
-async def test_a_worker_whose_lines_fall_silent_opens_others_and_leaves_no_task(redis_url: str) -> None:
+async def test_a_worker_whose_connections_fall_silent_opens_others_and_leaves_no_task(redis_url: str) -> None:
     before = asyncio.all_tasks()
 
     async def answer(attempt: Attempt) -> Success:
@@ -130,7 +130,7 @@ async def test_a_worker_whose_lines_fall_silent_opens_others_and_leaves_no_task(
             waiting = proxy.watch("XREADGROUP", containing="BLOCK")
             async with running_worker(proxy.url, ScriptedHandler(answer), lease_s=12.0):
                 await waiting.happened()
-                silence_open_lines(proxy)
+                silence_open_connections(proxy)
                 job = await side.done(await side.submit())
 
         assert await left_over(side.client, INFERENCE) == {}
@@ -142,10 +142,10 @@ async def test_a_worker_whose_lines_fall_silent_opens_others_and_leaves_no_task(
 @pytest.mark.quick
 @pytest.mark.fault(
     "network",
-    "the connection over which a worker hears of cancel and pause requests falls silent",
+    "the connection over which a worker receives requests to cancel and pause falls silent",
     sees="a cancel reaches the worker with the next lease renewal",
 )
-async def test_a_cancel_reaches_a_worker_that_hears_nothing(redis_url: str) -> None:
+async def test_a_cancel_reaches_a_worker_whose_subscription_is_silent(redis_url: str) -> None:
     async def hang(attempt: Attempt) -> Success:
         await attempt.record(Emitted(chunk="."))
         await anyio.sleep_forever()
@@ -169,10 +169,10 @@ async def test_a_cancel_reaches_a_worker_that_hears_nothing(redis_url: str) -> N
     "the gateway's subscription falls silent, and Redis does not reply to new ones for a while",
     sees="events are late; none is missing or repeated",
 )
-async def test_readers_are_told_what_a_silent_subscription_kept_from_them(redis_url: str, tmp_path: Path) -> None:
+async def test_readers_get_the_events_that_a_silent_subscription_missed(redis_url: str, tmp_path: Path) -> None:
     with (
         fault_proxy(redis_url) as proxy,
-        # So rare a look at the timeline makes up for no bell that was missed.
+        # The gateway reads timelines so rarely that this does not replace a missed notification.
         running_gateway(proxy.url, tmp_path, redis_timeout_s=0.5, keep_alive_s=3600) as gateway,
     ):
         async with driver(redis_url) as drive, gateway.client() as http:
@@ -185,8 +185,8 @@ async def test_readers_are_told_what_a_silent_subscription_kept_from_them(redis_
                     if frame.event == "state" and frame.json["reason"] == "claimed":
                         proxy.impose(SILENCE, on=subscriptions)
                         proxy.greet(Greeting.IGNORE)
-                        opened = proxy.lines
-                        await drive.record(claim, Logged(line="unheard"))
+                        opened = proxy.n_opened
+                        await drive.record(claim, Logged(line="missed"))
                         await proxy.opened.happened(opened + 2)
                         proxy.heal()
                         proxy.greet(Greeting.SERVE)
@@ -199,7 +199,7 @@ async def test_readers_are_told_what_a_silent_subscription_kept_from_them(redis_
 
 @pytest.mark.quick
 @pytest.mark.fault("network", "the gateway's idle connections to Redis are reset", sees="nothing: it opens new ones")
-async def test_a_gateway_whose_idle_lines_were_reset_answers_as_ever(redis_url: str, tmp_path: Path) -> None:
+async def test_a_gateway_whose_idle_connections_were_reset_answers_as_before(redis_url: str, tmp_path: Path) -> None:
     with fault_proxy(redis_url) as proxy, running_gateway(proxy.url, tmp_path) as gateway:
         async with gateway.client() as http:
             cut, answers = [], []

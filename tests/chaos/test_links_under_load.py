@@ -1,4 +1,4 @@
-"""Many jobs and callers over bad lines, or over too few: slow ones that are cut, a full server, a full pool."""
+"""Many jobs and callers over connections that are slow and cut, or too few: a full server, a full pool."""
 
 import socket
 import tempfile
@@ -38,7 +38,7 @@ PARTS = [f"{n} " for n in range(5)]
     "every connection has a latency of 200 ± 150 ms each way, and one chunk in a hundred resets its connection",
     sees="all jobs end; each timeline is complete",
 )
-async def test_all_jobs_end_over_slow_lines_that_are_cut_now_and_then(redis_url: str) -> None:
+async def test_all_jobs_end_over_slow_connections_that_are_cut_now_and_then(redis_url: str) -> None:
     n_jobs = 60
 
     async def tell(attempt: Attempt) -> Success:
@@ -62,8 +62,8 @@ async def test_all_jobs_end_over_slow_lines_that_are_cut_now_and_then(redis_url:
         assert await left_over(side.client, INFERENCE) == {}
         listed = await side.jobs.list_jobs(INFERENCE, limit=2 * n_jobs)
         for job in jobs:
-            told = [event for event in await side.events(job.id) if isinstance(event, Emitted)]
-            assert [event.chunk for event in told if event.attempt == job.attempt] == PARTS
+            emitted = [event for event in await side.events(job.id) if isinstance(event, Emitted)]
+            assert [event.chunk for event in emitted if event.attempt == job.attempt] == PARTS
             assert bytes(job.result) == str(job.attempt).encode()
 
     assert {job.state for job in jobs} == {JobState.SUCCEEDED}
@@ -73,21 +73,21 @@ async def test_all_jobs_end_over_slow_lines_that_are_cut_now_and_then(redis_url:
 
 @contextmanager
 def full(server: RedisServer) -> Iterator[None]:
-    """Takes every connection that the server has left."""
+    """Take every connection that the server has left."""
     taken: list[socket.socket] = []
     try:
         while True:
-            line = socket.socket(socket.AF_UNIX)
-            taken.append(line)
-            line.connect(str(server.socket))
+            connection = socket.socket(socket.AF_UNIX)
+            taken.append(connection)
+            connection.connect(str(server.socket))
             with suppress(OSError):
-                line.sendall(b"*1\r\n$4\r\nPING\r\n")
-            if line.recv(100) != b"+PONG\r\n":
+                connection.sendall(b"*1\r\n$4\r\nPING\r\n")
+            if connection.recv(100) != b"+PONG\r\n":
                 break
         yield
     finally:
-        for line in taken:
-            line.close()
+        for connection in taken:
+            connection.close()
 
 
 @pytest.mark.quick
@@ -119,14 +119,14 @@ async def test_a_full_server_costs_a_503_and_no_job(tmp_path: Path) -> None:
             await side.until(before, lambda event: isinstance(event, Emitted))
             proxy.greet(Greeting.REFUSE)
             proxy.cut()
-            # The line on which that was heard is closed by the event loop, which `full` holds up.
+            # The event loop closes the connections that were cut, and `full` blocks the loop.
             for _ in range(3):
                 await anyio.lowlevel.checkpoint()
             with full(server):
                 proxy.greet(Greeting.SERVE)
                 refused = await http.post("/jobs/training", json=TRAINING_BODY)
                 not_ready = await http.get("/readyz")
-                # Two leases long, which only a heartbeat that is not starved outlives.
+                # The job survives two leases only if its heartbeat keeps its connection.
                 await anyio.sleep(2 * LEASE_S)
                 during = await side.submit()
                 may_end.set()
@@ -145,7 +145,7 @@ async def test_a_full_server_costs_a_503_and_no_job(tmp_path: Path) -> None:
     "all connections of a process are in use",
     sees="some callers wait, some get 503; afterwards, all works as before",
 )
-async def test_callers_beyond_the_pool_wait_their_turn_or_are_told(redis_url: str) -> None:
+async def test_callers_beyond_the_pool_wait_or_get_an_error(redis_url: str) -> None:
     async with bench(redis_url) as side:
         job_id = await side.submit()
         with fault_proxy(redis_url) as proxy:
@@ -206,7 +206,7 @@ async def at_once(n: int, call: Callable[[int], Awaitable[Outcome]]) -> list[Out
 
 
 async def submit_until_answered(far: Bench) -> JobId:
-    """What a client does that is told 503."""
+    """Submit again after each 503, as a client does."""
     submission = a_submission()
     while True:
         with suppress(BackendUnavailable):

@@ -1,4 +1,4 @@
-"""The log of all jobs while lines are cut, and timelines that go away under their readers."""
+"""The log of all jobs while connections are cut, and timelines that disappear while they are read."""
 
 import random
 from collections import defaultdict
@@ -26,27 +26,27 @@ from tests.support.redis_server import RedisServer
 from tests.support.sse_reader import SseReader
 from tests.support.workers import Bench
 
-Told = dict[QueueName, list[bytes]]
+DataByQueue = dict[QueueName, list[bytes]]
 
 
 class LogReader(SseReader):
-    """Follows what has no end."""
+    """Follows a stream that has no end."""
 
     @property
     def is_done(self) -> bool:
         return False
 
-    def told(self) -> Told:
-        """What each queue's log said, in the order in which it came."""
-        told: Told = defaultdict(list)
+    def received(self) -> DataByQueue:
+        """The data of each queue's log, in the order in which it came."""
+        received: DataByQueue = defaultdict(list)
         for event in self.events:
             data = event.split(b"\ndata: ")[1]
             job_id = JobId(data.split(b'"')[3].decode())
-            told[queue_of(job_id)].append(data)
-        return told
+            received[queue_of(job_id)].append(data)
+        return received
 
 
-async def stored(log: ChangeLog) -> Told:
+async def stored(log: ChangeLog) -> DataByQueue:
     return {
         queue: [b'{"job_id":"%b",%b' % (entry.job_id.encode(), entry.data[1:]) for entry in await log.read(queue)]
         for queue in (INFERENCE, TRAINING)
@@ -54,7 +54,7 @@ async def stored(log: ChangeLog) -> Told:
 
 
 async def something_happens(drive: Driver, name: str) -> None:
-    """In both queues."""
+    """A job in each of two queues."""
     await drive.publish(name)
     await drive.finish(await Bench(drive.client).submit(InferenceSpec(model_id=name, input_data=1), queue=INFERENCE))
 
@@ -95,7 +95,7 @@ async def test_the_log_of_all_jobs_has_everything_once_under_cuts(
                 await reading.has(sum(map(len, kept.values())))
             group.cancel_scope.cancel()
 
-    assert [reading.told() for reading in readers] == [kept] * len(readers)
+    assert [reading.received() for reading in readers] == [kept] * len(readers)
 
 
 @pytest.mark.quick
@@ -105,7 +105,7 @@ async def test_the_log_of_all_jobs_has_everything_once_under_cuts(
     "two connections of a reader",
     sees="the stream continues with the other job; a reader that resumes the expired job gets 410",
 )
-async def test_a_line_outlives_a_job_that_expires(redis_url: str, tmp_path: Path) -> None:
+async def test_a_stream_outlives_a_job_that_expires(redis_url: str, tmp_path: Path) -> None:
     with running_gateway(redis_url, tmp_path, keep_alive_s=0.2) as gateway:
         async with driver(redis_url) as drive, gateway.client() as http:
             short, long = [
@@ -128,7 +128,7 @@ async def test_a_line_outlives_a_job_that_expires(redis_url: str, tmp_path: Path
 
     assert (resumed.status_code, resumed.json()["code"]) == (410, "job_expired")
     assert [event.split(b"\n")[1] for event in both.events].count(b"event: done") == 2
-    assert both.lines == 1
+    assert both.n_connections == 1
 
 
 @pytest.mark.quick

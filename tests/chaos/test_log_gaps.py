@@ -1,4 +1,4 @@
-"""The log of all jobs is trimmed while a gateway is cut off from Redis: its open lines say that some is missing."""
+"""The log of all jobs is trimmed while a gateway is cut off from Redis: its open streams say what is missing."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,12 +19,12 @@ SPEC = TrainingSpec(model_type="mlp", data_path="a.csv", seed=1)
 
 
 async def submitted(drive: Driver, n: int) -> list[JobId]:
-    """Each by a call of its own, and so an entry of the log."""
+    """Each job is submitted in a call of its own, and so is an entry of its own in the log."""
     return [await Bench(drive.client).submit(SPEC, queue=TRAINING) for _ in range(n)]
 
 
 async def keep_newest(drive: Driver, n: int) -> None:
-    """As much trimming does."""
+    """Trim the log to its newest n changes."""
     if n >= ALL:
         return
     if n == 0:
@@ -34,8 +34,8 @@ async def keep_newest(drive: Driver, n: int) -> None:
     await drive.client.xtrim(keys.log(TRAINING), minid=kept[-n].id, approximate=False)
 
 
-# How many changes come before a line opens, are handed to it, come while the gateway is cut off, and are kept then;
-# whether it must say `gap`.
+# How many changes come before the stream opens, are sent to it, come while the gateway is cut off, and are kept;
+# whether the stream must have a `gap`.
 CASES = {
     "trimmed past its place": (3, 1, 4, 2, True),
     "trimmed past its place, and nothing is left": (3, 1, 4, 0, True),
@@ -55,17 +55,17 @@ CASES = {
     sees="`gap` in the open stream, once",
 )
 @pytest.mark.parametrize("case", CASES)
-async def test_an_open_line_says_what_was_trimmed_while_its_gateway_was_cut_off(
+async def test_an_open_stream_says_what_was_trimmed_while_its_gateway_was_cut_off(
     redis_url: str, tmp_path: Path, case: str
 ) -> None:
-    before, heard, missed, kept, is_gap = CASES[case]
+    before, sent, missed, kept, is_gap = CASES[case]
     received: list[Frame] = []
     with fault_proxy(redis_url) as proxy, running_gateway(proxy.url, tmp_path) as gateway:
         async with driver(redis_url) as drive, gateway.client() as http:
             await submitted(drive, before)
             async with http.stream("GET", "/events") as response:
                 stream = frames(response)
-                for job_id in await submitted(drive, heard):
+                for job_id in await submitted(drive, sent):
                     await read_until(job_id, stream, [])
                 proxy.greet(Greeting.REFUSE)
                 proxy.cut()
@@ -76,10 +76,10 @@ async def test_an_open_line_says_what_was_trimmed_while_its_gateway_was_cut_off(
                 await read_until(last, stream, received)
 
     gaps = [frame for frame in received if frame.event == "gap"]
-    told = [frame.json["job_id"] for frame in received if frame.event != "gap"]
+    seen = [frame.json["job_id"] for frame in received if frame.event != "gap"]
     assert [frame.json["queue"] for frame in gaps] == [TRAINING] * is_gap
     assert received[0].event == "gap" or not is_gap
-    assert told == [*(while_away[missed - kept :] if is_gap else while_away), last]
+    assert seen == [*(while_away[missed - kept :] if is_gap else while_away), last]
 
 
 async def read_until(job_id: JobId, stream: AsyncIterator[Frame], received: list[Frame]) -> None:

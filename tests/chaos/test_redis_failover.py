@@ -29,7 +29,7 @@ from shared_schemas.stream.submission import Submitter
 from tests.support import outage
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.gateways import DEADLINE_S, running_gateway
-from tests.support.outage import Line, accepted, healthy, is_done, is_output
+from tests.support.outage import JobFollower, accepted, healthy, is_done, is_output
 from tests.support.redis_server import RedisServer, running_redis
 from tests.support.worker_process import worker_process
 from tests.support.workers import Bench, a_submission, bench
@@ -50,9 +50,9 @@ class Pair(msgspec.Struct, frozen=True):
     front: FaultProxy
 
     async def cut_off(self) -> None:
-        """From now on the replica misses every write."""
+        """Make the replica miss every write from now on."""
         async with bench(self.old.url) as old, bench(self.new.url) as new:
-            # Through the stream that replicates, so all before it has arrived as well.
+            # This goes through the replication stream, so everything before it has arrived too.
             await old.client.set("mark", 1)
             assert await old.client.wait(1, 20_000) == 1
             await new.client.replicaof("NO", "ONE")
@@ -80,7 +80,7 @@ async def replicated() -> AsyncIterator[Pair]:
         try:
             yield Pair(old, new, new_port, front)
         finally:
-            # One that has just been promoted may still write its first file, and heeds no SIGTERM until it has.
+            # A server that was just promoted may still write its first file, and ignores SIGTERM until then.
             new.kill()
 
 
@@ -124,7 +124,7 @@ async def test_after_a_failover_that_lost_writes_every_surviving_job_has_one_sto
 
             pair.old.kill()
             pair.move_clients()
-            # Two slots are taken by jobs that go on: these can only run once the vanished one has stopped.
+            # Two slots are taken by jobs that go on, so these jobs can run only once the vanished one has stopped.
             survivors = [await side.done(job_id, deadline_s=60) for job_id in (settled_late, begun_late)]
             await side.until(goes_on, lambda event: isinstance(event, Emitted))
             for job_id in (goes_on, cancelled):
@@ -138,9 +138,9 @@ async def test_after_a_failover_that_lost_writes_every_surviving_job_has_one_sto
         assert (await side.folded(finished), await side.events(finished)) == ended_with
 
     assert [job.state for job in survivors] == [*[JobState.SUCCEEDED] * 2, *[JobState.CANCELLED] * 2]
-    # An attempt that ended unknown to the new master has not crashed.
+    # An attempt whose end the new master never saw has not crashed.
     assert [(job.attempt, job.crashes) for job in survivors] == [(2, 0), (1, 0), (1, 0), (2, 0)]
-    # Nothing of the attempt that the new master never saw begin.
+    # No event of the attempt whose start the new master never saw.
     assert [spoken_late, spoken_twice] == [SPOKEN] * 2
     lost = {line["job_id"] for line in healthy(log) if line["event"] == "claim_lost"}
     assert {vanished, begun_late} <= lost
@@ -152,7 +152,9 @@ async def test_after_a_failover_that_lost_writes_every_surviving_job_has_one_sto
     "the old master is demoted under open connections, and the new one misses its last writes",
     sees="503 for a moment at most; an open stream starts again after a gap; everything works within 5 s of the change",
 )
-async def test_clients_leave_a_demoted_master_and_readers_are_told_of_what_it_lost(tmp_path: Path, lines: str) -> None:
+async def test_clients_leave_a_demoted_master_and_readers_get_a_gap_for_what_it_lost(
+    tmp_path: Path, lines: str
+) -> None:
     log = tmp_path / "worker.log"
     async with replicated() as pair, anyio.create_task_group() as group:
         url = pair.front.url
@@ -162,26 +164,26 @@ async def test_clients_leave_a_demoted_master_and_readers_are_told_of_what_it_lo
         ):
             async with gateway.client() as http, bench(pair.old.url) as old, bench(pair.new.url) as new:
                 await outage.publish_model(url)
-                ticking = Line(await accepted(http, "tick"))
+                ticking = JobFollower(await accepted(http, "tick"))
                 group.start_soon(ticking.follow, http)
                 await ticking.until(is_output)
                 await pair.cut_off()
                 n_kept = len(await new.events(JobId(ticking.job_id)))
                 await ticking.until(lambda frame: int(frame.id) >= n_kept + 40)
 
-                # As an operator does it who knows nothing of the clients: the address moves, their lines stay.
+                # The operator knows nothing of the clients: the address moves, and their connections stay.
                 pair.front.lead_to(pair.new.url)
                 await old.client.replicaof("127.0.0.1", pair.new_port)
                 if lines == "are cut":
                     pair.front.cut()
                 changed_at, n_seen = time.monotonic(), len(ticking.seen)
 
-                fresh = Line(await accepted(http, "answer"))
+                fresh = JobFollower(await accepted(http, "answer"))
                 group.start_soon(fresh.follow, http)
                 await fresh.until(is_done)
                 await ticking.until(is_output, after=n_seen)
                 took_s = time.monotonic() - changed_at
-                # Until its numbers have passed those that were lost.
+                # Wait until the numbers have passed those that were lost.
                 await until_event(new, JobId(ticking.job_id), n_seen)
 
                 await new.control.cancel(JobId(ticking.job_id))
@@ -193,8 +195,8 @@ async def test_clients_leave_a_demoted_master_and_readers_are_told_of_what_it_lo
     assert (job.state, job.attempt, job.crashes) == (JobState.CANCELLED, 1, 0)
     after_gap = [i for i, frame in enumerate(ticking.seen) if frame.event == "gap"]
     assert len(after_gap) == 1
-    told = [int(frame.id) for frame in ticking.seen[after_gap[0] + 1 :]]
-    assert told == list(range(1, job.last_event + 1))
+    numbers = [int(frame.id) for frame in ticking.seen[after_gap[0] + 1 :]]
+    assert numbers == list(range(1, job.last_event + 1))
     for each in (log, tmp_path / "gateway.log"):
         assert len(healthy(each)) < 40
 
@@ -217,7 +219,7 @@ async def test_a_client_that_only_reads_leaves_a_demoted_master_with_one_that_wr
             assert await declared(Nodes(reading)) == await declared(Nodes(writing)) == []
             await pair.cut_off()
             pair.front.lead_to(pair.new.url)
-            # Of nobody who would bring it what it has missed.
+            # The new master replicates from nobody, so it never gets what it missed.
             await old.client.replicaof("127.0.0.1", free_port())
 
             # Redis 6.2 hides from the client library why it refused a script.
@@ -234,7 +236,7 @@ async def test_a_client_that_only_reads_leaves_a_demoted_master_with_one_that_wr
     "a master is demoted under a subscription that gets no notification and does not change",
     sees="a reader gets its events as before: the subscription moves to the new master",
 )
-async def test_a_quiet_subscription_leaves_a_demoted_master_with_a_line_that_writes() -> None:
+async def test_a_quiet_subscription_leaves_a_demoted_master_with_a_connection_that_writes() -> None:
     async with replicated() as pair, bench(pair.old.url) as old:
         settings = RedisSettings(redis_url=pair.front.url, redis_timeout_s=1.0)
         async with connect(settings) as writing, PubSubConnection(writing) as pubsub:

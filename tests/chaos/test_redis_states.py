@@ -1,4 +1,4 @@
-"""Redis is away, frozen, loading, read-only or out of memory: who waits, what is said, how soon all moves again.
+"""Redis is away, frozen, loading, read-only or out of memory: who waits, what is said, how soon work continues.
 
 A real gateway and a real worker over one Redis of the test's own, seen through HTTP.
 """
@@ -20,7 +20,7 @@ from shared_schemas.job import JobState
 from tests.support import outage
 from tests.support.gateways import DEADLINE_S, Gateway, running_gateway
 from tests.support.outage import (
-    Line,
+    JobFollower,
     Usage,
     accepted,
     assert_refused,
@@ -72,7 +72,7 @@ async def used_while_waiting(system: System) -> dict[str, Usage]:
 
 
 def assert_quiet(system: System, used: dict[str, Usage]) -> None:
-    """Neither has crashed, looped or filled its log."""
+    """Assert that neither process has crashed, looped or filled its log."""
     for log in (system.gateway_log, system.worker_log):
         healthy(log)
     for name, usage in used.items():
@@ -89,13 +89,13 @@ def assert_quiet(system: System, used: dict[str, Usage]) -> None:
 async def test_all_wait_quietly_while_redis_is_away_and_move_within_five_seconds_of_its_return(
     own_redis: RedisServer, tmp_path: Path, state: str
 ) -> None:
-    async with running_system(own_redis.url, tmp_path, lease_s=15.0) as system, anyio.create_task_group() as lines:
+    async with running_system(own_redis.url, tmp_path, lease_s=15.0) as system, anyio.create_task_group() as following:
         http = system.http
         await outage.publish_model(own_redis.url)
-        ticking, ending = Line(await accepted(http, "tick")), Line(await accepted(http, "speak"))
-        for line in (ticking, ending):
-            lines.start_soon(line.follow, http)
-            await line.until(is_output)
+        ticking, ending = JobFollower(await accepted(http, "tick")), JobFollower(await accepted(http, "speak"))
+        for follower in (ticking, ending):
+            following.start_soon(follower.follow, http)
+            await follower.until(is_output)
 
         with outage.OUTAGES[state](own_redis):
             used = await used_while_waiting(system)
@@ -106,13 +106,13 @@ async def test_all_wait_quietly_while_redis_is_away_and_move_within_five_seconds
         back_at = time.monotonic()
 
         # Claim and settle of a new job, settle of one that ended meanwhile, record of one that goes on.
-        fresh = Line(await accepted(http, "answer"))
-        lines.start_soon(fresh.follow, http)
+        fresh = JobFollower(await accepted(http, "answer"))
+        following.start_soon(fresh.follow, http)
         await fresh.until(is_done)
         await ending.until(is_done)
         await ticking.until(is_output, after=n_seen + 20)
         took_s = time.monotonic() - back_at
-        lines.cancel_scope.cancel()
+        following.cancel_scope.cancel()
 
         assert system.worker.poll() is None
         assert [int(frame.id) for frame in ticking.seen] == list(range(1, len(ticking.seen) + 1))
@@ -162,7 +162,7 @@ async def test_a_gateway_and_a_worker_started_before_redis_wait_quietly_and_then
 ) -> None:
     own_redis.kill()
     async with running_system(own_redis.url, tmp_path, lease_s=15.0) as system:
-        # It has said so: from here on it waits.
+        # It has logged that: from here on it waits.
         with anyio.fail_after(DEADLINE_S):
             while "redis_away" not in system.worker_log.read_text():  # noqa: ASYNC110 - nothing tells
                 await anyio.sleep(0.01)
@@ -171,16 +171,16 @@ async def test_a_gateway_and_a_worker_started_before_redis_wait_quietly_and_then
         own_redis.start()
         there_at = time.monotonic()
         await outage.publish_model(own_redis.url)
-        line = Line(await accepted(system.http, "answer"))
-        await line.follow(system.http)
+        follower = JobFollower(await accepted(system.http, "answer"))
+        await follower.follow(system.http)
         took_s = time.monotonic() - there_at
 
-    assert is_done(line.seen[-1])
+    assert is_done(follower.seen[-1])
     assert took_s < RECOVERY_S
     assert_quiet(system, used)
     for log in (system.worker_log, system.gateway_log):
-        [told] = [row for row in map(json.loads, log.read_text().splitlines()) if row.get("event") == "redis_away"]
-        assert told["redis"] == own_redis.url
+        [logged] = [row for row in map(json.loads, log.read_text().splitlines()) if row.get("event") == "redis_away"]
+        assert logged["redis"] == own_redis.url
 
 
 @pytest.mark.fault("redis", "all groups and consumers are destroyed again and again", sees="nothing; few log lines")

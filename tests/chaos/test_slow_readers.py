@@ -1,4 +1,4 @@
-"""Readers that take nothing, or next to nothing: they are cut off, cost others nothing and leave nothing behind."""
+"""Readers that read nothing, or almost nothing: they are cut off, cost others nothing and leave nothing behind."""
 
 import asyncio
 import socket
@@ -16,28 +16,28 @@ from tests.support.gateways import driver
 from tests.support.sse_reader import SseReader, request
 
 POOL = 8
-# Half of what the kernel holds of an answer for a reader on loopback that takes nothing.
+# Half of what the kernel buffers of a response for a reader on loopback that never reads.
 CERTAINLY_FITS = 1_000_000
 
 
 @contextmanager
 def stalled(gateway: CountedGateway, asked: bytes, n: int = 1) -> Iterator[list[socket.socket]]:
-    """Readers that ask and then never read."""
-    lines = [socket.socket() for _ in range(n)]
+    """Connections that send a request and never read the response."""
+    connections = [socket.socket() for _ in range(n)]
     try:
-        for line in lines:
-            line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
-            line.connect(("127.0.0.1", gateway.port))
-            line.sendall(asked)
-        yield lines
+        for connection in connections:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+            connection.connect(("127.0.0.1", gateway.port))
+            connection.sendall(asked)
+        yield connections
     finally:
-        for line in lines:
-            line.close()
+        for connection in connections:
+            connection.close()
 
 
 @asynccontextmanager
 async def one_job(redis_url: str, *, n_events: int = 0, n_bytes: int = 0) -> AsyncIterator[FollowedJobs]:
-    """It runs, and has recorded so many events of such a size."""
+    """A running job that has recorded n_events of n_bytes each."""
     async with driver(redis_url) as drive:
         jobs = FollowedJobs(drive, Random(0))
         await jobs.begin(1)
@@ -47,7 +47,7 @@ async def one_job(redis_url: str, *, n_events: int = 0, n_bytes: int = 0) -> Asy
 
 
 async def until(gateway: CountedGateway, is_met: Callable[[Holdings], bool]) -> list[Holdings]:
-    """-> what it held on the way."""
+    """Wait until is_met. -> what the gateway held meanwhile."""
     held = [await gateway.holds()]
     with anyio.fail_after(150):
         while not is_met(held[-1]):
@@ -64,12 +64,12 @@ def errors(gateway: CountedGateway) -> list[object]:
     return [line for line in gateway.log() if line["level"] == "error"]
 
 
-async def sip(line: socket.socket) -> None:
-    """A byte a second, until the line is cut."""
-    line.setblocking(False)
+async def sip(connection: socket.socket) -> None:
+    """Read one byte per second, until the connection is cut."""
+    connection.setblocking(False)
     loop = asyncio.get_running_loop()
     try:
-        while await loop.sock_recv(line, 1):  # noqa: ASYNC110 - so slow a reader
+        while await loop.sock_recv(connection, 1):  # noqa: ASYNC110 - so slow a reader
             await anyio.sleep(1)
     except OSError:
         pass
@@ -91,10 +91,10 @@ async def test_readers_that_take_nothing_cost_the_others_nothing(redis_url: str,
             async with anyio.create_task_group() as group:
                 group.start_soon(reader.follow)
                 await reader.has(502)
-                with stalled(gateway, request(stream_of(job_id)), 105) as lines:
+                with stalled(gateway, request(stream_of(job_id)), 105) as connections:
                     await until(gateway, lambda holds: holds.subscribers == 106)
-                    for line in lines[100:]:
-                        group.start_soon(sip, line)
+                    for connection in connections[100:]:
+                        group.start_soon(sip, connection)
                     await jobs.record(job_id, "live")
                     await reader.has(503)
                     dropped_by_then = n_dropped(gateway)
@@ -104,9 +104,9 @@ async def test_readers_that_take_nothing_cost_the_others_nothing(redis_url: str,
         await gateway.until_it_holds(before.with_pool(POOL))
 
     assert (dropped_by_then, n_dropped(gateway)) == (0, 105)
-    # A page for each, where 1000 MB were not taken.
+    # The gateway keeps one page for each reader, although 1000 MB were not read.
     assert max(holds.rss_mb for holds in held) < before.rss_mb + 100
-    assert (reader.events, reader.lines) == (stored, 1)
+    assert (reader.events, reader.n_connections) == (stored, 1)
     assert errors(gateway) == []
 
 
@@ -116,7 +116,7 @@ async def test_readers_that_take_nothing_cost_the_others_nothing(redis_url: str,
     "readers never read the rest of a complete response: a replay, a JSON page, a response that closes the connection",
     sees="they are cut off after the send timeout",
 )
-async def test_no_line_is_kept_for_the_rest_of_a_complete_answer(redis_url: str, tmp_path: Path) -> None:
+async def test_no_connection_is_kept_for_the_rest_of_a_complete_response(redis_url: str, tmp_path: Path) -> None:
     with counted_gateway(redis_url, tmp_path, send_timeout_s=0.5, redis_connections=POOL) as gateway:
         async with one_job(redis_url, n_events=200, n_bytes=50_000) as jobs:
             path = stream_of(jobs.ids[0])
@@ -130,15 +130,15 @@ async def test_no_line_is_kept_for_the_rest_of_a_complete_answer(redis_url: str,
         ]
         for text in asked:
             with stalled(gateway, text):
-                await until(gateway, lambda holds: holds.lines == before.lines + 1)
+                await until(gateway, lambda holds: holds.connections == before.connections + 1)
                 await gateway.until_it_holds(before.with_pool(POOL))
 
     assert n_dropped(gateway) == len(asked)
     assert errors(gateway) == []
 
 
-async def test_a_line_says_nothing_after_its_end(redis_url: str, tmp_path: Path) -> None:
-    # Comments without a pause, so that one falls between the last frame and the reader's leaving.
+async def test_a_stream_sends_nothing_after_its_end(redis_url: str, tmp_path: Path) -> None:
+    # The gateway sends comments without a pause, so that one comes between the last frame and the close.
     async with one_job(redis_url, n_events=50, n_bytes=10) as jobs:
         with counted_gateway(redis_url, tmp_path, keep_alive_s=0.0001, redis_connections=POOL) as gateway:
             before = await gateway.holds()
@@ -156,7 +156,7 @@ async def test_a_line_says_nothing_after_its_end(redis_url: str, tmp_path: Path)
     sees="it is cut off when it does not read a keep-alive comment",
 )
 async def test_a_reader_that_does_not_take_a_keep_alive_is_cut_off(redis_url: str, tmp_path: Path) -> None:
-    # So often that comments alone fill what the gateway buffers beyond the kernel.
+    # Comments are so frequent that they alone fill the gateway's own buffer.
     settings = {"send_timeout_s": 0.5, "keep_alive_s": 0.002, "redis_connections": POOL}
     with counted_gateway(redis_url, tmp_path, **settings) as gateway:
         async with one_job(redis_url) as jobs:
@@ -166,35 +166,35 @@ async def test_a_reader_that_does_not_take_a_keep_alive_is_cut_off(redis_url: st
             async with anyio.create_task_group() as group:
                 group.start_soon(reader.follow)
                 await reader.has(2)
-                with stalled(gateway, request(stream_of(job_id))) as [line]:
+                with stalled(gateway, request(stream_of(job_id))) as [connection]:
                     await until(gateway, lambda holds: holds.subscribers == 2)
                     await jobs.record(job_id, *["x" * 10_000] * (CERTAINLY_FITS // 10_000))
-                    await until_the_kernel_is_full(gateway, line, jobs, reader)
+                    await until_the_kernel_is_full(gateway, connection, jobs, reader)
                     await until(gateway, lambda holds: holds.subscribers == 1)
                 await jobs.end()
         await gateway.until_it_holds(before.with_pool(POOL))
 
     assert n_dropped(gateway) == 1
-    assert reader.lines == 1
+    assert reader.n_connections == 1
     assert errors(gateway) == []
 
 
 async def until_the_kernel_is_full(
-    gateway: CountedGateway, line: socket.socket, jobs: FollowedJobs, reader: SseReader
+    gateway: CountedGateway, connection: socket.socket, jobs: FollowedJobs, reader: SseReader
 ) -> None:
-    """Record events until three in a row went no further than to the gateway's own buffer."""
+    """Record events until three in a row have stayed in the gateway's own buffer."""
     [job_id] = jobs.ids
     taken = [-3, -2, -1]
     while len(set(taken[-3:])) > 1:
         await jobs.record(job_id, "x" * 10_000)
         await reader.has(jobs.n_events(job_id))
-        taken.append(unsent_bytes(gateway.port, line.getsockname()[1]))
+        taken.append(unsent_bytes(gateway.port, connection.getsockname()[1]))
 
 
 def unsent_bytes(port: int, peer: int) -> int:
-    """What the kernel holds of what was written on `port` for the peer, as proc_net_tcp(5) has it."""
+    """Bytes written on `port` for the peer that the kernel still holds, see proc_net_tcp(5)."""
     for row in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         _, local, remote, _, queues, *_ = row.split()
         if (int(local.split(":")[1], 16), int(remote.split(":")[1], 16)) == (port, peer):
             return int(queues.split(":")[0], 16)
-    raise AssertionError("there is no such line")
+    raise AssertionError("there is no such connection")

@@ -1,5 +1,7 @@
-"""Many readers while lines are cut, gateways are killed, and connections come and go: each event reaches each reader
-once, and nothing is left behind."""
+"""Many readers while connections are cut, gateways are killed, and readers come and go.
+
+Each event reaches each reader once, and nothing is left behind.
+"""
 
 import asyncio
 import random
@@ -22,7 +24,7 @@ POOL = 8
 
 
 def readers_of(jobs: FollowedJobs, served_by: list[Gateway], n: int, rng: random.Random) -> list[SseReader]:
-    """Half of the lines they open are cut, anywhere."""
+    """Readers that cut half of the connections that they open, anywhere."""
 
     def reader(job_id: JobId) -> SseReader:
         own = random.Random(rng.random())
@@ -63,7 +65,7 @@ async def storm(redis_url: str, folder: Path, rng: random.Random, *, n_readers: 
                 for job_id in jobs.ids:
                     replay = SseReader(stream_of(job_id), lambda gateway=gateway: [gateway.port])
                     await replay.follow()
-                    assert (replay.events, replay.lines) == (stored[job_id], 1)
+                    assert (replay.events, replay.n_connections) == (stored[job_id], 1)
 
 
 @pytest.mark.timeout(900)
@@ -116,7 +118,7 @@ async def test_connections_to_redis_do_not_grow_with_readers(
     # The pool, the subscription, and what this test has open.
     assert len(clients) <= POOL + 1 + 3
     assert [reader.events for reader in readers] == [stored[jobs.ids[i % 100]] for i in range(2000)]
-    assert [reader.lines for reader in readers] == [1] * 2000
+    assert [reader.n_connections for reader in readers] == [1] * 2000
 
 
 @pytest.mark.quick
@@ -158,7 +160,7 @@ async def visit(port: int, path: str, rng: random.Random) -> None:
                 reset(writer)
             case "half-close":
                 writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
-                # The gateway takes it for a reader that is gone.
+                # For the gateway, such a reader has gone.
                 await reader.read()
                 writer.close()
             case "close":

@@ -1,4 +1,4 @@
-"""What stands between a reader and its events breaks: a gateway ends, Redis hangs or dies, a proxy holds answers up."""
+"""Something between a reader and its events breaks: a gateway ends, Redis hangs or dies, a proxy buffers responses."""
 
 import random
 import signal
@@ -36,7 +36,7 @@ async def check_all_came(jobs: FollowedJobs, readers: list[SseReader]) -> None:
     "a rolling restart: SIGTERM of each gateway in turn under open streams",
     sees="streams end cleanly and resume on the other gateway without a gap; each process ends within its grace period",
 )
-async def test_readers_go_on_elsewhere_when_their_gateway_is_told_to_stop(
+async def test_readers_go_on_elsewhere_when_their_gateway_is_asked_to_stop(
     redis_url: str, tmp_path: Path, rng: random.Random
 ) -> None:
     with gateways(redis_url, tmp_path, 2, drain_s=DRAIN_S) as pair:
@@ -70,7 +70,7 @@ async def test_readers_go_on_elsewhere_when_their_gateway_is_told_to_stop(
     ),
 )
 @pytest.mark.parametrize("path", ["/jobs/{job_id}/events", "/events?after=0", "/events?job={job_id}"])
-async def test_lines_are_kept_alive_and_end_on_time_while_redis_hangs(
+async def test_streams_are_kept_alive_and_end_on_time_while_redis_hangs(
     own_redis: RedisServer, tmp_path: Path, rng: random.Random, path: str
 ) -> None:
     gateway = Gateway(own_redis.url, tmp_path / "gateway.log", keep_alive_s=0.2, drain_s=DRAIN_S)
@@ -83,11 +83,11 @@ async def test_lines_are_kept_alive_and_end_on_time_while_redis_hangs(
                 while b"claimed" not in await anext(chunks):
                     pass
                 own_redis.process.send_signal(signal.SIGSTOP)
-                heard = 0
+                n_comments = 0
                 with anyio.fail_after(DEADLINE_S):
-                    # Many more than a look at the timeline, which now hangs, had sent before.
-                    while heard < 10:
-                        heard += (await anext(chunks)).count(b": keep-alive\n\n")
+                    # Many more comments than came before the read of the timeline, which now hangs.
+                    while n_comments < 10:
+                        n_comments += (await anext(chunks)).count(b": keep-alive\n\n")
                 gateway.terminate()
                 rest = b"".join([chunk async for chunk in until_cut(chunks)])
             status = await anyio.to_thread.run_sync(lambda: gateway.stop(within_s=DRAIN_S + 5))
@@ -143,7 +143,7 @@ async def test_a_subscription_cut_again_and_again_costs_no_event(
                 await all_have(readers, jobs)
                 await jobs.end()
             await check_all_came(jobs, readers)
-    assert [reader.lines for reader in readers] == [1] * len(readers)
+    assert [reader.n_connections for reader in readers] == [1] * len(readers)
 
 
 @pytest.mark.fault(
@@ -152,7 +152,7 @@ async def test_a_subscription_cut_again_and_again_costs_no_event(
     "with SIGSTOP for seconds",
     sees="each event once, in order, on the same connection",
 )
-async def test_lines_outlive_redis(tmp_path: Path, rng: random.Random) -> None:
+async def test_streams_outlive_redis(tmp_path: Path, rng: random.Random) -> None:
     with (
         tempfile.TemporaryDirectory(prefix="hr-") as folder,
         # With everysec, Redis answers before it writes while its disk is busy: what a reader has seen could be lost.
@@ -176,7 +176,7 @@ async def test_lines_outlive_redis(tmp_path: Path, rng: random.Random) -> None:
                 await all_have(readers, jobs)
                 await jobs.end()
             await check_all_came(jobs, readers)
-    assert [reader.lines for reader in readers] == [1] * len(readers)
+    assert [reader.n_connections for reader in readers] == [1] * len(readers)
 
 
 async def stopped_for(server: RedisServer, seconds: float) -> None:
@@ -194,7 +194,7 @@ async def stopped_for(server: RedisServer, seconds: float) -> None:
     "Redis comes back without the last events that a reader has seen",
     sees="a `gap` event in the open stream, then the job from its first event",
 )
-async def test_a_reader_is_told_that_redis_lost_what_it_has_seen(
+async def test_a_reader_gets_a_gap_when_redis_has_lost_what_it_saw(
     redis_url: str, tmp_path: Path, rng: random.Random
 ) -> None:
     with running_gateway(redis_url, tmp_path, keep_alive_s=3600) as gateway:
@@ -204,7 +204,7 @@ async def test_a_reader_is_told_that_redis_lost_what_it_has_seen(
             async with http.stream("GET", stream_of(job_id)) as response:
                 stream = frames(response)
                 before = [await anext(stream) for _ in range(5)]
-                # As after a power loss: the last two are gone, and every line to Redis was cut.
+                # As after a power loss: the last two events are gone, and every connection to Redis was cut.
                 await make_long(jobs.client, job_id)
                 await jobs.client.xdel(keys.events(job_id), "4-0", "5-0")
                 await jobs.client.client_kill_filter(_type="pubsub")

@@ -1,4 +1,4 @@
-"""Old and new versions side by side, as in a rolling deployment: what older readers make of what is newer."""
+"""Old and new versions side by side, as in a rolling deployment: what older parts do with newer data."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from shared_schemas.specs import InferenceSpec, TrainingSpec
 from shared_schemas.stream import keys
 
 from tests.support.gateways import running_gateway
-from tests.support.outage import Line, healthy
+from tests.support.outage import JobFollower, healthy
 from tests.support.queue_bench import queue_bench, success
 from tests.support.stored import fields, patch
 from tests.support.worker_process import worker_process
@@ -95,11 +95,11 @@ async def test_an_event_of_a_newer_kind_passes_through_an_older_gateway(redis_ur
         await side.settle(claim, success(1))
         with running_gateway(redis_url, tmp_path) as gateway:
             async with gateway.client() as http:
-                line = Line(job_id)
-                await line.follow(http)
+                follower = JobFollower(job_id)
+                await follower.follow(http)
 
-    assert [(frame.id, frame.event) for frame in line.seen[2:]] == [("3", "novel"), ("4", "done")]
-    assert line.seen[2].data.encode() == data
+    assert [(frame.id, frame.event) for frame in follower.seen[2:]] == [("3", "novel"), ("4", "done")]
+    assert follower.seen[2].data.encode() == data
 
 
 @pytest.mark.quick
@@ -127,15 +127,15 @@ async def test_a_job_that_cannot_be_read_is_said_to_be_so_and_holds_up_no_other(
         with running_gateway(redis_url, tmp_path) as gateway:
             async with gateway.client() as http:
                 paths = [f"/jobs/{odd}", f"/jobs/{odd}/status", f"/jobs/{odd}/events", f"/dead-letters/{odd}"]
-                told = [await http.get(path) for path in paths]
+                answers = [await http.get(path) for path in paths]
                 listed = await http.get("/jobs", params={"queue": INFERENCE})
                 found = await http.get(f"/jobs/{other}")
 
-    assert [(answer.status_code, answer.json()["code"]) for answer in told] == [(501, "job_unreadable")] * len(paths)
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(501, "job_unreadable")] * len(paths)
     assert (listed.status_code, found.status_code) == (200, 200)
     rows = {job["id"]: job for job in listed.json()["jobs"]}
     assert rows.keys() == {odd, other}
-    # Where its spec alone is odd, its row can be told.
+    # If only the spec cannot be read, the job can still be listed.
     assert rows[odd].get("error", {}).get("code") == ("job_unreadable" if "job" in field else None)
     assert rows[odd]["state"] == "queued"
 

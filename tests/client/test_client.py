@@ -181,7 +181,7 @@ async def test_a_submission_whose_answer_is_lost_makes_one_job(gateway_url: str)
     async with AsyncClient(gateway_url) as client:
         ids = [row.id async for row in client.list()]
 
-    assert proxy.lines == 3
+    assert proxy.n_opened == 3
     assert ids == [reply.job_id]
 
 

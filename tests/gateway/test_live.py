@@ -68,7 +68,7 @@ async def test_readers_that_come_while_events_are_recorded_get_each_once(
 
     for reader in readers:
         assert reader.numbers == list(range(1, 1502))
-        assert reader.lines == 1
+        assert reader.n_connections == 1
 
 
 async def test_the_only_event_after_a_reader_came_reaches_it_however_close_the_two_are(
@@ -155,7 +155,7 @@ async def test_three_hundred_readers_of_a_job_share_one_subscription(own_redis: 
 
             assert (await connections())[:2] == (total, 1)
     assert [reader.numbers for reader in readers] == [list(range(1, 24))] * 300
-    assert [reader.lines for reader in readers] == [1] * 300
+    assert [reader.n_connections for reader in readers] == [1] * 300
 
 
 async def test_a_silent_line_is_kept_alive(lines: httpx.AsyncClient) -> None:
@@ -273,7 +273,7 @@ async def test_a_ring_that_cannot_be_read_cuts_the_lines_it_is_for_and_no_other(
                 await drive.settle(claim, succeeded(), first=1)
 
     assert [reader.numbers for reader in readers] == [[1, 2, 3, 4]] * 3
-    assert [reader.lines for reader in readers] == [2, 2, 1]
+    assert [reader.n_connections for reader in readers] == [2, 2, 1]
 
 
 @pytest.mark.quick

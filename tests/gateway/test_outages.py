@@ -68,7 +68,7 @@ async def test_when_redis_dies_under_open_lines_requests_get_503_and_the_lines_g
     assert resuming == (200, b"retry: 2000\n\n")
     assert (alive.status_code, ready.status_code) == (200, 200)
     assert [reader.numbers for reader in readers] == [list(range(1, 8))] * 20
-    assert [reader.lines for reader in readers] == [1] * 20
+    assert [reader.n_connections for reader in readers] == [1] * 20
 
 
 @pytest.mark.quick
@@ -113,7 +113,7 @@ async def test_a_lost_subscription_is_made_up_for(http: httpx.AsyncClient, drive
         await drive.settle(claim, succeeded(), first=10)
 
     assert reader.numbers == list(range(1, 14))
-    assert reader.lines == 1
+    assert reader.n_connections == 1
 
 
 @pytest.mark.quick

@@ -1,8 +1,8 @@
-"""Runs the gateway with a count of what it holds, answered on a unix socket: the only way that one ever is.
+"""Runs the gateway with a unix socket that says what it holds: tasks, connections, memory and so on.
 
     python -m tests.support.counted SOCKET
 
-Whoever connects gets one line of JSON, a Holdings, and the end of the line.
+Each connection to the socket gets one JSON object, a `Holdings`, and is closed. No other gateway has such a socket.
 """
 
 import asyncio
@@ -30,17 +30,18 @@ from tests.support.gateways import DEADLINE_S, Gateway
 
 
 class Holdings(msgspec.Struct, frozen=True):
-    """What a gateway process holds at one moment. channels: wanted, asked for or confirmed. lines: TCP connections."""
+    """What a gateway process holds at one moment. channels: those that it wants, has asked for, or has confirmed.
+    connections: open TCP connections."""
 
     tasks: int
     subscribers: int
     channels: int
-    lines: int
+    connections: int
     descriptors: int
     rss_mb: float
 
     def with_pool(self, n: int) -> "Holdings":
-        """And n connections to Redis, which stay open once they were needed."""
+        """The same with n more connections to Redis. They stay open after they were used once."""
         return msgspec.structs.replace(self, descriptors=self.descriptors + n)
 
 
@@ -52,14 +53,14 @@ class CountedGateway(Gateway):
         )
 
     async def holds(self) -> Holdings:
-        async with await anyio.connect_unix(self._socket) as line:
+        async with await anyio.connect_unix(self._socket) as connection:
             text = b""
-            async for chunk in line:
+            async for chunk in connection:
                 text += chunk
         return msgspec.json.decode(text, type=Holdings)
 
     async def until_it_holds(self, base: Holdings) -> Holdings:
-        """Until there is nothing more than at `base`, memory apart."""
+        """Wait until the process holds no more than at `base`, apart from memory."""
         holds = await self.holds()
         with anyio.move_on_after(DEADLINE_S):
             while not _is_within(holds, base):
@@ -80,12 +81,12 @@ def counted_gateway(redis_url: str, folder: Path, **settings: object) -> Iterato
 
 
 def _is_within(holds: Holdings, base: Holdings) -> bool:
-    names = ("tasks", "subscribers", "channels", "lines", "descriptors")
+    names = ("tasks", "subscribers", "channels", "connections", "descriptors")
     return all(getattr(holds, name) <= getattr(base, name) for name in names)
 
 
 class _Counted:
-    """The application, and the socket for as long as it lives."""
+    """The application, and the socket while its lifespan lasts."""
 
     def __init__(self, services: Services, path: str) -> None:
         self._app, self._hub, self._path = create_app(services), services.hub, path
@@ -111,7 +112,7 @@ def _count(hub: Hub) -> Holdings:
         tasks=len(asyncio.all_tasks()),
         subscribers=len(subscribers),
         channels=len({*hub._subscribers, *hub._confirmed, *hub._asked}),
-        lines=len([line for line in process.net_connections("tcp") if line.raddr]),
+        connections=len([each for each in process.net_connections("tcp") if each.raddr]),
         descriptors=process.num_fds(),
         rss_mb=process.memory_info().rss / 1e6,
     )

@@ -1,8 +1,8 @@
-"""A TCP proxy on loopback that does to the lines through it what a bad network does.
+"""A TCP proxy on loopback that does to the connections through it what a bad network does.
 
-It runs on an event loop and a thread of its own, so that sync and async tests may drive it alike, and a test whose own
-loop is held up does not hold up the network. In front of Redis it reads what passes and can tell the commands apart;
-in front of anything else it moves bytes. It must not know what the lines are used for.
+It runs on an event loop and a thread of its own. So sync and async tests can both drive it, and a test that blocks its
+own loop does not block the network. In front of Redis the proxy parses commands and replies. In front of anything else
+it only moves bytes. It must not know what the connections are used for.
 
     with fault_proxy(redis_url) as proxy:
         dropped = proxy.drop_reply("settle", containing=job_id)
@@ -19,29 +19,29 @@ from enum import Enum
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from tests.support.line import CHUNK, Line
 from tests.support.network import Choice, Conditions, Network, Sighting, Watch, every
+from tests.support.proxied_connection import CHUNK, ProxiedConnection
 
 _T = TypeVar("_T")
 
 
 class Greeting(Enum):
-    """What becomes of a new line."""
+    """What happens to a new connection."""
 
     SERVE = "it is passed on"
     REFUSE = "it is reset at once"
-    IGNORE = "it is taken and never answered"
+    IGNORE = "it is accepted and never answered"
 
 
 class FaultProxy:
-    """opened: tells of each new line, whatever becomes of it. cuts: for each of them in turn, after how many bytes from
-    the target it is closed; None or past the end: never. seed: of jitter and resets."""
+    """opened: counts each new connection, whatever happens to it. cuts: for each connection in turn, after how many
+    bytes from the target it is closed; None, or no number left: never. seed: of jitter and resets."""
 
     def __init__(self, target: str, *, cuts: Sequence[int | None] = (), seed: int = 0) -> None:
         self._target, self._cuts, self._network = urlsplit(target), list(cuts), Network(seed=seed)
         self._is_redis = self._target.scheme in ("redis", "unix")
         self._greeting = Greeting.SERVE
-        self._open: set[Line] = set()
+        self._open: set[ProxiedConnection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.opened = Sighting()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
@@ -56,35 +56,35 @@ class FaultProxy:
         return f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def url_for(self, client: str) -> str:
-        """For a Redis client that will be known to the proxy by this name."""
+        """For a Redis client that the proxy will know by this name."""
         return f"{self.url}?client_name={client}"
 
     @property
-    def lines(self) -> int:
-        """How many were opened so far."""
+    def n_opened(self) -> int:
+        """How many connections were opened so far."""
         return self.opened.count
 
     async def has_at_most(self, n: int, *, deadline_s: float = 10.0) -> None:
-        """Return when no more lines than so many are open. TimeoutError."""
-        # That a client has closed one comes to the proxy as late as anything else does, and nothing announces it.
+        """Return when at most n connections are open. TimeoutError."""
+        # The proxy learns late that a client has closed a connection, and nothing announces it.
         async with asyncio.timeout(deadline_s):
-            while len(self.open_lines) > n:  # noqa: ASYNC110 - see above
+            while len(self.open_connections) > n:  # noqa: ASYNC110 - see above
                 await asyncio.sleep(0.01)
 
     @property
-    def open_lines(self) -> list[Line]:
-        return self._do(lambda: sorted(self._open, key=lambda line: line.number))
+    def open_connections(self) -> list[ProxiedConnection]:
+        return self._do(lambda: sorted(self._open, key=lambda connection: connection.number))
 
     def impose(self, conditions: Conditions, *, on: Choice = every) -> None:
-        """From now on, for open and new lines that `on` chooses, instead of what was imposed on them before."""
+        """From now on, for the open and new connections that `on` chooses, in place of earlier conditions."""
         self._do(lambda: self._network.rules.insert(0, (on, conditions)))
 
     def heal(self) -> None:
-        """Take back all that was imposed. What was held arrives."""
+        """Take back all conditions. Bytes that were held arrive."""
         self._do(self._network.rules.clear)
 
     def greet(self, greeting: Greeting) -> None:
-        """What becomes of lines that are opened from now on."""
+        """Set what happens to connections that are opened from now on."""
 
         def change() -> None:
             self._greeting = greeting
@@ -92,7 +92,7 @@ class FaultProxy:
         self._do(change)
 
     def lead_to(self, target: str) -> None:
-        """Where lines that are opened from now on lead."""
+        """Lead connections that are opened from now on to another target."""
 
         def change() -> None:
             self._target = urlsplit(target)
@@ -100,25 +100,25 @@ class FaultProxy:
         self._do(change)
 
     def cut(self, *, on: Choice = every, reset: bool = True) -> int:
-        """Cut open lines at both ends, by RST or else by FIN. -> how many."""
+        """Cut open connections at both ends, by RST or else by FIN. -> how many."""
 
         def cut() -> int:
-            chosen = [line for line in self._open if on(line)]
-            for line in chosen:
-                line.cut(reset=reset)
+            chosen = [connection for connection in self._open if on(connection)]
+            for connection in chosen:
+                connection.cut(reset=reset)
             return len(chosen)
 
         return self._do(cut)
 
     def watch(self, command: str, *, containing: str = "", on: Choice = every) -> Sighting:
-        """command: as resp.name_of says. containing: what must be in it."""
+        """Count the commands of this name (resp.name_of). containing: a text that must be in the command."""
         watch = Watch(command, containing=containing, on=on)
         self._do(lambda: self._network.passing.append(watch))
         return watch.sighting
 
     def drop_reply(self, command: str, *, containing: str = "", on: Choice = every, times: int = 1) -> Sighting:
-        """Let the command be executed, then reset the line in place of its reply, unless that is an error. containing:
-        what must be in the command or in its reply."""
+        """Let the command be executed, then reset the connection in place of its reply, unless the reply is an error.
+        containing: a text that must be in the command or in its reply."""
         watch = Watch(command, containing=containing, on=on, times=times)
         self._do(lambda: self._network.dropping.append(watch))
         return watch.sighting
@@ -130,7 +130,7 @@ class FaultProxy:
         self._loop.close()
 
     def _do(self, change: Callable[[], _T]) -> _T:
-        """On the proxy's loop. Returns once it is done."""
+        """Run `change` on the proxy's loop, and wait for its end."""
 
         async def run() -> _T:
             result = change()
@@ -151,28 +151,28 @@ class FaultProxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        number = self.lines
+        number = self.n_opened
         cut_after = self._cuts[number] if number < len(self._cuts) else None
-        line = Line(self._network, number, writer, is_redis=self._is_redis, cut_after=cut_after)
+        connection = ProxiedConnection(self._network, number, writer, is_redis=self._is_redis, cut_after=cut_after)
         self.opened.tell()
         if self._greeting is Greeting.REFUSE:
-            line.cut(reset=True)
+            connection.cut(reset=True)
             return
-        self._open.add(line)
-        task = self._loop.create_task(self._serve(line, reader))
+        self._open.add(connection)
+        task = self._loop.create_task(self._serve(connection, reader))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, line: Line, reader: asyncio.StreamReader) -> None:
+    async def _serve(self, connection: ProxiedConnection, reader: asyncio.StreamReader) -> None:
         try:
             if self._greeting is Greeting.IGNORE:
                 await asyncio.Event().wait()
-            await line.serve(reader, await self._connect())
-            line.cut(reset=False)
+            await connection.serve(reader, await self._connect())
+            connection.cut(reset=False)
         except (OSError, asyncio.CancelledError):
-            line.cut(reset=True)
+            connection.cut(reset=True)
         finally:
-            self._open.discard(line)
+            self._open.discard(connection)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._target.scheme == "unix":

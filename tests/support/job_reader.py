@@ -1,4 +1,4 @@
-"""A reader of one job over HTTP, and the job that it reads. It must not know what breaks meanwhile."""
+"""A reader of one job over HTTP, and a job for it to read. It must not know what breaks meanwhile."""
 
 import anyio
 import httpx
@@ -12,12 +12,13 @@ async def submitted(http: httpx.AsyncClient) -> JobId:
 
 
 class Reader:
-    """Follows one job as EventSource does: resumes from the last event after every cut, ends with `done`."""
+    """Follows one job as EventSource does: it continues behind the last event after every cut, and ends at `done`.
+    n_connections: how many responses had status 200."""
 
     def __init__(self, job_id: JobId) -> None:
         self._path = f"/jobs/{job_id}/events"
         self.numbers: list[int] = []
-        self.lines = 0
+        self.n_connections = 0
         self._grown = anyio.Event()
 
     async def follow(self, http: httpx.AsyncClient) -> None:
@@ -31,7 +32,7 @@ class Reader:
                             assert response.status_code == 503
                             await anyio.sleep(0.05)
                             continue
-                        self.lines += 1
+                        self.n_connections += 1
                         async for frame in frames(response):
                             self.numbers.append(int(frame.id))
                             is_done = frame.event == "done"

@@ -1,4 +1,7 @@
-"""What a bad network does to the lines through it: a plan that a test changes while they are open. Opens no socket."""
+"""What a bad network does to the connections through it: a plan that a test may change while they are open.
+
+Opens no socket.
+"""
 
 import asyncio
 import random
@@ -20,7 +23,8 @@ BOTH = frozenset(Way)
 
 
 class Traits(Protocol):
-    """What a line is known by. number: from 0. client: its CLIENT SETNAME. commands: names of those seen so far."""
+    """What identifies a connection. number: counted from 0. client: its CLIENT SETNAME. commands: the names of the
+    commands seen so far."""
 
     number: int
     client: str
@@ -34,15 +38,17 @@ def every(_: Traits) -> bool:
     return True
 
 
-def subscriptions(line: Traits) -> bool:
-    return "SUBSCRIBE" in line.commands
+def subscriptions(connection: Traits) -> bool:
+    return "SUBSCRIBE" in connection.commands
 
 
 class Conditions(msgspec.Struct, frozen=True, kw_only=True):
-    """How a line is. delay_s, jitter_s: each way, for each chunk, evenly spread between delay_s ± jitter_s; chunks
-    stay in order. bytes_per_s: each way. resets: the share of chunks upon which the line is reset. held: the ways on
-    which nothing gets through for now; it arrives once healed, as a network sends again what was not confirmed.
-    lost: the ways on which what is sent is never seen again, the end of the line included.
+    """The state of a connection.
+
+    delay_s, jitter_s: of each chunk, each way, evenly spread over delay_s ± jitter_s. Chunks stay in order.
+    bytes_per_s: each way. resets: the share of chunks at which the connection is reset. held: the ways on which nothing
+    gets through for now. It arrives once the network is healed, because TCP sends unconfirmed bytes again. lost: the
+    ways on which all bytes vanish for good, and so does the close of the connection.
     """
 
     delay_s: float = 0.0
@@ -54,7 +60,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sighting:
-    """Counts something that the network waits for, and lets a test of any thread wait for it likewise."""
+    """Counts how often something happened in the network, and lets a test in any thread wait for it."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -75,14 +81,14 @@ class Sighting:
 
 
 class Watch:
-    """Waits for a command, or for its reply, so many times."""
+    """Looks for a command, or for its reply. times: how often; None for always."""
 
     def __init__(self, command: str, *, containing: str = "", on: Choice = every, times: int | None = None) -> None:
         self._command, self._containing, self._on, self._left = command, containing.encode(), on, times
         self.sighting = Sighting()
 
-    def is_due(self, line: Traits, command: str, text: bytes) -> bool:
-        if self._left == 0 or command != self._command or self._containing not in text or not self._on(line):
+    def is_due(self, connection: Traits, command: str, text: bytes) -> bool:
+        if self._left == 0 or command != self._command or self._containing not in text or not self._on(connection):
             return False
         if self._left is not None:
             self._left -= 1
@@ -90,7 +96,7 @@ class Watch:
 
 
 class Network:
-    """The plan. Only its loop may touch it. seed: of jitter and resets."""
+    """The plan. Only the loop of the proxy may touch it. seed: of jitter and resets."""
 
     def __init__(self, *, seed: int) -> None:
         self.rules: list[tuple[Choice, Conditions]] = []
@@ -102,25 +108,25 @@ class Network:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    def conditions(self, line: Traits) -> Conditions:
-        return next((conditions for on, conditions in self.rules if on(line)), Conditions())
+    def conditions(self, connection: Traits) -> Conditions:
+        return next((conditions for on, conditions in self.rules if on(connection)), Conditions())
 
-    async def until_let_through(self, line: Traits, way: Way) -> None:
-        while way in self.conditions(line).held:
+    async def until_let_through(self, connection: Traits, way: Way) -> None:
+        while way in self.conditions(connection).held:
             await self._changed.wait()
 
-    def delay_s(self, line: Traits) -> float:
-        conditions = self.conditions(line)
+    def delay_s(self, connection: Traits) -> float:
+        conditions = self.conditions(connection)
         return max(0.0, conditions.delay_s + self._random.uniform(-1.0, 1.0) * conditions.jitter_s)
 
-    def is_reset(self, line: Traits) -> bool:
-        return self._random.random() < self.conditions(line).resets
+    def is_reset(self, connection: Traits) -> bool:
+        return self._random.random() < self.conditions(connection).resets
 
-    def pass_command(self, line: Traits, name: str, command: bytes) -> None:
+    def pass_command(self, connection: Traits, name: str, command: bytes) -> None:
         for watch in self.passing:
-            if watch.is_due(line, name, command):
+            if watch.is_due(connection, name, command):
                 watch.sighting.tell()
 
-    def drop_of(self, line: Traits, name: str, exchange: bytes) -> Sighting | None:
-        """Whom to tell if the reply is to be dropped. exchange: the command and its reply."""
-        return next((watch.sighting for watch in self.dropping if watch.is_due(line, name, exchange)), None)
+    def drop_of(self, connection: Traits, name: str, exchange: bytes) -> Sighting | None:
+        """The sighting to count if the reply is to be dropped, else None. exchange: the command and its reply."""
+        return next((watch.sighting for watch in self.dropping if watch.is_due(connection, name, exchange)), None)

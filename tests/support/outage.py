@@ -1,6 +1,6 @@
-"""A system of a Redis that is taken away, a gateway and a worker, as its user sees it: over HTTP alone.
+"""A gateway and a worker on a Redis that can be taken away, as a user sees them: over HTTP alone.
 
-Knows how Redis can be away and how to bring it back; what must hold meanwhile is for the tests to say.
+Knows how Redis can be unavailable, and how to bring it back. The tests decide what must be true meanwhile.
 """
 
 import os
@@ -26,13 +26,13 @@ from shared_schemas.stream.keys import GROUP, LANES
 from tests.support.gateways import DEADLINE_S, INFERENCE, MODEL, Frame, driver, frames
 from tests.support.redis_server import RedisServer
 
-# Longer than all that a test looks at meanwhile: 5 s of quiet, then requests that may each wait for an answer of Redis.
+# Loading takes longer than what a test does meanwhile: 5 s of quiet, then requests that may each wait for Redis.
 BALLAST_KEYS, BALLAST_BYTES, LOADING_S = 200, 200 * 1024, 16.0
 READY = [keys.ready(INFERENCE, lane) for lane in LANES]
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """What a process did over a while: the share of one core, and the lines it logged."""
+    """What a process used over some time: the share of one core, and the lines that it logged."""
 
     cpu: float
     lines: list[str]
@@ -56,8 +56,8 @@ async def used_by(process: Popen[bytes], log: Path) -> AsyncIterator[Callable[[]
     yield usage
 
 
-class Line:
-    """One HTTP line that follows a job, from its first event to its end."""
+class JobFollower:
+    """Follows a job over one event stream, from the first event to the last."""
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
@@ -73,7 +73,7 @@ class Line:
                 self._grown = anyio.Event()
 
     async def until(self, found: Callable[[Frame], bool], *, after: int = 0) -> Frame:
-        """The first frame past the first `after` for which `found` holds."""
+        """The first frame, after the first `after` frames, for which `found` is true."""
         with anyio.fail_after(3 * DEADLINE_S):
             while True:
                 for frame in self.seen[after:]:
@@ -101,7 +101,8 @@ async def submit(http: httpx.AsyncClient, behaviour: str, **headers: str) -> htt
 
 
 async def accepted(http: httpx.AsyncClient, behaviour: str) -> str:
-    """-> the id of a job, once the gateway has taken it. All that it may answer meanwhile is 503 with Retry-After."""
+    """-> the id of a job, once the gateway has accepted it. Until then, every response must be a 503 with
+    Retry-After."""
     while True:
         reply = await submit(http, behaviour)
         if reply.status_code == 202:
@@ -116,7 +117,7 @@ def assert_refused(reply: httpx.Response) -> None:
 
 
 def healthy(log: Path) -> list[dict[str, Any]]:
-    """The lines of a log, none of which is an error or a traceback."""
+    """The lines of a log. Asserts that none of them is an error or a traceback."""
     lines: list[dict[str, Any]] = [msgspec.json.decode(line) for line in lines_of(log)]
     assert [line for line in lines if line["level"] in ("error", "critical") or "exception" in line] == []
     return lines
@@ -140,29 +141,29 @@ def stopped(server: RedisServer) -> Iterator[None]:
 
 @contextmanager
 def loading(server: RedisServer) -> Iterator[None]:
-    """Killed and started again with so much to load that this takes LOADING_S or more."""
+    """Kill the server, and start it again with so much data that loading takes LOADING_S or more."""
     with _client(server) as client:
         client.mset({f"ballast:{i}": os.urandom(BALLAST_BYTES) for i in range(BALLAST_KEYS)})
         client.bgrewriteaof()
-        # Where a snapshot is being written the rewriting waits for that.
+        # If a snapshot is being written, the rewrite waits for its end.
         while any(client.info("persistence")[f"aof_rewrite_{when}"] for when in ("in_progress", "scheduled")):
             time.sleep(0.01)
     server.kill()
-    # While it loads, it looks at its clients once for each two megabytes.
+    # While Redis loads, it serves its clients once for every two megabytes.
     delay = ("--key-load-delay", str(round(LOADING_S * 1e6 / BALLAST_KEYS)))
     slow = RedisServer(server.folder, options=delay)
     slow.start(wait=False)
     server.process = slow.process
     yield
-    # It loads slower still where others want the processor.
+    # On a busy machine it loads even more slowly.
     slow.wait_until_ready(deadline_s=4 * LOADING_S)
 
 
 @contextmanager
 def read_only(server: RedisServer) -> Iterator[None]:
-    """A replica of a master that is away: it reads, and refuses every write."""
+    """Make the server a replica of an unreachable master: it answers reads and refuses every write."""
     with _client(server) as client, socket.socket() as nobody:
-        # Bound and not listening: whoever connects is refused.
+        # This socket is bound and does not listen, so every connection to it is refused.
         nobody.bind(("127.0.0.1", 0))
         client.replicaof("127.0.0.1", nobody.getsockname()[1])
         yield
@@ -174,7 +175,7 @@ async def destroy_groups(redis: AsyncRedis) -> None:
         try:
             await redis.xgroup_destroy(stream, GROUP)
         except ResponseError as error:
-            # A stream that is not there has no group either.
+            # A stream that does not exist has no group either.
             assert "requires the key to exist" in str(error)  # noqa: PT017 - not what is tested
 
 

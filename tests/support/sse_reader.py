@@ -1,7 +1,7 @@
-"""A reader of event streams as light as a browser's, on a plain socket: many hundreds fit one process.
+"""A reader of event streams on a plain socket, so light that one process can have many hundreds.
 
-It follows as EventSource does: keeps whole events only, and after every cut goes on from the last one, on any of the
-gateways it knows. It must not know what the events say.
+It follows a stream as EventSource does. It keeps only complete events, and after every cut it continues behind the last
+one, on any of the gateways that it knows. It must not know what the events mean.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ _RST = struct.pack("ii", 1, 0)
 
 
 class Answer:
-    """The answer to one request, as it comes. body: what was not yet taken."""
+    """The response to one request, as it arrives. body: the bytes that `events` has not returned yet."""
 
     def __init__(self) -> None:
         self.status, self.body, self.is_complete = 0, b"", False
@@ -29,7 +29,7 @@ class Answer:
         self._parser.feed_data(data)
 
     def events(self) -> list[bytes]:
-        """Whole events; comments and the retry field are left out."""
+        """The complete events that have arrived since the last call, without comments and the retry field."""
         *blocks, self.body = self.body.split(b"\n\n")
         return [block for block in blocks if block.startswith(b"id: ")]
 
@@ -47,8 +47,9 @@ class Answer:
 
 
 class SseReader:
-    """events: each as it came. cut_after: after how many bytes of an answer this reader's line is cut; None: it is
-    not. last_id: of the event after which it begins. lines: how many it opened. statuses: of the whole answers."""
+    """events: the bytes of each event. cut_after: after how many bytes of a response this reader cuts its connection;
+    None: never. last_id: the id of the event after which it starts. n_connections: how many it opened. statuses: those
+    of the complete responses."""
 
     def __init__(
         self,
@@ -62,7 +63,7 @@ class SseReader:
         self._path, self._ports, self._cut_after = path, ports, cut_after
         self._rng = rng or random.Random(0)
         self.events: list[bytes] = []
-        self.last_id, self.lines, self.statuses = last_id, 0, list[int]()
+        self.last_id, self.n_connections, self.statuses = last_id, 0, list[int]()
         self._grown = anyio.Event()
 
     @property
@@ -70,12 +71,12 @@ class SseReader:
         return bool(self.events) and b"\nevent: done\n" in self.events[-1]
 
     async def follow(self) -> None:
-        """Until `done`."""
+        """Follow until `done`."""
         while not self.is_done:
             try:
-                await self._read_one_line()
+                await self._read_one_response()
             except OSError:
-                # An EventSource waits two seconds.
+                # A real EventSource waits for two seconds.
                 await anyio.sleep(RETRY_S)
 
     async def has(self, n: int) -> None:
@@ -83,10 +84,10 @@ class SseReader:
             self._grown = anyio.Event()
             await self._grown.wait()
 
-    async def _read_one_line(self) -> None:
+    async def _read_one_response(self) -> None:
         port = self._rng.choice(self._ports())
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        self.lines += 1
+        self.n_connections += 1
         try:
             writer.write(request(self._path, last_id=self.last_id))
             left, answer = self._cut_after(), Answer()
@@ -127,11 +128,11 @@ def request(path: str, *, accept: str = "text/event-stream", last_id: str = "", 
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
-    """Close with RST, as a peer that has died does."""
+    """Close with RST, as when the peer has died."""
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
     writer.transport.abort()
 
 
 def as_sent(number: str, event: str, data: bytes) -> bytes:
-    """One event as it must come."""
+    """The bytes of one event as the gateway must send them."""
     return b"id: %b\nevent: %b\ndata: %b" % (number.encode(), event.encode(), data)

@@ -1,4 +1,4 @@
-"""Connections that mean harm cost the gateway little each, and nobody beside them notices."""
+"""Hostile connections cost the gateway little each, and other clients are served as usual."""
 
 import asyncio
 import socket
@@ -16,15 +16,15 @@ from tests.support.redis_server import RedisServer
 
 pytestmark = [pytest.mark.chaos, pytest.mark.quick]
 
-N_LINES = 10
+N_CONNECTIONS = 10
 MOST_BYTES = 2 << 20
-# More than a line could make the gateway keep, were nothing bounded.
+# Without limits, the gateway could keep as much of one connection.
 SENT_BYTES = 6 << 20
 HEAD = b"GET /jobs HTTP/1.1\r\nHost: localhost\r\n"
 POST = b"POST /jobs/training HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 STREAM = b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n"
-# What a line begins with, and what it sends over and over while the gateway takes it; it reads nothing.
+# What a connection sends first, and what it repeats as long as the gateway accepts it. It never reads.
 HOSTILE: list[tuple[str, bytes, bytes]] = [
     ("a target without an end", b"GET /", b"a" * 65_536),
     ("a header without an end", HEAD + b"X: ", b"a" * 65_536),
@@ -48,14 +48,14 @@ def gateway(shared_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory)
         yield gateway
 
 
-# A process of its own: what is measured is the gateway, not the one that sends. It asks until its input ends.
+# It is a process of its own, so that the senders do not slow it. It asks until its input ends.
 PROBE = """
 import http.client, select, sys, time
-line, most_s = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1])), 0.0
+connection, most_s = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1])), 0.0
 while True:
     began = time.perf_counter()
-    line.request("GET", "/healthz")
-    answer = line.getresponse()
+    connection.request("GET", "/healthz")
+    answer = connection.getresponse()
     answer.read()
     assert answer.status == 200
     if not most_s:
@@ -69,7 +69,7 @@ print(most_s)
 
 @asynccontextmanager
 async def probed(gateway: Gateway, took_s: list[float]) -> AsyncIterator[None]:
-    """Asks for /healthz over and over. took_s: to hold how long the slowest answer took."""
+    """Ask for /healthz over and over. took_s: gets the time of the slowest response, s."""
     async with await anyio.open_process([sys.executable, "-c", PROBE, str(gateway.port)], stderr=None) as probe:
         assert probe.stdout is not None
         assert probe.stdin is not None
@@ -81,25 +81,25 @@ async def probed(gateway: Gateway, took_s: list[float]) -> AsyncIterator[None]:
 
 
 @contextmanager
-def lines(gateway: Gateway) -> Iterator[list[socket.socket]]:
-    opened = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(N_LINES)]
+def connections(gateway: Gateway) -> Iterator[list[socket.socket]]:
+    opened = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(N_CONNECTIONS)]
     try:
-        for line in opened:
-            line.setblocking(False)
+        for connection in opened:
+            connection.setblocking(False)
         yield opened
     finally:
-        for line in opened:
-            line.close()
+        for connection in opened:
+            connection.close()
 
 
-async def pour(line: socket.socket, first: bytes, again: bytes, *, idle_s: float = 0.5) -> None:
-    """Until it has sent so much, or the gateway has taken nothing for a while, or has ended the connection."""
+async def pour(connection: socket.socket, first: bytes, again: bytes, *, idle_s: float = 0.5) -> None:
+    """Send until SENT_BYTES are sent, or the gateway has accepted nothing for idle_s, or has closed the connection."""
     loop = asyncio.get_running_loop()
     try:
         with anyio.move_on_after(idle_s) as patience:
-            await loop.sock_sendall(line, first)
+            await loop.sock_sendall(connection, first)
             for _ in range(SENT_BYTES // len(again)):
-                await loop.sock_sendall(line, again)
+                await loop.sock_sendall(connection, again)
                 patience.deadline = anyio.current_time() + idle_s
     except OSError:
         pass
@@ -117,16 +117,16 @@ async def test_a_hostile_connection_costs_less_than_two_mebibytes_and_others_are
         for _ in range(5):
             await client.get("/jobs")
         before, most, took_s = process.memory_info().rss, 0, list[float]()
-        with lines(gateway) as opened:
+        with connections(gateway) as opened:
             async with probed(gateway, took_s), anyio.create_task_group() as pouring:
-                for line in opened:
-                    pouring.start_soon(pour, line, first, again)
+                for connection in opened:
+                    pouring.start_soon(pour, connection, first, again)
                 for _ in range(20):
                     await anyio.sleep(0.01)
                     most = max(most, process.memory_info().rss - before)
             most = max(most, process.memory_info().rss - before)
             assert (await client.get("/healthz")).status_code == 200
 
-    print(f"{most / N_LINES / 1024:.0f} KiB a connection; /healthz at most {took_s[0] * 1000:.0f} ms")
-    assert most / N_LINES < MOST_BYTES
+    print(f"{most / N_CONNECTIONS / 1024:.0f} KiB a connection; /healthz at most {took_s[0] * 1000:.0f} ms")
+    assert most / N_CONNECTIONS < MOST_BYTES
     assert not [line for line in gateway.log() if line["level"] == "error"]

@@ -1,4 +1,7 @@
-"""One connection through the fault proxy: it moves bytes both ways as the network's plan allows. Makes no plan."""
+"""One connection through the fault proxy: it moves bytes both ways as the `Network` allows.
+
+Does not decide what a fault does: see `network`.
+"""
 
 import asyncio
 import socket
@@ -12,12 +15,13 @@ from tests.support.resp import client_name_of, name_of, take_messages
 CHUNK = 65_536
 _QUEUED = 10_000
 
-# A chunk, the end of the source, or the place of a reply that is dropped.
+# A chunk, the end of the source (None), or the place of a reply that is dropped.
 _Item = bytes | None | Sighting
 
 
-class Line:
-    """is_redis: read what passes. cut_after: close it after so many bytes from the target."""
+class ProxiedConnection:
+    """is_redis: parse the commands and replies that pass. cut_after: close the connection after so many bytes from the
+    target."""
 
     def __init__(
         self, network: Network, number: int, near: asyncio.StreamWriter, *, is_redis: bool, cut_after: int | None
@@ -30,7 +34,7 @@ class Line:
         self._unanswered: deque[tuple[str, bytes]] = deque()
 
     async def serve(self, near: asyncio.StreamReader, far: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
-        """Return once one end has closed it and what came before has been passed on."""
+        """Return once one end has closed the connection and all bytes before that have been passed on."""
         self._far = far[1]
         async with asyncio.TaskGroup() as group:
             ways = [
@@ -42,7 +46,7 @@ class Line:
                 way.cancel()
 
     def cut(self, *, reset: bool) -> None:
-        """At both ends."""
+        """Close both ends."""
         for writer in (self._near, self._far):
             if writer is None:
                 continue
@@ -101,11 +105,11 @@ class Line:
         self._network.pass_command(self, name, command)
 
     def _drop_of(self, reply: bytes) -> Sighting | None:
-        # What a subscription brings answers no command.
+        # Messages of a subscription are no replies to commands.
         if "SUBSCRIBE" in self.commands or not self._unanswered:
             return None
         name, command = self._unanswered.popleft()
-        # An error says that nothing was done, as the first call of a script that Redis does not know yet.
+        # After an error nothing was done. The first call of a script that Redis does not know gets one.
         if reply.startswith(b"-"):
             return None
         return self._network.drop_of(self, name, command + reply)
@@ -133,7 +137,7 @@ class Line:
                     self.cut(reset=True)
                     return
                 case bytes():
-                    # A sink that is gone takes nothing more, but the other end still has to be read to its end.
+                    # If the sink is closed, the source must still be read to its end.
                     with suppress(OSError):
                         await self._send(item[:limit], sink)
                     limit = None if limit is None else limit - len(item)
