@@ -1,9 +1,9 @@
-"""Did a run under faults keep what Headrace promises? Reads a history and a dump of Redis at rest, after the fact.
+"""Checks whether a run under faults kept what Headrace promises.
 
     python -m tests.chaos.checker HISTORY DUMP
 
-Prints each broken invariant in words, with the shortest story that shows it. Asks nobody: what is not in its two files
-did not happen.
+It reads the history of the run and a dump of Redis at rest. For each broken invariant it prints
+what is wrong, and the part of the history that shows it. It knows nothing but these two files.
 """
 
 import hashlib
@@ -48,7 +48,8 @@ _OPEN_SETS = ("leases", "due", "waiting", "deadlines")
 
 
 class Violation(msgspec.Struct, frozen=True):
-    """invariant: a key of INVARIANTS. job: empty where it is about no single job."""
+    """invariant: a key of INVARIANTS. job: empty if the violation is not about a single job. story:
+    the lines of Evidence.story."""
 
     invariant: str
     what: str
@@ -68,7 +69,7 @@ def check(entries: Iterable[Entry], dump: Dump) -> list[Violation]:
     evidence = Evidence(entries, dump)
     violations = []
     for look in _CHECKS:
-        # A damaged job breaks the same rule in many places: one of them tells enough.
+        # A damaged job breaks the same rule in many places, and one of them is enough to report.
         seen = set[tuple[str, str]]()
         for invariant, job, what in look(evidence):
             if (invariant, job) not in seen or not job:
@@ -80,7 +81,7 @@ def check(entries: Iterable[Entry], dump: Dump) -> list[Violation]:
 
 
 def sha_of(data: str) -> str:
-    """How an event is compared with what a follower received."""
+    """A digest of an event, to compare stored events with received ones."""
     return hashlib.sha256(data.encode()).hexdigest()[:16]
 
 
@@ -113,12 +114,12 @@ def _seen_otherwise(evidence: Evidence, job: str, state: str) -> Iterator[str]:
         if answer is None or not answer.state:
             continue
         if answer.state in TERMINAL and answer.state != state:
-            yield f"a client was told {answer.state} (op {answer.op}), and it is {state} at rest"
+            yield f"a client received the state {answer.state} (op {answer.op}), and it is {state} at rest"
         if answer.state in TERMINAL and answer.at < ended_at:
             ended, ended_at = answer.state, answer.at
-        # Answers may overtake each other: what counts is that it was asked afterwards.
+        # Answers may overtake each other, so the time of the request decides.
         if answer.state not in TERMINAL and asked.at > ended_at:
-            yield f"a client was told {ended}, and later {answer.state} (op {answer.op})"
+            yield f"a client received the state {ended}, and later {answer.state} (op {answer.op})"
     stored = {event["n"]: event for event in evidence.events[job]}
     for entry in evidence.received.get(job, ()):
         if entry.event == "done" and stored.get(entry.n, {}).get("event") != "done":
@@ -129,11 +130,11 @@ def _hash_and_timeline_agree(evidence: Evidence) -> Found:
     for job_id, found in evidence.dump.jobs.items():
         events = [decode_event(data) for _, data in found.events]
         if [event.n for event in events] != list(range(1, len(events) + 1)):
-            continue  # said by I5
+            continue  # I5 reports that
         fields = {name: value.encode() for name, value in found.fields.items()}
         origin = {name: JobId(found.fields[name]) for name in ("replay_of", "retry_of") if name in found.fields}
         try:
-            told = fold(submitted(JobId(job_id), decode_spec(fields["spec"]), **origin), events)
+            folded = fold(submitted(JobId(job_id), decode_spec(fields["spec"]), **origin), events)
         except StateConflict as error:
             yield "I2", job_id, f"its timeline has a move that the table of states forbids: {error}"
             continue
@@ -142,8 +143,8 @@ def _hash_and_timeline_agree(evidence: Evidence) -> Found:
         except (ValueError, KeyError) as error:
             yield "I2", job_id, f"its hash cannot be read: {error}"
             continue
-        if told != kept:
-            names = [name for name in told.__struct_fields__ if getattr(told, name) != getattr(kept, name)]
+        if folded != kept:
+            names = [name for name in folded.__struct_fields__ if getattr(folded, name) != getattr(kept, name)]
             yield "I2", job_id, f"its hash and its timeline differ in {', '.join(names)}"
 
 
@@ -200,23 +201,23 @@ def _events_come_in_order(evidence: Evidence) -> Found:
         stored = evidence.dump.jobs.get(job)
         shas = {} if stored is None else {n: sha_of(data) for n, (_, data) in enumerate(stored.events, 1)}
         for follower in sorted({entry.follower for entry in entries}):
-            for what in _broken_line([entry for entry in entries if entry.follower == follower], shas):
+            for what in _breaks_of_a_stream([entry for entry in entries if entry.follower == follower], shas):
                 yield "I5", job, f"{follower} {what}"
     for job, ends in evidence.followed.items():
         for end in ends:
             mine = [entry for entry in evidence.received.get(job, ()) if entry.follower == end.follower]
             if not mine or mine[-1].event != "done":
-                yield "I5", job, f"{end.follower} was told that this is all and had no end"
+                yield "I5", job, f"{end.follower} got 204, which means no more events, without an end"
 
 
-def _broken_line(entries: list[Any], shas: dict[int, str]) -> Iterator[str]:
+def _breaks_of_a_stream(entries: list[Any], shas: dict[int, str]) -> Iterator[str]:
     last, ended = 0, False
     for entry in entries:
         if ended:
             yield f"received {entry.event} after the end"
         if entry.event == "gap":
             if entry.n <= last or 1 in shas:
-                yield f"was told of a gap up to {entry.n}, and nothing was dropped"
+                yield f"received a gap up to {entry.n}, and nothing was dropped"
             last = entry.n - 1
             continue
         if entry.n > last + 1:
@@ -234,7 +235,7 @@ def _limits_hold(evidence: Evidence) -> Found:
         limit = decode_spec(found.fields["spec"].encode()).retry.max_attempts
         if reasons["retry"] >= limit:
             yield "I6", job, f"it was tried again after {reasons['retry']} failures; the limit is {limit} attempts"
-        # A job that may have been the victim of a neighbour gets one more attempt, alone.
+        # If another job may have caused the crashes, the job gets one more attempt, alone.
         if reasons["worker_lost"] > CRASH_LIMIT + 1:
             yield "I6", job, f"it lost {reasons['worker_lost']} workers; the limit is {CRASH_LIMIT}, and one more alone"
         ended = reasons["retry"] + reasons["worker_lost"] + reasons["released"]
@@ -288,7 +289,7 @@ def _nothing_is_mixed_up(evidence: Evidence) -> Found:
 
 
 def _artifacts_are_whole(evidence: Evidence) -> Found:
-    """A worker removes the older checkpoints of a job, so only the newest must be there."""
+    """Only the newest checkpoint of a job must exist, because workers remove older ones."""
     for job, found in evidence.dump.jobs.items():
         events = evidence.events[job]
         checkpoints = [event["artifact"]["sha256"] for event in events if "artifact" in event and "step" in event]

@@ -1,7 +1,8 @@
-"""Which faults strike, when, and how: a plan drawn from a seed, and the hand that carries it out.
+"""Which faults happen, when, and how: a plan made from a seed, and the `Conductor` that carries it
+out.
 
-The plan is made before anything runs, so that a seed stands for its faults whatever the machine does. What is done is
-written into the history as it is done.
+The plan is made before anything runs, so the same seed gives the same faults on any machine. The
+conductor writes each fault into the history when it happens.
 """
 
 import random
@@ -46,7 +47,8 @@ WEIGHTS = {
 
 
 class Fault(NamedTuple):
-    """at_s: since the load began. target: a number from which the victim follows. hold_s: until it is undone."""
+    """at_s: since the load began. target: a number that selects the victim. hold_s: how long until
+    it is undone."""
 
     at_s: float
     kind: str
@@ -69,7 +71,7 @@ class Conductor:
         self.counts: Counter[str] = Counter()
 
     async def carry_out(self, faults: list[Fault]) -> None:
-        """Returns when each fault has struck and is undone."""
+        """Return when every fault has happened and is undone."""
         start = anyio.current_time()
         async with anyio.create_task_group() as striking:
             for fault in faults:
@@ -77,17 +79,18 @@ class Conductor:
                 striking.start_soon(self._strike, fault)
 
     async def watch(self) -> None:
-        """Start again whatever ended by itself, and write that down unless a job had told it to."""
+        """Start each part again that has ended by itself. Record that, unless a job made it crash
+        on purpose."""
         while True:
             for part in self._parts:
                 ended = part.ended_unasked()
                 if ended is not None:
-                    if part.has_crashed_as_told:
+                    if part.has_crashed_on_purpose:
                         self._note("worker crashed by a job", part.name)
                     else:
                         self._history.append(ended)
                     part.start()
-            # Nothing else tells that a process has ended without blocking a thread for each.
+            # To wait for the end of each process would take a thread for each.
             await anyio.sleep(0.2)
 
     async def _strike(self, fault: Fault) -> None:
@@ -98,7 +101,7 @@ class Conductor:
         elif who == "redis":
             await self._strike_redis(fault, what)
         else:
-            # Where Redis is away, this fault has nothing to strike.
+            # While Redis is away, this fault has no target.
             with suppress(redis.exceptions.RedisError, OSError):
                 target = await _ON_REDIS[fault.kind](self._client, fault.target)
                 self._note(fault.kind, target)
@@ -136,7 +139,7 @@ class Conductor:
                 self._note(fault.kind)
                 await anyio.sleep(fault.hold_s)
                 self._server.start(wait=False)
-                # It reads all that was kept, beside whatever else the machine does.
+                # Redis loads all its data, and the machine may be busy.
                 await anyio.to_thread.run_sync(partial(self._server.wait_until_ready, deadline_s=LOADING_S))
                 self._note("redis started")
                 return

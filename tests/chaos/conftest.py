@@ -1,4 +1,4 @@
-"""What tests that break things share."""
+"""Fixtures of the tests that break things."""
 
 import os
 import random
@@ -11,7 +11,8 @@ _SEED = "HEADRACE_TEST_SEED"
 
 @pytest.fixture
 def rng() -> random.Random:
-    """Different in every run, unless HEADRACE_TEST_SEED repeats one; a test that fails shows its seed."""
+    """Its seed differs in every run, and HEADRACE_TEST_SEED repeats one. A test that fails shows
+    its seed."""
     seed = int(os.environ.get(_SEED) or secrets.randbits(32))
     print(f"{_SEED}={seed}")
     return random.Random(seed)

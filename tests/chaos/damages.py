@@ -1,8 +1,8 @@
-"""Random damages to what Redis keeps of a queue: records, timelines, indexes and streams.
+"""Random damages to the data of a queue in Redis: stored jobs, timelines, indexes and streams.
 
-Each is one command or two, as a script of somebody else's or a slip of the hand would send them. `Damager.harmed` are
-the jobs whose own hash or timeline was touched. The log is written into and never lost: where an index and
-a stream are, it is what still names their jobs.
+Each damage is one command or two, such as a foreign script or a typing error would send.
+`Damager.harmed` has the jobs whose own hash or timeline was damaged. The log of all jobs gets wrong
+entries but is never deleted, because it is what still names the jobs of a lost index or stream.
 """
 
 import random
@@ -43,7 +43,7 @@ MEMBERS = [
 
 
 class Damager:
-    """jobs: where to look for one to damage."""
+    """jobs: returns the jobs from which one is chosen to be damaged."""
 
     def __init__(self, client: AsyncRedis, rng: random.Random, jobs: Callable[[], Sequence[JobId]]) -> None:
         self._client, self._rng, self._jobs = client, rng, jobs
@@ -63,7 +63,7 @@ class Damager:
         try:
             await kind()
         except ResponseError as error:
-            # It was damaged before, in another way.
+            # An earlier damage is in the way.
             self.done[-1] += f" ({error})"
 
     def _job(self) -> JobId:
@@ -74,37 +74,37 @@ class Damager:
     def _bytes(self, most: int) -> bytes:
         return self._rng.randbytes(self._rng.randint(0, most))
 
-    async def _record(self, job_id: JobId, change: Callable[[bytes], bytes]) -> None:
-        record = await self._client.hget(keys.job(job_id), "job")
-        if record:
-            await self._client.hset(keys.job(job_id), "job", change(record))
+    async def _change(self, job_id: JobId, change: Callable[[bytes], bytes]) -> None:
+        packed = await self._client.hget(keys.job(job_id), "job")
+        if packed:
+            await self._client.hset(keys.job(job_id), "job", change(packed))
 
-    # Records.
+    # Stored jobs.
 
     async def part(self) -> None:
-        def change(record: bytes) -> bytes:
+        def change(packed: bytes) -> bytes:
             try:
-                parts = msgspec.msgpack.decode(record)
+                parts = msgspec.msgpack.decode(packed)
                 parts += [False] * (len(RECORD_PARTS) - len(parts))
                 parts[self._rng.randrange(len(RECORD_PARTS))] = self._rng.choice(ODD)
             except (msgspec.DecodeError, ValueError, TypeError):
                 return b""
             return msgspec.msgpack.encode(parts)
 
-        await self._record(self._job(), change)
+        await self._change(self._job(), change)
 
     async def byte(self) -> None:
-        def change(record: bytes) -> bytes:
-            at = self._rng.randrange(len(record))
-            return record[:at] + self._rng.randbytes(1) + record[at + 1 :]
+        def change(packed: bytes) -> bytes:
+            at = self._rng.randrange(len(packed))
+            return packed[:at] + self._rng.randbytes(1) + packed[at + 1 :]
 
-        await self._record(self._job(), change)
+        await self._change(self._job(), change)
 
     async def cut(self) -> None:
-        await self._record(self._job(), lambda record: record[: self._rng.randrange(len(record))])
+        await self._change(self._job(), lambda packed: packed[: self._rng.randrange(len(packed))])
 
     async def noise(self) -> None:
-        await self._record(self._job(), lambda _: self._bytes(300))
+        await self._change(self._job(), lambda _: self._bytes(300))
 
     async def field(self) -> None:
         name = self._rng.choice(

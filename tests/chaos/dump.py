@@ -1,4 +1,4 @@
-"""Redis at rest, as the checker wants it: every key that says something about the jobs of a history."""
+"""Reads a Dump from Redis at rest, for the checker: every key about the jobs of a history."""
 
 import hashlib
 import re
@@ -22,7 +22,7 @@ _SHA256 = re.compile(r'"sha256":"([0-9a-f]{64})"')
 
 
 async def is_at_rest(client: AsyncRedis, queue: QueueName) -> bool:
-    """No job is open and no entry is left."""
+    """Whether no job is open and no stream has an entry."""
     pipeline = client.pipeline(transaction=True)
     for lane in LANES:
         pipeline.xlen(keys.ready(queue, lane))
@@ -39,7 +39,7 @@ async def ids_in(client: AsyncRedis, queue: QueueName, state: JobState) -> list[
 async def take(
     client: AsyncRedis, queues: Iterable[QueueName], *, since_ms: int, artifacts: Path | None = None
 ) -> Dump:
-    """since_ms: only jobs submitted since then belong to the history."""
+    """since_ms: jobs that were submitted before do not belong to the history."""
     jobs: dict[str, JobDump] = {}
     listings: dict[str, tuple[str, ...]] = {}
     sets: dict[str, tuple[str, ...]] = {}
@@ -83,7 +83,7 @@ async def _jobs(client: AsyncRedis, queue: QueueName, since_ms: int) -> dict[str
 
 
 def _shas(jobs: dict[str, JobDump], folder: Path | None) -> dict[str, str]:
-    """The sha256 of the bytes of every file that the jobs name."""
+    """The SHA-256 of the content of every file that the jobs name, by its name."""
     if folder is None:
         return {}
     named = {sha for job in jobs.values() for _, data in job.events for sha in _SHA256.findall(data)}

@@ -1,4 +1,4 @@
-"""A history and a dump, laid out by job, and the shortest story of one job. Judges nothing."""
+"""A history and a dump, grouped by job, and the story of one job as lines of text. Judges nothing."""
 
 import json
 from collections import defaultdict
@@ -24,19 +24,19 @@ from tests.chaos.history import (
 )
 
 SUBMITTING = frozenset({"submit", "train", "retry", "replay"})
-# How long before a job's first entry a fault may still have to do with it, and after its last one.
+# A fault belongs to the story of a job up to so many seconds before its first entry and after its last.
 AROUND_S = 1.0
 
 
 class Exchange(NamedTuple):
-    """What a client sent and what came back; answer: None if the history ends before."""
+    """A request of a client and its answer. answer: None if the history ends before it."""
 
     asked: Invoked
     answer: Answered | None
 
     @property
     def job(self) -> str:
-        """The job it is about: the one that it made, if it made one."""
+        """The job that the request made, else the one that it is about."""
         return (self.answer.job if self.answer else "") or self.asked.job
 
 
@@ -73,52 +73,53 @@ class Evidence:
         return self.of(Faulted)
 
     def accepted(self) -> Iterator[tuple[str, Exchange]]:
-        """Each submission that was answered with a job."""
+        """Each accepted submission, with the id of its job."""
         for exchange in self.exchanges:
             answer = exchange.answer
             if exchange.asked.verb in SUBMITTING and answer and answer.outcome == "ok":
                 yield answer.job, exchange
 
     def story(self, job: str) -> list[str]:
-        """All that is known of the job, in order, and the faults around it. Entries that only repeat are folded."""
-        told: list[tuple[float, str, str]] = []
+        """Everything that is known about the job, in order, with the faults around it. Repeated
+        entries are one line."""
+        moments: list[tuple[float, str, str]] = []
         exchanges = [e for e in self.exchanges if job in (e.job, e.asked.job)]
         for asked, answer in exchanges:
-            told.append((asked.wall, f"client asks {asked.verb}", f" (op {asked.op})"))
+            moments.append((asked.wall, f"client asks {asked.verb}", f" (op {asked.op})"))
             if answer:
-                told.append((answer.wall, f"client hears {answer.outcome} {answer.state}", f" (op {answer.op})"))
+                moments.append((answer.wall, f"client receives {answer.outcome} {answer.state}", f" (op {answer.op})"))
         for entry in self.attempted.get(job, ()):
-            told.append((entry.wall, f"{entry.worker} {entry.what}s attempt {entry.attempt}", f" ({entry.fence})"))
-        for line in self.received.get(job, ()):
-            told.append((line.wall, f"{line.follower} receives", f" {line.n} {line.event}"))
+            moments.append((entry.wall, f"{entry.worker} {entry.what}s attempt {entry.attempt}", f" ({entry.fence})"))
+        for event in self.received.get(job, ()):
+            moments.append((event.wall, f"{event.follower} receives", f" {event.n} {event.event}"))
         for end in self.followed.get(job, ()):
-            told.append((end.wall, f"{end.follower} has been told that this is all", ""))
+            moments.append((end.wall, f"{end.follower} receives 204, no more events", ""))
         if job in self.dump.jobs:
-            told += _timeline(self.dump.jobs[job])
-        return _tell(told, self._faults_around(told))
+            moments += _timeline(self.dump.jobs[job])
+        return _lines_of(moments, self._faults_around(moments))
 
     def story_of_process(self, process: str, *, until: float | None = None) -> list[str]:
-        """What was seen of a process, and the faults before it."""
-        told: list[tuple[float, str, str]] = []
+        """Everything that is known about a process, with the faults before it."""
+        moments: list[tuple[float, str, str]] = []
         for entry in self.entries:
             match entry:
                 case Wrote(process=name) if name == process:
-                    told.append((entry.wall, f"{process} writes {entry.line}", f" x{entry.count}"))
+                    moments.append((entry.wall, f"{process} writes {entry.line}", f" x{entry.count}"))
                 case Sampled(process=name) if name == process:
                     numbers = f" {entry.fds} fds, {entry.threads} threads, {entry.rss_mib:.0f} MiB, cpu {entry.cpu:.2f}"
-                    told.append((entry.wall, f"{process} is measured", numbers))
+                    moments.append((entry.wall, f"{process} is measured", numbers))
                 case Ended(process=name) if name == process:
-                    told.append((entry.wall, f"{process} ends by itself", f" with {entry.status}"))
+                    moments.append((entry.wall, f"{process} ends by itself", f" with {entry.status}"))
         if until is not None:
-            told = [item for item in told if until - 15 <= item[0] <= until]
-        return _tell(told, self._faults_around(told, before_s=15.0))
+            moments = [item for item in moments if until - 15 <= item[0] <= until]
+        return _lines_of(moments, self._faults_around(moments, before_s=15.0))
 
     def _faults_around(
-        self, told: list[tuple[float, str, str]], before_s: float = AROUND_S
+        self, moments: list[tuple[float, str, str]], before_s: float = AROUND_S
     ) -> list[tuple[float, str, str]]:
-        if not told:
+        if not moments:
             return []
-        first, last = min(told)[0] - before_s, max(told)[0] + AROUND_S
+        first, last = min(moments)[0] - before_s, max(moments)[0] + AROUND_S
         return [(f.wall, f"FAULT {f.kind}", f" {f.target}") for f in self.faults if first <= f.wall <= last]
 
 
@@ -136,11 +137,11 @@ def _timeline(found: JobDump) -> Iterator[tuple[float, str, str]]:
         yield event["at"] / 1000, f"timeline: {event['event']} {what}".rstrip(), f" ({event['n']})"
 
 
-def _tell(told: list[tuple[float, str, str]], faults: list[tuple[float, str, str]]) -> list[str]:
-    told = sorted(told + faults, key=lambda item: item[0])
+def _lines_of(moments: list[tuple[float, str, str]], faults: list[tuple[float, str, str]]) -> list[str]:
+    moments = sorted(moments + faults, key=lambda item: item[0])
     lines = []
-    for what, group in groupby(told, key=lambda item: item[1]):
+    for what, group in groupby(moments, key=lambda item: item[1]):
         same = list(group)
         details = same[0][2] if len(same) == 1 else f"{same[0][2]} …{same[-1][2]}, {len(same)} times"
-        lines.append(f"{same[0][0] - told[0][0]:+9.3f} s  {what}{details}")
+        lines.append(f"{same[0][0] - moments[0][0]:+9.3f} s  {what}{details}")
     return lines

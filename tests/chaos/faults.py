@@ -1,7 +1,8 @@
-"""docs/faults.md, made from the fault markers of the tests: what was broken, what a user sees, which test shows it.
+"""Makes docs/faults.md from the fault markers of the tests: what was broken, what a user sees,
+which test shows it.
 
-python -m tests.chaos.faults            write docs/faults.md
-python -m tests.chaos.faults --check    exit with 1 if it is not what would be written
+python -m tests.chaos.faults            write the page python -m tests.chaos.faults --check    exit
+with 1 if the page is out of date
 """
 
 import sys
@@ -52,7 +53,7 @@ class Fault(msgspec.Struct, frozen=True, order=True):
 
 class _Collector:
     def __init__(self) -> None:
-        # Of each fault, whether each case of its test is quick.
+        # For each fault, whether its cases are quick.
         self.faults = defaultdict[Fault, set[bool]](set)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -67,7 +68,7 @@ class _Collector:
 
 
 def collect() -> list[tuple[Fault, str]]:
-    """-> each fault, and whether it is quick: "yes", "some" cases of it, or nothing"""
+    """-> each fault, and whether its cases are quick: "yes", "some", or "" for none."""
     collector = _Collector()
     arguments = ["--collect-only", "-qq", "-m", "chaos", "-n", "0", str(ROOT / "tests")]
     if pytest.main(arguments, plugins=[collector]) is not pytest.ExitCode.OK:

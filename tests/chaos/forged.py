@@ -1,7 +1,8 @@
-"""A history of a few jobs in which nothing went wrong, made without running anything, for tests to spoil.
+"""A correct history of a few jobs, made without running anything. Tests break it to test the
+checker.
 
-Its jobs: PLAIN succeeds at once and is followed over two lines; FLAKY fails once; LOST loses its worker;
-CALLED_OFF is cancelled and retried as AGAIN; TRAINED names an artifact.
+Its jobs: PLAIN succeeds at once. FLAKY fails once. LOST loses its worker. CALLED_OFF is cancelled,
+and retried as AGAIN. TRAINED names an artifact. A follower receives all their events.
 """
 
 import json
@@ -41,12 +42,12 @@ SHA = "ab" * 32
 
 
 def nonce_of(job: str) -> str:
-    """Of its input, which a retry shares with its original."""
+    """The nonce of the job's input. A retry has that of its original."""
     return f"nonce-{(CALLED_OFF if job == AGAIN else job)[-12:].replace('a', '0')}"
 
 
 class Forged(msgspec.Struct):
-    """entries and dump may be changed at will before they are checked."""
+    """A history to change, and then to check."""
 
     entries: list[Entry]
     dump: Dump
@@ -58,14 +59,14 @@ class Forged(msgspec.Struct):
         self.dump.jobs[job] = msgspec.structs.replace(self.dump.jobs[job], events=tuple(events))
 
     def rewrite(self, job: str, n: int, **changes: object) -> None:
-        """Change fields of the event at place n, from 1."""
+        """Change fields of event n, counted from 1."""
         events = self.events(job)
         entry, data = events[n - 1]
         events[n - 1] = entry, json.dumps(json.loads(data) | changes)
         self.set_events(job, events)
 
     def append_event(self, job: str, **event: object) -> None:
-        """A further event, with the right number everywhere."""
+        """Append an event, with the right number in all places."""
         events = self.events(job)
         n = len(events) + 1
         last = json.loads(events[-1][1])
@@ -74,7 +75,7 @@ class Forged(msgspec.Struct):
         self.dump.jobs[job].fields["n"] = str(n)
 
     def replace(self, kind: type[Entry], where: Callable[[Entry], bool], **changes: object) -> None:  # type: ignore[valid-type]
-        """Change the first entry that fits."""
+        """Change the first entry of this kind for which `where` is true."""
         i = next(i for i, entry in enumerate(self.entries) if isinstance(entry, kind) and where(entry))
         self.entries[i] = msgspec.structs.replace(self.entries[i], **changes)
 
@@ -103,7 +104,8 @@ def good() -> Forged:
 
 
 def _job(job_id: JobId, *steps: tuple[Reason, dict[str, object]] | str, retry_of: JobId | None = None) -> JobDump:
-    """steps: (reason, more fields of its event), the sha256 of an artifact, or the name of a part that is put out."""
+    """steps: each is (reason, more fields of its event), or SHA for an artifact, or the name of a
+    part of the output."""
     nonce = nonce_of(job_id)
     spec = InferenceSpec(model_id="m@1", input_data={"nonce": nonce}, retry=RetryPolicy(max_attempts=3, backoff_s=0.1))
     events: list[JobEvent] = []
@@ -120,7 +122,8 @@ def _job(job_id: JobId, *steps: tuple[Reason, dict[str, object]] | str, retry_of
 
 
 def _stamped(event: JobEvent) -> str:
-    """As the scripts write it: a stamp has all of its fields, of the rest defaults are left out."""
+    """The event as the scripts store it: with a full stamp, and without fields that have their
+    default."""
     stamp = {"n": event.n, "at": event.at, "attempt": event.attempt}
     return json.dumps(stamp | json.loads(encode_json(event)), separators=(",", ":"))
 
@@ -147,7 +150,7 @@ def _fence(attempt: int) -> str:
 
 
 def _fields(job: Job) -> dict[str, str]:
-    """What the scripts would have put into its hash."""
+    """The fields that the scripts would have written into the job's hash."""
 
     def ms(moment: object) -> str:
         return str(round(moment.timestamp() * 1000))  # type: ignore[attr-defined]
@@ -173,7 +176,7 @@ def _fields(job: Job) -> dict[str, str]:
 
 
 def _entries(dump: Dump) -> list[Entry]:
-    """Clients that submit, follow and ask; workers that work; one fault."""
+    """Entries of clients that submit, follow and ask, of workers, and of one fault."""
     entries: list[Entry] = [
         Sampled(process="worker-0", role="worker", fds=12, threads=3, rss_mib=50.0, cpu=0.0, base=True),
         Faulted(kind="worker killed", target="worker-1"),

@@ -1,4 +1,4 @@
-"""Ways to spoil a good history, each of which breaks the invariant that FORGERIES lists it under."""
+"""Ways to break a correct history. FORGERIES lists each under the invariant that it breaks."""
 
 import json
 from collections.abc import Callable

@@ -1,8 +1,10 @@
-"""What a run under faults leaves behind: an append-only history of one JSON object a line, and a dump of Redis at rest.
+"""The results of a run under faults: a history with one JSON object per line, and a dump of Redis
+at rest.
 
-Clients, workers, followers and the conductor append to the same file, each line with one write, so that a line is there
-however its writer dies. `at` is the machine's monotonic clock, the same for all its processes; `wall` is for people and
-for laying entries beside the stamps of Redis. Knows neither Redis nor what is right: see checker.py.
+Clients, workers, followers and the conductor append to the same file. They write each line with one
+system call, so it is complete even if its writer dies. `at` is the monotonic clock of the machine,
+which all processes share. `wall` is the wall clock, for people and for comparison with the stamps
+of Redis. This module knows neither Redis nor what is correct: see checker.py.
 """
 
 import os
@@ -23,8 +25,9 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_
 
 
 class Invoked(_Entry, frozen=True, kw_only=True, omit_defaults=True, tag="invoked"):
-    """A client sent an operation. op: one number for each sending. nonce: of the input it is about. key: its
-    Idempotency-Key. job: what it is about, empty for a submission."""
+    """A client sent a request. op: the number of the request; a repeated request gets a new one.
+    nonce: that of the input of its job. key: its Idempotency-Key. job: the job that it is about,
+    empty for a submission."""
 
     op: int
     verb: str
@@ -35,8 +38,9 @@ class Invoked(_Entry, frozen=True, kw_only=True, omit_defaults=True, tag="invoke
 
 
 class Answered(_Entry, frozen=True, kw_only=True, omit_defaults=True, tag="answered"):
-    """outcome: ok, refused (4xx: nothing was done) or unknown (no answer, or 5xx). job: what an accepted submission
-    made. state: where the job stood. nonces: those the answer carried."""
+    """A client received an answer. outcome: ok, refused (4xx: nothing was done) or unknown (no
+    answer, or 5xx). job: the job of an accepted submission. state: the state of the job in the
+    answer. nonces: those in the answer."""
 
     op: int
     outcome: str
@@ -47,7 +51,7 @@ class Answered(_Entry, frozen=True, kw_only=True, omit_defaults=True, tag="answe
 
 
 class Attempted(_Entry, frozen=True, kw_only=True, omit_defaults=True, tag="attempted"):
-    """What a worker did. what: begin, effect or end. nonce: of the input it was given."""
+    """A worker did something. what: begin, effect or end. nonce: that of the input it was given."""
 
     worker: str
     job: str
@@ -58,7 +62,8 @@ class Attempted(_Entry, frozen=True, kw_only=True, omit_defaults=True, tag="atte
 
 
 class Received(_Entry, frozen=True, kw_only=True, omit_defaults=True, tag="received"):
-    """A follower read an event. event `gap`: n is the first that is still kept. sha: of the data."""
+    """A follower received an event. n: its number; for a `gap`, the number of the first event that
+    is still kept. sha: see checker.sha_of."""
 
     follower: str
     job: str
@@ -69,7 +74,7 @@ class Received(_Entry, frozen=True, kw_only=True, omit_defaults=True, tag="recei
 
 
 class Followed(_Entry, frozen=True, kw_only=True, omit_defaults=True, tag="followed"):
-    """A follower was told that there is nothing more."""
+    """A follower got 204: there are no more events."""
 
     follower: str
     job: str
@@ -81,7 +86,8 @@ class Faulted(_Entry, frozen=True, kw_only=True, omit_defaults=True, tag="faulte
 
 
 class Sampled(_Entry, frozen=True, kw_only=True, omit_defaults=True, tag="sampled"):
-    """A process at rest. role: gateway, worker or redis. base: before the first load. cpu: share of one core."""
+    """The size of a process at rest. role: gateway, worker or redis. cpu: share of one core. base:
+    measured before the first load."""
 
     process: str
     role: str
@@ -93,8 +99,8 @@ class Sampled(_Entry, frozen=True, kw_only=True, omit_defaults=True, tag="sample
 
 
 class Wrote(_Entry, frozen=True, kw_only=True, omit_defaults=True, tag="wrote"):
-    """A process wrote so many lines of one sort, warnings or worse, in the second from `wall`. Lines about a job count
-    once for each job."""
+    """A process wrote `count` log lines of one sort, warnings or worse, in the second from `wall`.
+    Lines about a job count once for each job."""
 
     process: str
     line: str
@@ -102,14 +108,14 @@ class Wrote(_Entry, frozen=True, kw_only=True, omit_defaults=True, tag="wrote"):
 
 
 class Ended(_Entry, frozen=True, kw_only=True, omit_defaults=True, tag="ended"):
-    """A process ended that nobody had ended, or not as it should when it was asked to."""
+    """A process ended by itself, or with a wrong exit status when it was asked to end."""
 
     process: str
     status: int
 
 
 class Orphaned(_Entry, frozen=True, kw_only=True, omit_defaults=True, tag="orphaned"):
-    """A process was still there after those that had started it were gone."""
+    """A process outlived the processes that had started it."""
 
     command: str
     pid: int
@@ -121,16 +127,17 @@ Entry = (
 
 
 class JobDump(msgspec.Struct, frozen=True, kw_only=True):
-    """fields: its hash. events: its timeline, (id of the entry, JSON)."""
+    """fields: those of the job's hash. events: its timeline, (id of the entry, JSON)."""
 
     fields: dict[str, str]
     events: tuple[tuple[str, str], ...]
 
 
 class Dump(msgspec.Struct, frozen=True, kw_only=True):
-    """Redis at rest. jobs: those of this history. listings: ids by `<state>:<lane>`. sets: ids by set (leases, due, …).
-    streams: lane -> (length, pending). idempotency: job by key. artifacts: the sha256 of each referenced file's bytes,
-    empty where there is no such file."""
+    """Redis at rest. jobs: those of this history. listings: ids by `<state>:<lane>`. sets: ids by
+    set (leases, due, …). streams: lane -> (length, pending). idempotency: job by key. artifacts:
+    the SHA-256 of the content of each referenced file by its name, empty if the file does not
+    exist."""
 
     jobs: dict[str, JobDump]
     listings: dict[str, tuple[str, ...]] = {}
@@ -151,11 +158,11 @@ class History:
         os.write(self._file, msgspec.json.encode(stamped) + b"\n")
 
     def keep(self, entry: Entry) -> None:
-        """As append, with the times that the entry has."""
+        """Append an entry with the times that it already has."""
         os.write(self._file, msgspec.json.encode(entry) + b"\n")
 
     def clear(self) -> None:
-        """Begin again, for every process that has the file open."""
+        """Empty the history, for every process that has the file open."""
         os.ftruncate(self._file, 0)
 
     def close(self) -> None:

@@ -1,6 +1,8 @@
-"""A steady load over HTTP from clients that insist: they repeat what was not answered, follow, cancel, pause and retry.
+"""A steady load over HTTP from clients that submit, follow, cancel, pause and retry, and repeat
+unanswered requests.
 
-What each client does follows from the seed; what it is answered does not. Everything goes into the history.
+The seed decides what each client does, but not what it is answered. Everything goes into the
+history.
 """
 
 import itertools
@@ -19,7 +21,7 @@ from tests.chaos.history import TERMINAL, Answered, Followed, History, Invoked, 
 from tests.support.gateways import MODEL, frames
 
 REQUEST_S = 8.0
-# Who has not been answered by then gives up, and the checker says what became of the job.
+# A client without an answer by then gives up, and the checker finds out what happened to its job.
 PATIENCE_S = 90.0
 RESULT_TTL_S = 300.0
 AT_ONCE = 300
@@ -30,7 +32,8 @@ _DOINGS = {"answer": 60, "emit": 20, "flake": 6, "fail": 4, "sleep": 5, "ignore"
 
 
 class Load:
-    """urls: the gateways. counts: of the answers; submitted: nonces; accepted: jobs, for the summary."""
+    """urls: those of the gateways. For the summary, counts: answers by verb and outcome; submitted:
+    a text for each submission; accepted: ids of jobs."""
 
     def __init__(self, urls: list[str], history: History, *, seed: str, rate: float, with_training: bool) -> None:
         self._urls, self._history, self._seed, self._rate = urls, history, seed, rate
@@ -40,7 +43,7 @@ class Load:
         self.submitted, self.accepted = set[str](), set[str]()
 
     async def run(self, seconds: float) -> None:
-        """New clients for so long; returns when the last of them has what it wanted."""
+        """Start new clients for so many seconds, and return when the last of them has finished."""
         limits = httpx.Limits(max_connections=2 * AT_ONCE)
         at_once = anyio.Semaphore(AT_ONCE)
         arrivals, end = random.Random(f"{self._seed} arrivals"), time.monotonic() + seconds
@@ -56,7 +59,7 @@ class Load:
                     return
                 await at_once.acquire()
                 clients.start_soon(self._live, http, random.Random(f"{self._seed} {number}"), at_once)
-                # The rate holds although starting a client takes time, but what a stall cost is not made up for.
+                # The rate includes the time that it takes to start a client. After a stall, nothing is made up for.
                 due = max(due, time.monotonic() - LATE_S) + arrivals.expovariate(self._rate)
                 await anyio.sleep(max(0.0, due - time.monotonic()))
 
@@ -64,7 +67,7 @@ class Load:
         await self._insist(http, random.Random(0), "resume", nonce, job=job)
 
     async def _live(self, http: httpx.AsyncClient, rng: random.Random, at_once: anyio.Semaphore) -> None:
-        """One client from its submission to the end of its interest."""
+        """One client, from its submission to its last request."""
         try:
             with anyio.move_on_after(PATIENCE_S):
                 nonce = f"nonce-{rng.getrandbits(48):012x}"
@@ -99,7 +102,7 @@ class Load:
         self, http: httpx.AsyncClient, rng: random.Random, job: str, nonce: str, *, is_long: bool
     ) -> None:
         async with anyio.create_task_group() as group:
-            # Requests to a job that has ended by then tell little.
+            # A request to a job that has already ended tests little.
             interest, is_following = rng.uniform(0.0, 0.4 if is_long else 1.0), rng.random() < 0.25
             if is_following:
                 group.start_soon(self._follow, http, rng, job)
@@ -138,7 +141,8 @@ class Load:
         body: dict[str, Any] | None = None,
         headers: dict[str, str] | None = None,
     ) -> Answered | None:
-        """Ask until there is an answer. A replay makes another job each time, so it is asked for once."""
+        """Repeat a request until it is answered. A replay is sent once, because each one makes
+        another job."""
         while True:
             answer = await self._ask(http, rng.choice(self._urls), verb, nonce, job, key, body, headers or {})
             if answer.outcome != "unknown" or verb == "replay":
@@ -175,7 +179,7 @@ class Load:
         return answer
 
     async def _follow(self, http: httpx.AsyncClient, rng: random.Random, job: str) -> None:
-        """Receive the job's events to the end, resuming after the last one whenever the line is cut."""
+        """Receive the job's events to the end. After each cut, continue behind the last event."""
         name, last = f"follower-{next(self._followers)}", 0
         while True:
             headers = {"last-event-id": str(last), "accept": "text/event-stream"}
@@ -190,7 +194,7 @@ class Load:
                     if response.status_code == 200:
                         last = await self._receive(response, name, job, last)
             except httpx.HTTPError:
-                self.counts["lines cut"] += 1
+                self.counts["connections cut"] += 1
             await anyio.sleep(rng.uniform(0.05, 0.4))
 
     async def _receive(self, response: httpx.Response, name: str, job: str, last: int) -> int:
@@ -202,7 +206,7 @@ class Load:
                 self._history.append(Received(follower=name, job=job, n=n, event=frame.event, sha=sha, nonces=nonces))
                 last = n - 1 if frame.event == "gap" else n
         except httpx.HTTPError:
-            self.counts["lines cut"] += 1
+            self.counts["connections cut"] += 1
         return last
 
 

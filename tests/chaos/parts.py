@@ -1,6 +1,7 @@
-"""The processes of a soak: started, watched, measured and ended; each writes its log to a file of its own.
+"""The processes of a soak: starts, watches, measures and ends them. Each writes its log to a file
+of its own.
 
-Knows how to run a part, not what is done to it: see conductor.py.
+Knows how to run a part, not which faults happen to it: see conductor.py.
 """
 
 import os
@@ -20,12 +21,13 @@ from tests.chaos.history import Ended, History, Orphaned, Sampled, Wrote
 from tests.chaos.worker import CRASHED
 
 ROOT = Path(__file__).parents[2]
-# In the environment of everything that a soak starts, and so of what its children start.
+# An environment variable of every process that a soak starts, and so of their children.
 MARK = "SOAK_RUN"
 
 
 class Part:
-    """One process, started again and again under one name."""
+    """A process that is started again and again under one name. lines: how many lines it has
+    logged."""
 
     def __init__(self, name: str, role: str, command: list[str], environment: dict[str, str], log: Path) -> None:
         self.name, self.role, self.log = name, role, log
@@ -34,7 +36,7 @@ class Part:
         bare = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
         self._environment = bare | environment
         self.process: subprocess.Popen[bytes] | None = None
-        # While it is being ended on purpose, nobody else starts it again.
+        # Whether it is being ended on purpose, so that nobody else starts it again.
         self.is_ending = False
         self.lines = 0
 
@@ -54,18 +56,18 @@ class Part:
             self.process.send_signal(number)
 
     def ended_unasked(self) -> Ended | None:
-        """None also for a worker that a job told to crash."""
+        """The end of a process that was not asked to end, else None."""
         if self.is_ending or self.is_alive or self.process is None:
             return None
         status = self.process.returncode
         return Ended(process=self.name, status=status)
 
     @property
-    def has_crashed_as_told(self) -> bool:
+    def has_crashed_on_purpose(self) -> bool:
         return self.process is not None and self.process.poll() == CRASHED
 
     def take_log(self) -> list[Wrote]:
-        """What it wrote since the last call, warnings and worse, by second and sort; the file is emptied."""
+        """The warnings and errors since the last call, by second and sort. Empties the file."""
         counts: Counter[tuple[float, str]] = Counter()
         jobs = defaultdict[tuple[float, str], set[str]](set)
         second = 0.0
@@ -127,7 +129,8 @@ def measure(part: Part, *, cpu: float, base: bool) -> Sampled:
 
 
 def note_orphans(history: History, mark: str) -> int:
-    """Whoever carries the mark now has outlived its parents. -> how many; they are killed."""
+    """Record and kill each process that still has the mark: it has outlived its parents. -> how
+    many."""
     found = 0
     for process in psutil.process_iter():
         try:
@@ -142,7 +145,8 @@ def note_orphans(history: History, mark: str) -> int:
 
 
 def _parsed(line: bytes) -> tuple[str, str, str, float]:
-    """-> (what it says, job or empty, level, when). A line that is not JSON, as of a traceback, is an error."""
+    """-> (event, job id or empty, level, time). A line that is not JSON, such as one of a
+    traceback, is an error."""
     try:
         fields: dict[str, Any] = msgspec.json.decode(line)
         stamp = datetime.fromisoformat(fields["timestamp"]).timestamp()

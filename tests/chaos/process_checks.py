@@ -1,4 +1,5 @@
-"""The invariants about processes, of checker.py: sizes at rest, children, logs, busy loops."""
+"""Those invariants of checker.py that are about processes: sizes at rest, children, logs, busy
+loops."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -6,7 +7,7 @@ from collections.abc import Callable, Iterator
 from tests.chaos.evidence import Evidence
 from tests.chaos.history import Ended, Orphaned, Sampled, Wrote
 
-# A pool of 64 connections fills under load and is kept; what grows past that is a leak.
+# A pool of 64 connections fills under load and stays. A process that grows beyond that leaks.
 MORE_FDS, MORE_THREADS, MORE_MIB = 80, 24, 96.0
 IDLE_CPU = 0.5
 WINDOW_S, LINES_PER_FAULT, AFTERMATH_S = 10.0, 10, 15.0
@@ -42,7 +43,8 @@ def _no_child_is_left(evidence: Evidence) -> Found:
 
 
 def _logs_stay_quiet(evidence: Evidence) -> Found:
-    """In any ten seconds a process writes ten times the same line, and ten more for each fault of late."""
+    """In any ten seconds, a process may write the same line ten times, and ten times more for each
+    recent fault."""
     written = defaultdict(list)
     for entry in evidence.of(Wrote):
         written[entry.process, entry.line].append(entry)
@@ -65,7 +67,7 @@ def _nobody_is_busy_at_rest(evidence: Evidence) -> Found:
 
 def _nobody_ends_unasked(evidence: Evidence) -> Found:
     for end in evidence.of(Ended):
-        yield "I12", end.process, f"{end.process} ended with {end.status}, which nobody wanted", None
+        yield "I12", end.process, f"{end.process} ended unexpectedly with {end.status}", None
 
 
 PROCESS_CHECKS: tuple[Callable[[Evidence], Found], ...] = (

@@ -1,12 +1,15 @@
-"""Headrace under a steady load while its processes are killed, stopped and cut off; then the checker has its say.
+"""Runs Headrace under a steady load while its processes are killed, stopped and cut off, then
+checks the promises.
 
     uv run python -m tests.chaos.soak --minutes 5 [--seed S] [--rate JOBS_PER_S] [--training]
         [--redis-server PATH] [--appendfsync always|everysec|no] [--keep FOLDER]
 
-Runs in rounds: load and faults, then rest, then the check of that round, after which its history is emptied; so a run
-of any length needs no more memory and disk than one round. Exit status 1 if an invariant was broken.
-That nothing is lost is promised with appendfsync always: with everysec, a Redis that is killed while its disk is busy
-may have forgotten what it answered.
+It runs in rounds: load and faults, then rest, then a check. Each round empties the history at its
+start, so a run of any length needs only the memory and disk of one round. The exit status is 1 if
+an invariant was broken.
+
+Headrace promises that nothing is lost with appendfsync always. With everysec, a Redis that is
+killed while its disk is busy may lose writes that it has answered.
 """
 
 import argparse
@@ -62,7 +65,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct):
-    """counts: of answers, jobs, attempts, faults and lines of log, each by name."""
+    """counts: answers, jobs, attempts, faults and log lines, each by name."""
 
     seed: str
     seconds: float = 0.0
@@ -83,7 +86,7 @@ class Summary(msgspec.Struct):
 
 
 class Soak:
-    """One run. parts: its processes but Redis."""
+    """One run. parts: its processes, without Redis."""
 
     def __init__(self, options: Options, folder: Path, redis_url: str) -> None:
         self._options, self._folder = options, folder
@@ -124,7 +127,7 @@ class Soak:
                 working.start_soon(load.run, seconds)
                 working.start_soon(conductor.carry_out, plan(seed, seconds))
             await self._come_to_rest(load)
-            # What was started again last may still be starting, which is not rest.
+            # A part that was started again late may still be starting, which is not rest.
             with anyio.move_on_after(REST_S):
                 await self._until_ready()
             group.cancel_scope.cancel()
@@ -135,7 +138,7 @@ class Soak:
         self._count(load, dump)
 
     async def stop(self) -> None:
-        """End every part as a user would, and see that nothing of them is left."""
+        """End every part as a user would, and check that nothing of them is left."""
         for part in self.parts:
             part.is_ending = True
             part.signal(signal.SIGTERM)
@@ -156,21 +159,22 @@ class Soak:
     async def _until_ready(self) -> None:
         wanted = sum(part.role == "worker" for part in self.parts)
         async with httpx.AsyncClient(trust_env=False, timeout=10.0) as http:
-            # Nothing announces either; the transport's own retries would wait longer each time.
+            # Nothing announces readiness, and the transport's own retries would wait longer each time.
             while not all([await _is_ready(http, url) for url in self.urls]):  # noqa: ASYNC110
                 await anyio.sleep(0.1)
         while len(await Workers(Nodes(self.client)).registered(QUEUE)) < wanted:  # noqa: ASYNC110
             await anyio.sleep(0.1)
 
     async def _come_to_rest(self, load: Load) -> None:
-        """Until no job is open, resuming what its client left paused. What does not rest in time the checker names."""
+        """Wait until no job is open. Resume jobs that clients left paused. The checker reports jobs
+        that do not end in time."""
         queues = [QUEUE, TRAINING] if self._options.with_training else [QUEUE]
         async with httpx.AsyncClient(trust_env=False, timeout=10.0) as http:
             with anyio.move_on_after(REST_S):
                 while not all([await dumps.is_at_rest(self.client, queue) for queue in queues]):
                     for job in await dumps.ids_in(self.client, QUEUE, JobState.PAUSED):
                         await load.resume(http, job, await self._nonce_of(job))
-                    # Rest is a state, not an event: it can only be looked for.
+                    # Nothing announces that a system is at rest.
                     await anyio.sleep(0.2)
 
     async def _nonce_of(self, job: JobId) -> str:

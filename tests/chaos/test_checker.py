@@ -1,4 +1,5 @@
-"""The checker: it lets a good history pass, and rejects each kind of bad one for the rule that it breaks."""
+"""The checker: it lets a good history pass, and rejects each kind of bad one for the rule that it
+breaks."""
 
 from collections.abc import Callable
 from pathlib import Path

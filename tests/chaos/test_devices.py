@@ -1,4 +1,5 @@
-"""A device that is lost to its process, as a GPU is after a sticky CUDA error: the process ends, the jobs do not."""
+"""A device that is lost to its process, as a GPU is after a sticky CUDA error: the process ends,
+the jobs do not."""
 
 from pathlib import Path
 

@@ -1,4 +1,5 @@
-"""Whatever is damaged in Redis under a queue at work, the jobs that it does not concern end, and nothing else does."""
+"""Whatever is damaged in Redis under a queue at work, the jobs that it does not concern end, and
+nothing else does."""
 
 import random
 from datetime import UTC, datetime, timedelta

@@ -93,7 +93,8 @@ def connections(gateway: Gateway) -> Iterator[list[socket.socket]]:
 
 
 async def pour(connection: socket.socket, first: bytes, again: bytes, *, idle_s: float = 0.5) -> None:
-    """Send until SENT_BYTES are sent, or the gateway has accepted nothing for idle_s, or has closed the connection."""
+    """Send until SENT_BYTES are sent, or the gateway has accepted nothing for idle_s, or has closed
+    the connection."""
     loop = asyncio.get_running_loop()
     try:
         with anyio.move_on_after(idle_s) as patience:

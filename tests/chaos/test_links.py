@@ -1,4 +1,5 @@
-"""Connections that fall silent: a worker cut off from Redis, and peers that accept a connection and never answer."""
+"""Connections that fall silent: a worker cut off from Redis, and peers that accept a connection and
+never answer."""
 
 import asyncio
 import time
@@ -28,7 +29,8 @@ SILENCE = Conditions(lost=BOTH)
 
 
 def silence_open_connections(proxy: FaultProxy) -> None:
-    """As when the machine at the other end loses power and comes back: only new connections are answered."""
+    """As when the machine at the other end loses power and comes back: only new connections are
+    answered."""
     opened = proxy.n_opened
     proxy.impose(SILENCE, on=lambda connection: connection.number < opened)
 

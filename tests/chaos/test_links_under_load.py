@@ -1,4 +1,5 @@
-"""Many jobs and callers over connections that are slow and cut, or too few: a full server, a full pool."""
+"""Many jobs and callers over connections that are slow and cut, or too few: a full server, a full
+pool."""
 
 import socket
 import tempfile

@@ -1,4 +1,5 @@
-"""The log of all jobs is trimmed while a gateway is cut off from Redis: its open streams say what is missing."""
+"""The log of all jobs is trimmed while a gateway is cut off from Redis: its open streams say what
+is missing."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""A reply to a user that is lost with its line, for each script: all is done once, and the answer is the same.
+"""A reply to a user that is lost with its line, for each script: all is done once, and the answer
+is the same.
 
 Redis has executed the command, and the caller cannot know. It asks again; nothing may happen twice.
 """

@@ -1,4 +1,5 @@
-"""A reply to a worker that is lost with its line, for each script and for the blocking read: all is done once.
+"""A reply to a worker that is lost with its line, for each script and for the blocking read: all is
+done once.
 
 Redis has executed the command, and the caller cannot know. It asks again; nothing may happen twice.
 """

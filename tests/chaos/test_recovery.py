@@ -1,8 +1,9 @@
-"""Recovery of much at once: all that dead workers held, and all that was handed out and never begun, within one lease
-and a few seconds. `python -m benchmarks recovery` prints how long it takes.
+"""Recovery of much at once: all that dead workers held, and all that was handed out and never
+begun, within one lease and a few seconds. `python -m benchmarks recovery` prints how long it takes.
 
-The promise is one lease + 3 s. A busy machine may take longer to start processes and to run the jobs, so that twice as
-much is allowed here; what was found in pages of 200, half a lease apart, took several leases.
+The promise is one lease + 3 s. A busy machine may take longer to start processes and to run the
+jobs, so that twice as much is allowed here; what was found in pages of 200, half a lease apart,
+took several leases.
 """
 
 import pytest

@@ -1,6 +1,8 @@
-"""What somebody deletes from Redis under a running queue: all of it, groups, consumers, streams, single jobs.
+"""What somebody deletes from Redis under a running queue: all of it, groups, consumers, streams,
+single jobs.
 
-The hash of a job is the truth. Whatever else is gone is made again, in bounded time, and nothing runs twice for it.
+The hash of a job is the truth. Whatever else is gone is made again, in bounded time, and nothing
+runs twice for it.
 """
 
 import random

@@ -1,7 +1,9 @@
-"""The master is lost or demoted and a replica that misses its last writes takes over: what survives stays true.
+"""The master is lost or demoted and a replica that misses its last writes takes over: what survives
+stays true.
 
-What was written in between is lost, jobs included: Redis replicates without waiting. The replica is cut off by being
-promoted early, while everybody still writes to the old master; a proxy then leads the clients to it.
+What was written in between is lost, jobs included: Redis replicates without waiting. The replica is
+cut off by being promoted early, while everybody still writes to the old master; a proxy then leads
+the clients to it.
 """
 
 import tempfile

@@ -1,8 +1,10 @@
-"""Redis is killed again and again while jobs pour in: what was accepted is there afterwards, and runs to its end.
+"""Redis is killed again and again while jobs pour in: what was accepted is there afterwards, and
+runs to its end.
 
-kill -9 of the process leaves the kernel, and with it every byte that Redis had written. Under `always` that is all that
-it answered. Under `everysec` Redis answers first and writes later while a sync of its file is under way: what it
-accepted in those moments may be gone, and nothing from before them.
+kill -9 of the process leaves the kernel, and with it every byte that Redis had written. Under
+`always` that is all that it answered. Under `everysec` Redis answers first and writes later while a
+sync of its file is under way: what it accepted in those moments may be gone, and nothing from
+before them.
 """
 
 import os
@@ -96,7 +98,8 @@ class Accepted:
 
 @asynccontextmanager
 async def killing(server: RedisServer, accepted: Accepted) -> AsyncIterator[None]:
-    """Kill and restart Redis each time another share of the jobs was accepted, in the middle of what is under way."""
+    """Kill and restart Redis each time another share of the jobs was accepted, in the middle of
+    what is under way."""
     async with anyio.create_task_group() as group:
 
         async def kill() -> None:

@@ -1,4 +1,5 @@
-"""Redis is away, frozen, loading, read-only or out of memory: who waits, what is said, how soon work continues.
+"""Redis is away, frozen, loading, read-only or out of memory: who waits, what is said, how soon
+work continues.
 
 A real gateway and a real worker over one Redis of the test's own, seen through HTTP.
 """

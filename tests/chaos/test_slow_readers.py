@@ -1,4 +1,5 @@
-"""Readers that read nothing, or almost nothing: they are cut off, cost others nothing and leave nothing behind."""
+"""Readers that read nothing, or almost nothing: they are cut off, cost others nothing and leave
+nothing behind."""
 
 import asyncio
 import socket

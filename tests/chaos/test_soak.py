@@ -1,4 +1,5 @@
-"""The soak, short: everything breaks at random for a while, and nothing that was promised is broken."""
+"""The soak, short: everything breaks at random for a while, and nothing that was promised is
+broken."""
 
 import pytest
 

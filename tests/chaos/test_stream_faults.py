@@ -1,4 +1,5 @@
-"""Something between a reader and its events breaks: a gateway ends, Redis hangs or dies, a proxy buffers responses."""
+"""Something between a reader and its events breaks: a gateway ends, Redis hangs or dies, a proxy
+buffers responses."""
 
 import random
 import signal

@@ -1,4 +1,5 @@
-"""Submissions that are sent many times at once, or cut off by the death of the gateway: each makes one job."""
+"""Submissions that are sent many times at once, or cut off by the death of the gateway: each makes
+one job."""
 
 import signal
 from collections import Counter

@@ -1,4 +1,5 @@
-"""Training under faults: the worker or its child dies at any step, stands still, or eats all memory."""
+"""Training under faults: the worker or its child dies at any step, stands still, or eats all
+memory."""
 
 import signal
 from pathlib import Path

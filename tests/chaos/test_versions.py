@@ -1,4 +1,5 @@
-"""Old and new versions side by side, as in a rolling deployment: what older parts do with newer data."""
+"""Old and new versions side by side, as in a rolling deployment: what older parts do with newer
+data."""
 
 from pathlib import Path
 

@@ -1,4 +1,5 @@
-"""A worker that stands still past its lease and wakes up again: whatever it does then, the newest attempt decides."""
+"""A worker that stands still past its lease and wakes up again: whatever it does then, the newest
+attempt decides."""
 
 import signal
 from collections.abc import AsyncIterator

@@ -1,9 +1,10 @@
-"""A worker that does what each job's input tells it to, and writes down what it did.
+"""A worker that does what the input of each job says, and writes down what it did.
 
     python -m tests.chaos.worker HISTORY
 
-input_data: {"do": one of the verbs below, "nonce": what every trace of the job must carry, "n": how much}. It knows
-nothing of the faults around it. Settings come from the environment, as in production.
+input_data: {"do": one of the verbs below, "nonce": a text that marks every trace of the job, "n":
+how much}. The worker knows nothing of the faults around it. Settings come from the environment, as
+in production.
 """
 
 import os
@@ -29,7 +30,7 @@ CRASHED = 77
 
 
 async def answer(attempt: Attempt, given: dict[str, Any]) -> None:
-    """At once."""
+    """Succeed at once."""
 
 
 async def emit(attempt: Attempt, given: dict[str, Any]) -> None:
@@ -40,7 +41,7 @@ async def emit(attempt: Attempt, given: dict[str, Any]) -> None:
 
 
 async def flake(attempt: Attempt, given: dict[str, Any]) -> None:
-    """Fails in its first n attempts, as if it might work another time."""
+    """Fail with a retryable error in the first n attempts."""
     if attempt.number <= given["n"]:
         raise AttemptFailed("flaked", f"{given['nonce']} attempt={attempt.number}", retryable=True)
 
@@ -50,7 +51,7 @@ async def fail(attempt: Attempt, given: dict[str, Any]) -> None:
 
 
 async def sleep(attempt: Attempt, given: dict[str, Any]) -> Release | None:
-    """n tenths of a second, unless it is asked to let go."""
+    """Take n tenths of a second, but stop early if asked to."""
     with anyio.move_on_after(given["n"] / 10):
         await attempt.stopped()
         return Release()
@@ -58,7 +59,7 @@ async def sleep(attempt: Attempt, given: dict[str, Any]) -> Release | None:
 
 
 async def ignore(attempt: Attempt, given: dict[str, Any]) -> None:
-    """n tenths of a second, deaf to whatever is asked."""
+    """Take n tenths of a second, and ignore requests to stop."""
     await anyio.sleep(given["n"] / 10)
 
 
