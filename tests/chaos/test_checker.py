@@ -1,5 +1,4 @@
-"""The checker: it lets a good history pass, and rejects each kind of bad one for the rule that it
-breaks."""
+"""The checker accepts a correct history, and rejects each broken one for the rule that it breaks."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +35,7 @@ def test_a_bad_history_is_rejected_for_the_rule_that_it_breaks(
     assert invariant in found
 
 
-def test_the_story_of_a_violation_tells_of_its_job_and_of_the_faults_around_it_only() -> None:
+def test_the_story_of_a_violation_has_its_job_and_the_faults_around_it_only() -> None:
     h = good()
     write_of_an_older_attempt(h)
     h.entries.append(Faulted(kind="redis killed", wall=T0_MS / 1000 + 10_000, at=999.0))
@@ -112,7 +111,7 @@ def test_a_timeline_with_one_event_missing_repeated_or_moved_is_rejected(job: st
 
 
 @given(job=JOBS, data=st.data())
-def test_a_line_with_one_event_missing_repeated_or_moved_is_rejected(job: str, data: st.DataObject) -> None:
+def test_a_received_stream_with_one_event_missing_repeated_or_moved_is_rejected(job: str, data: st.DataObject) -> None:
     h = good()
     mine = [i for i, entry in enumerate(h.entries) if isinstance(entry, Received) and entry.job == job]
     i = data.draw(st.sampled_from(mine))

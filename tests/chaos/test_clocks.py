@@ -1,4 +1,4 @@
-"""Wall clocks that jump, on the host of Redis and on a worker's, and a disk of Redis that stalls."""
+"""Wall clocks that jump, on the host of Redis or of a worker, and a disk of Redis that stalls."""
 
 import tempfile
 import time
@@ -66,7 +66,7 @@ async def test_a_clock_of_redis_that_jumps_takes_no_job_from_a_live_worker(shim:
             await side.until(delayed, lambda event: isinstance(event, Emitted))
             shim.set_clock(0.0)
             job, early = await side.done(job_id), await side.done(delayed)
-            # Whoever is alive registers again by itself.
+            # A live worker registers again by itself.
             await side.until_workers(2)
             events = await side.events(delayed)
             log = [entry.id for entry in await side.change_log.read(INFERENCE)]
@@ -122,7 +122,7 @@ async def test_a_worker_whose_clock_is_wrong_by_a_day_works_as_any_other(
 
 
 async def submit_until(side: Bench, end_s: float) -> dict[JobId, float]:
-    """-> when each job was acknowledged, by the monotonic clock."""
+    """Submit jobs one after another. -> when each was acknowledged, by the monotonic clock."""
     acknowledged = {}
     while time.monotonic() < end_s:
         try:

@@ -1,5 +1,5 @@
-"""A device that is lost to its process, as a GPU is after a sticky CUDA error: the process ends,
-the jobs do not."""
+"""A worker whose device is lost, as a GPU is after a sticky CUDA error: the process ends, its jobs
+do not fail."""
 
 from pathlib import Path
 

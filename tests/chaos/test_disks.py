@@ -1,4 +1,4 @@
-"""Disks of Redis that are full or damaged, and a Redis set up in a way that would lose jobs."""
+"""Disks of Redis that are full or damaged, and a Redis with settings that would lose jobs."""
 
 import subprocess
 import tempfile
@@ -32,7 +32,7 @@ def disk() -> Iterator[TinyDisk]:
 
 @pytest.fixture
 def on_disk(disk: TinyDisk, request: pytest.FixtureRequest) -> Iterator[RedisServer]:
-    """Its append-only file lies on the tiny disk, everything else does not."""
+    """A Redis whose append-only file is on the tiny disk, and everything else elsewhere."""
     options = ("--dir", str(disk.path), "--auto-aof-rewrite-percentage", "0", *getattr(request, "param", ()))
     with tempfile.TemporaryDirectory(prefix="hr-") as folder, running_redis(Path(folder), options=options) as server:
         yield server
@@ -43,7 +43,7 @@ async def status_of_submit(http: httpx.AsyncClient) -> int:
 
 
 async def until_submits_get(http: httpx.AsyncClient, wanted: int) -> None:
-    """Every answer on the way is 202 or 503, never another."""
+    """Submit until the response has this status. Until then each response must be 202 or 503."""
     with anyio.fail_after(DEADLINE_S):
         while (status := await status_of_submit(http)) != wanted:
             assert status in (202, 503)
@@ -124,13 +124,13 @@ async def test_a_redis_that_ends_itself_on_a_full_disk_has_every_acknowledged_jo
 
 
 def append_only_file(server: RedisServer) -> Path:
-    """Redis 7 keeps a folder of parts, older ones a file."""
+    """The file to damage. Redis 7 has a folder of parts, older versions have one file."""
     parts = [*server.folder.glob("appendonlydir/*.incr.aof"), *server.folder.glob("appendonly.aof")]
     return parts[0]
 
 
 def damage(path: Path) -> bytes:
-    """One byte of the framing near the middle. -> the file as it was"""
+    """Change one byte of the framing near the middle. -> the content before"""
     whole = path.read_bytes()
     at = whole.index(b"\r\n$", len(whole) // 2) + 2
     path.write_bytes(whole[:at] + b"?" + whole[at + 1 :])
@@ -138,14 +138,14 @@ def damage(path: Path) -> bytes:
 
 
 def repair(server: RedisServer) -> None:
-    """As redis-check-aof does: cut off from the damage on."""
+    """Cut the file off where the damage begins, as redis-check-aof does."""
     server_binary = Path(executable())
     name = server_binary.name.replace("-server", "-check-aof")
     checker = server_binary.with_name(name)
-    # A server that is called so is one.
+    # The program checks files if it is started under this name.
     program = checker if checker.exists() else server_binary
     subprocess.run(
-        # The file, and not its manifest: valkey-check-aof 9.1.2 does not know the base file of Valkey 9.
+        # Check the file and not its manifest: valkey-check-aof 9.1.2 cannot read the base file of Valkey 9.
         [name, "--fix", str(append_only_file(server))],
         executable=program,
         input=b"y\n",
@@ -163,7 +163,7 @@ def repair(server: RedisServer) -> None:
     ),
 )
 @pytest.mark.parametrize("is_restored", [True, False], ids=["restored", "repaired"])
-async def test_a_damaged_append_only_file_is_503_until_it_is_mended(
+async def test_a_damaged_append_only_file_is_503_until_it_is_repaired(
     own_redis: RedisServer, tmp_path: Path, is_restored: bool
 ) -> None:
     with running_gateway(own_redis.url, tmp_path) as gateway:

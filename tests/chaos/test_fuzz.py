@@ -1,5 +1,4 @@
-"""Whatever is damaged in Redis under a queue at work, the jobs that it does not concern end, and
-nothing else does."""
+"""Random damages to Redis under a busy queue: all undamaged jobs end, and no process does."""
 
 import random
 from datetime import UTC, datetime, timedelta
@@ -17,7 +16,7 @@ from tests.support.worker_process import worker_process
 from tests.support.workers import INFERENCE, Bench, bench
 
 LEASE_S = 1.0
-# Among so many of the newest jobs one is looked for to be damaged, most of them still open.
+# The job to damage is chosen among the RECENT newest jobs. Most of these are still open.
 RECENT, AT_ONCE = 30, 10
 PATHS = ["/jobs?limit=100", "/jobs?status=queued", "/dead-letters?limit=100", "/queues", "/workers", "/metrics"]
 
@@ -31,8 +30,9 @@ async def has_ended(side: Bench, job_id: JobId) -> bool:
         return False
 
 
-async def until_ended(side: Bench, jobs: set[JobId], told: Damager) -> None:
-    """Whatever lists a job may have been lost: the log names it."""
+async def until_ended(side: Bench, jobs: set[JobId], damager: Damager) -> None:
+    """Wait until all these jobs have ended. Their listings may be lost, so ask for a repair from
+    the log first."""
     await side.client.set(keys.mend(INFERENCE), "-")
     left = set(jobs)
     with anyio.move_on_after(60):
@@ -40,7 +40,7 @@ async def until_ended(side: Bench, jobs: set[JobId], told: Damager) -> None:
             left -= {job_id for job_id in sorted(left) if await has_ended(side, job_id)}
             await anyio.sleep(0.1)
     assert not left, [(job_id, await side.client.hgetall(keys.job(job_id))) for job_id in sorted(left)][:3]
-    assert told.done
+    assert damager.done
 
 
 @pytest.mark.parametrize(
@@ -48,10 +48,10 @@ async def until_ended(side: Bench, jobs: set[JobId], told: Damager) -> None:
 )
 @pytest.mark.fault(
     "redis",
-    "2,000 random damages to records, timelines, indexes and streams of a busy queue",
+    "2,000 random damages to stored jobs, timelines, indexes and streams of a busy queue",
     sees="a damaged job becomes a dead letter, `corrupt_record`, or is listed as `job_unreadable`; all other jobs end",
 )
-async def test_all_jobs_end_that_no_damage_concerned_and_no_process_does(
+async def test_all_undamaged_jobs_end_and_no_process_does(
     redis_url: str, tmp_path: Path, rng: random.Random, n_damages: int
 ) -> None:
     jobs: list[JobId] = []

@@ -1,4 +1,5 @@
-"""A worker's own host at fault: an artifact store that cannot be written, and no descriptors left."""
+"""A worker whose machine has a fault: an artifact store that cannot be written, or no free
+descriptors."""
 
 import errno
 import resource
@@ -25,7 +26,7 @@ from tests.support.workers import ScriptedHandler, bench, running_worker, succes
 
 DEADLINE_S = 120.0
 LEASE_S = 1.5
-# Enough to be tried again until the disk is well.
+# Enough attempts until the disk works again.
 PATIENT = RetryPolicy(max_attempts=20, backoff_s=0.5, max_backoff_s=1.0)
 
 Store = tuple[Path, Callable[[], None], Callable[[], None]]
@@ -33,7 +34,7 @@ Store = tuple[Path, Callable[[], None], Callable[[], None]]
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Store]:
-    """-> (where artifacts go, what breaks it, what heals it)"""
+    """-> (the folder for artifacts, a call that breaks it, a call that repairs it)"""
     with ExitStack() as stack:
         if request.param == "store_failed":
             shim = Shim(tmp_path)
@@ -120,7 +121,7 @@ async def test_a_worker_whose_store_is_full_does_not_eat_the_queue(redis_url: st
     "a worker has no file descriptors left, and its connections to Redis are cut",
     sees="its job runs again elsewhere within a lease; the worker continues once there are descriptors",
 )
-async def test_a_worker_without_descriptors_loses_its_job_to_another_and_works_on_afterwards(
+async def test_a_worker_without_descriptors_loses_its_job_to_another_and_works_afterwards(
     redis_url: str, tmp_path: Path
 ) -> None:
     log = tmp_path / "worker.log"

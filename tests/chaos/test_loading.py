@@ -1,4 +1,4 @@
-"""Redis that has just started and reads its data: what is said of it meanwhile."""
+"""A Redis that has just started and loads its data: what the gateway reports meanwhile."""
 
 import tempfile
 from contextlib import suppress
@@ -25,13 +25,13 @@ READING = "Redis is still reading its data"
     "Redis reads its append-only file after a restart",
     sees="the gateway reports that Redis is unavailable, not that it has no such file",
 )
-async def test_a_redis_that_reads_its_data_is_not_said_to_keep_none() -> None:
+async def test_a_redis_that_loads_its_data_is_not_reported_as_keeping_none() -> None:
     with (
         tempfile.TemporaryDirectory(prefix="hr-") as folder,
-        # Five seconds for all of the commands below, when they are read back; Redis answers after each thousand.
+        # Loading all the commands below takes five seconds. Redis serves its clients after every thousand.
         running_redis(Path(folder), options=("--key-load-delay", "250", "--appendfsync", "always")) as server,
     ):
-        # The client's own retries could wait until all is read.
+        # With retries of its own, the client could wait until everything is loaded.
         client = connect(RedisSettings(redis_url=server.url), retries=0)
         pipeline = client.pipeline(transaction=False)
         for n in range(20_000):
@@ -43,7 +43,7 @@ async def test_a_redis_that_reads_its_data_is_not_said_to_keep_none() -> None:
             async with anyio.create_task_group() as group:
                 group.start_soon(anyio.to_thread.run_sync, server.start)
                 while True:
-                    # A refused connection may be no reason for others to get their turn.
+                    # A refused connection may not yield to other tasks.
                     await anyio.lowlevel.checkpoint()
                     try:
                         faults = await check_server(client)
@@ -51,7 +51,7 @@ async def test_a_redis_that_reads_its_data_is_not_said_to_keep_none() -> None:
                     except BackendUnavailable as error:
                         said.add(str(error))
                         if READING in said:
-                            # Redis 6.2 goes on at its pace.
+                            # Redis 6.2 cannot change this setting while it loads.
                             with suppress(ResponseError):
                                 await client.config_set("key-load-delay", 0)
         await client.aclose()

@@ -1,7 +1,7 @@
-"""A reply to a user that is lost with its line, for each script: all is done once, and the answer
-is the same.
+"""A reply to a user's call that is lost with its connection, for each script.
 
-Redis has executed the command, and the caller cannot know. It asks again; nothing may happen twice.
+Redis has executed the command, and the caller cannot know. The caller asks again. The effect must
+happen once, and the answer must be the same.
 """
 
 from collections.abc import Awaitable, Callable
@@ -165,7 +165,7 @@ async def test_a_gateway_answers_as_if_no_reply_had_been_lost(redis_url: str, tm
     "the connection breaks before the reply to a call about dead letters",
     sees="the job is no longer listed and stays failed",
 )
-async def test_a_dead_letter_is_purged_once_and_its_attempts_are_told(redis_url: str) -> None:
+async def test_a_dead_letter_is_purged_once_and_its_attempts_are_listed(redis_url: str) -> None:
     async with queue_bench(redis_url) as side:
         purged, kept = await side.submit(), await side.submit()
         for claim in await side.claim():

@@ -1,7 +1,7 @@
-"""A reply to a worker that is lost with its line, for each script and for the blocking read: all is
-done once.
+"""A reply to a worker that is lost with its connection, for each script and for the blocking read.
 
-Redis has executed the command, and the caller cannot know. It asks again; nothing may happen twice.
+Redis has executed the command, and the caller cannot know. The caller asks again, and the effect
+must happen once.
 """
 
 from collections.abc import Awaitable, Callable
@@ -82,7 +82,7 @@ async def dependent(side: Bench) -> JobId:
 
 
 async def abandoned(side: Bench) -> JobId:
-    """Begun by a worker that is no more."""
+    """A job that was begun by a worker that no longer exists."""
     job_id = await side.submit()
     [claim] = await (await ghost(side)).claim(1, token="0" * 16)
     assert claim.job_id == job_id
@@ -90,7 +90,7 @@ async def abandoned(side: Bench) -> JobId:
 
 
 async def handed_out(side: Bench) -> JobId:
-    """Delivered to a worker that is no more, and never begun."""
+    """A job whose entry was delivered to a worker that no longer exists, and that was never begun."""
     job_id = await side.submit()
     [(_, _, delivered)] = await (await ghost(side)).wait(timeout_s=1.0)
     assert delivered == job_id
@@ -98,7 +98,7 @@ async def handed_out(side: Bench) -> JobId:
 
 
 async def trimmed(side: Bench) -> JobId:
-    """Queued, and its entry is gone."""
+    """A queued job whose entry is gone."""
     job_id = await side.submit()
     await side.client.xtrim(keys.ready(INFERENCE, Lane.NORMAL), maxlen=0)
     return job_id
@@ -110,7 +110,7 @@ async def ghost(side: Bench) -> Claims:
     return claims
 
 
-# What is to be done, the mark of the reply that says that it was done, and the attempts and crashes then.
+# For each script: a job for it, text that its reply contains once it has acted, and the attempts and crashes then.
 CHORES: dict[str, tuple[Callable[[Bench], Awaitable[JobId]], str, tuple[int, int]]] = {
     "promote_due": (scheduled, "*4\r\n:1\r\n", (1, 0)),
     "meet_dependencies": (dependent, ":1\r\n", (1, 0)),
@@ -125,13 +125,13 @@ CHORES: dict[str, tuple[Callable[[Bench], Awaitable[JobId]], str, tuple[int, int
     "replies", "the connection breaks before the reply to a housekeeping call", sees="nothing: it takes effect once"
 )
 @pytest.mark.parametrize("command", CHORES)
-async def test_what_the_housekeeping_did_unseen_it_does_once(own_redis: RedisServer, command: str) -> None:
+async def test_a_housekeeping_call_whose_reply_was_lost_takes_effect_once(own_redis: RedisServer, command: str) -> None:
     prepare, mark, charged = CHORES[command]
 
     async def answer(attempt: Attempt) -> Success:
         return success(attempt.number)
 
-    # Of its own: a gateway beside it would do the same chores.
+    # A Redis of its own, because a gateway on the same Redis would call the same scripts.
     async with bench(own_redis.url) as side:
         with fault_proxy(own_redis.url) as proxy:
             dropped = proxy.drop_reply(command, containing=mark)

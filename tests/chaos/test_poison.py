@@ -1,4 +1,5 @@
-"""A job that takes every worker down, beside jobs that do not: only the one pays."""
+"""A job that kills every worker that runs it, beside jobs that do not: only that job ends as
+poison."""
 
 import anyio
 import pytest
@@ -35,14 +36,14 @@ async def test_a_poison_job_takes_none_of_its_neighbours_with_it(redis_url: str)
 
 @pytest.mark.quick
 @pytest.mark.fault("workers", "a quarantined job waits while the queue has a steady backlog", sees="it is run in time")
-async def test_a_suspect_is_not_starved_by_a_backlog(redis_url: str) -> None:
+async def test_a_quarantined_job_is_not_starved_by_a_backlog(redis_url: str) -> None:
     async with queue_bench(redis_url) as side:
-        suspect = await side.submit(InferenceSpec(model_id="m", input_data="answer"))
+        quarantined = await side.submit(InferenceSpec(model_id="m", input_data="answer"))
         for worker in ("a", "b"):
             await side.submit(InferenceSpec(model_id="m", input_data="answer"))
             claims = await (await side.worker(worker, capacity=8)).claim(8, token=worker)
-            assert [await side.lose(claim) for claim in claims if claim.job_id == suspect] == ["requeued"]
-        assert (await side.fields(suspect))["lane"] == "alone"
+            assert [await side.lose(claim) for claim in claims if claim.job_id == quarantined] == ["requeued"]
+        assert (await side.fields(quarantined))["lane"] == "alone"
 
         async with anyio.create_task_group() as group:
 
@@ -53,7 +54,7 @@ async def test_a_suspect_is_not_starved_by_a_backlog(redis_url: str) -> None:
             for _ in range(6):
                 group.start_soon(flood)
             async with restarted_worker(redis_url, slots=4) as deaths:
-                job = await side.done(suspect, deadline_s=60)
+                job = await side.done(quarantined, deadline_s=60)
                 assert deaths == []
                 group.cancel_scope.cancel()
 

@@ -1,8 +1,8 @@
-"""What somebody deletes from Redis under a running queue: all of it, groups, consumers, streams,
+"""What somebody deletes from Redis under a running queue: everything, groups, consumers, streams,
 single jobs.
 
-The hash of a job is the truth. Whatever else is gone is made again, in bounded time, and nothing
-runs twice for it.
+The hash of a job is the truth. Everything else is made again in bounded time, and no job runs twice
+because of it.
 """
 
 import random
@@ -26,7 +26,7 @@ from tests.support.worker_process import worker_process
 from tests.support.workers import INFERENCE, Bench, bench, until_blocked
 
 LEASE_S = 2.0
-# A worker looks for jobs that nothing would move every two seconds, or every half a lease where that is longer.
+# A worker looks for stuck jobs every two seconds, or every half a lease if that is longer.
 REPAIR_S = 3.0
 NORMAL = keys.ready(INFERENCE, Lane.NORMAL)
 
@@ -59,7 +59,7 @@ def assert_ran_once(jobs: list[Job]) -> None:
 
 
 async def assert_at_rest(redis: AsyncRedis) -> None:
-    """No entry is left, neither to be delivered nor pending."""
+    """Assert that no entry is left, delivered or not."""
     for stream in READY:
         assert await redis.xlen(stream) == 0
         groups = await redis.xinfo_groups(stream) if await redis.exists(stream) else []
@@ -88,7 +88,7 @@ async def test_what_is_deleted_around_queued_and_running_jobs_makes_none_run_twi
             damaged_at = time.monotonic()
 
             await side.done(running[1])
-            # A slot is free now.
+            # Now a slot is free.
             free_at = max(time.monotonic(), damaged_at + REPAIR_S)
             jobs = [await side.done(job_id) for job_id in queued]
             late_s = time.monotonic() - free_at
@@ -150,7 +150,7 @@ async def test_a_waiting_worker_whose_consumer_was_deleted_takes_the_next_job(re
     "the stream of a lane with a long backlog is deleted",
     sees="the whole backlog runs, without a wait for each part",
 )
-async def test_a_long_backlog_whose_stream_was_deleted_is_mended_in_one_go(redis_url: str, tmp_path: Path) -> None:
+async def test_a_long_backlog_whose_stream_was_deleted_is_repaired_at_once(redis_url: str, tmp_path: Path) -> None:
     log = tmp_path / "worker.log"
     async with bench(redis_url) as side:
         job_ids = [await side.submit() for _ in range(1000)]
@@ -160,7 +160,7 @@ async def test_a_long_backlog_whose_stream_was_deleted_is_mended_in_one_go(redis
 
     assert_ran_once(jobs)
     lines = [msgspec.json.decode(line) for line in log.read_bytes().splitlines()]
-    # There are five pages of them; a page with each look would be five lines, seconds apart.
+    # The jobs are five pages. One page per check would be five log lines, seconds apart.
     assert [line["repaired"] for line in lines if line["event"] == "queue_repaired"] == [1000]
 
 
@@ -179,7 +179,7 @@ async def test_a_flushed_queue_serves_new_jobs_and_knows_none_of_the_old(redis_u
 
             await side.client.flushall()
             flushed_at = time.monotonic()
-            # All four slots are taken by jobs that are no more.
+            # All four slots are taken by jobs that no longer exist.
             jobs = [await side.done(await side.submit(input_data="answer")) for _ in range(8)]
             took_s = time.monotonic() - flushed_at
             assert worker.poll() is None
@@ -213,7 +213,7 @@ async def test_a_deleted_job_is_forgotten_and_holds_up_no_other(redis_url: str, 
                 while await listings_naming(side, running, queued[1]):  # noqa: ASYNC110 - nor this
                     await anyio.sleep(0.05)
             n_lines = len(healthy(log))
-            # It runs for longer than until the next look for something to mend, which finds nothing.
+            # It runs until after the next check, which finds nothing to repair.
             await side.done(await side.submit(input_data="speak"))
             repairs = [line for line in healthy(log)[n_lines:] if line["event"] == "queue_repaired"]
         await assert_at_rest(side.client)
@@ -225,7 +225,7 @@ async def test_a_deleted_job_is_forgotten_and_holds_up_no_other(redis_url: str, 
 
 
 async def listings_naming(side: Bench, *job_ids: JobId) -> list[bytes]:
-    """The listings of open jobs that name one of these."""
+    """The listings of open jobs that contain one of these jobs."""
     names = [keys.listing(INFERENCE, state, lane) for state in ("queued", "running") for lane in LANES]
     return [name for name in names for job_id in job_ids if await side.client.zscore(name, job_id) is not None]
 
@@ -240,7 +240,7 @@ async def test_a_stray_entry_of_a_finished_job_is_skipped(redis_url: str) -> Non
             ended_with = await side.events(job_id)
             for _ in range(3):
                 await side.client.xadd(NORMAL, {"job": job_id})
-            # Whatever lies before it in the stream was looked at.
+            # All entries before it in the stream were read.
             await side.done(await side.submit())
         assert await side.events(job_id) == ended_with
         await assert_at_rest(side.client)

@@ -1,10 +1,10 @@
-"""Redis is killed again and again while jobs pour in: what was accepted is there afterwards, and
-runs to its end.
+"""Redis is killed again and again while jobs are submitted: every accepted job is there afterwards,
+and ends.
 
-kill -9 of the process leaves the kernel, and with it every byte that Redis had written. Under
-`always` that is all that it answered. Under `everysec` Redis answers first and writes later while a
-sync of its file is under way: what it accepted in those moments may be gone, and nothing from
-before them.
+kill -9 ends the process but not the kernel, which keeps every byte that Redis had written. With
+appendfsync always, that is everything that Redis answered. With everysec, Redis answers before it
+writes while a sync of its file is in progress. Jobs that it accepted in those moments may be lost,
+but no earlier ones.
 """
 
 import os
@@ -50,13 +50,13 @@ def durable_redis(appendfsync: str) -> Iterator[RedisServer]:
 
 
 class Accepted:
-    """What was accepted so far, in order, and a way to wait for the n-th."""
+    """The accepted jobs so far, in order, and a way to wait for the n-th."""
 
     def __init__(self, total: int) -> None:
         self.total = total
         self.job_ids: list[JobId] = []
         self._at = list[float]()
-        # When Redis was killed, and how many had been accepted when it was back.
+        # The time of each kill of Redis, and the number of accepted jobs when it was back.
         self._kills = list[tuple[float, int]]()
         self._grown = anyio.Event()
 
@@ -71,11 +71,11 @@ class Accepted:
         self._grown = anyio.Event()
 
     def killed(self, at: float) -> None:
-        """Called when Redis is back: what it had answered has been read by then."""
+        """Called when Redis is back: by then all its replies from before have been read."""
         self._kills.append((at, len(self.job_ids)))
 
     async def kept(self, side: Bench, appendfsync: str) -> list[JobId]:
-        """Those that are there: all, or with everysec all but the last before a kill."""
+        """The jobs that must exist: all, or with everysec all but the last before a kill."""
         lost = {job_id for job_id, state in (await side.jobs.states(self.job_ids)).items() if state is None}
         print(f"{len(lost)} of {len(self.job_ids)} accepted jobs are lost with appendfsync {appendfsync}")
         assert not lost or appendfsync == "everysec"
@@ -84,7 +84,7 @@ class Accepted:
             gone = [n for n in range(begin, end) if self.job_ids[n] in lost]
             if gone:
                 assert killed_at - self._at[gone[0]] < WRITE_PUT_OFF_S + TICK_S
-                # Answers of one step of Redis reach the submitters in any order.
+                # Replies that Redis sends together reach the submitters in any order.
                 assert end - gone[0] - len(gone) <= 2 * SUBMITTERS
             begin, n_explained = end, n_explained + len(gone)
         assert n_explained == len(lost)
@@ -98,8 +98,8 @@ class Accepted:
 
 @asynccontextmanager
 async def killing(server: RedisServer, accepted: Accepted) -> AsyncIterator[None]:
-    """Kill and restart Redis each time another share of the jobs was accepted, in the middle of
-    what is under way."""
+    """Kill and restart Redis each time another share of the jobs was accepted, while calls are in
+    progress."""
     async with anyio.create_task_group() as group:
 
         async def kill() -> None:
@@ -143,7 +143,7 @@ async def test_every_job_accepted_while_redis_was_killed_again_and_again_is_ther
                 try:
                     accepted.add((await side.submitter.submit(submission)).job_id)
                 except BackendUnavailable:
-                    # The job may be there or not: nobody was told that it is.
+                    # The job may exist or not, because nobody got an answer.
                     await anyio.sleep(0.02)
 
         began = time.monotonic()

@@ -87,7 +87,7 @@ def assert_quiet(system: System, used: dict[str, Usage]) -> None:
     "Redis killed, frozen, LOADING or READONLY for five seconds, then back",
     sees="503 with Retry-After; open streams stay open; everything works within 5 s",
 )
-async def test_all_wait_quietly_while_redis_is_away_and_move_within_five_seconds_of_its_return(
+async def test_all_wait_quietly_while_redis_is_away_and_continue_within_five_seconds_of_its_return(
     own_redis: RedisServer, tmp_path: Path, state: str
 ) -> None:
     async with running_system(own_redis.url, tmp_path, lease_s=15.0) as system, anyio.create_task_group() as following:

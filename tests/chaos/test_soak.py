@@ -1,5 +1,4 @@
-"""The soak, short: everything breaks at random for a while, and nothing that was promised is
-broken."""
+"""A short soak: everything breaks at random for a while, and no promise is broken."""
 
 import pytest
 
@@ -9,7 +8,7 @@ from tests.chaos.soak import Options, soak
 SEED = "short"
 
 
-def test_a_seed_stands_for_its_faults() -> None:
+def test_a_seed_always_gives_the_same_faults() -> None:
     assert plan(SEED, 60.0) == plan(SEED, 60.0)
     assert plan(SEED, 60.0) != plan("another", 60.0)
     assert {fault.kind for fault in plan(SEED, 600.0)} == set(WEIGHTS)
@@ -21,7 +20,7 @@ def test_a_seed_stands_for_its_faults() -> None:
     "workers, gateways, Redis and its connections, streams and groups fail at random under load",
     sees="nothing: no accepted job is lost, none ends twice, every reader gets every event",
 )
-async def test_nothing_promised_is_broken_while_everything_breaks() -> None:
+async def test_no_promise_is_broken_while_everything_breaks() -> None:
     summary = await soak(Options(seconds=20.0, seed=SEED, rate=30.0))
     print(summary)
     assert summary.violations == []

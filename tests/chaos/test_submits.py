@@ -1,5 +1,5 @@
-"""Submissions that are sent many times at once, or cut off by the death of the gateway: each makes
-one job."""
+"""Submissions that are sent many times at once, or interrupted by the death of the gateway: each
+makes one job."""
 
 import signal
 from collections import Counter
@@ -24,7 +24,8 @@ RETRIED_AT_ONCE = 50
 
 
 def armed(redis_url: str, folder: Path, point: str, *, nth: int = 1) -> Gateway:
-    """A gateway that kills itself at the failpoint; unarmed when it is started again."""
+    """A gateway that kills itself at the failpoint. When it is started again, the failpoint is not
+    armed."""
     gateway = Gateway(redis_url, folder / "gateway.log", module=command("kill", point, "gateway", nth=nth)[2:])
     gateway.start()
     gateway.module = ("gateway",)
@@ -98,7 +99,7 @@ async def test_two_bodies_that_race_for_one_key_make_one_job(redis_url: str, tmp
     ("point", "n_stored"),
     [("before_claim_keys", 0), ("after_claim_keys", 0), ("before_submit", 0), ("after_submit", 1), ("job_accepted", 1)],
 )
-async def test_a_submission_that_the_gateway_died_of_makes_one_job(
+async def test_a_submission_during_which_the_gateway_died_makes_one_job(
     redis_url: str, tmp_path: Path, point: str, n_stored: int
 ) -> None:
     gateway = armed(redis_url, tmp_path, point)
@@ -138,12 +139,12 @@ async def test_a_submission_that_the_gateway_died_of_makes_one_job(
 @pytest.mark.parametrize(
     ("point", "n_retried"), [("before_submit", RETRIED_AT_ONCE), ("after_submit", 2 * RETRIED_AT_ONCE)]
 )
-async def test_a_bulk_retry_that_the_gateway_died_of_goes_on_where_it_was(
+async def test_a_bulk_retry_during_which_the_gateway_died_continues_where_it_was(
     redis_url: str, tmp_path: Path, point: str, n_retried: int
 ) -> None:
     async with driver(redis_url) as drive:
         made = await made_dead(drive, TRAINING, ["x"] * 120)
-        # In its second step.
+        # The gateway dies in its second step.
         gateway = armed(redis_url, tmp_path, point, nth=2)
         async with gateway.client() as http:
             with pytest.raises(httpx.TransportError):
@@ -159,7 +160,7 @@ async def test_a_bulk_retry_that_the_gateway_died_of_goes_on_where_it_was(
         retried = [await drive.dead_letters.status(job_id) for job_id in made]
         n_jobs = await drive.count_jobs()
 
-    # The oldest were first.
+    # The oldest dead letters were retried first.
     assert [job["job_id"] for job in rest] == made[n_retried:][::-1]
     assert none == []
     assert n_jobs == 2 * len(made)

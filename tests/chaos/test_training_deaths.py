@@ -1,5 +1,4 @@
-"""Training under faults: the worker or its child dies at any step, stands still, or eats all
-memory."""
+"""Training under faults: the worker or its child dies at any step, hangs, or uses up all memory."""
 
 import signal
 from pathlib import Path
@@ -20,7 +19,7 @@ from tests.support.queue_bench import QueueBench, queue_bench
 from tests.support.training import TINY
 from tests.support.training_process import a_training, alive, child_of, training_process
 
-# Each attempt loads PyTorch, which takes half a minute on a machine that is busy.
+# Each attempt loads PyTorch, which takes half a minute on a busy machine.
 DEADLINE_S = 240.0
 pytestmark = pytest.mark.timeout(4 * DEADLINE_S)
 ENDLESS = msgspec.structs.replace(TINY, epochs=10_000)
@@ -32,7 +31,7 @@ def is_retry(event: object) -> bool:
 
 
 async def published_once(side: QueueBench, folder: Path) -> None:
-    """One version, whose files are whole."""
+    """Assert that the model has one version, and that its files are complete."""
     [model] = (await side.registry.versions("tiny")).models
     assert model.version == 1
     ArtifactStore(folder / "artifacts").verify(model.manifest.onnx)
@@ -94,7 +93,7 @@ async def test_a_child_killed_while_it_writes_an_artifact_leaves_no_half_of_one(
     "workers", "kill -9, SIGSEGV or SIGABRT of a training process", sees="`worker_process_died`, retried"
 )
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
-async def test_a_child_that_dies_takes_its_worker_not_along(
+async def test_a_child_that_dies_does_not_end_its_worker(
     redis_url: str, tmp_path: Path, number: signal.Signals
 ) -> None:
     async with queue_bench(redis_url, TRAINING) as side:
@@ -132,7 +131,7 @@ async def test_a_killed_training_worker_leaves_no_child_and_its_job_goes_on_from
         with anyio.fail_after(10):
             while alive(pids):  # noqa: ASYNC110 - nothing announces the end of another's child
                 await anyio.sleep(0.02)
-        # With a lease that it does not lose to a slow disk under Redis.
+        # The lease is long enough for a slow disk under Redis.
         with training_process(redis_url, tmp_path, lease_s=15.0):
             went_on = await side.until(
                 job_id, lambda event: isinstance(event, Measured) and event.attempt == 2, deadline_s=DEADLINE_S
@@ -151,7 +150,7 @@ async def test_a_killed_training_worker_leaves_no_child_and_its_job_goes_on_from
     "kill -9 of a training worker while it removes older checkpoints",
     sees="the recorded checkpoint is there",
 )
-async def test_the_checkpoint_on_record_is_there_whenever_a_worker_is_killed(redis_url: str, tmp_path: Path) -> None:
+async def test_the_recorded_checkpoint_exists_whenever_a_worker_is_killed(redis_url: str, tmp_path: Path) -> None:
     store, often = ArtifactStore(tmp_path / "artifacts"), msgspec.structs.replace(ENDLESS, checkpoint_every_s=1e-6)
     async with queue_bench(redis_url, TRAINING) as side:
         job_id = await side.submit(a_training(tmp_path, hyperparameters=often), queue=TRAINING)
@@ -169,7 +168,7 @@ async def test_the_checkpoint_on_record_is_there_whenever_a_worker_is_killed(red
             store.verify(job.checkpoint.artifact)
         files = [path for path in (tmp_path / "artifacts" / "sha256").rglob("*") if path.is_file()]
 
-    # Of each attempt the newest, the best, and what it was about to record or to remove.
+    # For each attempt: the newest, the best, and one that it was about to record or to remove.
     assert len(files) < 20
 
 
@@ -197,7 +196,7 @@ async def test_hung_training_is_ended_although_its_lease_is_renewed(redis_url: s
 @pytest.mark.fault(
     "machines", "a training process uses all memory", sees="`out_of_memory`; the job is a dead letter at once"
 )
-async def test_a_child_that_eats_memory_ends_alone(redis_url: str, tmp_path: Path) -> None:
+async def test_a_child_that_uses_up_memory_ends_alone(redis_url: str, tmp_path: Path) -> None:
     path = install(tmp_path, ["Gluttonous"])
     async with queue_bench(redis_url, TRAINING) as side:
         job_id = await side.submit(a_training(tmp_path, "gluttonous"), queue=TRAINING)

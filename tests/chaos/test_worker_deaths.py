@@ -1,4 +1,4 @@
-"""A worker that is killed between any two steps of an attempt: what becomes of its job."""
+"""A worker that is killed between any two steps of an attempt, and what happens to its job."""
 
 import signal
 
@@ -14,7 +14,7 @@ from tests.support.workers import ScriptedHandler, running_worker
 
 LEASE_S = 1.0
 
-# Where it is killed -> (attempts in all, workers lost while they held the job).
+# The failpoint where it is killed -> (attempts in all, workers that were lost while they owned the job).
 STEPS = {
     "before_claim": (1, 0),
     "after_claim": (2, 1),
@@ -69,7 +69,7 @@ async def test_a_job_that_a_worker_waited_for_outlives_it(redis_url: str, step: 
     async with queue_bench(redis_url) as side:
         with worker_process(redis_url, "say", lease_s=LEASE_S, armed=("kill", step)) as killed:
             with anyio.fail_after(30):
-                # Which of the first jobs finds it waiting depends on how fast it starts; it claims ahead after that.
+                # It depends on its start which job finds it waiting. After that it claims ahead.
                 while killed.poll() is None:
                     job_id = await side.submit()
                     with anyio.move_on_after(LEASE_S):
@@ -87,7 +87,7 @@ async def test_a_job_that_a_worker_waited_for_outlives_it(redis_url: str, step: 
     "kill -9 of a worker that has just taken over the entry of a dead worker",
     sees="a third worker takes it; no crash is counted",
 )
-async def test_an_entry_that_a_rescuer_died_of_is_rescued_again(redis_url: str) -> None:
+async def test_an_entry_whose_rescuer_died_is_rescued_again(redis_url: str) -> None:
     async with queue_bench(redis_url) as side:
         job_id = await side.submit()
         assert await (await side.worker("gone")).wait(timeout_s=1.0)
@@ -106,7 +106,7 @@ async def test_an_entry_that_a_rescuer_died_of_is_rescued_again(redis_url: str) 
     "workers", "kill -9 of a worker in the middle of a lease renewal", sees="the job runs again, as attempt 2"
 )
 @pytest.mark.parametrize("step", ["before_renew", "after_renew"])
-async def test_a_worker_killed_while_it_renews_is_noticed_like_any_other(redis_url: str, step: str) -> None:
+async def test_a_worker_killed_while_it_renews_is_found_dead_like_any_other(redis_url: str, step: str) -> None:
     async with queue_bench(redis_url) as side:
         job_id = await side.submit()
         with worker_process(redis_url, "hang", lease_s=LEASE_S, armed=("kill", step), armed_nth=3) as killed:

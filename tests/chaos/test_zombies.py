@@ -1,5 +1,5 @@
-"""A worker that stands still past its lease and wakes up again: whatever it does then, the newest
-attempt decides."""
+"""A worker that is stopped past its lease and then continues: whatever it does, the newest attempt
+decides."""
 
 import signal
 from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ quick_at_the_end = [*STANDSTILLS[:2], pytest.param(STANDSTILLS[2], marks=pytest.
 
 @asynccontextmanager
 async def reclaiming(side: QueueBench) -> AsyncIterator[None]:
-    """What a worker does for the jobs of others, without one that would run them."""
+    """The duty that reclaims the jobs of dead workers, without a worker that would run them."""
     async with anyio.create_task_group() as group:
         group.start_soon(
             Reclaiming(Recovery(side.nodes, side.queue), QueueObserver(), worker="nobody", lease_s=LEASE_S).run
@@ -89,7 +89,7 @@ async def test_a_zombie_that_wakes_during_the_second_attempt_cannot_disturb_it(r
             async with running_worker(redis_url, ScriptedHandler(wait), lease_s=LEASE_S, slots=1):
                 await side.until(job_id, lambda event: getattr(event, "chunk", None) == "second", deadline_s=30)
                 zombie.send_signal(signal.SIGCONT)
-                # The zombie is through with the old job when it has run another to its end.
+                # Once the zombie has run another job to its end, it has finished with the old one.
                 await side.done(await side.submit())
                 goes_on.set()
                 job = await side.done(job_id)
