@@ -1,4 +1,4 @@
-"""The commands that contributors are given exist, and the hooks check what CI checks."""
+"""The commands in CONTRIBUTING.md exist, and the git hooks run the linters of CI."""
 
 import json
 import re

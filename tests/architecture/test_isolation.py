@@ -1,4 +1,5 @@
-"""Each member synced alone, as it is deployed: uv does not stop one from importing a sibling's dependency."""
+"""Each member installed alone, as it is deployed. uv does not stop a member from importing what
+only a sibling depends on."""
 
 import os
 import subprocess

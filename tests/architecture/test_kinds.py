@@ -1,7 +1,7 @@
-"""Only the table of kinds, and what belongs to one kind alone, names a kind of job or its spec.
+"""Only the table of kinds, and code for a single kind, names a kind of job or its spec.
 
-All other modules ask a spec what it refers to (`shared_schemas.specs.JobOptions`), so that a new kind needs no change
-there. `tests/e2e/test_new_kind.py` adds one.
+All other modules ask a spec what it refers to (`shared_schemas.specs.JobOptions`), so a new kind
+needs no change there. `tests/e2e/test_new_kind.py` adds one.
 """
 
 import ast
@@ -12,7 +12,7 @@ from shared_schemas.specs import SPECS, JobOptions
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("shared-schemas", "worker-runtime", "gateway", "client", "deploy/local", "recipe-kit")
-# Each with the reason.
+# The modules that may name a kind, each with the reason.
 NAMED = {
     "shared-schemas/src/shared_schemas/kinds.py": "the table",
     "shared-schemas/src/shared_schemas/specs.py": "the spec of each kind",
@@ -33,7 +33,8 @@ def sources() -> list[Path]:
 
 
 def names_a_kind(path: Path) -> bool:
-    """In code: a member of JobKind, the Struct of a kind, or the name of a kind as a text of its own."""
+    """Whether its code has a member of JobKind, the Struct of a kind, or the name of a kind as a
+    whole string."""
     members, structs = {kind.name for kind in JobKind}, {spec.__name__ for spec in SPECS.values()}
     for node in ast.walk(ast.parse(path.read_text())):
         match node:

@@ -1,4 +1,5 @@
-"""The pages about the code agree with it: the drawing of the states, the modules they name, the list of decisions."""
+"""The pages about the code agree with the code: the drawing of the states, the modules they name,
+the list of decisions."""
 
 import re
 from importlib.util import find_spec
@@ -14,7 +15,7 @@ NUMBERED = sorted(DECISIONS.glob("[0-9]*.md"))
 PAGES = [ROOT / "ARCHITECTURE.md", ROOT / "docs" / "concepts.md", *sorted(DECISIONS.glob("*.md"))]
 _HEADINGS = ["Context", "Decision", "Consequence", "Revisit when"]
 _PACKAGES = "shared_schemas|worker_runtime|gateway|inference_worker|recipe_kit|training_worker|headrace|headrace_local"
-# In code marks: a module, and perhaps a name in it.
+# A module in code marks, perhaps with a name in it.
 _MODULE = re.compile(rf"`((?:{_PACKAGES})(?:\.\w+)+)`")
 _SCRIPT = re.compile(r"`([a-z_]+\.lua)`")
 _LUA = ROOT / "shared-schemas" / "src" / "shared_schemas" / "stream" / "lua"
@@ -90,7 +91,7 @@ def test_an_entry_of_the_log_has_its_date_and_the_four_parts() -> None:
 
 
 def _exists(dotted: str) -> bool:
-    """A module, or something that a module has."""
+    """Whether it is a module, or a name in a module."""
     if _source(dotted) is not None:
         return True
     module, _, name = dotted.rpartition(".")

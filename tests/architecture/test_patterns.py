@@ -1,4 +1,5 @@
-"""A pattern that says what a text may be ends where the text ends: `$` would let one more line end through."""
+r"""Patterns that describe a whole text must end with `\Z`, because `$` also matches before a line
+end at the end."""
 
 import ast
 import importlib
@@ -45,7 +46,7 @@ PATTERNS = sorted(
 
 
 def literals() -> Iterator[tuple[str, str]]:
-    """Each pattern that stands in the source: of re, and of msgspec's Meta."""
+    """Each pattern in the source, of re or of msgspec's Meta, with its place."""
     for member in MEMBERS:
         for path in sorted((ROOT / member).rglob("*.py")):
             for call in ast.walk(ast.parse(path.read_text())):
@@ -72,5 +73,5 @@ def test_the_pattern_of_a_field_begins_and_ends_with_the_text(name: str, pattern
 
 
 @pytest.mark.parametrize(("place", "pattern"), list(literals()), ids=[place for place, _ in literals()])
-def test_no_pattern_takes_a_line_end_for_the_end(place: str, pattern: str) -> None:
+def test_no_pattern_uses_a_dollar_sign_for_the_end(place: str, pattern: str) -> None:
     assert "$" not in _CLASS.sub("", pattern.replace(r"\$", ""))

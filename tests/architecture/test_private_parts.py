@@ -1,7 +1,8 @@
-"""What the project uses of its libraries beyond their promises is there, and is named in one place for each library.
+"""The private parts of libraries that the project uses exist, and one module for each library names
+them.
 
-A failure after an upgrade says what moved: `gateway.edge.uvicorn_parts` and `shared_schemas.stream.redis_parts` say
-what to do about it.
+A failure after an upgrade says which part changed. `gateway.edge.uvicorn_parts` and
+`shared_schemas.stream.redis_parts` say what to do about it.
 """
 
 import ast
@@ -26,7 +27,7 @@ from tests.support.raised_codes import MEMBERS
 PARTS = uvicorn_parts.PARTS | redis_parts.PARTS
 METHODS = [(part, name, given) for part, (methods, _) in PARTS.items() for name, given in methods.items()]
 FIELDS = [(part, name) for part, (_, fields) in PARTS.items() for name in sorted(fields)]
-# What a class of the gateway's is, and what stands for one of uvicorn's in its source.
+# The uvicorn class that each class of the gateway extends, and the class that each name in its source stands for.
 SUBCLASSES = {"GatewayProtocol": HttpToolsProtocol, "Flow": FlowControl}
 NAMES = {
     "cycle": RequestResponseCycle,
@@ -46,13 +47,13 @@ async def _application(scope: object, receive: object, send: object) -> None:
 
 
 async def made(part: type) -> Any:
-    """One of them, as the library makes it."""
+    """An instance of the class, made as the library makes it."""
     nothing: Any = None
     if part is FlowControl:
         return FlowControl(nothing)
     if part is HttpToolsProtocol:
         protocol = HttpToolsProtocol(Config(_application, log_config=None, interface="asgi3"), ServerState(), {})
-        protocol.on_message_begin()  # some it has only then
+        protocol.on_message_begin()  # it sets some attributes only here
         return protocol
     if part is RequestResponseCycle:
         return RequestResponseCycle(
@@ -68,19 +69,19 @@ def ids(row: tuple[Any, ...]) -> str:
 
 
 @pytest.mark.parametrize(("part", "name", "given"), METHODS, ids=map(ids, METHODS))
-def test_a_method_takes_what_it_took(part: type, name: str, given: str) -> None:
+def test_a_method_has_the_parameters_that_we_rely_on(part: type, name: str, given: str) -> None:
     parameters = list(inspect.signature(getattr(part, name)).parameters)
 
     assert parameters == ["self", *given.split()]
 
 
 @pytest.mark.parametrize(("part", "name"), FIELDS, ids=map(ids, FIELDS))
-async def test_a_field_is_there(part: type, name: str) -> None:
+async def test_a_field_exists(part: type, name: str) -> None:
     assert hasattr(await made(part), name)
 
 
 @pytest.mark.parametrize(("member", "library"), CAPPED)
-def test_only_versions_that_were_tested_are_admitted(member: str, library: str) -> None:
+def test_only_tested_versions_are_allowed(member: str, library: str) -> None:
     project = tomllib.loads((ROOT / member / "pyproject.toml").read_text())["project"]
     extras = [one for more in project.get("optional-dependencies", {}).values() for one in more]
     [bound] = [one for one in (*project["dependencies"], *extras) if one.startswith(library)]
@@ -95,7 +96,7 @@ def sources() -> Iterator[tuple[str, ast.Module]]:
             yield str(path.relative_to(ROOT)), ast.parse(path.read_text())
 
 
-def test_one_module_imports_what_uvicorn_keeps_to_itself() -> None:
+def test_one_module_imports_private_parts_of_uvicorn() -> None:
     users = {
         path
         for path, tree in sources()
@@ -121,7 +122,7 @@ def used(tree: ast.Module) -> Iterator[tuple[type, str]]:
                 yield NAMES[owner], node.attr
 
 
-async def test_all_that_the_gateway_uses_of_uvicorn_is_named() -> None:
+async def test_all_parts_of_uvicorn_that_the_gateway_uses_are_named() -> None:
     known = {part: {*vars(part), *vars(await made(part))} for part in NAMES.values()}
     found = {
         (part, name)
@@ -139,7 +140,7 @@ async def test_all_that_the_gateway_uses_of_uvicorn_is_named() -> None:
 PRIVATE_OF_REDIS = {"_reader", "_writer", "_sock", "_parser", "_connect", "_buffer"}
 
 
-def test_two_modules_use_what_redis_py_keeps_to_itself() -> None:
+def test_two_modules_use_private_parts_of_redis_py() -> None:
     users = {
         (path, node.attr)
         for path, tree in sources()
@@ -147,7 +148,7 @@ def test_two_modules_use_what_redis_py_keeps_to_itself() -> None:
         if isinstance(node, ast.Attribute)
         and node.attr in PRIVATE_OF_REDIS
         and path.startswith("shared-schemas/src/shared_schemas/stream/")
-        # What our own classes call so is theirs.
+        # These are attributes of our own classes, with the same names.
         and not (isinstance(node.value, ast.Name) and node.value.id == "self" and "stale_master.py" not in path)
     }
 

@@ -1,4 +1,4 @@
-"""The names that other parts and users lean on. A change here is a change for them."""
+"""The public names of the members. A change here is a change for their users."""
 
 import importlib
 from typing import get_args

@@ -1,4 +1,5 @@
-"""docs/surprises.md lists every script of findings/, and each can be run by itself. Nothing is installed here."""
+"""docs/surprises.md lists every script of findings/, and each script can be run by itself. Nothing
+is installed here."""
 
 import os
 import re
@@ -17,7 +18,7 @@ def test_the_page_lists_every_script_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
-def test_a_script_says_what_it_saw_and_pins_what_it_installs(script: Path) -> None:
+def test_a_script_says_when_it_was_seen_and_pins_what_it_installs(script: Path) -> None:
     text = script.read_text()
     installed = re.findall(r"(?:uv pip install|npm install)(.*)", text)
 

@@ -1,7 +1,8 @@
 """The commands and programs of the README and the guides do what the pages say.
 
-Redis, the gateway, the inference worker and the models are real. Training is not: its worker publishes a ready model at
-once, with the events of a training, so that a page is tried in seconds. tests/e2e/test_main_job.py trains.
+Redis, the gateway, the inference worker and the models are real. Training is not: its worker
+publishes a ready model at once, with the events of a training, so that a page is tried in seconds.
+tests/e2e/test_main_job.py trains.
 """
 
 import os
@@ -33,7 +34,7 @@ DEADLINE_S = 60.0
 RUNNABLE = ("sh", "python")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
 JOB_ID = re.compile(r'"job_id":"((?:training|inference)-[0-9a-z]{26})"')
-# A failed request fails the command, and `uv run` would look at the environment each time.
+# A failed request must fail the command. `uv run` is skipped, because it would check the environment each time.
 SHELL = """
 set -euo pipefail
 curl() { command curl --fail-with-body -sS "$@"; }
@@ -42,7 +43,7 @@ uv() { [ "$1" = run ]; shift; "$@"; }
 
 
 class ReadyTrainer(ScriptedHandler):
-    """Publishes what stands ready under the name that the job asks for, and trains nothing."""
+    """Publishes a ready model under the name that the job asks for, and trains nothing."""
 
     kind = JobKind.TRAINING
 
@@ -63,7 +64,8 @@ class ReadyTrainer(ScriptedHandler):
 
 
 def ready_models(artifacts: Path) -> dict[str, ModelManifest]:
-    """By model type: a classifier of the wines' thirteen features, and a writer."""
+    """The ready models by model type: a classifier of wines by thirteen features, and a language
+    model."""
     store = ArtifactStore(artifacts)
     table = np.random.default_rng(0).standard_normal((260, 260)).astype(np.float32)
     features, labels = [f"f{i}" for i in range(13)], ("first", "second", "third")
@@ -73,7 +75,7 @@ def ready_models(artifacts: Path) -> dict[str, ModelManifest]:
 
 
 def run(block: Block, url: str, job_id: str) -> str:
-    """-> what it wrote."""
+    """-> the output of the block"""
     text = block.text.replace("http://127.0.0.1:8000", url).replace("localhost:8000", url.removeprefix("http://"))
     command = ["bash", "-c", SHELL + text] if block.language == "sh" else [sys.executable, "-c", text]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -91,7 +93,7 @@ def run(block: Block, url: str, job_id: str) -> str:
 
 
 async def test_every_block_that_is_not_marked_runs_and_no_job_of_it_fails(redis_url: str, tmp_path: Path) -> None:
-    """$JOB is the job that the page submitted last; where it submitted none, one that has ended."""
+    """$JOB is the job that the page submitted last, or a finished job if it submitted none."""
     shown = [block for page in guides() for block in blocks(page) if not block.mark and block.language in RUNNABLE]
     assert len({block.page for block in shown}) >= 7
 

@@ -1,4 +1,5 @@
-"""The pages hold together: links lead somewhere, and each command that a page shows is run or says why not."""
+"""The pages are consistent: every link leads somewhere, and every command is run by a test or says
+why not."""
 
 import re
 from pathlib import Path
@@ -35,7 +36,7 @@ def test_every_link_and_anchor_leads_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", pages(), ids=name_of)
 def test_no_line_is_too_long_to_read(page: Path) -> None:
-    """A URL and a block of code may be longer."""
+    """URLs and code blocks may be longer."""
     wide = [(number, line) for number, line in prose(page) if len(URL.sub("", line)) > MAX_COLUMNS]
 
     assert wide == []
@@ -43,7 +44,7 @@ def test_no_line_is_too_long_to_read(page: Path) -> None:
 
 @pytest.mark.parametrize("page", pages(), ids=name_of)
 def test_no_word_is_written_twice_in_a_row(page: Path) -> None:
-    """typos checks the spelling, and has no check for this."""
+    """typos checks the spelling, but not this."""
     text = "\n".join(re.sub(r"`[^`]*`", "`", line) for _, line in prose(page))
 
     assert [found[0] for found in DOUBLED.finditer(text)] == []
@@ -51,7 +52,7 @@ def test_no_word_is_written_twice_in_a_row(page: Path) -> None:
 
 @pytest.mark.parametrize("page", guides(), ids=name_of)
 def test_every_block_says_its_language_and_every_command_is_run_or_says_why_not(page: Path) -> None:
-    """tests/docs/test_blocks.py runs those without a mark."""
+    """tests/docs/test_blocks.py runs the blocks without a mark."""
     for block in blocks(page):
         assert block.language in RUNNABLE | WITHOUT_COMMANDS, f"{block.place}: which language is this?"
         if block.mark.startswith("run by "):

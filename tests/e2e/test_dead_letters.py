@@ -1,4 +1,5 @@
-"""Every way a job can fail for good, over a real gateway and real worker processes: what a person finds afterwards."""
+"""Every way a job can fail for good, with a real gateway and real workers: what a person finds
+afterwards."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from tests.support.restarted_worker import restarted_worker
 
 ENDS = AttemptEnd
 
-# What the job does, its options -> the error's code, how each attempt ended, with which code.
+# What the job does, its options -> the code of its error, and how each attempt ended, with which code.
 FAILURES: dict[str, tuple[str, dict[str, Any], str, list[tuple[AttemptEnd, str | None]]]] = {
     "a transient failure that ran out of retries": (
         "stumble",
@@ -42,7 +43,7 @@ async def test_every_failure_is_found_with_its_code_and_attempts_and_can_be_retr
             made = {name: await submitted(behaviour, **options) for name, (behaviour, options, *_) in FAILURES.items()}
             cancelled = await submitted("hang")
             await client.cancel(cancelled)
-            # It has to be missed before a worker is there.
+            # The deadline must pass before a worker starts.
             await client.wait(made["a start deadline missed"], timeout_s=30)
             async with restarted_worker(redis_url, slots=1):
                 fine = await client.wait(await submitted("answer"), timeout_s=120)

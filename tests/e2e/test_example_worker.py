@@ -1,4 +1,5 @@
-"""The worker of docs/examples, which knows redis-py and docs/protocol.md alone, does the jobs of a real gateway."""
+"""The worker of docs/examples, which uses only redis-py and docs/protocol.md, runs the jobs of a
+real gateway."""
 
 import os
 import signal
@@ -23,7 +24,7 @@ LEASE_MS = 1500
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As the page says to make it."""
+    """The bundle, made as the page says."""
     file = tmp_path_factory.mktemp("bundle") / "bundle.json"
     command = [sys.executable, "-m", "shared_schemas.stream.bundle"]
     file.write_bytes(subprocess.run(command, capture_output=True, check=True).stdout)
@@ -38,7 +39,8 @@ def gateway(shared_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory)
 
 @contextmanager
 def worker(bundle: Path, redis_url: str) -> Iterator[subprocess.Popen[bytes]]:
-    """In an interpreter that finds nothing of Headrace but the file itself."""
+    """Start the worker in an interpreter that can import nothing of Headrace but the example's own
+    files."""
     hidden = "import sys; sys.modules.update({name: None for name in ('shared_schemas', 'worker_runtime', 'msgspec')})"
     code = f"{hidden}; import runpy; sys.path.insert(0, {str(EXAMPLES)!r}); runpy.run_path(sys.argv[0])"
     code = f"import sys; sys.argv[0] = {str(EXAMPLES / 'worker.py')!r}; {code}"
@@ -105,7 +107,7 @@ async def test_when_it_is_killed_a_second_one_takes_its_job_over(
     assert (job["state"], job["attempt"], job["crashes"], job["result"]) == ("succeeded", 2, 1, {"letters": 20})
 
 
-async def test_it_heeds_a_cancellation_and_a_pause(gateway: Gateway, redis_url: str, bundle: Path) -> None:
+async def test_it_follows_requests_to_cancel_and_to_pause(gateway: Gateway, redis_url: str, bundle: Path) -> None:
     async with gateway.client() as http:
         with worker(bundle, redis_url):
             await registered(http, 1)
@@ -114,12 +116,12 @@ async def test_it_heeds_a_cancellation_and_a_pause(gateway: Gateway, redis_url: 
                 ("pause", "pause_requested released paused"),
             ]:
                 job_id = await submitted(http, "x" * 200)
-                heard = []
+                reasons_received = []
                 async with http.stream("GET", f"/jobs/{job_id}/events") as response:
                     async for event in frames(response):
                         if event.event == "progress" and event.json["step"] == 1:
                             await http.post(f"/jobs/{job_id}/{verb}")
-                        heard.append(event.json.get("reason"))
-                        if heard[-1] == reasons.split()[-1]:
+                        reasons_received.append(event.json.get("reason"))
+                        if reasons_received[-1] == reasons.split()[-1]:
                             break
-                assert [reason for reason in heard if reason][2:] == reasons.split()
+                assert [reason for reason in reasons_received if reason][2:] == reasons.split()

@@ -1,4 +1,5 @@
-"""Each file of docs/examples is run: those that are tests here, the worker in test_example_worker.py."""
+"""Each file of docs/examples is run: those that are tests here, the worker in
+test_example_worker.py."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The artifact store freed by hand: `headrace gc` and the module that containers have."""
+"""Removal of unused artifacts by hand: `headrace gc`, and the module for containers."""
 
 import json
 import os
@@ -30,7 +30,8 @@ def gc(redis_url: str, data_dir: Path, *command: str) -> "subprocess.CompletedPr
 
 
 async def a_store(redis_url: str, data_dir: Path) -> tuple[ArtifactStore, list[ArtifactRef]]:
-    """-> its files, all of them old: two checkpoints, the older one superseded by four, and one that is nobody's."""
+    """-> its files, all of them old: two checkpoints, of which one is superseded by four newer
+    ones, and a file that nothing refers to"""
     store = ArtifactStore(data_dir / "artifacts")
     saved = [store.put_bytes(b"checkpoint %d" % i) for i in range(4)]
     nobodys = store.put_bytes(b"nobody's")
@@ -44,7 +45,7 @@ async def a_store(redis_url: str, data_dir: Path) -> tuple[ArtifactStore, list[A
 
 
 @pytest.mark.parametrize("command", [LOCAL, IN_CONTAINERS])
-async def test_a_dry_run_says_what_goes_and_then_it_goes(
+async def test_a_dry_run_says_what_would_be_removed_and_a_real_run_removes_it(
     redis_url: str, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     store, old = await a_store(redis_url, tmp_path)
@@ -69,7 +70,7 @@ async def test_a_dry_run_says_what_goes_and_then_it_goes(
 
 
 @pytest.mark.parametrize(("command", "code"), [(LOCAL, 5), (IN_CONTAINERS, 1)])
-async def test_an_empty_redis_frees_nothing_and_says_so_in_one_line(
+async def test_an_empty_redis_removes_nothing_and_says_so_in_one_line(
     redis_url: str, tmp_path: Path, command: tuple[str, ...], code: int
 ) -> None:
     store = ArtifactStore(tmp_path / "artifacts")
@@ -84,7 +85,7 @@ async def test_an_empty_redis_frees_nothing_and_says_so_in_one_line(
 
 
 @pytest.mark.parametrize(("command", "code"), [(LOCAL, 5), (IN_CONTAINERS, 1)])
-def test_a_redis_that_is_away_is_one_line(tmp_path: Path, command: tuple[str, ...], code: int) -> None:
+def test_an_unreachable_redis_is_reported_in_one_line(tmp_path: Path, command: tuple[str, ...], code: int) -> None:
     ArtifactStore(tmp_path / "artifacts")
 
     refused = gc(f"unix://{tmp_path}/redis.sock", tmp_path, *command)

@@ -1,4 +1,4 @@
-"""The main job over real processes and HTTP: train, publish, serve, follow, replay, cancel."""
+"""The main job with real processes over HTTP: train, publish, serve, follow, replay, cancel."""
 
 import csv
 import io
@@ -90,7 +90,7 @@ def test_train_publish_infer_follow_and_replay(system: LocalSystem, client: Clie
         assert again.replay is not None
         assert again.replay.identical is True
     assert [str(model.ref) for model in client.models()] == ["wine@1"]
-    # What happened can be read again from any number.
+    # Events can be read again from any number.
     assert list(client.events(submitted.job_id)) == events
     assert list(client.events(submitted.job_id, after=5)) == events[5:]
 

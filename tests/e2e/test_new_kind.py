@@ -1,6 +1,8 @@
-"""A new kind of job needs a row in the table of kinds and a spec: gateway, client and worker need no other change.
+"""A new kind of job needs a row in the table of kinds and a spec. Gateway, client and worker need
+no other change.
 
-The test adds both to a copy of `shared_schemas`, which every process that it starts imports in place of the real one.
+The test adds both to a copy of `shared_schemas`, and every process that it starts imports this
+copy.
 """
 
 import json
@@ -75,7 +77,7 @@ def run(*command: str, sent: str = "") -> str:
 @pytest.mark.usefixtures("with_echo")
 def test_a_row_and_a_spec_make_a_new_kind_of_job(redis_url: str, tmp_path: Path) -> None:
     with running_gateway(redis_url, tmp_path) as gateway, echo_worker(redis_url):
-        told = run("-c", PROGRAM, gateway.url)
+        printed = run("-c", PROGRAM, gateway.url)
         command = ("submit", "echo", "--json-body", "-", "--wait", "--url", gateway.url)
         answered = run("-m", "headrace.cli", *command, sent='{"text": "from the command line"}')
         listed = run("-m", "headrace.cli", "queues", "--json", "--url", gateway.url)
@@ -83,7 +85,7 @@ def test_a_row_and_a_spec_make_a_new_kind_of_job(redis_url: str, tmp_path: Path)
             document = client.get("/openapi.json").json()
             refused = client.post("/jobs/echo", json={"text": 5})
 
-    assert told.split(maxsplit=1) == ["echo", "['Emitted', 'Done'] hello echo\n"]
+    assert printed.split(maxsplit=1) == ["echo", "['Emitted', 'Done'] hello echo\n"]
     assert "from the command line" in answered
     assert "echo" in {row["name"] for row in json.loads(listed)}
     assert document["paths"]["/jobs/echo"]["post"]["operationId"].startswith("submit_echo")

@@ -1,4 +1,5 @@
-"""The recipe of docs/examples/own_recipe, as docs/recipes.md tells it: registered, checked, trained and served."""
+"""The recipe of docs/examples/own_recipe, used as docs/recipes.md says: registered, checked,
+trained and served."""
 
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ TRAINED_WITHIN_S = 120.0
 
 
 def installed(folder: Path) -> str:
-    """The package as pip installs it: a module and its entry points. -> PYTHONPATH."""
+    """Install the package as pip does: a module and its entry points. -> PYTHONPATH"""
     package = folder / "own_recipe-1.0.dist-info"
     package.mkdir(parents=True)
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: own-recipe\nVersion: 1.0\n")
@@ -32,7 +33,7 @@ def test_the_package_names_its_recipe_as_the_test_installs_it() -> None:
 
 
 async def registered(http: httpx.AsyncClient) -> None:
-    """Return once a worker is."""
+    """Return once a worker is registered."""
     with anyio.fail_after(TRAINED_WITHIN_S):
         while True:
             if (await http.get("/workers")).json()["workers"]:

@@ -1,4 +1,4 @@
-"""One service as a process: watched, started again, stopped, never left behind."""
+"""One service as a process: watched, started again, stopped, and never left behind."""
 
 import io
 import os
@@ -20,7 +20,7 @@ SLEEPER = "import time\nprint('up', flush=True)\ntime.sleep(600)"
 
 
 class Lines(io.StringIO):
-    """A file that can be waited on."""
+    """A text file on which a test can wait."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ def test_a_service_that_dies_is_reported_and_started_again(lines: Lines) -> None
     assert second != first
 
 
-def test_the_last_words_of_a_service_that_dies_are_shown_where_only_warnings_are(lines: Lines) -> None:
+def test_the_last_lines_of_a_service_that_dies_are_shown_even_where_only_warnings_are(lines: Lines) -> None:
     log = Log(Console(file=lines, width=200), level="warning")
     program = "print('at work', flush=True)\nimport sys\nraise LookupError('what it died of')"
     service = Service("sleeper", [sys.executable, "-c", program], environment=ENVIRONMENT, log=log)
@@ -93,7 +93,7 @@ def test_the_last_words_of_a_service_that_dies_are_shown_where_only_warnings_are
     assert "LookupError: what it died of" in shown[died - 1]
 
 
-def test_one_that_does_not_heed_sigterm_is_killed_after_the_grace(lines: Lines) -> None:
+def test_a_service_that_ignores_sigterm_is_killed_after_the_grace(lines: Lines) -> None:
     program = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SLEEPER
     service = a_service(program, lines)
     service.start()
@@ -106,7 +106,7 @@ def test_one_that_does_not_heed_sigterm_is_killed_after_the_grace(lines: Lines) 
 
 
 def _ends(pid: int) -> bool:
-    """Whether the process is gone soon. One without a parent that waits for it may stay as a zombie."""
+    """Whether the process ends soon. Without a parent that waits for it, it may stay as a zombie."""
     try:
         _, alive = psutil.wait_procs([psutil.Process(pid)], timeout=DEADLINE_S)
         return not alive or alive[0].status() == psutil.STATUS_ZOMBIE
@@ -114,7 +114,7 @@ def _ends(pid: int) -> bool:
         return True
 
 
-def test_what_a_service_started_ends_with_it(lines: Lines) -> None:
+def test_processes_that_a_service_started_end_with_it(lines: Lines) -> None:
     program = f"""import subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 print('child', child.pid, flush=True)
@@ -172,7 +172,7 @@ time.sleep(600)"""
     assert not alive
 
 
-def test_what_every_service_says_of_the_same_redis_is_shown_once() -> None:
+def test_a_warning_of_every_service_about_the_same_redis_is_shown_once() -> None:
     lines = io.StringIO()
     log = Log(Console(file=lines, width=200))
     for service in ("gateway", "training-1", "inference-1"):

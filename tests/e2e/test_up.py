@@ -24,14 +24,14 @@ from tests.support.redis_server import bundled
 DEADLINE_S = 60.0
 LIBC = ctypes.CDLL(None)
 LONG = Hyperparameters(epochs=100_000)
-# What comes sooner counts as the same press.
+# Signals that come sooner count as the same press of Ctrl-C.
 TWO_PRESSES_S = 0.6
 NO_WORKERS = ("--training-workers", "0", "--inference-workers", "0")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
 
 
 class Up:
-    """said: what it wrote until it was up."""
+    """said: what it printed until it was up."""
 
     def __init__(self, process: "subprocess.Popen[str]", url: str, said: str) -> None:
         self.process, self.url, self.said = process, url, said
@@ -42,12 +42,12 @@ class Up:
         assert any(words in line for line in self.process.stdout)
 
     def interrupt(self) -> int:
-        """Ctrl-C, then as `until_it_ends`."""
+        """Press Ctrl-C, then do as `until_it_ends`."""
         self.process.send_signal(signal.SIGINT)
         return self.until_it_ends()
 
     def until_it_ends(self) -> int:
-        """-> the exit code. Nothing it started may be left."""
+        """Wait for the end, and assert that no process is left. -> the exit code"""
         code = self.process.wait(timeout=DEADLINE_S)
         _, alive = psutil.wait_procs(self.family, timeout=5)
         assert not alive
@@ -85,7 +85,7 @@ def up(data_dir: Path, *options: str, **environment: str) -> Iterator[Up]:
         psutil.wait_procs(family, timeout=10)
 
 
-def test_ctrl_c_drains_and_the_job_that_ran_is_there_at_the_next_start(tmp_path: Path) -> None:
+def test_ctrl_c_drains_and_the_running_job_is_queued_at_the_next_start(tmp_path: Path) -> None:
     with up(tmp_path, "--inference-workers", "0") as first, Client(first.url) as client:
         job_id = client.submit_training(model_type="mlp", data_path="wine.csv", hyperparameters=LONG).job_id
         for event in client.events(job_id):
@@ -105,7 +105,7 @@ def test_ctrl_c_drains_and_the_job_that_ran_is_there_at_the_next_start(tmp_path:
 
 
 def a_training_process(running: Up) -> psutil.Process:
-    """Submit a job; -> the process that trains it, as soon as there is one."""
+    """Submit a job. -> the process that trains it, as soon as it exists"""
     [worker] = [each for each in running.family if "training_worker" in each.cmdline()]
     with Client(running.url) as client:
         job = client.submit_training(model_type="mlp", data_path="wine.csv", hyperparameters=LONG)
@@ -116,7 +116,7 @@ def a_training_process(running: Up) -> psutil.Process:
     pytest.fail("the job ended")
 
 
-def test_a_second_ctrl_c_leaves_nothing_even_of_a_training_process_that_heeds_nobody(tmp_path: Path) -> None:
+def test_a_second_ctrl_c_leaves_nothing_even_of_a_suspended_training_process(tmp_path: Path) -> None:
     with up(tmp_path, "--inference-workers", "0") as running:
         a_training_process(running).suspend()
         running.process.send_signal(signal.SIGINT)
@@ -131,7 +131,7 @@ def test_a_ctrl_c_that_arrives_twice_at_once_is_one(tmp_path: Path, second: sign
     with up(tmp_path, *NO_WORKERS) as running:
         if not writes:
             running.until_it_says("curl -N")
-        # Without a word between them, so that nothing else comes between either.
+        # Nothing runs between the two signals.
         os.kill(running.process.pid, signal.SIGINT)
         os.kill(running.process.pid, second)
         assert running.until_it_ends() == 0
@@ -161,7 +161,7 @@ def test_ctrl_c_does_not_wait_for_a_training_process_that_still_loads_torch(tmp_
         assert running.interrupt() == 0
 
 
-def test_without_redis_on_the_path_the_one_of_the_wheel_is_taken(tmp_path: Path) -> None:
+def test_without_redis_on_the_path_the_bundled_one_is_started(tmp_path: Path) -> None:
     nothing = tmp_path / "empty"
     nothing.mkdir()
     with (
@@ -188,7 +188,7 @@ def test_a_killed_up_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def refused(port: str, folder: Path) -> str:
-    """What `up` says where it cannot start."""
+    """What `up` prints if it cannot start."""
     done = subprocess.run(
         [sys.executable, "-m", "headrace.cli", "up", "--port", port, "--data-dir", str(folder)],
         capture_output=True,
@@ -203,13 +203,13 @@ def refused(port: str, folder: Path) -> str:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and /sys")
-def test_a_folder_that_nothing_can_be_kept_in_is_one_sentence(tmp_path: Path) -> None:
+def test_an_unusable_folder_is_reported_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for folder in (Path("/proc/x"), Path("/sys/x"), tmp_path / "file" / "x"):
         assert f"cannot keep data in {folder}" in refused(str(free_port()), folder)
 
 
-def test_a_taken_port_and_a_taken_folder_are_one_sentence_each(tmp_path: Path) -> None:
+def test_a_taken_port_and_a_taken_folder_are_reported_in_one_sentence_each(tmp_path: Path) -> None:
     with up(tmp_path, *NO_WORKERS) as running:
         port = running.url.rpartition(":")[2]
         assert "choose another --port" in refused(port, tmp_path / "other")
@@ -217,12 +217,12 @@ def test_a_taken_port_and_a_taken_folder_are_one_sentence_each(tmp_path: Path) -
         assert running.interrupt() == 0
 
 
-def test_a_host_that_is_none_of_this_machine_is_one_sentence() -> None:
+def test_a_host_that_is_not_of_this_machine_is_reported_in_one_sentence() -> None:
     with pytest.raises(PortTaken, match=r"cannot listen on 203\.0\.113\.1"):
         free_port("203.0.113.1")
 
 
-def test_up_heeds_what_its_parts_would_of_the_environment(tmp_path: Path) -> None:
+def test_up_takes_the_environment_variables_of_its_parts(tmp_path: Path) -> None:
     data, artifacts = tmp_path / "mine", tmp_path / "models"
     data.mkdir()
     (data / "own.csv").write_text("x,label\n" + "".join(f"{i},{'ab'[i % 2]}\n" for i in range(60)))

@@ -1,12 +1,15 @@
-"""Runs a part of Headrace with one failpoint armed: the only way that one ever is.
+"""Runs a part of Headrace with one failpoint armed. Nothing else arms a failpoint.
 
     python -m tests.support.armed ACTION POINT NTH MODULE [ARGUMENT …]
 
-ACTION: kill (SIGKILL to itself), stop (SIGSTOP to itself), block:SECONDS (the thread that got there waits), or break
-(RuntimeError there from then on, as from a device that is lost).
-POINT: a name given to `shared_schemas.failpoints.failpoint`, such as before_settle. NTH: which time it is reached,
-from 1.
-MODULE: what to run as `python -m MODULE` would; `child:MODULE` arms the child processes that MODULE starts instead.
+ACTION: kill (SIGKILL to itself), stop (SIGSTOP to itself), block:SECONDS (the thread that reaches
+it waits), or break (RuntimeError there from then on, as from a lost device).
+
+POINT: a name given to `shared_schemas.failpoints.failpoint`, such as before_settle. NTH: the time
+at which it acts when the point is reached, from 1.
+
+MODULE: what to run, as with `python -m MODULE`. `child:MODULE` arms the child processes that MODULE
+starts, and not MODULE itself.
 """
 
 import os
@@ -26,7 +29,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def command(action: str, point: str, module: str, *arguments: str, nth: int = 1) -> list[str]:
-    """The command line that runs `module` with the failpoint armed; its working directory must be ROOT."""
+    """The command line that runs `module` with the failpoint armed. Its working directory must be
+    ROOT."""
     return [sys.executable, "-m", "tests.support.armed", action, point, str(nth), module, *arguments]
 
 
@@ -66,7 +70,7 @@ def _fail() -> None:
 
 
 def _interpreter(action: str, point: str, nth: str) -> str:
-    """An executable that runs `-m MODULE …` armed, in place of the interpreter."""
+    """An executable to use as the interpreter. It runs `-m MODULE …` with the failpoint armed."""
     path = Path(tempfile.mkdtemp(prefix="hr-armed-")) / "python"
     path.write_text(
         f'#!/bin/sh\nshift\ncd "{ROOT}" && exec "{sys.executable}" -m tests.support.armed {action} {point} {nth} "$@"\n'

@@ -1,4 +1,4 @@
-"""An attempt that is not backed by Redis: it keeps what a handler records, and can be asked to stop."""
+"""An attempt without Redis: it keeps what a handler records, and a test can ask it to stop."""
 
 from collections.abc import Callable, Iterable
 
@@ -12,7 +12,8 @@ from worker_runtime.handler import StopReason
 
 
 class CollectingAttempt:
-    """Implements worker_runtime.handler.Attempt. events: in the order of recording. stop: settable."""
+    """Implements worker_runtime.handler.Attempt. events: those that were recorded, in order. stop:
+    to be set by the test."""
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class CollectingAttempt:
         await anyio.lowlevel.checkpoint()
 
     async def until(self, is_met: Callable[[list[JobEvent]], bool], *, within_s: float = 20.0) -> None:
-        """Wait until what was recorded meets a condition."""
+        """Wait until the recorded events meet a condition."""
         with anyio.fail_after(within_s):
             while not is_met(self.events):
                 await self._changed.wait()

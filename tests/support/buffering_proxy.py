@@ -1,4 +1,5 @@
-"""A reverse proxy that buffers answers as nginx does: 4 KB before anything goes on, unless a header says not to."""
+"""A reverse proxy that buffers responses as nginx does: it passes on 4 KB at a time, unless a
+header forbids that."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,7 +10,7 @@ BUFFER_BYTES = 4096
 
 @asynccontextmanager
 async def buffering_proxy(port: int, *, obeys: bool = True) -> AsyncIterator[int]:
-    """-> the port it listens on. obeys: what the header says."""
+    """-> the port to connect to. obeys: whether the proxy follows X-Accel-Buffering."""
 
     async def serve(near: asyncio.StreamReader, to_near: asyncio.StreamWriter) -> None:
         far, to_far = await asyncio.open_connection("127.0.0.1", port)
@@ -25,8 +26,8 @@ async def buffering_proxy(port: int, *, obeys: bool = True) -> AsyncIterator[int
                     held = b""
             to_near.write(held)
         finally:
-            for line in (to_far, to_near):
-                line.close()
+            for writer in (to_far, to_near):
+                writer.close()
 
     async def quietly(near: asyncio.StreamReader, to_near: asyncio.StreamWriter) -> None:
         with suppress(OSError, EOFError):

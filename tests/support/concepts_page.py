@@ -1,8 +1,8 @@
-"""The state machine of docs/concepts.md, drawn from shared_schemas.lifecycle.TRANSITIONS: docs/states.svg, and the same
-as Mermaid.
+"""Draws the states of a job for docs/concepts.md from shared_schemas.lifecycle.TRANSITIONS:
+docs/states.svg, and the same as Mermaid.
 
-python -m tests.support.concepts_page            write both
-python -m tests.support.concepts_page --check    exit with 1 if they are not what would be written
+    python -m tests.support.concepts_page            write both
+    python -m tests.support.concepts_page --check    exit with 1 if one of them is out of date
 """
 
 import sys
@@ -33,7 +33,7 @@ def drawing() -> str:
 
 
 def picture() -> str:
-    """The same as an SVG, for the site, whose pages load no script from elsewhere."""
+    """The same as an SVG for the site, whose pages load no script from elsewhere."""
     return states_drawing.drawing(_arrows(), frozenset(TERMINAL_STATES))
 
 
@@ -53,7 +53,7 @@ def _sources() -> Iterator[tuple[str, Reason]]:
 
 
 def made(text: str) -> str:
-    """The page with its drawing as it should be. ValueError if it has no place for it."""
+    """The page with its drawing brought up to date. ValueError if it has no place for it."""
     before, found, rest = text.partition(_BEGIN)
     _, closed, after = rest.partition(_END)
     if not (found and closed):

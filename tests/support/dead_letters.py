@@ -1,4 +1,4 @@
-"""Dead letters in any number, without a worker."""
+"""Any number of dead letters, made without a worker."""
 
 import os
 import time
@@ -18,9 +18,9 @@ SPEC = TrainingSpec(model_type="mlp", data_path="a.csv", seed=1)
 
 
 async def made_dead(drive: Driver, queue: QueueName, codes: Sequence[str]) -> list[JobId]:
-    """A training job for each code, failed with it in its first attempt; in the order of submission."""
+    """Make a failed training job for each code. -> their ids, in the order of submission"""
     now_ms = time.time_ns() // 1_000_000 - len(codes)
-    # A millisecond apart, so that their ids tell their order.
+    # The ids are a millisecond apart, so that they sort in this order.
     ids = [new_job_id(queue, now_ms=now_ms + i, entropy=os.urandom(10)) for i in range(len(codes))]
     await drive.catalog.declare(queue)
     await drive.submitter.submit_all(queue, [Submission(job_id=job_id, spec=SPEC) for job_id in ids])

@@ -1,8 +1,8 @@
-"""A worker for a kind of job that is not part of Headrace: `tests/e2e/test_new_kind.py` adds it to the table of kinds.
+"""A worker for the kind of job that `tests/e2e/test_new_kind.py` adds to the table of kinds.
 
     python -m tests.support.echo_worker
 
-It answers each job with the text that the job's spec holds. Settings come from the environment, as in production.
+Its result is the text in the job's spec. Settings come from the environment, as in production.
 """
 
 import os

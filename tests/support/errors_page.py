@@ -1,7 +1,7 @@
-"""docs/errors.md, made of the table of error codes.
+"""Makes docs/errors.md from the table of error codes.
 
-python -m tests.support.errors_page            write it
-python -m tests.support.errors_page --check    exit with 1 if it is not what would be written
+python -m tests.support.errors_page            write the page
+python -m tests.support.errors_page --check    exit with 1 if the page is out of date
 """
 
 import sys

@@ -1,9 +1,10 @@
-"""docs/events.md: each event, its fields, when it is sent, and an example. Made from the Structs of events.
+"""Makes docs/events.md: each event with its fields, when it is sent, and an example.
 
-The words are here. The fields, their types and the examples come from the Structs, and each field needs words.
+The descriptions are here. The fields, their types and the examples come from the Structs of events,
+and each field needs a description.
 
-python -m tests.support.events_page            write it
-python -m tests.support.events_page --check    exit with 1 if it is not what would be written
+    python -m tests.support.events_page            write the page
+    python -m tests.support.events_page --check    exit with 1 if the page is out of date
 """
 
 import sys
@@ -36,7 +37,7 @@ COMMAND = "uv run python -m tests.support.events_page"
 
 
 class Described(msgspec.Struct, frozen=True):
-    """when: when it is sent. fields: what each field of its own means, with its unit."""
+    """when: when the event is sent. fields: what each of its own fields means, with its unit."""
 
     example: msgspec.Struct
     when: str
@@ -204,7 +205,7 @@ def _section(described: Described) -> str:
     kind = type(described.example)
     fields = {field.name: field for field in msgspec.structs.fields(kind) if field.name not in _STAMP}
     if fields.keys() != described.fields.keys():
-        raise ValueError(f"the words for {kind.__name__} are not those of its fields")
+        raise ValueError(f"the descriptions for {kind.__name__} are not those of its fields")
     lines = [f"\n## {kind.__struct_config__.tag}\n\n{wrapped(described.when)}\n\n"]
     for name, field in fields.items():
         optional = "" if field.required else ", optional"
@@ -214,7 +215,7 @@ def _section(described: Described) -> str:
 
 
 def _stamped(event: msgspec.Struct) -> dict[str, Any]:
-    """As a reader gets it: the script puts the stamp in front."""
+    """The event as a reader gets it: the script puts the stamp in front."""
     fields = msgspec.json.decode(msgspec.json.encode(event))
     return {name: fields[name] for name in (*_STAMP, *fields) if name in fields}
 

@@ -1,4 +1,4 @@
-"""Jobs that go on while they are followed: their events come in pieces of random number and size."""
+"""Running jobs for readers to follow: their events come in groups of random number and size."""
 
 import random
 from collections.abc import AsyncIterator, Sequence
@@ -19,7 +19,7 @@ LONGEST_LINE = 300
 
 
 class FollowedJobs:
-    """ids: of the jobs, all running. client: to their Redis. The seed of rng decides everything."""
+    """ids: those of the jobs. client: connected to their Redis. The seed of rng decides everything."""
 
     def __init__(self, drive: Driver, rng: random.Random) -> None:
         self._drive, self._rng, self.client = drive, rng, drive.client
@@ -37,7 +37,7 @@ class FollowedJobs:
             self._recorded[job_id] = 0
 
     def n_events(self, job_id: JobId) -> int:
-        """So far: two changes of state, then what was recorded."""
+        """How many events there are so far: two changes of state, then the recorded ones."""
         return 2 + self._recorded[job_id]
 
     async def record(self, job_id: JobId, *lines: str) -> None:
@@ -47,7 +47,7 @@ class FollowedJobs:
         self._recorded[job_id] += len(lines)
 
     async def go_on(self, jobs: Sequence[JobId] | None = None) -> None:
-        """A few events of each."""
+        """Record a few events of each job."""
         for job_id in self.ids if jobs is None else jobs:
             sizes = [self._rng.randint(0, LONGEST_LINE) for _ in range(self._rng.randint(0, 3))]
             if sizes:
@@ -58,7 +58,7 @@ class FollowedJobs:
             await self._drive.settle(claim, succeeded(), first=self._recorded[job_id])
 
     async def as_stored(self, job_id: JobId) -> list[bytes]:
-        """The whole timeline, as a reader must get it."""
+        """The bytes of the whole timeline, as a reader must receive them."""
         timeline, sent = Timeline(Nodes(self.client)), list[bytes]()
         while page := await timeline.read(job_id, after=len(sent)):
             sent += [as_sent(str(entry.n), entry.event, entry.data) for entry in page]
@@ -79,6 +79,7 @@ def stream_of(job_id: JobId) -> str:
 
 
 async def all_have(readers: Sequence[SseReader], jobs: FollowedJobs) -> None:
-    """Until every reader (they follow the jobs in turn) has what there is so far."""
+    """Wait until every reader has all events so far. Reader i follows job i modulo the number of
+    jobs."""
     for i, reader in enumerate(readers):
         await reader.has(jobs.n_events(jobs.ids[i % len(jobs.ids)]))

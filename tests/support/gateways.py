@@ -1,4 +1,4 @@
-"""A real gateway process, and the verbs that a test drives jobs through without a worker."""
+"""A real gateway process, and a driver that takes jobs through their states without a worker."""
 
 import json
 import os
@@ -45,8 +45,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Gateway:
-    """One process, which can be ended and started again on the same port. log: the lines it wrote. module: and its
-    arguments, what `start` runs."""
+    """One process, which a test can end and start again on the same port."""
 
     def __init__(
         self,
@@ -57,8 +56,8 @@ class Gateway:
         module: Sequence[str] = ("gateway",),
         **settings: object,
     ) -> None:
-        """is_bare: as `uvicorn gateway.app:app` instead of `python -m gateway`. module: and its arguments, to run
-        instead."""
+        """log: the file for its log. is_bare: run `uvicorn gateway.app:app` instead of `python -m
+        gateway`. module: another module to run, with its arguments."""
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = log
@@ -77,7 +76,7 @@ class Gateway:
         return self.process.pid
 
     def log(self) -> list[dict[str, Any]]:
-        """Whole lines only: it may be writing one."""
+        """The complete lines of the log, decoded. The gateway may be writing another one."""
         *lines, _ = self._log.read_text().split("\n")
         return [json.loads(line) for line in lines]
 
@@ -86,7 +85,7 @@ class Gateway:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *self.module], cwd=ROOT, env=self._environment, stdout=log, stderr=log
             )
-        # A line to the port is taken as soon as the process listens; until then it is refused at once.
+        # Connections are refused at once until the process listens.
         transport = httpx.HTTPTransport(retries=100)
         with httpx.Client(transport=transport, base_url=self.url, timeout=DEADLINE_S) as client:
             client.get("/healthz").raise_for_status()
@@ -101,7 +100,7 @@ class Gateway:
         self.process.send_signal(signal.SIGTERM)
 
     def stop(self, *, within_s: float = DEADLINE_S) -> int:
-        """-> the exit status."""
+        """-> the exit status"""
         assert self.process is not None
         if self.process.poll() is None:
             self.process.terminate()
@@ -130,7 +129,7 @@ def running_gateway(redis_url: str, folder: Path, **settings: Any) -> Iterator[G
 
 @contextmanager
 def gateways(redis_url: str, folder: Path, n: int, **settings: Any) -> Iterator[list[Gateway]]:
-    """Several on one Redis; a test may end and start them."""
+    """n gateways on one Redis. A test may end and start them."""
     started = [Gateway(redis_url, folder / f"gateway-{i}.log", **settings) for i in range(n)]
     try:
         with ThreadPoolExecutor() as threads:
@@ -153,7 +152,7 @@ class Driver:
         self.dead_letters = DeadLetters(self.nodes)
 
     async def begin(self, job_id: JobId) -> Claim:
-        """Claim jobs of its queue until this one comes."""
+        """Claim jobs of the job's queue until this one is claimed."""
         claims = self.claims(queue_of(job_id))
         await claims.open()
         with anyio.fail_after(DEADLINE_S):
@@ -162,7 +161,7 @@ class Driver:
                 for claim in await claims.claim(16, token=os.urandom(8).hex(), held=fences):
                     self._begun[claim.job_id] = claim
                 if job_id not in self._begun:
-                    # What comes is pending for this worker from then on, and not claimed by the next call.
+                    # An entry that arrives is pending for this worker, so the next claim alone would not find it.
                     entries = await claims.wait(timeout_s=1.0)
                     for claim in await claims.claim(16, token=os.urandom(8).hex(), entries=entries):
                         self._begun[claim.job_id] = claim
@@ -177,7 +176,7 @@ class Driver:
         assert await writer.settle([Settlement(Batch(claim, first, ()), outcome)]) == [True]
 
     async def finish(self, job_id: JobId, outcome: Outcome | None = None, *, n_events: int = 0) -> Claim:
-        """Run it: n_events log lines, then its end."""
+        """Begin the job, record n_events log lines, and end it."""
         claim = await self.begin(job_id)
         if n_events:
             await self.record(claim, *(Logged(line=f"line {i}") for i in range(n_events)))
@@ -192,7 +191,7 @@ class Driver:
         replay_of: JobId | None = None,
         manifest: ModelManifest | None = None,
     ) -> JobId:
-        """Publish a model as a training job does: staged, then the job succeeds."""
+        """Publish a model as a training job does: stage it, then let the job succeed."""
         if by is None:
             by = await self._training_job(replay_of)
         claim = await self.begin(by)
@@ -232,7 +231,7 @@ async def driver(redis_url: str) -> AsyncIterator[Driver]:
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """One server-sent event, as it came."""
+    """One server-sent event, as it was received."""
 
     id: str
     event: str
@@ -244,7 +243,10 @@ class Frame(msgspec.Struct, frozen=True):
 
 
 async def frames(response: httpx.Response) -> AsyncIterator[Frame]:
-    """As the standard says, except that data must be one line: https://html.spec.whatwg.org/#parsing-an-event-stream"""
+    """Parse a stream by the standard, but expect that data is one line.
+
+    https://html.spec.whatwg.org/#parsing-an-event-stream
+    """
     fields: dict[str, str] = {}
     left = b""
     async for chunk in response.aiter_bytes():
@@ -268,7 +270,7 @@ async def read_frames(client: httpx.AsyncClient, path: str, **options: Any) -> l
 
 
 async def until_cut(parts: AsyncIterator[T], *, is_cut: bool = True) -> AsyncIterator[T]:
-    """What comes up to where the answer ends, which is unfinished there, or is not."""
+    """Yield the parts of a response to its end. is_cut: whether the response must end incomplete."""
     try:
         async for part in parts:
             yield part
@@ -279,7 +281,7 @@ async def until_cut(parts: AsyncIterator[T], *, is_cut: bool = True) -> AsyncIte
 
 
 async def cut_short(http: httpx.AsyncClient, path: str, headers: dict[str, str]) -> tuple[int, bytes]:
-    """The status and what there is of an answer that is cut."""
+    """The status and the received bytes of a response that must be cut."""
     async with http.stream("GET", path, headers=headers) as response:
         return response.status_code, b"".join([part async for part in until_cut(response.aiter_bytes())])
 

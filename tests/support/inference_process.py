@@ -1,4 +1,4 @@
-"""A real inference worker as a process, and models published for it without a training."""
+"""A real inference worker as a process, and models that are published for it without training."""
 
 import os
 import subprocess
@@ -29,8 +29,8 @@ _TRAINING = default_queue(JobKind.TRAINING)
 def inference_process(
     redis_url: str, artifacts: Path, *, armed: tuple[str, str, int] | None = None, **settings: object
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker that is killed when the block is left. armed: an action, the failpoint where it is taken, and which
-    time it is reached."""
+    """A worker process, killed at the end of the block. armed: an action, the failpoint where it
+    happens, and the number of times that the point must be reached."""
     environment = {
         **os.environ,
         "HEADRACE_REDIS_URL": redis_url,
@@ -52,7 +52,7 @@ def inference_process(
 
 
 async def publish(jobs: Bench, model: Model) -> str:
-    """As a training worker does: stage the model, then settle the job that made it. -> its reference"""
+    """Stage the model and settle the job that made it, as a training worker does. -> its reference"""
     await jobs.submit(TrainingSpec(model_type="mlp", data_path="x.csv"), queue=_TRAINING)
     claims = Claims(jobs.nodes, jobs.client, _TRAINING, worker="trainer", lease_s=30.0)
     await claims.open()

@@ -1,4 +1,4 @@
-"""Lists for generated pages: an entry of several sentences as a list item, wrapped as the pages want it."""
+"""List items for generated pages, wrapped to the width of the pages."""
 
 import textwrap
 
@@ -6,7 +6,8 @@ MAX_COLUMNS = 99
 
 
 def wrapped(text: str, first: str = "", rest: str = "") -> str:
-    """The text in lines of at most 99 columns, the first after `first`, the others after `rest`. No line is cut."""
+    """The text in lines of at most 99 columns: the first behind `first`, the others behind `rest`.
+    Words are never split."""
     return textwrap.fill(
         text,
         MAX_COLUMNS,
@@ -18,7 +19,7 @@ def wrapped(text: str, first: str = "", rest: str = "") -> str:
 
 
 def item(*paragraphs: str) -> str:
-    """A list item. Each further paragraph begins a line of its own in the source."""
+    """A list item. Each further paragraph begins on a line of its own in the source."""
     first, *others = paragraphs
     lines = [wrapped(first, "- ", "  "), *(wrapped(text, "  ", "  ") for text in others)]
     return "\n".join(lines) + "\n"

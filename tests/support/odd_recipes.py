@@ -1,4 +1,5 @@
-"""Recipes as a user might bring them, each misbehaving in its own way before its first batch. Run by real children."""
+"""Recipes such as a user might install, each of which misbehaves in its own way before its first
+batch. Real child processes run them."""
 
 import os
 import resource
@@ -19,8 +20,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def install(folder: Path, names: Sequence[str]) -> str:
-    """Make recipes of this module visible as a user's package is, by entry point. -> the PYTHONPATH of who shall see
-    them."""
+    """Make the recipes of this module visible by entry points, as those of a user's package are. ->
+    the PYTHONPATH for processes that must find them"""
     package = folder / "site" / "odd_recipes-1.0.dist-info"
     package.mkdir(parents=True)
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: odd-recipes\nVersion: 1.0\n")
@@ -30,7 +31,7 @@ def install(folder: Path, names: Sequence[str]) -> str:
 
 
 class OddHyperparameters(Hyperparameters, frozen=True, kw_only=True):
-    """mark: a file for the test to read."""
+    """mark: a file that the test reads."""
 
     mark: str | None = None
 
@@ -50,7 +51,7 @@ class _OddRecipe(Recipe[OddHyperparameters]):
 
 
 class Hanging(_OddRecipe):
-    """Prints for ever and makes no step; has started a process of its own, and says which."""
+    """Prints for ever and makes no step. It has started a process of its own, and names it."""
 
     def misbehave(self, wanted: OddHyperparameters) -> None:
         grandchild = subprocess.Popen(["sleep", "600"])
@@ -81,7 +82,7 @@ class OutOfMemory(_OddRecipe):
 
 
 class Gluttonous(_OddRecipe):
-    """Takes memory until the kernel gives no more, within a limit that spares the machine."""
+    """Allocates memory until the kernel refuses, within a limit that protects the machine."""
 
     def misbehave(self, wanted: OddHyperparameters) -> None:
         taken_kib = int(Path("/proc/self/status").read_text().split("VmSize:")[1].split()[0])
@@ -93,7 +94,7 @@ class Gluttonous(_OddRecipe):
 
 
 class Printing(_OddRecipe):
-    """Tells what it can see of its surroundings, in lines of its own."""
+    """Prints what it can see of its environment."""
 
     def misbehave(self, wanted: OddHyperparameters) -> None:
         print("seen:", *sorted(name for name in os.environ if name.startswith("HEADRACE_")))
@@ -102,7 +103,7 @@ class Printing(_OddRecipe):
 
 
 class Forging(_OddRecipe):
-    """Writes what is no frame to every descriptor that could be the supervisor's."""
+    """Writes bytes that are no message to every descriptor that could lead to the supervisor."""
 
     def misbehave(self, wanted: OddHyperparameters) -> None:
         for descriptor in range(3, 32):
@@ -114,7 +115,7 @@ class Forging(_OddRecipe):
 
 
 class Asserting(_OddRecipe):
-    """Indexes beyond a tensor on the device: the context of CUDA is broken for as long as the process lives."""
+    """Indexes beyond a tensor on the device, which breaks the CUDA context of the process for good."""
 
     def misbehave(self, wanted: OddHyperparameters) -> None:
         import torch
@@ -137,7 +138,7 @@ class DeviceGluttonous(_OddRecipe):
 
 
 def _on_device(share: float) -> object:
-    """Bytes on the device, as many as this share of its memory."""
+    """A tensor on the device that takes this share of its memory."""
     import torch
 
     n_bytes = int(share * torch.cuda.get_device_properties(0).total_memory)

@@ -1,4 +1,4 @@
-"""Small real ONNX graphs with known answers, and what it takes to publish them."""
+"""Small real ONNX graphs with known answers, and what is needed to publish them."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -39,7 +39,7 @@ def regression(weights: Floats) -> bytes:
 
 
 def logarithm(n_features: int) -> bytes:
-    """features [batch, n] -> prediction [batch] = log of their sum: NaN below zero."""
+    """features [batch, n] -> prediction [batch] = log of their sum: NaN for a negative sum."""
     axes = np.array([1], dtype=np.int64)
     nodes = [
         helper.make_node("ReduceSum", ["features", "axes"], ["sum"], keepdims=0),
@@ -80,14 +80,15 @@ def bag_of_words(embeddings: Floats) -> bytes:
 
 
 def bigram(table: Floats) -> bytes:
-    """input_ids [batch, length] -> logits [batch, length, vocabulary]: the row of table for each token. An id
-    outside the table makes the run fail."""
+    """input_ids [batch, length] -> logits [batch, length, vocabulary]: the row of the table for
+    each token. The run fails for an id outside the table."""
     nodes = [helper.make_node("Gather", ["table", "input_ids"], ["logits"], axis=0)]
     return _save(nodes, _text_inputs(), [_floats("logits", ["batch", "length", table.shape[1]])], table=table)
 
 
 def running_sum(table: Floats) -> bytes:
-    """As bigram, but each position has the sum over itself and all before it: causal, with a memory."""
+    """As bigram, but each position has the sum over itself and all positions before it, so the
+    model is causal and has a memory."""
     axis = np.array(1, dtype=np.int64)
     nodes = [
         helper.make_node("Gather", ["table", "input_ids"], ["rows"], axis=0),
@@ -128,7 +129,8 @@ def with_external_data(model: bytes, folder: Path) -> bytes:
 
 
 def byte_tokenizer(lines: Sequence[str] = (), *, vocabulary_size: int = 260) -> bytes:
-    """tokenizer.json of a byte-level BPE: all 256 bytes, the four special tokens and what is learnt from lines."""
+    """tokenizer.json of a byte-level BPE: all 256 bytes, the four special tokens, and the merges
+    learnt from `lines`."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -154,7 +156,7 @@ def a_model(
     tokenizer: bytes | None = None,
     context_length: int | None = None,
 ) -> Model:
-    """Put the files into the store and describe them as the registry would."""
+    """Put the files into the store, and describe the model as the registry would."""
     output = "prediction" if task == "tabular-regression" else "logits"
     manifest = ModelManifest(
         task=task,
@@ -174,7 +176,8 @@ def a_model(
 
 
 class Published:
-    """The models of a test, found as ModelRegistry.resolve finds them: by name for the newest, or name@version."""
+    """The models of a test. As in ModelRegistry.resolve, a name is the newest version, and
+    name@version is one version."""
 
     def __init__(self, *published: Model) -> None:
         self._models = list(published)

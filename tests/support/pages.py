@@ -1,6 +1,7 @@
-"""Reads our Markdown pages: their links, their anchors as a Git host makes them, and their blocks of code.
+"""Reads our Markdown pages: their links, their anchors as a Git host makes them, and their code
+blocks.
 
-Knows nothing of what a block does.
+Does not know what a block does.
 """
 
 import re
@@ -21,7 +22,7 @@ _HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 
 
 class Block(msgspec.Struct, frozen=True):
-    """mark: the comment on the line before it, without its signs, or nothing."""
+    """mark: the text of the comment on the line before the block, or nothing."""
 
     page: Path
     line: int
@@ -35,13 +36,13 @@ class Block(msgspec.Struct, frozen=True):
 
 
 def pages() -> list[Path]:
-    """Every page that a person reads in the repository or on the site."""
+    """Every page that a person reads, in the repository or on the site."""
     folders = ("docs", ".github", "findings", "tests", "deploy")
     return sorted([*ROOT.glob("*.md"), *(page for name in folders for page in (ROOT / name).rglob("*.md"))])
 
 
 def guides() -> list[Path]:
-    """The README, and the pages that are to be followed step by step: what the site's menu has under these names."""
+    """The README, and the pages to follow step by step: those under these names in the site's menu."""
     menu = tomllib.loads((ROOT / "zensical.toml").read_text())["project"]["nav"]
     entries = {name: where for entry in menu for name, where in entry.items()}
     reference = {name: file for entry in entries["Reference"] for name, file in entry.items()}
@@ -63,7 +64,7 @@ def prose(page: Path) -> Iterator[tuple[int, str]]:
 
 
 def links(page: Path) -> list[str]:
-    """Where its links lead, as written; those to other sites too."""
+    """The targets of the page's links, as written, those to other sites included."""
     return [found["target"] for found in _LINK.finditer(_prose(page))]
 
 

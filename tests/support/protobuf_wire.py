@@ -1,4 +1,5 @@
-"""The same protobuf message in other bytes: longer varints, unknown fields and groups, messages in parts."""
+"""Other encodings of the same protobuf message: longer varints, unknown fields and groups, messages
+in parts."""
 
 import random
 
@@ -10,7 +11,7 @@ _LONGEST_TAG, _LONGEST_VARINT = 5, 10
 
 
 def varint(value: int, *, n_bytes: int = 1) -> bytes:
-    """In n_bytes, or more where it needs more."""
+    """The varint in n_bytes, or in more if it needs more."""
     groups = [value & 0x7F]
     while value := value >> 7:
         groups.append(value & 0x7F)
@@ -23,7 +24,7 @@ def tag(number: int, wire_type: int, *, n_bytes: int = 1) -> bytes:
 
 
 def other_encoding(message: Message, rng: random.Random) -> bytes:
-    """Bytes that every parser reads as the same message, unknown fields aside."""
+    """Bytes that every parser decodes to the same message, except for unknown fields."""
     written = b""
     for field, value in message.ListFields():
         values = value if field.is_repeated else [value]
@@ -37,7 +38,7 @@ def _field(field: FieldDescriptor, value: object, rng: random.Random) -> bytes:
         return _scalar(field, value, rng)
     body = [other_encoding(value, rng)]
     if not field.is_repeated and rng.random() < 0.5:
-        # Parsers merge the parts; the second has what the first has not.
+        # Parsers merge the parts. The second has the fields that are missing in the first.
         first, second = type(value)(), type(value)()
         for part, _ in value.ListFields():
             rng.choice((first, second)).MergeFrom(_only(value, part))

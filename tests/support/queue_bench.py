@@ -1,4 +1,5 @@
-"""A queue and its workers as the protocol sees them: claims without a runtime, for tests of single scripts."""
+"""A queue and its workers at the level of the protocol: claims without a runtime, for tests of
+single scripts."""
 
 import secrets
 from collections.abc import AsyncIterator
@@ -41,7 +42,7 @@ OUTCOMES: dict[str, Outcome] = {
 
 
 class QueueBench(Bench):
-    """Workers are named; `claims[name]` makes one when it is first asked for."""
+    """Workers have names. A worker is made when its name is first used."""
 
     def __init__(self, client: object, reader: object, url: str, queue: QueueName) -> None:
         super().__init__(client)
@@ -73,7 +74,8 @@ class QueueBench(Bench):
         return accepted
 
     async def lose(self, claim: Claim) -> str:
-        """What happens once the claim's worker has been silent for long enough."""
+        """Reclaim the job of the claim, as happens when its worker has been silent long enough. ->
+        the answer"""
         fields = await stored.fields(self.client, claim.job_id)
         fence, beat = fields.get("fence", b"").decode(), int(fields.get("beat", 0))
         [answer] = await self.recovery.reclaim([SilentJob(claim.job_id, fence, beat)])
@@ -87,7 +89,7 @@ class QueueBench(Bench):
         return {name: value.decode() for name, value in (await stored.fields(self.client, job_id)).items()}
 
     async def listings(self, job_id: JobId) -> list[str]:
-        """The listings that name the job; there must be one."""
+        """The listings that contain the job. There must be one."""
         found = []
         async for name in self.client.scan_iter(match=f"{{hr:{self.queue}}}:listing:*"):
             if await self.client.zscore(name, job_id) is not None:
@@ -95,7 +97,7 @@ class QueueBench(Bench):
         return found
 
     async def pending(self) -> int:
-        """Entries delivered and not acknowledged, over all lanes."""
+        """How many entries are delivered and not acknowledged, over all lanes."""
         total = 0
         for lane in ("alone", "front", "high", "normal", "low"):
             total += (await self.client.xpending(f"{{hr:{self.queue}}}:ready:{lane}", "workers"))["pending"]

@@ -1,7 +1,8 @@
-"""The error codes that the code can raise, read from its source: which literal stands where a code is expected.
+"""Finds the error codes that our code can raise, by reading its source.
 
-A code stands in a class as `code`, in a call of an error or of one of its items, or in a dictionary of such. A function
-that hands one of its parameters on to such a place is one itself, so a helper needs no mention here.
+A code is a literal in one of three places: the attribute `code` of a class, an argument of an error
+or of one of its items, or a dictionary of codes. A function that passes one of its parameters on to
+such a place counts as such a place itself, so helpers need no mention here.
 """
 
 import ast
@@ -26,7 +27,7 @@ MEMBERS = (
 TABLE = ROOT / "shared-schemas/src/shared_schemas/error_codes"
 _CODE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _IN_LUA = re.compile(r"""(?:\bcode\s*=\s*['"]|"code"\s*:\s*")(\w+)['"]""")
-# What takes a code, and at which place counted from 0; all of them take it as `code=` too.
+# What takes a code, and as which positional argument, from 0. All of them also take it as `code=`.
 _TAKERS = {
     "AttemptFailed": 0,
     "DataRejected": 0,
@@ -36,13 +37,13 @@ _TAKERS = {
     "ProblemError": 1,
     "ProblemItem": None,
 }
-# Dictionaries and sets that codes stand in.
+# Names of dictionaries and sets of codes.
 _HOLDERS = {"_ROUTER_CODES", "_FAULTS", "STORE_FAULTS"}
 
 
 class Raised(msgspec.Struct, frozen=True):
-    """place: file and line. taker: what the code was given to. status: of a ProblemError, where it is a literal.
-    retryable: None where it cannot be read."""
+    """place: file and line. taker: what the code was passed to. status: that of a ProblemError, if
+    it is a literal. retryable: None if it cannot be read from the source."""
 
     code: str
     place: str
@@ -76,7 +77,8 @@ def _files(pattern: str) -> Iterator[Path]:
 
 
 def _all_found(modules: dict[Path, ast.Module], takers: dict[str, int | None]) -> bool:
-    """Adds to `takers` each function that hands a parameter on as a code, and each class made of one."""
+    """Add to `takers` each function that passes a parameter on as a code, and each subclass of a
+    taker. -> whether nothing new was found"""
     before = len(takers)
     for tree in modules.values():
         for node in ast.walk(tree):
@@ -99,7 +101,7 @@ def _name(call: ast.Call) -> str:
 
 
 def _given(call: ast.Call, takers: dict[str, int | None]) -> ast.expr | None:
-    """What the call gives as a code."""
+    """The expression that the call passes as a code."""
     if _name(call) not in takers:
         return None
     for keyword in call.keywords:
@@ -134,7 +136,7 @@ def _of_module(
 
 
 def _default(value: ast.expr) -> ast.expr:
-    """What `codes.get(key, default)` gives for want of a key; anything else as it is."""
+    """The default in `codes.get(key, default)`. Any other expression as it is."""
     is_get = isinstance(value, ast.Call) and _name(value) == "get" and len(value.args) == 2
     return value.args[1] if is_get and isinstance(value, ast.Call) else value
 
@@ -160,7 +162,8 @@ def _is_number(node: ast.expr) -> bool:
 
 
 def _retryable(call: ast.Call) -> bool | None:
-    """Of a failed attempt: as the call says it; it is not retryable where it says nothing."""
+    """Whether a failed attempt is retryable, as the call says. It is not if the call does not say
+    it."""
     if _name(call) not in ("AttemptFailed", "ErrorInfo"):
         return None
     for keyword in call.keywords:

@@ -1,5 +1,5 @@
-"""Whole fleets that die, and how long until all that they held runs again: by Redis' clock, from the death to the
-begin of the last job."""
+"""Measures how long it takes until all jobs of dead workers run again. The time starts with the
+death of the workers and ends when the last job begins, by the clock of Redis."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -21,8 +21,8 @@ _AT_ONCE = 500
 async def seconds_until_run_again(
     redis_url: str, *, workers: int, slots: int, lease_s: float, deadline_s: float
 ) -> tuple[float, list[Job]]:
-    """`workers` workers, each with all its slots taken, are killed at once, and as many others are there. -> how long
-    until the last of their jobs runs again, s, and the jobs as they ended."""
+    """Kill `workers` workers at once, each with all slots taken, while as many others wait. ->
+    seconds until the last of their jobs runs again, and all jobs after their end"""
     async with bench(redis_url) as side:
         ids = await _submitted(side, workers * slots)
         with ExitStack() as alive:
@@ -31,7 +31,7 @@ async def seconds_until_run_again(
                 for _ in range(workers)
             ]
             await _until(side.catalog, JobState.RUNNING, len(ids), deadline_s)
-            # There is nothing for them yet: how long a process takes to start is not what is measured.
+            # The other workers start before, because the time that a process takes to start is not measured.
             for _ in range(workers):
                 alive.enter_context(worker_process(redis_url, "answer", lease_s=lease_s, slots=slots))
             await side.until_workers(2 * workers, deadline_s=deadline_s)
@@ -44,7 +44,7 @@ async def seconds_until_run_again(
 async def seconds_until_begun(
     redis_url: str, *, n_jobs: int, lease_s: float, deadline_s: float
 ) -> tuple[float, list[Job]]:
-    """Of jobs that were handed to a consumer which never began them. -> as above"""
+    """The same for jobs that were delivered to a consumer which never began them."""
     async with bench(redis_url) as side:
         ids = await _submitted(side, n_jobs)
         ready = keys.ready(INFERENCE, Lane.NORMAL)

@@ -1,4 +1,4 @@
-"""A real redis-server for tests: AOF on, loopback unix socket, its own folder."""
+"""A real redis-server for tests, with an append-only file, on a unix socket in a folder of its own."""
 
 import os
 import signal
@@ -16,22 +16,22 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 _CHOSEN = "HEADRACE_TEST_REDIS_SERVER"
-# With appendfsync everysec Redis puts off a write for so long while a sync of its file is under way: what it answers
-# meanwhile is in memory only.
+# With appendfsync everysec, Redis postpones a write for up to so many seconds while a sync of its file is in progress.
+# What it answers meanwhile is in memory only.
 WRITE_PUT_OFF_S = 2.0
-# A step of its event loop, ten a second, notices that the time is over.
+# Its event loop checks ten times a second whether that time is over.
 TICK_S = 0.5
-# Smaller than any step of a clock that a test makes; larger than a reply takes on a busy machine.
+# Smaller than any step that a test makes a clock take, and longer than a reply takes on a busy machine.
 _CLOCK_TOLERANCE_S = 2.0
 
 
 def choose(executable: str) -> None:
-    """The redis-server to test against, for this process and those it starts."""
+    """Use this redis-server in this process and in those that it starts."""
     os.environ[_CHOSEN] = executable
 
 
 def executable() -> str:
-    """The chosen one, else the one that `headrace up` would start."""
+    """The chosen server, else the one that `headrace up` would start."""
     return os.environ.get(_CHOSEN) or _found()
 
 
@@ -47,12 +47,12 @@ def bundled() -> str:
 
 
 class RedisServer:
-    """One server that can be killed and started again on the same data."""
+    """A server that a test can kill and start again on the same data."""
 
     def __init__(
         self, folder: Path, *, options: tuple[str, ...] = (), environment: Mapping[str, str] | None = None
     ) -> None:
-        """options: given last, so that they win. environment: on top of the test's own."""
+        """options: come last, so they win. environment: added to the test's own."""
         self.folder, self._options, self._environment = folder, options, {**os.environ, **(environment or {})}
         self.socket = folder / "redis.sock"
         self.process: subprocess.Popen[bytes] | None = None
@@ -62,7 +62,7 @@ class RedisServer:
         return f"unix://{self.socket}"
 
     def start(self, *, wait: bool = True) -> None:
-        """wait: until it answers; one that loads its data refuses everything for a while."""
+        """wait: until it answers. While it loads its data, it refuses every command."""
         with (self.folder / "redis.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
@@ -84,7 +84,7 @@ class RedisServer:
 
     def wait_until_ready(self, *, deadline_s: float = 20.0) -> None:
         end = time.monotonic() + deadline_s
-        # The client's own retries wait for seconds: what happens next is often timed from here.
+        # No retries of the client, which wait for seconds: tests often measure time from here.
         client = redis.Redis(unix_socket_path=str(self.socket), protocol=2, retry=Retry(NoBackoff(), 0))
         while True:
             try:
@@ -98,9 +98,9 @@ class RedisServer:
                 time.sleep(0.01)
 
     def await_clock(self, offset_s: float, *, deadline_s: float = 20.0) -> None:
-        """Return once the server's wall clock is `offset_s` ahead of ours. Valkey 9.1 reads the system's clock at most
-        once a millisecond and adds processor ticks in between, so it notices a step a little late.
-        """
+        """Return once the server's wall clock is `offset_s` ahead of ours. Valkey 9.1 reads the
+        system's clock at most once a millisecond and adds processor ticks in between, so it sees a
+        step a little late."""
         end = time.monotonic() + deadline_s
         with redis.Redis(unix_socket_path=str(self.socket), protocol=2) as client:
             while True:
@@ -121,7 +121,7 @@ class RedisServer:
 
 
 class ForeignRedis:
-    """A server that somebody else runs: its tests may empty it, but neither stop nor start it."""
+    """A server that somebody else runs. Tests may empty it, but not stop or start it."""
 
     def __init__(self, url: str) -> None:
         self.url = url

@@ -1,4 +1,4 @@
-"""RESP2 as it passes on a wire: where a message ends, and what a command is called. Knows no socket and no Redis."""
+"""RESP2: where a message ends, and the name of a command. Knows no socket and no Redis."""
 
 import hashlib
 from functools import cache
@@ -7,7 +7,7 @@ from shared_schemas.stream import linking
 
 
 def take_messages(buffer: bytearray) -> list[bytes]:
-    """The whole messages at the head of `buffer`, which keeps what is not whole yet."""
+    """Remove the complete messages at the head of `buffer`, and return them."""
     messages, at = [], 0
     while (end := _end_of(buffer, at)) is not None:
         messages.append(bytes(buffer[at:end]))
@@ -28,7 +28,7 @@ def name_of(command: bytes) -> str:
 
 
 def client_name_of(command: bytes) -> str | None:
-    """The name that CLIENT SETNAME gives to its connection; None for any other command."""
+    """The name that a CLIENT SETNAME sets. None for any other command."""
     match [word.upper() for word in _words(command)[:2]]:
         case [b"CLIENT", b"SETNAME"]:
             return _words(command)[2].decode()

@@ -1,4 +1,5 @@
-"""What is left of a queue when nothing should be: for the end of tests that broke something on the way."""
+"""What is left of a queue at rest, where nothing should be left. For the end of tests that broke
+something."""
 
 from shared_schemas.ids import QueueName
 from shared_schemas.stream import keys
@@ -7,7 +8,8 @@ from shared_schemas.stream.keys import GROUP, Lane
 
 
 async def left_over(client: AsyncRedis, queue: QueueName) -> dict[str, int]:
-    """By name, how much lies where open jobs do: entries, pending ones, leases, jobs due or waiting. Empty at rest."""
+    """How many entries, pending entries, leases, and jobs that are due or waiting there are, by
+    name. Empty at rest."""
     found: dict[str, int] = {}
     for lane in Lane:
         stream = keys.ready(queue, lane)

@@ -10,7 +10,7 @@ from tests.support.worker_process import worker_process
 
 @asynccontextmanager
 async def restarted_worker(redis_url: str, *, slots: int, lease_s: float = 1.0) -> AsyncIterator[list[int]]:
-    """It obeys (see worker_process). -> the exit statuses so far."""
+    """A worker with the behaviour `obey` of worker_process. -> the exit statuses so far"""
     deaths: list[int] = []
 
     async def keep_running() -> None:

@@ -1,4 +1,5 @@
-"""What schemathesis has to be told of the gateway, beside its document. schemathesis.toml names this module."""
+"""What schemathesis must know about the gateway besides its OpenAPI document. schemathesis.toml
+names this module."""
 
 from typing import Any
 
@@ -7,7 +8,7 @@ import schemathesis
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
-    """An event stream goes on for as long as its reader listens, unless it is told not to."""
+    """Ask event streams to end. Without that, a stream lasts as long as its reader listens."""
     if case.operation.path.endswith("/events"):
         query = case.query if isinstance(case.query, dict) else {}
         if query.get("follow", "true") in ("true", None):

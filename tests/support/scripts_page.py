@@ -1,7 +1,7 @@
-"""docs/scripts.md, made of what stands at the head of each script.
+"""Makes docs/scripts.md from the comment at the head of each script.
 
-python -m tests.support.scripts_page            write it
-python -m tests.support.scripts_page --check    exit with 1 if it is not what would be written
+python -m tests.support.scripts_page            write the page
+python -m tests.support.scripts_page --check    exit with 1 if the page is out of date
 """
 
 import sys
@@ -45,7 +45,8 @@ def page() -> str:
 
 
 def parts_of(name: str) -> dict[str, list[str]]:
-    """What the script is for ("") and each labelled part of its head, by lines."""
+    """The lines of each labelled part of a script's head, by label. What the script is for has the
+    label ""."""
     parts: dict[str, list[str]] = {"": []}
     label = ""
     for line in (FOLDER / f"{name}.lua").read_text().splitlines():

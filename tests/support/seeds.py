@@ -1,4 +1,4 @@
-"""Seeds of random tests: drawn, printed, and taken from HEADRACE_TEST_SEED to repeat a run."""
+"""Seeds of random tests: drawn and printed, or taken from HEADRACE_TEST_SEED to repeat a run."""
 
 import os
 import random

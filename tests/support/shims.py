@@ -1,8 +1,8 @@
-"""A wall clock that a test can step, a disk that it can stall and processes and threads that it can refuse, for a
-process that it starts.
+"""A wall clock that a test can step, a disk that it can stall, and a limit on processes and
+threads, for a process that the test starts.
 
-The process is started with `Shim.environment`; what the test orders holds from the process' next call. Skips where
-there is no compiler. Knows neither Redis nor workers.
+Start the process with `Shim.environment`. An order of the test takes effect at the next call of the
+process. Without a C compiler, the test is skipped. Knows neither Redis nor workers.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ _ORDERS = struct.Struct("=qqqq")
 
 
 class Shim:
-    """One process' clock and disk. Each order replaces the one before of its sort."""
+    """The clock and the disk of one process. Each order replaces the earlier one of its sort."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "shim"
@@ -36,7 +36,7 @@ class Shim:
         return self._offset_s
 
     def set_clock(self, offset_s: float) -> None:
-        """How far the process' wall clock is ahead of the true one."""
+        """offset_s: how far the process' wall clock is ahead of the true one."""
         self._offset_s = offset_s
         self._write()
 
@@ -45,18 +45,18 @@ class Shim:
         self._write()
 
     def fail_fsync(self, error: int) -> None:
-        """error: an errno; 0 heals it."""
+        """error: an errno, or 0 for none."""
         self._error = error
         self._write()
 
     def fail_tasks(self, error: int) -> None:
-        """Of new processes and threads. error: an errno; 0 heals it."""
+        """Let new processes and threads fail. error: an errno, or 0 for none."""
         self._task_error = error
         self._write()
 
     def _write(self) -> None:
         orders = _ORDERS.pack(round(self._offset_s * 1e6), round(self._stall_s * 1e6), self._error, self._task_error)
-        # In place: the process has mapped this very file.
+        # The file is changed in place, because the process has mapped it.
         with self._path.open("r+b" if self._path.exists() else "wb") as file:
             file.write(orders)
 
@@ -67,13 +67,14 @@ def can_compile() -> bool:
 
 @cache
 def library() -> Path:
-    """The compiled shim, made once for each version of its source. Skips the test where it cannot be made."""
+    """The compiled shim, made once for each version of its source. Skips the test if there is no
+    compiler."""
     if not can_compile():
         pytest.skip("no C compiler (cc) to make the clock shim with")
     digest = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]
     made = Path(tempfile.gettempdir()) / f"headrace-clock-shim-{digest}.so"
     if not made.exists():
-        # Two test processes may get here at once: each compiles beside the place and renames.
+        # Two test processes may do this at once, so each compiles into a file of its own and renames it.
         with tempfile.NamedTemporaryFile(dir=made.parent, suffix=".so", delete=False) as target:
             subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", target.name, str(SOURCE)], check=True)
         Path(target.name).rename(made)

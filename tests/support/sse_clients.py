@@ -1,9 +1,10 @@
-"""What the usual clients of event streams do when a stream is interrupted or ends: the table of docs/following.md.
+"""Makes the table of docs/following.md: what common clients of event streams do when a stream is
+interrupted or ends.
 
-tests/sse_clients checks it against a gateway.
+tests/sse_clients checks the table against a gateway.
 
-python -m tests.support.sse_clients            write the table
-python -m tests.support.sse_clients --check    exit with 1 if the page has another
+    python -m tests.support.sse_clients            write the table
+    python -m tests.support.sse_clients --check    exit with 1 if the page is out of date
 """
 
 import sys
@@ -26,7 +27,7 @@ NPM = ("eventsource", "fetch-event-source")
 PYPI = ("httpx-sse", "requests-sse")
 CLIENTS = (*NPM, *PYPI)
 _G, _T, _S, _A = Outcome.GOES_ON, Outcome.TOLD, Outcome.SILENT, Outcome.ASKS
-# Of each situation, what each client does, in the order of CLIENTS.
+# For each situation, what each client does, in the order of CLIENTS.
 SITUATIONS: dict[str, tuple[Outcome, ...]] = {
     "`done` and a clean end": (_T, _S, _S, _T),
     "204: no more events": (_T, _A, _T, _T),
@@ -43,7 +44,7 @@ def expected(situation: str, client: str) -> Outcome:
 
 
 def made(text: str) -> str:
-    """The page with its table as it should be. ValueError if it has no place for it."""
+    """The page with its table brought up to date. ValueError if it has no place for it."""
     before, found, rest = text.partition(_BEGIN)
     _, closed, after = rest.partition(_END)
     if not (found and closed):

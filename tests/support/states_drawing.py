@@ -1,6 +1,6 @@
-"""The states of a job as an SVG of boxes and arrows, made without a browser or another program.
+"""Draws the states of a job as an SVG of boxes and arrows, without a browser or another program.
 
-This module says where the boxes are. The caller says which arrows there are, and their labels.
+This module knows where the boxes are. The caller says which arrows there are, and their labels.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ Point = tuple[float, float]
 
 _WIDTH, _HEIGHT = 1000, 520
 _BOX: Point = (120, 40)
-# The centre of each state's box, and of the dot that stands for a job that does not exist yet.
+# The centre of each state's box, and of the dot for a job that does not exist yet.
 _PLACES: dict[str, Point] = {
     "[*]": (60, 60),
     "scheduled": (200, 160),
@@ -22,7 +22,7 @@ _PLACES: dict[str, Point] = {
     "cancelled": (660, 460),
     "succeeded": (880, 460),
 }
-# How far an arrow bends to its left. An arrow that is not named here is straight.
+# How far an arrow bends to its left. Other arrows are straight.
 _BENDS: dict[tuple[str, str], float] = {
     ("[*]", "queued"): 30,
     ("queued", "running"): 18,
@@ -45,9 +45,11 @@ _STYLE = (
 
 
 def drawing(arrows: Mapping[tuple[str, str], list[str]], ends: frozenset[str]) -> str:
-    """arrows: what leads from a state to another, by both; "[*]" is the start. ends: the states that end a job.
+    """arrows: the labels of each arrow, by (source, target). The source "[*]" is the start. ends:
+    the states that end a job.
 
-    A label that says no more than the state it leads to is left out. KeyError for a state without a place.
+    An arrow whose only label is the name of its target gets no label. KeyError for a state without
+    a place.
     """
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">',
@@ -59,8 +61,8 @@ def drawing(arrows: Mapping[tuple[str, str], list[str]], ends: frozenset[str]) -
     ]
     labels: list[str] = []
     for (source, target), reasons in arrows.items():
-        line, place = _loop(source) if source == target else _arrow(source, target)
-        parts.append(line)
+        path, place = _loop(source) if source == target else _arrow(source, target)
+        parts.append(path)
         if reasons != [target]:
             labels += _label(place, reasons)
     parts += [*_boxes(arrows, ends), *labels, "</svg>"]
@@ -81,7 +83,7 @@ def _boxes(arrows: Mapping[tuple[str, str], list[str]], ends: frozenset[str]) ->
 
 
 def _arrow(source: str, target: str) -> tuple[str, Point]:
-    """-> the line from border to border, and where its label stands."""
+    """-> the path from border to border, and the place of its label"""
     (x1, y1), (x2, y2) = _PLACES[source], _PLACES[target]
     bend = _BENDS.get((source, target), 0.0)
     length = hypot(x2 - x1, y2 - y1)
@@ -100,7 +102,7 @@ def _loop(state: str) -> tuple[str, Point]:
 
 
 def _border(state: str, towards: Point) -> Point:
-    """Where a line from the middle of a box to another point leaves the box."""
+    """The point where the path from the middle of a box to another point leaves the box."""
     x, y = _PLACES[state]
     dx, dy = towards[0] - x, towards[1] - y
     if state == "[*]":
@@ -111,7 +113,7 @@ def _border(state: str, towards: Point) -> Point:
 
 
 def _label(place: Point, reasons: list[str]) -> Iterator[str]:
-    """A line for each reason."""
+    """One line of text for each reason."""
     x, y = place
     for number, reason in enumerate(reasons):
         baseline = y + 4 + 15 * (number - (len(reasons) - 1) / 2)

@@ -1,4 +1,4 @@
-"""What Redis keeps of a job, read and damaged by hand. For tests only: nothing else writes a job but the scripts."""
+"""Reads and damages a stored job by hand. For tests only: elsewhere, only the scripts write jobs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from shared_schemas.stream.timeline import Entry, entries_in_hash
 
 
 def entries_of(stored: Mapping[bytes, bytes], stream: list[tuple[bytes, dict[bytes, bytes]]]) -> list[Entry]:
-    """The timeline, from the hash of the job and from its stream."""
+    """The timeline, from the job's hash or from its stream."""
     if entries := entries_in_hash([stored.get(n.encode()) for n in SHORT_FIELDS]):
         return entries
     return [Entry(int(entry.split(b"-")[0]), row[b"event"].decode(), row[b"data"]) for entry, row in stream]
@@ -23,16 +23,16 @@ async def fields(client: Any, job_id: JobId) -> dict[str, bytes]:
 
 
 async def patch(client: Any, job_id: JobId, **values: str | int) -> None:
-    """Overwrite parts of the job's record."""
-    record = msgspec.msgpack.decode(await client.hget(keys.job(job_id), "job"))
-    record += [False] * (len(RECORD_PARTS) - len(record))
+    """Overwrite parts of the stored job."""
+    parts = msgspec.msgpack.decode(await client.hget(keys.job(job_id), "job"))
+    parts += [False] * (len(RECORD_PARTS) - len(parts))
     for name, value in values.items():
-        record[RECORD_PARTS.index(name)] = value
-    await client.hset(keys.job(job_id), "job", msgspec.msgpack.encode(record))
+        parts[RECORD_PARTS.index(name)] = value
+    await client.hset(keys.job(job_id), "job", msgspec.msgpack.encode(parts))
 
 
 async def make_long(client: Any, job_id: JobId) -> None:
-    """Keep the job's timeline as a stream from now on, as if it had grown."""
+    """Move the job's timeline into a stream, as if it had grown."""
     for entry in entries_in_hash(await client.hmget(keys.job(job_id), SHORT_FIELDS)):
         await client.xadd(keys.events(job_id), {"event": entry.event, "data": entry.data}, id=f"{entry.n}-0")
     await client.hdel(keys.job(job_id), *SHORT_FIELDS)

@@ -1,4 +1,5 @@
-"""A small file system of a test's own, which can be full or read-only. It must not know who writes to it."""
+"""A small file system for one test, which can be full or read-only. It must not know who writes to
+it."""
 
 import errno
 import shutil
@@ -13,13 +14,14 @@ import pytest
 
 
 class TinyDisk:
-    """path: where any process of this user finds it, though it is mounted in a namespace of its own."""
+    """path: where any process of this user finds it, although it is mounted in a namespace of its
+    own."""
 
     def __init__(self, path: Path, holder: int, mounted_at: str) -> None:
         self.path, self._holder, self._mounted_at = path, holder, mounted_at
 
     def fill(self) -> None:
-        """Write until nothing more fits."""
+        """Write until the disk is full."""
         with (self.path / "ballast").open("ab", buffering=0) as file:
             try:
                 while True:
@@ -50,11 +52,11 @@ def _can_mount() -> bool:
 
 @contextmanager
 def tiny_disk(size_kib: int) -> Iterator[TinyDisk]:
-    """Skips the test where no namespace may be made."""
+    """Skips the test if no namespace can be made."""
     if not _can_mount():
         pytest.skip("no user and mount namespaces here (unshare -Urm)")
     with tempfile.TemporaryDirectory(prefix="hr-") as folder:
-        # It ends with its standard input, and the mount with it.
+        # The shell ends when its standard input is closed, and the mount ends with it.
         script = f'mount -t tmpfs -o size={size_kib}k tmpfs "{folder}" && echo ready && exec cat'
         command = ["unshare", "-Urm", "sh", "-c", script]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:

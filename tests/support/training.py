@@ -17,7 +17,7 @@ TINY = Hyperparameters(
 
 
 class Fit(NamedTuple):
-    """What two runs are compared by."""
+    """The parts of a run that are compared with another run."""
 
     steps: int
     weights_sha256: str
@@ -31,7 +31,8 @@ def write_csv(path: Path, lines: list[str]) -> Path:
 
 
 def write_table(path: Path, n_rows: int = 48) -> Path:
-    """Two features, a class that they decide, a number that they make: x, z, kind, amount."""
+    """Write a table with two features (x, z), a class that they decide (kind), and a number that
+    they give (amount)."""
     rng = random.Random(5)
     lines = ["x,z,kind,amount"]
     for _ in range(n_rows):
@@ -41,7 +42,7 @@ def write_table(path: Path, n_rows: int = 48) -> Path:
 
 
 def write_texts(path: Path, n_rows: int = 32, *, labelled: bool = True) -> Path:
-    """Texts of which a word gives the class away."""
+    """Write texts in which one word decides the class."""
     rng = random.Random(7)
     lines = ["text,label" if labelled else "text"]
     for _ in range(n_rows):
@@ -53,7 +54,8 @@ def write_texts(path: Path, n_rows: int = 32, *, labelled: bool = True) -> Path:
 
 def assignment(root: Path, *, checkpoint: Checkpoint | None = None, starts_new_run: bool = False,
                **spec: object) -> Assignment:  # fmt: skip
-    """Of a job whose data lies in `root`; artifacts go to `root`/artifacts. One thread, for equal bits everywhere."""
+    """An assignment for a job with its data in `root` and its artifacts in `root`/artifacts. It
+    uses one thread, so that results are equal to the bit."""
     wanted = TrainingSpec(**({"hyperparameters": TINY, "seed": 11} | spec))  # type: ignore[arg-type]
     return Assignment(
         spec=wanted,
@@ -68,7 +70,7 @@ def assignment(root: Path, *, checkpoint: Checkpoint | None = None, starts_new_r
 
 
 def steps_until(n_steps: int) -> Callable[[], bool]:
-    """should_stop that says yes after the nth step."""
+    """A should_stop that is true after the nth step."""
     left = [n_steps]
 
     def should_stop() -> bool:
@@ -83,7 +85,7 @@ def never() -> bool:
 
 
 def trained(given: Assignment) -> tuple[Finished, list[JobEvent]]:
-    """Train to the end and export."""
+    """Train to the end, and export."""
     from training_worker.training import train
 
     events: list[JobEvent] = []
@@ -91,7 +93,7 @@ def trained(given: Assignment) -> tuple[Finished, list[JobEvent]]:
 
 
 def fitted(given: Assignment) -> tuple[Fit, list[JobEvent]]:
-    """Train to the end, without the export, which takes most of the time of a run as small as a test's."""
+    """Train to the end without the export, which takes most of the time of such a small run."""
     from training_worker.training import fit
 
     events: list[JobEvent] = []
@@ -101,7 +103,7 @@ def fitted(given: Assignment) -> tuple[Fit, list[JobEvent]]:
 
 
 def experiment(given: Assignment) -> Any:
-    """What a built-in recipe makes of the data, before anything is trained."""
+    """What a built-in recipe prepares from the data, before it trains."""
     from training_worker.installed import find
     from training_worker.training import context_of
 
@@ -111,7 +113,7 @@ def experiment(given: Assignment) -> Any:
 
 
 def stopped(given: Assignment, *, after_steps: int) -> tuple[Checkpoint, list[JobEvent]]:
-    """Train until stopped. -> (its last checkpoint, events)."""
+    """Train until stopped. -> (the last checkpoint, events)"""
     from recipe_kit.context import StoppedEarlyError
     from training_worker.training import fit
 
@@ -126,7 +128,7 @@ def stopped(given: Assignment, *, after_steps: int) -> tuple[Checkpoint, list[Jo
 
 
 def measured(events: list[JobEvent]) -> list[tuple[str, int, dict[str, float | None]]]:
-    """What was measured, without what a clock measures."""
+    """All measurements, without the values that depend on a clock."""
     clocked = {"steps_per_s", "tokens_per_s"}
     return [
         (event.split, event.step, {name: value for name, value in event.values.items() if name not in clocked})

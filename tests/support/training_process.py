@@ -1,4 +1,5 @@
-"""A real training worker as a process, its children, and a queue to give it jobs. Its data lie in the folder given."""
+"""A real training worker as a process, its children, and a job for it. Its data are in the given
+folder."""
 
 import os
 import sys
@@ -27,7 +28,8 @@ def training_process(
     python_path: str | None = None,
     **settings: object,
 ) -> Iterator[psutil.Popen]:
-    """A worker that is killed when the block is left. arms_child: its children are armed instead of itself."""
+    """A worker process, killed at the end of the block. armed: an action and the failpoint where it
+    happens. arms_child: the failpoint is armed in its children, not in the worker."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")},
         "HEADRACE_REDIS_URL": redis_url,
@@ -53,13 +55,13 @@ def training_process(
 
 
 def child_of(worker: psutil.Popen) -> psutil.Process:
-    """The training process of the attempt that runs now."""
+    """The training process of the running attempt."""
     [child] = worker.children()
     return child
 
 
 def a_training(folder: Path, model_type: str = "mlp", **spec: object) -> TrainingSpec:
-    """A job over a small table in the folder, published as `tiny`."""
+    """A job over a small table in the folder. It publishes the model `tiny`."""
     write_table(folder / "table.csv")
     wanted = {
         "data_path": "table.csv",
@@ -72,5 +74,5 @@ def a_training(folder: Path, model_type: str = "mlp", **spec: object) -> Trainin
 
 
 def alive(pids: list[int]) -> list[int]:
-    """Those that still run. A zombie's parent may be gone; it runs no more."""
+    """Those of the processes that still run. A zombie does not, even if its parent is gone."""
     return [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]

@@ -2,7 +2,8 @@
 
     python -m tests.support.worker_process <behaviour>
 
-behaviour: what its handler does with a job, one of BEHAVIOURS. Settings come from the environment, as in production.
+behaviour: what its handler does with a job, one of BEHAVIOURS. Settings come from the environment,
+as in production.
 """
 
 import os
@@ -39,14 +40,14 @@ async def say(attempt: Attempt) -> Success:
 
 
 async def hang(attempt: Attempt) -> Success:
-    """Says that it runs, then waits for ever."""
+    """Record an event, then wait for ever."""
     await attempt.record(Emitted(chunk=f"attempt {attempt.number}"))
     await anyio.sleep_forever()
     raise AssertionError("unreachable")
 
 
 async def speak(attempt: Attempt) -> Success:
-    """A part every twentieth of a second, for three seconds."""
+    """Emit a part every twentieth of a second, for three seconds."""
     for n in range(60):
         await attempt.record(Emitted(chunk=f"{n} "))
         await anyio.sleep(0.05)
@@ -59,7 +60,7 @@ async def linger(attempt: Attempt) -> Success:
 
 
 async def block(attempt: Attempt) -> Success:
-    """Holds the event loop up for several leases, as a careless handler would."""
+    """Block the event loop for several leases, as a careless handler would."""
     await attempt.record(Emitted(chunk="blocking"))
     await attempt.flush()
     time.sleep(4)  # noqa: ASYNC251 - the fault under test
@@ -67,7 +68,7 @@ async def block(attempt: Attempt) -> Success:
 
 
 async def freeze(attempt: Attempt) -> Success:
-    """As block, for longer than a probe has patience."""
+    """Block the event loop for longer than a health probe waits."""
     await attempt.record(Emitted(chunk="freezing"))
     await attempt.flush()
     time.sleep(10)  # noqa: ASYNC251 - the fault under test
@@ -89,14 +90,14 @@ async def stumble(attempt: Attempt) -> Success:
 
 
 async def let_go(attempt: Attempt) -> Success | Release:
-    """Ends as soon as it is asked to."""
+    """Release the job as soon as the attempt is asked to stop."""
     await attempt.record(Emitted(chunk="waiting"))
     await attempt.stopped()
     return Release()
 
 
 async def tick(attempt: Attempt) -> Success:
-    """A part every twentieth of a second, for ever."""
+    """Emit a part every twentieth of a second, for ever."""
     for n in count():
         await attempt.record(Emitted(chunk=f"{n} "))
         await anyio.sleep(0.05)
@@ -104,7 +105,7 @@ async def tick(attempt: Attempt) -> Success:
 
 
 async def obey(attempt: Attempt) -> Success | Release:
-    """Behaves as the job's input says."""
+    """Do what the job's input says."""
     assert isinstance(attempt.spec, InferenceSpec)
     return await BEHAVIOURS[str(attempt.spec.input_data)](attempt)
 
@@ -139,14 +140,15 @@ def worker_process(
     log: Path = Path(os.devnull),
     **settings: object,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker that is killed when the block is left. armed: an action and the failpoint where it is taken, the
-    armed_nth time it is reached. environment: on top of the test's own. log: where its lines go."""
+    """A worker process, killed at the end of the block. armed: an action and the failpoint where it
+    happens, the armed_nth time that the point is reached. environment: added to the test's own.
+    log: the file for its log."""
     module = "tests.support.worker_process"
     command = [sys.executable, "-m", module, behaviour]
     named = {f"HEADRACE_{name.upper()}": str(value) for name, value in settings.items()}
     if armed is not None:
         command = armed_command(*armed, module, behaviour, nth=armed_nth)
-    with log.open("ab") as lines:
+    with log.open("ab") as log_file:
         process = subprocess.Popen(
             command,
             cwd=ROOT,
@@ -157,7 +159,7 @@ def worker_process(
                 **named,
                 **(environment or {}),
             },
-            stderr=lines,
+            stderr=log_file,
         )
     try:
         yield process

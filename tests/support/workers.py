@@ -1,4 +1,4 @@
-"""Real workers in the test's own process, with handlers that do what a script tells them."""
+"""Real workers in the test's own process, with handlers that run a function of the test."""
 
 import os
 import time
@@ -40,7 +40,7 @@ def success(value: object = None) -> Success:
 
 
 class ScriptedHandler:
-    """Runs `script` for each attempt and keeps what it saw."""
+    """Runs `script` for each attempt, and keeps the attempts and how many ran at the same time."""
 
     kind = JobKind.INFERENCE
 
@@ -98,21 +98,21 @@ async def running_worker(
 def a_submission(
     spec: JobSpec | None = None, *, queue: QueueName = INFERENCE, replay_of: JobId | None = None, **options: object
 ) -> Submission:
-    """options: of an inference job, where no spec is given."""
+    """options: fields of an inference job, if no spec is given."""
     job_id = new_job_id(queue, now_ms=time.time_ns() // 1_000_000, entropy=os.urandom(10))
     spec = spec or InferenceSpec(**{"model_id": "m", "input_data": "x", **options})  # type: ignore[arg-type]
     return Submission(job_id=job_id, spec=spec, replay_of=replay_of)
 
 
 async def until_blocked(client: AsyncRedis) -> None:
-    """Until somebody waits in a blocking command."""
+    """Wait until a client waits in a blocking command."""
     with anyio.fail_after(10):
         while not (await client.info("clients"))["blocked_clients"]:  # noqa: ASYNC110 - nothing announces it
             await anyio.sleep(0.01)
 
 
 class Bench:
-    """The submitter's side of a test."""
+    """A submitter and reader of jobs, for a test of workers."""
 
     def __init__(self, client: AsyncRedis) -> None:
         self.client, self.nodes = client, Nodes(client)
@@ -133,20 +133,20 @@ class Bench:
     async def until(
         self, job_id: JobId, found: Callable[[JobEvent], bool], *, after: int = 0, deadline_s: float = 20.0
     ) -> JobEvent:
-        """The first event after number `after` for which `found` holds, as soon as it is there."""
+        """Wait for the first event after number `after` for which `found` is true."""
         with anyio.fail_after(deadline_s):
             while True:
                 try:
                     async with PubSubConnection(self.client) as pubsub:
                         await pubsub.subscribe(keys.job_channel(job_id))
-                        # The first message says that the channel is subscribed.
+                        # The first message confirms the subscription.
                         async for _ in pubsub.messages():
                             event, after = await self._find(job_id, found, after)
                             if event is not None:
                                 return event
                 except BackendUnavailable:
-                    # What a test does to Redis is done to its own line as well; a server that takes no further line
-                    # still answers on those that there are.
+                    # What a test does to Redis also happens to this connection. A server that is out of connections
+                    # still answers on the open ones.
                     with suppress(BackendUnavailable):
                         event, after = await self._find(job_id, found, after)
                         if event is not None:
@@ -154,7 +154,8 @@ class Bench:
                     await anyio.sleep(0.05)
 
     async def _find(self, job_id: JobId, found: Callable[[JobEvent], bool], after: int) -> tuple[JobEvent | None, int]:
-        """-> (the first event after number `after` for which `found` holds, the number of the last one looked at)"""
+        """-> (the first event after number `after` for which `found` is true, the number of the
+        last event that was read)"""
         for entry in await self.timeline.read(job_id, after=after):
             event, after = decode_event(entry.data), entry.n
             if found(event):  # type: ignore[arg-type]
@@ -166,10 +167,10 @@ class Bench:
         return await self.folded(job_id)
 
     async def folded(self, job_id: JobId) -> Job:
-        """The job, after checking that its hash and its timeline tell the same story."""
+        """The job. Asserts that its hash and its timeline agree."""
         job, events = await self.jobs.find(job_id), await self.events(job_id)
-        told = fold(submitted(job_id, job.spec, replay_of=job.replay_of, retry_of=job.retry_of), events)
-        assert told == job
+        folded = fold(submitted(job_id, job.spec, replay_of=job.replay_of, retry_of=job.retry_of), events)
+        assert folded == job
         assert [event.n for event in events] == list(range(1, len(events) + 1))
         assert sum(isinstance(event, Done) for event in events) == (1 if job.state.is_terminal else 0)
         return job
