@@ -1,7 +1,8 @@
-"""What every worker does alike, in plain Python: calls of scripts, the wait for an entry, the look for dead workers.
+"""What every worker does alike, in plain Python: it calls scripts, waits for entries, and looks for
+dead workers.
 
-docs/protocol.md says what it means, worker.py uses it. Of MessagePack (https://msgpack.org) it knows what the protocol
-needs: use a library where you have one.
+docs/protocol.md explains the steps, and worker.py uses them. The MessagePack code
+(https://msgpack.org) covers what the protocol needs. Use a library where you have one.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ from typing import Any
 
 import redis
 
-# What stands before a text, a list or a map whose length takes so many bytes.
+# The formats of the length of a text, a list or a map, by the byte before it.
 _LENGTHS = {0xD9: ">B", 0xDA: ">H", 0xDB: ">I", 0xDC: ">H", 0xDD: ">I", 0xDE: ">H", 0xDF: ">I"}
 _NUMBERS = {
     0xCA: ">f", 0xCB: ">d", 0xCC: ">B", 0xCD: ">H", 0xCE: ">I", 0xCF: ">Q",
@@ -44,7 +45,7 @@ def unpack(data: bytes) -> Any:
 
 
 def _unpack(data: bytes, at: int) -> tuple[Any, int]:
-    """-> the value that begins there, and where the next one does"""
+    """-> the value that begins at `at`, and where the next one begins"""
     kind, at = data[at], at + 1
     if kind < 0x80 or kind >= 0xE0:
         return (kind if kind < 0x80 else kind - 0x100), at
@@ -81,32 +82,33 @@ class Queue:
         except redis.exceptions.NoScriptError:
             return self.redis.eval(known["source"], *given)
 
-    def record(self, packed: bytes) -> dict[str, Any]:
-        """A job's record, by the names of its parts; the parts at its end may be missing."""
+    def stored_job(self, packed: bytes) -> dict[str, Any]:
+        """The parts of a stored job, by name. Parts at its end may be missing."""
         return dict(zip(self.bundle["record"], unpack(packed), strict=False))
 
     def transition(self, reason: str, **fields: Any) -> dict[str, Any]:
-        """The row of the table for this reason, with more fields in its event; an error is kept beside it too."""
+        """The transition for this reason, with more fields in its event. An error is also stored
+        beside the event."""
         row, error = self.bundle["transitions"][reason], fields.get("error")
         more = {"error": json.dumps(error), "dead": error["code"]} if error and reason == "failed" else {}
         return row | more | {"body": body(row["event"], state=row["state"], reason=reason, **fields)}
 
     def requested(self) -> dict[str, Any]:
-        """What becomes of a job that is let go while a request to cancel or pause it stands."""
+        """Transitions for a job that is released after somebody asked to cancel or to pause it."""
         return {"cancelled": self.transition("cancelled"), "paused": self.transition("paused")}
 
     def declare(self) -> None:
-        """To be said again now and then: gateways take jobs for declared queues alone."""
+        """Call this repeatedly: gateways accept jobs only for declared queues."""
         self.redis.zadd("{hr}:declared", {self.name: self.redis.time()[0] * 1000})
 
     def open(self) -> None:
         self.declare()
         for lane in self.bundle["lanes"]:
-            with contextlib.suppress(redis.exceptions.ResponseError):  # it is there
+            with contextlib.suppress(redis.exceptions.ResponseError):  # the group exists
                 self.redis.xgroup_create(f"{self.tag}ready:{lane}", self.bundle["group"], id="0", mkstream=True)
 
     def wait(self, worker: str, timeout_ms: int) -> list[list[str]]:
-        """-> what claim takes as entries"""
+        """-> the entries for `claim`"""
         streams = {f"{self.tag}ready:{lane}": ">" for lane in self.bundle["lanes"]}
         handed = self.redis.xreadgroup(self.bundle["group"], worker, streams, count=1, block=timeout_ms)
         return [
@@ -116,14 +118,15 @@ class Queue:
         ]
 
     def reclaim(self, seen: dict[Any, float], lease_ms: int) -> dict[Any, float]:
-        """Take back what dead workers hold: jobs whose lease has run out and whose beat has not moved for half a lease.
-        seen: what the last call gave. -> of each running job its fence and beat, since when, by this process' clock"""
+        """Reclaim the jobs of dead workers: their lease has run out, and their beat has not moved
+        for half a lease. seen: what the last call returned. -> for each running job, its fence and
+        beat, since when they are the same, by the clock of this process"""
         now_ms, found = self.redis.time()[0] * 1000, {}
         for job_id, end_ms in self.redis.zrange(self.tag + "leases", 0, 200, withscores=True):
             packed = self.redis.hget(f"{self.tag}job:{job_id.decode()}", "job")
-            record = self.record(packed) if packed else {}
-            # Of a job that is not there, or has no beat, reclaim takes the lease away.
-            job = (job_id.decode(), record.get("fence") or "", record.get("beat") or 0)
+            stored = self.stored_job(packed) if packed else {}
+            # If the job does not exist or has no beat, `reclaim` removes the lease.
+            job = (job_id.decode(), stored.get("fence") or "", stored.get("beat") or 0)
             found[job] = seen.get(job, time.monotonic())
             if end_ms <= now_ms and time.monotonic() - found[job] > lease_ms / 2000:
                 items = [dict(zip(("id", "fence", "beat"), job, strict=True))]
@@ -134,5 +137,5 @@ class Queue:
 
 
 def body(event: str, **fields: Any) -> str:
-    """An event without its opening brace: the script writes number, time and attempt in front of it."""
+    """An event without its opening brace: the script puts number, time and attempt in front."""
     return json.dumps({"event": event, **fields})[1:]

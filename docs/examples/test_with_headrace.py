@@ -1,4 +1,5 @@
-"""How a program that uses Headrace tests itself: a real gateway, and workers that answer what the test says."""
+"""How a program that uses Headrace tests itself: with a real gateway, and workers that answer what
+the test says."""
 
 from collections.abc import Iterator
 
@@ -22,7 +23,7 @@ def test_an_answer_is_read(headrace: TestSystem) -> None:
     assert headrace.client.result(job.job_id, timeout_s=30) == {"label": "spam"}
 
 
-def test_a_failure_names_its_code(headrace: TestSystem) -> None:
+def test_a_failure_has_its_message(headrace: TestSystem) -> None:
     headrace.inference.answer(fail("out_of_memory", "the input is too long"))
 
     job = headrace.client.submit_inference(model_id="spam-filter", input_data="win a prize")
@@ -31,7 +32,7 @@ def test_a_failure_names_its_code(headrace: TestSystem) -> None:
         headrace.client.result(job.job_id, timeout_s=30)
 
 
-def test_an_attempt_that_fails_for_now_is_tried_again(headrace: TestSystem) -> None:
+def test_an_attempt_with_a_retryable_error_is_tried_again(headrace: TestSystem) -> None:
     headrace.inference.answer(retry("device_busy", "no memory is free"), succeed("done"))
 
     job = headrace.client.submit_inference(model_id="spam-filter", input_data="hello")
@@ -40,7 +41,7 @@ def test_an_attempt_that_fails_for_now_is_tried_again(headrace: TestSystem) -> N
     assert [attempt.number for attempt in headrace.client.attempts(job.job_id)] == [1, 2]
 
 
-def test_progress_is_seen_as_it_comes(headrace: TestSystem) -> None:
+def test_progress_is_received_while_the_job_runs(headrace: TestSystem) -> None:
     half = Progressed(fraction=0.5)
     headrace.training.answer(succeed(events=[half]))
 

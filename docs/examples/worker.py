@@ -1,9 +1,11 @@
-"""A worker on plain redis-py. It "trains" by counting the letters of data_path, and heeds requests to cancel and pause.
+"""A worker on plain redis-py. It "trains" by counting the letters of data_path, and follows
+requests to cancel and to pause.
 
     python -m shared_schemas.stream.bundle > bundle.json
     python docs/examples/worker.py bundle.json redis://127.0.0.1:6379/0 training-example
 
-docs/protocol.md says why each step is as it is. Any error ends it: another worker has its job when the lease is over.
+docs/protocol.md explains each step. Any error ends the worker. Another worker gets its job when the
+lease has run out.
 """
 
 import json
@@ -20,8 +22,8 @@ NAME, LEASE_MS = f"example-{os.urandom(4).hex()}", int(os.environ.get("LEASE_MS"
 QUEUE = Queue(redis.Redis.from_url(sys.argv[2], protocol=2), json.loads(Path(sys.argv[1]).read_text()), sys.argv[3])
 FACTS = {"host": os.uname().nodename, "pid": str(os.getpid()), "slots": "1", "started": str(round(time.time() * 1000))}
 HELD = [1, 0, 0]
-running: list[dict[str, str]] = []  # the job in hand, as renew takes it
-asked = HELD[:]  # of the job in hand: whether it is held, is to be cancelled, is to be paused
+running: list[dict[str, str]] = []  # the running job, in the form that `renew` takes
+asked = HELD[:]  # for the running job: is it still ours, is it to be cancelled, is it to be paused
 
 
 def keep_lease() -> None:
@@ -77,6 +79,6 @@ entries: list[list[str]] = []
 seen: dict[object, float] = {}
 while True:
     seen = QUEUE.reclaim(seen, LEASE_MS)
-    for job_id, record, spec, _ in claim(entries):
-        run(job_id.decode(), QUEUE.record(record)["fence"], json.loads(spec)["data_path"])
+    for job_id, packed, spec, _ in claim(entries):
+        run(job_id.decode(), QUEUE.stored_job(packed)["fence"], json.loads(spec)["data_path"])
     entries = QUEUE.wait(NAME, min(1000, LEASE_MS // 3))

@@ -1,4 +1,5 @@
-"""A recipe of its own: the plane through columns of numbers, found by gradient descent. See docs/recipes.md."""
+"""A recipe of its own: linear regression on columns of numbers, by gradient descent. See
+docs/recipes.md."""
 
 from typing import Annotated
 
@@ -31,7 +32,7 @@ class Plane(nn.Module):
 
 
 class PlaneRecipe(Recipe[PlaneHyperparameters]):
-    """The plane through columns of numbers, the last of which is predicted."""
+    """Predicts the last column as a linear function of the others."""
 
     name = "plane"
     hyperparameters = PlaneHyperparameters
