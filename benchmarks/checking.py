@@ -1,4 +1,4 @@
-"""That what a benchmark measured was right: the checker of the fault suite, over what its jobs left behind."""
+"""Checks with the checker of the fault tests that the jobs of a benchmark ran correctly."""
 
 import anyio
 from shared_schemas.ids import default_queue
@@ -15,7 +15,8 @@ SETTLED_S = 30.0
 
 
 def check_history(url: str, n: int) -> None:
-    """RuntimeError unless n jobs are there, no others, each has succeeded, once, and nothing else is left of them."""
+    """RuntimeError unless there are n jobs, all have succeeded once, and nothing else is left of
+    them."""
     anyio.run(_check, url, n)
 
 
@@ -23,7 +24,7 @@ async def _check(url: str, n: int) -> None:
     client = connect(RedisSettings(redis_url=url))
     try:
         with anyio.fail_after(SETTLED_S):
-            # The worker has run the last job and still tells so.
+            # The worker has run the last job, and may still be settling it.
             while not await is_at_rest(client, INFERENCE):  # noqa: ASYNC110
                 await anyio.sleep(0.02)
         dump = await take(client, [INFERENCE], since_ms=0)

@@ -1,4 +1,4 @@
-"""Who takes part, and how each is started. Knows commands and environments, not what is measured."""
+"""The contestants, and how each is started. Knows commands and environments, not what is measured."""
 
 import json
 import os
@@ -21,8 +21,9 @@ PEERS = Path(__file__).with_name("peers")
 
 
 class Contestant(msgspec.Struct, frozen=True):
-    """name: as the tables say it. program: what comes before the command. n_jobs: of a drain, about ten seconds.
-    n_trips: of a round trip."""
+    """name: as in the tables. program: the start of its command line. n_jobs: jobs of a drain, for
+    about ten seconds. n_trips: jobs of a round trip. is_peer: whether it is the software of others.
+    """
 
     name: str
     program: tuple[str, ...]
@@ -31,7 +32,7 @@ class Contestant(msgspec.Struct, frozen=True):
     is_peer: bool = True
 
     def call(self, command: str, url: str, n: int) -> Any:
-        """-> what it printed"""
+        """-> what the program printed"""
         program = [*self.program, command, url, str(n)]
         done = subprocess.run(program, cwd=PEERS, env=_environment(), check=False, stdout=subprocess.PIPE)
         if done.returncode != 0:
@@ -43,7 +44,7 @@ class Contestant(msgspec.Struct, frozen=True):
 
     @contextmanager
     def working(self, url: str, n: int, tally: Path) -> Iterator[psutil.Process]:
-        """One worker process; its log goes to a file, as it would in production."""
+        """One worker process. Its log goes to a file, as it would in production."""
         with tempfile.TemporaryFile() as log:
             process = psutil.Popen(
                 [*self.program, "work", url, str(n), str(tally)], cwd=PEERS, env=_environment(), stdout=log, stderr=log
@@ -69,15 +70,16 @@ RAW = Contestant("raw loop", _python("raw"), 60_000, is_peer=False)
 
 
 def peers() -> Sequence[Contestant]:
-    """Those that can run here. SAQ brings an environment of its own; BullMQ needs node, and npm the first time."""
+    """The peers that can run here. SAQ has an environment of its own. BullMQ needs node, and npm
+    the first time."""
     found = [
         Contestant("taskiq streams", _python("taskiq"), 8_000),
         Contestant("SAQ", ("uv", "run", "--no-project", "--script", "saq_peer.py"), 8_000),
         Contestant("Celery", _python("celery"), 3_000, n_trips=400),
     ]
-    # It calls functions, which came with Redis 7.
+    # streaQ uses functions, which Redis has from 7.0 on.
     if int(redis_version().partition(".")[0]) >= 7:
-        # Whoever waits for a result looks ten times a second.
+        # Its client polls for a result ten times a second.
         found.append(Contestant("streaQ", _python("streaq"), 5_000, n_trips=60))
     if shutil.which("node") and (_installed_bullmq() is not None):
         found.append(Contestant("BullMQ", ("node", "bullmq/peer.mjs"), 40_000))

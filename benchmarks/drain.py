@@ -69,13 +69,13 @@ def _measure(contestant: Contestant, scale: float) -> Figures:
 
 
 def _log_bytes(bench: Bench) -> int:
-    """Of the log of all jobs: it ends at a hundred thousand changes, however many jobs there are."""
+    """The size of the log of all jobs, which keeps a hundred thousand changes at most."""
     return int(bench.client.memory_usage(keys.log(INFERENCE), samples=0) or 0)
 
 
 def _has_run_all(tally: Path, worker: psutil.Process) -> bool:
     end = time.monotonic() + DEADLINE_S
-    # A file announces nothing, and whoever looks must not take the worker's core.
+    # Nothing announces the file, and polling often would take the worker's core.
     while not tally.exists():
         if time.monotonic() > end or not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE:
             return False

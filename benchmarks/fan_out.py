@@ -89,7 +89,7 @@ def _measure(case: Case, scale: float) -> Figures:
                 before, arrivals = served.own_bytes(), Arrivals()
                 listeners = await listen(served.port, requests, arrivals)
                 await _first_round(publish, arrivals, readers)
-                own, lines = served.own_bytes() - before, bench.client.info("clients")["connected_clients"] - 2
+                own, connections = served.own_bytes() - before, bench.client.info("clients")["connected_clients"] - 2
                 paced = await _paced(case, scale, publish, arrivals, readers, served.cpu_s, bench.used_cpu_s)
                 most = await _most(scale, publish, arrivals, readers)
                 for listener in listeners:
@@ -99,7 +99,7 @@ def _measure(case: Case, scale: float) -> Figures:
                 "pace_per_s": case.pace,
                 "delivered_per_s": most,
                 "kib_per_reader": own / 1024 / readers,
-                "redis_connections": lines,
+                "redis_connections": connections,
             }
 
         return anyio.run(measured, backend_options=UVLOOP)
@@ -107,7 +107,8 @@ def _measure(case: Case, scale: float) -> Figures:
 
 @asynccontextmanager
 async def _publisher(case: Case, bench: Bench, ids: Sequence[JobId]) -> AsyncIterator[Publish]:
-    """One event to each job, as its worker would record it; for the peer as an entry of its stream."""
+    """Yields a function that publishes one event to each job: as its worker would record it, or as
+    a stream entry for the peer."""
     if case.server.peer is not None:
         async with redis.asyncio.Redis.from_url(bench.url, protocol=2) as client:
 
@@ -133,7 +134,8 @@ async def _publisher(case: Case, bench: Bench, ids: Sequence[JobId]) -> AsyncIte
 
 
 async def _first_round(publish: Publish, arrivals: Arrivals, readers: int) -> None:
-    """Until one comes to all: a peer's reader has its answer before it listens."""
+    """Publish until an event has reached all readers: a peer's reader gets its response before it
+    starts to read."""
     came = False
     while not came:
         wanted = arrivals.n + readers
@@ -170,7 +172,7 @@ async def _paced(
 
 
 async def _most(scale: float, publish: Publish, arrivals: Arrivals, readers: int) -> float:
-    """Some rounds ahead of the last that has come whole."""
+    """Publish some rounds ahead of the last round that all readers have. -> deliveries per second"""
     rounds, first = max(6, round(N_DELIVERIES / readers * min(1.0, scale * 10))), arrivals.n
     begun = time.monotonic()
     for n in range(rounds):

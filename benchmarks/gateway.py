@@ -24,11 +24,11 @@ CONTESTANTS = [
     Server("FastAPI, Pydantic, one XADD", "pydantic"),
 ]
 CONNECTIONS = (1, 64)
-# About 5 s each.
+# Requests for about 5 s each.
 N = {1: 4_000, 64: 20_000}
 WARM_UP = 500
 N_LISTS, LIST_LENGTH, LIST_CONNECTIONS = 120, 500, 4
-# What the peers' jobs carry.
+# The payload of a job of the peers.
 PEERS_BYTES = 100
 ACCEPTED = b"HTTP/1.1 202"
 LISTS = f"Headrace gateway, lists of {LIST_LENGTH} over {LIST_CONNECTIONS} connections"

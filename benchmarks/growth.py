@@ -38,8 +38,8 @@ N_EVENTS = 2_000
 
 
 class Case(msgspec.Struct, frozen=True):
-    """n_jobs: drained. n_history: finished jobs that are kept. n_elsewhere: jobs queued where no worker is, during the
-    round trips."""
+    """n_jobs: jobs to drain. n_history: finished jobs that are kept. n_elsewhere: jobs in a queue
+    without workers, during the round trips."""
 
     name: str
     n_jobs: int = N_JOBS
@@ -139,12 +139,13 @@ async def _until_drained(catalog: Queues) -> None:
             jobs = (await catalog.status(INFERENCE)).jobs
             if not jobs[JobState.QUEUED] + jobs[JobState.RUNNING]:
                 return
-            # To watch the events of all jobs would cost what is measured.
+            # Reading the events of all jobs would take the time that is measured.
             await anyio.sleep(0.1)
 
 
 async def _took_s(drive: Driver, ids: Sequence[JobId]) -> float:
-    """From the first begin to the last end. RuntimeError unless each has run once and succeeded."""
+    """Seconds from the first begin to the last end. RuntimeError unless each job has run once and
+    succeeded."""
     started, finished = list[int](), list[int]()
     for some in _parts(ids):
         pipeline = drive.client.pipeline(transaction=False)
@@ -160,7 +161,7 @@ async def _took_s(drive: Driver, ids: Sequence[JobId]) -> float:
 
 
 async def _measure_events(n_before: int, scale: float) -> Figures:
-    """Events recorded one at a time."""
+    """Record events one at a time."""
     n = _scaled(N_EVENTS, scale)
     with bench_redis() as bench:
         async with driver(bench.url) as drive:
@@ -173,7 +174,7 @@ async def _measure_events(n_before: int, scale: float) -> Figures:
             for i in range(n):
                 await drive.record(claim, event, first=n_before + i)
             took_s, cpu_s = time.perf_counter() - began, bench.used_cpu_s() - cpu_before
-            # Two more: the job was queued, and began.
+            # Two more events: the job was queued and claimed.
             _, last = await Timeline(drive.nodes).bounds(job_id)
             if last != n_before + n + 2:
                 raise RuntimeError(f"the timeline ends at {last}")

@@ -1,4 +1,5 @@
-"""Many finished jobs at once: copies of one, of all that Redis keeps of it. Knows no layout."""
+"""Makes many finished jobs at once, as copies of everything that Redis keeps of one job. Knows no
+layout."""
 
 from shared_schemas.ids import JobId, job_ids_from, new_job_id, queue_of
 from shared_schemas.stream import keys
@@ -9,7 +10,7 @@ LONG_AGO_MS = 1_000_000_000_000
 
 
 async def copy_job(client: AsyncRedis, job_id: JobId, n: int) -> None:
-    """n more jobs like this one, with ids of long ago."""
+    """Make n more jobs like this one, with old ids."""
     of_queue = [name.decode() async for name in client.scan_iter(match=f"{keys.tag(queue_of(job_id))}*", count=1000)]
     dumps = {name: await client.dump(name) for name in of_queue if job_id in name}
     scores = {

@@ -1,4 +1,5 @@
-"""HTTP clients that cost little: what they do must not be what is measured. Know neither jobs nor contestants."""
+"""HTTP clients that use little CPU time, so that they do not limit what is measured. They know
+neither jobs nor contestants."""
 
 import asyncio
 import time
@@ -10,7 +11,8 @@ _HEAD_END = b"\r\n\r\n"
 
 
 class Poster(asyncio.Protocol):
-    """One connection that sends a request, waits for its answer, and sends the next, until `requests` ends."""
+    """A connection that sends a request, waits for the response, and sends the next, until
+    `requests` ends."""
 
     def __init__(self, requests: Callable[[], bytes | None], took: list[float], expected: bytes) -> None:
         self._requests, self._took, self._expected = requests, took, expected
@@ -52,8 +54,8 @@ class Poster(asyncio.Protocol):
 
 
 async def post(port: int, request: bytes, *, n: int, connections: int, expected: bytes) -> tuple[float, list[float]]:
-    """Sends the request n times over so many connections. -> (seconds for all, seconds for each). expected: how each
-    answer begins; RuntimeError for any other."""
+    """Send the request n times over so many connections. expected: how each response begins;
+    RuntimeError for any other. -> (seconds for all, seconds for each)"""
     numbers, took = count(), list[float]()
 
     def requests() -> bytes | None:
@@ -69,7 +71,8 @@ async def post(port: int, request: bytes, *, n: int, connections: int, expected:
 
 
 class Listener(asyncio.Protocol):
-    """One event stream. Each event must hold the time it was made at, in ns of CLOCK_MONOTONIC, behind `mark`."""
+    """An event stream. Each event must contain, behind `mark`, the time at which it was made, in ns
+    of CLOCK_MONOTONIC."""
 
     mark = b'"chunk":"'
 
@@ -100,7 +103,7 @@ class Listener(asyncio.Protocol):
 
 
 class Arrivals:
-    """What came to all listeners. Deliveries are counted, and their delays kept, in ms."""
+    """The deliveries to all listeners: how many, and their delays in ms."""
 
     def __init__(self) -> None:
         self.n, self.n_open = 0, 0
@@ -136,7 +139,7 @@ class Arrivals:
 
 
 async def listen(port: int, requests: Sequence[bytes], arrivals: Arrivals) -> list[Listener]:
-    """One listener for each request; returns when all are open."""
+    """Open one listener for each request. Returns when all are open."""
     loop, listeners = asyncio.get_running_loop(), []
     for start in range(0, len(requests), 100):
         for request in requests[start : start + 100]:

@@ -1,4 +1,4 @@
-"""The gateway and what could stand in its place, each a process on a port, without workers."""
+"""The gateway and servers that could replace it. Each is a process on a port, without workers."""
 
 import os
 from collections.abc import Iterator
@@ -18,7 +18,8 @@ INFERENCE = default_queue(JobKind.INFERENCE)
 
 
 class Server(msgspec.Struct, frozen=True):
-    """name: as the tables say it. peer: which of peers/http_peers.py; none for the gateway."""
+    """name: as in the tables. peer: the name of the server in peers/http_peers.py, or none for the
+    gateway."""
 
     name: str
     peer: str | None = None
@@ -51,14 +52,14 @@ GATEWAY = Server("Headrace gateway")
 
 
 async def publish_model(url: str) -> str:
-    """-> its name"""
+    """-> the name of the model"""
     async with driver(url) as drive:
         await drive.publish()
     return MODEL
 
 
 async def running_jobs(url: str, n: int) -> list[JobId]:
-    """Jobs that a worker runs."""
+    """-> the ids of n running jobs"""
     async with driver(url) as drive:
         ids = [new_job_id(INFERENCE, now_ms=i, entropy=os.urandom(10)) for i in range(n)]
         for start in range(0, n, 200):

@@ -32,7 +32,7 @@ def tables(found: Found) -> list[Table]:
 
 def _measure(seconds: float) -> Figures:
     with bench_redis() as bench, HEADRACE.working(bench.url, 1, bench.folder / "tally") as worker:
-        # There is no event for a process that has nothing left to do.
+        # Nothing announces that the worker has become idle.
         time.sleep(SETTLE_S)
         cpu_s, redis_cpu_s = _cpu_s(worker), bench.used_cpu_s()
         with redis.Redis.from_url(bench.url, protocol=2) as client, client.monitor() as monitor:
@@ -42,7 +42,7 @@ def _measure(seconds: float) -> Figures:
             bench.client.echo("end")
             seen = list(takewhile(lambda command: command["command"] != "ECHO end", monitor.listen()))
         return {
-            # What scripts call is no command of the worker's.
+            # Commands that scripts call are not the worker's.
             "commands_per_s": sum(command["client_type"] != "lua" for command in seen) / took_s,
             "worker_percent": (_cpu_s(worker) - cpu_s) / took_s * 100,
             "redis_percent": (bench.used_cpu_s() - redis_cpu_s) / took_s * 100,

@@ -1,4 +1,4 @@
-"""Repeating, alternating and summing up: what every benchmark does with its figures. Knows no contestant."""
+"""Repeats, alternates and summarises, for every benchmark. Knows no contestant."""
 
 import math
 import platform
@@ -13,19 +13,20 @@ import psutil
 
 T = TypeVar("T")
 Figures = Mapping[str, float]
-# What was measured of each case, once for each repeat.
+# The figures of each case, once for each repeat.
 Found = dict[str, list[Figures]]
 N_REPEATS = 5
 NOTHING = "-"
 
 
 class PeerFailed(Exception):
-    """Another's fault: it goes without that figure."""
+    """The software of others failed, so its figure is left out."""
 
 
 class Column(msgspec.Struct, frozen=True):
-    """One figure of each case: its median, that with its spread, or the median of what it is over (`ratio`) or under
-    (`inverse`) that of the table's base in the same round. form: as format() takes it; of a ratio always two places."""
+    """One column of a table: the median of a figure, the same with its spread, or the median of its
+    ratio to the base of the table in the same round. `ratio` is the figure over that of the base,
+    `inverse` the other way round. form: as for format(); ratios always have two places."""
 
     title: str
     figure: str
@@ -40,7 +41,7 @@ class Table(msgspec.Struct, frozen=True):
 
 
 def alternate(cases: Mapping[str, T], measure: Callable[[T], Figures], *, repeats: int) -> Found:
-    """Each once, then each again, so that what the machine does meanwhile hits all alike."""
+    """Measure each case once, then each again, so that changes of the machine affect all alike."""
     found: Found = {name: [] for name in cases}
     for _ in range(repeats):
         for name, case in cases.items():
@@ -53,7 +54,7 @@ def alternate(cases: Mapping[str, T], measure: Callable[[T], Figures], *, repeat
 
 
 def table(title: str, found: Found, columns: Sequence[Column], *, base: str = "") -> Table:
-    """A row for each case. base: the case that ratios are to."""
+    """A table with a row for each case. base: the case that ratios refer to."""
     rows = [[name, *(_cell(column, here, found.get(base, here)) for column in columns)] for name, here in found.items()]
     return Table(title, ["", *(column.title for column in columns)], rows)
 
@@ -91,13 +92,14 @@ def _cell(column: Column, here: Sequence[Figures], base: Sequence[Figures]) -> s
 
 
 def _ratio(above: Sequence[Figures], below: Sequence[Figures], figure: str) -> float:
-    """Round by round: a shared machine is half as fast for minutes, which then hits both."""
+    """The median of the ratios of each round: a shared machine may be half as fast for minutes,
+    which affects both."""
     return statistics.median(
         a[figure] / b[figure] for a, b in zip(above, below, strict=False) if figure in a and figure in b
     )
 
 
 def _spread(values: Sequence[float]) -> float:
-    """Half the distance from the least to the greatest, relative to the median."""
+    """Half the distance between the smallest and the largest value, relative to the median."""
     middle = statistics.median(values)
     return (max(values) - min(values)) / 2 / middle if middle else math.inf

@@ -1,7 +1,8 @@
-"""docs/performance.md and the README's one table of figures, made from the results that were kept.
+"""Makes docs/performance.md, and the table of figures in the README, from the results that were
+kept.
 
-python -m benchmarks.page            write both
-python -m benchmarks.page --check    exit with 1 if they are not what would be written
+    python -m benchmarks.page            write both
+    python -m benchmarks.page --check    exit with 1 if one of them is out of date
 """
 
 import inspect
@@ -34,8 +35,9 @@ MODULES: dict[str, ModuleType] = {
 class Quote(msgspec.Struct, frozen=True):
     """One row of the README's table.
 
-    figure: a column of the numbered table of that benchmark; ours, theirs: its rows, where theirs is the closest
-    alternative; alternative: what the README calls theirs; unit: stands after each figure.
+    table: which table of the benchmark, from 0. figure: a column of that table. ours, theirs: rows
+    of the table, where theirs is the closest alternative. alternative: the name of theirs in the
+    README. unit: follows each figure.
     """
 
     what: str
@@ -48,7 +50,7 @@ class Quote(msgspec.Struct, frozen=True):
     unit: str = ""
 
 
-# The README has these and no more, between the two lines below.
+# The README has only these, between the two comments below.
 QUOTED = (
     Quote("no-op jobs finished per second, one worker", "drain", 0, "drained/s", "Headrace", "BullMQ", "BullMQ"),
     Quote(
@@ -105,7 +107,7 @@ lowest and the highest. The column *ratio* compares Headrace with the contestant
 Each is the median of the ratios of all rounds. Machines differ, and a shared machine changes from
 minute to minute. Compare only figures of one table.
 """
-# A column that qualifies the one before it, and stays beside it.
+# Columns that belong to the one before them, and stay beside it.
 _QUALIFIES = ("ratio", "vs first row", "vs XREAD")
 
 
@@ -130,7 +132,7 @@ def write() -> None:
 
 
 def made() -> dict[Path, str]:
-    """What each page should say."""
+    """The text of each page."""
     page = "\n".join([_HEAD, *(_section(name) for name in MODULES if _file(name).exists())])
     before, _, rest = README.read_text().partition(_BEGIN)
     _, _, after = rest.partition(_END)
@@ -177,7 +179,7 @@ def _section(name: str) -> str:
 
 
 def _markdown(table: Table) -> list[str]:
-    """One table, or several with the same rows where one would be too wide for the page."""
+    """One table, or several with the same rows if one would be too wide for the page."""
     lines = [f"**{table.title}**", ""]
     for columns in _parts(table):
         rows = [[row[place] for place in columns] for row in (table.columns, *table.rows)]
@@ -187,7 +189,7 @@ def _markdown(table: Table) -> list[str]:
 
 
 def _parts(table: Table) -> Iterator[list[int]]:
-    """Which columns stand together. The first, with the names of the rows, stands in each part."""
+    """The columns of each part. Each part begins with the first column, which names the rows."""
     part = [0]
     for group in _groups(table.columns):
         if len(part) > 1 and _width(table, [*part, *group]) > MAX_COLUMNS:
@@ -221,7 +223,7 @@ def main() -> None:
         return
     for path, text in made().items():
         if not path.exists() or path.read_text() != text:
-            sys.exit(f"{path.name} is not what benchmarks/results say: see the head of benchmarks/page.py")
+            sys.exit(f"{path.name} is out of date: uv run --group bench python -m benchmarks.page")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Recording: what an event of a training costs the worker that passes it on, and Redis.
+"""Recording: the CPU time that an event of a training takes in the worker that passes it on, and in
+Redis.
 
     uv run --group bench python -m benchmarks.recording [--steps N] [--repeats N] [--other PYTHON]
 
---other: the interpreter of another checkout's environment, which is measured beside this one, each in turn.
+--other: the interpreter in the environment of another checkout. The two take turns.
 """
 
 import argparse
@@ -37,11 +38,11 @@ def run(python: str, steps: int) -> Figures:
         done = subprocess.run(
             [python, str(PEER), bench.url, str(steps), folder], check=True, stdout=subprocess.PIPE, cwd=folder
         )
-        told = json.loads(done.stdout.splitlines()[-1])
-        worker_us = told["worker_cpu_s"] / told["events"] * 1e6
-        redis_us = (bench.used_cpu_s() - before_s) / told["events"] * 1e6
+        printed = json.loads(done.stdout.splitlines()[-1])
+        worker_us = printed["worker_cpu_s"] / printed["events"] * 1e6
+        redis_us = (bench.used_cpu_s() - before_s) / printed["events"] * 1e6
         return {
-            "events": told["events"],
+            "events": printed["events"],
             "worker_us": worker_us,
             "redis_us": redis_us,
             "both_us": worker_us + redis_us,

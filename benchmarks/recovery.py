@@ -20,7 +20,8 @@ DEADLINE_S = 180.0
 
 
 class Case(msgspec.Struct, frozen=True):
-    """slots: of each worker; 0 for entries that were handed out and not begun, of which there are n_jobs."""
+    """slots: those of each worker; 0 for a case of n_jobs entries that were delivered and not
+    begun."""
 
     workers: int
     slots: int

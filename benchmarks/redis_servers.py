@@ -1,10 +1,11 @@
-"""What a Redis or Valkey server costs by itself: time from its start to its first answer, and memory.
+"""The start time and the memory of Redis and Valkey servers.
 
     uv run python -m benchmarks.redis_servers PATH PATH ... [--repeats 20]
 
-The servers take turns, so that what else runs on the machine slows all of them. Each is started as `headrace up` starts
-it, on an empty folder. `loaded` is the resident memory after 20,000 hashes of a queued job's size, `after` the same
-once they are deleted again. `CPU us` is the processor time to write one of them. The figures are medians.
+The servers take turns, so that other load on the machine slows all of them. Each is started as
+`headrace up` starts it, on an empty folder. `loaded` is the resident memory after 20,000 hashes of
+the size of a queued job, and `after` is that after their deletion. `CPU us` is the processor time
+to write one of them. The figures are medians.
 """
 
 import argparse

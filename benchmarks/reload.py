@@ -1,7 +1,9 @@
-"""What `uvicorn gateway.app:app --reload` takes while no file changes: told of changes by the kernel, as the gateway's
-development dependencies have it (watchfiles), and by looking at every file under the folder, as uvicorn does without.
+"""The CPU time of `uvicorn gateway.app:app --reload` while no file changes.
 
     uv run python -m benchmarks.reload [SECONDS]
+
+Measured in two ways: with watchfiles, which the gateway's development dependencies include and
+which the kernel notifies of changes; and without, when uvicorn polls every file under the folder.
 """
 
 import os
@@ -14,14 +16,15 @@ from headrace_local.system import free_port
 
 from tests.support.gateways import ROOT
 
-_TOLD = "import uvicorn; uvicorn.main()"
-# What cannot be imported is not there.
-_LOOKING = "import sys; sys.modules['watchfiles'] = None; import uvicorn; uvicorn.main()"
+_NOTIFIED = "import uvicorn; uvicorn.main()"
+# Hides watchfiles: an import of it fails.
+_POLLING = "import sys; sys.modules['watchfiles'] = None; import uvicorn; uvicorn.main()"
 _NOBODY = "redis://127.0.0.1:1/0"
 
 
 def cores(code: str, seconds: float) -> float:
-    """CPU time of the process that watches, per second. The gateway that it starts is another process."""
+    """The CPU time of the watching process, per second. The gateway that it starts is another
+    process."""
     command = [sys.executable, "-c", code, "gateway.app:app", "--reload", "--port", str(free_port())]
     environment = os.environ | {"HEADRACE_REDIS_URL": _NOBODY}
     quiet = subprocess.DEVNULL
@@ -30,7 +33,7 @@ def cores(code: str, seconds: float) -> float:
         watching = psutil.Process(process.pid)
         while not any(child.num_threads() for child in watching.children()):
             time.sleep(0.1)
-        # The first look makes a list of all files.
+        # The first poll lists all files.
         time.sleep(3.0)
         begun, before = time.monotonic(), watching.cpu_times()
         time.sleep(seconds)
@@ -43,8 +46,10 @@ def cores(code: str, seconds: float) -> float:
 
 def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
-    looking, told = cores(_LOOKING, seconds), cores(_TOLD, seconds)
-    print(f"looking at every file: {looking:.3f} cores; told by the kernel: {told:.3f}; ratio {told / looking:.3f}")
+    polling, notified = cores(_POLLING, seconds), cores(_NOTIFIED, seconds)
+    print(
+        f"polling every file: {polling:.3f} cores; notified by the kernel: {notified:.3f}; ratio {notified / polling:.3f}"
+    )
 
 
 if __name__ == "__main__":

@@ -50,8 +50,8 @@ def _over_http(bench: Bench, n: int) -> list[float]:
 
 
 async def followed(port: int, model: str, n: int) -> list[float]:
-    """n times one POST that is answered with the job's event stream, on a connection that is kept, until `done` is
-    here. -> ms for each"""
+    """Send n POSTs that are answered with the job's event stream, over one connection. Each waits
+    for `done`. -> ms for each"""
     body = b'{"model_id":"%b","input_data":"%b"}' % (model.encode(), b"x" * 100)
     request = (
         b"POST /jobs/inference HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n"

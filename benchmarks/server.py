@@ -1,4 +1,4 @@
-"""A Redis of the benchmark's own for each measurement, on loopback TCP, as most people connect to theirs."""
+"""A Redis for each measurement, on loopback TCP, as most people connect to theirs."""
 
 import tempfile
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from tests.support.redis_server import running_redis
 
 
 class Bench(NamedTuple):
-    """folder: for files of the measurement; gone when it has ended."""
+    """folder: for files of the measurement. It is removed at the end."""
 
     url: str
     client: "redis.Redis[bytes]"
@@ -30,7 +30,8 @@ class Bench(NamedTuple):
 
 @contextmanager
 def bench_redis(appendfsync: str = "everysec") -> Iterator[Bench]:
-    """As `headrace up` has it, for every contestant. appendfsync: off for no append-only file at all."""
+    """Redis with the options of `headrace up`, for every contestant. appendfsync: off means no
+    append-only file."""
     port = free_port()
     persistence = ("--appendonly", "no") if appendfsync == "off" else ("--appendfsync", appendfsync)
     with (

@@ -1,10 +1,11 @@
-"""What starting the command line costs: CPU time, user and system, of `headrace --help` and `headrace list`.
+"""The CPU time to start the command line, user and system: `headrace --help` and `headrace list`.
 
     uv run python -m benchmarks.start_up OTHER/.venv/bin/python [--repeats 10]
 
-OTHER: a checkout of another commit with an environment of its own. The two take turns, so that what else runs here
-slows both, and the ratio is of the medians. With bytecode: all that is loaded was compiled before. As here: with the
-bytecode that lies in the environments, and nothing more is written. `list` asks an address at which nobody listens.
+OTHER: a checkout of another commit with an environment of its own. The two take turns, so that
+other load slows both, and the ratio is that of the medians. `with bytecode`: all modules were
+compiled before. `as here`: with the bytecode that the environments have now. `list` asks an address
+at which nobody listens.
 """
 
 import argparse
@@ -21,7 +22,7 @@ COMMANDS = {"--help": ["--help"], "list": ["list", "--url", "http://127.0.0.1:9"
 
 
 def cpu_s(python: str, arguments: list[str], environment: Mapping[str, str]) -> float:
-    """Of the child alone, as the kernel counted it."""
+    """The CPU time of the child process alone, as the kernel counts it."""
     with open(os.devnull, "wb") as nothing:
         process = subprocess.Popen(
             [python, "-m", "headrace.cli", *arguments], env=environment, stdout=nothing, stderr=nothing

@@ -1,4 +1,4 @@
-"""Celery with its throughput settings: 8 threads, 100 read ahead for each, results kept."""
+"""Celery with its throughput settings: 8 threads, 100 messages prefetched for each, results kept."""
 
 import json
 import sys

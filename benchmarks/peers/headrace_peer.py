@@ -1,4 +1,5 @@
-"""Headrace: the whole worker runtime with a handler that does nothing, and the stream layer of the gateway."""
+"""Headrace: the whole worker runtime with a handler that does nothing, and the stream layer of the
+gateway."""
 
 import os
 import sys
@@ -66,7 +67,8 @@ def work(url: str, n: int, file: str) -> None:
 
 
 async def round_trips(url: str, n: int) -> dict[str, list[float]]:
-    """As the gateway does it: subscribed before the job is stored, over one connection, and told by a notification."""
+    """Submit and wait as the gateway does: it subscribes before it stores the job, over one
+    connection, and waits for the notification."""
     settings = RedisSettings(redis_url=url)
     client, line = connect(settings), connect_one(settings)
     submitter, took = Submitter(Nodes(line)), list[float]()

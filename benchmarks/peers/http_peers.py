@@ -1,6 +1,6 @@
-"""What people would write in a gateway's place: one XADD for a request, one XREAD for a reader.
+"""What people would write instead of a gateway: one XADD for a request, one XREAD for a reader.
 
-starlette PORT URL | pydantic PORT URL
+http_peers.py starlette PORT URL | pydantic PORT URL
 """
 
 import asyncio
@@ -83,7 +83,7 @@ def pydantic_app(client: "redis.asyncio.Redis[bytes]") -> FastAPI:
 
 async def main() -> None:
     name, port, url = sys.argv[1:]
-    # A read may block for longer than the client library waits by itself.
+    # A read may block for longer than the default timeout of the client library.
     client = redis.asyncio.Redis.from_url(url, protocol=2, max_connections=MAX_CONNECTIONS, socket_timeout=None)
     app = {"starlette": starlette_app, "pydantic": pydantic_app}[name](client)
     await uvicorn.Server(uvicorn.Config(app, port=int(port), access_log=False, log_level="warning")).serve()

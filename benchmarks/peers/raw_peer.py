@@ -1,4 +1,4 @@
-"""The limit: a loop over redis-py that keeps a result and acknowledges, and promises nothing else."""
+"""The limit: a loop over redis-py that stores a result and acknowledges, and promises nothing else."""
 
 import json
 import sys
@@ -36,7 +36,8 @@ async def enqueue(url: str, n: int) -> dict[str, float]:
 
 
 async def work(url: str, n: int, file: str) -> None:
-    """SET and XDEL of each, one XACK of all, and one XADD to whoever waits, where the job asks for it."""
+    """For each job one SET and one XDEL, one XACK for all, and one XADD to the waiting client if
+    the job asks for it."""
     client, tally = await opened(url), Tally(file, n)
     while True:
         reply = await client.xreadgroup(GROUP, "w", {STREAM: ">"}, count=COUNT, block=1000)

@@ -2,7 +2,8 @@
 # requires-python = ">=3.11"
 # dependencies = ["saq[redis]==0.26.4", "typing-extensions", "uvloop>=0.22"]
 # ///
-"""SAQ, with 100 jobs at once. It pins an older redis-py than Headrace, so it runs in an environment of its own."""
+"""SAQ with 100 jobs at once. It pins an older redis-py than Headrace, so it runs in an environment
+of its own."""
 
 import asyncio
 import json
@@ -42,7 +43,7 @@ async def round_trips(url: str, n: int) -> dict[str, list[float]]:
     took = []
     for _ in range(n):
         began = time.perf_counter()
-        # It polls; the default of half a second would be all that is seen.
+        # It polls. The default interval of half a second would hide everything else.
         await queue.apply("noop", poll_interval=0.001, payload=PAYLOAD)
         took.append((time.perf_counter() - began) * 1000)
     return {"ms": took}

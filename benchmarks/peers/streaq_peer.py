@@ -1,4 +1,4 @@
-"""streaQ, with 64 tasks at once, as its own benchmark runs it."""
+"""streaQ with 64 tasks at once, as in its own benchmark."""
 
 import json
 import sys

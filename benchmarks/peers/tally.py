@@ -1,7 +1,9 @@
-"""Tells when the first and the last of n jobs ran, without a word to Redis. For peers in environments of their own.
+"""Notes when the first and the last of n jobs ran, without a command to Redis. Peers in
+environments of their own use it too.
 
-The file appears when the last job runs. It has four numbers: times of CLOCK_MONOTONIC in ns, which all processes of a
-machine share, and what the worker's CPU time was then, in s. So nobody pays for the time in which it starts.
+The file appears when the last job has run. It has four numbers: the times of the first and the last
+job in ns of CLOCK_MONOTONIC, which all processes of a machine share, and the worker's CPU time at
+each, in s. So the start of a worker is not measured.
 """
 
 import os

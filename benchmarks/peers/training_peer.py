@@ -1,8 +1,9 @@
-"""A training worker of whichever build this interpreter has, and one training job whose events it records.
+"""A training worker of the build of this interpreter, and one training job whose events it records.
 
     python training_peer.py URL STEPS FOLDER
 
--> {"events": recorded, "worker_cpu_s": of the worker's own process from the submission to the job's end}
+-> {"events": recorded, "worker_cpu_s": of the worker's own process from the submission to the job's
+end}
 """
 
 import asyncio
@@ -39,7 +40,7 @@ async def main(url: str, steps: int, folder: Path) -> None:
         [sys.executable, "-m", "training_worker"], env=_environment(url, folder), stderr=subprocess.DEVNULL
     )
     try:
-        # This program waits from outside, for two builds alike.
+        # This program polls, so that it does the same with two builds.
         while not await workers.count(queue):  # noqa: ASYNC110
             await asyncio.sleep(LOOK_S)
         job_id = new_job_id(queue, now_ms=round(time.time() * 1000), entropy=os.urandom(10))
@@ -71,13 +72,13 @@ def _environment(url: str, folder: Path) -> dict[str, str]:
         "HEADRACE_ARTIFACTS_ROOT": str(folder / "artifacts"),
         "HEADRACE_DEVICE": "cpu",
         "HEADRACE_THREADS": "1",
-        # Each step is told, by every build.
+        # Every build reports each step.
         "HEADRACE_METRIC_EVENTS": "1000000",
     }
 
 
 def _cpu_s(process: psutil.Process) -> float:
-    """Of the process itself, not of the children it has waited for."""
+    """The CPU time of the process itself, without the children that it has waited for."""
     times = process.cpu_times()
     return float(times.user + times.system)
 
