@@ -47,9 +47,8 @@ def cores(code: str, seconds: float) -> float:
 def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
     polling, notified = cores(_POLLING, seconds), cores(_NOTIFIED, seconds)
-    print(
-        f"polling every file: {polling:.3f} cores; notified by the kernel: {notified:.3f}; ratio {notified / polling:.3f}"
-    )
+    ratio = notified / polling
+    print(f"polling every file: {polling:.3f} cores; notified by the kernel: {notified:.3f}; ratio {ratio:.3f}")
 
 
 if __name__ == "__main__":
