@@ -35,7 +35,7 @@ async def check_all_came(jobs: FollowedJobs, readers: list[SseReader]) -> None:
 @pytest.mark.fault(
     "gateways",
     "a rolling restart: SIGTERM of each gateway in turn under open streams",
-    sees="streams end cleanly and resume on the other gateway without a gap; each process ends within its grace period",
+    sees="streams are cut and resume on the other gateway without a gap; each process ends within its grace period",
 )
 async def test_readers_go_on_elsewhere_when_their_gateway_is_asked_to_stop(
     redis_url: str, tmp_path: Path, rng: random.Random
