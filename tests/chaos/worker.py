@@ -19,7 +19,7 @@ import msgspec
 from shared_schemas.errors import AttemptFailed
 from shared_schemas.events import Emitted, Progressed
 from shared_schemas.outcome import Release, Success
-from shared_schemas.settings import from_environ
+from shared_schemas.service.settings import from_environ
 from shared_schemas.specs import InferenceSpec
 from worker_runtime import Attempt, RuntimeSettings, configure_logs, run_worker
 

@@ -4,7 +4,7 @@ import re
 
 import msgspec
 import pytest
-from shared_schemas.settings import from_environ
+from shared_schemas.service.settings import from_environ
 
 from tests.support.gateways import ROOT
 from tests.support.settings_page import PAGE, PARTS, made

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from shared_schemas.settings import SettingsRejected
+from shared_schemas.service.settings import SettingsRejected
 from shared_schemas.stream import keys
 from shared_schemas.stream.connection import connect
 from shared_schemas.stream.redis_settings import RedisSettings

@@ -10,8 +10,8 @@ from inference_worker.engines.batcher import BatchLimits
 from inference_worker.engines.batching import BatchingEngine
 from inference_worker.engines.session import OrtSession
 from inference_worker.tensors import Array, Row, text_row
-from shared_schemas import failpoints
 from shared_schemas.errors import AttemptFailed
+from shared_schemas.service import failpoints
 
 from tests.support.onnx_models import bigram, endless_loop, mlp
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from shared_schemas.retry import RetryPolicy
-from shared_schemas.settings import SettingsRejected, from_environ, setting
+from shared_schemas.service.settings import SettingsRejected, from_environ, setting
 
 
 class Example(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 from redis.asyncio.connection import parse_url
-from shared_schemas.settings import SettingsRejected, from_environ
+from shared_schemas.service.settings import SettingsRejected, from_environ
 from shared_schemas.stream.address import fault_of_url
 from shared_schemas.stream.redis_settings import RedisSettings
 

@@ -5,7 +5,7 @@
 ACTION: kill (SIGKILL to itself), stop (SIGSTOP to itself), block:SECONDS (the thread that reaches
 it waits), or break (RuntimeError there from then on, as from a lost device).
 
-POINT: a name given to `shared_schemas.failpoints.failpoint`, such as before_settle. NTH: the time
+POINT: a name given to `shared_schemas.service.failpoints.failpoint`, such as before_settle. NTH: the time
 at which it acts when the point is reached, from 1.
 
 MODULE: what to run, as with `python -m MODULE`. `child:MODULE` arms the child processes that MODULE
@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from shared_schemas import failpoints
+from shared_schemas.service import failpoints
 
 ROOT = Path(__file__).parents[2]
 

@@ -22,8 +22,8 @@ from gateway.edge.server import serve
 from gateway.feed.hub import Hub
 from gateway.services import Services
 from gateway.settings import GatewaySettings
-from shared_schemas.logs import configure_logs
-from shared_schemas.settings import from_environ
+from shared_schemas.service.logs import configure_logs
+from shared_schemas.service.settings import from_environ
 from starlette.types import Receive, Scope, Send
 
 from tests.support.gateways import DEADLINE_S, Gateway

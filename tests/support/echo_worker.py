@@ -11,7 +11,7 @@ import msgspec
 from shared_schemas.events import Emitted
 from shared_schemas.kinds import JobKind
 from shared_schemas.outcome import Success
-from shared_schemas.settings import from_environ
+from shared_schemas.service.settings import from_environ
 from worker_runtime import Attempt, RuntimeSettings, configure_logs, run_worker
 
 

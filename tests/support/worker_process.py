@@ -21,7 +21,7 @@ from shared_schemas.errors import AttemptFailed
 from shared_schemas.events import Emitted
 from shared_schemas.kinds import JobKind
 from shared_schemas.outcome import Release, Success
-from shared_schemas.settings import from_environ
+from shared_schemas.service.settings import from_environ
 from shared_schemas.specs import InferenceSpec
 from worker_runtime import Attempt, RuntimeSettings, configure_logs, run_worker
 

@@ -3,9 +3,9 @@
 import asyncio
 import os
 
-from shared_schemas.logs import configure_logs
-from shared_schemas.process import settings_checked
-from shared_schemas.settings import from_environ
+from shared_schemas.service.logs import configure_logs
+from shared_schemas.service.process import settings_checked
+from shared_schemas.service.settings import from_environ
 
 from gateway.app import create_app
 from gateway.duties.store_check import look_at_store

@@ -9,9 +9,9 @@ from importlib.metadata import version
 import anyio
 import structlog
 from fastapi import FastAPI
-from shared_schemas.logs import configure_logs
-from shared_schemas.process import settings_checked
-from shared_schemas.settings import from_environ
+from shared_schemas.service.logs import configure_logs
+from shared_schemas.service.process import settings_checked
+from shared_schemas.service.settings import from_environ
 from starlette.types import ASGIApp
 
 from gateway.duties.housekeeping import keep_house

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from shared_schemas.errors import MalformedId
 from shared_schemas.ids import parse_queue
-from shared_schemas.settings import SettingsRejected, setting
+from shared_schemas.service.settings import SettingsRejected, setting
 from shared_schemas.stream.redis_settings import RedisSettings
 
 _HOST = re.compile(

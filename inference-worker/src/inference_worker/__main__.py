@@ -6,9 +6,9 @@ from pathlib import Path
 
 import anyio
 from shared_schemas.errors import ErrorInfo
-from shared_schemas.logs import configure_logs
-from shared_schemas.process import settings_checked
-from shared_schemas.settings import from_environ
+from shared_schemas.service.logs import configure_logs
+from shared_schemas.service.process import settings_checked
+from shared_schemas.service.settings import from_environ
 from shared_schemas.store.files import ArtifactStore
 from shared_schemas.stream.connection import connect
 from shared_schemas.stream.nodes import Nodes

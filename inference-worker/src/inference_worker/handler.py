@@ -16,7 +16,7 @@ from shared_schemas.events import Emitted, Progressed
 from shared_schemas.inputs import inputs_of
 from shared_schemas.kinds import JobKind
 from shared_schemas.outcome import Release, Success
-from shared_schemas.process import processor
+from shared_schemas.service.process import processor
 from shared_schemas.specs import InferenceSpec
 from worker_runtime.handler import Attempt, StopReason
 

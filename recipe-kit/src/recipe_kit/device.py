@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import torch
-from shared_schemas.process import processor
+from shared_schemas.service.process import processor
 
 
 def choose(wanted: str) -> torch.device:

@@ -1,5 +1,6 @@
-"""The types that all parts share: jobs, specs, events, models, errors. Knows no Redis, outside of `stream`.
+"""The types that all parts share: jobs, specs, events, models, errors. All of them are pure.
 
-`lifecycle.TRANSITIONS` is the one table of states and `advance` applies it; `error_codes` is the one table of codes.
-All of it is pure, except `process` and `logs`, which set up the process of each service.
+`lifecycle.TRANSITIONS` is the one table of states, and `lifecycle.advance` applies it.
+`error_codes` is the one table of error codes.
+Three packages do more: `stream` uses Redis, `store` uses files, and `service` sets up a process.
 """

@@ -9,8 +9,8 @@ from shared_schemas.errors import JobExpired, JobNotFound
 from shared_schemas.ids import JobId
 from shared_schemas.job import Checkpoint
 from shared_schemas.models import ModelManifest, ModelRef
-from shared_schemas.process import settings_checked
-from shared_schemas.settings import from_environ
+from shared_schemas.service.process import settings_checked
+from shared_schemas.service.settings import from_environ
 from shared_schemas.store.files import ArtifactStore
 from shared_schemas.stream.connection import connect
 from shared_schemas.stream.jobs import Jobs

@@ -22,8 +22,8 @@ from shared_schemas.artifacts import References
 from shared_schemas.codec import encode_json
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.ids import QueueName
-from shared_schemas.process import settings_checked
-from shared_schemas.settings import SettingsRejected, from_environ
+from shared_schemas.service.process import settings_checked
+from shared_schemas.service.settings import SettingsRejected, from_environ
 from shared_schemas.store import collecting
 from shared_schemas.store.collecting import Collection
 from shared_schemas.stream.connection import AsyncRedis, connect

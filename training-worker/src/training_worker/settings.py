@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from shared_schemas.settings import setting
+from shared_schemas.service.settings import setting
 from worker_runtime import RuntimeSettings
 
 

@@ -21,7 +21,7 @@ from anyio.streams.text import TextReceiveStream
 from shared_schemas.codec import EncodedEvent, encoded_as
 from shared_schemas.errors import AttemptFailed
 from shared_schemas.events import Checkpointed, Logged, Measured, Progressed
-from shared_schemas.failpoints import failpoint
+from shared_schemas.service.failpoints import failpoint
 from shared_schemas.store.files import ArtifactStore
 from worker_runtime import Attempt, StopReason
 from worker_runtime.outcomes import NO_PROCESS

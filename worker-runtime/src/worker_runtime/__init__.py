@@ -4,7 +4,7 @@
 `metrics` and `log_lines` listen. `handler` is all that the runtime shares with a worker that runs models.
 """
 
-from shared_schemas.logs import configure_logs
+from shared_schemas.service.logs import configure_logs
 
 from worker_runtime.handler import Attempt, Handler, StopReason
 from worker_runtime.settings import RuntimeSettings

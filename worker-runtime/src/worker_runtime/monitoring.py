@@ -12,7 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from prometheus_client import make_wsgi_app
-from shared_schemas.settings import SettingsRejected
+from shared_schemas.service.settings import SettingsRejected
 
 # Seconds. An event loop that is blocked for longer records no progress and applies no request to cancel.
 PATIENCE_S = 3.0

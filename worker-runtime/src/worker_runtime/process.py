@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar, TypeVarTuple
 
 import anyio
-from shared_schemas.process import tune_garbage_collector
+from shared_schemas.service.process import tune_garbage_collector
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")

@@ -8,8 +8,8 @@ import anyio
 import msgspec
 from shared_schemas.codec import decode_spec
 from shared_schemas.errors import ErrorInfo
-from shared_schemas.failpoints import failpoint
 from shared_schemas.outcome import Cancellation, Failure, Outcome, Release, Success
+from shared_schemas.service.failpoints import failpoint
 from shared_schemas.stream.attempt_writer import Batch, Settlement
 from shared_schemas.stream.claims import Claim
 

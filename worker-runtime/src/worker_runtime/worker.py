@@ -17,7 +17,7 @@ from shared_schemas.backoff import Backoff
 from shared_schemas.capabilities import Capabilities
 from shared_schemas.errors import BackendUnavailable, ErrorInfo, MalformedId
 from shared_schemas.ids import QueueName, default_queue, kind_of_queue, parse_queue
-from shared_schemas.settings import SettingsRejected
+from shared_schemas.service.settings import SettingsRejected
 from shared_schemas.stream.attempt_writer import AttemptWriter
 from shared_schemas.stream.claims import Claims
 from shared_schemas.stream.connection import AsyncRedis, connect, connect_for_thread, connect_one

@@ -15,7 +15,7 @@ from types import FrameType
 from headrace.commands.command import Command, Ended, ExitCode, Given, Parser, whole
 from headrace.ink import Text
 from headrace.terminal import err, out
-from shared_schemas.settings import SettingsRejected
+from shared_schemas.service.settings import SettingsRejected
 
 from headrace_local.environment import inherited, not_heeded, settings_of
 from headrace_local.errors import LocalError

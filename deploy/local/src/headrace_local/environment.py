@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 from shared_schemas.ids import kind_of_queue, parse_queue
 from shared_schemas.kinds import JobKind
-from shared_schemas.settings import SettingsRejected, from_environ, setting
+from shared_schemas.service.settings import SettingsRejected, from_environ, setting
 from shared_schemas.stream.address import fault_of_url
 
 _PREFIX = "HEADRACE_"

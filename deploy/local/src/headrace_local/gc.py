@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from shared_schemas.errors import BackendUnavailable
-from shared_schemas.settings import from_environ
+from shared_schemas.service.settings import from_environ
 from shared_schemas.store.collecting import Collection
 from training_worker.collecting import StoreOfAnother, run, told
 from training_worker.settings import TrainingSettings

@@ -17,7 +17,7 @@ import msgspec
 from headrace import Client, ClientError, Settings
 from shared_schemas.errors import MalformedId
 from shared_schemas.kinds import JobKind
-from shared_schemas.settings import SettingsRejected, from_environ
+from shared_schemas.service.settings import SettingsRejected, from_environ
 
 from headrace_local import redis_server
 from headrace_local.environment import of_kind, of_redis

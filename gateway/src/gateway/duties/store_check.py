@@ -7,7 +7,7 @@ import sys
 import anyio
 import msgspec
 from shared_schemas.errors import BackendUnavailable
-from shared_schemas.settings import SettingsRejected
+from shared_schemas.service.settings import SettingsRejected
 from shared_schemas.stream.connection import connect
 from shared_schemas.stream.store_version import check_store
 

@@ -6,7 +6,7 @@ from functools import partial
 import msgspec
 import structlog
 import uvicorn
-from shared_schemas.process import tune_garbage_collector
+from shared_schemas.service.process import tune_garbage_collector
 from starlette.types import ASGIApp
 
 from gateway.edge.protocol import GatewayProtocol

@@ -17,7 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
 import structlog
-from shared_schemas.failpoints import failpoint
+from shared_schemas.service.failpoints import failpoint
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 

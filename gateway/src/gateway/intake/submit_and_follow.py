@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 import anyio
 import msgspec
-from shared_schemas.failpoints import failpoint
 from shared_schemas.ids import JobId
 from shared_schemas.job import Job, JobState
+from shared_schemas.service.failpoints import failpoint
 from shared_schemas.specs import JobOptions, JobSpec
 from shared_schemas.stream import keys
 

@@ -18,8 +18,8 @@ import onnxruntime  # type: ignore[import-untyped]
 import structlog
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidProtobuf  # type: ignore[import-untyped]
 from shared_schemas.errors import AttemptFailed
-from shared_schemas.failpoints import failpoint
 from shared_schemas.models import TensorSpec
+from shared_schemas.service.failpoints import failpoint
 
 from inference_worker.tensors import Array, Arrays
 

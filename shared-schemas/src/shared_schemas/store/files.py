@@ -17,7 +17,7 @@ from typing import IO
 
 from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import ErrorInfo, HeadraceError, NotFound
-from shared_schemas.failpoints import failpoint
+from shared_schemas.service.failpoints import failpoint
 from shared_schemas.store.collecting import held
 
 _CHUNK_BYTES = 1 << 20

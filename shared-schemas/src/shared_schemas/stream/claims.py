@@ -12,9 +12,9 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from shared_schemas.codec import WIRE_VERSION
 from shared_schemas.events import Reason
-from shared_schemas.failpoints import failpoint
 from shared_schemas.ids import JobId, QueueName
 from shared_schemas.job import Checkpoint
+from shared_schemas.service.failpoints import failpoint
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.damage import is_of_another_type, make_group

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from shared_schemas.settings import SettingsRejected, setting
+from shared_schemas.service.settings import SettingsRejected, setting
 from shared_schemas.stream.address import fault_of_url, has_credentials
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from shared_schemas.failpoints import failpoint
+from shared_schemas.service.failpoints import failpoint
 from shared_schemas.stream.connection import AsyncRedis, SyncRedis
 from shared_schemas.stream.linking import load
 from shared_schemas.stream.redis_errors import refusal_of, translate_errors

@@ -4,7 +4,7 @@ Each job has a version too, and a job of another version is left to those that k
 has other keys: whoever does not know them must not write any.
 """
 
-from shared_schemas.settings import SettingsRejected
+from shared_schemas.service.settings import SettingsRejected
 from shared_schemas.stream import keys
 from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.damage import reply_of

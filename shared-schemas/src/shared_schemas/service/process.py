@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
-from shared_schemas.settings import SettingsRejected
+from shared_schemas.service.settings import SettingsRejected
 
 # How many new objects there are before the garbage collector looks for cycles among them. By default that is 700, fewer
 # than belong to the attempts and requests under way, which are all still in use. It cost a worker of many slots an
