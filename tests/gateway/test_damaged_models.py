@@ -9,8 +9,7 @@ from shared_schemas.stream import keys
 
 from tests.support.gateways import Driver, Gateway
 
-TAG = keys.MODELS
-VERSION, FACTS = f"{TAG}version:b@1", f"{TAG}model:b"
+VERSION, FACTS = keys.model_version("b@1"), keys.model("b")
 Damage = Callable[[Any], Awaitable[Any]]
 DAMAGES: dict[str, Damage] = {
     "a manifest that is no JSON": lambda client: client.hset(VERSION, "manifest", "{"),
@@ -72,7 +71,7 @@ async def test_a_name_that_is_none_is_left_out_of_the_list(
     gateway: Gateway, http: httpx.AsyncClient, drive: Driver, name: bytes
 ) -> None:
     await drive.publish("a")
-    await drive.client.zadd(f"{TAG}names", {name: 0})
+    await drive.client.zadd(keys.MODEL_NAMES, {name: 0})
 
     page = (await http.get("/models")).json()
 
@@ -84,7 +83,7 @@ async def test_pages_go_on_behind_what_cannot_be_read(http: httpx.AsyncClient, d
     for name in ("a", "b", "c", "d"):
         await drive.publish(name)
     await drive.client.hset(VERSION, "manifest", "{")
-    await drive.client.zadd(f"{TAG}names", {"b\n": 0})
+    await drive.client.zadd(keys.MODEL_NAMES, {"b\n": 0})
 
     names, cursor = list[str](), None
     for _ in range(5):
@@ -101,7 +100,7 @@ async def test_versions_that_can_be_read_are_shown_beside_one_that_cannot(
 ) -> None:
     for _ in range(3):
         await drive.publish("b")
-    await drive.client.hset(f"{TAG}version:b@2", "manifest", "{")
+    await drive.client.hset(keys.model_version("b@2"), "manifest", "{")
 
     versions = (await http.get("/models/b")).json()["versions"]
     damaged = await http.get("/models/b/versions/2")
@@ -115,7 +114,7 @@ async def test_versions_that_can_be_read_are_shown_beside_one_that_cannot(
 async def test_a_staged_job_that_is_none_holds_up_no_other(
     http: httpx.AsyncClient, drive: Driver, member: bytes
 ) -> None:
-    await drive.client.sadd(f"{TAG}staging", member)
+    await drive.client.sadd(keys.STAGING, member)
     await drive.publish("a")
 
     assert [model["name"] for model in (await http.get("/models")).json()["models"]] == ["a"]

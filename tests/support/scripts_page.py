@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 
+from shared_schemas.stream import keys
 from shared_schemas.stream.linking import OF_ALL_QUEUES, OF_REGISTRY, names
 
 from tests.support.gateways import ROOT
@@ -67,7 +68,7 @@ def _section(name: str) -> str:
 
 def _lines(name: str) -> Iterator[str]:
     parts = parts_of(name)
-    tag = "{hr:models}:" if name in OF_REGISTRY else "{hr}:" if name in OF_ALL_QUEUES else ""
+    tag = keys.MODELS if name in OF_REGISTRY else keys.ALL if name in OF_ALL_QUEUES else ""
     yield wrapped(" ".join(parts[""])) + f"\nIts tag is `{tag}`." * bool(tag)
     yield "\n```"
     for label, title in LABELS.items():

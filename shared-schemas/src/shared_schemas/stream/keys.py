@@ -24,7 +24,13 @@
     {hr}:store                             string   the version of all this, see store_version.py
     {hr}:artifacts                         string   identity of the artifact store, which also has it in a file
     {hr}:artifacts:turn                    string   a process removes files of the store, or did within the hour
-    {hr:models}:…                          see registry.py
+    {hr:models}:names                      zset     names of published models, score 0
+    {hr:models}:model:<name>               hash     versions (the last number given), alias:<alias> -> version
+    {hr:models}:version:<name>@<version>   hash     manifest, job, published (ms)
+    {hr:models}:published:<name>           zset     published version numbers
+    {hr:models}:staged:<job id>            hash     name, version, attempt, fence
+    {hr:models}:staging                    set      job ids with a staged version
+    {hr:models}:job:<job id>               string   <name>@<version>, the model of that job
 
     channels  {hr:<queue>}:job:<id>  new events of a job   {hr:<queue>}:bell  new entries of the log
               {hr:<queue>}:control    requests to running attempts
@@ -41,6 +47,8 @@ ALL = "{hr}:"
 DECLARED = f"{ALL}declared"
 STORE = "{hr}:store"
 MODELS = "{hr:models}:"
+MODEL_NAMES = f"{MODELS}names"
+STAGING = f"{MODELS}staging"
 ARTIFACTS = "{hr}:artifacts"
 ARTIFACTS_TURN = "{hr}:artifacts:turn"
 
@@ -115,6 +123,27 @@ def worker(queue: QueueName, name: str) -> str:
 
 def listing(queue: QueueName, state: str, lane: Lane) -> str:
     return f"{tag(queue)}listing:{state}:{lane}"
+
+
+def model(name: str) -> str:
+    return f"{MODELS}model:{name}"
+
+
+def model_version(reference: str) -> str:
+    """reference: `<name>@<version>`."""
+    return f"{MODELS}version:{reference}"
+
+
+def published(name: str) -> str:
+    return f"{MODELS}published:{name}"
+
+
+def staged(job_id: JobId) -> str:
+    return f"{MODELS}staged:{job_id}"
+
+
+def model_of_job(job_id: JobId) -> str:
+    return f"{MODELS}job:{job_id}"
 
 
 def job_channel(job_id: JobId) -> str:

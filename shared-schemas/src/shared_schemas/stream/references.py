@@ -107,18 +107,18 @@ def _checkpoint(entry: Entry) -> Checkpointed | None:
 
 
 async def _read_models(client: AsyncRedis, found: _Found) -> None:
-    tag, versions = keys.MODELS, list[str]()
-    for member in await client.smembers(f"{tag}staging"):
-        name, version = await client.hmget(f"{tag}staged:{member.decode()}", "name", "version")
+    versions = list[str]()
+    for member in await client.smembers(keys.STAGING):
+        name, version = await client.hmget(keys.staged(JobId(member.decode())), "name", "version")
         if name is not None and version is not None:
             versions.append(f"{name.decode()}@{version.decode()}")
-    for name in await client.zrange(f"{tag}names", 0, -1):
-        numbers = await client.zrange(f"{tag}published:{name.decode()}", 0, -1)
+    for name in await client.zrange(keys.MODEL_NAMES, 0, -1):
+        numbers = await client.zrange(keys.published(name.decode()), 0, -1)
         versions += [f"{name.decode()}@{number.decode()}" for number in numbers]
     for first in range(0, len(versions), _PAGE):
         pipeline = client.pipeline(transaction=False)
         for version in versions[first : first + _PAGE]:
-            pipeline.hget(f"{tag}version:{version}", "manifest")
+            pipeline.hget(keys.model_version(version), "manifest")
         for manifest in await pipeline.execute():
             found.name_all(manifest or b"")
 

@@ -1,13 +1,5 @@
 """The model registry: which versions exist. It holds manifests. The files are in the artifact store.
 
-    {hr:models}:names              zset    published names, score 0
-    {hr:models}:model:<name>       hash    versions (last number given), alias:<alias> -> version
-    {hr:models}:version:<name>@<n> hash    manifest, job, published (ms)
-    {hr:models}:published:<name>   zset    published version numbers
-    {hr:models}:staged:<job id>    hash    name, version, attempt, fence
-    {hr:models}:staging            set     job ids with a staged version
-    {hr:models}:job:<job id>       string  name@version
-
 A model and the job that made it lie in different slots, so no script can write both. Publishing therefore takes two
 steps with one point of truth: an attempt stages its model, then settles its job. A staged version counts as published
 once its job has succeeded under the fence that staged it. The next reader of the registry makes it visible. A crash
@@ -31,8 +23,6 @@ from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.record import record_fields
 from shared_schemas.stream.redis_errors import translate_errors
 
-_TAG = keys.MODELS
-
 
 class ModelList(msgspec.Struct, frozen=True):
     """unreadable: `name` or `name@version` of the entries that were left out because they are damaged. after: pass it
@@ -53,7 +43,7 @@ class ModelRegistry:
         version = await scripts.call(
             self._client,
             "stage",
-            _TAG,
+            keys.MODELS,
             {
                 "job_id": job_id,
                 "attempt": int(fence.split("-")[0]),
@@ -75,14 +65,14 @@ class ModelRegistry:
     async def _resolve(self, model_id: str) -> Model:
         if is_job_id(model_id):
             with _asking():
-                known = await self._client.get(f"{_TAG}job:{parse_job_id(model_id)}")
+                known = await self._client.get(keys.model_of_job(parse_job_id(model_id)))
             if known is None:
                 raise ModelNotFound("that job has published no model")
             model_id = known.decode()
         name, version = parse_model_reference(model_id)
         if not isinstance(version, int):
             with _asking():
-                found = await self._client.hget(f"{_TAG}model:{name}", f"alias:{version or 'latest'}")
+                found = await self._client.hget(keys.model(name), f"alias:{version or 'latest'}")
             if found is None:
                 raise ModelNotFound("no such model is published")
             with _readable():
@@ -102,7 +92,7 @@ class ModelRegistry:
         """All published versions, newest first. ModelNotFound if there is none, ModelUnreadable if none can be read."""
         await self.publish_settled()
         with _asking():
-            numbers = await self._client.zrevrange(f"{_TAG}published:{name}", 0, -1)
+            numbers = await self._client.zrevrange(keys.published(name), 0, -1)
         if not numbers:
             raise ModelNotFound("no such model is published")
         found = await self._all_that_can_be_read([f"{name}@{number.decode()}" for number in numbers])
@@ -115,7 +105,7 @@ class ModelRegistry:
         await self.publish_settled()
         with translate_errors():
             names = await self._client.zrangebylex(
-                f"{_TAG}names", f"({after}" if after else "-", "+", start=0, num=limit + 1
+                keys.MODEL_NAMES, f"({after}" if after else "-", "+", start=0, num=limit + 1
             )
         names = [name.decode(errors="replace") for name in names]
         found = await self._all_that_can_be_read(names[:limit])
@@ -123,20 +113,22 @@ class ModelRegistry:
 
     async def set_alias(self, name: str, alias: str, version: int) -> Model:
         await self.publish_settled()
-        done = await scripts.call(self._client, "set_alias", _TAG, {"name": name, "alias": alias, "version": version})
+        done = await scripts.call(
+            self._client, "set_alias", keys.MODELS, {"name": name, "alias": alias, "version": version}
+        )
         if not done:
             raise ModelNotFound("no such version is published")
         return await self._read(name, version)
 
     async def is_published(self, ref: ModelRef) -> bool:
         with _asking():
-            return await self._client.zscore(f"{_TAG}published:{ref.name}", str(ref.version)) is not None
+            return await self._client.zscore(keys.published(ref.name), str(ref.version)) is not None
 
     async def delete_version(self, ref: ModelRef) -> str | None:
         """Forget a published version. -> the alias that keeps it, or None if it is no longer published."""
         with _asking():
             answer = await scripts.call(
-                self._client, "delete_version", _TAG, {"name": ref.name, "version": ref.version}
+                self._client, "delete_version", keys.MODELS, {"name": ref.name, "version": ref.version}
             )
         return answer[1].decode() if answer[0] == b"aliased" else None
 
@@ -144,14 +136,14 @@ class ModelRegistry:
         """Make the models visible whose jobs have succeeded. Every reader does this first. So does the gateway from
         time to time, because a job that has expired can no longer show that it succeeded."""
         with translate_errors():
-            staging = await self._client.smembers(f"{_TAG}staging")
+            staging = await self._client.smembers(keys.STAGING)
         succeeded, failed = [], []
         for member in staging:
             try:
                 job_id = parse_job_id(member.decode(errors="replace"))
                 with _asking():
                     state, settled, is_replay = await self._job(job_id)
-                    fence = await self._client.hget(f"{_TAG}staged:{job_id}", "fence")
+                    fence = await self._client.hget(keys.staged(job_id), "fence")
             except (MalformedId, ModelUnreadable):
                 # Nobody can know whether a job that cannot be read has succeeded. It must not block the others.
                 continue
@@ -180,14 +172,14 @@ class ModelRegistry:
 
     async def _publish(self, succeeded: list[JobId], failed: list[JobId]) -> None:
         with _asking():
-            await scripts.call(self._client, "publish", _TAG, {"succeeded": succeeded, "failed": failed})
+            await scripts.call(self._client, "publish", keys.MODELS, {"succeeded": succeeded, "failed": failed})
 
     async def _read(self, name: str, version: int) -> Model:
         """ModelNotFound, ModelUnreadable."""
         with _asking():
             pipeline = self._client.pipeline(transaction=True)
-            pipeline.hmget(f"{_TAG}version:{name}@{version}", "manifest", "job", "published")
-            pipeline.hgetall(f"{_TAG}model:{name}")
+            pipeline.hmget(keys.model_version(f"{name}@{version}"), "manifest", "job", "published")
+            pipeline.hgetall(keys.model(name))
             (manifest, job_id, published), facts = await pipeline.execute()
         if published is None:
             raise ModelNotFound("no such model is published")
@@ -211,7 +203,7 @@ class ModelRegistry:
         asked = [_asked(model_id) for model_id in model_ids]
         whole = [each for each in asked if not isinstance(each, MalformedId)]
         with _asking():
-            staging, replies = await scripts.call(self._client, "look_up", _TAG, {"asked": whole})
+            staging, replies = await scripts.call(self._client, "look_up", keys.MODELS, {"asked": whole})
         answers = iter(replies)
         return [each if isinstance(each, MalformedId) else _ref_of(each, next(answers)) for each in asked], not staging
 
