@@ -17,7 +17,7 @@ from shared_schemas.job import JobState
 from shared_schemas.kinds import JobKind
 from shared_schemas.specs import InferenceSpec, TrainingSpec
 from shared_schemas.stream import keys
-from shared_schemas.stream.queues import Queues
+from shared_schemas.stream.queue_queries import QueueQueries
 from shared_schemas.stream.record import record_fields
 from shared_schemas.stream.submission import Submission, Submitter
 from shared_schemas.stream.timeline import Timeline
@@ -99,7 +99,7 @@ async def _measure_jobs(case: Case, scale: float) -> Figures:
             cpu_before = bench.used_cpu_s()
             for i in range(case.n_workers):
                 workers.enter_context(HEADRACE.working(bench.url, n, bench.folder / f"tally-{i}"))
-            await _until_drained(drive.catalog)
+            await _until_drained(drive.queue_queries)
             redis_us = (bench.used_cpu_s() - cpu_before) * 1e6 / n
             drained_per_s = n / await _took_s(drive, ids)
             await _submit(drive.submitter, TRAINING, _scaled(case.n_elsewhere, scale) if case.n_elsewhere else 0)
@@ -133,10 +133,10 @@ def _parts(ids: Sequence[JobId]) -> Iterator[Sequence[JobId]]:
     return (ids[start : start + AT_ONCE] for start in range(0, len(ids), AT_ONCE))
 
 
-async def _until_drained(catalog: Queues) -> None:
+async def _until_drained(queue_queries: QueueQueries) -> None:
     with anyio.fail_after(DEADLINE_S):
         while True:
-            jobs = (await catalog.status(INFERENCE)).jobs
+            jobs = (await queue_queries.status(INFERENCE)).jobs
             if not jobs[JobState.QUEUED] + jobs[JobState.RUNNING]:
                 return
             # Reading the events of all jobs would take the time that is measured.

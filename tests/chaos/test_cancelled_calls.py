@@ -17,6 +17,7 @@ from shared_schemas.specs import InferenceSpec
 from shared_schemas.stream.connection import AsyncRedis, connect, connect_one
 from shared_schemas.stream.jobs import Jobs
 from shared_schemas.stream.nodes import Nodes
+from shared_schemas.stream.queue_queries import QueueQueries
 from shared_schemas.stream.queues import Queues
 from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.submission import Submission, Submitter
@@ -129,11 +130,11 @@ async def test_no_call_swallows_a_cancellation(redis_url: str, connect_by: Calla
 
 def calls_of(client: AsyncRedis) -> dict[str, Call]:
     """Calls that each use another sort of command. Each returns the nonce of its job."""
-    jobs, timeline, submitter, catalog = (
+    jobs, timeline, submitter, queue_queries = (
         Jobs(Nodes(client)),
         Timeline(Nodes(client)),
         Submitter(Nodes(client)),
-        Queues(Nodes(client)),
+        QueueQueries(Nodes(client), Queues(Nodes(client))),
     )
 
     async def find(job: Submission) -> object:
@@ -150,7 +151,7 @@ def calls_of(client: AsyncRedis) -> dict[str, Call]:
 
     async def status(job: Submission) -> object:
         """By a pipeline."""
-        counts = (await catalog.status(INFERENCE)).jobs
+        counts = (await queue_queries.status(INFERENCE)).jobs
         return job.spec.input_data if counts[JobState.RUNNING] == JOBS else counts  # type: ignore[union-attr]
 
     return {call.__name__: call for call in (find, read, submit, status)}

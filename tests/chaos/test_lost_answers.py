@@ -23,6 +23,7 @@ from shared_schemas.stream.control import JobControl
 from shared_schemas.stream.dead_letters import DeadLetters
 from shared_schemas.stream.keys import Lane
 from shared_schemas.stream.nodes import Nodes
+from shared_schemas.stream.queue_queries import QueueQueries
 from shared_schemas.stream.queues import Queues
 from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.registry import ModelRegistry
@@ -243,12 +244,13 @@ async def test_a_question_about_queues_whose_reply_was_lost_is_answered(redis_ur
             async with bench(proxy.url) as far:
                 job_id = await far.submit()
                 queues = Queues(far.nodes)
-                named, statuses = await queues.review(), await queues.statuses([INFERENCE])
-                workers = await queues.workers()
+                queries = QueueQueries(far.nodes, queues)
+                named, status = await queues.review(), await queries.status(INFERENCE)
+                workers = await queries.workers()
 
         assert [sighting.count for sighting in dropped] == [3, 3, 3]
         assert INFERENCE in named
-        assert [status.jobs[JobState.QUEUED] for status in statuses] == [1], job_id
+        assert status.jobs[JobState.QUEUED] == 1, job_id
         assert workers == []
 
 

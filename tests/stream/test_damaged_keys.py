@@ -65,7 +65,7 @@ async def test_whatever_lies_under_a_name_of_ours_is_put_aside_and_every_job_end
         assert {job.state for job in jobs} <= {JobState.SUCCEEDED}
         for job_id in (running.job_id, *queued, fresh):
             assert (await side.jobs.find(job_id)).state is JobState.SUCCEEDED
-        await side.catalog.status(INFERENCE)
+        await side.queue_queries.status(INFERENCE)
         await side.workers.registered(INFERENCE)
         await side.change_log.read(INFERENCE)
         await side.dead_letters.page(INFERENCE)

@@ -46,7 +46,7 @@ async def test_a_backlog_is_a_number_after_a_restart_though_a_job_of_before_runs
         await side.recovery.repair()
 
         # What ran and has ended may be in the way no more, and is what a scaler must not count.
-        assert (await side.catalog.status(INFERENCE)).ready["normal"] == 3
+        assert (await side.queue_queries.status(INFERENCE)).ready["normal"] == 3
         lag = await told_lag(side, 3)
         assert lag is not None
         assert 3 <= lag <= 4

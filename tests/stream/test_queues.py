@@ -7,6 +7,7 @@ from shared_schemas.kinds import JobKind
 from shared_schemas.stream import keys
 from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.listing import sets_of_jobs
+from shared_schemas.stream.queue_queries import QueueQueries
 from shared_schemas.stream.queues import BY_DEFAULT, Queues
 
 from tests.support.queue_bench import queue_bench
@@ -95,13 +96,13 @@ async def reads(client: AsyncRedis) -> int:
 @pytest.mark.parametrize("question", ["statuses", "workers", "pages"])
 async def test_a_question_to_all_queues_is_one_round_trip_however_many_there_are(redis_url: str, question: str) -> None:
     async with queue_bench(redis_url) as side:
-        queues, costs = Queues(side.nodes), []
+        queries, costs = QueueQueries(side.nodes, Queues(side.nodes)), []
         for n in (1, 30):
             for i in range(n):
                 await side.catalog.declare(QueueName(f"inference-q{i}"))
             for is_known in (False, True):
                 before = await reads(side.client)
-                answer = await ask(queues, question)
+                answer = await ask(queries, question)
                 costs.append(await reads(side.client) - before - 1)
                 assert len(answer) in (0, len(BY_DEFAULT) + n), is_known
 
@@ -110,28 +111,28 @@ async def test_a_question_to_all_queues_is_one_round_trip_however_many_there_are
         assert costs[2] <= 2
 
 
-async def ask(queues: Queues, question: str) -> list[object]:
+async def ask(queries: QueueQueries, question: str) -> list[object]:
     match question:
         case "statuses":
-            return list(await queues.statuses())
+            return list(await queries.statuses())
         case "workers":
-            return list(await queues.workers())
+            return list(await queries.workers())
         case _:
             sets = sets_of_jobs((), "tag")
-            return list(await queues.pages(sets, states=(JobState.QUEUED,), limit=20, before=lambda _: None))
+            return list(await queries.pages(sets, states=(JobState.QUEUED,), limit=20, before=lambda _: None))
 
 
 @pytest.mark.quick
 async def test_a_queue_that_came_meanwhile_is_in_the_answer(redis_url: str) -> None:
     async with queue_bench(redis_url) as side:
-        queues = Queues(side.nodes)
-        assert [status.name for status in await queues.statuses()] == sorted(BY_DEFAULT)
+        queries = QueueQueries(side.nodes, Queues(side.nodes))
+        assert [status.name for status in await queries.statuses()] == sorted(BY_DEFAULT)
         await side.submit(queue=OTHER)
         await side.catalog.declare(OTHER)
         await side.client.script_flush()
 
-        counts = {status.name: status.jobs["queued"] for status in await queues.statuses()}
-        pages = await queues.pages(
+        counts = {status.name: status.jobs["queued"] for status in await queries.statuses()}
+        pages = await queries.pages(
             sets_of_jobs((), None), states=tuple(JobState), limit=20, before=lambda _: None, kind=JobKind.INFERENCE
         )
 

@@ -29,6 +29,7 @@ from shared_schemas.stream.control import JobControl
 from shared_schemas.stream.dead_letters import DeadLetters
 from shared_schemas.stream.jobs import Jobs
 from shared_schemas.stream.nodes import Nodes
+from shared_schemas.stream.queue_queries import QueueQueries
 from shared_schemas.stream.queues import Queues
 from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.registry import ModelRegistry
@@ -148,6 +149,7 @@ class Driver:
         self._begun: dict[JobId, Claim] = {}
         self.submitter, self.jobs, self.control = Submitter(self.nodes), Jobs(self.nodes), JobControl(self.nodes)
         self.catalog, self.workers = Queues(self.nodes), Workers(self.nodes)
+        self.queue_queries = QueueQueries(self.nodes, self.catalog)
         self.registry = ModelRegistry(self.nodes)
         self.dead_letters = DeadLetters(self.nodes)
 

@@ -9,7 +9,7 @@ from shared_schemas.ids import JobId
 from shared_schemas.job import Job, JobState
 from shared_schemas.stream import keys
 from shared_schemas.stream.keys import GROUP, Lane
-from shared_schemas.stream.queues import Queues
+from shared_schemas.stream.queue_queries import QueueQueries
 
 from tests.support.worker_process import worker_process
 from tests.support.workers import INFERENCE, Bench, a_submission, bench
@@ -30,7 +30,7 @@ async def seconds_until_run_again(
                 alive.enter_context(worker_process(redis_url, "hang", lease_s=lease_s, slots=slots))
                 for _ in range(workers)
             ]
-            await _until(side.catalog, JobState.RUNNING, len(ids), deadline_s)
+            await _until(side.queue_queries, JobState.RUNNING, len(ids), deadline_s)
             # The other workers start before, because the time that a process takes to start is not measured.
             for _ in range(workers):
                 alive.enter_context(worker_process(redis_url, "answer", lease_s=lease_s, slots=slots))
@@ -64,15 +64,15 @@ async def _submitted(side: Bench, n: int) -> list[JobId]:
 
 
 async def _recovered(side: Bench, ids: Sequence[JobId], since_ms: int, deadline_s: float) -> tuple[float, list[Job]]:
-    await _until(side.catalog, JobState.SUCCEEDED, len(ids), deadline_s)
+    await _until(side.queue_queries, JobState.SUCCEEDED, len(ids), deadline_s)
     jobs = [await side.jobs.find(job_id) for job_id in ids]
     began_ms = [job.started_at.timestamp() * 1000 for job in jobs if job.started_at is not None]
     return (max(began_ms) - since_ms) / 1000, jobs
 
 
-async def _until(catalog: Queues, state: JobState, n: int, deadline_s: float) -> None:
+async def _until(queue_queries: QueueQueries, state: JobState, n: int, deadline_s: float) -> None:
     with anyio.fail_after(deadline_s):
-        while (await catalog.status(INFERENCE)).jobs[state] < n:  # noqa: ASYNC110 - no event tells of many jobs
+        while (await queue_queries.status(INFERENCE)).jobs[state] < n:  # noqa: ASYNC110 - no event tells of many jobs
             await anyio.sleep(_POLL_S)
 
 

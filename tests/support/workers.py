@@ -24,6 +24,7 @@ from shared_schemas.stream.control import JobControl
 from shared_schemas.stream.jobs import Jobs
 from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.pubsub import PubSubConnection
+from shared_schemas.stream.queue_queries import QueueQueries
 from shared_schemas.stream.queues import Queues
 from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.submission import Submission, Submitter
@@ -119,6 +120,7 @@ class Bench:
         self.submitter, self.jobs, self.control = Submitter(self.nodes), Jobs(self.nodes), JobControl(self.nodes)
         self.timeline, self.change_log = Timeline(self.nodes), ChangeLog(self.nodes)
         self.catalog, self.workers = Queues(self.nodes), Workers(self.nodes)
+        self.queue_queries = QueueQueries(self.nodes, self.catalog)
 
     async def submit(self, spec: JobSpec | None = None, *, queue: QueueName = INFERENCE, **options: Any) -> JobId:
         return (await self.submitter.submit(a_submission(spec, queue=queue, **options))).job_id

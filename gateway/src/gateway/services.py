@@ -12,6 +12,7 @@ from shared_schemas.stream.dead_letters import DeadLetters
 from shared_schemas.stream.jobs import Jobs
 from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.pubsub import PubSubConnection
+from shared_schemas.stream.queue_queries import QueueQueries
 from shared_schemas.stream.queues import Queues
 from shared_schemas.stream.registry import ModelRegistry
 from shared_schemas.stream.removal import Removal
@@ -40,6 +41,7 @@ class Services(msgspec.Struct, kw_only=True):
     control: JobControl
     workers: Workers
     catalog: Queues
+    queue_queries: QueueQueries
     dead_letters: DeadLetters
     timeline: Timeline
     change_log: ChangeLog
@@ -57,6 +59,7 @@ class Services(msgspec.Struct, kw_only=True):
         client, dedicated = connect(settings), (connect_one(settings), connect_one(settings))
         nodes = Nodes(client)
         catalog = Queues(nodes, always=map(QueueName, settings.queues), known_s=settings.queue_known_s)
+        queue_queries = QueueQueries(nodes, catalog)
         return cls(
             settings=settings,
             client=client,
@@ -67,6 +70,7 @@ class Services(msgspec.Struct, kw_only=True):
             control=JobControl(nodes),
             workers=Workers(nodes),
             catalog=catalog,
+            queue_queries=queue_queries,
             dead_letters=DeadLetters(nodes),
             timeline=Timeline(nodes),
             change_log=ChangeLog(nodes),
@@ -75,7 +79,7 @@ class Services(msgspec.Struct, kw_only=True):
             submissions=Coalescer(Submitter(Nodes(dedicated[0])).submit_many, count=metrics.SUBMIT_SIZE.observe),
             pins=Coalescer(ModelRegistry(Nodes(dedicated[1])).pin),
             signatures=Signatures(ModelRegistry(nodes).resolve),
-            recipes=Recipes(catalog),
+            recipes=Recipes(queue_queries),
             hub=Hub(lambda: PubSubConnection(client), n_readings=settings.redis_connections // 2),
         )
 

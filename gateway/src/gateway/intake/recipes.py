@@ -16,7 +16,7 @@ from shared_schemas.errors import SpecRejected
 from shared_schemas.ids import QueueName
 from shared_schemas.numbers import LARGEST
 from shared_schemas.specs import BUILT_IN_RECIPES, JobSpec
-from shared_schemas.stream.queues import Queues
+from shared_schemas.stream.queue_queries import QueueQueries
 from shared_schemas.stream.workers import capabilities_of
 
 from gateway.intake.validation_errors import shown
@@ -32,8 +32,8 @@ class UnknownModelType(SpecRejected):
 
 
 class Recipes:
-    def __init__(self, catalog: Queues) -> None:
-        self._catalog = catalog
+    def __init__(self, queue_queries: QueueQueries) -> None:
+        self._queue_queries = queue_queries
         # None for a queue with a worker that does not say what it has.
         self._by_queue: dict[QueueName, dict[str, RecipeInfo] | None] = {}
         self._fresh_until = 0.0
@@ -75,7 +75,7 @@ class Recipes:
 
     async def _read(self) -> None:
         """One trip to Redis. BackendUnavailable."""
-        replies = await self._catalog.ask(lambda _: ("workers", {}))
+        replies = await self._queue_queries.ask(lambda _: ("workers", {}))
         self._by_queue = {queue: _joined(capabilities_of(rows)) for queue, rows in replies.items()}
         if any(infos and infos.keys() - BUILT_IN_RECIPES.keys() for infos in self._by_queue.values()):
             # It takes a tenth of a second to import, and only recipes that are not built in need it.

@@ -102,7 +102,7 @@ async def _select(
 ) -> tuple[tuple[JobSummary, ...], str | None]:
     """pointer: what stands before a name in a problem."""
     moment = paging.moment_of(wanted.cursor, pointer=f"{pointer}cursor")
-    pages = await services.catalog.pages(
+    pages = await services.queue_queries.pages(
         sets_of_dead_letters(wanted.code),
         states=(JobState.FAILED,),
         limit=wanted.limit,

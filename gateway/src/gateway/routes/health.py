@@ -44,7 +44,7 @@ async def read_metrics(call: PlainCall) -> Response:
     is_up: bool | None = None
     with anyio.move_on_after(_PATIENCE_S):
         try:
-            queues, is_up = await call.services.catalog.statuses(), True
+            queues, is_up = await call.services.queue_queries.statuses(), True
         except BackendUnavailable:
             is_up = False
     return Response(metrics.exposition(queues, is_up=is_up), media_type=metrics.MEDIA_TYPE)

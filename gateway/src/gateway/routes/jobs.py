@@ -37,7 +37,7 @@ async def list_jobs(call: Call[JobsQuery, None]) -> Response:
     """Jobs, newest first. Inserting and finishing jobs moves no page."""
     query, services = call.query, call.services
     moment = paging.moment_of(query.cursor)
-    pages = await services.catalog.pages(
+    pages = await services.queue_queries.pages(
         sets_of_jobs(query.status, query.tag),
         states=query.status or tuple(JobState),
         limit=query.limit,

@@ -12,7 +12,7 @@ from gateway.surfaces.native import responses
 
 async def list_queues(call: PlainCall) -> Response:
     """How many jobs each queue has in each state, and who serves it."""
-    return responses.json_response(Queues(queues=tuple(await call.services.catalog.statuses())))
+    return responses.json_response(Queues(queues=tuple(await call.services.queue_queries.statuses())))
 
 
 async def get_queue(call: PlainCall) -> Response:
@@ -24,9 +24,9 @@ async def get_queue(call: PlainCall) -> Response:
         queue = None
     if queue is None or queue not in await services.queues():
         raise ProblemError(404, "queue_not_found", "there is no such queue")
-    return responses.json_response(await services.catalog.status(queue))
+    return responses.json_response(await services.queue_queries.status(queue))
 
 
 async def list_workers(call: PlainCall) -> Response:
     """The workers that are registered now, what they run and on what."""
-    return responses.json_response(Workers(workers=tuple(await call.services.catalog.workers())))
+    return responses.json_response(Workers(workers=tuple(await call.services.queue_queries.workers())))

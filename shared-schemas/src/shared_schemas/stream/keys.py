@@ -20,7 +20,8 @@
     {hr:<queue>}:workers                   zset     workers by the end of their registration, ms
     {hr:<queue>}:worker:<name>             hash     one worker
     {hr:<queue>}:mend                      string   an index was lost: how far `repair` has read the log
-    {hr}:declared                          zset     see queues.py
+    {hr}:declared                          zset     the declared queues by the time of their last declaration, ms;
+                                                    less than 0: since when the queue takes no jobs
     {hr}:store                             string   the version of all this, see store_version.py
     {hr}:artifacts                         string   identity of the artifact store, which also has it in a file
     {hr}:artifacts:turn                    string   a process removes files of the store, or did within the hour
