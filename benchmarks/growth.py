@@ -17,8 +17,8 @@ from shared_schemas.job import JobState
 from shared_schemas.kinds import JobKind
 from shared_schemas.specs import InferenceSpec, TrainingSpec
 from shared_schemas.stream import keys
+from shared_schemas.stream.packed_job import parts_as_text
 from shared_schemas.stream.queue_queries import QueueQueries
-from shared_schemas.stream.record import record_fields
 from shared_schemas.stream.submission import Submission, Submitter
 from shared_schemas.stream.timeline import Timeline
 
@@ -152,11 +152,11 @@ async def _took_s(drive: Driver, ids: Sequence[JobId]) -> float:
         for job_id in some:
             pipeline.hget(keys.job(job_id), "job")
         for data in await pipeline.execute():
-            record = record_fields(data)
-            if (record.get("state"), record.get("attempt")) != (JobState.SUCCEEDED, "1"):
-                raise RuntimeError(f"a job is {record.get('state')} after {record.get('attempt')} attempts")
-            started.append(int(record["started"]))
-            finished.append(int(record["finished"]))
+            parts = parts_as_text(data)
+            if (parts.get("state"), parts.get("attempt")) != (JobState.SUCCEEDED, "1"):
+                raise RuntimeError(f"a job is {parts.get('state')} after {parts.get('attempt')} attempts")
+            started.append(int(parts["started"]))
+            finished.append(int(parts["finished"]))
     return max(1, max(finished) - min(started)) / 1000
 
 

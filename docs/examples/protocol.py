@@ -75,8 +75,8 @@ class Queue:
     def __init__(self, client: redis.Redis, bundle: dict[str, Any], name: str) -> None:
         self.redis, self.bundle, self.name, self.tag = client, bundle, name, f"{{hr:{name}}}:"
 
-    def call(self, script: str, arguments: dict[str, Any], seldom: dict[str, Any] | None = None) -> Any:
-        known, given = self.bundle["scripts"][script], (1, self.tag, pack(arguments), pack(seldom or {}))
+    def call(self, script: str, arguments: dict[str, Any], rare: dict[str, Any] | None = None) -> Any:
+        known, given = self.bundle["scripts"][script], (1, self.tag, pack(arguments), pack(rare or {}))
         try:
             return self.redis.evalsha(known["sha1"], *given)
         except redis.exceptions.NoScriptError:

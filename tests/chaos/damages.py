@@ -16,7 +16,7 @@ from shared_schemas.job import JobState
 from shared_schemas.stream import keys
 from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.keys import LANES
-from shared_schemas.stream.record import RECORD_PARTS
+from shared_schemas.stream.packed_job import JOB_PARTS
 
 from tests.support.workers import INFERENCE
 
@@ -85,8 +85,8 @@ class Damager:
         def change(packed: bytes) -> bytes:
             try:
                 parts = msgspec.msgpack.decode(packed)
-                parts += [False] * (len(RECORD_PARTS) - len(parts))
-                parts[self._rng.randrange(len(RECORD_PARTS))] = self._rng.choice(ODD)
+                parts += [False] * (len(JOB_PARTS) - len(parts))
+                parts[self._rng.randrange(len(JOB_PARTS))] = self._rng.choice(ODD)
             except (msgspec.DecodeError, ValueError, TypeError):
                 return b""
             return msgspec.msgpack.encode(parts)

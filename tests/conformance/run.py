@@ -35,8 +35,8 @@ def run(scenario: dict[str, Any], bundle: dict[str, Any], client: Any) -> None:
 
 def _take(step: dict[str, Any], queue: Queue) -> None:
     if "call" in step:
-        arguments, seldom = (_filled(step.get(part, {}), queue.bundle) for part in ("args", "seldom"))
-        _compare(step["answer"], queue.call(step["call"], arguments, seldom), queue, step["call"])
+        arguments, rare = (_filled(step.get(part, {}), queue.bundle) for part in ("args", "rare"))
+        _compare(step["answer"], queue.call(step["call"], arguments, rare), queue, step["call"])
     for job_id, wanted in step.get("jobs", {}).items():
         _compare_job(wanted, job_id, queue)
     for name, members in step.get("zsets", {}).items():
@@ -47,8 +47,8 @@ def _take(step: dict[str, Any], queue: Queue) -> None:
 
 def _compare_job(wanted: dict[str, Any], job_id: str, queue: Queue) -> None:
     stored = {name.decode(): value for name, value in queue.redis.hgetall(f"{queue.tag}job:{job_id}").items()}
-    if "record" in wanted:
-        _compare({"$record": wanted["record"]}, stored["job"], queue, f"the record of {job_id}")
+    if "parts" in wanted:
+        _compare({"$parts": wanted["parts"]}, stored["job"], queue, job_id)
     for name, value in wanted.get("fields", {}).items():
         kept = stored.get(name)
         _compare(value, None if kept is None else json.loads(kept), queue, f"{name} of {job_id}")
@@ -81,15 +81,15 @@ def _filled(part: Any, bundle: dict[str, Any]) -> Any:
 
 
 def _compare(wanted: Any, found: Any, queue: Queue, where: str) -> None:
-    if isinstance(found, bytes) and not (isinstance(wanted, dict) and "$record" in wanted):
+    if isinstance(found, bytes) and not (isinstance(wanted, dict) and "$parts" in wanted):
         found = found.decode()
     if wanted == "$int":
         matches = isinstance(found, int)
-    elif isinstance(wanted, dict) and "$record" in wanted:
+    elif isinstance(wanted, dict) and "$parts" in wanted:
         # A part that is not there, as the array has ended, is as good as false.
         parts = dict.fromkeys(queue.bundle["record"], False)
         parts |= dict(zip(queue.bundle["record"], unpack(found), strict=False))
-        for name, value in wanted["$record"].items():
+        for name, value in wanted["$parts"].items():
             _compare(value, parts[name], queue, f"{name} in {where}")
         return
     elif isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):

@@ -15,8 +15,8 @@ from shared_schemas.kinds import JobKind
 from shared_schemas.stream import keys
 from shared_schemas.stream.change_log import ChangeLog, LogEntry
 from shared_schemas.stream.declaring import declared
+from shared_schemas.stream.packed_job import SHORT_FIELDS
 from shared_schemas.stream.pubsub import PubSubConnection
-from shared_schemas.stream.record import SHORT_FIELDS
 from shared_schemas.stream.timeline import Entry, Timeline
 
 from tests.support.workers import Bench, bench

@@ -5,7 +5,7 @@ import re
 from shared_schemas.lifecycle import TRANSITIONS
 from shared_schemas.stream.bundle import bundle
 from shared_schemas.stream.linking import names
-from shared_schemas.stream.record import RECORD_PARTS
+from shared_schemas.stream.packed_job import JOB_PARTS
 
 from tests.support.gateways import ROOT
 from tests.support.scripts_page import COMMAND, LABELS, PAGE, page, parts_of
@@ -20,7 +20,7 @@ def section(title: str) -> str:
 def test_the_record_has_the_parts_that_the_page_says_in_their_places() -> None:
     rows = re.findall(r"^\| (\d+) \| `(\w+)` \|", section("Keys"), re.MULTILINE)
 
-    assert [(int(place), name) for place, name in rows] == list(enumerate(RECORD_PARTS, 1))
+    assert [(int(place), name) for place, name in rows] == list(enumerate(JOB_PARTS, 1))
 
 
 def test_the_page_has_every_transition_with_its_states() -> None:
@@ -48,7 +48,7 @@ def test_the_page_says_who_calls_each_script_of_a_queue() -> None:
 
 def test_every_script_says_what_it_is_given_and_answers() -> None:
     for name in names():
-        assert {"", *LABELS} - {"SELDOM"} <= parts_of(name).keys(), name
+        assert {"", *LABELS} - {"RARE"} <= parts_of(name).keys(), name
 
 
 def test_the_page_of_scripts_is_what_their_heads_say() -> None:
@@ -58,6 +58,6 @@ def test_the_page_of_scripts_is_what_their_heads_say() -> None:
 def test_the_bundle_has_what_the_page_says_of_it() -> None:
     made = bundle()
 
-    assert made["record"] == list(RECORD_PARTS)
+    assert made["record"] == list(JOB_PARTS)
     assert made["transitions"].keys() == TRANSITIONS.keys()
     assert all(row["body"].startswith(f'"event":"{row["event"]}"') for row in made["transitions"].values())

@@ -285,12 +285,12 @@ class QueueModel(JobBook):
                 self.lanes[job.lane].pending[job.entry] = worker
             answers[job_id] = (True, job.cancel, job.pause)
         if registers:
-            self.workers[worker] = self.records[worker] = self.now + 2 * self.lease
+            self.workers[worker] = self.registrations[worker] = self.now + 2 * self.lease
         return answers
 
     def leave(self, worker: str) -> None:
         self.workers.pop(worker, None)
-        self.records.pop(worker, None)
+        self.registrations.pop(worker, None)
 
     # Housekeeping.
 

@@ -83,8 +83,8 @@ def check(client: "redis.Redis[bytes]", queue: QueueName, model: QueueModel, wor
         for state in JobState:
             expected = {job.id for job in model.jobs.values() if (job.state, job.lane) == (state, lane)}
             assert found.ids("listing", state, lane) == expected, (state, lane)
-    model.records = {name: end for name, end in model.records.items() if end > model.now}
-    assert {worker for worker in workers if found["worker", worker]} == set(model.records)
+    model.registrations = {name: end for name, end in model.registrations.items() if end > model.now}
+    assert {worker for worker in workers if found["worker", worker]} == set(model.registrations)
     _check_log(found, model)
 
 

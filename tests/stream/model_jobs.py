@@ -62,9 +62,9 @@ class JobBook:
         self.expiring: dict[JobId, float] = {}
         self.waiting: set[JobId] = set()
         self.dead: set[JobId] = set()
-        # Registrations: until when, and whether the worker's own record is there still.
+        # Registrations: until when, and whether the worker's own hash is there still.
         self.workers: dict[str, float] = {}
-        self.records: dict[str, float] = {}
+        self.registrations: dict[str, float] = {}
 
     def job_at(self, n: int) -> ModelJob:
         """Counted from the newest."""

@@ -220,7 +220,7 @@ class CallerRules(Machine):
 
         in_state = [job.id for job in model.jobs.values() if state in (None, job.state)]
         self.both(listed, lambda: sorted(in_state, reverse=True))
-        alive = {name for name, end in model.workers.items() if end > model.now and name in model.records}
+        alive = {name for name, end in model.workers.items() if end > model.now and name in model.registrations}
         self.both(registered, lambda: alive)
         self.both(status, counted)
         if model.jobs:

@@ -1,4 +1,4 @@
-"""A record that cannot be worked with harms its own job alone: it ends as a dead letter, and all others go on."""
+"""A damaged job harms no other: it ends as a dead letter, and all others go on."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,14 +11,14 @@ from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
 from shared_schemas.stream import keys
 from shared_schemas.stream.keys import Lane
-from shared_schemas.stream.record import RECORD_PARTS
+from shared_schemas.stream.packed_job import JOB_PARTS
 from shared_schemas.stream.recovery import SilentJob
 
 from tests.support.queue_bench import QueueBench, queue_bench, success
 from tests.support.stored import fields
 from tests.support.workers import INFERENCE
 
-# What each part of a record may be besides what it is; of all others each is tried.
+# Values that a part of a stored job may also have. Every other value is tried.
 TEXTS = {"subject", "tags", "fence", "worker", "settled", "replay_of", "retry_of", "retried_as"}
 VALUES: dict[str, Any] = {
     "a text": "x\xff",
@@ -52,15 +52,15 @@ async def raw(side: QueueBench, job_id: JobId) -> bytes:
     return bytes(await side.client.hget(keys.job(job_id), "job"))
 
 
-async def put(side: QueueBench, job_id: JobId, record: bytes) -> None:
-    await side.client.hset(keys.job(job_id), "job", record)
+async def put(side: QueueBench, job_id: JobId, packed: bytes) -> None:
+    await side.client.hset(keys.job(job_id), "job", packed)
 
 
 async def with_part(side: QueueBench, job_id: JobId, part: str, value: Any) -> None:
-    record = msgspec.msgpack.decode(await raw(side, job_id))
-    record += [False] * (len(RECORD_PARTS) - len(record))
-    record[RECORD_PARTS.index(part)] = value
-    await put(side, job_id, msgspec.msgpack.encode(record))
+    parts = msgspec.msgpack.decode(await raw(side, job_id))
+    parts += [False] * (len(JOB_PARTS) - len(parts))
+    parts[JOB_PARTS.index(part)] = value
+    await put(side, job_id, msgspec.msgpack.encode(parts))
 
 
 async def cut(side: QueueBench, job_id: JobId) -> None:
@@ -135,7 +135,7 @@ async def ended_as_corrupt(side: QueueBench, job_id: JobId) -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "value"), [(part, value) for part in RECORD_PARTS for value in VALUES if value not in FITS.get(part, ())]
+    ("part", "value"), [(part, value) for part in JOB_PARTS for value in VALUES if value not in FITS.get(part, ())]
 )
 async def test_a_part_of_another_type_makes_its_job_a_dead_letter_and_stops_no_other(
     redis_url: str, part: str, value: str
@@ -153,7 +153,7 @@ async def test_a_part_of_another_type_makes_its_job_a_dead_letter_and_stops_no_o
 
 
 @pytest.mark.parametrize("damage", SHAPES)
-async def test_a_record_of_another_shape_makes_its_queued_job_a_dead_letter(redis_url: str, damage: Damage) -> None:
+async def test_a_queued_job_of_another_shape_becomes_a_dead_letter(redis_url: str, damage: Damage) -> None:
     async with queue_bench(redis_url) as side:
         before, odd, behind = [await side.submit() for _ in range(3)]
         await damage(side, odd)
@@ -166,7 +166,7 @@ async def test_a_record_of_another_shape_makes_its_queued_job_a_dead_letter(redi
 
 @pytest.mark.parametrize("damage", SHAPES)
 @pytest.mark.parametrize("verb", ["renew", "record", "settle", "reclaim", "cancel", "pause", "redeliver"])
-async def test_a_running_job_with_a_damaged_record_is_ended_by_whatever_meets_it(
+async def test_a_damaged_running_job_is_ended_by_whatever_script_meets_it(
     redis_url: str, damage: Damage, verb: str
 ) -> None:
     async with queue_bench(redis_url) as side:
@@ -212,19 +212,19 @@ async def test_repair_leaves_a_damaged_job_listed_until_it_has_an_end(redis_url:
 
 
 @pytest.mark.parametrize(
-    "record", [b"\x94\xa5novel\xa6normal\xa6normal\x02", b"\x85\x01\xa5novel\x04\x02\x05\xa1x\x06\x01\x07\x02"]
+    "packed", [b"\x94\xa5novel\xa6normal\xa6normal\x02", b"\x85\x01\xa5novel\x04\x02\x05\xa1x\x06\x01\x07\x02"]
 )
-async def test_a_record_of_a_newer_version_is_left_to_those_who_know_it(redis_url: str, record: bytes) -> None:
+async def test_a_job_of_a_newer_version_is_left_to_those_who_know_it(redis_url: str, packed: bytes) -> None:
     async with queue_bench(redis_url) as side:
         newer, other = await side.submit(), await side.submit()
-        await put(side, newer, record)
+        await put(side, newer, packed)
 
         assert [claim.job_id for claim in await side.claim()] == [other]
         await side.recovery.redeliver(idle_s=0.0, worker="b")
         await side.recovery.repair()
         await side.schedule.promote()
 
-        assert await raw(side, newer) == record
+        assert await raw(side, newer) == packed
         assert await side.listings(newer) == ["queued:normal"]
         assert await side.pending() == 2
         with pytest.raises(JobUnreadable):
@@ -255,9 +255,7 @@ async def test_a_job_that_had_ended_is_never_ended_again(redis_url: str, damage:
 
 @pytest.mark.parametrize("damage", SHAPES)
 @pytest.mark.parametrize("index", ["due", "waiting", "deadlines"])
-async def test_a_scheduled_job_with_a_damaged_record_is_ended_when_its_time_comes(
-    redis_url: str, damage: Damage, index: str
-) -> None:
+async def test_a_damaged_scheduled_job_is_ended_when_its_time_comes(redis_url: str, damage: Damage, index: str) -> None:
     async with queue_bench(redis_url) as side:
         odd, other = await side.submit(), await side.submit()
         await damage(side, odd)
@@ -272,7 +270,7 @@ async def test_a_scheduled_job_with_a_damaged_record_is_ended_when_its_time_come
 
 @pytest.mark.parametrize("field", ["spec", "checkpoint", "progress", "metric:train", "1", "novel"])
 @pytest.mark.parametrize("value", [b"", b"\xff\xfe", b"{", b"[[1]]", b"x" * 3000])
-async def test_a_damaged_field_beside_the_record_stops_no_claim(redis_url: str, field: str, value: bytes) -> None:
+async def test_a_damaged_field_of_the_hash_stops_no_claim(redis_url: str, field: str, value: bytes) -> None:
     async with queue_bench(redis_url) as side:
         odd, other = await side.submit(), await side.submit()
         await side.client.hset(keys.job(odd), field, value)
@@ -286,11 +284,11 @@ async def test_a_damaged_field_beside_the_record_stops_no_claim(redis_url: str, 
         await side.timeline.read_attempts(odd)
 
 
-async def test_an_unreadable_text_in_a_record_stops_no_worker_and_no_listing(redis_url: str) -> None:
+async def test_an_unreadable_text_in_a_job_stops_no_worker_and_no_listing(redis_url: str) -> None:
     async with queue_bench(redis_url) as side:
         odd, other = await side.submit(), await side.submit()
-        record = (await raw(side, odd)).replace(b"\xa1m", b"\xa1\xff")
-        await put(side, odd, record)
+        packed = (await raw(side, odd)).replace(b"\xa1m", b"\xa1\xff")
+        await put(side, odd, packed)
 
         claims = await side.claim()
         assert [claim.job_id for claim in claims] == [odd, other]

@@ -7,18 +7,18 @@ from importlib.resources import files
 
 import pytest
 from shared_schemas.stream import linking
-from shared_schemas.stream.record import RECORD_PARTS
+from shared_schemas.stream.packed_job import JOB_PARTS
 
 
 @pytest.mark.parametrize(
     ("written", "sent"),
     [
-        ("r[@FENCE] = r[@N]", "r[16] = r[7]"),
+        ("parts[@FENCE] = parts[@N]", "parts[16] = parts[7]"),
         ("set(job, @RETRY_OF, 1)", "set(job, 30, 1)"),
-        ("r[STATE], STATE, N", "r[STATE], STATE, N"),
+        ("parts[STATE], STATE, N", "parts[STATE], STATE, N"),
         ("call('STATE', 'N', \"DUE\")", "call('STATE', 'N', \"DUE\")"),
-        ("a = '@STATE' .. r[@STATE] .. \"@N '\" .. r[@N]", "a = '@STATE' .. r[1] .. \"@N '\" .. r[7]"),
-        (r"a = 'it\'s @STATE' .. r[@STATE]", r"a = 'it\'s @STATE' .. r[1]"),
+        ("a = '@STATE' .. parts[@STATE] .. \"@N '\" .. parts[@N]", "a = '@STATE' .. parts[1] .. \"@N '\" .. parts[7]"),
+        (r"a = 'it\'s @STATE' .. parts[@STATE]", r"a = 'it\'s @STATE' .. parts[1]"),
         ("name .. '@' .. version", "name .. '@' .. version"),
     ],
 )
@@ -26,8 +26,8 @@ def test_only_a_marked_name_outside_of_strings_becomes_a_place(written: str, sen
     assert linking.placed(written) == sent
 
 
-@pytest.mark.parametrize("written", ["r[@FENSE]", "r[@]", "r[@fence]", "r[@FENCE2]"])
-def test_a_marked_name_that_is_no_part_of_a_record_is_refused_when_the_script_is_loaded(written: str) -> None:
+@pytest.mark.parametrize("written", ["parts[@FENSE]", "parts[@]", "parts[@fence]", "parts[@FENCE2]"])
+def test_a_marked_name_that_is_no_part_of_a_job_is_refused_when_the_script_is_loaded(written: str) -> None:
     with pytest.raises(KeyError):
         linking.placed(written)
 
@@ -43,7 +43,7 @@ def test_every_script_can_be_printed_as_it_is_sent_with_the_names_of_its_values(
         without_names, n_names = re.subn(r" --\[\[@\w+\]\]", "", text)
         assert (without_names.removesuffix("\n"), sha) == (sent.source.decode(), sent.sha)
         assert n_names == len(re.findall(r"--\[\[", text))
-    assert "r[16 --[[@FENCE]]] ~= item.fence" in texts[texts.index("renew") + 2]
+    assert "parts[16 --[[@FENCE]]] ~= item.fence" in texts[texts.index("renew") + 2]
 
 
 def test_printing_a_script_that_is_not_there_says_which_there_are() -> None:
@@ -55,7 +55,7 @@ def test_printing_a_script_that_is_not_there_says_which_there_are() -> None:
 
 
 def test_no_script_names_a_part_without_its_mark() -> None:
-    parts = "|".join(part.upper() for part in RECORD_PARTS)
+    parts = "|".join(part.upper() for part in JOB_PARTS)
     for file in (files("shared_schemas.stream") / "lua").iterdir():
         code = re.sub(r"--.*|'[^']*'|\"[^\"]*\"", "", file.read_text())
         assert re.findall(rf"(?<!@)\b(?:{parts})\b", code) == [], file.name

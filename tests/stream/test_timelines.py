@@ -3,7 +3,7 @@
 import pytest
 from shared_schemas.events import Emitted, JobEvent
 from shared_schemas.stream import keys
-from shared_schemas.stream.record import SHORT_FIELDS
+from shared_schemas.stream.packed_job import SHORT_FIELDS
 
 from tests.support.queue_bench import queue_bench, success
 

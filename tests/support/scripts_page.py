@@ -28,16 +28,16 @@ This page is made from the heads of `shared_schemas/stream/lua/*.lua` by
 which script. `tests/conformance` has examples of what each script does. Times are in milliseconds.
 `{{a = true}}` is a map, and `{{x, y, …}}` an array.
 
-Redis does not run these files as they are. Each script is joined with the declarations that it
-uses, and each part of a record becomes a number: `r[@FENCE]` becomes `r[16]`. To read a script as
-it runs, with the names noted after the numbers:
+Redis does not run these files as they are. The linker puts the declarations that a script uses in
+front of it, and writes a number for each part of a stored job: `parts[@FENCE]` becomes
+`parts[16]`. To read a script as it runs, with the names noted after the numbers:
 
     uv run python -m shared_schemas.stream.linking claim
 
 The line number in an error of Redis, such as `user_script:12:`, counts the lines of this text
 below its heading.
 """
-LABELS = {"ARGS": "first map", "SELDOM": "second map", "RETURNS": "answer", "WHY": "why"}
+LABELS = {"ARGS": "first map", "RARE": "second map", "RETURNS": "answer", "WHY": "why"}
 _INDENT, _WIDTH = 12, 120
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from shared_schemas.ids import JobId
 from shared_schemas.stream import keys
-from shared_schemas.stream.record import RECORD_PARTS, SHORT_FIELDS
+from shared_schemas.stream.packed_job import JOB_PARTS, SHORT_FIELDS
 from shared_schemas.stream.stored_jobs import fields_of
 from shared_schemas.stream.timeline import Entry, entries_in_hash
 
@@ -25,9 +25,9 @@ async def fields(client: Any, job_id: JobId) -> dict[str, bytes]:
 async def patch(client: Any, job_id: JobId, **values: str | int) -> None:
     """Overwrite parts of the stored job."""
     parts = msgspec.msgpack.decode(await client.hget(keys.job(job_id), "job"))
-    parts += [False] * (len(RECORD_PARTS) - len(parts))
+    parts += [False] * (len(JOB_PARTS) - len(parts))
     for name, value in values.items():
-        parts[RECORD_PARTS.index(name)] = value
+        parts[JOB_PARTS.index(name)] = value
     await client.hset(keys.job(job_id), "job", msgspec.msgpack.encode(parts))
 
 

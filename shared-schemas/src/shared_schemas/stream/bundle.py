@@ -2,9 +2,12 @@
 
     python -m shared_schemas.stream.bundle > bundle.json
 
-    {"version": wire version of specs and records, "group": name of the consumer groups, "lanes": in the order in which
-     they are served, "record": names of a record's parts by place, "crash_limit": crashes that make a job poison,
-     "transitions": {reason: {"sources", "state", "event", "body"}} as the scripts take them,
+    {"version": wire version of specs and stored jobs,
+     "group": name of the consumer groups,
+     "lanes": in the order in which they are served,
+     "record": names of the parts of a stored job, by place,
+     "crash_limit": after so many crashes a job is poison,
+     "transitions": {reason: {"sources", "state", "event", "body"}}, as the scripts take them,
      "scripts": {name: {"tag": its key, "sha1", "source"}}}
 
 Sends nothing to Redis.
@@ -20,7 +23,7 @@ from shared_schemas.ids import QueueName
 from shared_schemas.stream import keys
 from shared_schemas.stream.keys import ALL, GROUP, LANES, MODELS
 from shared_schemas.stream.linking import OF_ALL_QUEUES, OF_REGISTRY, load, names
-from shared_schemas.stream.record import RECORD_PARTS
+from shared_schemas.stream.packed_job import JOB_PARTS
 from shared_schemas.stream.recovery import CRASH_LIMIT
 from shared_schemas.stream.transitions import transition
 
@@ -30,7 +33,7 @@ def bundle() -> dict[str, Any]:
         "version": WIRE_VERSION,
         "group": GROUP,
         "lanes": [lane.value for lane in LANES],
-        "record": list(RECORD_PARTS),
+        "record": list(JOB_PARTS),
         "crash_limit": CRASH_LIMIT,
         "transitions": {reason.value: transition(reason) for reason in Reason},
         "scripts": {name: _script(name) for name in names()},

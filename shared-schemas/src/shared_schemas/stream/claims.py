@@ -21,8 +21,8 @@ from shared_schemas.stream.damage import is_of_another_type, make_group
 from shared_schemas.stream.declaring import declare
 from shared_schemas.stream.keys import GROUP, LANES, Lane
 from shared_schemas.stream.nodes import Nodes
+from shared_schemas.stream.packed_job import JOB_PARTS, UNREADABLE, PackedJob, decode_packed_job, readable_parts
 from shared_schemas.stream.pipelining import pipeline_raw
-from shared_schemas.stream.record import RECORD_PARTS, UNREADABLE, JobRecord, decode_record, readable_parts
 from shared_schemas.stream.redis_errors import translate_errors
 from shared_schemas.stream.stored_jobs import checkpoint_of
 from shared_schemas.stream.transitions import (
@@ -221,24 +221,24 @@ class Claims:
 
     def _claim(self, row: list[Any], now_ms: int) -> Claim:
         job_id, packed, spec, checkpoint = row
-        record = _record_of_claim(packed)
-        entry, fence = cast(str, record.entry), cast(str, record.fence)
-        self.newest[record.lane] = entry
+        job = _packed_job_of(packed)
+        entry, fence = cast(str, job.entry), cast(str, job.fence)
+        self.newest[job.lane] = entry
         return Claim(
             job_id=JobId(job_id.decode()),
             queue=self.queue,
-            lane=record.lane,
+            lane=job.lane,
             entry=entry,
             fence=fence,
-            attempt=record.attempt,
-            failures=record.failures,
-            crashes=record.crashes,
+            attempt=job.attempt,
+            failures=job.failures,
+            crashes=job.crashes,
             spec=spec,
             checkpoint=checkpoint_of(checkpoint),
-            cancel_requested=bool(record.cancel),
-            pause_requested=bool(record.pause),
-            must_run_alone=bool(record.suspect),
-            replay_of=JobId(str(record.replay_of)) if record.replay_of else None,
+            cancel_requested=bool(job.cancel),
+            pause_requested=bool(job.pause),
+            must_run_alone=bool(job.suspect),
+            replay_of=JobId(str(job.replay_of)) if job.replay_of else None,
             # The id of an entry begins with the time at which it was added.
             waited_s=(now_ms - int(entry.partition("-")[0])) / 1000,
         )
@@ -249,13 +249,13 @@ def _lanes(*, is_idle: bool) -> Sequence[Lane]:
     return LANES if is_idle else _SHARED_LANES
 
 
-def _record_of_claim(packed: bytes) -> JobRecord:
+def _packed_job_of(packed: bytes) -> PackedJob:
     """The script has checked the type of each part."""
     try:
-        return decode_record(packed)
+        return decode_packed_job(packed)
     except UNREADABLE:
         # A script cannot see whether a text is UTF-8. No text that a worker needs was written by a person.
-        return JobRecord(**{**dict.fromkeys(RECORD_PARTS, ""), **readable_parts(packed)})
+        return PackedJob(**{**dict.fromkeys(JOB_PARTS, ""), **readable_parts(packed)})
 
 
 @cache

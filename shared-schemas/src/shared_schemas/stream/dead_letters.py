@@ -12,7 +12,7 @@ from shared_schemas.job import JobState
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.listing import Page, page_of, sets_of_dead_letters
 from shared_schemas.stream.nodes import Nodes
-from shared_schemas.stream.record import record_fields
+from shared_schemas.stream.packed_job import parts_as_text
 from shared_schemas.stream.redis_errors import translate_errors
 
 
@@ -41,8 +41,8 @@ class DeadLetters:
             pipeline = self._nodes.of_job(job_id).pipeline(transaction=True)
             pipeline.zscore(keys.dead(queue_of(job_id)), job_id)
             pipeline.hget(keys.job(job_id), "job")
-            score, record = await pipeline.execute()
-        retried_as = record_fields(record).get("retried_as")
+            score, packed = await pipeline.execute()
+        retried_as = parts_as_text(packed).get("retried_as")
         return DeadLetterStatus(score is not None, JobId(retried_as) if retried_as else None)
 
     async def purge(self, queue: QueueName, job_ids: Sequence[JobId]) -> list[JobId]:

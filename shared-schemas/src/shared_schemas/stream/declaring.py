@@ -1,4 +1,4 @@
-"""Declarations of queues: whoever serves a queue declares it again and again."""
+"""Declarations of queues. Whoever serves a queue repeats its declaration from time to time."""
 
 from collections.abc import Iterable
 
@@ -10,13 +10,13 @@ from shared_schemas.stream.redis_errors import translate_errors
 
 
 async def declare(nodes: Nodes, queues: Iterable[QueueName]) -> None:
-    """Put the queues on record, or say again that they exist."""
+    """Declare queues, for the first time or again."""
     arguments = {"declared": list(queues), "empty": [], "known_ms": 0, "leaving_ms": 0}
     await scripts.call(nodes.shared, "queues", keys.ALL, arguments)
 
 
 async def declared(nodes: Nodes) -> list[QueueName]:
-    """The queues on record. `queues.Queues` also knows those that exist without a declaration."""
+    """The declared queues. `queues.Queues` also knows those that exist without a declaration."""
     with translate_errors():
         names = await reply_of(nodes.shared.zrange(keys.DECLARED, 0, -1)) or ()
     return sorted(QueueName(name) for member in names if is_queue(name := member.decode(errors="replace")))

@@ -11,7 +11,7 @@ from shared_schemas.stream.damage import or_nothing, reply_of
 from shared_schemas.stream.keys import LANES
 from shared_schemas.stream.listing import Page, page_of, sets_of_jobs
 from shared_schemas.stream.nodes import Nodes
-from shared_schemas.stream.record import UNREADABLE, record_fields
+from shared_schemas.stream.packed_job import UNREADABLE, parts_as_text
 from shared_schemas.stream.redis_errors import translate_errors
 from shared_schemas.stream.stored_jobs import JOB_UNREADABLE, fields_of, job_of
 
@@ -74,8 +74,8 @@ class Jobs:
                 pipeline = client.pipeline(transaction=False)
                 for job_id in ids:
                     pipeline.hget(keys.job(job_id), "job")
-                records = await pipeline.execute(raise_on_error=False)
-            for job_id, record in zip(ids, records, strict=True):
-                state = record_fields(record).get("state")
+                replies = await pipeline.execute(raise_on_error=False)
+            for job_id, packed in zip(ids, replies, strict=True):
+                state = parts_as_text(packed).get("state")
                 states[job_id] = None if state is None else JobState(state)
         return states

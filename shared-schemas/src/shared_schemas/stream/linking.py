@@ -21,7 +21,7 @@ from shared_schemas.errors import ErrorInfo
 from shared_schemas.events import Reason
 from shared_schemas.job import JobState
 from shared_schemas.stream.keys import GROUP, Lane
-from shared_schemas.stream.record import RECORD_PARTS, SHORT_BYTES, SHORT_FIELDS
+from shared_schemas.stream.packed_job import JOB_PARTS, SHORT_BYTES, SHORT_FIELDS
 from shared_schemas.stream.transitions import row_of, set_of, transition
 
 # Scripts that work on the model registry, and on what belongs to no single queue. All others work on one queue.
@@ -29,8 +29,8 @@ OF_REGISTRY = frozenset({"delete_version", "look_up", "publish", "set_alias", "s
 OF_ALL_QUEUES = frozenset({"queues"})
 _QUEUE_PRELUDES, _REGISTRY_PRELUDES = ("prelude", "load_prelude", "commit_prelude"), ("registry_prelude",)
 
-CORRUPT_RECORD = ErrorInfo(code="corrupt_record", message="what Redis kept of the job was damaged")
-_PLACES = {part.upper(): str(place) for place, part in enumerate(RECORD_PARTS, 1)}
+CORRUPT_JOB = ErrorInfo(code="corrupt_record", message="what Redis kept of the job was damaged")
+_PLACES = {part.upper(): str(place) for place, part in enumerate(JOB_PARTS, 1)}
 # A string is matched first and left as it is, whatever stands in it. Lua knows no @ outside of a string.
 _STRING_OR_NAME = re.compile(r"""'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|@(?P<name>\w*)""")
 _COMMENT = re.compile(r"^ *--.*\n", re.MULTILINE)
@@ -63,9 +63,9 @@ def annotated(name: str) -> str:
 
 
 def placed(source: str, *, is_annotated: bool = False) -> str:
-    """Lua with values in place of the names marked with @: 16 for @FENCE, since fence is part 16 of a record, and the
-    constants of the Python side. is_annotated: `16 --[[@FENCE]]` instead. KeyError: an unknown name."""
-    # Values, and not local variables of each script: to pass thirty of those to its functions costs a call a tenth.
+    """Lua with values in place of the names marked with @: 16 for @FENCE, since `fence` is part 16 of a stored job, or
+    a constant of the Python side. is_annotated: `16 --[[@FENCE]]` instead. KeyError: an unknown name."""
+    # Not local variables of the script: to pass thirty of them to its functions costs a tenth of a call.
     known = _PLACES | _constants()
 
     def value_of(found: re.Match[str]) -> str:
@@ -86,14 +86,14 @@ def _constants() -> dict[str, str]:
     keeps unless its key says otherwise; LOG_LINES: how many one entry holds at most; LOG_STEP: the log is trimmed after
     so many; STATE_IS_KNOWN, LANE_IS_KNOWN, HOME_IS_KNOWN: comparisons of the
     variables `state`, `lane` and `home` with all names that each may have."""
-    corrupt = {**transition(Reason.FAILED, error=CORRUPT_RECORD), "error": encode_json(CORRUPT_RECORD).decode()}
+    corrupt = {**transition(Reason.FAILED, error=CORRUPT_JOB), "error": encode_json(CORRUPT_JOB).decode()}
     known: dict[str, Any] = {
         "STATES": set_of(JobState),
         "ENDED": set_of(state for state in JobState if state.is_terminal),
         "END": row_of(Reason.FAILED)["event"],
         "LANES": set_of(Lane),
         "WIRE_VERSION": WIRE_VERSION,
-        "CORRUPT": {**corrupt, "dead": CORRUPT_RECORD.code},
+        "CORRUPT": {**corrupt, "dead": CORRUPT_JOB.code},
         "RESULT_TTL": 7 * 86_400_000,
         "SHORT": len(SHORT_FIELDS),
         "SHORT_BYTES": SHORT_BYTES,

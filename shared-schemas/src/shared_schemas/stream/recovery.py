@@ -17,13 +17,13 @@ from shared_schemas.stream.damage import drop, job_ids_of_index, reply_of
 from shared_schemas.stream.declaring import declare
 from shared_schemas.stream.keys import LANES
 from shared_schemas.stream.nodes import Nodes
-from shared_schemas.stream.record import readable_parts
+from shared_schemas.stream.packed_job import readable_parts
 from shared_schemas.stream.redis_errors import translate_errors
 from shared_schemas.stream.transitions import failed_transition, packed_request_transitions, transition
 
 CRASH_LIMIT = 2
 _LIMIT, _ENTRIES = 200, 100
-# So many records are read at a time, which blocks Redis for no longer than a script does.
+# So many stored jobs are read at a time, which blocks Redis for no longer than a script does.
 _PAGE = 1000
 # One look finds no more silent jobs, and one call of redeliver reads no more pages. The rest waits for the next.
 _MOST_SILENT_JOBS, _MOST_PAGES = 20_000, 200
@@ -79,10 +79,10 @@ class Recovery:
         pipeline = self._client.pipeline(transaction=False)
         for job_id in ids:
             pipeline.hget(keys.job(job_id), "job")
-        records = [readable_parts(data) for data in await pipeline.execute(raise_on_error=False)]
+        parts_of_each = [readable_parts(data) for data in await pipeline.execute(raise_on_error=False)]
         return [
-            SilentJob(job_id, record.get("fence") or "", record.get("beat", 0))
-            for job_id, record in zip(ids, records, strict=True)
+            SilentJob(job_id, parts.get("fence") or "", parts.get("beat", 0))
+            for job_id, parts in zip(ids, parts_of_each, strict=True)
         ]
 
     async def _leases(self) -> list[tuple[bytes, float]]:
@@ -95,7 +95,7 @@ class Recovery:
     async def reclaim(self, silent: Sequence[SilentJob]) -> list[str]:
         """Take back jobs whose beat has not moved since it was seen. That must be at least half a lease ago, by the
         caller's own clock. -> for each "requeued"; "poison": the job has now lost its worker CRASH_LIMIT times, and ran
-        alone the last time; "corrupt": its record is damaged; or "alive"."""
+        alone the last time; "corrupt": the stored job is damaged; or "alive"."""
         poison = ErrorInfo(
             code="poison", message=f"the job's worker was lost {CRASH_LIMIT} times while it ran this job"
         )

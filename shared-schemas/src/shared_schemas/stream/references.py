@@ -17,8 +17,8 @@ from shared_schemas.stream import keys
 from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.keys import LANES
 from shared_schemas.stream.nodes import Nodes
+from shared_schemas.stream.packed_job import SHORT_FIELDS
 from shared_schemas.stream.queues import Queues
-from shared_schemas.stream.record import SHORT_FIELDS
 from shared_schemas.stream.redis_errors import translate_errors
 from shared_schemas.stream.timeline import Entry, Timeline, entries_in_hash
 

@@ -20,7 +20,7 @@ from shared_schemas.models import Model, ModelManifest, ModelRef, parse_model_re
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.damage import is_of_another_type
 from shared_schemas.stream.nodes import Nodes
-from shared_schemas.stream.record import record_fields
+from shared_schemas.stream.packed_job import parts_as_text
 from shared_schemas.stream.redis_errors import translate_errors
 
 
@@ -209,11 +209,11 @@ class ModelRegistry:
 
     async def _job(self, job_id: JobId) -> tuple[JobState | None, str | None, bool]:
         """-> (state, None if the job is gone; fence of the attempt that ended last; whether it is a replay)"""
-        record = record_fields(await self._nodes.of_job(job_id).hget(keys.job(job_id), "job"))
-        if not record:
+        parts = parts_as_text(await self._nodes.of_job(job_id).hget(keys.job(job_id), "job"))
+        if not parts:
             return None, None, False
         with _readable():
-            return JobState(record["state"]), record.get("settled"), "replay_of" in record
+            return JobState(parts["state"]), parts.get("settled"), "replay_of" in parts
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from shared_schemas.stream.idempotency import IDEMPOTENCY_TTL_MS
 from shared_schemas.stream.jobs import Jobs
 from shared_schemas.stream.keys import LANES
 from shared_schemas.stream.nodes import Nodes
-from shared_schemas.stream.record import record_fields
+from shared_schemas.stream.packed_job import parts_as_text
 from shared_schemas.stream.redis_errors import translate_errors
 from shared_schemas.stream.registry import ModelRegistry
 from shared_schemas.stream.transitions import set_of
@@ -90,8 +90,8 @@ class Removal:
         for queue in queues:
             if SPECS[kind_of_queue(queue)].model_field is not None:
                 async for page in self._unfinished(queue):
-                    for user, (record,) in zip(page, await self._fields(queue, page, "job"), strict=True):
-                        if record_fields(record).get("subject") == str(ref):
+                    for user, (packed,) in zip(page, await self._fields(queue, page, "job"), strict=True):
+                        if parts_as_text(packed).get("subject") == str(ref):
                             return user
         return None
 

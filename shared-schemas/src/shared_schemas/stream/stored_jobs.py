@@ -13,7 +13,7 @@ from shared_schemas.events import Checkpointed, Measured, Progressed
 from shared_schemas.ids import JobId, QueueName, created_ms, kind_of, queue_of
 from shared_schemas.job import Checkpoint, Job, JobState, JobSummary, Progress
 from shared_schemas.lifecycle import from_ms
-from shared_schemas.stream.record import UNREADABLE, record_fields
+from shared_schemas.stream.packed_job import UNREADABLE, parts_as_text
 
 JOB_UNREADABLE = ErrorInfo(
     code="job_unreadable", message="the job was written by another version of Headrace, or is damaged"
@@ -22,9 +22,9 @@ SUMMARY_FIELDS = ("job", "progress", "error")
 
 
 def fields_of(stored: Mapping[bytes, bytes]) -> dict[str, bytes]:
-    """The fields of a job's hash, and the parts of its record as fields beside them."""
+    """The fields of a job's hash, with the parts in its field `job` as fields of their own."""
     fields = {name.decode(errors="replace"): value for name, value in stored.items()}
-    return fields | {name: value.encode() for name, value in record_fields(fields.pop("job", None)).items()}
+    return fields | {name: value.encode() for name, value in parts_as_text(fields.pop("job", None)).items()}
 
 
 def job_of(job_id: JobId, fields: dict[str, bytes]) -> Job:
@@ -115,8 +115,8 @@ def summary_of(queue: QueueName, row: list[Any]) -> JobSummary:
 
 def _summary_of(queue: QueueName, row: list[Any]) -> JobSummary:
     job_id = JobId(row[0].decode())
-    record, progress_data, error = row[1:-1]
-    fact, progress = record_fields(record), _progress(progress_data)
+    packed, progress_data, error = row[1:-1]
+    fact, progress = parts_as_text(packed), _progress(progress_data)
     return JobSummary(
         id=job_id,
         kind=kind_of(job_id),

@@ -14,7 +14,7 @@ from shared_schemas.ids import JobId, queue_of
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.damage import or_nothing
 from shared_schemas.stream.nodes import Nodes
-from shared_schemas.stream.record import SHORT_FIELDS
+from shared_schemas.stream.packed_job import SHORT_FIELDS
 from shared_schemas.stream.redis_errors import translate_errors
 from shared_schemas.stream.transitions import set_of
 

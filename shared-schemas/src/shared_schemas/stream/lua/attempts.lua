@@ -1,12 +1,12 @@
--- The events at which the attempts of a job began and ended, without what was reported in between.
--- ARGS     id; limit: how many attempts, the newest; changes: {a = true, b = true}, the names of events that change the state
--- RETURNS  their data, oldest first
--- WHY      a timeline may be long, but each event is stamped with its attempt: a begin is found by halving, and
---          between the end of an attempt and the next begin lie changes of state alone
+-- Read the events at which the attempts of a job began and ended, without those in between.
+-- ARGS     id; limit: how many of the newest attempts; changes: {a = true, b = true}, the names of events that change the state
+-- RETURNS  the data of these events, oldest first
+-- WHY      A timeline may be long. Each event has the number of its attempt, so a binary search finds where an attempt
+--          began. Between the end of an attempt and the next begin there are only changes of state.
 local timeline = key('events', args.id)
 local short = redis.pcall('HMGET', key('job', args.id), @SHORT_FIELDS)
 
--- Of a timeline that something else was written into, what was found until then is told.
+-- Raises an error for an entry that no script wrote. The answer is then what was found before.
 local function event_of(n, name, data)
   return { n = tonumber(n), name = name, data = data, attempt = tonumber(string.match(data, '"attempt":(%d+)')) }
 end

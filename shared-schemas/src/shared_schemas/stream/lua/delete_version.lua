@@ -1,8 +1,8 @@
--- Drop a published version of a model.
+-- Delete a published version of a model.
 -- ARGS     name, version
--- RETURNS  {"deleted" | "missing"} | {"aliased", alias}: it names this version, and is not `latest`
--- WHY      version, aliases and index disappear together; `latest` moves to the newest that is left, and no number is
---          ever given again
+-- RETURNS  {"deleted" | "missing"} | {"aliased", the alias, other than `latest`, that names this version}
+-- WHY      The version, its aliases and its entries in indexes disappear together. `latest` moves to the newest version
+--          that is left. No number is given again.
 local model, version = model_key(args.name), tostring(args.version)
 local published = tag .. 'published:' .. args.name
 if not redis.call('ZSCORE', published, version) then return { 'missing' } end

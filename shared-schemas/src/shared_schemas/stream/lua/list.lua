@@ -1,11 +1,12 @@
--- One page of job summaries, newest first.
--- ARGS     sets: names of the zsets to merge; before: an id or ""; limit; states: {a = true, b = true}, or none for all
---          fields: hash fields of a summary, the record first; looks: how many jobs to look at, at most
--- RETURNS  {rows = {{id, field value, …, state}, …}, the id to go on before or ""}
--- WHY      one snapshot: a job that changes its state meanwhile is neither missed nor doubled
+-- Read one page of job summaries, newest first.
+-- ARGS     sets: names of the zsets to merge; before: an id or ""; limit; states: {a = true, b = true}, empty for all
+--          states
+--          fields: of the hash, `job` first; looks: the script reads at most so many jobs
+-- RETURNS  {{{id, value of each field, …, state}, …}, `before` of the next page or ""}
+-- WHY      The page is one snapshot: a job that changes its state is neither missing nor there twice.
 local function head_of(name, before)
   local from = before == '' and '+' or '(' .. before
-  return { name = name, at = 1, ids = ask('ZREVRANGEBYLEX', tag .. name, from, '-', 'LIMIT', 0, args.limit) }
+  return { name = name, at = 1, ids = safe_call('ZREVRANGEBYLEX', tag .. name, from, '-', 'LIMIT', 0, args.limit) }
 end
 
 local heads, page, looked, last = {}, {}, 0, ''
@@ -24,20 +25,20 @@ local function newest()
   return best
 end
 
--- The first part of a record, without the others being unpacked. MessagePack: an array of up to 15 has one byte in front of
--- it, a longer one three; a short text one, which says its length.
-local function state_of(record)
-  local first = record and #record > 4 and (string.byte(record) == 0xdc and 4 or 2)
-  local state = first and string.sub(record, first + 1, first + string.byte(record, first) - 0xa0)
+-- The first part of a job, its state, read without unpacking the others. In MessagePack, an array of up to 15 values
+-- begins with one byte, a longer one with three, and a short text with one byte that has its length.
+local function state_of(packed)
+  local first = packed and #packed > 4 and (string.byte(packed) == 0xdc and 4 or 2)
+  local state = first and string.sub(packed, first + 1, first + string.byte(packed, first) - 0xa0)
   return all_states[state] and state
 end
 
--- The state that the job is listed with, for a record that does not say it. nil: there is no such job.
+-- The state of the listing that has the job, for a job whose own state cannot be read. nil: there is no such job.
 local function listed_state_of(id)
   if redis.call('EXISTS', key('job', id)) == 0 then return nil end
   for state in pairs(all_states) do
     for lane in pairs(all_lanes) do
-      if ask('ZSCORE', tag .. listing(state, lane), id) then return state end
+      if safe_call('ZSCORE', tag .. listing(state, lane), id) then return state end
     end
   end
 end
@@ -48,7 +49,7 @@ while #page < args.limit and looked < args.looks do
   local id = head.ids[head.at]
   head.at = head.at + 1
   looked = looked + 1
-  -- Whatever else somebody has put among them is no job.
+  -- Skip members that are not job ids: no script added them.
   if #id > 26 and not string.find(id, '[^%l%d.-]') then
     last = id
     local row = redis.pcall('HMGET', key('job', id), unpack(args.fields))

@@ -1,59 +1,63 @@
--- Joined behind prelude.lua: how a job is read, and what becomes of one whose record cannot be worked with.
--- all_states and all_lanes: what there is of either, for scripts that go through them.
+-- The linker puts these declarations behind those of prelude.lua. They read stored jobs, check them, and fail those
+-- that are damaged.
+-- all_states and all_lanes: every name, for scripts that go through all of them.
 local all_states, all_lanes = @STATES, @LANES
 
--- What tells a sound record from another. Made for the first that a call reads, since many read none: each function and each
--- table that is made costs the call.
-local function make_check()
+-- -> the function that checks a stored job. A call makes it for the first job that it reads. Many calls read none, and
+-- each function and each table that a call makes costs it time.
+local function new_check()
   local find, unpack_parts, decode = string.find, unpack, cmsgpack.unpack
-  -- The newest moments that were found sound: jobs of one call share most of theirs.
+  -- The newest times that passed the check: most jobs of one call have the same.
   local last_created, last_started
 
-  -- A moment, ms, as a text. false or nil: none.
-  local function is_moment(value) return not value or value < ':' and value - 0 >= 0 and #value < 16 end
+  -- A time in ms as text; false or nil is no value.
+  local function is_time(value) return not value or value < ':' and value - 0 >= 0 and #value < 16 end
 
-  local function is_mark(value) return not value or value == 1 end
+  local function is_flag(value) return not value or value == 1 end
 
   local function is_text(value) return not value or value >= '' end
 
-  -- What few records have.
-  local function has_sound_rest(r)
-    return is_moment(r[@DUE]) and is_moment(r[@DEADLINE]) and is_mark(r[@WAITING]) and is_mark(r[@CANCEL])
-      and is_mark(r[@PAUSE]) and is_mark(r[@SUSPECT]) and is_text(r[@REPLAY_OF]) and is_text(r[@RETRY_OF])
-      and is_text(r[@RETRIED_AS]) and is_mark(r[@LONG])
+  -- The parts that few jobs have.
+  local function has_valid_rest(parts)
+    return is_time(parts[@DUE]) and is_time(parts[@DEADLINE]) and is_flag(parts[@WAITING]) and is_flag(parts[@CANCEL])
+      and is_flag(parts[@PAUSE]) and is_flag(parts[@SUSPECT]) and is_text(parts[@REPLAY_OF])
+      and is_text(parts[@RETRY_OF]) and is_text(parts[@RETRIED_AS]) and is_flag(parts[@LONG])
   end
 
-  -- MessagePack's nil, which no text holds, and a number seldom.
-  local function has_gap(packed, record)
+  -- Whether a place of the array holds the nil of MessagePack. Its byte is 192, which no UTF-8 text contains, and
+  -- numbers rarely do.
+  local function has_gap(packed, parts)
     local head, high, low = string.byte(packed, 1, 3)
     for place = 1, head == 0xdc and high * 256 + low or head - 0x90 do
-      if record[place] == nil then return true end
+      if parts[place] == nil then return true end
     end
     return false
   end
 
-  -- -> the record, with each part of its type; an error for anything else. Lua raises an
-  -- error when it compares values of two types. A comparison costs a tenth of a call of `type`, and each job passes here
-  -- twice.
+  -- -> the parts, each of its type; raises an error for anything else. Lua itself raises an error when it compares
+  -- values of two types. A comparison costs a tenth of a call of `type`, and a job is checked at its claim and at its
+  -- end.
   return function(packed)
-    local r, more = decode(packed)
-    -- In the order of the record; all at once cost a third of one by one.
-    local state, lane, home, version, created, ttl, n, attempt, failures, crashes, subject, tags, entry, recorded, beat, fence,
-      worker, settled, lease, started, finished, ran_alone = unpack_parts(r, 1, @RAN_ALONE)
+    local parts, more = decode(packed)
+    -- In the order of the parts. To unpack all of them at once costs a third of one lookup for each.
+    local state, lane, home, version, created, ttl, n, attempt, failures, crashes, subject, tags, entry, recorded, beat,
+      fence, worker, settled, lease, started, finished, ran_alone = unpack_parts(parts, 1, @RAN_ALONE)
     lease = lease or 0
     local sum = ttl + n + attempt + failures + crashes + recorded + beat + lease
     if more == nil and (@STATE_IS_KNOWN) and (@LANE_IS_KNOWN) and (not home or @HOME_IS_KNOWN)
       and (version == @WIRE_VERSION or version >= 1 and version < 1000 and version % 1 == 0)
-      and ttl >= 0 and n >= 0 and attempt >= 0 and failures >= 0 and crashes >= 0 and recorded >= 0 and beat >= 0 and lease >= 0
+      and ttl >= 0 and n >= 0 and attempt >= 0 and failures >= 0 and crashes >= 0 and recorded >= 0 and beat >= 0
+      and lease >= 0
       and sum < @MOST and sum % 1 == 0
-      and created and (created == last_created or is_moment(created))
+      and created and (created == last_created or is_time(created))
       and subject >= '' and (tags == '' or tags >= '') and (not entry or entry < ':')
       and (not fence or fence >= '') and (not worker or worker >= '') and (not settled or settled >= '')
-      and (not started or started == last_started or is_moment(started)) and (not finished or is_moment(finished))
+      and (not started or started == last_started or is_time(started)) and (not finished or is_time(finished))
       and (not ran_alone or ran_alone == 1)
-      and (r[@DUE] == nil or has_sound_rest(r)) and not (find(packed, '\192', 1, true) and has_gap(packed, r)) then
+      and (parts[@DUE] == nil or has_valid_rest(parts))
+      and not (find(packed, '\192', 1, true) and has_gap(packed, parts)) then
       last_created, last_started = created, started
-      return r
+      return parts
     end
     error('')
   end
@@ -61,32 +65,31 @@ end
 
 local check
 
--- -> the job and its record; nothing where it is not there, or is not as it should be. job.values: the fields of the hash
--- that were named, from 2 on.
+-- -> the job and its parts; for a job that does not exist or is damaged, nil and what the field `job` holds.
+-- job.values: of the named fields of the hash, from place 2 on.
 local function peek(id, ...)
   local job = loaded[id]
-  if job then return job, job.record end
+  if job then return job, job.parts end
   local name = key('job', id)
   local values = redis.pcall('HMGET', name, 'job', ...)
-  check = check or make_check()
-  local is_sound, record = pcall(check, values[1])
-  if not is_sound then return nil, values[1] end
-  return keep(id, name, record, values), record
+  check = check or new_check()
+  local is_valid, parts = pcall(check, values[1])
+  if not is_valid then return nil, values[1] end
+  return track(id, name, parts, values), parts
 end
 
--- Whether a record that does not fit is of a newer version, which has other scripts.
-local function is_foreign(packed)
-  local is_whole, record = pcall(cmsgpack.unpack, packed)
-  local version = is_whole and type(record) == 'table' and record[@VERSION]
+-- Whether a stored job that fails the check is of a newer version, which has other scripts.
+local function is_newer(packed)
+  local is_whole, parts = pcall(cmsgpack.unpack, packed)
+  local version = is_whole and type(parts) == 'table' and parts[@VERSION]
   return type(version) == 'number' and version > @WIRE_VERSION and version < 1000 and version % 1 == 0
 end
 
--- Ends a job whose record cannot be worked with, as a dead letter. What had ended before stays as it is, and so does what is
--- not there.
-local function bury(id, packed)
+-- Fails a damaged job with `corrupt_record`, as a dead letter. Changes nothing if the job had ended or does not exist.
+local function fail_corrupt(id, packed)
   local states, lanes = @STATES, @LANES
 
-  -- -> the number of the newest event, and its name
+  -- -> the number of the newest event, its name, and whether the timeline is in its stream
   local function newest_event(id, name)
     local newest = redis.pcall('XREVRANGE', key('events', id), '+', '-', 'COUNT', 1)
     local entry = not newest.err and newest[1]
@@ -98,7 +101,7 @@ local function bury(id, packed)
     return 0
   end
 
-  -- Submission, by the first 48 bits of the id.
+  -- The time of submission, ms: the first 48 bits of the ULID.
   local function created_of(id)
     local at = 0
     for digit in string.gmatch(string.sub(id, -26, -17), '.') do
@@ -107,22 +110,23 @@ local function bury(id, packed)
     return ms(at)
   end
 
-  -- What can still be read of a record: the least of a new one.
-  local function salvaged(id, packed)
+  -- -> the parts that every job has, with each value that can still be read
+  local function readable_parts(id, packed)
     local is_whole, old = pcall(cmsgpack.unpack, packed)
     if not is_whole or type(old) ~= 'table' then old = {} end
     local function kept(place, usual)
       local value = old[place]
-      local is_kept = type(value) == type(usual) and (type(value) ~= 'number' or value >= 0 and value < 1e12 and value % 1 == 0)
+      local is_kept = type(value) == type(usual)
+        and (type(value) ~= 'number' or value >= 0 and value < 1e12 and value % 1 == 0)
       return is_kept and value or usual
     end
     local created = kept(@CREATED, '')
     if #created > 15 or not string.find(created, '^%d+$') then created = created_of(id) end
     local lane = lanes[kept(@LANE, '')] and old[@LANE] or 'normal'
     local entry = kept(@ENTRY, '')
-    retire(lane, entry)
-    return { false, lane, false, @WIRE_VERSION, created, kept(@TTL, @RESULT_TTL), 0, kept(@ATTEMPT, 0), 0, kept(@CRASHES, 0),
-      kept(@SUBJECT, ''), kept(@TAGS, ''), false, 0, 0 }
+    acknowledge(lane, entry)
+    return { false, lane, false, @WIRE_VERSION, created, kept(@TTL, @RESULT_TTL), 0, kept(@ATTEMPT, 0), 0,
+      kept(@CRASHES, 0), kept(@SUBJECT, ''), kept(@TAGS, ''), false, 0, 0 }
   end
 
   local name = key('job', id)
@@ -133,27 +137,27 @@ local function bury(id, packed)
   local ended = @ENDED
   for state in pairs(states) do
     for lane in pairs(lanes) do
-      if ended[state] and ask('ZSCORE', tag .. listing(state, lane), id) then return end
+      if ended[state] and safe_call('ZSCORE', tag .. listing(state, lane), id) then return end
       remove(listing(state, lane), id)
     end
   end
   for _, index in ipairs({ 'leases', 'due', 'waiting', 'deadlines' }) do remove(index, id) end
   if not is_hash then redis.call('DEL', name) end
-  local job = keep(id, name, salvaged(id, packed), {})
-  job.record[@N] = n
+  local job = track(id, name, readable_parts(id, packed), {})
+  job.parts[@N] = n
   if is_long then set(job, @LONG, 1) end
-  -- For whoever wants to know what it was.
+  -- For a person who looks for the cause.
   if packed and #packed < 65536 then set_field(job, 'damaged', packed) end
   finish(job, @CORRUPT)
 end
 
--- As peek. What is not as it should be is ended, so that it harms no other; -> nothing, and true: it is of a newer version,
--- and left alone.
+-- As peek, but fails a damaged job, so that it does not block others. -> nil and true for a job of a newer version,
+-- which is left alone; nil for a job that does not exist or was damaged
 local function load(id, ...)
-  local job, r = peek(id, ...)
-  if job then return job, r end
-  if r and is_foreign(r) then return nil, true end
-  bury(id, r)
+  local job, parts = peek(id, ...)
+  if job then return job, parts end
+  if parts and is_newer(parts) then return nil, true end
+  fail_corrupt(id, parts)
   return nil
 end
 
@@ -163,11 +167,11 @@ local function unlist(id)
   end
 end
 
--- Drops a finished job and all that belongs to it. Of one that cannot be read it is not known where it is listed.
+-- Deletes a finished job and all that belongs to it. A job that cannot be read may be in any listing.
 local function drop(id)
-  local job, r = peek(id)
-  if job then remove(listing(r[@STATE], r[@LANE]), id) else unlist(id) end
-  for name in string.gmatch(job and r[@TAGS] or '', '%S+') do remove('tagged:' .. name, id) end
+  local job, parts = peek(id)
+  if job then remove(listing(parts[@STATE], parts[@LANE]), id) else unlist(id) end
+  for name in string.gmatch(job and parts[@TAGS] or '', '%S+') do remove('tagged:' .. name, id) end
   unlist_dead(id)
   remove('expiring', id)
   redis.call('DEL', key('job', id), key('events', id))

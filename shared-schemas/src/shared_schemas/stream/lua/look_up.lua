@@ -1,8 +1,8 @@
--- What ids of models name now.
+-- Look up ids of models.
 -- ARGS     asked: {{"job", its id, ""} | {"version", name, number} | {"alias", name, alias}, …}
--- RETURNS  {how many jobs wait for what they published to be made visible, {for each asked "name@version" of a job, when the
---          version was published, the version of an alias, or false}}
--- WHY      one call for all of them, and it must be known whether there may be more
+-- RETURNS  {number of jobs with a staged version, {for each item: "name@version" of the job | when the version was
+--          published | the version that the alias names | false if there is none, …}}
+-- WHY      One call answers for all ids. A staged version may become visible, so the caller must know of it.
 local function look_up(kind, name, which)
   if kind == 'job' then return redis.call('GET', tag .. 'job:' .. name) end
   if kind == 'version' then return redis.call('HGET', version_key(name, which), 'published') end

@@ -1,19 +1,19 @@
--- The jobs that these jobs waited for have succeeded.
+-- Make jobs ready whose dependencies have all succeeded.
 -- ARGS     ids; due: transition
 -- RETURNS  how many became ready
--- WHY      a job that also waits for a time stays scheduled until then
+-- WHY      A job that also waits for a time stays scheduled until then.
 local ready = 0
 for _, id in ipairs(args.ids) do
-  local job, r = load(id)
-  if job or not r then remove('waiting', id) end
-  if job and r[@WAITING] then
+  local job, parts = load(id)
+  if job or not parts then remove('waiting', id) end
+  if job and parts[@WAITING] then
     set(job, @WAITING, false)
-    if allows(args.due, r) then
-      if r[@DUE] and tonumber(r[@DUE]) > now then
-        -- Promotion may have passed it by before the clock was set back.
-        add('due', r[@DUE], id)
+    if allows(args.due, parts) then
+      if parts[@DUE] and tonumber(parts[@DUE]) > now then
+        -- If the clock was set back, promote_due may have taken the job out of this index already.
+        add('due', parts[@DUE], id)
       else
-        enqueue(job, r[@HOME] or r[@LANE], args.due)
+        enqueue(job, parts[@HOME] or parts[@LANE], args.due)
         ready = ready + 1
       end
     end

@@ -1,28 +1,31 @@
--- Joined in front of every script of a queue, less the declarations that it does not need.
--- KEYS[1] -> the queue's tag "{hr:<queue>}:"; every key touched is made from it, so all lie in one slot
--- ARGV[1] -> the arguments, one MessagePack map; each script's header names its fields
--- ARGV[2] -> more of them in the same form, for scripts that say SELDOM: most calls need none, and unpack none
--- A transition argument is {sources = {a = true, b = true}, state, event, body}: the states it may leave, the one it
--- enters, and the event to append (its name, and its JSON without the opening brace).
--- No script writes before everything it will do has been validated: Lua has no rollback.
+-- The linker puts those declarations of this file that a script of a queue uses in front of the script.
+-- KEYS[1] -> the queue's tag "{hr:<queue>}:". Every key is built from it, so all keys are in one slot.
+-- ARGV[1] -> the arguments, one MessagePack map. The header of each script names its fields.
+-- ARGV[2] -> further arguments in the same form, under RARE in a script's header. Most calls do not unpack them.
+-- A transition is an argument {sources = {a = true, b = true}, state, event, body}: the states that it may leave, the
+-- state that it enters, and the event to append (its name, and its JSON without the opening brace).
+-- A stored job is a hash. Its field `job` is a MessagePack array, whose places are the parts of the job. In this code
+-- @FENCE is the place of the part `fence`. The list of parts is in packed_job.py. It is an array because a table with
+-- names costs Lua several times as much. Times, in ms, are texts, because converting a number to a text is slow.
+-- No script writes before it has validated everything that it will do: Redis does not roll back a script.
 local tag = KEYS[1]
 local args = cmsgpack.unpack(ARGV[1])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
--- Whether an error says that somebody else has put something under a name: a value of another type, or a stream whose
--- last entry has the highest id that there can be.
-local function is_in_the_way(failure)
+-- Whether an error says that the key holds what no script of ours wrote: a value of another type, or a stream whose
+-- last id is the highest that is possible.
+local function is_unusable(failure)
   return string.find(failure, 'WRONGTYPE', 1, true) or string.find(failure, 'exhausted the last possible ID', 1, true)
     or string.find(failure, 'specified in XADD', 1, true)
 end
 
--- Calls a command on an index or a ready stream. Where somebody put something else under its name, that is dropped: no job
--- lies in it, and `repair` lists anew what the log names.
-local function ask(command, name, ...)
+-- Calls a command on an index or a ready stream. A key that holds something else is deleted first, which loses no job:
+-- `repair` then lists the jobs again that the log names.
+local function safe_call(command, name, ...)
   local reply = redis.pcall(command, name, ...)
   if type(reply) ~= 'table' or not reply.err then return reply end
-  if is_in_the_way(reply.err) then
+  if is_unusable(reply.err) then
     redis.call('DEL', name)
     redis.call('SET', tag .. 'mend', '-')
   end
@@ -32,12 +35,12 @@ end
 local function key(kind, name) return tag .. kind .. ':' .. name end
 
 local unpacked
-local function seldom(name)
+local function rare(name)
   unpacked = unpacked or cmsgpack.unpack(ARGV[2])
   return unpacked[name]
 end
 
--- A whole number as text. One call has the same few again and again, and each costs as much as a lookup of twenty.
+-- A whole number as text. One call formats the same few numbers often, and formatting costs as much as twenty lookups.
 local texts = {}
 local function text(number)
   local known = texts[number]
@@ -50,51 +53,51 @@ end
 local ms = text
 local NOW = ms(now)
 
--- The record: what a job's hash keeps as one MessagePack array. A name behind an @, as @FENCE, stands for the place of that
--- part, which record.py says. An array, because a table with names costs Lua several times as much; times, in ms, are texts,
--- because it is costly to turn a number into a text.
+-- A script collects its changes to all jobs in these tables, and `commit` writes them at the end: one command with many
+-- members costs Redis a fraction of one command for each member.
+-- loaded: jobs by id. zsets: by name, for each member its new score, or false to remove it. acknowledged: by lane,
+-- ids of entries. new_events: job, number and event, one after the other. new_changes: job id and event, one after
+-- the other.
+local loaded, zsets, acknowledged, new_events, new_changes = {}, {}, {}, {}, {}
 
--- What a script changes is gathered here, over all its jobs, and written by `commit` at its end: one command for many
--- members costs Redis a fraction of one command each.
--- told: for each new event its job, its number and itself; logged: for each change its job's id and itself.
-local loaded, zsets, retired, told, logged = {}, {}, {}, {}, {}
-
--- job.given: fields of the hash to write, each followed by its value.
-local function keep(id, name, record, values)
-  -- Room for three fields, made at once.
-  local job = { id = id, key = name, record = record, values = values, given = { nil, nil, nil, nil, nil, nil },
+-- job.given: fields of the hash to write, each followed by its value. values: of the fields that were read; nil for a
+-- new job.
+local function track(id, name, parts, values)
+  -- Reserves room for three fields, so that Lua does not grow the table step by step.
+  local job = { id = id, key = name, parts = parts, values = values, given = { nil, nil, nil, nil, nil, nil },
     is_changed = false, is_new = not values }
   loaded[id] = job
   return job
 end
 
-local function allows(transition, record) return transition.sources[record[@STATE]] end
+local function allows(transition, parts) return transition.sources[parts[@STATE]] end
 
--- false for nothing
+-- Sets one part of the job. false: the part has no value.
 local function set(job, place, value)
-  local record = job.record
-  for gap = #record + 1, place - 1 do record[gap] = false end
-  record[place] = value
+  local parts = job.parts
+  for gap = #parts + 1, place - 1 do parts[gap] = false end
+  parts[place] = value
   job.is_changed = true
 end
 
--- A field of the hash beside the record.
+-- Sets a field of the hash other than `job`.
 local function set_field(job, name, value)
   local given = job.given
   local count = #given
   given[count + 1], given[count + 2] = name, value
 end
 
--- Calls a command on a list that may be longer than Lua's stack, in parts of an even length.
+-- Calls a command with arguments that may be too many for Lua's stack. Each call takes an even number of them, so that
+-- scores and members stay together.
 local function call_with(list, command, name)
   for first = 1, #list, 1000 do
-    ask(command, name, unpack(list, first, math.min(first + 999, #list)))
+    safe_call(command, name, unpack(list, first, math.min(first + 999, #list)))
   end
 end
 
--- -> the record, as it is kept
+-- -> the parts of the job as MessagePack, as they will be stored
 local function pack(job)
-  local packed = cmsgpack.pack(job.record)
+  local packed = cmsgpack.pack(job.parts)
   set_field(job, 'job', packed)
   job.is_changed = false
   return packed
@@ -105,18 +108,18 @@ local function write_hash(job)
   if job.given[1] then redis.call('HSET', job.key, unpack(job.given)) end
 end
 
-local function write_hash_now(job)
+local function flush_hash(job)
   write_hash(job)
   job.given = {}
 end
 
 local function delete_fields(job, ...)
-  write_hash_now(job)
+  flush_hash(job)
   redis.call('HDEL', job.key, ...)
 end
 
--- The table of that name among others, made when it is first asked for.
-local function table_of(tables, name)
+-- -> tables[name], a new table if there is none yet
+local function subtable(tables, name)
   local found = tables[name]
   if not found then
     found = {}
@@ -125,7 +128,7 @@ local function table_of(tables, name)
   return found
 end
 
--- As table_of(zsets, name)[member] = score: nothing is called as often.
+-- Sets zsets[name][member]. Without a call of subtable, because no function here is called more often.
 local function add(name, score, member)
   local members = zsets[name]
   if not members then
@@ -137,20 +140,20 @@ end
 
 local function remove(name, member) add(name, false, member) end
 
--- Appends an event to the timeline's own stream, to which what the hash holds of it moves first. Where something else lies
--- under its name, or an entry that no script wrote, the timeline begins again: its readers are told of the gap.
+-- Appends an event to the stream of the timeline. The events in the hash move there first. If the key holds something
+-- else, or an entry that no script wrote, the timeline starts again, and its readers get the event `gap`.
 local function append_to_stream(job, n, event, data)
   local name = key('events', job.id)
   local function write(n, event, data)
     local id = text(n) .. '-0'
     local reply = redis.pcall('XADD', name, id, 'event', event, 'data', data)
     if type(reply) ~= 'table' or not reply.err then return end
-    if is_in_the_way(reply.err) then redis.call('DEL', name) end
+    if is_unusable(reply.err) then redis.call('DEL', name) end
     redis.call('XADD', name, id, 'event', event, 'data', data)
   end
 
-  if not job.record[@LONG] then
-    write_hash_now(job)
+  if not job.parts[@LONG] then
+    flush_hash(job)
     for n, change in ipairs(redis.call('HMGET', job.key, @SHORT_FIELDS)) do
       local event, data = string.match(change or '', '^(%S+) (.+)$')
       if event then write(n, event, data) end
@@ -161,31 +164,32 @@ local function append_to_stream(job, n, event, data)
   write(n, event, data)
 end
 
--- Appends one numbered, stamped event to the timeline. -> "<event> <data>"
+-- Appends an event to the timeline, with its number, the time and the attempt in front. -> "<event> <data>"
 local function append(job, event, body)
-  local record = job.record
-  local n = record[@N] + 1
+  local parts = job.parts
+  local n = parts[@N] + 1
   local number = text(n)
-  local change = event .. ' {"n":' .. number .. ',"at":' .. NOW .. ',"attempt":' .. text(record[@ATTEMPT]) .. ',' .. body
-  -- Nobody can follow a job that is not stored, and whoever follows one reads first.
+  local change = event .. ' {"n":' .. number .. ',"at":' .. NOW .. ',"attempt":' .. text(parts[@ATTEMPT]) .. ',' .. body
+  -- A new job needs no notification: nobody can have subscribed to it, and a reader reads the timeline first.
   if not job.is_new then
-    local count = #told
-    told[count + 1], told[count + 2], told[count + 3] = job, number, change
+    local count = #new_events
+    new_events[count + 1], new_events[count + 2], new_events[count + 3] = job, number, change
   end
-  if not record[@LONG] and n <= @SHORT and #change <= @SHORT_BYTES then
+  if not parts[@LONG] and n <= @SHORT and #change <= @SHORT_BYTES then
     set_field(job, number, change)
   else
     append_to_stream(job, n, event, string.sub(change, #event + 2))
   end
-  record[@N] = n
+  parts[@N] = n
   job.is_changed = true
   return change
 end
 
--- Appends what a producer hands over, events = {{event, body, field or nil}, …}, less what is there already.
+-- Appends the events of a producer, {{event, body, field or nil}, …}, except those that an earlier call appended.
+-- first: how many events the producer sent before these. field: of the hash, keeps the newest event of that kind.
 local function append_new(job, first, events)
   if #events == 0 then return end
-  local recorded, newest = job.record[@RECORDED], {}
+  local recorded, newest = job.parts[@RECORDED], {}
   for i, event in ipairs(events) do
     if first + i > recorded then
       local change = append(job, event[1], event[2])
@@ -195,10 +199,10 @@ local function append_new(job, first, events)
   for field, data in pairs(newest) do set_field(job, field, data) end
 end
 
--- Appends a change of state to the timeline and to the log of all jobs.
-local function announce(job, event, body)
-  local count = #logged
-  logged[count + 1], logged[count + 2] = job.id, append(job, event, body)
+-- Appends a change of state to the timeline and to the log of the queue.
+local function append_change(job, event, body)
+  local count = #new_changes
+  new_changes[count + 1], new_changes[count + 2] = job.id, append(job, event, body)
 end
 
 -- Whether one stream id comes before another.
@@ -215,86 +219,87 @@ local function listing(state, lane)
   local name = names and names[lane]
   if not name then
     name = 'listing:' .. state .. ':' .. lane
-    table_of(listings, state)[lane] = name
+    subtable(listings, state)[lane] = name
   end
   return name
 end
 
 local function relist(job, state, lane)
-  local record = job.record
-  if record[@STATE] then remove(listing(record[@STATE], record[@LANE]), job.id) end
+  local parts = job.parts
+  if parts[@STATE] then remove(listing(parts[@STATE], parts[@LANE]), job.id) end
   add(listing(state, lane), '0', job.id)
-  record[@STATE], record[@LANE] = state, lane
+  parts[@STATE], parts[@LANE] = state, lane
   job.is_changed = true
 end
 
--- Acknowledges a delivered entry. An undelivered one must stay: deleting it would make the group's lag unknown.
-local function retire(lane, entry)
+-- Acknowledges a delivered entry and deletes it. An entry that was not delivered must stay: if it were deleted, Redis
+-- would no longer know the lag of the group.
+local function acknowledge(lane, entry)
   if not entry then return end
-  local entries = table_of(retired, lane)
+  local entries = subtable(acknowledged, lane)
   entries[#entries + 1] = entry
 end
 
 local ready_keys = {}
 local function make_ready(job)
-  local record = job.record
-  local lane = record[@LANE]
+  local parts = job.parts
+  local lane = parts[@LANE]
   local name = ready_keys[lane]
   if not name then
     name = key('ready', lane)
     ready_keys[lane] = name
   end
   local entry = redis.pcall('XADD', name, '*', 'job', job.id)
-  -- `ask` costs more, and is needed for a failure alone. A string has no err.
-  record[@ENTRY] = entry.err and ask('XADD', name, '*', 'job', job.id) or entry
+  -- Only a failure needs safe_call, which costs more. The reply of a success is a string, whose field err is nil.
+  parts[@ENTRY] = entry.err and safe_call('XADD', name, '*', 'job', job.id) or entry
   job.is_changed = true
 end
 
--- Gives a delivered entry back: the job is queued still, and stands first now.
+-- Gives a delivered entry back: the job stays queued, now in the lane `front`, or in `alone` if it must run alone.
 local function hand_back(job)
-  local record = job.record
-  retire(record[@LANE], record[@ENTRY])
-  relist(job, record[@STATE], record[@SUSPECT] and @ALONE or @FRONT)
+  local parts = job.parts
+  acknowledge(parts[@LANE], parts[@ENTRY])
+  relist(job, parts[@STATE], parts[@SUSPECT] and @ALONE or @FRONT)
   make_ready(job)
 end
 
--- -> whether a pause was asked for, which counts for this attempt only
+-- Ends the claim of an attempt on its job. -> whether a pause was requested, which counts for that attempt only
 local function let_go(job)
-  local record = job.record
-  local was_asked = record[@PAUSE]
+  local parts = job.parts
+  local was_asked = parts[@PAUSE]
   remove('leases', job.id)
-  record[@FENCE], record[@WORKER] = false, false
-  if was_asked then record[@PAUSE] = false end
+  parts[@FENCE], parts[@WORKER] = false, false
+  if was_asked then parts[@PAUSE] = false end
   job.is_changed = true
   return was_asked
 end
 
--- The four ways a job moves: to a ready stream, to the schedule, aside, and to its end.
+-- Each change of state is one of these four: enqueue, schedule, pause_job, finish.
 local function enqueue(job, lane, transition)
-  relist(job, transition.state, job.record[@SUSPECT] and @ALONE or lane)
+  relist(job, transition.state, job.parts[@SUSPECT] and @ALONE or lane)
   make_ready(job)
-  announce(job, transition.event, transition.body)
-  if job.record[@DUE] then set(job, @DUE, false) end
+  append_change(job, transition.event, transition.body)
+  if job.parts[@DUE] then set(job, @DUE, false) end
 end
 
 local function schedule(job, due, transition)
-  relist(job, transition.state, job.record[@LANE])
+  relist(job, transition.state, job.parts[@LANE])
   local body = transition.body
   if due then
     body = '"delay_ms":' .. ms(math.max(0, due - now)) .. ',' .. body
     add('due', ms(due), job.id)
   end
   set(job, @DUE, due and ms(due) or false)
-  announce(job, transition.event, body)
+  append_change(job, transition.event, body)
 end
 
-local function park(job, transition)
-  relist(job, transition.state, job.record[@LANE])
-  if job.record[@DUE] then remove('due', job.id) end
-  announce(job, transition.event, transition.body)
+local function pause_job(job, transition)
+  relist(job, transition.state, job.parts[@LANE])
+  if job.parts[@DUE] then remove('due', job.id) end
+  append_change(job, transition.event, transition.body)
 end
 
--- A dead letter is listed twice, among all and among those that failed with the same code.
+-- A dead letter is in two lists: of all, and of those with the same error code.
 local function list_dead(id, code)
   add('dead', '0', id)
   add('dead:' .. code, '0', id)
@@ -302,47 +307,49 @@ end
 
 local function unlist_dead(id)
   local is_whole, code = pcall(function() return cjson.decode(redis.call('HGET', key('job', id), 'error')).code end)
-  if is_whole and type(code) == 'string' then ask('ZREM', key('dead', code), id) end
-  return ask('ZREM', tag .. 'dead', id) == 1
+  if is_whole and type(code) == 'string' then safe_call('ZREM', key('dead', code), id) end
+  return safe_call('ZREM', tag .. 'dead', id) == 1
 end
 
-local function forget_dates(job)
-  local record = job.record
-  if record[@DUE] then
+local function clear_dates(job)
+  local parts = job.parts
+  if parts[@DUE] then
     remove('due', job.id)
-    record[@DUE] = false
+    parts[@DUE] = false
   end
-  if record[@WAITING] then
+  if parts[@WAITING] then
     remove('waiting', job.id)
-    record[@WAITING] = false
+    parts[@WAITING] = false
   end
-  if record[@DEADLINE] then remove('deadlines', job.id) end
+  if parts[@DEADLINE] then remove('deadlines', job.id) end
 end
 
--- transition.result, .error, .digest, .facts: JSON fields to keep; transition.dead: the code to list it under as a dead letter.
+-- transition.result, .error, .facts: JSON, and .digest: a text, which the hash keeps. transition.dead: the error code
+-- under which the job becomes a dead letter.
 local function finish(job, transition)
-  local record = job.record
-  relist(job, transition.state, record[@LANE])
-  forget_dates(job)
-  if record[@FAILURES] > 0 then delete_fields(job, 'error') end
+  local parts = job.parts
+  relist(job, transition.state, parts[@LANE])
+  clear_dates(job)
+  if parts[@FAILURES] > 0 then delete_fields(job, 'error') end
   if transition.result then set_field(job, 'result', transition.result) end
   if transition.error then set_field(job, 'error', transition.error) end
   if transition.digest then set_field(job, 'digest', transition.digest) end
   if transition.facts then set_field(job, 'facts', transition.facts) end
   if transition.dead then list_dead(job.id, transition.dead) end
-  add('expiring', ms(now + record[@TTL]), job.id)
-  announce(job, transition.event, transition.body)
-  -- Nothing asks a finished job for these, and it is kept for long.
-  record[@HOME], record[@ENTRY] = false, false
-  if record[@LEASE] then record[@LEASE] = false end
+  add('expiring', ms(now + parts[@TTL]), job.id)
+  append_change(job, transition.event, transition.body)
+  -- A finished job needs none of these, and it is kept for long.
+  parts[@HOME], parts[@ENTRY] = false, false
+  if parts[@LEASE] then parts[@LEASE] = false end
   set(job, @FINISHED, NOW)
 end
 
--- What was asked of an attempt that has just let go of its job without ending it.
-local function heed_requests(job, pause)
-  if job.record[@CANCEL] then
-    if allows(seldom('cancelled'), job.record) then finish(job, seldom('cancelled')) end
+-- Applies a request to cancel or pause, after an attempt has given up its job and the job has not ended. pause: from
+-- let_go.
+local function apply_requests(job, pause)
+  if job.parts[@CANCEL] then
+    if allows(rare('cancelled'), job.parts) then finish(job, rare('cancelled')) end
   elseif pause then
-    if allows(seldom('paused'), job.record) then park(job, seldom('paused')) end
+    if allows(rare('paused'), job.parts) then pause_job(job, rare('paused')) end
   end
 end

@@ -1,7 +1,8 @@
--- Make staged models visible whose job has succeeded, and drop those whose job ended otherwise.
+-- Publish the staged models of jobs that have succeeded, and delete those of jobs that ended otherwise.
 -- ARGS     succeeded: job ids; failed: job ids
 -- RETURNS  nothing
--- WHY      version, alias and index appear together, and once, whoever else publishes at the same time
+-- WHY      The version, its alias and its entry in the index appear together, and once even if several processes
+--          publish.
 for _, job_id in ipairs(args.succeeded) do publish(job_id) end
 for _, job_id in ipairs(args.failed) do
   local name, version = unpack(redis.call('HMGET', tag .. 'staged:' .. job_id, 'name', 'version'))

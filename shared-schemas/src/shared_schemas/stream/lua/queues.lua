@@ -1,11 +1,12 @@
--- Keep the list of declared queues: put some on it, take off what nobody has declared for long and is empty.
--- ARGS     declared: names to put on it, or to put on it anew
---          empty: names of queues on it that hold no job; known_ms: how long such a one stays after it was declared
---          leaving_ms: how long after that it is listed, and takes no job, until it is taken off
--- RETURNS  {now, name, score, name, score, …}; score: when it was declared, ms, or minus when it began to leave
--- WHY      a job may be on its way to a queue that was known a moment ago: it must be listed until that is over
+-- Declare queues, and forget queues that are empty and that nobody has declared for long.
+-- ARGS     declared: names of queues to declare, again or for the first time
+--          empty: names of declared queues without a job; known_ms: how long these stay after their last declaration
+--          leaving_ms: how long after that they are still listed, without taking jobs, before they are forgotten
+-- RETURNS  {now, name, score, name, score, …}; score: when the queue was declared, ms, or minus when it began to leave
+-- WHY      A job may be on its way to a queue that the submitter has just seen. The queue must be listed until it
+--          arrives.
 local name = tag .. 'declared'
--- What somebody else put there stands in the way, and each declares its own again.
+-- Delete a key of another type. Everyone declares their queues again soon.
 if type(redis.pcall('ZSCORE', name, '')) == 'table' then redis.call('DEL', name) end
 for _, queue in ipairs(args.declared) do redis.call('ZADD', name, ms(now), queue) end
 for _, queue in ipairs(args.empty) do

@@ -1,31 +1,34 @@
 -- Take running jobs back from workers that stopped renewing.
--- ARGS     items: {{id, fence, beat}, …} as the caller saw them a while ago on its own clock
+-- ARGS     items: {{id, fence, beat}, …} as the caller saw them, at least half a lease ago by its own clock
 --          lost, poison: transitions; crash_limit
--- SELDOM   cancelled, paused: transitions for a request that came while the attempt ran
--- RETURNS  for each item "requeued" | "poison" | "corrupt": its record could not be worked with, and it is a dead letter |
---          "alive": it was renewed, settled or taken over meanwhile, or is of a newer version
---          A job whose worker was lost crash_limit times is poison if it ran alone the last time. If others ran beside it,
---          it becomes a suspect and runs alone from now on, so that nobody pays for a neighbour.
--- WHY      a beat that did not move is the proof; Redis' clock alone could have been set forward
+-- RARE     cancelled, paused: transitions for a request that came while the attempt ran
+-- RETURNS  for each item "requeued" | "poison" | "corrupt": the stored job is damaged, and is a dead letter now |
+--          "alive": since then the job was renewed, settled or claimed again, or it is of a newer version
+--          A job whose worker was lost crash_limit times is poison if it ran alone the last time. If others ran
+--          beside it, one of them may be the cause. Then it becomes a suspect, and runs alone from now on.
+-- WHY      The worker is dead if the beat has not changed. That its lease is over is no proof: somebody may have set
+--          the clock of Redis forward.
 local function reclaim(item)
-  local job, r = load(item.id)
-  if not job and r then return 'alive' end
+  local job, parts = load(item.id)
+  if not job and parts then return 'alive' end
   if not job then
     remove('leases', item.id)
     return loaded[item.id] and 'corrupt' or 'alive'
   end
-  if (r[@FENCE] or '') ~= item.fence or r[@BEAT] ~= item.beat or not allows(args.lost, r) then return 'alive' end
-  retire(r[@LANE], r[@ENTRY])
+  if (parts[@FENCE] or '') ~= item.fence or parts[@BEAT] ~= item.beat or not allows(args.lost, parts) then
+    return 'alive'
+  end
+  acknowledge(parts[@LANE], parts[@ENTRY])
   local pause = let_go(job)
-  r[@CRASHES] = r[@CRASHES] + 1
-  local is_limit = r[@CRASHES] >= args.crash_limit
-  if is_limit and not r[@RAN_ALONE] then set(job, @SUSPECT, 1) end
+  parts[@CRASHES] = parts[@CRASHES] + 1
+  local is_limit = parts[@CRASHES] >= args.crash_limit
+  if is_limit and not parts[@RAN_ALONE] then set(job, @SUSPECT, 1) end
   enqueue(job, @FRONT, args.lost)
-  if is_limit and r[@RAN_ALONE] and not r[@CANCEL] then
+  if is_limit and parts[@RAN_ALONE] and not parts[@CANCEL] then
     finish(job, args.poison)
     return 'poison'
   end
-  heed_requests(job, pause)
+  apply_requests(job, pause)
   return 'requeued'
 end
 

@@ -1,14 +1,14 @@
 -- Append the events of running attempts.
 -- ARGS     items: {{id, fence, first, events = {{event, body, field or nil}, …}}, …}
---          first: the producer's own count of this attempt's events before these, which makes the call repeatable
---          field: the hash field that keeps the newest event of this sort
--- RETURNS  the places of the items whose job another attempt owns, or which has ended
--- WHY      an event may be appended only while its attempt's fence holds
+--          first: how many events of the attempt the producer sent before these, so that a repeated call appends none
+--          field: of the hash, keeps the newest event of this kind
+-- RETURNS  the places, from 1, of the items whose attempt no longer owns its job
+-- WHY      An attempt may append events only while the job has its fence.
 local function record(item)
-  local job, r = load(item.id)
-  if not job or r[@FENCE] ~= item.fence then return false end
+  local job, parts = load(item.id)
+  if not job or parts[@FENCE] ~= item.fence then return false end
   append_new(job, item.first, item.events)
-  set(job, @RECORDED, math.max(r[@RECORDED], item.first + #item.events))
+  set(job, @RECORDED, math.max(parts[@RECORDED], item.first + #item.events))
   return true
 end
 

@@ -1,36 +1,37 @@
--- Deal with entries that were delivered long ago and whose job nobody began.
--- ARGS     worker (it claims them), idle_ms (since they were delivered), limit (for each lane)
---          lanes; cursors: for each where the last call stopped; running, queued: state names
--- RETURNS  {how many were made ready again, longest (ms), the next cursor of each lane …}
---          longest: for how long an entry has been delivered, of those that were half of idle_ms ago or more; -1 if there is none.
---          What a live worker runs is renewed long before that, so it becomes due in the rest of idle_ms
--- WHY      only the job's hash says whether an entry still stands for it
+-- Make jobs ready again whose entry was delivered long ago and whose attempt never began.
+-- ARGS     worker: the consumer that takes these entries over; idle_ms: since their delivery; limit: of entries in a
+--          lane lanes; cursors: for each lane, where the last call stopped; running, queued: names of states
+-- RETURNS  {how many were made ready again, longest (ms), the next cursor of each lane, …}
+--          longest: the longest time since a delivery, of entries with at least half of idle_ms; -1 if there is none. A
+--          renewal resets that time long before, so such an entry was probably never begun. It is due when idle_ms is
+--          over
+-- WHY      Only the stored job shows whether an entry is still its own.
 local answer = { 0, -1 }
 
 local function look(lane, entry, id)
-  local job, r
-  if id then job, r = load(id) end
-  if not job and r then return end
-  if not job or r[@ENTRY] ~= entry then
-    retire(lane, entry)
-  elseif r[@STATE] == args.queued then
+  local job, parts
+  if id then job, parts = load(id) end
+  if not job and parts then return end
+  if not job or parts[@ENTRY] ~= entry then
+    acknowledge(lane, entry)
+  elseif parts[@STATE] == args.queued then
     hand_back(job)
     answer[1] = answer[1] + 1
-  elseif r[@STATE] ~= args.running then
-    retire(lane, entry)
+  elseif parts[@STATE] ~= args.running then
+    acknowledge(lane, entry)
   end
 end
 
--- Pending entries that were deleted, which XAUTOCLAIM of Redis 6.2 returns without their ids.
+-- Acknowledges pending entries that were deleted. XAUTOCLAIM of Redis 6.2 returns these without their ids.
 local function retire_deleted(lane)
-  for _, pending in ipairs(ask('XPENDING', key('ready', lane), @GROUP, '-', '+', 1000)) do
-    if #redis.call('XRANGE', key('ready', lane), pending[1], pending[1]) == 0 then retire(lane, pending[1]) end
+  for _, pending in ipairs(safe_call('XPENDING', key('ready', lane), @GROUP, '-', '+', 1000)) do
+    if #redis.call('XRANGE', key('ready', lane), pending[1], pending[1]) == 0 then acknowledge(lane, pending[1]) end
   end
 end
 
 local function note_longest(lane)
   local idle = ms(math.floor(args.idle_ms / 2))
-  for _, pending in ipairs(ask('XPENDING', key('ready', lane), @GROUP, 'IDLE', idle, '-', '+', 100)) do
+  for _, pending in ipairs(safe_call('XPENDING', key('ready', lane), @GROUP, 'IDLE', idle, '-', '+', 100)) do
     answer[2] = math.max(answer[2], pending[3])
   end
 end
@@ -48,7 +49,7 @@ for i, lane in ipairs(args.lanes) do
     if has_deleted then retire_deleted(lane) end
     if reply[1] == '0-0' then note_longest(lane) end
   elseif string.find(reply.err, 'WRONGTYPE', 1, true) then
-    ask('XLEN', key('ready', lane))
+    safe_call('XLEN', key('ready', lane))
   elseif not string.find(reply.err, 'NOGROUP', 1, true) then
     return reply
   end

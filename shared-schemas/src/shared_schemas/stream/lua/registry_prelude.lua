@@ -1,5 +1,5 @@
--- Joined in front of every script that is of no queue: of the model registry, and of the list of queues.
--- KEYS[1] -> "{hr:models}:" or "{hr}:"; ARGV[1] -> the arguments, one MessagePack map
+-- In place of prelude.lua, for the scripts of the model registry and of the list of queues.
+-- KEYS[1] -> "{hr:models}:" or "{hr}:". ARGV[1] -> the arguments, one MessagePack map.
 local tag = KEYS[1]
 local args = cmsgpack.unpack(ARGV[1])
 local clock = redis.call('TIME')

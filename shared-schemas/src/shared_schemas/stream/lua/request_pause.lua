@@ -1,22 +1,22 @@
--- Set a job aside, or ask its attempt to save a checkpoint and let go.
+-- Pause a job that is not running, or ask its attempt to save a checkpoint and give the job back.
 -- ARGS     id; paused, requested: transitions (requested: the job stays running)
 -- RETURNS  {"paused" | "requested" | "missing"} | {"refused", state}
--- WHY      the state is read and changed in one step
+-- WHY      One script reads the state and changes it.
 local function request_pause()
-  local job, r = load(args.id)
+  local job, parts = load(args.id)
   if not job then return { 'missing' } end
-  if r[@STATE] == args.paused.state then return { 'paused' } end
-  if allows(args.requested, r) then
-    if r[@CANCEL] then return { 'refused', r[@STATE] } end
-    if not r[@PAUSE] then
+  if parts[@STATE] == args.paused.state then return { 'paused' } end
+  if allows(args.requested, parts) then
+    if parts[@CANCEL] then return { 'refused', parts[@STATE] } end
+    if not parts[@PAUSE] then
       set(job, @PAUSE, 1)
-      announce(job, args.requested.event, args.requested.body)
+      append_change(job, args.requested.event, args.requested.body)
     end
     redis.call('PUBLISH', tag .. 'control', 'pause ' .. job.id)
     return { 'requested' }
   end
-  if not allows(args.paused, r) then return { 'refused', r[@STATE] } end
-  park(job, args.paused)
+  if not allows(args.paused, parts) then return { 'refused', parts[@STATE] } end
+  pause_job(job, args.paused)
   return { 'paused' }
 end
 return commit(request_pause())

@@ -1,30 +1,30 @@
--- Let a paused job go on, or withdraw a pause that its attempt has not yet heeded.
+-- Let a paused job go on, or withdraw a request to pause that its attempt has not applied yet.
 -- ARGS     id; queued, scheduled, withdrawn: transitions
 -- RETURNS  {"queued" | "scheduled" | "withdrawn" | "missing"} | {"refused", state: it has ended}
--- WHY      the state is read and changed in one step
+-- WHY      One script reads the state and changes it.
 local function resume()
-  local job, r = load(args.id)
+  local job, parts = load(args.id)
   if not job then return { 'missing' } end
-  if allows(args.withdrawn, r) and r[@PAUSE] then
+  if allows(args.withdrawn, parts) and parts[@PAUSE] then
     set(job, @PAUSE, false)
-    announce(job, args.withdrawn.event, args.withdrawn.body)
+    append_change(job, args.withdrawn.event, args.withdrawn.body)
     return { 'withdrawn' }
   end
-  if not allows(args.queued, r) then
-    -- A job that goes on already: the answer to the first of two calls was lost.
+  if not allows(args.queued, parts) then
+    -- The job goes on already: this repeats a call whose answer was lost.
     for _, answer in ipairs({ 'queued', 'scheduled', 'withdrawn' }) do
-      if r[@STATE] == args[answer].state then return { answer } end
+      if parts[@STATE] == args[answer].state then return { answer } end
     end
-    return { 'refused', r[@STATE] }
+    return { 'refused', parts[@STATE] }
   end
-  -- It may have passed while the job was paused, which ends no job.
-  if r[@ATTEMPT] == 0 and r[@DEADLINE] then add('deadlines', r[@DEADLINE], job.id) end
-  local due = r[@DUE] and tonumber(r[@DUE]) > now and tonumber(r[@DUE]) or nil
-  if due or r[@WAITING] then
+  -- The deadline may have passed during the pause. A pause fails no job, so it is put back into the index only now.
+  if parts[@ATTEMPT] == 0 and parts[@DEADLINE] then add('deadlines', parts[@DEADLINE], job.id) end
+  local due = parts[@DUE] and tonumber(parts[@DUE]) > now and tonumber(parts[@DUE]) or nil
+  if due or parts[@WAITING] then
     schedule(job, due, args.scheduled)
     return { 'scheduled' }
   end
-  enqueue(job, r[@ATTEMPT] > 0 and @FRONT or r[@HOME] or r[@LANE], args.queued)
+  enqueue(job, parts[@ATTEMPT] > 0 and @FRONT or parts[@HOME] or parts[@LANE], args.queued)
   return { 'queued' }
 end
 return commit(resume())

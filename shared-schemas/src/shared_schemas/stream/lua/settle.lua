@@ -1,34 +1,37 @@
 -- End attempts: the last events, the change of state and the acknowledgement in one step.
--- ARGS     items: {{id, fence, first, events, how, reason, body, delay_ms, result, digest, error, dead, facts}, …}; events as in
---          record; how: "finish" | "schedule" (after delay_ms; counts as a failure) | "enqueue" (at the front); result,
---          digest, error, dead, facts: as finish takes them
---          rows: for each reason its transition, less the body
--- SELDOM   cancelled, paused: transitions for a request that came while the attempt ran
--- RETURNS  the places of the items whose attempt no longer owned its job
--- WHY      result, terminal event and XACK must not be seen apart; only the holder of the fence may end it
+-- ARGS     items: {{id, fence, first, events, how, reason, body, delay_ms, result, digest, error, dead, facts}, …}
+--          first, events: as in record
+--          how: "finish" | "schedule" (after delay_ms; counts as a failure) | "enqueue" (in the lane front)
+--          result, error, facts: JSON, and digest: a text, which the hash keeps; dead: the error code of a dead letter
+--          rows: for each reason its transition, without the body
+-- RARE     cancelled, paused: transitions for a request that came while the attempt ran
+-- RETURNS  the places, from 1, of the items whose attempt no longer owned its job
+-- WHY      The result, the terminal event and XACK take effect together. Only the attempt with the fence may end the
+--          job.
 local function settle(id, fence, first, events, how, reason, body, delay_ms, result, digest, error, dead, facts)
-  local job, r = load(id)
+  local job, parts = load(id)
   if not job then return false end
-  if r[@SETTLED] == fence then return true end
-  -- One table for all with the same reason, filled anew for each.
+  if parts[@SETTLED] == fence then return true end
+  -- All items with the same reason use one table, so each field is set again for each item.
   local transition = args.rows[reason]
-  if r[@FENCE] ~= fence or not allows(transition, r) then return false end
-  transition.body, transition.result, transition.digest, transition.error, transition.dead = body, result, digest, error, dead
+  if parts[@FENCE] ~= fence or not allows(transition, parts) then return false end
+  transition.body, transition.result, transition.digest, transition.error, transition.dead =
+    body, result, digest, error, dead
   transition.facts = facts
   append_new(job, first, events)
-  retire(r[@LANE], r[@ENTRY])
+  acknowledge(parts[@LANE], parts[@ENTRY])
   local pause = let_go(job)
   set(job, @SETTLED, fence)
   if how == 'finish' then
     finish(job, transition)
   elseif how == 'schedule' then
-    r[@FAILURES] = r[@FAILURES] + 1
+    parts[@FAILURES] = parts[@FAILURES] + 1
     set_field(job, 'error', error)
     schedule(job, now + delay_ms, transition)
-    heed_requests(job, pause)
+    apply_requests(job, pause)
   else
     enqueue(job, @FRONT, transition)
-    heed_requests(job, pause)
+    apply_requests(job, pause)
   end
   return true
 end

@@ -1,7 +1,7 @@
--- Keep a manifest under the next version of a name, not yet visible.
+-- Store a manifest under the next version of a name, without publishing it.
 -- ARGS     job_id, attempt, fence, name, manifest (JSON)
--- RETURNS  version | -1: a newer attempt of the same job has staged, or the job's model is published
--- WHY      a job has one version however many attempts stage it; the older attempt must not overwrite the newer
+-- RETURNS  version | -1: a newer attempt of the same job has staged a model, or the job's model is published
+-- WHY      A job has one version, even if several attempts stage it. An older attempt must not overwrite a newer one.
 local staged = tag .. 'staged:' .. args.job_id
 if redis.call('EXISTS', tag .. 'job:' .. args.job_id) == 1 then return -1 end
 local name, version, attempt = unpack(redis.call('HMGET', staged, 'name', 'version', 'attempt'))

@@ -1,20 +1,21 @@
--- Store jobs and make each ready, or scheduled, once.
--- ARGS     items: {{id, spec (JSON), the place of its traits, more}, …}
---          traits: {{lane, subject, tags and depends_on (joined by spaces), ttl_ms}, …}, since jobs that come together share theirs
---          more: {run_at (ms), deadline_after_ms, idem, is_claimed, fingerprint, replay_of, retry_of}, if there is any of these
---          is_claimed: the key was claimed for this id, perhaps long ago (claim_keys.lua)
---          is_list: the others only if the first was created; else its answer stands for all
+-- Store jobs, each once, and make each ready or scheduled.
+-- ARGS     items: {{id, spec (JSON), place in traits, more or nil}, …}
+--          traits: {{lane, subject, tags and depends_on (joined by spaces), ttl_ms}, …}, often shared by jobs
+--          more: {run_at (ms), deadline_after_ms, idem, is_claimed, fingerprint, replay_of, retry_of}, with those
+--          that apply
+--          idem: SHA-256 of the Idempotency-Key; is_claimed: claim_keys assigned the key to this id, perhaps long ago
+--          is_list: the other jobs are created only if the first one is; else the answer for the first stands for all
 --          version; queued: transition; idem_ttl_ms
--- SELDOM   scheduled: transition
--- RETURNS  for each item that was not created
+-- RARE     scheduled: transition
+-- RETURNS  for each item that was not created one of
 --          {its place, "exists", id}: the same call again, or the same Idempotency-Key and body
 --          {its place, "conflict", id}: the key was used with another body
 --          {its place, "retried", id}: the job in retry_of was retried before, as id
--- WHY      the key, the job and its ready entry must appear together or not at all
+-- WHY      The Idempotency-Key, the job and its entry appear together or not at all.
 local names = {}
 for i, item in ipairs(args.items) do names[i] = key('job', item[1]) end
 
--- Nearly always none is, and one question for all costs as much as one of them.
+-- Nearly always none of the jobs is stored already, and one EXISTS for all of them costs as much as for one.
 local is_any_stored = false
 for first = 1, #names, 1000 do
   if redis.call('EXISTS', unpack(names, first, math.min(first + 999, #names))) > 0 then is_any_stored = true end
@@ -28,18 +29,18 @@ local function submit(name, id, spec, traits, more)
   local meant = more.fingerprint or '-'
   if more.idem then
     local known = redis.pcall('GET', key('idem', more.idem))
-    -- What no script wrote stands for no job.
+    -- A value that no script wrote counts as none.
     local former, fingerprint = string.match(type(known) == 'string' and known or '', '^([%l%d.-]+) (%S+)$')
     if former then return fingerprint == meant and 'exists' or 'conflict', former end
   end
   if loaded[id] or is_any_stored and redis.call('EXISTS', name) == 1 then return 'exists', id end
-  -- What was stored and has expired, or was deleted, is not stored again.
+  -- A job that has expired or was deleted is not stored again.
   if more.is_claimed and redis.call('EXISTS', key('gone', id), key('deleted', id)) > 0 then return 'exists', id end
   local origin = more.retry_of and peek(more.retry_of)
-  if origin and origin.record[@RETRIED_AS] then return 'retried', origin.record[@RETRIED_AS] end
+  if origin and origin.parts[@RETRIED_AS] then return 'retried', origin.parts[@RETRIED_AS] end
 
-  local record = { false, lane, lane, args.version, NOW, traits[5], 0, 0, 0, 0, traits[2], tags, false, 0, 0 }
-  local job = keep(id, name, record)
+  local parts = { false, lane, lane, args.version, NOW, traits[5], 0, 0, 0, 0, traits[2], tags, false, 0, 0 }
+  local job = track(id, name, parts)
   set_field(job, 'spec', spec)
   if tags ~= '' then
     if not traits.sets then
@@ -60,7 +61,7 @@ local function submit(name, id, spec, traits, more)
   end
   if more.deadline_after_ms then
     set(job, @DEADLINE, ms(now + more.deadline_after_ms))
-    add('deadlines', record[@DEADLINE], id)
+    add('deadlines', parts[@DEADLINE], id)
   end
   if depends_on ~= '' then
     set(job, @WAITING, 1)
@@ -68,7 +69,7 @@ local function submit(name, id, spec, traits, more)
     add('waiting', '0', id)
   end
   local due = more.run_at and more.run_at > now and more.run_at or nil
-  if due or record[@WAITING] then schedule(job, due, seldom('scheduled')) else enqueue(job, lane, args.queued) end
+  if due or parts[@WAITING] then schedule(job, due, rare('scheduled')) else enqueue(job, lane, args.queued) end
 end
 
 local answers = {}

@@ -1,14 +1,14 @@
--- Drop finished jobs whose result_ttl has passed, all that belongs to them, and leave a tombstone.
+-- Delete finished jobs whose result_ttl has passed, with all that belongs to them, and leave a tombstone for each.
 -- ARGS     limit, tombstone_ms
--- RETURNS  how many were dropped
--- WHY      a job and its listings must not be seen apart; an open job is never in `expiring`
+-- RETURNS  how many were deleted
+-- WHY      A job and its listings disappear together. A job that has not ended is never in `expiring`.
 local n_dropped = 0
-for _, id in ipairs(ask('ZRANGEBYSCORE', tag .. 'expiring', '-inf', ms(now), 'LIMIT', 0, args.limit)) do
-  local job, r = load(id)
-  if not job and r then
-    -- Of a newer version: it is looked at again in a while.
+for _, id in ipairs(safe_call('ZRANGEBYSCORE', tag .. 'expiring', '-inf', ms(now), 'LIMIT', 0, args.limit)) do
+  local job, parts = load(id)
+  if not job and parts then
+    -- A job of a newer version: try again in a minute.
     add('expiring', ms(now + 60000), id)
-  elseif job and not r[@FINISHED] then
+  elseif job and not parts[@FINISHED] then
     remove('expiring', id)
   elseif not loaded[id] or job then
     drop(id)

@@ -1,4 +1,7 @@
-"""The record of a job: a MessagePack array in its hash, with what the scripts need to change the job. Pure."""
+"""The field `job` of a stored job: a MessagePack array with the parts that the scripts need to change the job.
+
+Pure: it is given what Redis keeps, and reads nothing itself. `stored_jobs` has the other fields.
+"""
 
 from contextlib import suppress
 from typing import Any
@@ -8,9 +11,9 @@ import msgspec
 _Text = str | bool
 
 
-class JobRecord(msgspec.Struct, array_like=True, frozen=True):
-    """False, or the end of the array, means that the part has no value. Times: ms, as text. A script names a part with
-    a mark, as in @FENCE."""
+class PackedJob(msgspec.Struct, array_like=True, frozen=True):
+    """False, or the end of the array, means that the part has no value. Times: ms, as text. In Lua, @FENCE stands for
+    the place of the part `fence`."""
 
     state: str
     lane: str
@@ -46,26 +49,26 @@ class JobRecord(msgspec.Struct, array_like=True, frozen=True):
     long: int | bool = False
 
 
-RECORD_PARTS = JobRecord.__struct_fields__
+JOB_PARTS = PackedJob.__struct_fields__
 # A short timeline is in the job's hash, each event in the field of its number. A timeline with more events, or with a
 # long one, is in a stream.
 SHORT_FIELDS = tuple(str(n) for n in range(1, 9))
-# Of the longest event that such a field holds. A stream of its own takes 4 KiB, however short it is.
+# The longest event that such a field holds. A stream takes 4 KiB at least, however short it is.
 SHORT_BYTES = 1024
-decode_record = msgspec.msgpack.Decoder(JobRecord).decode
+decode_packed_job = msgspec.msgpack.Decoder(PackedJob).decode
 
 
-# What decoding a damaged record can raise. RecursionError: it is nested too deeply.
+# What decoding a damaged job can raise. RecursionError: it is nested too deeply.
 UNREADABLE = (msgspec.DecodeError, ValueError, KeyError, OverflowError, RecursionError)
 _parts = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
-_TYPES = {field.name: field.type for field in msgspec.structs.fields(JobRecord)}
+_TYPES = {field.name: field.type for field in msgspec.structs.fields(PackedJob)}
 
 
 def readable_parts(data: object) -> dict[str, Any]:
-    """The parts of a record that can be read. data: possibly damaged."""
+    """The parts that can be read. data: possibly damaged."""
     parts: dict[str, Any] = {}
     try:
-        for name, part in zip(RECORD_PARTS, _parts(data), strict=False):  # type: ignore[arg-type]
+        for name, part in zip(JOB_PARTS, _parts(data), strict=False):  # type: ignore[arg-type]
             with suppress(*UNREADABLE):
                 parts[name] = msgspec.msgpack.decode(part, type=_TYPES[name])
     except (*UNREADABLE, TypeError):
@@ -73,11 +76,11 @@ def readable_parts(data: object) -> dict[str, Any]:
     return parts
 
 
-def record_fields(data: object) -> dict[str, str]:
-    """data: the record, or what Redis answered instead. -> the parts that have a value. Empty if there is no such job,
-    or its record is damaged."""
+def parts_as_text(data: object) -> dict[str, str]:
+    """data: the field `job`, or what Redis answered instead. -> the parts that have a value. Empty if there is no such
+    job, or it is damaged."""
     try:
-        values = msgspec.structs.astuple(decode_record(data)) if isinstance(data, bytes) else ()
+        values = msgspec.structs.astuple(decode_packed_job(data)) if isinstance(data, bytes) else ()
     except UNREADABLE:
         return {}
-    return {name: str(value) for name, value in zip(RECORD_PARTS, values, strict=False) if value is not False}
+    return {name: str(value) for name, value in zip(JOB_PARTS, values, strict=False) if value is not False}
