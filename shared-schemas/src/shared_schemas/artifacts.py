@@ -14,8 +14,12 @@ class ArtifactRef(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class References(msgspec.Struct, frozen=True, kw_only=True):
-    """Files of the store, by sha256. kept: something refers to them. checkpoints: those of them that may name others.
-    superseded: checkpoints of jobs that are neither among the newest nor the best."""
+    """Which files of the store are in use, by sha256.
+
+    kept: a job or a model refers to them. checkpoints: those of the kept files that may name
+    further files. superseded: checkpoints that are neither among the newest of their job nor its
+    best.
+    """
 
     kept: frozenset[str]
     checkpoints: frozenset[str] = frozenset()

@@ -16,8 +16,9 @@ from shared_schemas.lifecycle import from_ms
 
 
 class AttemptEnd(StrEnum):
-    """retried: it failed and another was allowed. failed: it failed and with it the job. worker_lost: its lease ran
-    out. released: given back without a charge, by a drain or a pause."""
+    """retried: it failed, and another attempt was allowed. failed: it failed, and so did the job.
+    worker_lost: its lease ran out. released: a drain or a pause gave the job back, which does not
+    count as a failure."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -28,7 +29,7 @@ class AttemptEnd(StrEnum):
 
 
 class AttemptSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """number: from 1. ended, finished_at, duration_s: none while it runs. error: why, where it failed."""
+    """number: from 1. ended, finished_at, duration_s: None while it runs. error: why it failed."""
 
     number: int
     worker: str | None

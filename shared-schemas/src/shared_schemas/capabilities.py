@@ -1,4 +1,5 @@
-"""What a worker registers of what it can do: its recipes, with the schemas of their hyperparameters."""
+"""What a worker can do, as it registers it: its recipes, with the JSON Schemas of their
+hyperparameters."""
 
 from typing import Any
 
@@ -8,8 +9,8 @@ from shared_schemas.specs import BUILT_IN_RECIPES
 
 
 class RecipeInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A recipe. name: the `model_type` of its jobs. summary: what it trains, in one line. hyperparameters: their JSON
-    Schema, an object with a property for each."""
+    """A recipe. name: the `model_type` of its jobs. summary: what it trains, in one sentence.
+    hyperparameters: their JSON Schema, an object with a property for each."""
 
     name: str
     summary: str = ""

@@ -1,4 +1,5 @@
-"""Encoders and decoders, built once. All of it is JSON, so that redis-cli and a browser can read it."""
+"""Encoders and decoders for specs, events and manifests. All are JSON, so that redis-cli and a
+browser can read them."""
 
 from typing import Any, NamedTuple
 
@@ -18,8 +19,11 @@ decode_manifest = msgspec.json.Decoder(ModelManifest).decode
 
 
 def decode_spec(data: bytes) -> JobSpec:
-    """A spec as it is stored. An unknown field, which a newer producer has added, is left out; a gateway refuses one in
-    a body. A change that no reader may ignore comes with a newer version. DecodeError."""
+    """Decode a stored spec. DecodeError.
+
+    Leaves out an unknown field: a newer producer has added it. (A gateway refuses unknown fields in
+    a body.) A change that no reader may ignore has a newer version.
+    """
     try:
         return _strict.decode(data)
     except msgspec.ValidationError:
@@ -31,7 +35,7 @@ def decode_spec(data: bytes) -> JobSpec:
 
 
 def _known(value: dict[str, Any], struct: type[msgspec.Struct]) -> dict[str, Any]:
-    """The fields that the Struct and those within it have."""
+    """value without the fields that the Struct, or a Struct within it, does not have."""
     types: dict[str | None, Any] = {struct.__struct_config__.tag_field: str} | {
         field.encode_name: field.type for field in msgspec.structs.fields(struct)
     }
@@ -49,8 +53,8 @@ def _is_struct(kind: Any) -> bool:
 
 
 class EncodedEvent(NamedTuple):
-    """An event as the scripts take it. name: its tag. body: see encode_event_body. field: where the job's hash keeps
-    the newest of its sort."""
+    """An event as the scripts take it. name: its tag. body: see encode_event_body. field: of the
+    job's hash, keeps the newest event of this kind; None if no field does."""
 
     name: str
     body: str
@@ -58,13 +62,14 @@ class EncodedEvent(NamedTuple):
 
 
 def encoded(event: JobEvent) -> EncodedEvent:
-    """The one time that an event is encoded."""
+    """Encode an event. Each event is encoded only once."""
     return EncodedEvent(str(event.__struct_config__.tag), encode_event_body(event), _kept_in(event))
 
 
 def encoded_as(data: bytes, event: JobEvent) -> EncodedEvent:
-    """The same of an event that was decoded from `data`, in whose bytes it stays. UnicodeDecodeError."""
-    # Readers take lines apart at their ends, and the stamp goes in front of what follows the brace.
+    """As encoded, for an event that was decoded from `data`: uses these bytes again.
+    UnicodeDecodeError."""
+    # Readers split at line ends, so `data` must be one line. The stamp goes right behind the brace.
     if event.n or event.at or event.attempt or b"\n" in data or b"\r" in data or not data.startswith(b'{"event":'):
         return encoded(msgspec.structs.replace(event, n=0, at=0, attempt=0))
     return EncodedEvent(str(event.__struct_config__.tag), data[1:].decode(), _kept_in(event))
@@ -83,5 +88,6 @@ def _kept_in(event: JobEvent) -> str | None:
 
 
 def encode_event_body(event: JobEvent) -> str:
-    """The event without its stamp and opening brace: the appending script writes both in front."""
+    """The event without its stamp and opening brace: the script that appends it writes both in
+    front."""
     return encode_json(event)[1:].decode()

@@ -20,9 +20,9 @@
     └── BackendUnavailable    Redis is away, read-only or misconfigured
         └── CallRefused       Redis refuses this call, not all: other calls may go on
 
-`code` is part of the API and never changes; `shared_schemas.error_codes` has all of them. `retryable` says whether the
-same call may succeed later.
-This module knows no transport: the gateway maps codes to HTTP, a worker to an ErrorInfo.
+`code` is part of the API and never changes; `shared_schemas.error_codes` has all of them.
+`retryable`: the same call may succeed later. This module knows no transport: the gateway maps codes
+to HTTP, a worker to an ErrorInfo.
 """
 
 from typing import ClassVar
@@ -53,7 +53,8 @@ class HeadraceError(Exception):
 
 
 class InvalidInput(HeadraceError):
-    """pointer: JSON pointer (RFC 6901) into the body, empty for the whole of it, None where it is not of a body."""
+    """pointer: JSON pointer (RFC 6901) into the body; empty for the whole body; None if the error
+    is not about a body."""
 
     code = "invalid_input"
 
@@ -70,7 +71,8 @@ class SpecRejected(InvalidInput):
 
 
 class DataRejected(InvalidInput):
-    """A data set that cannot be trained on. `code` says which rule it breaks, e.g. data_empty."""
+    """A data set that cannot be trained on. `code` names the rule that it breaks, for example
+    data_empty."""
 
     def __init__(self, code: str, message: str, *, row: int | None = None, column: str | None = None) -> None:
         super().__init__(message)
@@ -160,5 +162,5 @@ class BackendUnavailable(HeadraceError):
 
 
 class CallRefused(BackendUnavailable):
-    """A script failed, a key holds something that is not Headrace's, or this user may not do it. Whoever called for
-    many may call for each of them: it may be about one."""
+    """A script failed, a key holds what Headrace did not write, or this user lacks a permission. If
+    the call was for many jobs, one of them may be the cause: a call for each job finds it."""

@@ -1,8 +1,9 @@
 """What happens to a job, in order: the entries of its timeline.
 
-A producer encodes an event once, as JSON, without its stamp; the script that appends it stamps `n` (1, 2,
-3, … without a gap), `at` (milliseconds since the epoch, by Redis' clock) and `attempt` in front, and from
-then on the bytes pass through every reader untouched. The tag in `event` is also the SSE event name.
+A producer encodes an event once, as JSON, without its stamp. The script that appends it writes the
+stamp in front: `n` (1, 2, 3, … without a gap), `at` (milliseconds since the epoch, by the clock of
+Redis) and `attempt`. Readers pass these bytes on unchanged. The tag in `event` is also the SSE
+event name.
 """
 
 from enum import StrEnum
@@ -17,7 +18,7 @@ from shared_schemas.raw import null, readable
 
 
 class Reason(StrEnum):
-    """Why the state changed; each is one row of lifecycle.TRANSITIONS."""
+    """Why the state changed. lifecycle.TRANSITIONS has a row for each."""
 
     SUBMITTED = "submitted"
     SCHEDULED = "scheduled"
@@ -43,7 +44,8 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_
 
 
 class StateChanged(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="state"):
-    """delay_ms: how long a scheduled job waits, counted from `at`. error: what a retry follows from."""
+    """delay_ms: how long a scheduled job waits, counted from `at`. error: why the attempt before a
+    retry failed."""
 
     state: JobState
     reason: Reason
@@ -63,8 +65,9 @@ class Progressed(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="pro
 
 
 class Measured(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="metric"):
-    """values: finite numbers by name (loss, accuracy, perplexity, learning_rate, steps_per_s, …); a value that
-    was not finite is null. step: optimiser steps done. A long run tells only some; see recipe_kit.series."""
+    """values: finite numbers by name (loss, accuracy, perplexity, learning_rate, steps_per_s, …); a
+    value that was not finite is null. step: optimiser steps done. A long run sends only some; see
+    recipe_kit.series."""
 
     split: Literal["train", "validation", "test"]
     step: int
@@ -72,7 +75,8 @@ class Measured(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="metri
 
 
 class Logged(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="log"):
-    """One line. dropped: how many lines before this one were left out because the job wrote too many."""
+    """One line of the job's log. dropped: how many lines before it were left out because the job
+    wrote too many."""
 
     line: str
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -80,7 +84,8 @@ class Logged(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="log"):
 
 
 class Emitted(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="output"):
-    """A part of the result as it is made: `chunk` is text to append for input `index` of the job."""
+    """A part of the result, before the result is complete: append `chunk` to the answer for input
+    `index` of the job."""
 
     chunk: str
     index: int = 0
@@ -88,8 +93,9 @@ class Emitted(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="output
 
 
 class Checkpointed(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="checkpoint"):
-    """metrics: on held-out rows, where they were looked at at this step. best: no checkpoint before has done better by
-    the run's headline metric. The newest few and the best one are kept."""
+    """metrics: on held-out rows, if they were evaluated at this step. best: no earlier checkpoint
+    did better by the run's headline metric. The store keeps the newest few checkpoints and the best
+    one."""
 
     step: int
     artifact: ArtifactRef
@@ -98,7 +104,7 @@ class Checkpointed(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="c
 
 
 class Produced(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="artifact"):
-    """A file that outlives the job. model: the reference it is served under, where it is a model."""
+    """A file that outlives the job. model: the reference of the model, if the file is one."""
 
     name: str
     artifact: ArtifactRef
@@ -106,8 +112,8 @@ class Produced(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="artif
 
 
 class Done(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="done"):
-    """The end: always last, exactly once. digest: sha256 over what a replay must reproduce. facts: what the result was
-    made with."""
+    """The end of the job: always the last event, exactly once. digest: sha256 over what a replay
+    must reproduce. facts: by name, what the result was made with, such as the device."""
 
     state: JobState
     reason: Reason
@@ -120,7 +126,8 @@ class Done(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="done"):
 
 
 class Gap(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="gap"):
-    """Made by a reader, never stored: events up to `oldest` - 1 are no longer kept."""
+    """Made by a reader and never stored: events before `oldest` are no longer kept. requested: the
+    number that the reader asked for."""
 
     requested: int
     oldest: int

@@ -1,9 +1,9 @@
-"""Queue names and job ids: how they are written, and what can be read from them.
+"""Queue names and job ids: how they are written, and what they contain.
 
-A job id is `<queue>-<ulid>`: the queue decides the keys, the ULID (26 characters of lower-case
-Crockford base32, https://github.com/ulid/spec) makes ids sort by the time of submission.
-A queue's name begins with its kind: `training`, `training-large`, `inference`. A shard of a queue is
-written `training.3`. Nothing here reads a clock: the caller passes the time.
+A job id is `<queue>-<ulid>`. The queue decides the keys. The ULID (26 characters of lower-case
+Crockford base32, https://github.com/ulid/spec) makes ids sort by the time of submission. A queue's
+name begins with its kind: `training`, `training-large`, `inference`. A shard of a queue is written
+`training.3`. Nothing here reads a clock: the caller passes the time.
 """
 
 import re
@@ -66,7 +66,7 @@ def job_ids_from(first: JobId, n: int) -> list[JobId]:
 
 
 def created_ms(job_id: JobId) -> int:
-    """When it was made, ms since the epoch, as the id says."""
+    """The time in the id: when it was made, ms since the epoch."""
     return _number_of(job_id) >> 80
 
 
@@ -84,7 +84,7 @@ def parse_job_id(text: str) -> JobId:
 
 
 def is_ulid(text: str) -> bool:
-    """Whether it could be the end of a job id, as a place in time."""
+    """Whether the text has the form of a ULID."""
     return _ULID.fullmatch(text) is not None
 
 
@@ -111,5 +111,5 @@ def _front(number: int) -> str:
 
 
 def ulid_of(job_id: JobId) -> str:
-    """The time-sortable part: comparing two of them compares the times of submission."""
+    """The last part of the id. To compare two of them is to compare the times of submission."""
     return job_id[-_ULID_LENGTH:]

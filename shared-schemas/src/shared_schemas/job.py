@@ -1,4 +1,4 @@
-"""A job: what was asked for, and its state."""
+"""A job, a queue and a worker, as the API shows them. Knows neither Redis nor HTTP."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -14,8 +14,9 @@ from shared_schemas.specs import JobSpec, Priority
 
 
 class JobState(StrEnum):
-    """scheduled: waits for a time, a back-off or another job. queued: waits for a worker. running: a worker
-    holds it. paused: waits for a person. The other three are terminal, written once and never changed."""
+    """scheduled: waits for a time, a back-off or another job. queued: waits for a worker. running:
+    a worker has claimed it. paused: waits for a person. The other three are terminal: they never
+    change."""
 
     SCHEDULED = "scheduled"
     QUEUED = "queued"
@@ -47,11 +48,12 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where a job stands: the fold of its timeline over Job.submitted.
+    """A job and its state: the fold of its timeline over lifecycle.submitted.
 
-    attempt: attempts begun. failures: attempts that failed; crashes: attempts whose worker was lost.
-    due_at: when a scheduled job becomes due. started_at: begin of the newest attempt. worker: its holder.
-    metrics: the latest values by split. last_event: number of the newest event. digest, facts: see events.Done.
+    attempt: attempts begun. failures: attempts that failed; crashes: attempts whose worker was
+    lost. due_at: when a scheduled job becomes due. started_at: begin of the newest attempt. worker:
+    which runs the job. metrics: the latest values by split. last_event: number of the newest event.
+    digest, facts: see events.Done.
     """
 
     id: JobId
@@ -103,9 +105,9 @@ class JobSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """jobs: how many are in each state. ready: queued jobs by lane. oldest_queued_at: submission of the oldest
-    queued job. workers: how many are registered. log_from: the log of all jobs, which `GET /events` reads, goes back to
-    then."""
+    """jobs: how many are in each state. ready: queued jobs by lane. oldest_queued_at: submission of
+    the oldest queued job. workers: how many are registered. log_from: the time of the oldest change
+    of state in the log, which `GET /events` reads."""
 
     name: QueueName
     kind: JobKind
@@ -118,8 +120,8 @@ class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A registered worker. seen_at: its last renewal. jobs: what it runs now. facts: device, versions. None for what
-    its registration does not say."""
+    """A registered worker. seen_at: its last renewal. jobs: what it runs now. facts: device,
+    versions. None for what its registration does not contain."""
 
     name: str
     queue: QueueName

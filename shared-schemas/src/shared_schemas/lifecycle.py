@@ -1,7 +1,8 @@
-"""The state machine: the sole truth about which state may follow which, and the fold that applies it.
+"""The state machine: the one table of which state may follow which, and the fold that applies it.
 
-Scripts in `stream/lua` receive the allowed source states as an argument and only compare. `advance` is
-pure: a job is `fold(advance, timeline)` over `submitted(...)`, which the tests hold against the job hash.
+Scripts in `stream/lua` receive the allowed source states as an argument, and only compare.
+`advance` is pure: a job is `fold(submitted(...), timeline)`. Tests compare that with the stored
+job.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""A published model: what it is, how to feed it, and where it came from."""
+"""A published model: what it is, which inputs it takes, and how it was trained."""
 
 import re
 from datetime import datetime
@@ -50,12 +50,13 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DataFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """How the CSV of a training was understood.
+    """How the CSV of a training job was read.
 
-    rows: without those skipped, in which nothing stands or which are the header again. separator: between its cells.
-    text_column, label_column: what was learned from and what is predicted, null where there is no such column; features
-    stand in the manifest. unused_columns: the others. inferred: which of task, text_column, label_column,
-    feature_columns the data decided, since the job did not say. notes: what else was decided or looks odd, one sentence
+    rows: without the skipped ones. skipped_rows: rows that are empty or repeat the header.
+    separator: between cells. text_column, label_column: what the model learns from and what it
+    predicts, null if there is no such column; the manifest has the features. unused_columns: all
+    others. inferred: which of task, text_column, label_column, feature_columns were decided by the
+    data, because the job did not name them. notes: what else was decided or looks odd, one sentence
     each.
     """
 
@@ -70,15 +71,16 @@ class DataFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """All an inference worker needs, and where it came from.
+    """All that an inference worker needs to run a model, and how the model was trained.
 
     onnx: one file without external data. tokenizer: tokenizer.json of Hugging Face `tokenizers`.
-    labels: class names by output index. features: column names by input index, in training order. feature_ranges: the
-    smallest and the largest value of each that the data had; empty in a model of an older version.
-    context_length: longest input in tokens. metrics: on held-out rows; baseline: the same for the trivial
-    predictor (majority class, uniform tokens, mean target). data_sha256, code_sha256: digests of the CSV
-    and of the recipe. weights_sha256: of the trained parameters; equal for equal seeds on a CPU. data: how the CSV
-    was understood, null in a model of an older version.
+    labels: class names by output index. features: column names by input index, in training order.
+    feature_ranges: the smallest and the largest value of each feature in the data; empty in a model
+    of an older version. context_length: longest input in tokens. metrics: on held-out rows;
+    baseline: the same for the trivial predictor (majority class, uniform tokens, mean target).
+    data_sha256, code_sha256: digests of the CSV and of the recipe. weights_sha256: of the trained
+    parameters; equal for equal seeds on a CPU. data: how the CSV was read, null in a model of an
+    older version.
     """
 
     task: Task
@@ -105,7 +107,7 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """One published version, as the registry gives it."""
+    """One published version."""
 
     name: ModelName
     version: Annotated[int, Meta(ge=1)]

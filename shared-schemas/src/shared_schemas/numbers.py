@@ -1,10 +1,12 @@
-"""Which text is a number: one rule for the cells of a data set and for every other text. Knows no file and no column.
+"""Which text is a number: one rule for the cells of a data set and for every other text. Knows no
+file and no column.
 
-A number is a sign, digits with a point, and an exponent, in ASCII; only the digits must be there: 5, -0.25, .5, 5.,
-+1e-3. White space around it changes nothing. These are no numbers, although some tool reads them as such:
+A number is a sign, digits with a point, and an exponent, in ASCII. Only the digits are required: 5,
+-0.25, .5, 5., +1e-3. White space around it is ignored. These are not numbers here, although some
+tools read them as numbers:
 
-    nan, inf, Infinity         a cell must say how much
-    1,5   1,000   1 000        a comma or groups of digits: tools disagree about how much that is
+    nan, inf, Infinity         no finite value
+    1,5   1,000   1 000        a comma or groups of digits: tools disagree about the value
     1_000   0x1F               notations of programming languages
     5 %   $5   (5)   5-        a person reads a number, a CSV tool a text
     digits of another script, a minus sign that is not ASCII's
@@ -12,7 +14,7 @@ A number is a sign, digits with a point, and an exponent, in ASCII; only the dig
 
 import re
 
-# What a double holds exactly: what JSON, Lua and JavaScript can be told.
+# The largest whole number that JSON, Lua and JavaScript can all hold exactly: they use doubles.
 LARGEST = 2**53 - 1
 
 _NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
@@ -20,7 +22,7 @@ _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 _DIGIT = re.compile(r"\d")
 _LONGEST_LOOKALIKE = 64
 _CURRENCY = "$€£¥₹₽₩"
-# Text that a person takes for a number, with what to write instead. The first that fits is said.
+# Text that a person takes for a number, with what to write instead. The first pattern that matches gives the advice.
 _LOOKALIKES = (
     (r"[+-]?[0-9]+(?:,[0-9]+)+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?", "write 1.5 for 1,5 and 1000 for 1,000"),
     (
@@ -35,7 +37,8 @@ _ADVICE = tuple((re.compile(pattern), advice) for pattern, advice in _LOOKALIKES
 
 
 def parse_number(text: str) -> float | None:
-    """The number that a text is, infinite where float64 has none as large; None for a text that is no number."""
+    """The number that the text is; infinite if it is too large for float64; None if the text is not
+    a number."""
     try:
         value = float(text)
     except ValueError:
@@ -50,8 +53,8 @@ def parse_number(text: str) -> float | None:
 
 
 def whole_number(text: str | bytes, *, most: int = LARGEST) -> int | None:
-    """For what is sent to the service in a query, a header or a path: ASCII digits alone, leading zeros included. None
-    if it is something else, or more than `most`."""
+    """For text from a query, a header or a path: ASCII digits only, leading zeros allowed. None for
+    anything else, and for a number above `most`."""
     if not (text.isascii() and text.isdigit()) or len(text) > 32:
         return None
     number = int(text)
@@ -64,7 +67,8 @@ def is_not_finite(text: str) -> bool:
 
 
 def advice_on(text: str) -> str | None:
-    """How to write what a person takes for a number and this module does not; None for a text that looks like none."""
+    """How to write a text that a person takes for a number and this module does not; None for any
+    other text."""
     stripped = text.strip()
     if len(stripped) > _LONGEST_LOOKALIKE or not _DIGIT.search(stripped) or parse_number(stripped) is not None:
         return None

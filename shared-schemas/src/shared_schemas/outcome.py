@@ -1,4 +1,5 @@
-"""How an attempt ends: the runtime makes one of these values from a handler's run and settles the attempt with it."""
+"""How an attempt ends. The runtime turns what a handler returned or raised into one of these
+values, and settles it."""
 
 import msgspec
 
@@ -6,8 +7,9 @@ from shared_schemas.errors import ErrorInfo
 
 
 class Success(msgspec.Struct, frozen=True):
-    """result: JSON. digest: sha256 hex over the part that a replay with the same seed must reproduce. facts: what it
-    was made with, by name, so that a replay that differs can say why; they are kept with each job, so few and short."""
+    """result: JSON. digest: sha256 hex over the part that a replay with the same seed must
+    reproduce. facts: by name, what the result was made with, to explain a replay that differs. Each
+    job keeps them, so they must be few and short."""
 
     result: msgspec.Raw
     digest: str | None = None
@@ -21,14 +23,15 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Retry(msgspec.Struct, frozen=True):
-    """The attempt failed; the job is due again after delay_s."""
+    """The attempt failed. The job is due again after delay_s."""
 
     error: ErrorInfo
     delay_s: float
 
 
 class Release(msgspec.Struct, frozen=True):
-    """The worker gives the job back (drain, pause): queued again at the front, nothing charged."""
+    """The worker gives the job back, for a drain or a pause. It is queued again in the lane
+    `front`, without a failure."""
 
 
 class Cancellation(msgspec.Struct, frozen=True):

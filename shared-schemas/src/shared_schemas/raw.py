@@ -1,4 +1,4 @@
-"""Fields that hold JSON as it is, without decoding it."""
+"""Fields that hold JSON without decoding it."""
 
 from typing import Any
 
@@ -6,12 +6,13 @@ import msgspec
 
 
 def null() -> msgspec.Raw:
-    """The default of a Raw field. A factory, because JSON schema has no words for a Raw value."""
+    """The default of a Raw field. It is a factory, because a JSON Schema cannot contain a Raw value
+    as a default."""
     return msgspec.Raw(b"null")
 
 
 def readable(struct: Any) -> str:
-    """The repr of a Struct with a Raw field: its JSON as it is."""
+    """A repr for a Struct with a Raw field, which shows the JSON."""
     values = ((name, getattr(struct, name)) for name in struct.__struct_fields__)
     shown = (f"{name}={_text(value) if isinstance(value, msgspec.Raw) else repr(value)}" for name, value in values)
     return f"{type(struct).__name__}({', '.join(shown)})"

@@ -1,4 +1,8 @@
-"""The answers of the gateway that are more than one Struct of the other modules. Client and OpenAPI use the same."""
+"""The answers of the gateway, as far as no other module has them as one Struct. Client and OpenAPI
+use the same Structs.
+
+Knows no transport.
+"""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -32,10 +36,11 @@ class SubmittedJobs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplayOf(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """of: the job that was run again. identical: whether the results agree, null while this job is open and where the
-    other has no result or is gone. differs: where they do not agree, the names of the facts that are not the same in
-    both jobs (device, threads, processor, a library, data, …), or `state` where this job ended otherwise, and `unknown`
-    where all that is recorded is the same; empty where one of them has no facts, as of an older version."""
+    """of: the job that this job runs again. identical: whether the results agree; null while this
+    job has not ended, and if the other job has no result or is gone. differs: if the results do not
+    agree, the names of the facts that differ (device, threads, processor, a library, data, …);
+    `state` if this job ended in another state; `unknown` if all facts are the same; empty if one of
+    the jobs has no facts, as in an older version."""
 
     of: JobId
     identical: bool | None
@@ -43,7 +48,8 @@ class ReplayOf(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class JobDetails(Job, frozen=True, kw_only=True, omit_defaults=True):
-    """All about a job. job_id, status: the same as id and state, named as in every other answer."""
+    """All about a job. job_id, status: the same as id and state, by the names of all other
+    answers."""
 
     job_id: JobId
     status: JobState
@@ -52,9 +58,9 @@ class JobDetails(Job, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a job stands. queue_position: jobs that are served before this one, and workers: how many serve its queue,
-    both null unless it is queued. waits_for: jobs that must still succeed before a scheduled one may run.
-    result: what it returned, null until it has succeeded."""
+    """The state of a job. queue_position: how many jobs are served before this one; workers: how
+    many serve its queue; both are null unless it is queued. waits_for: jobs that must still succeed
+    before a scheduled one may run. result: what it returned, null until it has succeeded."""
 
     job_id: JobId
     kind: JobKind
@@ -105,14 +111,14 @@ class JobAttempts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadLetter(JobSummary, frozen=True, kw_only=True, omit_defaults=True):
-    """A job that failed and was neither retried nor purged. error: the last word. attempts: the newest 100, oldest
-    first; none if it failed before any began."""
+    """A job that failed and was neither retried nor purged. error: why it failed. attempts: the
+    newest 100, oldest first; empty if it failed before an attempt began."""
 
     attempts: tuple[AttemptSummary, ...]
 
 
 class DeadLetterPage(msgspec.Struct, frozen=True, kw_only=True):
-    """As JobPage; full unless it is the last."""
+    """As JobPage. Every page but the last is full."""
 
     jobs: tuple[DeadLetter, ...]
     next_cursor: str | None = None
@@ -125,9 +131,11 @@ class DeadLetterDetails(JobDetails, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class DeadLetterSelection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Which dead letters: those that meet every filter given. Without a filter, `all` must be true.
+    """Which dead letters: those that match every given filter. Without a filter, `all` must be
+    true.
 
-    code: the error's. limit: the newest so many. cursor: go on after an answer's next_cursor.
+    code: of the error. limit: at most so many, the newest. cursor: the next_cursor of the answer
+    before.
     """
 
     queue: Annotated[str, Meta(max_length=64)] | None = None
@@ -139,7 +147,8 @@ class DeadLetterSelection(msgspec.Struct, frozen=True, kw_only=True, omit_defaul
 
 
 class RetriedJob(msgspec.Struct, frozen=True, kw_only=True):
-    """retried_as: the new job, or null and why not in error; the job is still a dead letter then."""
+    """retried_as: the new job. If it is null, `error` says why, and the job is still a dead
+    letter."""
 
     job_id: JobId
     retried_as: JobId | None = None
@@ -147,21 +156,23 @@ class RetriedJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadLettersRetried(msgspec.Struct, frozen=True, kw_only=True):
-    """jobs: newest first. next_cursor: pass it as `cursor` to go on with the rest, null if there is none."""
+    """jobs: newest first. next_cursor: pass it as `cursor` to retry the rest; null if there is
+    none."""
 
     jobs: tuple[RetriedJob, ...]
     next_cursor: str | None = None
 
 
 class DeadLettersPurged(msgspec.Struct, frozen=True, kw_only=True):
-    """job_ids: no longer dead letters, newest first; the jobs stay as they ended. next_cursor: as for a retry."""
+    """job_ids: no longer dead letters, newest first; the jobs stay failed. next_cursor: pass it as
+    `cursor` to purge the rest; null if there is none."""
 
     job_ids: tuple[JobId, ...]
     next_cursor: str | None = None
 
 
 class EventPage(msgspec.Struct, frozen=True, kw_only=True):
-    """next_after: pass it as `after` to go on. done: there will be no more."""
+    """next_after: pass it as `after` for the next page. done: there will be no more events."""
 
     events: tuple[msgspec.Raw, ...]
     next_after: str
@@ -196,8 +207,8 @@ class Workers(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """faults: what keeps the gateway from serving, one sentence each. warnings: what is known to be wrong with this
-    version of Redis, and with the file of its password."""
+    """faults: why the gateway cannot serve, one sentence each. warnings: known bugs of this version
+    of Redis, and a password file that others can read, one sentence each."""
 
     status: Literal["ok", "unavailable"]
     faults: tuple[str, ...] = ()
@@ -213,7 +224,7 @@ class ProblemItem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """RFC 9457. code: stable; request_id: also in the logs."""
+    """RFC 9457. code: never changes. request_id: also in the logs."""
 
     type: str
     title: str

@@ -1,7 +1,7 @@
 """When a failed attempt is tried again: how often, and after how long.
 
-Full jitter: a uniform share of the exponential ceiling, which spreads a herd of retries best
-(Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015).
+Full jitter: the delay is a random share of a ceiling that grows exponentially. That spreads many
+retries best (Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015).
 """
 
 import random
@@ -13,8 +13,8 @@ Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=86_400.0)]
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """max_attempts: failures allowed before the job fails, the first attempt counted; crashes of a worker
-    and drains are counted apart. backoff_s: ceiling of the first delay; it doubles up to max_backoff_s."""
+    """max_attempts: after so many failed attempts the job fails; crashes of a worker and drains do
+    not count. backoff_s: ceiling of the first delay; it doubles up to max_backoff_s."""
 
     max_attempts: Annotated[int, msgspec.Meta(ge=1, le=20)] = 3
     backoff_s: Seconds = 2.0

@@ -1,9 +1,10 @@
-"""What is asked of a worker: the bodies of `POST /jobs/<kind>`, one Struct for each row of `kinds.JobKind`.
+"""What a job is to do: the bodies of `POST /jobs/<kind>`, one Struct for each row of
+`kinds.JobKind`.
 
-The same Structs are the body a client sends, the schema in OpenAPI and the spec a worker reads: there is
-no second copy. Bounds are checked by msgspec while decoding. Times are RFC 3339 with an offset.
+The same Struct is the body that a client sends, the schema in OpenAPI and the spec that a worker
+reads. msgspec checks the bounds while it decodes. Times are RFC 3339 with an offset.
 
-No other module asks of which kind a spec is. It asks the spec what it refers to: see JobOptions.
+No other module depends on the kind of a spec. It asks the spec what it refers to: see JobOptions.
 """
 
 from collections.abc import Callable, Mapping
@@ -55,27 +56,27 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     metadata: Annotated[dict[str, Annotated[str, Meta(max_length=512)]], Meta(max_length=16)] = {}
     depends_on: Annotated[tuple[Annotated[str, Meta(max_length=128)], ...], Meta(max_length=16)] = ()
 
-    # What a kind of job refers to, by the names of its fields. A kind that has such fields names them.
-    # Files under the data root.
+    # What a job of this kind refers to. A kind with such fields overrides these.
+    # The names of the fields with files under the data root.
     path_fields: ClassVar[tuple[str, ...]] = ()
-    # The id of a job of the same kind, from whose last checkpoint this one goes on.
+    # The field with the id of a job of the same kind, from whose last checkpoint this job continues.
     source_field: ClassVar[str | None] = None
-    # A published model, which the gateway pins to a version, and what that model is given.
+    # The field with a published model, which the gateway pins to a version, and the field with the input of that model.
     model_field: ClassVar[str | None] = None
     input_field: ClassVar[str | None] = None
-    # The recipe that a worker runs, and the field of its hyperparameters.
+    # The field with the name of the recipe that a worker runs.
     recipe_field: ClassVar[str | None] = None
-    # A body, for the OpenAPI document.
+    # An example of a body, for the OpenAPI document.
     example: ClassVar[dict[str, Any]] = {}
 
     @property
     def subject(self) -> str:
-        """What a listing shows of the job, in one word."""
+        """One word for the job in a listing."""
         return self.model or ""
 
     @property
     def headline(self) -> str:
-        """What the job does with what, in a few words."""
+        """A few words for the job: what it does, and with what."""
         return self.subject
 
     @property
@@ -88,7 +89,8 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
 
     @classmethod
     def structs_within(cls, fields: Mapping[str, Any]) -> dict[str, type[msgspec.Struct]]:
-        """fields: of a spec, undecoded. -> the Structs of those whose types depend on other fields."""
+        """fields: of a spec, not decoded. -> the Struct of each field whose type depends on other
+        fields."""
         return {}
 
     @property
@@ -96,10 +98,12 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         return None if self.model_field is None else getattr(self, self.model_field)
 
     def check_source(self, source: "JobOptions") -> None:
-        """source: the spec of the job that `source` names. SpecRejected if this job cannot go on from it."""
+        """source: the spec of the job that `source_field` names. SpecRejected if this job cannot
+        continue from it."""
 
     def pinned(self, *, queue: str, model: str | None, draw_seed: Callable[[], int]) -> Self:
-        """With what a replay must repeat: the queue, the version of the model, and a seed if the job has none."""
+        """The spec with all that a replay must repeat: the queue, the version of the model, and a
+        seed."""
         versions = {} if self.model_field is None else {self.model_field: model}
         return msgspec.structs.replace(self, queue=queue, **versions)
 
@@ -108,10 +112,11 @@ HyperparameterName = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class Hyperparameters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Those of the built-in recipes. None means: the recipe's own default. Lengths are in tokens, fractions of 1.
+    """Hyperparameters of the built-in recipes. None: the default of the recipe. Lengths are in
+    tokens, fractions are parts of 1.
 
-    max_steps ends training early, whatever epochs says. width and layers shape either model type: the model
-    dimension and blocks of a transformer, the hidden width and hidden layers of an mlp.
+    max_steps ends training even before all epochs are done. width and layers: the model dimension
+    and blocks of a transformer, or the hidden width and hidden layers of an mlp.
     """
 
     epochs: Annotated[int, Meta(ge=1, le=100_000)] | None = None
@@ -130,20 +135,20 @@ class Hyperparameters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     checkpoint_every_s: Annotated[float, Meta(gt=0.0, le=86_400.0)] | None = None
 
 
-# Of each recipe that comes with the training worker. Other recipes are known to the workers that have them.
+# The hyperparameters of each recipe that comes with the training worker. Only workers know other recipes.
 BUILT_IN_RECIPES: dict[str, type[msgspec.Struct]] = {"mlp": Hyperparameters, "transformer": Hyperparameters}
 
 
 class TrainingSpec(JobOptions, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="training"):
     """Train a model on a CSV and publish it.
 
-    model_type: the recipe, built in are transformer and mlp. hyperparameters: those of the recipe, by name. A Struct
-    of them is kept as JSON. Those of a built-in recipe are checked wherever a spec is made. data_path,
-    validation_path: CSV files under the data root, written with or without it. Columns that are not named are
-    inferred where there is no doubt (docs/data.md). output_model: the name to publish under;
-    `<model_type>-<file name>` by default. resume_from: a training job whose last checkpoint is the starting point:
-    task, labels, features, tokenizer and the shape of the model are its own. seed: drawn at submission where it is
-    not given.
+    model_type: the recipe; transformer and mlp are built in. hyperparameters: of the recipe, by
+    name; a Struct is converted to a dictionary. Those of a built-in recipe are checked whenever a
+    spec is made. data_path, validation_path: CSV files under the data root, written with or without
+    that root. Columns that are not named are inferred if the data leaves no doubt (docs/data.md).
+    output_model: the name under which the model is published; `<model_type>-<file name>` by
+    default. resume_from: a training job from whose last checkpoint this job continues, with its
+    task, labels, features, tokenizer and model shape. seed: random if it is not given.
     """
 
     model_type: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}\Z", max_length=63)]
@@ -199,7 +204,7 @@ class TrainingSpec(JobOptions, frozen=True, kw_only=True, omit_defaults=True, ta
 
 
 def _hyperparameters(given: dict[str, Any], struct: type[msgspec.Struct]) -> msgspec.Struct:
-    """ValueError, which msgspec makes a ValidationError with the place of the spec."""
+    """ValueError, which msgspec turns into a ValidationError with the place in the spec."""
     try:
         return msgspec.convert(given, struct)
     except msgspec.ValidationError as error:
@@ -208,8 +213,9 @@ def _hyperparameters(given: dict[str, Any], struct: type[msgspec.Struct]) -> msg
 
 
 class InferenceParameters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Sampling of a language model; temperature 0 takes the most likely token each time. top_k of a
-    classifier: how many scores to return, all by default."""
+    """Sampling of a language model; temperature 0 always takes the most likely token. top_k: of a
+    language model, sample from the k most likely tokens; of a classifier, how many scores to
+    return, all by default."""
 
     temperature: Annotated[float, Meta(ge=0.0, le=10.0)] = 1.0
     top_k: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
@@ -221,9 +227,9 @@ class InferenceParameters(msgspec.Struct, frozen=True, kw_only=True, omit_defaul
 class InferenceSpec(JobOptions, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="inference"):
     """Run a published model.
 
-    model_id: `name`, `name@version`, `name@alias` or the id of the training job that made it; the gateway
-    pins it to a version at submission. input_data: one input (a text, an object of features, a list of
-    numbers) or a list of inputs, all of which are one job.
+    model_id: `name`, `name@version`, `name@alias` or the id of the training job that made the
+    model. The gateway pins it to a version at submission. input_data: one input (a text, an object
+    of features, a list of numbers) or a list of inputs, which are one job together.
     """
 
     model_id: Annotated[str, Meta(min_length=1, max_length=128)]
@@ -241,7 +247,7 @@ class InferenceSpec(JobOptions, frozen=True, kw_only=True, omit_defaults=True, t
         return msgspec.structs.replace(self, queue=queue, model_id=model, parameters=parameters)
 
 
-# The Struct of each kind is the one that is tagged with its name.
+# For each kind, the Struct that is tagged with its name.
 SPECS: dict[JobKind, type[JobOptions]] = {
     JobKind(str(spec.__struct_config__.tag)): spec for spec in JobOptions.__subclasses__()
 }

@@ -17,8 +17,8 @@ import structlog
 
 
 def configure_logs(log_format: str, *, with_libraries: bool = False) -> None:
-    """log_format: json, console, or auto, which is console on a terminal. Logs go to stderr. with_libraries: warnings
-    that libraries log become lines like all others."""
+    """log_format: json, console, or auto, which is console on a terminal. Logs go to stderr.
+    with_libraries: also write the warnings of libraries, in the same format."""
     lines = _BufferedLogWriter(sys.stderr.buffer)
     readable = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     exceptions, stamps = structlog.processors.format_exc_info, structlog.processors.TimeStamper(fmt="iso", utc=True)
@@ -36,7 +36,7 @@ def configure_logs(log_format: str, *, with_libraries: bool = False) -> None:
 
 
 class _FromLibraries(logging.Handler):
-    """Takes what libraries hand to the logging of the standard library."""
+    """Passes what libraries log with the standard library on to structlog."""
 
     def emit(self, record: logging.LogRecord) -> None:
         structlog.get_logger().log(
@@ -45,16 +45,17 @@ class _FromLibraries(logging.Handler):
 
 
 def _log_line(_: object, level: str, event: MutableMapping[str, Any]) -> bytes:
-    """The last processor of structlog, for lines of JSON. It adds the level and the time (UTC) as well: separate
-    processors for these would cost as much as the rest of the line, and each request and attempt writes one."""
+    """The last processor of structlog: makes a line of JSON, with the level and the time (UTC).
+    Separate processors for these two would cost as much as the rest, and each request and attempt
+    writes a line."""
     event["level"], event["timestamp"] = level, datetime.now(UTC)
     return msgspec.json.encode(event, enc_hook=repr)
 
 
 class _BufferedLogWriter:
-    """Lines of level info wait until the end of the event loop's turn and are written together, since writing a line
-    costs as much as making it. A warning or an error is written at once, with all that waits; the rest when the process
-    ends."""
+    """Collects lines of level info, and writes them together at the end of the event loop's turn,
+    because to write a line costs as much as to make it. A warning or an error is written at once,
+    with all lines before it. The end of the process writes the rest."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._lines, self._lock = file, list[bytes](), threading.Lock()

@@ -1,5 +1,7 @@
-"""What the process of each service does at its start: tune the garbage collector, and end with one line if a setting is
-wrong. It knows no service."""
+"""What the process of each service does at its start. Knows no service.
+
+It tunes the garbage collector, and ends with one line of text if a setting is wrong.
+"""
 
 import gc
 import os
@@ -11,9 +13,9 @@ from typing import NoReturn
 
 from shared_schemas.service.settings import SettingsRejected
 
-# How many new objects there are before the garbage collector looks for cycles among them. By default that is 700, fewer
-# than belong to the attempts and requests under way, which are all still in use. It cost a worker of many slots an
-# eighth of its time, a submission a tenth, and made pauses of up to 50 ms.
+# After so many new objects the garbage collector looks for cycles among them. The default is 700. Attempts and requests
+# under way have more objects than that, all of them in use. With the default, a worker with many slots spent an eighth
+# of its time on this, a submission a tenth, and there were pauses of up to 50 ms.
 _COLLECT_EVERY = 20_000
 
 
@@ -27,14 +29,15 @@ def processor() -> str:
 
 
 def tune_garbage_collector() -> None:
-    """Call it once all modules are imported. What exists now is never looked at again, the rest less often."""
+    """Call it after all modules are imported. The collector ignores what exists now, and runs less
+    often."""
     gc.freeze()
     gc.set_threshold(_COLLECT_EVERY)
 
 
 @contextmanager
 def settings_checked(part: str) -> Iterator[None]:
-    """SettingsRejected becomes one line, `part: message`, and exit code 78."""
+    """If SettingsRejected is raised, print one line, `part: message`, and exit with code 78."""
     try:
         yield
     except SettingsRejected as error:

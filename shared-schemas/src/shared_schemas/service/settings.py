@@ -1,5 +1,7 @@
-"""Settings: what is said of one, and how it comes from an environment variable. The mapping is passed in: nothing here
-reads the environment."""
+"""How a setting is documented, and how it is read from an environment variable.
+
+The variables are passed in as a mapping: nothing here reads the environment.
+"""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar, get_args, get_origin
@@ -19,16 +21,17 @@ class SettingsRejected(InvalidInput):
 def setting(what: str, *, change: str = "", **limits: Any) -> Meta:
     """The documentation of a field, for people who run the service.
 
-    what: a sentence that says what it sets and in which unit. change: what "Change it if" is followed by. limits: those
-    of msgspec.Meta.
+    what: a sentence that says what it sets and in which unit. change: completes the sentence
+    "Change it if". limits: as msgspec.Meta takes them.
     """
     return Meta(description=what, extra={"change": change}, **limits)
 
 
 def from_environ(settings: type[T], *, prefix: str, environ: Mapping[str, str]) -> T:
-    """Build `settings` from `PREFIX_FIELD_NAME` variables; a field that is not set keeps its default.
+    """Build `settings` from the variables `PREFIX_FIELD_NAME`. A field without a variable keeps its
+    default.
 
-    SettingsRejected names the variable at fault and never its value, which may be a secret.
+    SettingsRejected names the variable that is wrong, never its value, which may be a secret.
     """
     values: dict[str, Any] = {}
     for field in msgspec.structs.fields(settings):

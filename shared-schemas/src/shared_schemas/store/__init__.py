@@ -1,1 +1,2 @@
-"""The artifact store: `files` keeps files named by their SHA-256, `collecting` removes those nobody refers to."""
+"""The artifact store. `files` keeps files that are named by their SHA-256, `collecting` removes
+unused ones. No Redis."""

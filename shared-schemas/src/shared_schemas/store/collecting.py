@@ -1,6 +1,8 @@
-"""Removes the files of a store that nothing refers to. It is told what is referred to: it knows no Redis.
+"""Removes the files of a store that nothing refers to. Knows no Redis: the caller passes what is
+referred to.
 
-A file that was written or found again within the grace period stays: whoever wrote it may not have said so yet.
+A file that was written, or written again, within the grace period stays: Redis may not refer to it
+yet.
 """
 
 import fcntl
@@ -20,13 +22,14 @@ from shared_schemas.artifacts import References
 LOCK, IDENTITY = "lock", "identity"
 _NAME = re.compile(r"[0-9a-f]{64}\Z")
 _NAMED = re.compile(rb"[0-9a-f]{64}")
-# Of a header of safetensors, which has a line for each tensor.
+# Of a header of safetensors, which names each tensor. More bytes than this are not read.
 _LONGEST_HEADER = 100 << 20
 
 
 class Collected(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that goes. why: superseded: a checkpoint that is neither among the newest of its job nor its best;
-    unreferenced: no job and no model refers to it. age_s: since it was written or found again."""
+    """A file that is removed. why: superseded: a checkpoint that is neither among the newest of its
+    job nor its best; unreferenced: no job and no model refers to it. age_s: since it was last
+    written."""
 
     sha256: str
     n_bytes: int
@@ -35,8 +38,9 @@ class Collected(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Collection(msgspec.Struct, frozen=True, kw_only=True):
-    """collected: what went, or would go. waiting: files that nothing refers to and whose grace period is not over.
-    kept: files that something refers to."""
+    """collected: the removed files; with dry_run those that would be removed. waiting: how many
+    files nothing refers to, with a grace period that is not over. kept: how many files something
+    refers to."""
 
     collected: tuple[Collected, ...]
     waiting: int
@@ -49,13 +53,14 @@ class Collection(msgspec.Struct, frozen=True, kw_only=True):
 
 @contextmanager
 def held(root: Path, *, exclusive: bool) -> Iterator[None]:
-    """Writers share it while a file takes its place; whoever removes one has it alone."""
+    """Hold the lock of the store. Writers share it while they put a file in its place. A process
+    that removes a file holds it exclusively."""
     descriptor = os.open(root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
         except OSError:
-            # Of a file system without locks: files can be written to it, and are never removed.
+            # This file system has no locks. Files can be written to it, but none is ever removed.
             if exclusive:
                 raise
         yield
@@ -90,7 +95,8 @@ def is_empty(root: Path) -> bool:
 
 
 def identity_of(root: Path) -> str | None:
-    """Which Redis the store belongs to, as it was told."""
+    """The identity of the Redis that the store belongs to, from the file in the store. None if
+    there is no such file."""
     try:
         return (root / IDENTITY).read_text().strip() or None
     except FileNotFoundError:
@@ -104,8 +110,8 @@ def identify(root: Path, identity: str) -> None:
 
 
 def _remove(root: Path, path: Path, references: References, *, grace_s: float, dry_run: bool) -> Collected | None:
-    """None where its grace period is not over, or somebody was faster."""
-    # A writer that finds the file there puts a new one in its place: before the look at its age, or after its end.
+    """None if the grace period is not over, or another process has removed the file."""
+    # The lock decides: a writer of the same file replaces it either before its age is read here, or after its removal.
     with held(root, exclusive=True), suppress(FileNotFoundError):
         facts = path.stat()
         age_s = time.time() - facts.st_mtime
@@ -121,8 +127,8 @@ def _remove(root: Path, path: Path, references: References, *, grace_s: float, d
 
 
 def _named_by(path: Path) -> set[str]:
-    """The files that a checkpoint names in its header: the parts of its run's series. None if it cannot be read, since
-    then nobody can go on from it."""
+    """The files that a checkpoint names in its header: the parts of the series of its run. Empty if
+    the checkpoint cannot be read, because then no job can continue from it."""
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")

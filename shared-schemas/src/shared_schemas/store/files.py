@@ -1,7 +1,7 @@
-"""Artifacts on a local or shared file system, named by their sha256. It knows no model and no job.
+"""Artifacts on a local or shared file system, named by their sha256. Knows no model and no job.
 
-A file appears under its name only when it is whole: it is written beside its place, synced and renamed.
-Writing the same contents twice, from two attempts at once, is harmless.
+A file appears under its name only when it is complete: it is written under another name, synced and
+renamed. Two attempts may write the same contents at the same time.
 """
 
 import errno
@@ -32,7 +32,8 @@ class ArtifactCorrupt(HeadraceError):
 
 
 class StoreUnwritable(HeadraceError):
-    """The disk is at fault, not the job: the same write may work later or elsewhere. Its codes are STORE_FAULTS."""
+    """The disk is the cause, not the job: the same write may work later, or on another machine. Its
+    codes are STORE_FAULTS."""
 
     def __init__(self, error: OSError) -> None:
         name = errno.errorcode.get(error.errno or 0, "unknown")
@@ -76,29 +77,30 @@ class ArtifactStore:
         return self._put(lambda target: target.write(data), media_type)
 
     def path(self, ref: ArtifactRef) -> Path:
-        """Where the file lies. ArtifactMissing if it does not."""
+        """The path of the file. ArtifactMissing if it does not exist."""
         path = self._place(ref.sha256)
         if not path.is_file():
             raise ArtifactMissing(f"artifact {ref.sha256} is not in the store")
         return path
 
     def verify(self, ref: ArtifactRef) -> Path:
-        """The path, after reading the whole file. ArtifactCorrupt if its size or digest differs."""
+        """The path, after the whole file was read. ArtifactCorrupt if its size or digest is
+        wrong."""
         path = self.path(ref)
         if path.stat().st_size != ref.n_bytes or _digest(path) != ref.sha256:
             raise ArtifactCorrupt(f"artifact {ref.sha256} does not have the contents it is named by")
         return path
 
     def remove(self, ref: ArtifactRef) -> None:
-        """Of a file that is the caller's alone. Nothing happens where it is gone already. OSError."""
+        """Remove a file that nobody but the caller uses. Does nothing if it is gone. OSError."""
         self._place(ref.sha256).unlink(missing_ok=True)
 
     def sweep(self, *, older_than_s: float) -> int:
-        """Remove what writers that died have left half-written. -> how many files. older_than_s: by the file system's
-        time of the last write, longer than any write takes."""
+        """Remove incomplete files of writers that died. -> how many files. older_than_s: since the
+        last write by the clock of the file system; longer than any write takes."""
         removed = 0
         for temporary in self._incoming.iterdir():
-            # Another sweeper may be faster.
+            # Another process may remove it first.
             with suppress(FileNotFoundError):
                 if time.time() - temporary.stat().st_mtime > older_than_s:
                     temporary.unlink()
@@ -120,9 +122,9 @@ class ArtifactStore:
             sha256, n_bytes = _digest(temporary), temporary.stat().st_size
             place = self._place(sha256)
             place.parent.mkdir(parents=True, exist_ok=True)
-            # A file that took long to write, or lies there already, must not look old to whoever removes old ones.
+            # The write may have taken long, or the file may exist. Its grace period begins now.
             os.utime(temporary)
-            # mkstemp makes files private to their owner; another service's user reads this one.
+            # mkstemp makes a file that only its owner can read. The user of another service reads this one.
             temporary.chmod(0o644)
             failpoint("artifact_written")
             with held(self._root, exclusive=False):

@@ -86,7 +86,8 @@ def fault_of_url(url: str) -> str | None:
 
 
 def has_credentials(url: str) -> bool:
-    """url: without a fault."""
+    """Whether the URL has a user name or a password. url: one for which fault_of_url returned
+    None."""
     parts = urlsplit(url)
     return "@" in parts.netloc or any(name in ("username", "password") for name, _ in parse_qsl(parts.query))
 

@@ -20,8 +20,8 @@ from shared_schemas.stream.transitions import event_of, packed_request_transitio
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Events of one attempt, in order and already encoded. first: how many events of the attempt were sent before
-    these. It lets the script drop what a repeated call brings twice."""
+    """Events of one attempt, in order and already encoded. first: how many events of the attempt
+    were sent before these. With it, the script skips events that an earlier call has appended."""
 
     claim: Claim
     first: int

@@ -1,6 +1,6 @@
-"""The log of all jobs: every change of state of the jobs of a queue, in one capped stream.
+"""The log of a queue: every change of state of its jobs, in one capped stream.
 
-Entries are handed on as stored bytes; nothing here decodes an event.
+Callers get events as stored bytes: nothing here decodes an event.
 """
 
 import re
@@ -36,7 +36,8 @@ class ChangeLog:
         self._nodes = nodes
 
     async def keep(self, queue: QueueName, length: int) -> None:
-        """Have the queue's log keep about so many changes, whoever writes to it."""
+        """Let the queue's log keep about so many changes. Holds for every process that writes to
+        it."""
         with translate_errors():
             await self._nodes.of_queue(queue).set(keys.log_length(queue), length)
 
@@ -44,7 +45,7 @@ class ChangeLog:
         """Changes of state of all jobs of the queue after the entry `after`, at most `limit`."""
         with translate_errors():
             rows = await reply_of(self._nodes.of_queue(queue).xrange(keys.log(queue), f"({after}", "+", limit)) or ()
-        # `after` may lie in the middle of the first.
+        # The first entry may have changes up to `after` as well.
         entries = (entry for row in rows for entry in log_entries_in_stream(*row))
         return list(
             islice(dropwhile(lambda entry: parse_stream_id(entry.id) <= parse_stream_id(after), entries), limit)

@@ -59,18 +59,17 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Claims:
-    """One queue, one worker. worker: the consumer's name, unique for each start of a process. capacity: how many
-    attempts the worker runs at the same time, with free slots counted.
+    """One queue, one worker. worker: the consumer's name, unique for each start of a process.
+    capacity: how many attempts the worker runs at the same time, with free slots counted.
 
-    reader: a client of the queue's node, without retries, and used for nothing but claims. A claim must not be sent
-    twice without anybody knowing. After a call on it has failed, recover() finds the entries of the answer that was not
-    read.
+    reader: a client of the queue's node, used for nothing but claims. It makes no retries: the
+    client library would send a claim twice without the worker knowing. After a call on it has
+    failed, recover() finds the entries of the answer that was not read.
 
-    After each claim:
-    wants_idle_worker: it began no more attempts, because a job that must run alone waits for an idle worker.
-    needs_recovery: it met a running job of this worker and had not been told which jobs the worker holds. Call
-    recover(), then claim again with its entries and with `held`.
-    newest: for each lane, the entry whose attempt began last.
+    After each claim: wants_idle_worker: it began no more attempts, because a job that must run
+    alone waits for an idle worker. needs_recovery: an entry was of a running job of this worker,
+    and the call did not say which jobs the worker holds. Call recover(), then claim again with its
+    entries and with `held`. newest: for each lane, the entry whose attempt began last.
     """
 
     def __init__(
@@ -245,7 +244,7 @@ class Claims:
 
 
 def _lanes(*, is_idle: bool) -> Sequence[Lane]:
-    """A worker listens to the lane of jobs that must run alone only while it runs nothing."""
+    """A worker reads the lane of jobs that must run alone only while it runs nothing."""
     return LANES if is_idle else _SHARED_LANES
 
 

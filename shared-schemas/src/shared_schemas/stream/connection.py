@@ -26,7 +26,7 @@ SyncRedis: TypeAlias = Any
 # is a former master.
 _CLOSES_CONNECTION = (ConnectionError, TimeoutError, ReadOnlyError)
 
-# Made once. Otherwise each new connection would read the version of the package from a file, and fail if it cannot.
+# Made once. Otherwise each new connection would read the version of the package from a file, and fail if it is missing.
 _DRIVER = DriverInfo()
 
 

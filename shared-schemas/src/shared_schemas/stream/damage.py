@@ -1,6 +1,8 @@
-"""Keys that hold what Headrace did not put there: recognised by what Redis answers, and dropped if they are in the way.
+"""Keys that hold a value that Headrace did not write. Recognises them by the errors of Redis, and
+deletes them.
 
-No job is lost by that. The hash of a job is the truth, and `repair` lists again what the log names.
+That loses no job. The stored job is the truth, and `repair` lists the jobs again that the log
+names.
 """
 
 from collections.abc import Awaitable, Sequence

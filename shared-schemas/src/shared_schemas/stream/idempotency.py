@@ -1,9 +1,10 @@
-"""Which job an Idempotency-Key stands for, in any queue.
+"""Which job an Idempotency-Key names, in any queue.
 
-All keys lie in the slot of the queue that most jobs go to, KEYS_OF. The script that stores a job of that queue also
-checks its key. For any other queue the key is claimed first, for the id that the job will have. Then the job is stored
-under that id. If a process dies in between, the claim stays, and whoever sends the same request again stores the job.
-So a job with a key costs one more call if it goes to another queue. A job without a key costs none.
+All keys are in the slot of the queue with the most jobs, KEYS_OF. The script that stores a job of
+that queue also checks its key. For any other queue, `claim_keys` first assigns the key to the id
+that the job will have. Then the job is stored under that id. If a process dies in between, the key
+keeps its id, and the next request with that key stores the job. So a job with a key costs one more
+call if it goes to another queue than KEYS_OF.
 """
 
 from collections.abc import Sequence
@@ -35,8 +36,9 @@ def is_claimed_first(submission: Keyed) -> bool:
 
 
 async def claim_keys(nodes: Nodes, submissions: Sequence[S]) -> dict[int, tuple[str, JobId]]:
-    """Claim the keys that must be claimed first. -> for the place of each such submission: "claimed", or "known" for
-    the same body, and the id of its job; or "conflict", and the id of the job of the other body."""
+    """Claim the keys of submissions to other queues than KEYS_OF. -> for the place of each such
+    submission: "claimed"; "known" for a key with the same body; or "conflict" for a key with
+    another body; and the id of the key."""
     keyed = [place for place, each in enumerate(submissions) if each.idempotency_key is not None]
     places = [place for place in keyed if is_claimed_first(submissions[place])]
     if not places:

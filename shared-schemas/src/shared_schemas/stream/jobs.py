@@ -45,7 +45,7 @@ class Jobs:
         limit: int = 20,
         before: JobId | None = None,
     ) -> Page:
-        """Newest first. before: list those older than this job. tag: only with it."""
+        """Newest first. before: only jobs older than this one. tag: only jobs with this tag."""
         wanted, sets = tuple(states) or tuple(JobState), sets_of_jobs(states, tag)
         return await page_of(self._nodes.of_queue(queue), queue, sets, states=wanted, limit=limit, before=before)
 

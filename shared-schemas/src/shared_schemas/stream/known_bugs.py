@@ -1,7 +1,7 @@
 """Versions of Redis and Valkey with known bugs: the version, the reason and a source.
 
-fitness.faults_of says what makes a server unfit to keep jobs at all. Asks no server. Of the file with the password it
-reads only the mode.
+Asks no server. Reads only the mode of the password file. `fitness` says what makes a server unfit
+to keep jobs at all.
 """
 
 import re

@@ -1,4 +1,5 @@
-"""Renewal of leases, from a thread. Knows neither what an attempt does nor what happens if it loses its job."""
+"""Renews leases, from a thread. Knows neither what an attempt does nor what happens if it loses its
+job."""
 
 from collections.abc import Mapping
 

@@ -1,9 +1,10 @@
-"""The text of each Lua script as Redis runs it: joined with the declarations it needs, with values in place of names.
+"""Links each Lua script with the declarations that it needs, and puts values in place of names, as
+Redis runs it.
 
     python -m shared_schemas.stream.linking claim
 
-prints a script in that form, with the name behind each value. Without an argument it prints all of them. Nothing here
-asks Redis.
+prints a script in that form, with the name behind each value. Without an argument it prints all
+scripts. Nothing here asks Redis.
 """
 
 import hashlib
@@ -31,7 +32,7 @@ _QUEUE_PRELUDES, _REGISTRY_PRELUDES = ("prelude", "load_prelude", "commit_prelud
 
 CORRUPT_JOB = ErrorInfo(code="corrupt_record", message="what Redis kept of the job was damaged")
 _PLACES = {part.upper(): str(place) for place, part in enumerate(JOB_PARTS, 1)}
-# A string is matched first and left as it is, whatever stands in it. Lua knows no @ outside of a string.
+# A string is matched first and left as it is, even with an @ in it. Lua itself has no @ outside of strings.
 _STRING_OR_NAME = re.compile(r"""'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|@(?P<name>\w*)""")
 _COMMENT = re.compile(r"^ *--.*\n", re.MULTILINE)
 _DECLARATION = re.compile(r"^local .*?(?=^local |\Z)", re.MULTILINE | re.DOTALL)
@@ -45,7 +46,7 @@ class Script(msgspec.Struct, frozen=True):
 
 
 def names() -> list[str]:
-    """Of all scripts, without the preludes."""
+    """The names of all scripts, without the preludes."""
     found = {file.name.removesuffix(".lua") for file in (files("shared_schemas.stream") / "lua").iterdir()}
     return sorted(name for name in found if not name.endswith("prelude"))
 
@@ -58,13 +59,14 @@ def load(name: str) -> Script:
 
 
 def annotated(name: str) -> str:
-    """The source that `load` sends, with the name behind each value that stands for one. It is Lua and runs alike."""
+    """The source of `load`, with the name behind each value in a Lua comment."""
     return placed(_joined(name), is_annotated=True)
 
 
 def placed(source: str, *, is_annotated: bool = False) -> str:
-    """Lua with values in place of the names marked with @: 16 for @FENCE, since `fence` is part 16 of a stored job, or
-    a constant of the Python side. is_annotated: `16 --[[@FENCE]]` instead. KeyError: an unknown name."""
+    """Lua with values in place of the names marked with @: 16 for @FENCE, since `fence` is part 16
+    of a stored job, or a constant of the Python side. is_annotated: `16 --[[@FENCE]]` instead.
+    KeyError: an unknown name."""
     # Not local variables of the script: to pass thirty of them to its functions costs a tenth of a call.
     known = _PLACES | _constants()
 
@@ -79,13 +81,17 @@ def placed(source: str, *, is_annotated: bool = False) -> str:
 
 @cache
 def _constants() -> dict[str, str]:
-    """Constants of the Python side, as Lua text. ENDED: the terminal states; END: the event that ends a timeline;
-    RESULT_TTL (ms): for a damaged job that does not say its own; SHORT: how many fields hold a short timeline;
-    SHORT_FIELDS: their names, as arguments; SHORT_BYTES: of the longest event in one; GROUP, FRONT, ALONE: names of the
-    consumer group and of two lanes; MOST: beyond it Lua cannot count by one; LOG_LENGTH: about how many changes the log
-    keeps unless its key says otherwise; LOG_LINES: how many one entry holds at most; LOG_STEP: the log is trimmed after
-    so many; STATE_IS_KNOWN, LANE_IS_KNOWN, HOME_IS_KNOWN: comparisons of the
-    variables `state`, `lane` and `home` with all names that each may have."""
+    """Constants of the Python side, as Lua text.
+
+    ENDED: the terminal states; END: the event that ends a timeline; RESULT_TTL (ms): for a damaged
+    job whose own cannot be read; SHORT: how many fields hold a short timeline; SHORT_FIELDS: their
+    names, as arguments; SHORT_BYTES: the longest event in such a field; GROUP, FRONT, ALONE: names
+    of the consumer group and of two lanes; MOST: above it, a number of Lua no longer grows by one;
+    LOG_LENGTH: about how many changes the log keeps if its key does not say; LOG_LINES: at most so
+    many changes in one entry; LOG_STEP: the log is trimmed after so many changes; STATE_IS_KNOWN,
+    LANE_IS_KNOWN, HOME_IS_KNOWN: comparisons of the variables `state`, `lane` and `home` with every
+    name that each may have.
+    """
     corrupt = {**transition(Reason.FAILED, error=CORRUPT_JOB), "error": encode_json(CORRUPT_JOB).decode()}
     known: dict[str, Any] = {
         "STATES": set_of(JobState),
@@ -114,7 +120,7 @@ def _constants() -> dict[str, str]:
 
 
 def _is_one_of(variable: str, names: Iterable[str]) -> str:
-    """A comparison with a constant costs a tenth of what a table for the lookup would."""
+    """A comparison with constants costs a tenth of a lookup in a table."""
     return " or ".join(f"{variable} == {_in_lua(name)}" for name in names)
 
 
@@ -141,10 +147,10 @@ def _read(name: str) -> str:
 
 
 def _linked(prelude: str, script: str) -> str:
-    """The script, preceded by those declarations of the preludes that it needs.
+    """The script, behind those declarations of the preludes that it needs.
 
-    Redis makes every function anew in each call of a script. A function that the script never calls would still cost
-    time in each call.
+    Redis creates every function of a script again in each call, even those that the script never
+    calls.
     """
     needed, words = list[str](), _words(script)
     for declaration in reversed(_DECLARATION.findall(prelude)):
@@ -155,10 +161,12 @@ def _linked(prelude: str, script: str) -> str:
 
 
 def _as_late_as_possible(declarations: list[str]) -> list[str]:
-    """The same declarations, each behind all that it uses. What stands first, and is used most, moves to the end.
+    """The same declarations in another order: each behind all that it uses, but as late as
+    possible.
 
-    For each outer variable of a new function, Lua walks the list of all such variables, from the one that was declared
-    last. In the order of the files this walk was half as long again, and a tenth of a call that settles one job.
+    For each outer variable of a new function, Lua searches the list of all such variables, from the
+    last declared one. In the order of the files, this search took half as much time again, and a
+    tenth of a call that settles one job.
     """
     words = [_words(declaration) for declaration in declarations]
     users = [
@@ -167,7 +175,7 @@ def _as_late_as_possible(declarations: list[str]) -> list[str]:
     ]
     left, ordered = list(range(len(declarations))), list[str]()
     while left:
-        # The last one left has no user left, so there always is one.
+        # There always is one: nothing that is left uses the last one.
         last = next(place for place in left if users[place].isdisjoint(left))
         left.remove(last)
         ordered.insert(0, declarations[last])

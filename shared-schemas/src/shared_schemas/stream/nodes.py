@@ -1,8 +1,9 @@
-"""Which Redis serves a queue, a job, or the keys of no queue. Knows no key and sends no command.
+"""Which Redis serves a queue, a job, or the keys that belong to no queue. Knows no key and sends no
+command.
 
-One Redis serves all of them today. Every verb of this package asks here for the client of what it works on, so that a
-second node changes this file and not its callers. docs/decisions/0038-one-place-names-the-node-of-a-queue.md says what
-else several nodes need.
+Today one Redis serves all of them. Every module of this package gets its client here, so that a
+second node changes this file and not its callers.
+docs/decisions/0038-one-place-names-the-node-of-a-queue.md says what else several nodes need.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,6 +1,7 @@
-"""Takes jobs back from dead workers, and repairs what nothing else would move.
+"""Takes jobs back from dead workers, and repairs jobs that nothing else would move.
 
-Any number of processes may call each verb at the same time. Nothing here loops or sleeps: the worker decides how often.
+Any number of processes may call each method at the same time. Nothing here loops or sleeps: the
+worker decides how often.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,8 @@ CRASH_LIMIT = 2
 _LIMIT, _ENTRIES = 200, 100
 # So many stored jobs are read at a time, which blocks Redis for no longer than a script does.
 _PAGE = 1000
-# One look finds no more silent jobs, and one call of redeliver reads no more pages. The rest waits for the next.
+# One look finds at most so many silent jobs, and one call of redeliver reads at most so many pages. The rest waits for
+# the next.
 _MOST_SILENT_JOBS, _MOST_PAGES = 20_000, 200
 # After an index was lost, one call of repair reads so many pages of the log.
 _LOG_PAGES = 20
@@ -40,9 +42,9 @@ class SilentJob(msgspec.Struct, frozen=True):
 
 
 class Recovery:
-    """One queue. next_look_s: how long after the last look for silent jobs the next one is worth while, at the
-    soonest. next_redelivery_s: how long after the last redelivery an entry that nobody has begun is due; None without
-    one."""
+    """One queue. next_look_s: the earliest time after the last look for silent jobs at which
+    another look can find more. next_redelivery_s: how long after the last redelivery an entry that
+    nobody has begun is due; None if there is none."""
 
     def __init__(self, nodes: Nodes, queue: QueueName) -> None:
         self._nodes, self._client = nodes, nodes.of_queue(queue)
@@ -53,7 +55,7 @@ class Recovery:
         self.next_redelivery_s: float | None = None
 
     async def declare(self) -> None:
-        """Declare the queue again, as whoever serves it does."""
+        """Declare the queue again, as every process that serves it does."""
         await declare(self._nodes, [self.queue])
 
     async def silent_jobs(self, *, lease_s: float) -> list[SilentJob]:
@@ -93,9 +95,10 @@ class Recovery:
         return leases or []
 
     async def reclaim(self, silent: Sequence[SilentJob]) -> list[str]:
-        """Take back jobs whose beat has not moved since it was seen. That must be at least half a lease ago, by the
-        caller's own clock. -> for each "requeued"; "poison": the job has now lost its worker CRASH_LIMIT times, and ran
-        alone the last time; "corrupt": the stored job is damaged; or "alive"."""
+        """Take back jobs whose beat has not moved since it was seen. That must be at least half a
+        lease ago, by the caller's own clock. -> for each "requeued"; "poison": the job has now lost
+        its worker CRASH_LIMIT times, and ran alone the last time; "corrupt": the stored job is
+        damaged; or "alive"."""
         poison = ErrorInfo(
             code="poison", message=f"the job's worker was lost {CRASH_LIMIT} times while it ran this job"
         )
@@ -119,7 +122,7 @@ class Recovery:
                 rare_arguments=packed_request_transitions(),
             )
         except CallRefused:
-            # One of the jobs may be the cause. It must not keep the others waiting.
+            # One of the jobs may be the cause. The others must not wait for it.
             if len(silent) == 1:
                 return ["alive"]
             return [answer for job in silent for answer in await self._reclaim([job], poison)]

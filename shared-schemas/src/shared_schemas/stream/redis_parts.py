@@ -9,7 +9,7 @@ read what redis-py changed in these classes.
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import Connection
 
-# Of each class: its methods with their parameters after self, and its fields. The note above each says who uses it.
+# For each class, its methods with their parameters after self, and its fields. The comment above each names its users.
 PARTS: dict[type, tuple[dict[str, str], frozenset[str]]] = {
     Connection: (
         {

@@ -1,6 +1,7 @@
-"""Which files of the artifact store Redis refers to. Jobs have checkpoints and artifacts, models have files.
+"""Which files of the artifact store Redis refers to. Jobs have checkpoints and artifacts, models
+have files.
 
-Touches no file.
+Reads and writes no file.
 """
 
 import re
@@ -38,13 +39,14 @@ class StoreBinding:
         return None if known is None else known.decode()
 
     async def identify(self, identity: str) -> str:
-        """-> the identity that holds from now on. If two processes set one, it is that of the first."""
+        """Set the identity if there is none. -> the identity of the store, which is that of the
+        first process to set it"""
         with translate_errors():
             await self._client.set(keys.ARTIFACTS, identity, nx=True)
             return str((await self._client.get(keys.ARTIFACTS)).decode())
 
     async def take_turn(self, *, every_s: float) -> bool:
-        """Whether this process may go on: nobody else has had a turn for so long."""
+        """Whether this process may remove files now: no process has had a turn for so long."""
         with translate_errors():
             return bool(await self._client.set(keys.ARTIFACTS_TURN, 1, nx=True, px=round(every_s * 900)))
 

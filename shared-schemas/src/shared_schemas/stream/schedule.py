@@ -1,7 +1,7 @@
-"""What comes due in a queue: jobs to make ready, start deadlines, dependencies, results to drop.
+"""What comes due in a queue: jobs to make ready, start deadlines, dependencies, results to delete.
 
-Any number of processes may call each verb at the same time. Nothing here loops or sleeps: the worker and the gateway
-decide how often.
+Any number of processes may call each method at the same time. Nothing here loops or sleeps: the
+worker and the gateway decide how often.
 """
 
 from contextlib import suppress
@@ -26,7 +26,7 @@ _LIMIT = 200
 
 
 class Promotion(msgspec.Struct, frozen=True):
-    """next_s: seconds until the next due job, deadline or expiry; None when there is none."""
+    """next_s: seconds until the next due job, deadline or expiry; None if there is none."""
 
     promoted: int
     expired: int
@@ -59,7 +59,7 @@ class Schedule:
         return Promotion(promoted, expired, None if next_ms < 0 else next_ms / 1000)
 
     async def sweep(self) -> int:
-        """Drop finished jobs whose result_ttl has passed. -> how many."""
+        """Delete finished jobs whose result_ttl has passed. -> how many"""
         return cast(
             int,
             await scripts.call(self._client, "sweep", self._tag, {"limit": _LIMIT, "tombstone_ms": TOMBSTONE_MS}),

@@ -29,9 +29,10 @@ def _master_at(url: str) -> _Master:
 def connection_class_for(url: str, base: Any) -> Any:
     """A subclass of base, one of redis-py's connection classes.
 
-    As soon as one connection of this process has met a former master at that address, all of them leave it. Redis never
-    tells a connection that only reads. The class also raises the same errors for a lost connection on every event
-    loop."""
+    As soon as one connection of this process finds a former master at that address, all of them
+    leave it. A connection that only reads gets no error from a former master. The class also raises
+    the same errors for a lost connection on every event loop.
+    """
     master = _master_at(url)
 
     class Connection(base):  # type: ignore[misc]

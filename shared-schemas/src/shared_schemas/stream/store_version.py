@@ -1,7 +1,8 @@
-"""The version of everything in a Redis database. The first process that starts sets it. Knows no key but its own.
+"""The version of everything in a Redis database. The first process that starts sets it. Uses no
+other key.
 
-Each job has a version too, and a job of another version is left to those that know it. A database of another version
-has other keys: whoever does not know them must not write any.
+Each job has a version too. A job of a newer version is left to newer processes. A database of
+another version has other keys, so a process of this version must not write to it.
 """
 
 from shared_schemas.service.settings import SettingsRejected
@@ -14,14 +15,14 @@ STORE_VERSION = 1
 
 
 async def check_store(client: AsyncRedis) -> None:
-    """SettingsRejected if the database has another version. A database without a version is taken for one of this
-    version. If a job in it does not fit, it is ended or left alone, job by job."""
+    """SettingsRejected if the database has another version. A database without a version counts as
+    one of this version: each job in it that does not fit is failed, or left alone."""
     with translate_errors():
         mark = await reply_of(client.get(keys.STORE))
         if mark is None and await client.set(keys.STORE, STORE_VERSION, nx=True) is None:
             mark = await reply_of(client.get(keys.STORE))
             if mark is None:
-                # The key holds what no Headrace has written.
+                # The key holds another type, which Headrace has not written.
                 await client.set(keys.STORE, STORE_VERSION)
         if mark is not None and not (mark.isdigit() and len(mark) < 10):
             await client.set(keys.STORE, STORE_VERSION)

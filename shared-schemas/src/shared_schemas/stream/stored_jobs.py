@@ -70,7 +70,7 @@ def job_of(job_id: JobId, fields: dict[str, bytes]) -> Job:
 
 
 def _progress(data: bytes | None) -> Progress | None:
-    """None also if it cannot be read: the next progress event will be."""
+    """None also if it cannot be read. The next progress event replaces it."""
     try:
         event = decode_event(data) if data else None
     except UNREADABLE:
@@ -96,8 +96,8 @@ def _metrics(fields: dict[str, bytes]) -> dict[str, dict[str, float | None]]:
 
 
 def summary_of(queue: QueueName, row: list[Any]) -> JobSummary:
-    """row: of the answer of list.lua. For a job that cannot be read: what its id and its listing say, with the error
-    `job_unreadable`."""
+    """row: of the answer of list.lua. For a job that cannot be read, the summary has only what its
+    id and its listing contain, and the error `job_unreadable`."""
     try:
         return _summary_of(queue, row)
     except UNREADABLE:

@@ -1,4 +1,5 @@
-"""Storing new jobs, each in one step with its first event and its place in a lane or in the schedule."""
+"""Stores new jobs, each in one step with its first event and its place in a lane or in the
+schedule. Knows no HTTP."""
 
 from collections.abc import Sequence
 from functools import cache

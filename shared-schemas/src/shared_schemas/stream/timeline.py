@@ -1,6 +1,6 @@
-"""The events of one job: reads its timeline, wherever it is stored, and decodes a notification of it.
+"""The events of one job: reads its timeline from the hash or the stream, and decodes notifications.
 
-Entries are handed on as stored bytes; nothing here decodes an event.
+Callers get events as stored bytes: nothing here decodes an event.
 """
 
 import re
@@ -18,7 +18,7 @@ from shared_schemas.stream.packed_job import SHORT_FIELDS
 from shared_schemas.stream.redis_errors import translate_errors
 from shared_schemas.stream.transitions import set_of
 
-# Of one job; only releases and pauses without end can make more.
+# The attempts of one job that are read. A job can only have more after very many releases or pauses.
 MOST_ATTEMPTS = 100
 _NAME = re.compile(rb"[a-z_]+")
 
@@ -49,8 +49,9 @@ class Timeline:
         return _entries(rows or ())
 
     async def bounds(self, job_id: JobId) -> tuple[int, int]:
-        """-> (number of the oldest event kept, number of the newest); (0, 0) if there is none. JobUnreadable where
-        something is kept and nothing of it is an event: the job has not ended for whoever follows it."""
+        """-> (number of the oldest stored event, number of the newest); (0, 0) if there is none.
+        JobUnreadable if something is stored and none of it is an event: a reader must not take that
+        for the end of the job."""
         with translate_errors():
             pipeline = self._nodes.of_job(job_id).pipeline(transaction=False)
             pipeline.hmget(keys.job(job_id), SHORT_FIELDS)
@@ -67,8 +68,8 @@ class Timeline:
         return _number(first[0]), _number(last[0])
 
     async def read_attempts(self, job_id: JobId) -> list[bytes]:
-        """The events, as stored, at which the attempts of the job began and ended, the newest MOST_ATTEMPTS; few,
-        however long the timeline. For attempts.attempts_of."""
+        """The events, as stored, at which the newest MOST_ATTEMPTS attempts of the job began and
+        ended. Reads few events even of a long timeline. For attempts.attempts_of."""
         rows = await scripts.call(
             self._nodes.of_job(job_id),
             "attempts",

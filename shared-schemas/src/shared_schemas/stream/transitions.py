@@ -21,13 +21,13 @@ packed_arguments = msgspec.msgpack.Encoder().encode
 
 
 def set_of(names: Iterable[str]) -> dict[str, bool]:
-    """{a: True, b: True}: how a script is told which states or events it may find."""
+    """{a: True, b: True}: how a script receives a set of states or events."""
     return dict.fromkeys(sorted(names), True)
 
 
 def transition(reason: Reason, *, sources: frozenset[JobState] | None = None, **details: Any) -> dict[str, Any]:
-    """A row of TRANSITIONS as a script's argument. sources: the row's sources, less those not named here. details:
-    fields of the event."""
+    """A row of TRANSITIONS as a script's argument. sources: use only these of the row's sources.
+    details: fields of the event."""
     row = row_of(reason)
     if sources is not None:
         row = {**row, "sources": set_of(sources & TRANSITIONS[reason].sources)}
@@ -68,7 +68,8 @@ def expired_transition() -> dict[str, Any]:
 
 
 def request_transitions() -> dict[str, Any]:
-    """What becomes of an attempt that lets go of a job while a request to cancel or pause it stands."""
+    """What a script does with a job that its attempt lets go of after somebody asked to cancel or
+    pause it."""
     return {
         "cancelled": transition(Reason.CANCELLED),
         "paused": transition(Reason.PAUSED),

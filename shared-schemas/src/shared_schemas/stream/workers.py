@@ -1,4 +1,5 @@
-"""The registrations of workers: what a heartbeat writes, and who is registered at a queue."""
+"""The registrations of workers: what a renewal writes, and which workers are registered at a
+queue."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +18,7 @@ from shared_schemas.stream.damage import reply_of
 from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.redis_errors import translate_errors
 
-# Also a time in ms.
+# At most as long as a time in ms.
 _NUMBER = re.compile(r"[0-9]{1,14}")
 
 
@@ -70,8 +71,8 @@ def workers_of(queue: QueueName, rows: Iterable[Any]) -> list[WorkerStatus]:
 
 
 def capabilities_of(rows: Iterable[Any]) -> list[Capabilities | None]:
-    """rows: the answer of workers.lua. -> for each worker what it registered, None where it says nothing that can be
-    read, as one of another version or in another language."""
+    """rows: the answer of workers.lua. -> for each worker its capabilities; None if it registered
+    none that can be read, such as a worker of another version or in another language"""
     found: list[Capabilities | None] = []
     for _, flat in rows:
         said = dict(zip(flat[::2], flat[1::2], strict=True)).get(b"capabilities") if flat else None
@@ -83,8 +84,8 @@ def capabilities_of(rows: Iterable[Any]) -> list[Capabilities | None]:
 
 
 def _worker_of(name: str, queue: QueueName, row: Mapping[bytes, bytes]) -> WorkerStatus:
-    """What can be read of a registration. None for what is missing or malformed: a worker of another version, or in
-    another language, may say less."""
+    """The registration of a worker. None for what is missing or malformed: a worker of another
+    version, or in another language, may register less."""
 
     def text(field: str) -> str | None:
         return row[field.encode()].decode(errors="replace") if field.encode() in row else None
