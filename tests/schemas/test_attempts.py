@@ -1,4 +1,4 @@
-"""The fold that tells a job's attempts from its timeline."""
+"""The fold that computes the attempts of a job from its timeline."""
 
 from datetime import UTC, datetime
 
@@ -20,7 +20,7 @@ class Story:
         self.events: list[JobEvent] = []
         self._attempt = 0
 
-    def tell(self, reason: Reason, *, worker: str | None = None, error: ErrorInfo | None = None) -> "Story":
+    def change(self, reason: Reason, *, worker: str | None = None, error: ErrorInfo | None = None) -> "Story":
         self._attempt += reason is Reason.CLAIMED
         state = TRANSITIONS[reason].target
         stamp = {"n": len(self.events) + 1, "at": 1000 * len(self.events), "attempt": self._attempt}
@@ -46,22 +46,22 @@ def second(n: int) -> datetime:
 
 
 def test_a_job_that_nobody_began_has_no_attempts() -> None:
-    assert Story().tell(Reason.SUBMITTED).tell(Reason.FAILED, error=FINAL).attempts == ()
+    assert Story().change(Reason.SUBMITTED).change(Reason.FAILED, error=FINAL).attempts == ()
     assert attempts_of(()) == ()
 
 
 def test_an_attempt_that_runs_has_a_worker_and_a_start_and_no_end() -> None:
-    story = Story().tell(Reason.SUBMITTED).tell(Reason.CLAIMED, worker="w1").report()
+    story = Story().change(Reason.SUBMITTED).change(Reason.CLAIMED, worker="w1").report()
 
     assert story.attempts == (AttemptSummary(number=1, worker="w1", started_at=second(1)),)
 
 
 def test_each_attempt_says_how_it_ended_after_how_long_and_why() -> None:
-    story = Story().tell(Reason.SUBMITTED)
-    story.tell(Reason.CLAIMED, worker="w1").report().tell(Reason.RETRY, error=ERROR).tell(Reason.DUE)
-    story.tell(Reason.CLAIMED, worker="w2").tell(Reason.WORKER_LOST)
-    story.tell(Reason.CLAIMED, worker="w3").tell(Reason.RELEASED)
-    story.tell(Reason.CLAIMED, worker="w1").tell(Reason.FAILED, error=FINAL)
+    story = Story().change(Reason.SUBMITTED)
+    story.change(Reason.CLAIMED, worker="w1").report().change(Reason.RETRY, error=ERROR).change(Reason.DUE)
+    story.change(Reason.CLAIMED, worker="w2").change(Reason.WORKER_LOST)
+    story.change(Reason.CLAIMED, worker="w3").change(Reason.RELEASED)
+    story.change(Reason.CLAIMED, worker="w1").change(Reason.FAILED, error=FINAL)
 
     assert [(a.number, a.worker, a.ended, a.error, a.duration_s) for a in story.attempts] == [
         (1, "w1", AttemptEnd.RETRIED, ERROR, 3.0),
@@ -73,25 +73,25 @@ def test_each_attempt_says_how_it_ended_after_how_long_and_why() -> None:
 
 
 def test_the_end_of_the_job_is_not_the_end_of_an_attempt_that_had_ended_before() -> None:
-    poison = Story().tell(Reason.SUBMITTED).tell(Reason.CLAIMED, worker="w1").tell(Reason.WORKER_LOST)
-    poison.tell(Reason.FAILED, error=FINAL)
-    cancelled = Story().tell(Reason.SUBMITTED).tell(Reason.CLAIMED, worker="w1").tell(Reason.RELEASED)
-    cancelled.tell(Reason.PAUSED).tell(Reason.CANCELLED)
+    poison = Story().change(Reason.SUBMITTED).change(Reason.CLAIMED, worker="w1").change(Reason.WORKER_LOST)
+    poison.change(Reason.FAILED, error=FINAL)
+    cancelled = Story().change(Reason.SUBMITTED).change(Reason.CLAIMED, worker="w1").change(Reason.RELEASED)
+    cancelled.change(Reason.PAUSED).change(Reason.CANCELLED)
 
     assert [(a.ended, a.error) for a in poison.attempts] == [(AttemptEnd.WORKER_LOST, None)]
     assert [a.ended for a in cancelled.attempts] == [AttemptEnd.RELEASED]
 
 
 def test_requests_to_an_attempt_do_not_end_it() -> None:
-    story = Story().tell(Reason.SUBMITTED).tell(Reason.CLAIMED, worker="w1")
-    story.tell(Reason.PAUSE_REQUESTED).tell(Reason.PAUSE_WITHDRAWN).tell(Reason.CANCEL_REQUESTED)
+    story = Story().change(Reason.SUBMITTED).change(Reason.CLAIMED, worker="w1")
+    story.change(Reason.PAUSE_REQUESTED).change(Reason.PAUSE_WITHDRAWN).change(Reason.CANCEL_REQUESTED)
     assert [a.ended for a in story.attempts] == [None]
 
-    assert [a.ended for a in story.tell(Reason.CANCELLED).attempts] == [AttemptEnd.CANCELLED]
+    assert [a.ended for a in story.change(Reason.CANCELLED).attempts] == [AttemptEnd.CANCELLED]
 
 
 def test_a_clock_that_was_set_back_makes_no_negative_duration() -> None:
-    story = Story().tell(Reason.SUBMITTED).tell(Reason.CLAIMED, worker="w1").tell(Reason.SUCCEEDED)
+    story = Story().change(Reason.SUBMITTED).change(Reason.CLAIMED, worker="w1").change(Reason.SUCCEEDED)
     story.events[1] = StateChanged(
         n=2, at=9_000, attempt=1, state=story.events[1].state, reason=Reason.CLAIMED, worker="w1"
     )
@@ -106,15 +106,15 @@ RUNS = st.lists(st.sampled_from([Reason.RETRY, Reason.RELEASED, Reason.WORKER_LO
 def test_what_attempts_report_changes_nothing_about_them(
     ends: list[Reason], are_chatty: list[bool], last: Reason
 ) -> None:
-    story = Story().tell(Reason.SUBMITTED)
+    story = Story().change(Reason.SUBMITTED)
     for end, is_chatty in zip([*ends, last], are_chatty, strict=False):
-        story.tell(Reason.CLAIMED, worker="w")
+        story.change(Reason.CLAIMED, worker="w")
         if is_chatty:
             story.report()
-        story.tell(end, error=ERROR if end is Reason.RETRY else None)
+        story.change(end, error=ERROR if end is Reason.RETRY else None)
 
-    told = attempts_of(event for event in story.events if isinstance(event, StateChanged | Done))
+    attempts = attempts_of(event for event in story.events if isinstance(event, StateChanged | Done))
 
-    assert told == story.attempts
-    assert [attempt.number for attempt in told] == list(range(1, len(ends) + 2))
-    assert all(attempt.ended is not None for attempt in told)
+    assert attempts == story.attempts
+    assert [attempt.number for attempt in attempts] == list(range(1, len(ends) + 2))
+    assert all(attempt.ended is not None for attempt in attempts)

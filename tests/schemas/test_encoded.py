@@ -1,4 +1,4 @@
-"""An event's bytes, made once."""
+"""An event is encoded once, and its bytes are used again."""
 
 import msgspec
 import pytest

@@ -53,7 +53,7 @@ def test_ids_that_follow_one_are_new_and_sort_after_it(queue: QueueName, now_ms:
 
 
 @given(st.text(max_size=64))
-def test_what_is_not_an_id_is_told_apart(text: str) -> None:
+def test_what_is_not_an_id_is_refused(text: str) -> None:
     if is_job_id(text):
         assert parse_job_id(text) == text
     else:

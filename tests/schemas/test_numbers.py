@@ -38,7 +38,7 @@ def test_nothing_else_is(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["nan", "NaN", "+nan", "inf", "-Infinity", " INF "])
-def test_what_is_not_finite_is_told_apart_from_words(text: str) -> None:
+def test_what_is_not_finite_is_distinguished_from_words(text: str) -> None:
     assert is_not_finite(text)
     assert not is_not_finite("nano")
 

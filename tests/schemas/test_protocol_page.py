@@ -1,4 +1,4 @@
-"""docs/protocol.md and docs/scripts.md say what the code says: the record's parts, the transitions, the scripts."""
+"""docs/protocol.md and docs/scripts.md agree with the code: the parts of a stored job, the transitions, the scripts."""
 
 import re
 
@@ -17,7 +17,7 @@ def section(title: str) -> str:
     return TEXT.partition(f"## {title}\n")[2].partition("\n## ")[0]
 
 
-def test_the_record_has_the_parts_that_the_page_says_in_their_places() -> None:
+def test_a_stored_job_has_the_parts_that_the_page_says_in_their_places() -> None:
     rows = re.findall(r"^\| (\d+) \| `(\w+)` \|", section("Keys"), re.MULTILINE)
 
     assert [(int(place), name) for place, name in rows] == list(enumerate(JOB_PARTS, 1))

@@ -84,7 +84,7 @@ def test_a_body_out_of_bounds_is_refused(body: bytes) -> None:
         msgspec.json.decode(body, type=TrainingSpec)
 
 
-def test_error_codes_are_told_apart() -> None:
+def test_error_codes_are_distinct() -> None:
     tree = [
         value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, errors.HeadraceError)
     ]

@@ -30,8 +30,8 @@ Answer = tuple[JobId, str, str, int, int, bool, bool, bool]
 
 @dataclass
 class ClaimCall:
-    """One call of claim. begun: the attempts of its answer so far. slots: a suspect takes them all. held: None where
-    the worker does not say. unsure: that would have mattered."""
+    """One call of claim. begun: the attempts of its answer so far. slots: a suspect takes them all. held: None if the
+    worker does not pass it. unsure: the answer depends on `held`, which is None."""
 
     worker: str
     slots: int
@@ -92,7 +92,7 @@ class QueueModel(JobBook):
         """None: refused, as every verb below."""
         if job.allows(Reason.CANCEL_REQUESTED):
             if not job.cancel:
-                self.tell(job, Reason.CANCEL_REQUESTED)
+                self.append_change(job, Reason.CANCEL_REQUESTED)
                 job.cancel = True
         elif job.allows(Reason.CANCELLED):
             self.finish(job, Reason.CANCELLED, error)
@@ -103,15 +103,15 @@ class QueueModel(JobBook):
             if job.cancel:
                 return None
             if not job.pause:
-                self.tell(job, Reason.PAUSE_REQUESTED)
+                self.append_change(job, Reason.PAUSE_REQUESTED)
                 job.pause = True
         elif job.allows(Reason.PAUSED):
-            self.park(job)
+            self.pause_job(job)
         return job.state if job.state in (JobState.RUNNING, JobState.PAUSED) else None
 
     def resume(self, job: ModelJob) -> JobState | None:
         if job.state is JobState.RUNNING and job.pause:
-            self.tell(job, Reason.PAUSE_WITHDRAWN)
+            self.append_change(job, Reason.PAUSE_WITHDRAWN)
             job.pause = False
         elif job.state in (JobState.QUEUED, JobState.SCHEDULED, JobState.RUNNING):
             return job.state
@@ -147,7 +147,7 @@ class QueueModel(JobBook):
     # The worker's scripts.
 
     def claim(self, call: ClaimCall, entries: Iterable[Entry]) -> tuple[list[Answer], bool, bool]:
-        """-> (attempts, whether a suspect waits for a worker that runs nothing, whether `held` would have mattered)"""
+        """-> (attempts, whether a suspect waits for a worker that runs nothing, whether `held` was missing)"""
         for entry in entries:
             self._begin(call, entry)
         while call.slots > 0 and self._wants_idle_worker():
@@ -160,7 +160,7 @@ class QueueModel(JobBook):
         return call.begun, False, call.unsure
 
     def claim_ahead(self, call: ClaimCall, handed: Sequence[Entry]) -> tuple[list[Answer], bool, bool]:
-        """handed: among the worker's own, what lies behind what it knows."""
+        """handed: the worker's own pending entries behind those that it names."""
         for entry in handed:
             if entry in self.lanes[entry.lane].entries:
                 self._begin(call, entry)
@@ -199,7 +199,7 @@ class QueueModel(JobBook):
         else:
             call.slots = 1 if job.suspect else call.slots
             job.attempt += 1
-            self.tell(job, Reason.CLAIMED)
+            self.append_change(job, Reason.CLAIMED)
             job.fence, job.worker, job.recorded, job.beat = f"{job.attempt}-{call.token}", call.worker, 0, 0
             job.alone = job.suspect or call.capacity == 1
             self.leases[job.id] = self.now + self.lease
@@ -220,7 +220,7 @@ class QueueModel(JobBook):
         self.lanes.retire(entry)
         pause = self.let_go(job)
         self.enqueue(job, Lane.FRONT, Reason.RELEASED)
-        self.heed(job, pause=pause)
+        self.apply_requests(job, pause=pause)
 
     @staticmethod
     def _answer(job: ModelJob) -> Answer:
@@ -243,7 +243,7 @@ class QueueModel(JobBook):
     def _append_new(job: ModelJob, first: int, events: Sequence[str]) -> None:
         for i, sort in enumerate(events):
             if first + i >= job.recorded:
-                job.told.append((sort, job.attempt))
+                job.timeline.append((sort, job.attempt))
 
     def settle(
         self, job_id: JobId, fence: str, outcome: str, *, first: int, events: Sequence[str], delay: float, error: str
@@ -266,7 +266,7 @@ class QueueModel(JobBook):
             self.schedule(job, self.now + delay, reason)
         else:
             self.enqueue(job, Lane.FRONT, reason)
-        self.heed(job, pause=pause)
+        self.apply_requests(job, pause=pause)
         return True
 
     def renew(
@@ -315,7 +315,7 @@ class QueueModel(JobBook):
         if is_limit and job.alone and not job.cancel:
             self.finish(job, Reason.FAILED, "poison")
             return "poison"
-        self.heed(job, pause=pause)
+        self.apply_requests(job, pause=pause)
         return "requeued"
 
     def promote(self) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The real callers of every script of a queue, and the way in which they and the model are asked the same."""
+"""The real callers of every script of a queue, and how the same call is made of them and of the model."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

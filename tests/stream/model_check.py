@@ -92,10 +92,10 @@ def _check_job(job: ModelJob, found: Snapshot) -> None:
     fields, entries = fields_of(found["hash", job.id]), found.entries(job.id)
     events: list[JobEvent] = [decode_event(entry.data) for entry in entries]  # type: ignore[misc]
     kept = job_of(job.id, fields)
-    told = fold(submitted(job.id, kept.spec, replay_of=kept.replay_of, retry_of=kept.retry_of), events)
-    assert told == kept, "the timeline and the hash tell different stories"
-    assert [(_sort(event), event.attempt) for event in events] == job.told
-    assert [entry.n for entry in entries] == [*range(1, len(job.told) + 1)]
+    folded = fold(submitted(job.id, kept.spec, replay_of=kept.replay_of, retry_of=kept.retry_of), events)
+    assert folded == kept, "the timeline and the hash disagree"
+    assert [(_sort(event), event.attempt) for event in events] == job.timeline
+    assert [entry.n for entry in entries] == [*range(1, len(job.timeline) + 1)]
     assert {
         "state": kept.state, "attempt": kept.attempt, "failures": kept.failures, "crashes": kept.crashes,
         "worker": kept.worker, "cancel": kept.cancel_requested, "pause": kept.pause_requested,

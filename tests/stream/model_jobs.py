@@ -1,6 +1,6 @@
-"""The jobs of a queue and its sorted sets, for the model: what is kept of a job, and the ways in which one moves.
+"""The jobs of a queue and its sorted sets, for the model: the stored job, and its changes of state.
 
-Every move is a row of lifecycle.TRANSITIONS. It knows no script and reads neither Redis nor a clock.
+Every change is a row of lifecycle.TRANSITIONS. It knows no script and reads neither Redis nor a clock.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from tests.stream.model_lanes import Entry, Lanes
 
 @dataclass
 class ModelJob:
-    """told: the timeline so far, as (reason or sort of event, attempt)."""
+    """timeline: its events so far, as (reason or kind of event, attempt)."""
 
     id: JobId
     home: Lane
@@ -42,7 +42,7 @@ class ModelJob:
     error: str | None = None
     depends_on: tuple[JobId, ...] = ()
     retried_as: JobId | None = None
-    told: list[tuple[str, int]] = field(default_factory=list)
+    timeline: list[tuple[str, int]] = field(default_factory=list)
 
     def allows(self, reason: Reason) -> bool:
         return self.state in TRANSITIONS[reason].sources
@@ -78,30 +78,30 @@ class JobBook:
         known, meant = self.keys[key]
         return ("known" if meant == fingerprint else "conflict"), known
 
-    # The four ways a job moves.
+    # Each change of state is one of these four: enqueue, schedule, pause_job, finish.
 
-    def tell(self, job: ModelJob, reason: Reason) -> None:
+    def append_change(self, job: ModelJob, reason: Reason) -> None:
         assert job.state is None or job.allows(reason), f"{job.state} cannot be {reason}"
         job.state = TRANSITIONS[reason].target
-        job.told.append((reason, job.attempt))
+        job.timeline.append((reason, job.attempt))
 
     def enqueue(self, job: ModelJob, lane: Lane, reason: Reason) -> None:
-        self.tell(job, reason)
+        self.append_change(job, reason)
         job.lane, job.due = Lane.ALONE if job.suspect else lane, None
         job.entry = self.lanes.add(job.lane, job.id)
 
     def schedule(self, job: ModelJob, due: float | None, reason: Reason) -> None:
-        self.tell(job, reason)
+        self.append_change(job, reason)
         job.due = due
         if due is not None:
             self.due[job.id] = due
 
-    def park(self, job: ModelJob) -> None:
-        self.tell(job, Reason.PAUSED)
+    def pause_job(self, job: ModelJob) -> None:
+        self.append_change(job, Reason.PAUSED)
         self.due.pop(job.id, None)
 
     def finish(self, job: ModelJob, reason: Reason, error: str | None = None) -> None:
-        self.tell(job, reason)
+        self.append_change(job, reason)
         for names in (self.due, self.deadlines):
             names.pop(job.id, None)
         self.waiting.discard(job.id)
@@ -111,17 +111,17 @@ class JobBook:
         self.expiring[job.id] = self.now + job.ttl
 
     def let_go(self, job: ModelJob) -> bool:
-        """-> whether a pause was asked for."""
+        """-> whether a pause was requested."""
         was_asked = job.pause
         self.leases.pop(job.id, None)
         job.fence, job.worker, job.pause = None, None, False
         return was_asked
 
-    def heed(self, job: ModelJob, *, pause: bool) -> None:
+    def apply_requests(self, job: ModelJob, *, pause: bool) -> None:
         if job.cancel:
             self.finish(job, Reason.CANCELLED)
         elif pause:
-            self.park(job)
+            self.pause_job(job)
 
     def hand_back(self, job: ModelJob) -> None:
         self.lanes.retire(job.entry)

@@ -52,16 +52,16 @@ from tests.support.workers import INFERENCE
 
 
 class CallerRules(Machine):
-    """Submitting, asking, claiming, recording, renewing, settling."""
+    """Submitting, requesting, claiming, recording, renewing, settling."""
 
     @initialize(n=st.integers(0, 4), slots=st.integers(0, 3))
     def begin(self, n: int, slots: int) -> None:
-        """Most stories begin with jobs that run, or few would tell of attempts."""
+        """Most stories begin with running jobs. Otherwise few stories would contain attempts."""
         for _ in range(n):
             self.submit(Priority.NORMAL, None, [], None, 7 * DAY_S, None, "", None, False)
         self.claim("b", slots, True, True, True, False)
 
-    # Submitting and asking.
+    # Submitting and requesting.
 
     @rule(
         priority=st.sampled_from(Priority),
@@ -233,14 +233,14 @@ class CallerRules(Machine):
 
     # Workers.
 
-    @rule(name=workers, slots=st.integers(0, 3), remembers=st.booleans(), says=twice, hears=st.booleans(), again=twice)
-    def claim(self, name: str, slots: int, remembers: bool, says: bool, hears: bool, again: bool) -> None:
-        """remembers: what it runs. says: and names it. hears: the answer; else it is lost on the way, and `recover` may
-        bring it again."""
+    @rule(name=workers, slots=st.integers(0, 3), remembers=st.booleans(), named=twice, gets=st.booleans(), again=twice)
+    def claim(self, name: str, slots: int, remembers: bool, named: bool, gets: bool, again: bool) -> None:
+        """remembers: the worker knows which jobs it runs. named: it passes them as `held`. gets: it gets the answer;
+        else the answer is lost, and `recover` may find its entries again."""
         self.n_calls += 1
         claims, token = self.bench.claims[name], f"t{self.n_calls}"
         runs = dict(self.runs[name]) if remembers else {}
-        held = runs if says else None
+        held = runs if named else None
         entries, self.hands[name] = self.hands[name], []
         handed = [self._entry(*handed) for handed in entries]
         begun: list[Claim] = []
@@ -256,12 +256,12 @@ class CallerRules(Machine):
 
         self.both(call, expected, again=again)
         self.runs[name] = runs
-        if hears:
+        if gets:
             self.claims += begun
             self.runs[name] |= {claim.job_id: claim.fence for claim in begun}
 
-    @rule(name=workers, slots=st.integers(1, 3), remembers=st.booleans(), hears=st.booleans())
-    def claim_ahead(self, name: str, slots: int, remembers: bool, hears: bool) -> None:
+    @rule(name=workers, slots=st.integers(1, 3), remembers=st.booleans(), gets=st.booleans())
+    def claim_ahead(self, name: str, slots: int, remembers: bool, gets: bool) -> None:
         """With the claim behind a read of what is there or, if there is nothing, of a new job."""
         claims, lanes = self.bench.claims[name], self.model.lanes
         runs = dict(self.runs[name]) if remembers else {}
@@ -291,7 +291,7 @@ class CallerRules(Machine):
 
         self.both(call, expected)
         self.runs[name] = runs
-        if hears:
+        if gets:
             self.claims += begun
             self.runs[name] |= {claim.job_id: claim.fence for claim in begun}
         else:

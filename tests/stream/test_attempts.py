@@ -1,4 +1,4 @@
-"""Finding where attempts began and ended in a timeline of any length."""
+"""Finds where attempts began and ended in a timeline of any length."""
 
 import pytest
 from shared_schemas.attempts import AttemptEnd, attempts_of
@@ -23,7 +23,7 @@ async def run(side: QueueBench, outcome: str, *, n_events: int = 0) -> None:
 
 
 @pytest.mark.parametrize("n_events", [0, 1, 2, 7, 1000])
-async def test_what_is_found_tells_the_same_as_the_whole_timeline(redis_url: str, n_events: int) -> None:
+async def test_the_found_events_give_the_same_attempts_as_the_whole_timeline(redis_url: str, n_events: int) -> None:
     async with queue_bench(redis_url) as side:
         job_id = await side.submit()
         assert await found(side, job_id) == []

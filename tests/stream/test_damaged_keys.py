@@ -1,4 +1,4 @@
-"""Whatever lies under a key of ours that Headrace did not put there is put aside, and every job ends."""
+"""A key that holds what Headrace did not write is deleted, and every job ends."""
 
 import secrets
 from datetime import UTC, datetime

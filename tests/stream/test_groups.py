@@ -1,4 +1,4 @@
-"""What a consumer group tells of itself: a backlog by which somebody may scale, and consumers of live workers alone."""
+"""What Redis reports of a consumer group: its backlog, for scaling workers, and the consumers of live workers only."""
 
 from datetime import UTC, datetime
 
@@ -15,8 +15,8 @@ _NOW = datetime.now(UTC)
 NORMAL = keys.ready(INFERENCE, Lane.NORMAL)
 
 
-async def told_lag(side: QueueBench, otherwise: int) -> int | None:
-    """otherwise: what a server tells that knows no lag, as Redis 6.2 does not."""
+async def reported_lag(side: QueueBench, otherwise: int) -> int | None:
+    """otherwise: what a server without a lag reports, such as Redis 6.2."""
     [group] = await side.client.xinfo_groups(NORMAL)
     lag: int | None = group.get("lag", otherwise)
     return lag
@@ -47,20 +47,20 @@ async def test_a_backlog_is_a_number_after_a_restart_though_a_job_of_before_runs
 
         # What ran and has ended may be in the way no more, and is what a scaler must not count.
         assert (await side.queue_queries.status(INFERENCE)).ready["normal"] == 3
-        lag = await told_lag(side, 3)
+        lag = await reported_lag(side, 3)
         assert lag is not None
         assert 3 <= lag <= 4
 
         claims = await side.claim("b", slots=2)
         assert [claim.job_id for claim in claims] == queued[:2]
-        assert await told_lag(side, 1) == 1
+        assert await reported_lag(side, 1) == 1
         fresh = await side.submit()
-        assert await told_lag(side, 2) == 2
+        assert await reported_lag(side, 2) == 2
         claims += await side.claim("b")
         assert [claim.job_id for claim in claims] == [*queued, fresh]
         for claim in (running, *claims):
             assert await side.settle(claim, success())
-        assert await told_lag(side, 0) == 0
+        assert await reported_lag(side, 0) == 0
 
 
 async def test_consumers_of_dead_workers_go_once_nothing_is_pending_for_them(redis_url: str) -> None:

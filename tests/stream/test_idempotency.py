@@ -1,4 +1,4 @@
-"""An Idempotency-Key stands for one job, whatever queue it is sent to, and whoever dies in between."""
+"""An Idempotency-Key names one job, whatever queue it is sent to, even if a process dies in between."""
 
 import anyio
 import msgspec

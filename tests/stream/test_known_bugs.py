@@ -1,4 +1,4 @@
-"""Versions that are known to be bad are warned of by number, and a password file that everybody may read."""
+"""Warnings name versions of Redis with known bugs, and a password file that everybody may read."""
 
 from pathlib import Path
 

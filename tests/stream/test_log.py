@@ -1,4 +1,4 @@
-"""The log of all jobs: many changes an entry, each with an id of its own, and an end."""
+"""The log of a queue: one entry has many changes, each with its own id, and the log is capped."""
 
 import pytest
 from shared_schemas.job import JobState

@@ -1,4 +1,4 @@
-"""The Lua scripts, as Redis receives them, use no undefined name and declare nothing in vain: luacheck's findings."""
+"""luacheck finds no undefined name and no unused declaration in the Lua scripts, as Redis receives them."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""Any story that submitters, workers, housekeeping and faults can write together goes as the model says."""
+"""In any sequence of calls and faults, the scripts answer as the model does, and leave the same in Redis."""
 
 import random
 import tempfile
@@ -22,7 +22,7 @@ from tests.support.shims import Shim, can_compile
 
 # Hypothesis looks for the shortest story that fails for up to five minutes.
 SHRINKING_S = 400
-# Every change is held against the same stories, so that what fails is the change; new ones are told by the long run.
+# Each run uses the same stories, so that a failure is caused by the change. The long run makes new ones.
 KNOWN_STORIES = 950967279
 
 
@@ -39,7 +39,7 @@ def clocked() -> Iterator[tuple[RedisServer, Shim | None]]:
 def tell_stories(
     server: RedisServer, shim: Shim | None, *, examples: int, steps: int, known: int | None = None
 ) -> None:
-    """Hypothesis prints the shortest story that fails; the seed, given to --hypothesis-seed, tells the same stories."""
+    """Hypothesis prints the shortest story that fails. The same --hypothesis-seed gives the same stories."""
     number = hypothesis.core.global_force_seed
     number = (random.randrange(2**32) if known is None else known) if number is None else number
     print(f"repeat with --hypothesis-seed={number}")

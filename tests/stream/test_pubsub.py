@@ -1,4 +1,4 @@
-"""The subscription of a process: what ends it, and that it ends cleanly whoever is in the middle of what."""
+"""The subscription of a process: what ends it, and that it ends cleanly in the middle of any call."""
 
 import itertools
 import signal
@@ -26,7 +26,7 @@ async def connected(redis_url: str, *, patience_s: float = PATIENCE_S) -> AsyncI
         await client.aclose()
 
 
-async def test_a_bell_that_is_added_rings(redis_url: str) -> None:
+async def test_a_channel_that_is_added_receives_messages(redis_url: str) -> None:
     async with connected(redis_url) as client, PubSubConnection(client) as pubsub:
         await pubsub.subscribe("a", "b")
         messages = pubsub.messages()
@@ -39,8 +39,8 @@ async def test_a_bell_that_is_added_rings(redis_url: str) -> None:
         await pubsub.subscribe("c")
         assert await anext(messages) == ("c", None)
         await client.publish("b", b"unheard")
-        await client.publish("a", b"heard")
-        assert await anext(messages) == ("a", b"heard")
+        await client.publish("a", b"received")
+        assert await anext(messages) == ("a", b"received")
 
 
 async def test_a_silent_subscription_outlives_silence_as_long_as_redis_answers(redis_url: str) -> None:
@@ -80,7 +80,7 @@ async def test_a_redis_that_went_silent_ends_the_subscription(own_redis: RedisSe
             own_redis.process.send_signal(signal.SIGCONT)
 
 
-async def test_a_line_that_was_closed_by_who_asked_is_cut_for_who_listens(redis_url: str) -> None:
+async def test_a_connection_that_its_sender_closed_ends_for_its_reader(redis_url: str) -> None:
     async with connected(redis_url) as client, PubSubConnection(client) as pubsub:
         await pubsub.subscribe("a")
         messages = pubsub.messages()
@@ -99,7 +99,7 @@ async def test_a_line_that_was_closed_by_who_asked_is_cut_for_who_listens(redis_
 
 
 @pytest.mark.parametrize("killed_after", range(6))
-async def test_a_cut_line_ends_both_the_asking_and_the_listening(redis_url: str, killed_after: int) -> None:
+async def test_a_cut_connection_ends_both_sending_and_reading(redis_url: str, killed_after: int) -> None:
     """One task asks for channels while another listens, as the gateway's hub does."""
     ended: list[str] = []
     async with connected(redis_url) as client, PubSubConnection(client) as pubsub:

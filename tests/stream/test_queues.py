@@ -1,4 +1,4 @@
-"""Which queues there are, for how long, and that a question to all of them is one."""
+"""Which queues exist, for how long, and that a question to all of them is one round trip."""
 
 import pytest
 from shared_schemas.ids import QueueName
@@ -88,7 +88,7 @@ async def test_what_is_known_is_not_asked_for_again(redis_url: str) -> None:
 
 
 async def reads(client: AsyncRedis) -> int:
-    """How often Redis has read from a line, this question included: a round trip is one, of up to 16 KiB."""
+    """How often Redis has read from a connection, this call included. A round trip is one read of up to 16 KiB."""
     return int((await client.info("stats"))["total_reads_processed"])
 
 

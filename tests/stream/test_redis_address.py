@@ -1,4 +1,4 @@
-"""Which URLs can name a Redis: one that redis-py would read otherwise than meant is refused, and not repeated."""
+"""Which URLs can name a Redis. A URL that redis-py would misread is refused, and the message does not repeat it."""
 
 import msgspec
 import pytest

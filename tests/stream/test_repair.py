@@ -1,4 +1,4 @@
-"""What loses entries, groups, consumers or scripts, loses no job."""
+"""A fault that loses entries, groups, consumers or scripts loses no job."""
 
 import pytest
 from shared_schemas.errors import BackendUnavailable, JobNotFound

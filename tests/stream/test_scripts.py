@@ -1,4 +1,4 @@
-"""How the text of a script is made of its file."""
+"""How the linker makes the text of a script from its file."""
 
 import re
 import subprocess

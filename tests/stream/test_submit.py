@@ -132,7 +132,7 @@ async def test_lanes_are_served_in_order_and_first_in_first_out(redis_url: str) 
 
         claimed = [claim.job_id for _ in range(3) for claim in await side.claim(slots=2)]
 
-        # Within one millisecond ids do not tell who was first; the stream does.
+        # Ids of one millisecond do not show which job was first. The stream does.
         assert [set(positions[i : i + 2]) for i in (0, 2, 4)] == [{0, 1}, {2, 3}, {4, 5}]
         assert claimed == [*high, *normal, *low]
 

@@ -1,4 +1,4 @@
-"""Where a timeline lies: in the job's hash while it is short, in a stream of its own from then on, and read alike."""
+"""A timeline is in the job's hash while it is short, then in a stream. Both are read alike."""
 
 import pytest
 from shared_schemas.events import Emitted, JobEvent
