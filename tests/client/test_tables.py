@@ -86,6 +86,17 @@ def test_an_answer_says_its_label_once_and_the_others_as_parts_of_a_hundred() ->
     assert told.split() == ["a", "99.7%", "b", "0.3%", "·", "c", "0.0%"]
 
 
+def test_of_an_answer_of_tensors_the_first_values_are_shown() -> None:
+    outputs = {
+        "y": {"dtype": "float32", "shape": [2, 5], "data": [0.5, "NaN", *range(8)]},
+        "z": {"dtype": "string", "shape": [], "data": ["a"]},
+    }
+
+    shown = answer_lines.answer({"outputs": outputs}).plain.splitlines()
+
+    assert shown == ["  y float32[2, 5]  0.5, NaN, 0, 1, 2, 3, 4, 5 and 2 more", "  z string[]  a"]
+
+
 def test_columns_that_nobody_filled_go_first() -> None:
     table = FittedTable({"name": None, "empty": None, "some": None, "last": 4}, leave_out=("some",))
     table.add("n" * 10, "", "s" * 10, "l" * 10)

@@ -27,7 +27,19 @@ def texts() -> ModelManifest:
     return msgspec.structs.replace(a_manifest(), task="text-classification", inputs=(tensor,), labels=("a", "b"))
 
 
-MODELS = {"table": tabular(), "old": tabular(dtype="float32"), "text": texts(), "unnamed": a_manifest()}
+def tensors() -> ModelManifest:
+    inputs = (
+        TensorSpec(name="x", dtype="int8", shape=("n", 2)),
+        TensorSpec(name="a/b ~c", dtype="float16", shape=("n",)),
+        TensorSpec(name="flag", dtype="bool", shape=()),
+    )
+    return msgspec.structs.replace(a_manifest(), task="tensors", inputs=inputs)
+
+
+MODELS = {
+    "table": tabular(), "old": tabular(dtype="float32"), "text": texts(), "unnamed": a_manifest(), "raw": tensors()
+}  # fmt: skip
+RAW = {"x": [[1, 2]], "a/b ~c": [0.5], "flag": True}
 A, B = "/input_data/size", "/input_data/a~1b ~0c"
 
 REFUSED: list[tuple[str, str, Any, str]] = [
@@ -50,6 +62,23 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("object for a text", "text", {"text": CANARY}, "/input_data"),
     ("no text in a list", "text", [5, None], "/input_data/0"),
     ("no text at all", "text", [], "/input_data"),
+    ("no tensors", "raw", CANARY, "/input_data"),
+    ("no input of tensors", "raw", [], "/input_data"),
+    ("missing tensor", "raw", {"x": [[1, 2]], "a/b ~c": [0.5]}, "/input_data/flag"),
+    ("unknown tensor", "raw", {**RAW, CANARY: 1}, "/input_data"),
+    ("another shape", "raw", {**RAW, "x": [[1, 2, 3]]}, "/input_data/x"),
+    ("another rank", "raw", {**RAW, "x": [1, 2]}, "/input_data/x"),
+    ("ragged", "raw", {**RAW, "x": [[1, 2], [3]]}, "/input_data/x/1"),
+    ("sizes of one name", "raw", {**RAW, "x": [[1, 2], [3, 4]]}, "/input_data/a~1b ~0c"),
+    ("beyond int8", "raw", {**RAW, "x": [[1, 128]]}, "/input_data/x/0/1"),
+    ("beyond 64 bits", "raw", {**RAW, "x": [[1, 10**30]]}, "/input_data/x/0/1"),
+    ("fraction for an integer", "raw", {**RAW, "x": [[1, 1.5]]}, "/input_data/x/0/1"),
+    ("whole float for an integer", "raw", {**RAW, "x": [[1, 1.0]]}, "/input_data/x/0/1"),
+    ("beyond float16", "raw", {**RAW, "a/b ~c": [65505]}, "/input_data/a~1b ~0c/0"),
+    ("text for a float", "raw", {**RAW, "a/b ~c": [CANARY]}, "/input_data/a~1b ~0c/0"),
+    ("integer for a boolean", "raw", {**RAW, "flag": 1}, "/input_data/flag"),
+    ("data that does not fill its shape", "raw", {**RAW, "x": {"shape": [1, 2], "data": [1]}}, "/input_data/x/data"),
+    ("each of a list of tensors", "raw", [{"x": 1}, 5], "/input_data/0/a~1b ~0c"),
 ]
 TAKEN: list[tuple[str, str, Any]] = [
     ("names", "table", {"a/b ~c": 1e300, "size": 1}),
@@ -60,6 +89,10 @@ TAKEN: list[tuple[str, str, Any]] = [
     ("text", "text", ""),
     ("texts", "text", [5, "a"]),
     ("no names of features", "unnamed", "whatever"),
+    ("tensors", "raw", RAW),
+    ("no rows", "raw", {"x": {"shape": [0, 2], "data": []}, "a/b ~c": [], "flag": False}),
+    ("not finite", "raw", {**RAW, "a/b ~c": ["NaN"]}),
+    ("one of a list of tensors can be used", "raw", [{"x": 1}, RAW]),
 ]
 
 
@@ -76,7 +109,7 @@ async def test_what_the_manifest_refuses_is_refused_with_a_pointer(
     published: None, http: httpx.AsyncClient, drive: Driver, model: str, data: Any, pointer: str
 ) -> None:
     before, body = await drive.count_jobs(), {"model_id": model, "input_data": data}
-    good = {"model_id": model, "input_data": "text" if model == "text" else [1, 2]}
+    good = {"model_id": model, "input_data": {"text": "text", "raw": RAW}.get(model, [1, 2])}
 
     alone = await http.post("/jobs/inference", json=body)
     third = await http.post("/jobs/inference", json=[good, good, body])

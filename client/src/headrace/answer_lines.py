@@ -15,6 +15,7 @@ from headrace.ink import Text
 from headrace.terminal import Terminal
 
 _MAX_SCORES = 5
+_MAX_VALUES = 8
 
 
 def print_result(terminal: Terminal, job: Job, *, is_text_seen: bool = False) -> None:
@@ -59,6 +60,8 @@ def _answer(item: Any, *, is_text_seen: bool) -> Text:
             return Text.assemble("  ", (str(label), "bold green"), f" {score:.1%}  ", (others, "dim"))
         case {"prediction": prediction}:
             return Text.assemble("  ", (text.number(prediction), "bold green"))
+        case {"outputs": {**outputs}}:
+            return Text("\n").join(_tensor(str(name), tensor) for name, tensor in outputs.items())
         case {"text": made, "finish_reason": reason, "tokens": tokens}:
             return Text.assemble(("" if is_text_seen else made, "green"), (f"  [{tokens} tokens, {reason}]", "dim"))
         case {"model": model, "metrics": values, "baseline": baseline}:
@@ -68,3 +71,14 @@ def _answer(item: Any, *, is_text_seen: bool) -> Text:
             )  # fmt: skip
         case _:
             return Text(msgspec.json.format(msgspec.json.encode(item), indent=2).decode())
+
+
+def _tensor(name: str, tensor: Any) -> Text:
+    """The first values of one output of a model of tensors."""
+    match tensor:
+        case {"dtype": dtype, "shape": shape, "data": [*data]}:
+            first = ", ".join(text.number(each) if type(each) is float else str(each) for each in data[:_MAX_VALUES])
+            more = f" and {len(data) - _MAX_VALUES} more" if len(data) > _MAX_VALUES else ""
+            return Text.assemble(f"  {name} ", (f"{dtype}{shape}  ", "dim"), (first, "bold green"), (more, "dim"))
+        case _:
+            return Text(f"  {name}")

@@ -52,6 +52,6 @@ def open_features(manifest: ModelManifest, graph: Graph) -> FeatureRows:
     """graph: has an input `features`. AttemptFailed model_unsupported if that has another number of columns than the
     manifest."""
     spec = next(spec for spec in graph.inputs if spec.name == "features")
-    if spec.shape[1:] != (len(manifest.features),):
+    if spec.shape is None or spec.shape[1:] != (len(manifest.features),):
         raise AttemptFailed("model_unsupported", "the model's input does not fit its features")
     return FeatureRows(manifest, spec.dtype)

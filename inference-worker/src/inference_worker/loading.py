@@ -154,7 +154,8 @@ class LoadedModels:
 
     async def _refuse(self, entry: _Entry, error: Exception) -> None:
         """If a model that was loaded before no longer runs either, the fault is the worker's: WorkerUnfit."""
-        others = [other.model for other in self._entries.values() if other.model is not None]
+        loaded = [entry.model for entry in self._entries.values() if entry.model is not None]
+        others = [model for model in loaded if model.task.takes_ones]
         if others and await _first_run(others[0]) is not None:
             error = WorkerUnfit()
         entry.refuse(error)

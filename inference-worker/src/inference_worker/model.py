@@ -30,8 +30,10 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     task: ModelTask[Any]
 
     async def warm_up(self) -> None:
-        """Run the model once, so that its first job does not wait for allocations. AttemptFailed model_unsupported if
-        the run fails, or its outputs do not fit the task."""
+        """Run the model once if its task allows it, so that its first job does not wait for allocations. AttemptFailed
+        model_unsupported if the run fails, or its outputs do not fit the task."""
+        if not self.task.takes_ones:
+            return
         row = example_row(self.session.inputs, longest=self.manifest.context_length)
         try:
             with anyio.fail_after(_WARM_UP_S):

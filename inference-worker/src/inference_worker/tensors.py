@@ -1,21 +1,26 @@
 """Pads rows, stacks them into batches and splits batches into rows. It knows shapes, not models, texts or jobs.
 
+numpy has no bfloat16: such a tensor is a float32 array here, which holds each of its values. A tensor of strings is an
+array of Python objects.
+
 The padded length of a text depends on its own length only. So rows of one bucket stack without further padding, and the
 padding of a row does not depend on the other rows of its batch.
 """
 
+import sys
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
-from shared_schemas.models import TensorSpec
+from numpy.typing import DTypeLike, NDArray
+from shared_schemas.models import Dtype, TensorSpec
 
 Array: TypeAlias = NDArray[Any]
 Arrays: TypeAlias = dict[str, Array]
 
 _SHORTEST = 16
+_KEPT_AS: dict[Dtype, DTypeLike] = {"bfloat16": np.float32, "string": np.object_}
 
 
 class Row(msgspec.Struct, frozen=True, eq=False):
@@ -32,6 +37,28 @@ class Row(msgspec.Struct, frozen=True, eq=False):
     @property
     def n_elements(self) -> int:
         return max(array.size for array in self.inputs.values())
+
+
+class WholeTensors(msgspec.Struct, frozen=True, eq=False):
+    """One item of a model that is given whole tensors, as its graph declares them. is_batched: the first dimension of
+    each counts rows, so it may run together with others of its shape. If not, it runs alone."""
+
+    inputs: Arrays
+    is_batched: bool
+
+    @property
+    def shape(self) -> Hashable:
+        if not self.is_batched:
+            return None
+        return tuple((name, array.shape, array.dtype.char) for name, array in self.inputs.items())
+
+    @property
+    def n_elements(self) -> int:
+        """An item that runs alone fills every batch, so it waits for no others."""
+        return max(array.size for array in self.inputs.values()) if self.is_batched else sys.maxsize
+
+
+Item: TypeAlias = Row | WholeTensors
 
 
 def padded_length(length: int, *, longest: int) -> int:
@@ -61,26 +88,49 @@ def example_row(inputs: Iterable[TensorSpec], *, longest: int | None = None) -> 
     varying = _SHORTEST if longest is None else min(_SHORTEST, longest)
     return Row(
         {
-            spec.name: np.ones([d if isinstance(d, int) else varying for d in spec.shape[1:]], dtype=spec.dtype)
+            spec.name: np.ones(
+                [d if isinstance(d, int) else varying for d in (spec.shape or ())[1:]], numpy_dtype(spec.dtype)
+            )
             for spec in inputs
         }
     )
 
 
-def stack(rows: Sequence[Row]) -> Arrays:
-    """n rows of one shape [...] -> arrays [n, ...]."""
-    return {name: np.stack([row.inputs[name] for row in rows]) for name in rows[0].inputs}
+def numpy_dtype(dtype: Dtype) -> DTypeLike:
+    """How the values of a tensor are kept in memory."""
+    return _KEPT_AS.get(dtype, dtype)
 
 
-def split(outputs: Mapping[str, Array], rows: Sequence[Row]) -> list[Arrays]:
-    """Arrays [n, ...] -> n rows of arrays [...], each a copy, so that a row does not keep its batch in memory.
-    ValueError if an output has no batch dimension of n."""
+def stack(items: Sequence[Item]) -> Arrays:
+    """n items of one shape -> what the model is given: of rows [...], arrays [n, ...]; of tensors [rows, ...], arrays
+    [n * rows, ...]."""
+    first = items[0]
+    if isinstance(first, Row):
+        return {name: np.stack([item.inputs[name] for item in items]) for name in first.inputs}
+    if len(items) == 1:
+        return first.inputs
+    return {name: np.concatenate([item.inputs[name] for item in items]) for name in first.inputs}
+
+
+def split(outputs: Mapping[str, Array], items: Sequence[Item]) -> list[Arrays]:
+    """The reverse of stack, each part a copy, so that an item does not keep its batch in memory. ValueError if an
+    output has another first dimension than the items together."""
+    first = items[0]
+    if isinstance(first, WholeTensors) and len(items) == 1:
+        return [dict(outputs)]
+    n_rows = 1 if isinstance(first, Row) else next(iter(first.inputs.values())).shape[0]
     for name, array in outputs.items():
-        if array.ndim == 0 or array.shape[0] != len(rows):
-            raise ValueError(f"output {name} has shape {array.shape}, expected {len(rows)} rows")
+        if array.ndim == 0 or array.shape[0] != len(items) * n_rows:
+            raise ValueError(f"output {name} has shape {array.shape}, expected {len(items) * n_rows} rows")
+    if isinstance(first, WholeTensors):
+        return [
+            {name: np.array(array[i * n_rows : (i + 1) * n_rows]) for name, array in outputs.items()}
+            for i in range(len(items))
+        ]
     return [
         {name: np.array(array[i] if row.take is None else array[i, row.take]) for name, array in outputs.items()}
-        for i, row in enumerate(rows)
+        for i, row in enumerate(items)
+        if isinstance(row, Row)
     ]
 
 

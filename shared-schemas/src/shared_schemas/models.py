@@ -1,6 +1,7 @@
 """A published model: what it is, which inputs it takes, and how it was trained."""
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -12,7 +13,23 @@ from shared_schemas.errors import MalformedId
 from shared_schemas.ids import ModelName
 from shared_schemas.numbers import whole_number
 
-Task = Literal["text-classification", "text-generation", "tabular-classification", "tabular-regression"]
+Task = Literal["text-classification", "text-generation", "tabular-classification", "tabular-regression", "tensors"]
+Dtype = Literal[
+    "float16",
+    "bfloat16",
+    "float32",
+    "float64",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "bool",
+    "string",
+]
 
 _REFERENCE = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]{0,62})(@(?P<version>[a-z0-9][a-z0-9._-]{0,31}))?")
 
@@ -42,11 +59,26 @@ def parse_model_reference(text: str) -> tuple[str, int | str | None]:
 
 
 class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One input or output of the ONNX graph. shape: a name stands for a dimension that varies."""
+    """One input or output of the ONNX graph.
+
+    shape: a name stands for a dimension that varies, and for the same size wherever an input has it. An empty name
+    stands for any size. [] is a scalar, null any number of dimensions.
+    """
 
     name: str
-    dtype: Literal["float32", "float64", "int64", "bool"]
-    shape: tuple[int | str, ...]
+    dtype: Dtype
+    shape: tuple[int | str, ...] | None
+
+
+def batch_axis_of(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> str | None:
+    """The name of the dimension that may count rows: it is the first of every input and output, and no other. Whether
+    a row's answer depends on the other rows is not to be seen here: only who publishes the model can say."""
+    shapes = [spec.shape for spec in (*inputs, *outputs)]
+    name = shapes[0][0] if inputs and shapes[0] else None
+    if not isinstance(name, str) or not name:
+        return None
+    is_first = all(shape and shape[0] == name and name not in shape[1:] for shape in shapes)
+    return name if is_first else None
 
 
 class DataFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,11 +108,12 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     onnx: one file without external data. tokenizer: tokenizer.json of Hugging Face `tokenizers`.
     labels: class names by output index. features: column names by input index, in training order.
     feature_ranges: the smallest and the largest value of each feature in the data; empty in a model
-    of an older version. context_length: longest input in tokens. metrics: on held-out rows;
-    baseline: the same for the trivial predictor (majority class, uniform tokens, mean target).
-    data_sha256, code_sha256: digests of the CSV and of the recipe. weights_sha256: of the trained
-    parameters; equal for equal seeds on a CPU. data: how the CSV was read, null in a model of an
-    older version.
+    of an older version. context_length: longest input in tokens. batch_axis: of a model of tensors,
+    the first dimension of all its inputs and outputs, along which a worker may join the inputs of
+    several jobs; null where each input runs alone. metrics: on held-out rows; baseline: the same for
+    the trivial predictor (majority class, uniform tokens, mean target). data_sha256, code_sha256:
+    digests of the CSV and of the recipe. weights_sha256: of the trained parameters; equal for equal
+    seeds on a CPU. data: how the CSV was read, null in a model of an older version.
     """
 
     task: Task
@@ -94,6 +127,7 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     feature_ranges: tuple[tuple[float, float], ...] = ()
     target: str | None = None
     context_length: int | None = None
+    batch_axis: str | None = None
     parameters: int = 0
     metrics: dict[str, float | None] = {}
     baseline: dict[str, float | None] = {}

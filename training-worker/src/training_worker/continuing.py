@@ -26,7 +26,7 @@ def continued(spec: TrainingSpec, learned: Vocabulary, shape: Sequence[str]) -> 
     """
     if learned.model_type is not None and spec.model_type != learned.model_type:
         raise _contradiction("model_type", learned.model_type)
-    task = None if learned.task is None else _ASKED_AS[learned.task]
+    task = None if learned.task is None else _ASKED_AS.get(learned.task)
     if task is not None and spec.task not in (None, task):
         raise _contradiction("task", task)
     if learned.features and spec.feature_columns and _names(spec.feature_columns) != _names(learned.features):

@@ -19,7 +19,8 @@ KEPT_CHARACTERS = 16 << 20
 
 class Signatures:
     def __init__(self, resolve: Callable[[str], Awaitable[Model]], *, kept_characters: int = KEPT_CHARACTERS) -> None:
-        """resolve: a version's manifest, by `name@version`. kept_characters: of names of features, in all."""
+        """resolve: a version's manifest, by `name@version`. kept_characters: of names of features and
+        tensors, in all."""
         self._resolve, self._room = resolve, kept_characters
         # The oldest first.
         self._kept: dict[str, Signature] = {}
@@ -61,4 +62,5 @@ class Signatures:
 
 
 def _size(signature: Signature) -> int:
-    return 200 + sum(len(name) + 60 for name in signature.features)
+    tensors = sum(len(spec.name) + 100 + 60 * len(spec.shape or ()) for spec in signature.tensors)
+    return 200 + sum(len(name) + 60 for name in signature.features) + tensors

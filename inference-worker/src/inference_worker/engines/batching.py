@@ -1,4 +1,5 @@
-"""Runs one loaded model in batches. Callers hand in rows; one loop forms batches, another runs them in a thread.
+"""Runs one loaded model in batches. Callers hand in rows; one loop forms batches, another runs them in a thread. An
+item of whole tensors counts as a row.
 
 A channel that holds one batch connects the two loops. While the model is busy, only a full batch is formed ahead; a
 batch that could still grow stays open until the model is free. So batches grow under load, and an idle model starts at
@@ -15,7 +16,7 @@ from shared_schemas.errors import AttemptFailed, HeadraceError, WorkerUnfit
 from inference_worker import metrics
 from inference_worker.engines.batcher import Batcher, BatchLimits
 from inference_worker.engines.session import OrtSession
-from inference_worker.tensors import Arrays, Row, split, stack
+from inference_worker.tensors import Arrays, Item, split, stack
 
 log = structlog.get_logger()
 
@@ -25,7 +26,7 @@ class _Call:
 
     __slots__ = ("cancelled", "done", "error", "outputs", "row")
 
-    def __init__(self, row: Row) -> None:
+    def __init__(self, row: Item) -> None:
         self.row = row
         self.done = anyio.Event()
         self.cancelled = False
@@ -50,7 +51,7 @@ class BatchingEngine:
         self._wake = anyio.Event()
         self._is_busy = False
         self._is_open = False
-        self._known_good_row: Row | None = None
+        self._known_good_row: Item | None = None
         self._report_lost = anyio.Event()
         # ONNX Runtime uses several threads for one run. A second run at the same time would compete for them.
         self._compute_thread = anyio.CapacityLimiter(1)
@@ -72,10 +73,12 @@ class BatchingEngine:
             for call in self._batcher.drain():
                 call.fail(_stopping())
 
-    async def infer(self, row: Row) -> Arrays:
-        """The outputs for one row, without the batch dimension. AttemptFailed: model_failed if the model cannot
-        process this row, even alone; model_timeout; worker_stopping (retryable). WorkerUnfit if it no longer processes
-        a row that it processed before. If the caller is cancelled, its row leaves the queue."""
+    async def infer(self, row: Item) -> Arrays:
+        """The outputs for one row, without the batch dimension, or for one item of whole tensors.
+
+        AttemptFailed: model_failed if the model cannot process this row, even alone; model_timeout;
+        worker_stopping (retryable). WorkerUnfit if it no longer processes a row that it processed
+        before. If the caller is cancelled, its row leaves the queue."""
         if not self._is_open:
             raise _stopping()
         call = _Call(row)
@@ -166,7 +169,7 @@ class BatchingEngine:
         if not call.cancelled:
             await self._report_lost.wait()
 
-    async def _run_rows(self, rows: list[Row]) -> list[Arrays]:
+    async def _run_rows(self, rows: list[Item]) -> list[Arrays]:
         self.n_runs += 1
         self.n_rows += len(rows)
         try:
@@ -179,7 +182,7 @@ class BatchingEngine:
             self._session.terminate()
             raise
 
-    def _run_in_thread(self, rows: list[Row]) -> list[Arrays]:
+    def _run_in_thread(self, rows: list[Item]) -> list[Arrays]:
         return split(self._session.run(stack(rows)), rows)
 
 

@@ -16,20 +16,33 @@ from typing import Any, Literal, cast
 import numpy as np
 import onnxruntime  # type: ignore[import-untyped]
 import structlog
+from numpy.typing import NDArray
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidProtobuf  # type: ignore[import-untyped]
 from shared_schemas.errors import AttemptFailed
-from shared_schemas.models import TensorSpec
+from shared_schemas.models import Dtype, TensorSpec
 from shared_schemas.service.failpoints import failpoint
 
 from inference_worker.tensors import Array, Arrays
 
 Device = Literal["auto", "cpu"]
-_DTYPES: dict[str, Literal["float32", "float64", "int64", "bool"]] = {
+_DTYPES: dict[str, Dtype] = {
+    "tensor(float16)": "float16",
+    "tensor(bfloat16)": "bfloat16",
     "tensor(float)": "float32",
     "tensor(double)": "float64",
+    "tensor(int8)": "int8",
+    "tensor(int16)": "int16",
+    "tensor(int32)": "int32",
     "tensor(int64)": "int64",
+    "tensor(uint8)": "uint8",
+    "tensor(uint16)": "uint16",
+    "tensor(uint32)": "uint32",
+    "tensor(uint64)": "uint64",
     "tensor(bool)": "bool",
+    "tensor(string)": "string",
 }
+# ONNX's number of the type, https://github.com/onnx/onnx/blob/main/onnx/onnx.proto, TensorProto.DataType.
+_BFLOAT16 = 16
 _FATAL_ONLY = 4
 
 
@@ -50,9 +63,15 @@ class OrtSession:
             raise AttemptFailed("model_corrupt", "the model file is not valid ONNX") from error
         except Exception as error:  # onnxruntime raises many unrelated classes for the same fault
             raise AttemptFailed("model_unsupported", "ONNX Runtime cannot load this model") from error
-        self.inputs = tuple(_spec(node) for node in self._session.get_inputs())
-        self.outputs = tuple(_spec(node) for node in self._session.get_outputs())
+        self.inputs = tuple(_spec(node, "input") for node in self._session.get_inputs())
+        self.outputs = tuple(_spec(node, "output") for node in self._session.get_outputs())
         self._output_names = [spec.name for spec in self.outputs]
+        self._bfloat16_inputs = {spec.name for spec in self.inputs if spec.dtype == "bfloat16"}
+        self._has_bfloat16_outputs = any(spec.dtype == "bfloat16" for spec in self.outputs)
+        if self._has_bfloat16_outputs and any(spec.dtype == "string" for spec in self.inputs):
+            raise AttemptFailed(
+                "model_unsupported", "ONNX Runtime for Python cannot run a model from strings to bfloat16"
+            )
         self._run_options = onnxruntime.RunOptions()
 
     @property
@@ -64,15 +83,35 @@ class OrtSession:
         return "cuda" if self.provider == "CUDAExecutionProvider" else "cpu"
 
     def run(self, feed: Mapping[str, Array]) -> Arrays:
-        """Every array [batch, ...]. AttemptFailed model_failed if the model cannot process this batch."""
+        """feed: an array for each input. AttemptFailed model_failed if the model cannot process it."""
         self._run_options = options = onnxruntime.RunOptions()
         options.log_severity_level = _FATAL_ONLY
         try:
             failpoint("session_run")
-            outputs = self._session.run(self._output_names, dict(feed), options)
+            if self._has_bfloat16_outputs:
+                return self._run_with_values(feed, options)
+            given = {
+                name: self._value(name, array) if name in self._bfloat16_inputs else array
+                for name, array in feed.items()
+            }
+            outputs = self._session.run(self._output_names, given, options)
         except Exception as error:  # see above
             raise AttemptFailed("model_failed", "the model could not process this input") from error
         return {name: np.asarray(output) for name, output in zip(self._output_names, outputs, strict=True)}
+
+    def _run_with_values(self, feed: Mapping[str, Array], options: Any) -> Arrays:
+        """The way to outputs that have no numpy dtype. It takes no strings."""
+        given = {name: self._value(name, array) for name, array in feed.items()}
+        outputs = self._session.run_with_ort_values(self._output_names, given, options)
+        return {
+            name: _bfloat16_array(output) if output.data_type() == "tensor(bfloat16)" else np.asarray(output.numpy())
+            for name, output in zip(self._output_names, outputs, strict=True)
+        }
+
+    def _value(self, name: str, array: Array) -> Any:
+        if name in self._bfloat16_inputs:
+            return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(bfloat16_bits(array), _BFLOAT16)
+        return onnxruntime.OrtValue.ortvalue_from_numpy(np.asarray(array, order="C"))
 
     def terminate(self) -> None:
         """Make the current run fail soon."""
@@ -111,9 +150,28 @@ def _cuda_answers() -> bool:
     return not missing
 
 
-def _spec(node: Any) -> TensorSpec:
+def bfloat16_bits(array: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Rounded to the nearest bfloat16, ties to even. Contiguous: ONNX Runtime would not follow strides."""
+    bits = np.asarray(array, dtype=np.float32, order="C").view(np.uint32)
+    rounded = (bits + (0x7FFF + (bits >> 16 & 1))) >> 16
+    return np.asarray(np.where(np.isnan(array), 0x7FC0, rounded), dtype=np.uint16)
+
+
+def _bfloat16_array(value: Any) -> NDArray[np.float32]:
+    """value: an OrtValue on the CPU, as those are that a run gives back."""
+    if value.device_name() != "cpu":
+        raise ValueError("the output is not in the memory of this process")
+    bits = np.frombuffer(ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes()), dtype=np.uint16)
+    return (bits.astype(np.uint32) << 16).view(np.float32).reshape(value.shape())
+
+
+def _spec(node: Any, place: str) -> TensorSpec:
+    """place: input or output, for the message. ONNX Runtime shows a shape of [] both for a scalar and for a tensor of
+    unknown rank."""
     dtype = _DTYPES.get(node.type)
     if dtype is None:
-        raise AttemptFailed("model_unsupported", "the model has a tensor that is not float32, float64, int64 or bool")
-    shape = tuple(d if isinstance(d, int) else str(d) for d in cast("list[int | str | None]", node.shape))
+        raise AttemptFailed(
+            "model_unsupported", f"the {place} {node.name[:64]!r} is a {node.type}, which jobs cannot carry"
+        )
+    shape = tuple(d if isinstance(d, int) else d or "" for d in cast("list[int | str | None]", node.shape))
     return TensorSpec(name=node.name, dtype=dtype, shape=shape)

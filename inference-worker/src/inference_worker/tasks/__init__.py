@@ -10,12 +10,14 @@ A task has these other places because a gateway checks inputs and a client shows
 from inference_worker.tasks.tabular_classification import TabularClassification
 from inference_worker.tasks.tabular_regression import TabularRegression
 from inference_worker.tasks.task import TaskType
+from inference_worker.tasks.tensors import Tensors
 from inference_worker.tasks.text_classification import TextClassification
 from inference_worker.tasks.text_generation import TextGeneration
 
 TASKS: dict[str, TaskType] = {
     "tabular-classification": TabularClassification,
     "tabular-regression": TabularRegression,
+    "tensors": Tensors,
     "text-classification": TextClassification,
     "text-generation": TextGeneration,
 }

@@ -18,6 +18,7 @@ from inference_worker.tensors import Arrays, Row
 
 class TabularClassification:
     takes_many_runs: ClassVar[bool] = False
+    takes_ones: ClassVar[bool] = True
 
     def __init__(self, manifest: ModelManifest, graph: Graph, engine: BatchingEngine, load: Load) -> None:
         check_graph(graph, "tabular-classification", inputs=FEATURE_INPUTS, output="logits")

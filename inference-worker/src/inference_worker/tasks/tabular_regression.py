@@ -26,6 +26,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class TabularRegression:
     takes_many_runs: ClassVar[bool] = False
+    takes_ones: ClassVar[bool] = True
 
     def __init__(self, manifest: ModelManifest, graph: Graph, engine: BatchingEngine, load: Load) -> None:
         check_graph(graph, "tabular-regression", inputs=FEATURE_INPUTS, output="prediction")

@@ -31,10 +31,12 @@ class Request(msgspec.Struct, frozen=True, eq=False):
 class ModelTask(Protocol[A]):
     """The task of one loaded model. A: the type of its answers.
 
-    takes_many_runs: one answer takes many runs of the model, so even a job with one input can be paused.
+    takes_many_runs: one answer takes many runs of the model, so even a job with one input can be paused. takes_ones:
+    any model of the task can process a row of ones, so a row of ones warms it up and shows whether it runs at all.
     """
 
     takes_many_runs: ClassVar[bool]
+    takes_ones: ClassVar[bool]
 
     def check_first_outputs(self, outputs: Arrays) -> None:
         """AttemptFailed model_unsupported if the outputs of the warm-up cannot become answers."""

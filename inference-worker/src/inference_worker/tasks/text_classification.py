@@ -19,6 +19,7 @@ from inference_worker.text import open_codec
 
 class TextClassification:
     takes_many_runs: ClassVar[bool] = False
+    takes_ones: ClassVar[bool] = True
 
     def __init__(self, manifest: ModelManifest, graph: Graph, engine: BatchingEngine, load: Load) -> None:
         check_graph(graph, "text-classification", inputs=TEXT_INPUTS, output="logits")

@@ -35,6 +35,7 @@ class GeneratedText(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 class TextGeneration:
     takes_many_runs: ClassVar[bool] = True
+    takes_ones: ClassVar[bool] = True
 
     def __init__(self, manifest: ModelManifest, graph: Graph, engine: BatchingEngine, load: Load) -> None:
         check_graph(graph, "text-generation", inputs=TEXT_INPUTS, output="logits")

@@ -12,6 +12,7 @@ import msgspec
 from shared_schemas.errors import InvalidInput
 from shared_schemas.inputs.features import LARGEST_NUMBER, FeatureForm
 from shared_schemas.inputs.form import InputForm, Signature
+from shared_schemas.inputs.tensors import TensorForm
 from shared_schemas.inputs.texts import TextForm
 from shared_schemas.models import ModelManifest, Task
 
@@ -20,6 +21,7 @@ INPUT_FORMS: dict[Task, InputForm] = {
     "text-generation": TextForm(),
     "tabular-classification": FeatureForm(),
     "tabular-regression": FeatureForm(),
+    "tensors": TensorForm(),
 }
 
 
@@ -32,6 +34,8 @@ class Inputs(msgspec.Struct, frozen=True):
 
 
 def signature_of(manifest: ModelManifest) -> Signature:
+    if manifest.task == "tensors":
+        return Signature(task=manifest.task, tensors=manifest.inputs)
     dtype = next((spec.dtype for spec in manifest.inputs if spec.name == "features"), "float32")
     return Signature(
         task=manifest.task, features=manifest.features, largest=LARGEST_NUMBER.get(dtype, LARGEST_NUMBER["float32"])
@@ -57,7 +61,8 @@ def check_input(signature: Signature, input_data: Any) -> None:
             return
         except InvalidInput as error:
             at = f"/input_data/{place}" if inputs.is_list else "/input_data"
-            first = first or InvalidInput(str(error), pointer=at + _pointer_in(item, error, signature.features))
+            within = error.pointer or _pointer_in(item, error, signature.features)
+            first = first or InvalidInput(str(error), pointer=at + within)
     if first is not None:
         raise first
 

@@ -4,15 +4,17 @@ from typing import Any, Protocol
 
 import msgspec
 
-from shared_schemas.models import Task
+from shared_schemas.models import Task, TensorSpec
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True):
-    """What of a manifest decides which inputs fit. largest: no number of an input may be further from zero."""
+    """What of a manifest decides which inputs fit. features, largest: of a tabular model; no number of an input may be
+    further from zero. tensors: of a model of the task tensors."""
 
     task: Task
-    features: tuple[str, ...]
-    largest: float
+    features: tuple[str, ...] = ()
+    largest: float = 0.0
+    tensors: tuple[TensorSpec, ...] = ()
 
 
 class InputForm(Protocol):
@@ -27,5 +29,5 @@ class InputForm(Protocol):
         ...
 
     def check(self, signature: Signature, item: Any) -> None:
-        """InvalidInput or DataRejected if item cannot be an input."""
+        """InvalidInput or DataRejected if item cannot be an input. A pointer leads from the item to what is wrong."""
         ...

@@ -1,0 +1,125 @@
+"""The task tensors: whole tensors in, whole tensors out, as the model's graph declares them.
+
+It is the task of any ONNX model that has no other. Each input of a job is one run, unless the manifest names a batch
+axis: then its first dimension counts rows, and inputs of one shape share a run. How a tensor is written in JSON, and
+which inputs are accepted at all, is in `shared_schemas.inputs.tensors`, which a gateway uses too.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import msgspec
+import numpy as np
+from shared_schemas.errors import AttemptFailed
+from shared_schemas.inputs.tensors import LARGEST_FLOAT, tensors_of
+from shared_schemas.models import Dtype, ModelManifest, TensorSpec, batch_axis_of
+
+from inference_worker.engines.batching import BatchingEngine
+from inference_worker.graph import Graph
+from inference_worker.tasks.task import Load, Request
+from inference_worker.tensors import Array, Arrays, WholeTensors, numpy_dtype
+
+_DIGITS = 4
+
+
+class TensorAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """data: in row-major order. JSON has no NaN: a float that is not finite is "NaN", "Infinity" or "-Infinity"."""
+
+    dtype: Dtype
+    shape: tuple[int, ...]
+    data: list[Any]
+
+
+class TensorAnswers(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """outputs: by name, in the order of the graph. nonfinite_count: of their numbers."""
+
+    outputs: dict[str, TensorAnswer]
+    nonfinite_count: int = 0
+
+
+class Tensors:
+    takes_many_runs: ClassVar[bool] = False
+    # A graph may refuse ones, as a Reshape does that is told the shape.
+    takes_ones: ClassVar[bool] = False
+
+    def __init__(self, manifest: ModelManifest, graph: Graph, engine: BatchingEngine, load: Load) -> None:
+        _check_described(manifest.inputs, graph.inputs, "inputs")
+        _check_described(manifest.outputs, graph.outputs, "outputs")
+        if manifest.batch_axis is not None and manifest.batch_axis != batch_axis_of(graph.inputs, graph.outputs):
+            raise AttemptFailed(
+                "model_unsupported", "the manifest's batch axis is not the first dimension of each input and output"
+            )
+        self._inputs, self._is_batched = manifest.inputs, manifest.batch_axis is not None
+        self._dtypes = {spec.name: spec.dtype for spec in graph.outputs}
+        self._engine = engine
+
+    def check_first_outputs(self, outputs: Arrays) -> None:
+        """Any outputs can be answers."""
+
+    async def answer(self, item: Any, index: int, request: Request) -> TensorAnswers:
+        tensors = tensors_of(item, self._inputs)
+        arrays = {
+            spec.name: _array(tensors[spec.name].values, spec.dtype).reshape(tensors[spec.name].shape)
+            for spec in self._inputs
+        }
+        outputs = await self._engine.infer(WholeTensors(arrays, is_batched=self._is_batched))
+        return answers_of(outputs, self._dtypes)
+
+    def reproducible(self, answer: TensorAnswers) -> TensorAnswers:
+        """All of it if the model runs alone. If not, floats with 4 digits: the last bits of a number depend on the
+        other rows of its batch."""
+        if not self._is_batched:
+            return answer
+        rounded = {name: _rounded(tensor) for name, tensor in answer.outputs.items()}
+        return msgspec.structs.replace(answer, outputs=rounded)
+
+
+def answers_of(outputs: Arrays, dtypes: dict[str, Dtype]) -> TensorAnswers:
+    n_bad = 0
+    answers: dict[str, TensorAnswer] = {}
+    for name, array in outputs.items():
+        data = array.ravel().tolist()
+        if dtypes[name] in LARGEST_FLOAT:
+            bad = np.flatnonzero(~np.isfinite(array))
+            n_bad += len(bad)
+            for place in bad.tolist():
+                data[place] = _written(data[place])
+        answers[name] = TensorAnswer(dtype=dtypes[name], shape=array.shape, data=data)
+    return TensorAnswers(outputs=answers, nonfinite_count=n_bad)
+
+
+def _array(values: list[Any], dtype: Dtype) -> Array:
+    """values: checked, so all of them fit."""
+    if dtype == "string":
+        array = np.empty(len(values), dtype=np.object_)
+        array[:] = values
+        return array
+    return np.array(values, dtype=numpy_dtype(dtype))
+
+
+def _written(value: float) -> str:
+    return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+
+
+def _rounded(tensor: TensorAnswer) -> TensorAnswer:
+    if tensor.dtype not in LARGEST_FLOAT:
+        return tensor
+    data = [each if isinstance(each, str) else float(f"{each:.{_DIGITS}g}") for each in tensor.data]
+    return msgspec.structs.replace(tensor, data=data)
+
+
+def _check_described(described: Sequence[TensorSpec], found: Sequence[TensorSpec], which: str) -> None:
+    """AttemptFailed model_unsupported if the manifest describes other tensors than the graph has."""
+    by_name = {spec.name: spec for spec in described}
+    for spec in found:
+        if spec.name not in by_name or not _agree(by_name[spec.name], spec):
+            break
+    else:
+        if len(described) == len(found):
+            return
+    raise AttemptFailed("model_unsupported", f"the manifest does not describe the {which} of the model")
+
+
+def _agree(described: TensorSpec, found: TensorSpec) -> bool:
+    """found: as the session shows it, which has the shape [] for a tensor of any rank too."""
+    return described.dtype == found.dtype and (described.shape or ()) == found.shape
