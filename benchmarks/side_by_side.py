@@ -3,17 +3,18 @@
     uv run --group bench python -m benchmarks.side_by_side FOLDER [--repeats N] [--scale X]
 
 FOLDER: another checkout whose .venv is synced with --group bench. A ratio above 1 says that this build does more, or
-takes less. The gateways of both stay up, and are asked in short turns: one start of a process differs from the next of
-the same by more than one build from the other, and a machine that is shared from second to second.
+takes less. For all but the drain, the services of both builds stay up and are asked in short turns: two starts of one
+build differ by more than the two builds do, and a shared machine changes from second to second.
 """
 
 import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 import anyio
 import msgspec
@@ -24,23 +25,38 @@ from rich.table import Table as Shown
 from benchmarks.gateway import ACCEPTED, CONNECTIONS, UVLOOP, request_for
 from benchmarks.http_load import post
 from benchmarks.measuring import Column, Figures, Found, Table, alternate, percentile, table
-from benchmarks.round_trip import followed
+from benchmarks.round_trip import WARM_UP, followed
 
 ROOT = Path(__file__).parents[1]
+T = TypeVar("T")
 THIS, OTHER = "this build", "the other"
 # Turns of each gateway for each repeat, and how many requests one takes.
 TURNS, TRIPS = 10, 200
 N_POSTS = {1: 600, 64: 3_000}
 # Run inside either checkout: what they call is what both have.
-PROGRAM = """
+DRAIN_PROGRAM = """
 import json, sys
-from benchmarks import drain, round_trip
+from benchmarks import drain
 scale = float(sys.argv[1])
-figures = {f"drain_{name}": value for name, value in drain._measure(drain.HEADRACE, scale).items()}
-figures |= {f"trip_{name}": value for name, value in round_trip._measure(round_trip.HEADRACE, scale).items()}
-print(json.dumps(figures))
+print(json.dumps({f"drain_{name}": value for name, value in drain._measure(drain.HEADRACE, scale).items()}))
 """
-SERVER = """
+QUEUE_SERVER = """
+import json, sys
+from contextlib import ExitStack
+from benchmarks.contestants import HEADRACE
+from benchmarks.server import bench_redis
+with ExitStack() as stack:
+    bench = stack.enter_context(bench_redis())
+    stack.enter_context(HEADRACE.working(bench.url, 10**9, bench.folder / "tally"))
+    print(json.dumps(bench.url), flush=True)
+    sys.stdin.read()
+"""
+TRIP_PROGRAM = """
+import json, sys
+from benchmarks.contestants import HEADRACE
+print(json.dumps(HEADRACE.call("round_trips", sys.argv[1], int(sys.argv[2]))["ms"]))
+"""
+GATEWAY_SERVER = """
 import json, sys
 from contextlib import ExitStack
 import anyio
@@ -55,6 +71,13 @@ with ExitStack() as stack:
     print(json.dumps([served.port, served.process.pid, anyio.run(publish_model, bench.url)]), flush=True)
     sys.stdin.read()
 """
+
+
+class Queue(msgspec.Struct, frozen=True):
+    """A Redis and a worker of one build that stay up."""
+
+    checkout: Path
+    url: str
 
 
 class Gateway(msgspec.Struct, frozen=True):
@@ -100,24 +123,46 @@ POSTS = [
 
 
 @contextmanager
-def gateway(checkout: Path, kind: str) -> Iterator[Gateway]:
-    """kind: followed, with a worker, or posted, without."""
-    program = [str(checkout / ".venv/bin/python"), "-c", SERVER, kind]
-    with subprocess.Popen(program, cwd=checkout, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+def serving(checkout: Path, *program: str) -> Iterator[Any]:
+    """-> the one line that the program printed. It ends when its stdin is closed."""
+    command = [str(checkout / ".venv/bin/python"), "-c", *program]
+    with subprocess.Popen(command, cwd=checkout, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         assert server.stdin is not None
         assert server.stdout is not None
-        port, pid, model = json.loads(server.stdout.readline())
+        printed = json.loads(server.stdout.readline())
         try:
-            yield Gateway(port, psutil.Process(pid), model)
+            yield printed
         finally:
             server.stdin.close()
 
 
-def run(checkout: Path, scale: float) -> Figures:
-    python = checkout / ".venv/bin/python"
-    done = subprocess.run([str(python), "-c", PROGRAM, str(scale)], check=True, stdout=subprocess.PIPE, cwd=checkout)
-    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+@contextmanager
+def queue(checkout: Path) -> Iterator[Queue]:
+    with serving(checkout, QUEUE_SERVER) as url:
+        yield Queue(checkout, url)
+
+
+@contextmanager
+def gateway(checkout: Path, kind: str) -> Iterator[Gateway]:
+    """kind: followed, with a worker, or posted, without."""
+    with serving(checkout, GATEWAY_SERVER, kind) as (port, pid, model):
+        yield Gateway(port, psutil.Process(pid), model)
+
+
+def run(checkout: Path, *program: str) -> Any:
+    command = [str(checkout / ".venv/bin/python"), "-c", *program]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=checkout)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def drains(checkout: Path, scale: float) -> Figures:
+    figures: dict[str, float] = run(checkout, DRAIN_PROGRAM, str(scale))
     return figures
+
+
+def direct_trips(asked: Queue) -> Figures:
+    took = run(asked.checkout, TRIP_PROGRAM, asked.url, str(TRIPS + WARM_UP))
+    return {"trip_p50_ms": percentile(took[WARM_UP:], 0.5)}
 
 
 def posts(asked: Gateway) -> Figures:
@@ -138,25 +183,29 @@ def trips(asked: Gateway) -> Figures:
     return {"http_p50_ms": percentile(took, 0.5)}
 
 
-def turns(checkouts: dict[str, Path], repeats: int) -> dict[str, Found]:
-    """Of the gateways. The first turn of each is not counted."""
-    found = {}
-    for kind, measure in (("followed", trips), ("posted", posts)):
-        with ExitStack() as stack:
-            asked = {name: stack.enter_context(gateway(checkout, kind)) for name, checkout in checkouts.items()}
-            rows = alternate(asked, measure, repeats=TURNS * repeats + 1)
-        found[kind] = {name: of_build[1:] for name, of_build in rows.items()}
-    return found
+def turns(
+    checkouts: dict[str, Path],
+    services: Callable[[Path], AbstractContextManager[T]],
+    measure: Callable[[T], Figures],
+    repeats: int,
+) -> Found:
+    """Of services that stay up. The first turn of each is not counted."""
+    with ExitStack() as stack:
+        asked = {name: stack.enter_context(services(checkout)) for name, checkout in checkouts.items()}
+        rows = alternate(asked, measure, repeats=TURNS * repeats + 1)
+    return {name: of_build[1:] for name, of_build in rows.items()}
 
 
-def tables(found: Found, of_gateways: dict[str, Found]) -> list[Table]:
-    shown = (
-        ("Drain of no-op jobs", found, DRAIN),
-        ("Round trip of one job, idle", found, TRIP),
-        ("Round trip over HTTP and SSE", of_gateways["followed"], FOLLOWED),
-        ("POST /jobs/inference", of_gateways["posted"], POSTS),
-    )
-    return [table(title, rows, columns, base=OTHER) for title, rows, columns in shown]
+def tables(checkouts: dict[str, Path], repeats: int, scale: float) -> Iterator[Table]:
+    def of(title: str, rows: Found, columns: list[Column]) -> Table:
+        return table(title, rows, columns, base=OTHER)
+
+    yield of("Drain of no-op jobs", alternate(checkouts, lambda each: drains(each, scale), repeats=repeats), DRAIN)
+    yield of("Round trip of one job, idle", turns(checkouts, queue, direct_trips, repeats), TRIP)
+    over_http = turns(checkouts, lambda each: gateway(each, "followed"), trips, repeats)
+    yield of("Round trip over HTTP and SSE", over_http, FOLLOWED)
+    posted = turns(checkouts, lambda each: gateway(each, "posted"), posts, repeats)
+    yield of("POST /jobs/inference", posted, POSTS)
 
 
 def main() -> None:
@@ -168,8 +217,7 @@ def main() -> None:
     if not (given.other / ".venv/bin/python").exists():
         sys.exit(f"{given.other} has no .venv: run `uv sync --group bench` there first")
     checkouts = {THIS: ROOT, OTHER: given.other}
-    found = alternate(checkouts, lambda each: run(each, given.scale), repeats=given.repeats)
-    for made in tables(found, turns(checkouts, given.repeats)):
+    for made in tables(checkouts, given.repeats, given.scale):
         shown = Shown(*made.columns, title=made.title, title_justify="left")
         for row in made.rows:
             shown.add_row(*row)

@@ -6,7 +6,8 @@ A real gateway and a real worker over one Redis of the test's own, seen through 
 
 import json
 import time
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from subprocess import Popen
@@ -79,6 +80,13 @@ def assert_quiet(system: System, used: dict[str, Usage]) -> None:
     for name, usage in used.items():
         assert usage.cpu < MOST_CPU, (name, usage)
         assert len(usage.lines) <= WINDOW_S, (name, usage)
+    assert_each_once(used["worker"].lines)
+
+
+def assert_each_once(lines: Sequence[str]) -> None:
+    """What fails again and again is logged when it first fails."""
+    times = Counter(json.loads(line)["event"] for line in lines)
+    assert set(times.values()) <= {1}, lines
 
 
 @pytest.mark.parametrize("state", outage.OUTAGES)
@@ -150,7 +158,9 @@ async def test_without_memory_new_jobs_are_refused_and_running_ones_end_once_the
     assert {(job.state, job.attempt, job.crashes) for job in jobs} == {(JobState.SUCCEEDED, 1, 0)}
     healthy(system.worker_log)
     healthy(system.gateway_log)
-    assert len([line for line in used.lines if '"warning"' in line]) <= WINDOW_S, used.lines
+    warnings = [line for line in used.lines if '"warning"' in line]
+    assert len(warnings) <= WINDOW_S, warnings
+    assert_each_once(warnings)
 
 
 @pytest.mark.fault(

@@ -87,15 +87,18 @@ async def test_an_entry_of_the_last_id_that_there_is_ends_no_stream(redis_url: s
         assert len(await side.change_log.read(INFERENCE)) == 3 * 3
 
 
-async def test_the_log_goes_on_behind_its_own_entries_when_one_of_the_last_id_was_put_in(redis_url: str) -> None:
+async def test_the_log_goes_on_behind_all_its_own_entries_when_one_of_the_last_id_was_put_in(redis_url: str) -> None:
     async with queue_bench(redis_url) as side:
-        first = await side.submit()
+        before = [await side.submit() for _ in range(300)]
+        entries = await side.client.xrange(keys.log(INFERENCE))
         last = f"{2**64 - 1}-{2**64 - 1}"
         await side.client.xadd(keys.log(INFERENCE), {"count": "inf", "changes": "x"}, id=last)
 
-        second = await side.submit()
+        after = await side.submit()
 
-        assert [change.job_id for change in await side.change_log.read(INFERENCE)] == [first, second]
+        assert (await side.client.xrange(keys.log(INFERENCE)))[:-1] == entries
+        named = [change.job_id for change in await side.change_log.read(INFERENCE)]
+        assert named == [*before, after]
 
 
 async def test_jobs_are_found_again_by_the_log_when_all_that_lists_them_is_lost(redis_url: str) -> None:

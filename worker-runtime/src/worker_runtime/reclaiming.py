@@ -28,12 +28,14 @@ class Reclaiming:
         backoff = Backoff()
         look_at = repair_at = time.monotonic() + self._earlier(self._shortest_s)
         while True:
-            await anyio.sleep(max(0.0, min(look_at, repair_at) - time.monotonic()))
+            # The sleep may end a moment early by the clock: what it waited for is due all the same.
+            due_at = min(look_at, repair_at)
+            await anyio.sleep(max(0.0, due_at - time.monotonic()))
             try:
-                if time.monotonic() >= look_at:
+                if look_at <= due_at:
                     await self._reclaim()
                     look_at = time.monotonic() + self._earlier(self._until_next_look_s())
-                if time.monotonic() >= repair_at:
+                if repair_at <= due_at:
                     await self._repair()
                     repair_at = time.monotonic() + self._until_next_repair_s()
                 backoff.reset()

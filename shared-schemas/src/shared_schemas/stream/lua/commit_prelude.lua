@@ -34,13 +34,13 @@ end
 -- -> as write_log, and how many changes the log has had
 local function append_behind_last_id(count)
   -- For a log with an entry of the highest possible id, which no script wrote and no entry can follow. Valkey 9
-  -- accepts no id below one that was deleted, so this creates the stream again, with those of its newest 200 entries
-  -- that have a possible time.
+  -- accepts no id below one that was deleted, so this creates the stream again, with all entries that a script wrote:
+  -- where indexes are lost as well, only the log names their jobs. @LOG_LENGTH entries bound the memory for this.
   -- -> the smallest id that may follow: its time, its number; how many changes the log has had
   local function rebuild_log()
     local kept = {}
-    for _, entry in ipairs(redis.call('XREVRANGE', LOG, '+', '-', 'COUNT', '200')) do
-      if tonumber(string.match(entry[1], '^%d+')) < 1e15 then kept[#kept + 1] = entry end
+    for _, entry in ipairs(redis.call('XREVRANGE', LOG, '999999999999999-0', '-', 'COUNT', @LOG_LENGTH)) do
+      if #entry[2] == 4 then kept[#kept + 1] = entry end
     end
     redis.call('DEL', LOG)
     for i = #kept, 1, -1 do redis.call('XADD', LOG, kept[i][1], unpack(kept[i][2])) end
