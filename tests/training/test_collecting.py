@@ -16,7 +16,7 @@ from shared_schemas.specs import TrainingSpec
 from shared_schemas.store.collecting import Collection
 from shared_schemas.store.files import ArtifactMissing, ArtifactStore
 from shared_schemas.stream.removal import Removal
-from training_worker.collecting import StoreOfAnother, collect
+from training_worker.collecting import StoreOfAnotherRedis, collect
 
 from tests.support.gateways import TRAINING, Driver, a_manifest, driver
 from tests.support.workers import Bench
@@ -166,7 +166,7 @@ async def test_a_redis_that_does_not_know_the_store_frees_nothing(
         ArtifactStore(tmp_path / "other")
         await freed(drive, tmp_path / "other")
 
-    with pytest.raises(StoreOfAnother, match="--adopt"):
+    with pytest.raises(StoreOfAnotherRedis, match="--adopt"):
         await freed(drive, tmp_path)
     assert left(store, saved) == [True]
     await freed(drive, tmp_path, adopt=True, dry_run=True)
@@ -180,7 +180,7 @@ async def test_a_store_that_is_not_empty_is_not_given_to_a_redis_that_knows_none
 ) -> None:
     saved = old(store, "checkpoint")
 
-    with pytest.raises(StoreOfAnother):
+    with pytest.raises(StoreOfAnotherRedis):
         await freed(drive, tmp_path)
     await drive.record(await drive.begin(await a_job(drive)), Checkpointed(step=1, artifact=saved))
     await freed(drive, tmp_path)

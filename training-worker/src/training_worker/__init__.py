@@ -1,5 +1,5 @@
-"""Trains models from a queue and publishes them as ONNX. torch is imported in the child process alone.
+"""Trains models from a queue and publishes them as ONNX. Only the child process imports torch.
 
-`handler` supervises, `child` trains in a process of its own, and `recipes/` has the built-in types of models. What they
-are made of is in `recipe_kit`.
+`handler` runs a job and supervises its child process, `child` trains, and `recipes/` holds the
+built-in recipes. The parts that recipes are made of are in `recipe_kit`.
 """

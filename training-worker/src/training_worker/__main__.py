@@ -1,4 +1,4 @@
-"""The training worker as a process: settings from the environment, everything wired, then run until drained."""
+"""Starts a training worker: reads the environment once, builds the parts and runs until drained."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ from training_worker.handler import TrainingHandler
 from training_worker.registering import capabilities
 from training_worker.settings import TrainingSettings
 
-# Longer than any file takes to write.
+# No file takes this long to write, so a half-written file of this age was left by a dead process.
 LEFTOVERS_S = 86_400.0
 
 

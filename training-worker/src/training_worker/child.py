@@ -1,7 +1,8 @@
-"""A process for one attempt: takes an assignment from the supervisor and tells how it goes. Knows no Redis, no job id.
+"""The child process of one attempt: receives an assignment from the supervisor, trains, and reports to it.
 
-A crash, an out-of-memory kill or a poisoned CUDA context ends this process and nothing else. It dies with its parent,
-from its first moment on: torch, which takes seconds to import, is imported by `_run` alone.
+A crash, an out-of-memory kill or a poisoned CUDA context ends only this process. It dies with its
+supervisor. Only `_run` imports torch, which takes seconds, so that the child is tied to its
+supervisor before that. It knows no Redis and no job id.
 """
 
 import ctypes
@@ -29,12 +30,12 @@ from training_worker.messages import (
 )
 
 PR_SET_PDEATHSIG = 1
-# proc(5): the kernel ends the process with the highest score first.
+# proc(5): when memory runs out, the kernel kills the process with the highest score first.
 OOM_SCORE_FIRST = "1000"
 
 
-class Line:
-    """The pipe to the supervisor."""
+class MessageWriter:
+    """Writes messages to the supervisor. Any thread may call it."""
 
     def __init__(self, target: IO[bytes]) -> None:
         self._target, self._lock = target, threading.Lock()
@@ -51,23 +52,26 @@ class Line:
 def main() -> None:
     parent = int(sys.argv[1])
     _die_with(parent)
-    # Frames go out by the pipe that was standard output; whatever user code prints becomes lines of the log.
-    line = Line(os.fdopen(os.dup(1), "wb"))
+    # Standard output is the pipe for messages. What user code prints goes to standard error instead,
+    # and becomes lines of the job's log.
+    messages = MessageWriter(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
     source = sys.stdin.buffer
     body = read_frame(source)
     if body is None:
         return
     begun, stop = threading.Event(), threading.Event()
-    threading.Thread(target=_listen, args=(source, line, begun, stop), daemon=True).start()
-    _run(body, line, begun, stop)
+    threading.Thread(target=_follow_supervisor, args=(source, messages, begun, stop), daemon=True).start()
+    _run(body, messages, begun, stop)
     sys.stdout.flush()
     sys.stderr.flush()
-    # Without the interpreter's farewell: threads of torch or of user code may not want to end.
+    # Without the interpreter's shutdown, which would wait for threads of torch or of user code.
     os._exit(0)
 
 
-def _run(body: bytes, line: Line, begun: threading.Event, stop: threading.Event) -> None:
+def _run(body: bytes, messages: MessageWriter, begun: threading.Event, stop: threading.Event) -> None:
+    """body: the encoded assignment. begun: set once training may begin. stop: set when the supervisor
+    asks to stop."""
     try:
         from recipe_kit.context import StoppedEarlyError
 
@@ -75,19 +79,21 @@ def _run(body: bytes, line: Line, begun: threading.Event, stop: threading.Event)
 
         begun.set()
         try:
-            line.send(train(decode_assignment(body), report=line.send, should_stop=stop.is_set, enter=line.enter))
+            assignment = decode_assignment(body)
+            finished = train(assignment, report=messages.send, should_stop=stop.is_set, enter=messages.enter)
+            messages.send(finished)
         except StoppedEarlyError:
-            line.send(Stopped())
+            messages.send(Stopped())
     except HeadraceError as error:
-        line.send(Refused(error=error.info()))
+        messages.send(Refused(error=error.info()))
     except Exception as error:  # the boundary where any failure of a recipe becomes a typed one
-        line.send(_failure(error))
+        messages.send(_failure(error))
 
 
 def _failure(error: Exception) -> Refused | Crashed:
     import torch
 
-    # torch raises a plain RuntimeError where memory of the host runs out.
+    # When the host runs out of memory, torch raises a plain RuntimeError that names its allocator.
     is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
     if is_memory:
         message = "the training process ran out of memory"
@@ -95,24 +101,27 @@ def _failure(error: Exception) -> Refused | Crashed:
     return Crashed(type=type(error).__name__, traceback="".join(traceback.format_exception(error)))
 
 
-def _listen(source: IO[bytes], line: Line, begun: threading.Event, stop: threading.Event) -> None:
-    """Any frame after the assignment asks to stop. The end of the pipe means that the supervisor is gone."""
+def _follow_supervisor(
+    source: IO[bytes], messages: MessageWriter, begun: threading.Event, stop: threading.Event
+) -> None:
+    """Any message after the assignment asks to stop. If the pipe ends, the supervisor is gone."""
     if read_frame(source) is None:
         os._exit(1)
     stop.set()
     if not begun.is_set():
-        # Nothing is done that could be saved, and torch may still take seconds.
-        line.send(Stopped())
+        # There is nothing to save yet, and loading torch may still take seconds.
+        messages.send(Stopped())
         os._exit(0)
 
 
 def _die_with(parent: int) -> None:
-    """Be killed when the supervisor dies, however it dies, and before it when memory runs out."""
+    """Exit if the supervisor is already dead. On Linux, the kernel also kills this process when the
+    supervisor dies for any reason, and before the supervisor when memory runs out."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         Path("/proc/self/oom_score_adj").write_text(OOM_SCORE_FIRST)
     if os.getppid() != parent:
-        # It died before the line above.
+        # The supervisor had died before prctl was called.
         os._exit(1)
 
 

@@ -1,9 +1,11 @@
-"""Frees the artifact store of what nothing refers to any more: once an hour by one of the training workers, or by hand.
+"""Removes files of the artifact store that nothing refers to. One of the training workers does so every hour.
+
+An operator can do it too:
 
     python -m training_worker.collecting [--dry-run] [--adopt] [--json]
 
-The store remembers which Redis it belongs to. One that is empty, new or another one knows none of the files, and must
-not be taken for one that needs none of them.
+The store remembers which Redis it belongs to. A Redis that was emptied, or another Redis, refers to
+none of the files, and without this check all of them would be removed.
 """
 
 import argparse
@@ -37,8 +39,8 @@ EVERY_S = 3600.0
 _AWAY = 1
 
 
-class StoreOfAnother(Exception):
-    """The Redis that was asked is not the one whose files these are."""
+class StoreOfAnotherRedis(Exception):
+    """The files of the store belong to another Redis than the connected one."""
 
 
 async def collect(
@@ -51,8 +53,14 @@ async def collect(
     adopt: bool = False,
     queues: Sequence[QueueName] = (),
 ) -> Collection:
-    """root: of the store. queues: that there are, beside those on record. adopt: take the store over from another
-    Redis. StoreOfAnother, BackendUnavailable, OSError; nothing is removed then."""
+    """Remove the files under `root`, the store, that nothing refers to.
+
+    checkpoints_kept: how many of the newest checkpoints of a job stay, besides its best one.
+    grace_s: a file stays for this many seconds after it was written or found again. dry_run: remove
+    nothing, and only return what would go. adopt: from now on the store belongs to this Redis.
+    queues: to look at besides those that Redis has declared. StoreOfAnotherRedis,
+    BackendUnavailable, OSError before anything is removed.
+    """
     nodes = Nodes(client)
     references = await read_references(nodes, checkpoints_kept=checkpoints_kept, queues=queues)
     await _check_owner(StoreBinding(nodes), root, references, adopt=adopt, dry_run=dry_run)
@@ -61,7 +69,8 @@ async def collect(
 
 
 async def collect_for_ever(settings: TrainingSettings, client: AsyncRedis, queues: Sequence[QueueName]) -> None:
-    """A duty of the worker; a grace period of 0 means never."""
+    """Collect every EVERY_S seconds, in turn with the other training workers. Returns at once if the
+    grace period is 0, which means never."""
     binding, log = StoreBinding(Nodes(client)), structlog.get_logger()
     while settings.artifacts_grace_s:
         try:
@@ -79,12 +88,12 @@ async def collect_for_ever(settings: TrainingSettings, client: AsyncRedis, queue
                     waiting=done.waiting,
                 )  # fmt: skip
         except SettingsRejected:
-            # The worker ends with it.
+            # The worker makes the same check, and ends.
             return
-        except (StoreOfAnother, OSError) as error:
+        except (StoreOfAnotherRedis, OSError) as error:
             log.warning("artifacts_not_collected", error=str(error))
         except BackendUnavailable:
-            # It will be said by whatever the worker does besides.
+            # The other duties of the worker log it.
             pass
         await anyio.sleep(EVERY_S)
 
@@ -92,12 +101,14 @@ async def collect_for_ever(settings: TrainingSettings, client: AsyncRedis, queue
 async def _check_owner(
     binding: StoreBinding, root: Path, references: References, *, adopt: bool, dry_run: bool
 ) -> None:
+    """Let the store and this Redis have the same identity, or raise StoreOfAnotherRedis. A store without
+    an identity gets one if it is empty, or has a file that this Redis refers to."""
     of_store, of_redis = await to_thread.run_sync(collecting.identity_of, root), await binding.identity()
     if of_store is not None and of_store == of_redis:
         return
     is_known = collecting.is_empty(root) or collecting.has_any(root, references.kept)
     if not (adopt or (of_store is None and is_known)):
-        raise StoreOfAnother(
+        raise StoreOfAnotherRedis(
             "this Redis does not know the files of the artifact store: it was emptied, or is another one. "
             "To let go of all files that it does not refer to, collect once with --adopt"
         )
@@ -106,8 +117,8 @@ async def _check_owner(
         await to_thread.run_sync(collecting.identify, root, identity)
 
 
-def told(done: Collection, *, dry_run: bool) -> list[str]:
-    """Lines for a person."""
+def summary(done: Collection, *, dry_run: bool) -> list[str]:
+    """Lines for a person: how many files went and why, and how many stayed."""
     lines = []
     for why, what in (
         ("superseded", "checkpoints that are neither among the newest of their job nor its best"),
@@ -132,7 +143,8 @@ def _size(n_bytes: int) -> str:
 
 
 async def run(settings: TrainingSettings, *, dry_run: bool, adopt: bool) -> Collection:
-    """As collect, by the settings. SettingsRejected for a database of another version."""
+    """Collect once, as the settings say. SettingsRejected if another version of Headrace wrote the
+    database; otherwise as of `collect`."""
     client = connect(settings)
     try:
         await check_store(client)
@@ -158,13 +170,13 @@ def main() -> None:
         settings = from_environ(TrainingSettings, prefix="HEADRACE_", environ=os.environ)
         try:
             done = asyncio.run(run(settings, dry_run=given.dry_run, adopt=given.adopt))
-        except (BackendUnavailable, StoreOfAnother, OSError) as error:
+        except (BackendUnavailable, StoreOfAnotherRedis, OSError) as error:
             print(f"gc: {error}", file=sys.stderr)
             raise SystemExit(_AWAY) from None
     if given.json:
         sys.stdout.write(encode_json(done).decode() + "\n")
     else:
-        print("\n".join(told(done, dry_run=given.dry_run)))
+        print("\n".join(summary(done, dry_run=given.dry_run)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""What a run that starts from the weights of another takes from it, and what of its spec contradicts that. Pure."""
+"""What a job takes over from the job in `resume_from`, whose weights it starts from. Pure.
+
+The source decides the task, the columns and the shapes of the weights. A spec that contradicts one of
+them is rejected.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +13,8 @@ from shared_schemas.errors import SpecRejected
 from shared_schemas.models import Task
 from shared_schemas.specs import TrainingSpec
 
-_ASKED_AS: dict[Task, str] = {
+# The task of a model, as a spec names it.
+_TASK_OF_SPEC: dict[Task, str] = {
     "text-classification": "classification",
     "tabular-classification": "classification",
     "tabular-regression": "regression",
@@ -17,39 +22,41 @@ _ASKED_AS: dict[Task, str] = {
 }
 
 
-def continued(spec: TrainingSpec, learned: Vocabulary, shape: Sequence[str]) -> TrainingSpec:
-    """The specification with all that the weights of its source decide: task, columns, shape. A column may have another
-    name in the new data, which the specification then says. shape: the hyperparameters that decide the shapes of the
-    weights.
+def spec_from_source(spec: TrainingSpec, source: Vocabulary, shape: Sequence[str]) -> TrainingSpec:
+    """The spec, completed with what the weights of the source decide: task, columns and shape. If a
+    column has another name in the new data, the spec gives that name.
 
-    SpecRejected names the field that contradicts the source.
+    source: the vocabulary in the checkpoint that the job starts from. shape: names of the
+    hyperparameters that decide the shapes of the weights. SpecRejected names the field that
+    contradicts the source.
     """
-    if learned.model_type is not None and spec.model_type != learned.model_type:
-        raise _contradiction("model_type", learned.model_type)
-    task = None if learned.task is None else _ASKED_AS.get(learned.task)
+    if source.model_type is not None and spec.model_type != source.model_type:
+        raise _contradiction("model_type", source.model_type)
+    task = None if source.task is None else _TASK_OF_SPEC.get(source.task)
     if task is not None and spec.task not in (None, task):
         raise _contradiction("task", task)
-    if learned.features and spec.feature_columns and _names(spec.feature_columns) != _names(learned.features):
-        raise _contradiction("feature_columns", f"{len(learned.features)} others")
+    if source.features and spec.feature_columns and _names(spec.feature_columns) != _names(source.features):
+        raise _contradiction("feature_columns", f"{len(source.features)} others")
     return msgspec.structs.replace(
         spec,
         task=task or spec.task,
-        label_column=spec.label_column or learned.target,
-        text_column=spec.text_column or learned.text_column,
-        feature_columns=learned.features or spec.feature_columns,
-        hyperparameters=spec.hyperparameters | _shape(spec, learned, shape),
+        label_column=spec.label_column or source.target,
+        text_column=spec.text_column or source.text_column,
+        feature_columns=source.features or spec.feature_columns,
+        hyperparameters=spec.hyperparameters | _shape(spec, source, shape),
     )
 
 
 def _names(columns: Sequence[str]) -> set[str]:
-    """As columns are found: in any case, without the spaces around them."""
+    """Names as columns are matched: without regard to case and to the spaces around them."""
     return {name.strip().casefold() for name in columns}
 
 
-def _shape(spec: TrainingSpec, learned: Vocabulary, names: Sequence[str]) -> dict[str, Any]:
+def _shape(spec: TrainingSpec, source: Vocabulary, names: Sequence[str]) -> dict[str, Any]:
+    """The hyperparameters among `names` that the source has and the spec leaves out."""
     shape = {}
     for name in names:
-        asked, known = spec.hyperparameters.get(name), learned.hyperparameters.get(name)
+        asked, known = spec.hyperparameters.get(name), source.hyperparameters.get(name)
         if asked is not None and known is not None and asked != known:
             raise _contradiction(f"hyperparameters/{name}", str(known))
         if asked is None and known is not None:

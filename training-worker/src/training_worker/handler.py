@@ -1,6 +1,6 @@
-"""What a training job needs around its child process: an assignment before, a published model after.
+"""Runs a training job: makes the assignment for its child process, and publishes the model afterwards.
 
-It never imports torch: that is the child's, which may crash without taking the worker along.
+This module never imports torch. Only the child does, and it may crash without the worker.
 """
 
 import hashlib
@@ -29,8 +29,8 @@ FindCheckpoint = Callable[[JobId], Awaitable[Checkpoint | None]]
 
 
 class TrainingHandler:
-    """publish: (name, job id, fence, manifest) -> the reference it will be served under. find_checkpoint: of another
-    job, for resume_from."""
+    """publish: (name, job id, fence, manifest) -> the reference of the new model version.
+    find_checkpoint: (job id) -> the newest checkpoint of another job, which `resume_from` names."""
 
     kind = JobKind.TRAINING
 
@@ -41,14 +41,17 @@ class TrainingHandler:
         return {"device": self._settings.device, "torch": version("torch")}
 
     async def run(self, attempt: Attempt) -> Success | Release:
-        """AttemptFailed with the child's own error, or worker_process_died, training_stalled, recipe_failed."""
+        """Train in a child process and publish the model. Release if the attempt was asked to stop.
+
+        AttemptFailed checkpoint_not_found if the job in resume_from has none; else with the error that
+        the child reported, or one of `supervise`."""
         spec = attempt.spec
         assert isinstance(spec, TrainingSpec)  # noqa: S101 - the queue's name says so
         assignment = await self._assignment(attempt, spec)
         limits = Limits(stall_s=self._settings.stall_timeout_s, start_s=self._settings.start_timeout_s)
         kept = self._settings.checkpoints_kept
         end = await supervise(attempt, assignment, limits, checkpoints_kept=kept)
-        while _is_without_start(end) and await self._has_moved(assignment):
+        while _lacks_checkpoint(end) and await self._has_moved(assignment):
             assignment = await self._assignment(attempt, spec)
             end = await supervise(attempt, assignment, limits, checkpoints_kept=kept)
         match end:
@@ -62,7 +65,8 @@ class TrainingHandler:
                 return await self._finish(attempt, spec, finished)
 
     async def _has_moved(self, assignment: Assignment) -> bool:
-        """Whether the job in resume_from has a newer checkpoint now, and so has removed the one that was to be read."""
+        """Whether the job in resume_from has a newer checkpoint by now. Then it has removed the one that
+        this assignment names."""
         source = assignment.spec.resume_from
         if not assignment.starts_new_run or source is None:
             return False
@@ -91,7 +95,8 @@ class TrainingHandler:
         )
 
     async def _finish(self, attempt: Attempt, spec: TrainingSpec, finished: Finished) -> Success:
-        """A replay is there to be compared: it publishes nothing, or it would become the newest version."""
+        """Publish the model, except for a replay. A replay is only compared with the job that it repeats,
+        and must not become the newest version of the model."""
         model, manifest = None, finished.manifest
         if finished.series is not None:
             await attempt.record(Produced(name="metrics.ndjson", artifact=finished.series))
@@ -113,12 +118,13 @@ class TrainingHandler:
         return Success(msgspec.Raw(encode_json(result)), digest_of(manifest), finished.facts)
 
 
-def _is_without_start(end: End) -> bool:
+def _lacks_checkpoint(end: End) -> bool:
+    """Whether the child found no file for the checkpoint that it should start from."""
     return isinstance(end, Refused) and end.error.code == "checkpoint_not_found"
 
 
 def digest_of(manifest: ModelManifest) -> str:
-    """sha256 over what a replay with the same seed must reproduce: weights and metrics, no version, no time."""
+    """sha256 over what a replay with the same seed must reproduce: weights and metrics."""
     repeatable = encode_json([manifest.weights_sha256, sorted(manifest.metrics.items())])
     return hashlib.sha256(repeatable).hexdigest()
 

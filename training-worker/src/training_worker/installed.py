@@ -1,4 +1,7 @@
-"""Which recipes are installed: those of the entry point group `headrace.recipes`, so users can bring their own."""
+"""Finds the installed recipes: the entry points in the group `headrace.recipes`. A user's package can add some.
+
+It imports a recipe, and so torch, only in `find`.
+"""
 
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
@@ -7,19 +10,20 @@ import msgspec
 from shared_schemas.errors import AttemptFailed, SpecRejected
 
 if TYPE_CHECKING:
-    # It imports torch, which the supervisor never does.
+    # recipe_kit imports torch, and the supervisor must not.
     from recipe_kit.recipe import Recipe
 
 GROUP = "headrace.recipes"
 
 
 def installed() -> dict[str, EntryPoint]:
-    """By name. Nothing is imported."""
+    """The entry points by name. Imports none of them."""
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
 def find(model_type: str) -> "Recipe[Any]":
-    """AttemptFailed unknown_model_type names those there are, or why one cannot be used."""
+    """Import the recipe and make it. AttemptFailed unknown_model_type names the installed recipes, or says
+    why this one cannot be used."""
     known = installed()
     if model_type not in known:
         raise AttemptFailed("unknown_model_type", f"this worker trains {', '.join(sorted(known))}")
@@ -32,12 +36,13 @@ def find(model_type: str) -> "Recipe[Any]":
 
 
 def hyperparameters_of(recipe: "Recipe[Any]", given: dict[str, Any]) -> Any:
-    """As the recipe's own Struct. SpecRejected names the field, and never the value."""
+    """given: the hyperparameters of a spec. -> the same as the recipe's own Struct. SpecRejected names the
+    field and never repeats the value."""
     try:
         return msgspec.convert(given, recipe.hyperparameters)
     except msgspec.ValidationError as error:
         text, _, path = str(error).partition(" - at `$")
-        # msgspec repeats a value that is not among those of an enumeration.
+        # For a value that is not allowed, msgspec's message would repeat the value.
         why = "it is not one of the allowed values" if text.startswith("Invalid") else text
         place = path.rstrip("`").replace(".", "/")
         raise SpecRejected(f"hyperparameters{place}: {why}", pointer=f"/hyperparameters{place}") from None

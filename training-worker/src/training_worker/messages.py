@@ -1,6 +1,8 @@
-"""What supervisor and child say to each other: length-prefixed JSON frames over two pipes.
+"""The messages between supervisor and child, and how they are framed. Knows no process and no pipe.
 
-The child's events are the events of the timeline, the same Structs; a few more end the conversation.
+A frame is a length of 4 bytes, big-endian, and that many bytes of JSON, the message. The child
+reports its progress with the events of the timeline, as the same Structs. The other messages of the
+child say which phase it has entered and how it ended.
 """
 
 import struct
@@ -19,9 +21,14 @@ _HEADER = struct.Struct(">I")
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
-    """All a child needs to know. checkpoint: where to go on from; starts_new_run: it is another job's, whose weights
-    and optimiser are the start of a run of our own. metric_events: see series.Series. owner:
-    unique to the attempt: two that compute the same save files of other names, so that each may remove its own."""
+    """All that a child needs to know, sent to it first.
+
+    device: "auto", "cpu" or "cuda". threads: of torch on the CPU; 0 lets torch decide.
+    checkpoint: where training resumes. starts_new_run: the checkpoint belongs to another job, and
+    only its weights and optimiser are used, at step 0. metric_events: how many metric events of
+    each split are reported one by one, before they are thinned. owner: unique to the attempt. It is
+    part of each checkpoint file, so two attempts never share one, and each may remove its own.
+    """
 
     spec: TrainingSpec
     seed: int
@@ -36,21 +43,22 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stop(msgspec.Struct, frozen=True):
-    """Save a checkpoint and end."""
+    """Asks the child to save a checkpoint and end."""
 
 
 Phase = Literal["starting", "training", "exporting"]
 
 
 class Entered(msgspec.Struct, frozen=True, tag_field="event", tag="entered"):
-    """What the child does from now on. It begins with starting, which is loading PyTorch."""
+    """The child has entered a phase. It begins in `starting`, in which it loads PyTorch."""
 
     phase: Phase
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="finished"):
-    """The model is in the store. steps: optimiser steps done in all. series: the file of all that was measured, where
-    the timeline has less."""
+    """The model is in the store. steps: optimiser steps in all, those of earlier attempts included.
+    facts: what the weights depend on besides the spec. series: the file of all metrics; None if the
+    timeline has all of them."""
 
     manifest: ModelManifest
     steps: int
@@ -59,20 +67,21 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="refused"):
-    """It ended with a typed failure."""
+    """The child ended with a typed failure."""
 
     error: ErrorInfo
 
 
 class Crashed(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="crashed"):
-    """An exception that nobody expected. type: its name. traceback: for the worker's own log."""
+    """The child ended with an unexpected exception. type: the name of its class. traceback: for the
+    worker's own log; a job's error never contains it."""
 
     type: str
     traceback: str
 
 
 class Stopped(msgspec.Struct, frozen=True, tag_field="event", tag="stopped"):
-    """It ended as asked; what it had is in its last checkpoint."""
+    """The child ended as asked. Its last checkpoint holds all of its progress."""
 
 
 Report = Measured | Progressed | Logged | Checkpointed | Entered | Finished | Refused | Crashed | Stopped
@@ -88,7 +97,8 @@ def frame(message: Assignment | Stop | JobEvent | Entered | Finished | Refused |
 
 
 def body_length(header: bytes) -> int:
-    """ValueError for a frame that no child of ours would send."""
+    """header: of a frame. -> the length of its message in bytes. ValueError above MOST_BYTES, which no
+    message of a child reaches."""
     (length,) = _HEADER.unpack(header)
     if length > MOST_BYTES:
         raise ValueError("frame too large")
@@ -99,6 +109,6 @@ HEADER_BYTES = _HEADER.size
 
 
 def read_frame(source: IO[bytes]) -> bytes | None:
-    """The next body; None at the end."""
+    """The next message, still encoded. Blocks until it is there; None if the pipe has ended."""
     header = source.read(HEADER_BYTES)
     return source.read(body_length(header)) if len(header) == HEADER_BYTES else None

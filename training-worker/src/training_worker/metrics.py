@@ -1,4 +1,4 @@
-"""What a training worker counts beside what every worker does; see worker_runtime.metrics."""
+"""The metrics that only training workers have. Those of all workers are in worker_runtime.metrics."""
 
 from prometheus_client import Counter
 

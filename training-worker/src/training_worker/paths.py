@@ -1,8 +1,9 @@
-"""From a data_path to an open file under the data root, and no other.
+"""Opens the file of a data_path, and never a file outside the data root.
 
-The path is walked component by component, each opened in the folder that was opened before it: what was checked is what
-is read, whatever is renamed or replaced meanwhile. A symbolic link is followed as long as it leads to a place under the
-root, whether its target is relative or has the root in front.
+The path is walked one component at a time. Each is opened relative to the folder that was opened
+before it, so the file that was checked is the file that is read, even if something is renamed or
+replaced meanwhile. A symbolic link is followed if it leads to a place under the root. Its target may
+be relative, or absolute with the root in front.
 """
 
 import errno
@@ -14,9 +15,9 @@ from typing import BinaryIO
 
 from shared_schemas.errors import DataRejected
 
-# How the root is called inside containers, and in everyone's examples.
+# The root inside containers, which users copy from examples.
 CONTAINER_ROOT = PurePosixPath("/data")
-# As many as the kernel follows in one path.
+# The kernel follows no more symbolic links in one path.
 MOST_LINKS = 40
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # Without O_NONBLOCK, opening a pipe would wait for its writer.
@@ -25,11 +26,13 @@ _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 
 
 def open_data(data_path: str, root: Path) -> BinaryIO:
-    """The file, open for reading. data_path: relative to the root, or absolute with the root or /data in front.
+    """The file, open for reading. data_path: relative to the root, or absolute with the root or /data in
+    front.
 
-    DataRejected data_not_found for a file that is not there and for what is no file, data_not_readable for one that may
-    not be read, path_not_allowed for whatever could lead out of the root, in the same words for all: the error must not
-    tell what exists elsewhere.
+    DataRejected data_not_found if there is no such file or the path names no regular file,
+    data_not_readable if the file may not be read, path_not_allowed for a path that could lead out of
+    the root. The message of path_not_allowed is always the same, because it must not reveal what
+    exists outside the root.
     """
     if "\0" in data_path or "\\" in data_path:
         raise _not_allowed()
@@ -43,15 +46,17 @@ def open_data(data_path: str, root: Path) -> BinaryIO:
     except OSError as error:
         if error.errno in _ABSENT:
             raise _not_found() from None
-        # A name that no file system takes, a folder that may not be entered.
+        # For example a name that the file system does not allow, or a folder that may not be entered.
         raise _not_allowed() from None
 
 
 def _walk(root: Path, parts: list[str]) -> BinaryIO:
-    """parts: of the path below the root. Those of a link's target take its place."""
+    """parts: the components of the path below the root. A link is replaced by the components of its
+    target."""
     n_links = 0
     with ExitStack() as opened:
-        # Those that lead to where the walk is: `..` in a link goes back to what was opened, never above the root.
+        # The open folders from the root to here. `..` in the target of a link goes back to one of
+        # them, and never above the root.
         folders = [_opened(root, _FOLDER, None, opened)]
         while parts:
             name = parts.pop(0)
@@ -90,7 +95,7 @@ def _open_file(name: str, folder: int) -> BinaryIO:
         descriptor = os.open(name, _FILE, dir_fd=folder)
     except PermissionError:
         raise DataRejected("data_not_readable", "the data cannot be read") from None
-    # It may have been replaced since it was looked at.
+    # The file may have been replaced since `stat`.
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise _not_found()
@@ -98,11 +103,13 @@ def _open_file(name: str, folder: int) -> BinaryIO:
 
 
 def _names_of(root: Path) -> tuple[PurePosixPath, ...]:
+    """The paths by which the root may be named: with its links resolved, and as it is configured."""
     return PurePosixPath(root.resolve()), PurePosixPath(root.absolute())
 
 
 def _below(path: PurePosixPath, prefixes: tuple[PurePosixPath, ...]) -> PurePosixPath:
-    """The path without the first of the prefixes that it begins with."""
+    """The path relative to the first prefix that it begins with. DataRejected path_not_allowed if there
+    is none."""
     for prefix in prefixes:
         if path.is_relative_to(prefix):
             return path.relative_to(prefix)

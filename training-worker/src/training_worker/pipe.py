@@ -1,7 +1,7 @@
-"""The reading end of the pipe that a child writes its frames to. Knows frames, not what is in them.
+"""The supervisor's end of the pipe that a child writes its messages to. Knows frames, not messages.
 
-It is not read at each write of the child: what comes within a moment is taken together, since to be woken for every
-event of a fast training costs many times what is done with it.
+After a read it pauses for a moment and then takes all messages that have arrived. Waking up for each
+event of a fast training would cost many times more than handling it.
 """
 
 import os
@@ -11,13 +11,14 @@ import anyio
 
 from training_worker.messages import HEADER_BYTES, body_length
 
-# Of waiting for more; nobody who follows a training notices it.
+# The pause after a read. Readers of a training job do not notice this delay.
 GATHER_S = 0.05
 _READ_BYTES = 1 << 18
 
 
 class Pipe:
-    """writing: the end for the child, to be closed here once it has it."""
+    """writing: the child's end. Close it in this process once the child has it, or the pipe never
+    ends."""
 
     def __init__(self) -> None:
         self._reading, self.writing = os.pipe()
@@ -31,7 +32,8 @@ class Pipe:
         os.close(self._reading)
 
     async def frames(self) -> AsyncIterator[list[bytes]]:
-        """Bodies, as many as have come, until the pipe ends. ValueError for what no child of ours would send."""
+        """The messages that have arrived, still encoded, until the pipe ends. A frame that was cut
+        off at the end is left out. ValueError for a frame that no child would send."""
         while data := await self._read():
             yield self._bodies(self._rest + data)
             if len(data) < _READ_BYTES:

@@ -1,10 +1,9 @@
-"""What a worker registers of its recipes: their names, and the schemas of their hyperparameters. Loads no torch itself.
+"""Collects what a worker registers about its recipes: their names, and the schemas of their hyperparameters.
 
-A recipe of a user may import torch, and may fail to. So all that are not built in are imported by a process of its own:
+A user's recipe imports torch, which this process must not, and its import may fail. So a process of
+its own imports the recipes that are not built in, and prints one JSON object in each line:
 
     python -m training_worker.registering
-
-prints them, a JSON object in each line.
 """
 
 import sys
@@ -21,13 +20,13 @@ from shared_schemas.specs import BUILT_IN_RECIPES
 from training_worker.installed import find, installed
 from training_worker.supervision import child_environment
 
-# Longer than PyTorch takes to load on a machine that is busy.
+# Longer than PyTorch takes to load on a busy machine.
 LISTING_S = 120.0
 _encode = msgspec.json.Encoder().encode
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
-    """recipe: None where it cannot be used, and then `fault` says why."""
+    """One line of the output. recipe: None if the recipe cannot be used; then `fault` says why."""
 
     name: str
     recipe: RecipeInfo | None = None
@@ -35,7 +34,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def capabilities() -> Capabilities:
-    """A recipe that cannot be used is left out, which is told in the log."""
+    """The recipes of this worker. One that cannot be used is logged and left out."""
     recipes = {info.name: info for info in built_in_recipes()}
     if installed().keys() - BUILT_IN_RECIPES.keys():
         for listed in await _listed():
@@ -47,11 +46,12 @@ async def capabilities() -> Capabilities:
 
 
 async def _listed() -> list[Listed]:
+    """What the process prints; nothing if it fails, which is logged."""
     command = [sys.executable, "-m", "training_worker.registering"]
     try:
         with anyio.fail_after(LISTING_S):
             done = await anyio.run_process(command, env=child_environment(threads=1), stderr=None)
-        # What a recipe prints as it is imported goes to standard error.
+        # What a recipe prints during its import goes to standard error, so each line is a Listed.
         return [msgspec.json.decode(line, type=Listed) for line in done.stdout.splitlines()]
     except (OSError, TimeoutError, msgspec.DecodeError, CalledProcessError) as error:
         structlog.get_logger().error("recipes_not_listed", cause=type(error).__name__)
@@ -59,13 +59,13 @@ async def _listed() -> list[Listed]:
 
 
 def listing() -> Iterator[Listed]:
-    """Each recipe that is not built in."""
+    """The recipes that are not built in. Imports them."""
     for name in sorted(installed().keys() - BUILT_IN_RECIPES.keys()):
         try:
             yield Listed(name=name, recipe=_info(name))
         except HeadraceError as error:
             yield Listed(name=name, fault=str(error))
-        except Exception as error:  # whatever a user's module does as it is imported
+        except Exception as error:  # a user's module may raise anything when it is imported
             yield Listed(name=name, fault=f"it cannot be imported: {type(error).__name__}")
 
 

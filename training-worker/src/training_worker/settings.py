@@ -1,4 +1,4 @@
-"""What can be set about the training worker, beyond the runtime's settings."""
+"""The settings of a training worker, besides those of every worker. Read once, in `__main__`."""
 
 from typing import Annotated, Literal
 

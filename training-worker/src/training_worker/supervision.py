@@ -1,6 +1,6 @@
-"""The child process of an attempt, seen from outside: started, listened to, asked to stop, killed.
+"""Supervises the child process of an attempt: starts it, relays its reports, asks it to stop, kills it.
 
-It never imports torch: that is the child's, which may crash without taking the worker along.
+This module never imports torch. Only the child does, and it may crash without the worker.
 """
 
 import errno
@@ -43,8 +43,10 @@ from training_worker.metrics import STEPS
 from training_worker.pipe import Pipe
 from training_worker.retention import Retention
 
+# How long to wait for a child that was killed, or that has closed its pipe.
 REAP_S = 5.0
-# What the child printed last is still in the pipe when its last report is here.
+# How long to wait for the last lines that the child printed. They come through another pipe than its
+# last message, and may arrive later.
 LAST_LINES_S = 1.0
 LINE_CHARACTERS = 8192
 _SECRET = re.compile(r"HEADRACE_REDIS|PASSWORD|SECRET|TOKEN", re.IGNORECASE)
@@ -55,18 +57,21 @@ End = Finished | Refused | Stopped
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """How long a child may report nothing, in seconds. stall_s: while it reads data and trains. start_s: while it loads
-    PyTorch, and while it exports; both depend on the machine and not on the job."""
+    """How long a child may report nothing, in seconds. stall_s: while it reads data and trains.
+    start_s: while it loads PyTorch and while it exports. Those times depend on the machine more than
+    on the job."""
 
     stall_s: float
     start_s: float
 
 
 async def supervise(attempt: Attempt, assignment: Assignment, limits: Limits, *, checkpoints_kept: int) -> End:
-    """Run the attempt in a child process and relay what it reports. checkpoints_kept: see retention.
+    """Run the attempt in a child process and relay its reports to the timeline.
 
-    AttemptFailed no_process, worker_process_died, training_stalled, recipe_failed, all retryable. However this ends,
-    cancellation included, no process of the child's session is left.
+    checkpoints_kept: how many of the newest checkpoints stay in the store, besides the best one.
+    -> how the child ended. AttemptFailed no_process, worker_process_died, training_stalled,
+    recipe_failed, all retryable. However this ends, even by cancellation, no process of the child's
+    session is left.
     """
     watchdog = _Watchdog(limits)
     retention = Retention(attempt, ArtifactStore(Path(assignment.artifacts_root)), kept=checkpoints_kept)
@@ -83,13 +88,14 @@ async def supervise(attempt: Attempt, assignment: Assignment, limits: Limits, *,
             with anyio.move_on_after(LAST_LINES_S):
                 await all_lines.wait()
             group.cancel_scope.cancel()
-        if watchdog.has_bitten:
-            raise AttemptFailed("training_stalled", watchdog.complaint(), retryable=True)
+        if watchdog.has_killed:
+            raise AttemptFailed("training_stalled", watchdog.reason(), retryable=True)
         if end is None:
             _kill(child)
             with anyio.move_on_after(REAP_S):
                 await child.wait()
-            raise AttemptFailed("worker_process_died", f"the training process {_how(child.returncode)}", retryable=True)
+            message = f"the training process {_exit_of(child.returncode)}"
+            raise AttemptFailed("worker_process_died", message, retryable=True)
     if isinstance(end, Crashed):
         structlog.get_logger().error("recipe_failed", job_id=attempt.job_id, traceback=end.traceback)
         raise AttemptFailed("recipe_failed", f"the training code failed with {end.type}", retryable=True)
@@ -97,29 +103,33 @@ async def supervise(attempt: Attempt, assignment: Assignment, limits: Limits, *,
 
 
 class _Watchdog:
+    """Kills a child that reports nothing for longer than the limit of its phase."""
+
     def __init__(self, limits: Limits) -> None:
-        self._limits, self._phase, self.has_bitten = limits, "starting", False
-        self._heard_at = time.monotonic()
+        self._limits, self._phase, self.has_killed = limits, "starting", False
+        self._reported_at = time.monotonic()
         self._entered = anyio.Event()
 
-    def hear(self) -> None:
-        self._heard_at = time.monotonic()
+    def restart(self) -> None:
+        """Call this whenever the child has reported something."""
+        self._reported_at = time.monotonic()
 
     def enter(self, phase: Phase) -> None:
         self._phase = phase
         self._entered.set()
         self._entered = anyio.Event()
 
-    def complaint(self) -> str:
+    def reason(self) -> str:
         did_not = {"starting": "did not load PyTorch within", "exporting": "did not export the model within"}
         return f"the training process {did_not.get(self._phase, 'made no step for')} {self._limit_s:g} s"
 
     async def watch(self, child: Process) -> None:
-        # Every report moves the time to wait for. A new phase may bring it nearer.
-        while (left_s := self._heard_at + self._limit_s - time.monotonic()) > 0:
+        # Every report moves the deadline. It is read again when it has passed, and when the child
+        # enters a phase, whose limit may be shorter.
+        while (left_s := self._reported_at + self._limit_s - time.monotonic()) > 0:
             with anyio.move_on_after(left_s):
                 await self._entered.wait()
-        self.has_bitten = True
+        self.has_killed = True
         _kill(child)
 
     @property
@@ -129,10 +139,10 @@ class _Watchdog:
 
 @asynccontextmanager
 async def _child(assignment: Assignment) -> AsyncIterator[tuple[Process, Pipe]]:
-    """A child that has its assignment, and the pipe that it reports to. When the block is left, however it is left, no
-    process of it remains."""
+    """Start a child and send it its assignment. -> the child, and the pipe of its messages. However the
+    block is left, no process of the child's session remains."""
     pipe = _pipe()
-    # Cancelled half-way, it would leave a process behind that nobody waits for.
+    # If this were cancelled half-way, it would leave a process behind that nobody waits for.
     with anyio.CancelScope(shield=True):
         try:
             child = await anyio.open_process(
@@ -172,16 +182,18 @@ def _no_process(error: OSError) -> AttemptFailed:
 
 
 def child_environment(threads: int) -> dict[str, str]:
-    """Ours, without what gives access to Redis or to anything else that user code has no business with."""
+    """This process' environment without secrets, such as the password of Redis, which user code must not
+    see. threads: of the libraries of the child; 0 lets each decide."""
     kept = {name: value for name, value in os.environ.items() if not _SECRET.search(name)}
-    # Passive: a thread of torch that waits sleeps, instead of taking a core that another process could use.
+    # PASSIVE: a waiting thread of torch sleeps, so that other processes can use its core.
     limits = {"OMP_WAIT_POLICY": "PASSIVE"} | (dict.fromkeys(_THREADS, str(threads)) if threads else {})
-    # Unbuffered: lines that user code prints are seen when they are printed.
+    # Unbuffered: the job's log shows what user code prints at once.
     return kept | limits | {"PYTHONUNBUFFERED": "1"}
 
 
 class _Relay:
-    """What the child reports, on its way to the timeline."""
+    """Passes on what the child reports to the timeline. steps_done: optimiser steps of earlier attempts,
+    which are counted already."""
 
     def __init__(self, attempt: Attempt, watchdog: _Watchdog, retention: Retention, *, steps_done: int) -> None:
         self._attempt, self._watchdog, self._retention = attempt, watchdog, retention
@@ -189,19 +201,19 @@ class _Relay:
         self._ready: list[EncodedEvent] = []
 
     async def run(self, child: Process, pipe: Pipe) -> End | Crashed | None:
-        """None if the pipe ended without an end being told."""
+        """-> how the child ended; None if the pipe ended without a message that says so."""
         try:
             async for bodies in pipe.frames():
-                self._watchdog.hear()
+                self._watchdog.restart()
                 for body in bodies:
                     end = await self._take(body)
                     if end is not None:
                         return end
                 await self._pass_on()
         except (msgspec.MsgspecError, ValueError):
-            # Whatever wrote this is not our child any more.
+            # User code has written to the pipe, so nothing that follows can be trusted.
             return None
-        # The pipe ends a moment before the process does, and its own way to end is what will be told.
+        # The pipe ends a moment before the process does. Its exit code is part of the error.
         with anyio.move_on_after(REAP_S):
             await child.wait()
         return None
@@ -239,13 +251,14 @@ class _Relay:
 
 
 def _steps_done(assignment: Assignment) -> int:
-    """By the attempts before this one."""
+    """Optimiser steps of the attempts before this one."""
     checkpoint = assignment.checkpoint
     return 0 if checkpoint is None or assignment.starts_new_run else checkpoint.step
 
 
 async def _relay_lines(child: Process, attempt: Attempt, all_lines: anyio.Event) -> None:
-    """What the child prints, line by line: a line without an end is cut, as it must not grow here."""
+    """Record what the child prints as lines of the log. A line that does not end is cut after
+    LINE_CHARACTERS, so that it does not fill the memory of the worker."""
     assert child.stderr is not None  # noqa: S101 - a pipe by default
     rest = ""
     with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
@@ -264,18 +277,18 @@ async def _relay_lines(child: Process, attempt: Attempt, all_lines: anyio.Event)
 async def _pass_on_stop(child: Process, attempt: Attempt) -> None:
     if await attempt.stopped() in (StopReason.DRAINING, StopReason.PAUSED):
         assert child.stdin is not None  # noqa: S101 - a pipe by default
-        # Where the pipe is closed it has ended by itself; its last report says how.
+        # If the pipe is closed, the child has ended by itself, and its last message says how.
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, BrokenPipeError):
             await child.stdin.send(frame(Stop()))
 
 
 def _kill(child: Process) -> None:
-    """The child and whatever it has started: it leads a session of its own."""
+    """Kill the child and every process that it has started. It leads a session of its own."""
     with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
 
 
-def _how(returncode: int | None) -> str:
+def _exit_of(returncode: int | None) -> str:
     if returncode is None:
         return "closed its pipe"
     if returncode < 0:

@@ -1,4 +1,7 @@
-"""One attempt in the child: makes a recipe's context, lets it train, exports the model. Knows no process."""
+"""One attempt in the child: makes the recipe's context, lets the recipe train, and exports the model.
+
+Knows no process, no pipe and no Redis.
+"""
 
 import hashlib
 import inspect
@@ -21,20 +24,20 @@ from shared_schemas.events import JobEvent, Logged
 from shared_schemas.models import ModelManifest
 from shared_schemas.store.files import ArtifactStore
 
-from training_worker.continuing import continued
+from training_worker.continuing import spec_from_source
 from training_worker.installed import find, hyperparameters_of
 from training_worker.messages import Assignment, Finished, Phase
 from training_worker.paths import open_data
 
-# Hexadecimal digits of a digest by which two of them are told apart.
-_FACT = 16
+# Hexadecimal digits that are kept of a digest in a job's facts.
+_FACT_DIGITS = 16
 
 Report = Callable[[JobEvent], None]
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """A run whose last step is done, before its export. series: the file of all that was measured, where the timeline
-    has less. facts: what the weights depend on beside the specification."""
+    """A run that is trained and not yet exported. series: the file of all metrics; None if the timeline
+    has all of them. facts: what the weights depend on besides the spec."""
 
     recipe: Recipe[Any]
     context: Context[Any]
@@ -51,9 +54,11 @@ def train(
     should_stop: Callable[[], bool],
     enter: Callable[[Phase], None] = lambda _: None,
 ) -> Finished:
-    """report: takes events as they happen. should_stop: asked after each step. enter: told which phase begins.
+    """Train and export one model.
 
-    StoppedEarlyError when asked to stop; HeadraceError for data, a specification or a checkpoint that will not do.
+    report: called with each event when it happens. should_stop: called after each step. enter: called
+    with each phase when it begins. StoppedEarlyError if should_stop() was true; HeadraceError if the
+    data, the spec or a checkpoint cannot be used, or if the training fails with a known cause.
     """
     store = ArtifactStore(Path(assignment.artifacts_root))
     enter("training")
@@ -66,7 +71,7 @@ def train(
 
 
 def fit(assignment: Assignment, store: ArtifactStore, *, report: Report, should_stop: Callable[[], bool]) -> Run:
-    """The same without what comes after the last step. store: where checkpoints go."""
+    """Train without the export. store: of checkpoints and series. Raises as `train` does."""
     recipe = find(assignment.spec.model_type)
     devices.limit_threads(assignment.threads)
     context = context_of(assignment, recipe, store, report=report, should_stop=should_stop)
@@ -89,14 +94,15 @@ def context_of(
     report: Report,
     should_stop: Callable[[], bool],
 ) -> Context[Any]:
-    """What the recipe is given. The global random generators start from the seed. AttemptFailed, SpecRejected."""
+    """The context that the recipe gets. Also seeds the global random generators. AttemptFailed,
+    SpecRejected."""
     spec = submitted = assignment.spec
     root = Path(assignment.data_root)
     device = devices.choose(assignment.device)
     devices.seed_everything(assignment.seed)
     checkpoint = _checkpoint(assignment, store, report)
     if checkpoint is not None:
-        spec = continued(spec, checkpoint.vocabulary, recipe.shape)
+        spec = spec_from_source(spec, checkpoint.vocabulary, recipe.shape)
     validation = None
     if spec.validation_path is not None:
         validation = partial(open_data, spec.validation_path, root)
@@ -118,7 +124,8 @@ def context_of(
 
 
 def _checkpoint(assignment: Assignment, store: ArtifactStore, report: Report) -> LoadedCheckpoint | None:
-    """What to go on from. A damaged checkpoint of the job itself costs time, not the job: it starts anew."""
+    """The checkpoint that the run starts from. If a checkpoint of the job itself is damaged, the run
+    starts from the beginning: that costs time but not the job."""
     if assignment.checkpoint is None:
         return None
     try:
@@ -133,12 +140,13 @@ def _checkpoint(assignment: Assignment, store: ArtifactStore, report: Report) ->
 
 
 def _manifest(assignment: Assignment, run: Run, store: ArtifactStore) -> ModelManifest:
+    """Export the model to the store, and describe it."""
     trained, vocabulary = run.trained, run.trained.vocabulary
     onnx, opset = export_model(trained.model, trained.export, store)
     tokenizer = None
     if vocabulary.tokenizer is not None:
         tokenizer = store.put_bytes(vocabulary.tokenizer.encode(), media_type="application/json")
-    assert vocabulary.task is not None  # noqa: S101 - Trained has checked it
+    assert vocabulary.task is not None  # noqa: S101 - see Trained.__post_init__
     return ModelManifest(
         task=vocabulary.task,
         model_type=assignment.spec.model_type,
@@ -165,20 +173,22 @@ def _manifest(assignment: Assignment, run: Run, store: ArtifactStore) -> ModelMa
 
 
 def _facts(assignment: Assignment, recipe: Recipe[Any], context: Context[Any]) -> dict[str, str]:
-    """start: the checkpoint of another job that it began from."""
+    """What the weights depend on besides the spec: the device, the version of torch, and digests of the
+    data, of the code and of `start`, the checkpoint of another job that the run started from."""
     facts = devices.facts(context.device) | {
-        "data": context.data.sha256[:_FACT],
-        "code": _code_digest(recipe)[:_FACT],
+        "data": context.data.sha256[:_FACT_DIGITS],
+        "code": _code_digest(recipe)[:_FACT_DIGITS],
     }
     if (validation := context.data.validation_sha256) is not None:
-        facts["validation_data"] = validation[:_FACT]
+        facts["validation_data"] = validation[:_FACT_DIGITS]
     if assignment.starts_new_run and assignment.checkpoint is not None:
-        facts["start"] = assignment.checkpoint.artifact.sha256[:_FACT]
+        facts["start"] = assignment.checkpoint.artifact.sha256[:_FACT_DIGITS]
     return facts
 
 
 def _code_digest(recipe: Recipe[Any]) -> str:
-    """Of the source of the recipe's package, file by file; of its one file where it is in no package."""
+    """sha256 over the source files of the recipe's package, or over its own file if it is in no
+    package."""
     module = Path(inspect.getfile(type(recipe)))
     is_package = (module.parent / "__init__.py").exists()
     digest = hashlib.sha256()

@@ -112,7 +112,7 @@ def _gc_options(parser: Parser) -> None:
 def gc(given: Given) -> None:
     from headrace.commands.shared import print_json
 
-    from headrace_local.gc import collect, told
+    from headrace_local.gc import collect, summary
 
     log = Log(err.rich(), level="info")
     with _ended_in_words(log, "headrace gc"):
@@ -127,7 +127,7 @@ def gc(given: Given) -> None:
         )
     if given.as_json:
         print_json(done)
-    for line in [] if given.as_json else told(done, dry_run=given.dry_run):
+    for line in [] if given.as_json else summary(done, dry_run=given.dry_run):
         out.print(line)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.service.settings import from_environ
 from shared_schemas.store.collecting import Collection
-from training_worker.collecting import StoreOfAnother, run, told
+from training_worker.collecting import StoreOfAnotherRedis, run, summary
 from training_worker.settings import TrainingSettings
 
 from headrace_local.environment import of_redis
@@ -48,8 +48,8 @@ def collect(
         return asyncio.run(run(settings, dry_run=dry_run, adopt=adopt))
     except BackendUnavailable:
         raise NotCollected("Redis does not answer, which knows what is needed: is `headrace up` running?") from None
-    except (StoreOfAnother, OSError) as error:
+    except (StoreOfAnotherRedis, OSError) as error:
         raise NotCollected(str(error)) from None
 
 
-__all__ = ["NotCollected", "collect", "told"]
+__all__ = ["NotCollected", "collect", "summary"]

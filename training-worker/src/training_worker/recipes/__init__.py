@@ -1,1 +1,1 @@
-"""The recipes that come with the worker, a file for each. They are made of recipe_kit alone, as a user's own are."""
+"""The built-in recipes, one file each. They use only `recipe_kit`, as a user's own recipe does."""

@@ -1,4 +1,7 @@
-"""A small transformer, causal or not, with an ONNX export in mind. Shapes: B batch, T tokens, D width, H heads."""
+"""A small transformer, causal or not, that can be exported to ONNX. Knows no recipe and no data.
+
+Shapes: B batch, T tokens, D width, C classes, V entries of the vocabulary.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -17,13 +20,14 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x (B, T, D); mask (B, 1, T, T) float, 0 where a token may look and very negative where not."""
+        """x (B, T, D). mask: float, broadcast to (B, heads, T, T); 0 where a token may attend to another,
+        and very negative elsewhere."""
         batch, length, width = x.shape
         q, k, v = self.qkv(self.norm_attention(x)).chunk(3, dim=-1)
         q, k, v = (t.reshape(batch, length, self.heads, width // self.heads).transpose(1, 2) for t in (q, k, v))
         scores = q @ k.transpose(-2, -1) * (width // self.heads) ** -0.5 + mask
-        looked_at = (functional.softmax(scores, dim=-1) @ v).transpose(1, 2).reshape(batch, length, width)
-        x = x + self.dropout(self.out(looked_at))
+        attended = (functional.softmax(scores, dim=-1) @ v).transpose(1, 2).reshape(batch, length, width)
+        x = x + self.dropout(self.out(attended))
         y: Tensor = x + self.dropout(self.down(functional.gelu(self.up(self.norm_forward(x)))))
         return y
 
@@ -57,7 +61,8 @@ class Transformer(nn.Module):
 
 
 class Classifier(nn.Module):
-    """(B, T), (B, T) -> logits (B, C): the mean of the states of real tokens."""
+    """input_ids (B, T), attention_mask (B, T) -> logits (B, C), from the mean state of the tokens that
+    are no padding."""
 
     def __init__(self, body: Transformer, n_classes: int) -> None:
         super().__init__()
@@ -73,7 +78,8 @@ class Classifier(nn.Module):
 
 
 class LanguageModel(nn.Module):
-    """(B, T), (B, T) -> logits (B, T, V), with the embedding as the output layer (Press and Wolf, 2017)."""
+    """input_ids (B, T), attention_mask (B, T) -> logits (B, T, V). The embedding is also the output layer
+    (Press and Wolf, "Using the Output Embedding to Improve Language Models", 2017)."""
 
     def __init__(self, body: Transformer) -> None:
         super().__init__()

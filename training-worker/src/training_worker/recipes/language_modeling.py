@@ -1,4 +1,4 @@
-"""The recipe for texts alone: a transformer that continues a text."""
+"""The recipe for texts alone: a transformer that continues a text. It knows no labels."""
 
 import math
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ _DEFAULTS = Plan(epochs=8, batch_size=32, learning_rate=4e-3, weight_decay=0.01,
 
 
 class Experiment:
-    """Windows of texts, and a model made for them. Everything random in it follows from the seed."""
+    """Windows of texts, and a model for them. Everything random in it follows from the seed."""
 
     task: Task = "text-generation"
     labels: tuple[str, ...] = ()
@@ -40,7 +40,7 @@ class Experiment:
     notes: tuple[str, ...] = ()
 
     def __init__(self, context: Context[Hyperparameters]) -> None:
-        spec, wanted, learned = context.spec, context.hyperparameters, context.vocabulary
+        spec, wanted, source = context.spec, context.hyperparameters, context.vocabulary
         table, validation = context.data.table, context.data.validation
         self._device = context.device
         self.plan = plan_of(wanted, _DEFAULTS)
@@ -51,14 +51,14 @@ class Experiment:
             texts_held, texts = [texts[i] for i in held_out], [texts[i] for i in train]
         else:
             texts_held = validation.texts(text)
-        made = tokenizer_of(learned, texts, wanted.vocabulary_size or DEFAULT_VOCABULARY)
-        self.tokenizer = made.to_str()
+        tokenizer = tokenizer_of(source, texts, wanted.vocabulary_size or DEFAULT_VOCABULARY)
+        self.tokenizer = tokenizer.to_str()
         self.context_length = wanted.max_length or 64
-        self._windows = _windows(tokens.encode(made, texts), self.context_length, table, text)
+        self._windows = _windows(tokens.encode(tokenizer, texts), self.context_length, table, text)
         held = table if validation is None else validation
-        self._windows_held = _windows(tokens.encode(made, texts_held), self.context_length, held, text)
-        self.n_rows, self._vocabulary = len(self._windows), made.get_vocab_size()
-        # A model that knows nothing gives each token of the vocabulary the same chance.
+        self._windows_held = _windows(tokens.encode(tokenizer, texts_held), self.context_length, held, text)
+        self.n_rows, self._vocabulary = len(self._windows), tokenizer.get_vocab_size()
+        # A model that has learned nothing gives each token of the vocabulary the same probability.
         self.baseline: dict[str, float | None] = {"perplexity": float(self._vocabulary)}
         body = body_of(wanted, vocabulary=self._vocabulary, context=self.context_length, width=128, layers=2,
                        dropout=0.1, is_causal=True)  # fmt: skip
@@ -69,7 +69,7 @@ class Experiment:
         return Vocabulary(tokenizer=self.tokenizer, task=self.task, text_column=self.text_column)
 
     def describe(self) -> Sequence[str]:
-        """Lines for the log: rows, classes, parameters."""
+        """Lines for the log: tokens, parameters, context."""
         n_tokens = self._windows.numel()
         return [
             f"{n_tokens} tokens to train on, {self._windows_held.numel()} held out, vocabulary {self._vocabulary}",
@@ -98,7 +98,7 @@ class Experiment:
         )
 
     def _loss_of(self, windows: Tensor) -> Tensor:
-        """windows (B, T + 1): each token is predicted from those before it."""
+        """windows (B, T + 1) -> scalar. Each token is predicted from those before it."""
         ids, wanted = windows[:, :-1], windows[:, 1:]
         logits = self.model(ids, torch.ones_like(ids))
         return functional.cross_entropy(logits.flatten(0, 1), wanted.flatten())
@@ -112,39 +112,46 @@ class LanguageModeling(Recipe[Hyperparameters]):
     shape = SHAPE
 
     def experiment(self, context: Context[Hyperparameters]) -> Experiment:
-        """What is trained. SpecRejected, DataRejected."""
+        """The data and the model, before training. SpecRejected, DataRejected."""
         return Experiment(context)
 
     def train(self, context: Context[Hyperparameters]) -> Trained:
-        made = self.experiment(context)
+        experiment = self.experiment(context)
         trainer = Trainer(
             context,
-            made.plan,
-            made.model,
-            n_rows=made.n_rows,
-            loss=made.loss,
-            evaluate=made.evaluate,
+            experiment.plan,
+            experiment.model,
+            n_rows=experiment.n_rows,
+            loss=experiment.loss,
+            evaluate=experiment.evaluate,
             headline="perplexity",
-            vocabulary=made.vocabulary,
-            tokens_per_row=made.context_length,
+            vocabulary=experiment.vocabulary,
+            tokens_per_row=experiment.context_length,
         )
-        data = log_start(context, made.vocabulary, notes=made.notes, lines=made.describe(), baseline=made.baseline)
+        data = log_start(
+            context,
+            experiment.vocabulary,
+            notes=experiment.notes,
+            lines=experiment.describe(),
+            baseline=experiment.baseline,
+        )
         end, metrics = trainer.fit()
         return Trained(
-            model=made.model,
-            export=made.export(),
-            vocabulary=made.vocabulary,
+            model=experiment.model,
+            export=experiment.export(),
+            vocabulary=experiment.vocabulary,
             steps=end.step,
             metrics=metrics,
-            baseline=made.baseline,
+            baseline=experiment.baseline,
             data=data,
-            context_length=made.context_length,
+            context_length=experiment.context_length,
         )
 
 
 def _windows(ids: list[list[int]], context: int, table: Table, column: str) -> Tensor:
-    """-> (n, context + 1): all texts one after the other, each between <bos> and <eos>, cut into windows that share
-    one token."""
+    """ids: the tokens of each text -> (n, context + 1). All texts in a row, each between <bos> and <eos>,
+    are cut into windows. The last token of a window is the first of the next one. DataRejected
+    data_too_few_rows if the texts are shorter than one window."""
     stream = [token for row in ids for token in (tokens.BEGIN, *row, tokens.END)]
     n_windows = (len(stream) - 1) // context
     if n_windows < 1:

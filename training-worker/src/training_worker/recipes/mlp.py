@@ -1,4 +1,7 @@
-"""The recipe for tabular data: a multi-layer perceptron for classification or regression."""
+"""The recipe for tabular data: a multi-layer perceptron for classification or regression.
+
+It knows columns of numbers and one target. It knows no text.
+"""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -22,22 +25,24 @@ from torch.nn import functional
 
 _DEFAULTS = Plan(epochs=60, batch_size=32, learning_rate=3e-3, weight_decay=0.01, warmup_fraction=0.05, max_steps=None)
 _FEWEST_ROWS = 8
-# Hyperparameters that shape a model of texts alone.
+# Hyperparameters that only models of texts have.
 _OF_TEXT = ("heads", "max_length", "vocabulary_size")
-# What tables call the number of a row, which says nothing about it.
+# Usual names of a column that numbers the rows, and so says nothing about them.
 _ROW_NAMES = frozenset(("id", "index", "idx", "no", "nr", "row", "row_id", "rowid", "uuid"))
 
 
 class Mlp(nn.Module):
-    """(B, F) raw features, float64 -> logits (B, C) float32, or (B,) float64 in the target's own unit. Both scalings
-    lie inside the graph. y: of the one target, None for classes."""
+    """features (B, F) float64, unscaled -> logits (B, C) float32, or predictions (B,) float64 in the unit of
+    the target. The graph contains both scalings. x: the scaling of the features. y: that of the target
+    of a regression, None for a classifier."""
 
     def __init__(self, x: Scaling, y: Scaling | None, *, width: int, layers: int, n_out: int, dropout: float) -> None:
         super().__init__()
         y_mean, y_scale = (torch.zeros(()), torch.ones(())) if y is None else (y.mean[0], y.scale[0])
         self.x_mean, self.x_scale = nn.Buffer(x.mean), nn.Buffer(x.scale)
         self.y_mean, self.y_scale = nn.Buffer(y_mean.double()), nn.Buffer(y_scale.double())
-        # Of the data, not of what was learned: a run that goes on with other data reaches as far as that does.
+        # Not persistent, because they belong to the data and not to the weights: a run that starts from
+        # these weights with other data has limits of its own.
         low, high = x.reach
         self.x_low, self.x_high = nn.Buffer(low, persistent=False), nn.Buffer(high, persistent=False)
         self.is_regression = y is not None
@@ -49,28 +54,31 @@ class Mlp(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         out = self.scaled(features)
-        # A vector, since the export leaves out the addition of a scalar below 1e-8, however small the target's unit.
+        # reshape(1), because the export leaves out the addition of a scalar below 1e-8, which may matter
+        # if the target has a small unit.
         return out.double() * self.y_scale + self.y_mean.reshape(1) if self.is_regression else out
 
     def scaled(self, features: Tensor) -> Tensor:
-        """(B, F) float64 -> logits (B, C), or (B,) in units of the target's spread, from its mean; float32."""
+        """features (B, F) float64 -> logits (B, C) float32, or predictions (B,) float32, as standard
+        deviations from the mean of the target."""
         near = torch.minimum(torch.maximum(features, self.x_low), self.x_high)
         out: Tensor = self.body(((near - self.x_mean) / self.x_scale).float())
         return out.squeeze(-1) if self.is_regression else out
 
     def in_units(self, target: Tensor) -> Tensor:
-        """(B,) float64 -> (B,) float64, as `scaled` gives it."""
+        """target (B,) float64 -> (B,) float64, in the unit of `scaled`."""
         return (target - self.y_mean) / self.y_scale
 
 
 class Experiment:
-    """The rows of a table, and a model made for them. Everything random in it follows from the seed.
+    """The rows of a table, and a model for them. Everything random in it follows from the seed.
 
-    SpecRejected, DataRejected for what cannot be trained on, or does not fit the vocabulary that the run starts with.
+    SpecRejected or DataRejected if the data cannot be trained on, or do not fit the vocabulary of the
+    checkpoint that the run starts from.
     """
 
     def __init__(self, context: Context[Hyperparameters]) -> None:
-        spec, wanted, learned = context.spec, context.hyperparameters, context.vocabulary
+        spec, wanted, source = context.spec, context.hyperparameters, context.vocabulary
         table, validation = context.data.table, context.data.validation
         self._device = context.device
         self.plan = plan_of(wanted, _DEFAULTS)
@@ -78,7 +86,7 @@ class Experiment:
         self._unused = unused_of(wanted, _OF_TEXT)
         self.target = target = self._target(spec, table)
         named = tuple(dict.fromkeys(map(table.find, spec.feature_columns)))
-        inferred = learned.features if learned else tuple(c for c in table.columns if c != target)
+        inferred = source.features if source else tuple(c for c in table.columns if c != target)
         self.features = named or inferred
         if not self.features or target in self.features:
             message = "there must be features beside the label"
@@ -92,8 +100,8 @@ class Experiment:
             is_regression, why = is_quantity(table, target)
             self.notes.append(why)
         self.task: Task = "tabular-regression" if is_regression else "tabular-classification"
-        self.labels: tuple[str, ...] = learned.labels if learned else ()
-        if learned is None and not is_regression:
+        self.labels: tuple[str, ...] = source.labels if source else ()
+        if source is None and not is_regression:
             cells = table.labels(target)
             self.labels = classes_of(cells, target, is_asked=spec.task == "classification")
             self.notes += remarks_on(cells, target)
@@ -146,7 +154,7 @@ class Experiment:
         out = self.model.scaled(x)
         if self.labels:
             return functional.cross_entropy(out, y)
-        # In units of the target's spread, so that one learning rate fits targets of any size.
+        # As standard deviations, so that one learning rate fits targets of any unit.
         return functional.mse_loss(out, self.model.in_units(y).float())
 
     def evaluate(self) -> dict[str, float | None]:
@@ -181,7 +189,7 @@ class Experiment:
         return last
 
     def _read(self, table: Table) -> tuple[Tensor, Tensor]:
-        """-> features (n, F) float64, target (n,) int64 or float64."""
+        """-> features (n, F) float64, target (n,): int64 classes or float64 quantities."""
         x = torch.tensor([table.numbers(name) for name in self.features], dtype=torch.float64).T.contiguous()
         target = self.target
         if self.labels:
@@ -203,7 +211,7 @@ class MlpRecipe(Recipe[Hyperparameters]):
     shape = ("width", "layers")
 
     def experiment(self, context: Context[Hyperparameters]) -> Experiment:
-        """What is trained. SpecRejected, DataRejected."""
+        """The data and the model, before training. SpecRejected, DataRejected."""
         if context.spec.task == "language-modeling":
             raise SpecRejected("an mlp classifies or measures", pointer="/task")
         if context.spec.text_column is not None:
@@ -211,26 +219,32 @@ class MlpRecipe(Recipe[Hyperparameters]):
         return Experiment(context)
 
     def train(self, context: Context[Hyperparameters]) -> Trained:
-        made = self.experiment(context)
+        experiment = self.experiment(context)
         trainer = Trainer(
             context,
-            made.plan,
-            made.model,
-            n_rows=made.n_rows,
-            loss=made.loss,
-            evaluate=made.evaluate,
-            headline=made.headline,
-            vocabulary=made.vocabulary,
+            experiment.plan,
+            experiment.model,
+            n_rows=experiment.n_rows,
+            loss=experiment.loss,
+            evaluate=experiment.evaluate,
+            headline=experiment.headline,
+            vocabulary=experiment.vocabulary,
         )
-        data = log_start(context, made.vocabulary, notes=made.notes, lines=made.describe(), baseline=made.baseline)
+        data = log_start(
+            context,
+            experiment.vocabulary,
+            notes=experiment.notes,
+            lines=experiment.describe(),
+            baseline=experiment.baseline,
+        )
         end, metrics = trainer.fit()
         return Trained(
-            model=made.model,
-            export=made.export(),
-            vocabulary=made.vocabulary,
+            model=experiment.model,
+            export=experiment.export(),
+            vocabulary=experiment.vocabulary,
             steps=end.step,
             metrics=metrics,
-            baseline=made.baseline,
+            baseline=experiment.baseline,
             data=data,
-            feature_ranges=made.feature_ranges,
+            feature_ranges=experiment.feature_ranges,
         )

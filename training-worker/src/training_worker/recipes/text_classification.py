@@ -1,4 +1,7 @@
-"""The recipe for texts with labels: a transformer that names the class of a text."""
+"""The recipe for texts with labels: a transformer that classifies a text.
+
+It is given the column of the labels, and never guesses it.
+"""
 
 from collections.abc import Sequence
 
@@ -33,19 +36,20 @@ _DEFAULTS = Plan(epochs=5, batch_size=32, learning_rate=1e-3, weight_decay=0.01,
 
 
 class Experiment:
-    """Labelled texts, and a model made for them. Everything random in it follows from the seed."""
+    """Labelled texts, and a model for them. label: the column of the classes. Everything random in it
+    follows from the seed."""
 
     task: Task = "text-classification"
 
     def __init__(self, context: Context[Hyperparameters], label: str) -> None:
-        spec, wanted, learned = context.spec, context.hyperparameters, context.vocabulary
+        spec, wanted, source = context.spec, context.hyperparameters, context.vocabulary
         table, validation = context.data.table, context.data.validation
         self._device = context.device
         self.plan, self.target = plan_of(wanted, _DEFAULTS), label
         self.text_column = text = text_column(table, spec.text_column, label)
         texts, cells = table.texts(text), table.labels(label)
         is_asked = spec.task == "classification"
-        self.labels = learned.labels if learned else classes_of(cells, label, is_asked=is_asked)
+        self.labels = source.labels if source else classes_of(cells, label, is_asked=is_asked)
         self.notes = remarks_on(cells, label)
         numbers = encode_labels(table, label, self.labels)
         if validation is None:
@@ -55,15 +59,15 @@ class Experiment:
         else:
             texts_held = validation.texts(text)
             numbers_held = encode_labels(validation, label, self.labels)
-        made = tokenizer_of(learned, texts, wanted.vocabulary_size or DEFAULT_VOCABULARY)
-        self.tokenizer = made.to_str()
+        tokenizer = tokenizer_of(source, texts, wanted.vocabulary_size or DEFAULT_VOCABULARY)
+        self.tokenizer = tokenizer.to_str()
         self.context_length = wanted.max_length or 96
-        self._ids, self._mask = _padded(tokens.encode(made, texts), self.context_length)
-        self._ids_held, self._mask_held = _padded(tokens.encode(made, texts_held), self.context_length)
+        self._ids, self._mask = _padded(tokens.encode(tokenizer, texts), self.context_length)
+        self._ids_held, self._mask_held = _padded(tokens.encode(tokenizer, texts_held), self.context_length)
         self._y, self._y_held = numbers, numbers_held
         self.n_rows = len(numbers)
         self.baseline: dict[str, float | None] = {"accuracy": majority_accuracy(self._y, self._y_held)}
-        body = body_of(wanted, vocabulary=made.get_vocab_size(), context=self.context_length, width=64, layers=2,
+        body = body_of(wanted, vocabulary=tokenizer.get_vocab_size(), context=self.context_length, width=64, layers=2,
                        dropout=0.3, is_causal=False)  # fmt: skip
         self.model = Classifier(body, len(self.labels))
 
@@ -78,7 +82,7 @@ class Experiment:
         )
 
     def describe(self) -> Sequence[str]:
-        """Lines for the log: rows, classes, parameters."""
+        """Lines for the log: texts, classes, parameters."""
         return [
             f"{self.n_rows} texts to train on, {len(self._y_held)} held out, {len(self.labels)} classes",
             *without_rows(self.labels, self._y, self._y_held),
@@ -125,38 +129,44 @@ class TextClassification(Recipe[Hyperparameters]):
         self._label = label
 
     def experiment(self, context: Context[Hyperparameters]) -> Experiment:
-        """What is trained. SpecRejected, DataRejected."""
+        """The data and the model, before training. SpecRejected, DataRejected."""
         return Experiment(context, self._label)
 
     def train(self, context: Context[Hyperparameters]) -> Trained:
-        made = self.experiment(context)
+        experiment = self.experiment(context)
         trainer = Trainer(
             context,
-            made.plan,
-            made.model,
-            n_rows=made.n_rows,
-            loss=made.loss,
-            evaluate=made.evaluate,
+            experiment.plan,
+            experiment.model,
+            n_rows=experiment.n_rows,
+            loss=experiment.loss,
+            evaluate=experiment.evaluate,
             headline="accuracy",
-            vocabulary=made.vocabulary,
+            vocabulary=experiment.vocabulary,
         )
-        data = log_start(context, made.vocabulary, notes=made.notes, lines=made.describe(), baseline=made.baseline)
+        data = log_start(
+            context,
+            experiment.vocabulary,
+            notes=experiment.notes,
+            lines=experiment.describe(),
+            baseline=experiment.baseline,
+        )
         end, metrics = trainer.fit()
         return Trained(
-            model=made.model,
-            export=made.export(),
-            vocabulary=made.vocabulary,
+            model=experiment.model,
+            export=experiment.export(),
+            vocabulary=experiment.vocabulary,
             steps=end.step,
             metrics=metrics,
-            baseline=made.baseline,
+            baseline=experiment.baseline,
             data=data,
-            context_length=made.context_length,
+            context_length=experiment.context_length,
         )
 
 
 def _padded(ids: list[list[int]], length: int) -> tuple[Tensor, Tensor]:
-    """-> ids (n, length) cut or padded on the right, mask (n, length) with 1 for a token. A text without a token
-    counts as one unknown token."""
+    """-> (ids (n, length), cut or padded on the right; mask (n, length), 1 for a token). A text without
+    tokens becomes one unknown token."""
     rows = torch.full((len(ids), length), tokens.PAD)
     mask = torch.zeros((len(ids), length), dtype=torch.int64)
     for i, row in enumerate(ids):
@@ -167,6 +177,6 @@ def _padded(ids: list[list[int]], length: int) -> tuple[Tensor, Tensor]:
 
 
 def _trimmed(ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Without the columns that are padding in every row."""
+    """Both (B, T), without the columns that are padding in every row."""
     longest = int(mask.sum(1).max())
     return ids[:, :longest], mask[:, :longest]

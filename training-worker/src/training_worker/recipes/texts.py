@@ -1,4 +1,7 @@
-"""What the recipes for texts share: tokens, the body of the model, and the inputs of its graph."""
+"""What the recipes for texts share: the tokenizer, the body of the model, and the inputs of its graph.
+
+Knows no labels and no loop.
+"""
 
 from collections.abc import Sequence
 
@@ -17,29 +20,30 @@ INPUTS = (
 )
 DYNAMIC = ({0: "batch", 1: "length"}, {0: "batch", 1: "length"})
 
-
-# Rows of a batch that is measured.
+# The batch size on held-out rows.
 EVALUATION_ROWS = 128
 DEFAULT_VOCABULARY = 1024
-# What decides the shapes of the weights.
+# The hyperparameters that decide the shapes of the weights.
 SHAPE = ("width", "layers", "heads", "max_length", "vocabulary_size")
 
 
-def tokenizer_of(learned: Vocabulary | None, texts: Sequence[str], vocabulary_size: int) -> Tokenizer:
-    """learned: of the checkpoint that the run starts from, whose tokens are used again."""
-    if learned is not None and learned.tokenizer is not None:
-        return tokens.read_tokenizer(learned.tokenizer)
+def tokenizer_of(source: Vocabulary | None, texts: Sequence[str], vocabulary_size: int) -> Tokenizer:
+    """source: of the checkpoint that the run starts from; its tokenizer is used again. Without one, a
+    tokenizer is trained on the texts."""
+    if source is not None and source.tokenizer is not None:
+        return tokens.read_tokenizer(source.tokenizer)
     return tokens.train_tokenizer(texts, vocabulary_size)
 
 
 def _heads(width: int) -> int:
-    """About 32 dimensions a head, in equal parts."""
+    """About 32 dimensions for each head; the heads divide the width."""
     return next(heads for heads in range(max(1, width // 32), 0, -1) if width % heads == 0)
 
 
 def body_of(wanted: Hyperparameters, *, vocabulary: int, context: int, width: int, layers: int, dropout: float,
             is_causal: bool) -> Transformer:  # fmt: skip
-    """width, layers, dropout: the defaults of the recipe. SpecRejected."""
+    """vocabulary, context: in tokens. width, layers, dropout: the recipe's defaults, for what `wanted`
+    leaves open. SpecRejected if the heads do not divide the width."""
     width = wanted.width or width
     heads = wanted.heads or _heads(width)
     if width % heads:

@@ -1,4 +1,7 @@
-"""The name `transformer`, behind which are two recipes: one for texts with labels, one for texts alone."""
+"""The recipe `transformer`, which chooses between two: one for texts with labels, one for texts alone.
+
+It decides from the spec and the columns. It knows no model and no loop.
+"""
 
 from typing import Any
 
@@ -21,7 +24,7 @@ class TransformerRecipe(Recipe[Hyperparameters]):
     shape = SHAPE
 
     def chosen(self, context: Context[Hyperparameters]) -> TextClassification | LanguageModeling:
-        """A classifier where there is a label, else a language model. SpecRejected, DataRejected."""
+        """The classifier if there is a label, else the language model. SpecRejected, DataRejected."""
         spec, table = context.spec, context.data.table
         if spec.task == "regression":
             raise SpecRejected("a transformer classifies text or continues it", pointer="/task")
@@ -38,7 +41,7 @@ class TransformerRecipe(Recipe[Hyperparameters]):
         return LanguageModeling() if label is None else TextClassification(label)
 
     def experiment(self, context: Context[Hyperparameters]) -> Any:
-        """What is trained. SpecRejected, DataRejected."""
+        """The data and the model, before training. SpecRejected, DataRejected."""
         return self.chosen(context).experiment(context)
 
     def train(self, context: Context[Hyperparameters]) -> Trained:
@@ -46,7 +49,8 @@ class TransformerRecipe(Recipe[Hyperparameters]):
 
 
 def _label_column(spec: TrainingSpec, table: Table) -> str | None:
-    """None where there is but a text. What a table with more columns is for is never guessed."""
+    """None if the table has only a text. A table with more columns and no label is rejected, because a
+    guess could train the wrong kind of model. SpecRejected, DataRejected."""
     text = None if spec.text_column is None else table.find(spec.text_column)
     columns = table.columns if spec.label_column else [column for column in table.columns if column != text]
     label = label_column(columns, spec.label_column)
