@@ -19,7 +19,7 @@ def test_the_one_sign_that_splits_the_header_separates_the_rows(separator: str, 
 
     contents = contents_of(text)
 
-    assert (contents.dialect.separator, contents.dialect.is_said) == (separator, False)
+    assert (contents.dialect.separator, contents.dialect.is_declared) == (separator, False)
     assert {name: cells.to_list() for name, cells in contents.columns.items()} == {
         "text": [cell] * 3,
         "label": ["a"] * 3,
@@ -30,7 +30,7 @@ def test_the_one_sign_that_splits_the_header_separates_the_rows(separator: str, 
 def test_a_first_line_may_say_what_separates(line: str) -> None:
     contents = contents_of(f"{line}\nx;y\n1,5;2\n")
 
-    assert (contents.dialect.separator, contents.dialect.is_said, contents.height) == (";", True, 1)
+    assert (contents.dialect.separator, contents.dialect.is_declared, contents.height) == (";", True, 1)
     assert contents.columns["x"].to_list() == ["1,5"]
 
 

@@ -188,6 +188,6 @@ def test_what_precedes_complaints_says_which_file_it_is(tmp_path: Path) -> None:
     (tmp_path / "words.csv").write_text("x,y\none,2\n")
 
     with pytest.raises(DataRejected, match=r"^the second: row 1 has 1 fields"):
-        read_table(tmp_path / "short.csv", called="the second: ")
+        read_table(tmp_path / "short.csv", prefix="the second: ")
     with pytest.raises(DataRejected, match=r"^the second: row 1 of 'x' is not a number"):
-        read_table(tmp_path / "words.csv", called="the second: ").numbers("x")
+        read_table(tmp_path / "words.csv", prefix="the second: ").numbers("x")

@@ -1,7 +1,9 @@
-"""A run's whole state in one safetensors file: model, optimiser, random generators, and the place in the data.
+"""Saves the whole state of a run in one safetensors file, and restores it.
 
-A run that goes on from it is, on a CPU, bit for bit the run that never stopped. Nothing is pickled: tensors are
-safetensors, the rest is JSON in the file's metadata.
+The state is the model, the optimiser, the random generators and the place in the data. On a CPU, a
+run that resumes from it gives the same bits as a run that never stopped. Nothing is pickled:
+tensors are safetensors, and the rest is JSON in the metadata of the file. Knows no loop and no
+recipe.
 """
 
 import random
@@ -26,10 +28,15 @@ _LINES = "series.lines"
 
 
 class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):
-    """What weights mean nothing without: a run that starts from those of another must use the same.
+    """What gives weights their meaning. A run that starts from the weights of another must use it.
 
-    tokenizer: JSON. labels and features: by index. model_type, task, target, text_column: what was trained on what,
-    None in a checkpoint of an older version or where there is no such thing. hyperparameters: as they were asked for.
+    tokenizer: the text of a tokenizer.json; None for a model without texts.
+    labels, features: names, in the order of the model's outputs and inputs.
+    target, text_column: names of columns.
+    hyperparameters: as the job gave them, without the recipe's defaults.
+
+    model_type, task, target and text_column are None if they do not apply, or if an older version
+    saved the checkpoint.
     """
 
     tokenizer: str | None = None
@@ -43,8 +50,13 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrainState(msgspec.Struct, kw_only=True):
-    """step: optimiser steps done. epoch, batch: the next batch to train on. The order of the rows follows from the
-    seed and the epoch. best: the headline metric of the best checkpoint so far."""
+    """The place of a run in its steps and its data.
+
+    step: optimiser steps done.
+    epoch, batch: the next batch to train on, both from 0. The seed and the epoch decide the order
+        of the rows.
+    best: the value of the headline metric at the best checkpoint so far; None before the first.
+    """
 
     step: int = 0
     epoch: int = 0
@@ -53,8 +65,9 @@ class TrainState(msgspec.Struct, kw_only=True):
 
 
 class CheckpointMetadata(msgspec.Struct, kw_only=True):
-    """What a checkpoint has beside tensors. owner: of the attempt that saved it, which makes the file its own.
-    python: random.getstate(); numpy: position and Gaussian cache of the legacy generator."""
+    """What a checkpoint has besides tensors. owner: the attempt that saved it; two attempts never
+    save the same file. python: random.getstate(). numpy_*: position and Gaussian cache of numpy's
+    global generator."""
 
     vocabulary: Vocabulary = msgspec.field(name="learned")
     state: TrainState
@@ -76,9 +89,10 @@ def save_checkpoint(
     series: tuple[SeriesState, bytes],
     owner: str,
 ) -> Checkpoint:
-    """vocabulary: all that the run was made of, as those that go on from it must have it. series: of Series.saved."""
+    """Save all that a run needs to resume. vocabulary: what the weights belong with. series: from
+    `Series.saved`. owner: unique to the attempt. -> the step and the file in the store."""
     series_state, lines = series
-    generator = np.random.get_state(legacy=False)  # the global one, which recipes of users may draw from
+    generator = np.random.get_state(legacy=False)  # the global one, which a user's recipe may use
     metadata = CheckpointMetadata(
         vocabulary=vocabulary,
         state=state,
@@ -106,26 +120,30 @@ def save_checkpoint(
 
 
 class LoadedCheckpoint:
-    """A checkpoint that has been read. vocabulary: what its weights belong with."""
+    """A checkpoint in memory."""
 
     def __init__(self, tensors: dict[str, Tensor], metadata: CheckpointMetadata) -> None:
         self._tensors, self._metadata = tensors, metadata
 
     @property
     def vocabulary(self) -> Vocabulary:
+        """What the weights belong with."""
         return self._metadata.vocabulary
 
     @property
     def series(self) -> tuple[SeriesState, bytes]:
-        """As series.Series.saved gave it."""
+        """What `Series.saved` returned: the state, and the lines that are in no part yet."""
         lines = self._tensors.get(_LINES)
         return self._metadata.series, b"" if lines is None else lines.numpy().tobytes()
 
     def restore(
         self, model: nn.Module, optimiser: torch.optim.Optimizer, *, device: torch.device, starts_new_run: bool
     ) -> TrainState:
-        """Put the model, which is on `device`, and the optimiser back; of the same run also the generators and the
-        place in the data. AttemptFailed checkpoint_mismatch."""
+        """Restore the model and the optimiser; if the run is the same, also the random generators.
+
+        device: where the model is. starts_new_run: the checkpoint belongs to another run. -> where
+        to go on, which is step 0 for a new run. AttemptFailed checkpoint_mismatch if the model has
+        other weights."""
         tensors = self._tensors
         weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
         try:
@@ -157,7 +175,7 @@ class LoadedCheckpoint:
 
 
 def read_checkpoint(store: ArtifactStore, ref: ArtifactRef) -> LoadedCheckpoint:
-    """AttemptFailed checkpoint_not_found, checkpoint_corrupt."""
+    """Verify and read a checkpoint. AttemptFailed checkpoint_not_found, checkpoint_corrupt."""
     try:
         path = store.verify(ref)
         with safe_open(path, framework="pt") as file:

@@ -1,6 +1,7 @@
-"""What a recipe is given for one run: the job, its data, a device, and ways to report, to save and to be stopped.
+"""What a recipe is given for one run: the job, its data, a device, and ways to report and save.
 
-A worker makes one for each attempt. A test of a recipe makes one itself. Knows no process and no queue.
+A worker makes a context for each attempt. A test of a recipe makes one itself. Knows no process and
+no queue.
 """
 
 from collections.abc import Callable
@@ -21,25 +22,42 @@ from recipe_kit.series import Series
 H = TypeVar("H", bound=msgspec.Struct)
 
 METRIC_EVENTS = 1000
-# Of a run that does not say how many steps it has: for each metric event that is told at once.
-_STEPS_AN_EVENT = 100
+# If a run does not say how many steps it has, it is assumed to have this many for each metric
+# event.
+_STEPS_PER_EVENT = 100
 
 
 class StoppedEarlyError(Exception):
-    """The run was asked to stop; its last checkpoint holds all of it."""
+    """The run was asked to stop. Its last checkpoint holds all of its progress."""
 
 
 class Context(Generic[H]):
     """One run of a recipe.
 
-    spec: the job; of a run that starts from the weights of another job, with all that those weights decide.
-    submitted: the job as it was submitted. hyperparameters: those of the spec, as the recipe's Struct. data: its files.
-    device: where to train. seed: of everything random; the global generators have it already. checkpoint: what the run
-    goes on from, None at a start. starts_new_run: the checkpoint is of another job, whose weights and optimiser are the
-    start of a run of our own.
+    For recipes:
 
-    store: where checkpoints and series of metrics go. send: takes the events for the timeline. metric_events: see
-    series.Series. owner: unique to the attempt, so that two which compute the same save files of other names.
+    spec: the job. If it starts from the weights of another job, the spec includes what those
+        weights decide.
+    submitted: the spec as it was submitted.
+    hyperparameters: those of the spec, as the recipe's Struct.
+    data: the job's files.
+    device: where to train.
+    seed: of everything random. The global random generators of Python, numpy and torch are already
+        seeded with it.
+    checkpoint: where the run starts from; None if it starts with new weights.
+    starts_new_run: the checkpoint belongs to another job, and only its weights and optimiser are
+        used, at step 0.
+    should_stop: call it after each step. Once it returns True, save a checkpoint and raise
+        StoppedEarlyError.
+
+    For whoever makes the context:
+
+    store: of checkpoints and series of metrics.
+    send: is called with each event for the timeline.
+    metric_events: how many metric events of each split go to the timeline one by one, before they
+        are thinned.
+    owner: unique to the attempt. It is part of each checkpoint file, so two attempts never share
+        one.
     """
 
     def __init__(
@@ -68,28 +86,32 @@ class Context(Generic[H]):
 
     @property
     def vocabulary(self) -> Vocabulary | None:
-        """What the weights belong with that the run starts from."""
+        """What the weights of the checkpoint belong with; None if there is no checkpoint."""
         return None if self.checkpoint is None else self.checkpoint.vocabulary
 
     def log(self, line: str, level: Literal["info", "warning", "error"] = "info") -> None:
+        """Add a line to the job's log."""
         self._send(Logged(line=line, level=level))
 
     def begin(self, *, total_steps: int) -> None:
-        """Say how many optimiser steps the whole run has, before anything is reported: metrics are thinned by that."""
+        """Call this before the first report. total_steps: optimiser steps of the whole run,
+        including those of earlier attempts. It decides how metrics are thinned."""
         state, lines = (None, b"") if self.checkpoint is None or self.starts_new_run else self.checkpoint.series
         self._made_series = Series(
             self._store, self._send, most=self._metric_events, total=total_steps, state=state, rest=lines
         )
 
     def restore(self, model: nn.Module, optimiser: torch.optim.Optimizer) -> TrainState:
-        """Put back what the checkpoint has: the weights, which are on the device, and the optimiser; of the same run
-        also the random generators. -> where to go on. AttemptFailed checkpoint_mismatch."""
+        """Restore the model and the optimiser from the checkpoint; if it belongs to the same run,
+        also the random generators. model: on the context's device. -> where to go on; step 0
+        without a checkpoint, or with one of another job. AttemptFailed checkpoint_mismatch."""
         if self.checkpoint is None:
             return TrainState()
         return self.checkpoint.restore(model, optimiser, device=self.device, starts_new_run=self.starts_new_run)
 
     def report(self, event: Measured | Progressed) -> None:
-        """Metrics of a step, or how far the run is. The supervisor ends a run that reports nothing for long."""
+        """Send metrics of a step, or how far the run is. The worker kills a run that sends nothing
+        for longer than its stall timeout, 2 minutes by default."""
         if isinstance(event, Measured):
             self._series.add(event)
         else:
@@ -105,8 +127,11 @@ class Context(Generic[H]):
         metrics: dict[str, float | None] | None = None,
         is_best: bool = False,
     ) -> None:
-        """Keep a checkpoint, from which any worker can go on. vocabulary: what the weights belong with. metrics: on
-        held-out rows, where they are of this step. is_best: of the checkpoints so far."""
+        """Save a checkpoint, from which any worker can resume.
+
+        state: the steps that are done. vocabulary: what the weights belong with. metrics: those on
+        held-out rows, if they were measured at this step. is_best: whether this is the best
+        checkpoint so far. The worker keeps the best and the newest few."""
         whole = msgspec.structs.replace(
             vocabulary,
             model_type=self.spec.model_type,
@@ -119,13 +144,13 @@ class Context(Generic[H]):
         self._send(Checkpointed(step=saved.step, artifact=saved.artifact, metrics=metrics or {}, best=is_best))
 
     def end(self) -> ArtifactRef | None:
-        """Report the metrics that are still held back. -> the file of all that was measured, None where the timeline
-        has all of it. Called once, by whoever called the recipe."""
+        """Send the metrics that are still waiting. -> the file of all metrics; None if the timeline
+        has all of them. Whoever called the recipe calls this, once."""
         return self._series.end()
 
     @property
     def _series(self) -> Series:
         if self._made_series is None:
-            self.begin(total_steps=_STEPS_AN_EVENT * self._metric_events)
+            self.begin(total_steps=_STEPS_PER_EVENT * self._metric_events)
         assert self._made_series is not None  # noqa: S101 - begin made it
         return self._made_series

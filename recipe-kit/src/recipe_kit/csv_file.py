@@ -1,8 +1,11 @@
-"""A CSV file as columns of text, read once from its first byte to its last. Knows no model and no meaning of a column.
+"""Reads a CSV file once, from its first byte to its last, into columns of text.
 
-Python's csv module decides what a cell is, with two exceptions: what it reads only because it forgives (text behind a
-closing quote, a quote that is never closed) is refused, and rows in which nothing stands are no rows. Every complaint
-names the row: rows count from 1, without the header and without what was skipped.
+Knows no model, and not what a column means.
+
+Python's csv module decides what a cell is, with two exceptions. Text after a closing quote and a
+quote that is never closed are refused, although the module can read them. Empty rows are left out.
+Every error names its row. Rows count from 1, without the header and without rows that were left
+out.
 """
 
 import csv
@@ -17,41 +20,56 @@ from typing import BinaryIO, NamedTuple
 from shared_schemas.errors import DataRejected
 from shared_schemas.numbers import parse_number
 
-from recipe_kit.separators import Dialect, dialect_of, said_separator
+from recipe_kit.separators import Dialect, declared_separator, dialect_of
 
 MOST_COLUMNS = 4096
 LONGEST_FIELD = 1 << 20
-_NOT_CSV = (b"\x1f\x8b", b"PK\x03\x04", b"PAR1", b"\xfd7zXZ", b"BZh", b"\x28\xb5\x2f\xfd", b"\xff\xfe", b"\xfe\xff")
-_OTHER_TEXT = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\{\s*\"|\[\s*[\[{]|<\?xml|<!doctype|<html)", re.IGNORECASE)
+# The first bytes of gzip, zip, Parquet, xz, bzip2, Zstandard and UTF-16.
+_MAGIC_NUMBERS = (
+    b"\x1f\x8b",
+    b"PK\x03\x04",
+    b"PAR1",
+    b"\xfd7zXZ",
+    b"BZh",
+    b"\x28\xb5\x2f\xfd",
+    b"\xff\xfe",
+    b"\xfe\xff",
+)
+_JSON_OR_MARKUP = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\{\s*\"|\[\s*[\[{]|<\?xml|<!doctype|<html)", re.IGNORECASE)
 _HEAD_BYTES = 4096
-# The lines by which the separator is found.
+# How many lines after the header are used to find the separator.
 _SAMPLE_LINES = 64
-# Of a name in a header that comes again, no more: a text is not to be looked at whole.
+# A repeated header may have this many spaces around its last name. The limit avoids comparing long
+# texts.
 _SPACES_AROUND = 8
-# How many cells are strings of their own at a time.
+# How many cells are kept as separate strings before they are joined.
 _PIECE_CELLS = 1 << 16
-# Marks that are not to be seen: of byte order, of where words may be parted, of the direction of writing.
-_UNSEEN = "\ufeff\u00ad\u061c\u180e" + "".join(
+# Invisible characters: byte order marks, soft hyphens, joiners, and marks of the writing direction.
+_INVISIBLE = "\ufeff\u00ad\u061c\u180e" + "".join(
     map(chr, (*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070)))
 )
-_SPACES = "".join(c for c in map(chr, range(0x3001)) if c.isspace()) + _UNSEEN
-# As many numbers in order are a scale, whole or not.
+_SPACES = "".join(c for c in map(chr, range(0x3001)) if c.isspace()) + _INVISIBLE
+# A header with this many numbers in order names a scale, such as wavelengths, even if they are not
+# whole.
 _MANY_NUMBERS = 8
-# How pandas calls the index of a table, and reads it back when it is written.
+# The names that pandas gives the index of a table: none when it writes one, `Unnamed: 0` when it
+# reads that back.
 _INDEX = re.compile(r"|Unnamed: [0-9]+(?:\.[0-9]+)*")
-# What stands below the header of a table in Markdown, and below that of a query's result.
-_RULE = re.compile(r":?-{3,}:?")
-_QUOTED_OTHERWISE = re.compile("['`\u2018\u201c\u201e\u00ab].*['`\u2019\u201d\u201c\u00bb]")
+# A cell of the line below the header, in Markdown and in the results of queries.
+_DASHES = re.compile(r":?-{3,}:?")
+_OTHER_QUOTES = re.compile("['`\u2018\u201c\u201e\u00ab].*['`\u2019\u201d\u201c\u00bb]")
 
 
 class Cells:
-    """A column. The cells of each piece of the file are one run of UTF-8: each by itself takes ten times the room."""
+    """The cells of a column. The cells of each piece of the file are joined and kept as UTF-8,
+    because separate strings take ten times as much memory."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
 
     def append(self, cells: Sequence[str]) -> None:
-        """UnicodeEncodeError for what was no UTF-8, ValueError for a NUL, which would join two cells."""
+        """UnicodeEncodeError if a cell was not UTF-8; ValueError if one has a NUL, which separates
+        the cells here."""
         joined = "\0".join(cells)
         if joined.count("\0") != len(cells) - 1:
             raise ValueError("NUL")
@@ -70,8 +88,11 @@ class Cells:
 
 
 class Contents(NamedTuple):
-    """columns: by their names. height: rows. sha256: of the file. n_skipped: lines in which nothing stood, and headers
-    that came again. notes: what was left out or looks odd, one sentence each."""
+    """What was read from a file.
+
+    columns: by name. height: the number of rows. sha256: of the file. n_skipped: how many empty
+    rows and repeated headers were left out. notes: what was left out or looks odd, one sentence
+    each."""
 
     columns: dict[str, Cells]
     height: int
@@ -82,31 +103,33 @@ class Contents(NamedTuple):
 
 
 def tidy(name: str) -> str:
-    """A column's name or a label as it is compared: without white space around it, in Unicode's form NFC."""
+    """The name of a column or a label, as it is compared: without spaces around it, in Unicode's
+    form NFC."""
     stripped = name.strip(_SPACES)
     return stripped if stripped.isascii() else unicodedata.normalize("NFC", stripped)
 
 
 def _is_header(row: Sequence[str], names: Sequence[str]) -> bool:
-    """names: tidied, in lower case."""
+    """Whether the row repeats the header. names: tidied, in lower case."""
     return all(tidy(cell).casefold() == name for cell, name in zip(row, names, strict=True))
 
 
 def read_csv(source: BinaryIO) -> Contents:
-    """DataRejected data_empty, data_format, data_encoding, data_ragged, data_duplicate_column, data_column_missing,
-    data_too_large. OSError of the source."""
+    """Read a CSV file in UTF-8 with a header. DataRejected data_empty, data_format, data_encoding,
+    data_ragged, data_duplicate_column, data_column_missing, data_too_large. OSError as of the
+    source."""
     csv.field_size_limit(LONGEST_FIELD)
-    hashed = _Hashed(source)
-    with io.BufferedReader(hashed, 1 << 16) as buffered:
-        _check_head(buffered.peek(_HEAD_BYTES)[:_HEAD_BYTES])
-        # Bytes that are no UTF-8 are kept until the row is known in which they stand.
+    hashing = _HashingReader(source)
+    with io.BufferedReader(hashing, 1 << 16) as buffered:
+        _check_first_bytes(buffered.peek(_HEAD_BYTES)[:_HEAD_BYTES])
+        # Bytes that are not UTF-8 are kept, so that the error can name their row.
         lines: Iterator[str] = io.TextIOWrapper(buffered, "utf-8-sig", errors="surrogateescape", newline="")
-        dialect, lines = _look_ahead(lines)
-        return _Reading(lines, dialect).contents(hashed.sha256)
+        dialect, lines = _find_dialect(lines)
+        return _Reader(lines, dialect).contents(hashing.sha256)
 
 
-class _Hashed(io.RawIOBase):
-    """Bytes on their way, digested as they pass."""
+class _HashingReader(io.RawIOBase):
+    """Passes on the bytes of the source and computes their digest."""
 
     def __init__(self, source: BinaryIO) -> None:
         self._source, self.sha256 = source, hashlib.sha256()
@@ -121,30 +144,32 @@ class _Hashed(io.RawIOBase):
         return len(data)
 
 
-def _check_head(head: bytes) -> None:
+def _check_first_bytes(head: bytes) -> None:
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataRejected("data_format", "the data is in UTF-16: save it as CSV in UTF-8")
-    if head.startswith(_NOT_CSV) or b"\0" in head:
+    if head.startswith(_MAGIC_NUMBERS) or b"\0" in head:
         raise DataRejected("data_format", "the data is not a CSV in UTF-8")
-    if _OTHER_TEXT.match(head):
+    if _JSON_OR_MARKUP.match(head):
         raise DataRejected("data_format", "the data is JSON or markup, not a CSV")
 
 
-def _look_ahead(lines: Iterator[str]) -> tuple[Dialect, Iterator[str]]:
-    """-> (what separates cells, all lines from the header on)."""
+def _find_dialect(lines: Iterator[str]) -> tuple[Dialect, Iterator[str]]:
+    """-> (what separates the cells, all lines from the header on)."""
     first = next((line for line in lines if line.strip(_SPACES)), None)
     if first is None:
         raise DataRejected("data_empty", "the data is empty")
-    said = said_separator(first)
-    sample = [] if said else [first]
+    declared = declared_separator(first)
+    sample = [] if declared else [first]
     sample += islice(lines, _SAMPLE_LINES)
-    whole = chain(sample, lines)
-    if said is not None:
-        return Dialect(separator=said, is_said=True), whole
-    return dialect_of(sample, is_whole=len(sample) <= _SAMPLE_LINES), whole
+    all_lines = chain(sample, lines)
+    if declared is not None:
+        return Dialect(separator=declared, is_declared=True), all_lines
+    return dialect_of(sample, is_whole=len(sample) <= _SAMPLE_LINES), all_lines
 
 
-class _Reading:
+class _Reader:
+    """Reads the rows of one file. lines: from the header on."""
+
     def __init__(self, lines: Iterator[str], dialect: Dialect) -> None:
         self._dialect = dialect
         self._reader = csv.reader(lines, delimiter=dialect.separator, skipinitialspace=dialect.has_spaces, strict=True)
@@ -159,17 +184,17 @@ class _Reading:
             header = next((row for row in self._reader if any(map(str.strip, row))), None)
             if header is None:
                 raise DataRejected("data_empty", "the data is empty")
-            self._begin(header)
+            self._read_header(header)
             self._read_rows()
-            self._store()
+            self._store_rows()
         except csv.Error as error:
-            self._store()
-            raise self._of_quotes(error) from None
+            self._store_rows()
+            raise self._format_error(error) from None
         if self._height == 0:
             raise DataRejected("data_empty", "the data has a header and no rows")
         return self._finished(sha256.hexdigest())
 
-    def _begin(self, header: list[str]) -> None:
+    def _read_header(self, header: list[str]) -> None:
         names = [tidy(name) for name in header]
         self._n_fields = len(names)
         while names and not names[-1]:
@@ -180,20 +205,21 @@ class _Reading:
     def _read_rows(self) -> None:
         width, rows = len(self._names), self._rows
         header = [name.casefold() for name in self._names]
-        # A text may well be the word that is its column's name, and numbers those that name columns.
+        # A row that equals the header is a row if there is one column, because a text may be the
+        # word that names it, or if all names are numbers.
         may_repeat = width > 1 and any(parse_number(name) is None for name in header)
         last, longest = header[-1], len(header[-1]) + _SPACES_AROUND
         most_rows = max(1, _PIECE_CELLS // width)
         for row in self._reader:
             if len(row) != width:
-                fitted = self._fitted(row, width)
+                fitted = self._fit_to_header(row, width)
                 if fitted is None:
                     continue
                 row = fitted
             if not row[0].strip() and not any(map(str.strip, row)):
                 self._n_blank += 1
                 continue
-            # The first two look at what is cheap to see.
+            # The conditions that cost least come first.
             if (
                 may_repeat
                 and len(row[-1]) <= longest
@@ -204,19 +230,21 @@ class _Reading:
                 continue
             rows.append(row)
             if len(rows) >= most_rows:
-                self._store()
+                self._store_rows()
 
-    def _fitted(self, row: list[str], width: int) -> list[str] | None:
-        """A row of another length: None for one in which nothing stands, cut where only its surplus is empty."""
+    def _fit_to_header(self, row: list[str], width: int) -> list[str] | None:
+        """row: has another number of cells than the header, which has `width`. -> the row without
+        surplus cells, if those are empty; None for an empty row. DataRejected data_ragged,
+        data_column_missing."""
         if not any(map(str.strip, row)):
             self._n_blank += 1
             return None
-        # Where there is one column, a comma at the end may be the text's.
+        # If the file has one column, a comma at the end may be part of the text.
         may_cut = width > 1 or self._n_fields > 1
         if len(row) > width and may_cut and not any(map(str.strip, row[width:])):
             self._n_cut += 1
             return row[:width]
-        self._store()
+        self._store_rows()
         at = self._height + 1
         if width < len(row) <= self._n_fields:
             raise DataRejected("data_column_missing", f"column {width + 1} has no name")
@@ -224,8 +252,9 @@ class _Reading:
         advice = ": a text that holds a separator wants quotes around it" if len(row) > width else ""
         raise DataRejected("data_ragged", f"row {at} has {len(row)} fields, the header {width}{by}{advice}", row=at)
 
-    def _store(self) -> None:
-        """Take the rows gathered so far. DataRejected for the first in which something stands that is no text."""
+    def _store_rows(self) -> None:
+        """Move the rows that were read into the columns. DataRejected for the first cell that is
+        not UTF-8 or has a NUL byte."""
         rows = self._rows
         if not rows:
             return
@@ -239,7 +268,7 @@ class _Reading:
         self._height += len(rows)
         rows.clear()
 
-    def _of_quotes(self, error: csv.Error) -> DataRejected:
+    def _format_error(self, error: csv.Error) -> DataRejected:
         at = self._height + 1
         where = f"row {at}" if self._columns else "the header"
         if "limit" in str(error):
@@ -259,7 +288,7 @@ class _Reading:
         if self._n_cut or self._n_fields > len(self._names):
             notes.append("left out separators without a cell at the end of lines")
         firsts = [next(iter(cells)).strip() for name, cells in zip(self._names, self._columns, strict=True) if name]
-        if len(firsts) > 1 and all(map(_RULE.fullmatch, firsts)):
+        if len(firsts) > 1 and all(map(_DASHES.fullmatch, firsts)):
             raise DataRejected("data_format", "below the header stands a line of dashes: leave it out", row=1)
         columns: dict[str, Cells] = {}
         for i, (name, cells) in enumerate(zip(self._names, self._columns, strict=True)):
@@ -279,13 +308,14 @@ class _Reading:
 
 
 def _check_names(names: Sequence[str]) -> None:
-    """Those of the header, tidied. One without a name may still be a column in which nothing stands."""
+    """names: of the header, tidied. An empty name is accepted here, because an empty column is left
+    out later. DataRejected."""
     _check_text(names, "the header", None)
     if len(names) > MOST_COLUMNS:
         raise DataRejected("data_too_large", f"a data set may have {MOST_COLUMNS} columns")
-    if len(names) > 1 and all(_QUOTED_OTHERWISE.fullmatch(name) for name in names):
+    if len(names) > 1 and all(_OTHER_QUOTES.fullmatch(name) for name in names):
         raise DataRejected("data_format", 'the header has quotes of another kind: cells are quoted with " alone')
-    if _are_values(names):
+    if _are_numbers_of_a_row(names):
         raise DataRejected("data_format", "the first line has numbers where names are wanted: add a header")
     seen = set()
     for name in filter(None, names):
@@ -294,8 +324,9 @@ def _check_names(names: Sequence[str]) -> None:
         seen.add(name)
 
 
-def _are_values(names: Sequence[str]) -> bool:
-    """Whether the first line is a row. Columns may be called 0, 1, 2 or by years, and many by wavelengths, in order."""
+def _are_numbers_of_a_row(names: Sequence[str]) -> bool:
+    """Whether the first line is a row and no header. Names may be numbers too: whole ones in rising
+    order, such as 0, 1, 2 or years, or many in rising or falling order, such as wavelengths."""
     numbers = [number for name in names if (number := parse_number(name)) is not None]
     is_rising = all(a < b for a, b in pairwise(numbers))
     if len(numbers) < _MANY_NUMBERS:
@@ -304,6 +335,8 @@ def _are_values(names: Sequence[str]) -> bool:
 
 
 def _check_text(cells: Sequence[str], where: str, row: int | None) -> None:
+    """where: for the message, such as "row 3". DataRejected for a cell that is not UTF-8 or has a
+    NUL byte."""
     for cell in cells:
         if "\0" in cell:
             raise DataRejected("data_format", f"{where} has a NUL byte: the data is not a CSV in UTF-8", row=row)
@@ -316,7 +349,9 @@ def _check_text(cells: Sequence[str], where: str, row: int | None) -> None:
 
 
 def _why_left_out(i: int, name: str, cells: Cells, height: int, *, is_first: bool) -> str | None:
-    """A column that separators alone made, and the index that pandas writes beside a table, once or several times."""
+    """A note if column i is left out, else None. A column is left out if it has no name and no
+    values, or if it is the first one and numbers the rows, as the index that pandas writes.
+    is_first: no column before it was kept."""
     if not name and not any(cell.strip() for cell in cells):
         return f"left out column {i + 1}, which has no name and no value"
     if is_first and _INDEX.fullmatch(name):

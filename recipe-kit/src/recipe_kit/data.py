@@ -1,4 +1,7 @@
-"""The files that a recipe learns from. None is opened before a recipe asks for it. Knows no folders and no rights."""
+"""The files that a recipe trains on. No file is opened before a recipe asks for it.
+
+Knows no folders and no permissions.
+"""
 
 import hashlib
 from collections.abc import Callable
@@ -11,32 +14,34 @@ Opener = Callable[[], BinaryIO]
 
 
 class Data:
-    """training: opens the file to train on. validation: opens the file to measure on, None where rows are to be held
-    out of the first. Each opens the file from its start, as often as it is called. DataRejected where it cannot."""
+    """training: opens the file to train on. validation: opens the file to measure on; None if rows
+    of the first file are held out instead. Each call opens the file anew, at its start.
+    DataRejected if it cannot be opened."""
 
     def __init__(self, training: Opener, validation: Opener | None = None) -> None:
         self.open, self.open_validation = training, validation
 
     @cached_property
     def table(self) -> Table:
-        """The file to train on, read as a CSV file. DataRejected as of `read_table`."""
+        """The file to train on, read as CSV. DataRejected as of `read_table`."""
         return read_table(self.open())
 
     @cached_property
     def validation(self) -> Table | None:
-        """The file to measure on, read as a CSV file. DataRejected as of `read_table`."""
+        """The file to measure on, read as CSV; None if there is none. DataRejected as of
+        `read_table`."""
         if self.open_validation is None:
             return None
-        return read_table(self.open_validation(), called="the validation data: ")
+        return read_table(self.open_validation(), prefix="the validation data: ")
 
     @property
     def sha256(self) -> str:
-        """Of the file to train on."""
+        """The digest of the file to train on. Reads the file, unless `table` already has."""
         return self.table.sha256 if "table" in self.__dict__ else _digest(self.open)
 
     @property
     def validation_sha256(self) -> str | None:
-        """Of the file to measure on."""
+        """The digest of the file to measure on; None if there is none."""
         if self.open_validation is None:
             return None
         read = self.__dict__.get("validation")

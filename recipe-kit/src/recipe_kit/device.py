@@ -1,4 +1,4 @@
-"""Where to train, and how to make it repeatable."""
+"""Chooses the device to train on, and makes a run repeatable. Knows no model and no data."""
 
 import random
 
@@ -8,20 +8,22 @@ from shared_schemas.service.process import processor
 
 
 def choose(wanted: str) -> torch.device:
-    """auto: CUDA where there is a device, else the CPU."""
+    """wanted: "cpu", "cuda", or "auto" for CUDA if there is a device, else the CPU."""
     if wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available()):
         return torch.device("cuda")
     return torch.device("cpu")
 
 
 def describe(device: torch.device) -> str:
+    """For a line of the log."""
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     return f"cpu ({torch.get_num_threads()} threads)"
 
 
 def facts(device: torch.device) -> dict[str, str]:
-    """On what the last bits of a sum depend."""
+    """What the last bits of a sum depend on, for the facts of a job: device, processor, threads,
+    torch."""
     kind = f"cuda {torch.cuda.get_device_name(device)}" if device.type == "cuda" else "cpu"
     threads = str(torch.get_num_threads())
     return {"device": kind, "processor": processor(), "threads": threads, "torch": str(torch.__version__)}
@@ -30,14 +32,15 @@ def facts(device: torch.device) -> dict[str, str]:
 def seed_everything(seed: int) -> None:
     """The same seed gives the same weights, bit for bit on a CPU with the same number of threads."""
     random.seed(seed)
-    np.random.seed(seed % 2**32)  # recipes of users may draw from the global generator
+    np.random.seed(seed % 2**32)  # a user's recipe may use the global generator
     torch.manual_seed(seed)
-    # The same as use_deterministic_algorithms(True, warn_only=True), which imports the compiler: four seconds.
+    # The same as use_deterministic_algorithms(True, warn_only=True), which would also import the
+    # compiler, and that takes four seconds.
     torch.set_deterministic_debug_mode("warn")
     torch.backends.cudnn.benchmark = False
 
 
 def limit_threads(threads: int) -> None:
-    """threads: of torch on the CPU; 0 leaves it alone."""
+    """threads: of torch on the CPU; 0 lets torch decide."""
     if threads:
         torch.set_num_threads(threads)

@@ -1,4 +1,7 @@
-"""From torch to one ONNX file, checked against torch on held-out rows before anyone sees it."""
+"""Exports a torch model to one ONNX file, and compares the two before the file is stored.
+
+Knows no recipe and no job: `Export` says what the graph takes and gives.
+"""
 
 import io
 import logging
@@ -20,12 +23,15 @@ from torch import Tensor, nn
 from recipe_kit.recipe import Export
 
 MEDIA_TYPE = "application/onnx"
-# Float32 sums in another order differ by about 1e-6 a term; ten layers of a few hundred terms stay below this.
+# The largest difference between torch and ONNX, relative to the size of the outputs. Adding float32
+# numbers in another order changes a sum by about 1e-6 for each term. Ten layers with sums of a few
+# hundred terms stay below this.
 TOLERANCE = 1e-3
 
 
 def export_model(model: nn.Module, export: Export, store: ArtifactStore) -> tuple[ArtifactRef, int]:
-    """-> (the file in the store, its opset). AttemptFailed export_mismatch if it does not compute what torch does."""
+    """-> (the file in the store, its opset). Moves the model to the CPU. AttemptFailed
+    export_mismatch if the file computes something else than torch."""
     model = model.to("cpu").eval()
     with TemporaryDirectory(prefix="headrace-export-") as folder:
         path = Path(folder) / "model.onnx"
@@ -60,7 +66,8 @@ def _write(model: nn.Module, export: Export, path: Path) -> None:
 
 
 def _compare(model: nn.Module, export: Export, proto: onnx.ModelProto) -> None:
-    """On all rows, on one alone, and on half the length: a dimension that was frozen by accident shows."""
+    """Compare on all rows, on one row, and on half the length. So a dimension that the export has
+    made constant by accident is found."""
     evaluator = ReferenceEvaluator(proto)
     names = [spec.name for spec in export.inputs]
     samples = [export.examples, tuple(example[:1] for example in export.examples)]
@@ -84,11 +91,11 @@ def _compare(model: nn.Module, export: Export, proto: onnx.ModelProto) -> None:
 
 
 def _agree(wanted: NDArray[np.float32], found: NDArray[np.float32], axis: int, tolerance: float) -> bool:
-    """Whether the same class wins wherever it wins by more than rounding."""
+    """Whether both choose the same class wherever one wins by more than a rounding error."""
     chosen = np.expand_dims(found.argmax(axis), axis)
     return bool((wanted.max(axis, keepdims=True) - np.take_along_axis(wanted, chosen, axis) <= 2 * tolerance).all())
 
 
 def _at_least_two(examples: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """A single row would make torch.export take the batch for a constant."""
+    """With a single row, torch.export would make the batch dimension constant."""
     return tuple(torch.cat([example, example]) if len(example) == 1 else example for example in examples)

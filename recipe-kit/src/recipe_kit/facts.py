@@ -1,4 +1,8 @@
-"""How the data of a job was understood, for its log and its model's manifest: nothing is decided in silence."""
+"""Describes how the data of a job were understood, for its log and for its model's manifest.
+
+A person must be able to see everything that was decided about the data. Knows tables, and neither
+the loop nor the model.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,7 +14,7 @@ from recipe_kit import device
 from recipe_kit.checkpoint import Vocabulary
 from recipe_kit.context import Context
 from recipe_kit.separators import name_of
-from recipe_kit.tables import Table, seen
+from recipe_kit.tables import Table, listed
 
 
 def log_start(
@@ -21,10 +25,13 @@ def log_start(
     lines: Sequence[str],
     baseline: dict[str, float | None],
 ) -> DataFacts:
-    """Log what a run over tables is made of, before its first step. -> the facts for its model's manifest.
+    """Log what a run on tables is made of, before its first step. -> the facts for its manifest.
 
-    notes: what was decided about the data and by what, one sentence each. lines: of rows, classes, parameters.
-    baseline: what the trivial predictor reaches on the held-out rows."""
+    vocabulary: of the model.
+    notes: what was decided about the data and why, one sentence each.
+    lines: other lines for the log, such as the numbers of rows and parameters.
+    baseline: the metrics of the trivial predictor on the held-out rows, by name.
+    """
     table, validation = context.data.table, context.data.validation
     facts = facts_of(context.submitted, table, vocabulary, notes)
     for line in _lines_of(facts, table, validation):
@@ -38,7 +45,12 @@ def log_start(
 
 
 def facts_of(spec: TrainingSpec, table: Table, vocabulary: Vocabulary, notes: Sequence[str]) -> DataFacts:
-    """spec: as it was submitted."""
+    """How the data were understood, for a manifest.
+
+    spec: as it was submitted (`Context.submitted`).
+    vocabulary: of the model.
+    notes: what was decided about the data and why, one sentence each.
+    """
     used = {vocabulary.target, vocabulary.text_column, *vocabulary.features}
     decided = {
         "task": (spec.task, vocabulary.task),
@@ -53,13 +65,13 @@ def facts_of(spec: TrainingSpec, table: Table, vocabulary: Vocabulary, notes: Se
         text_column=vocabulary.text_column,
         label_column=vocabulary.target,
         unused_columns=tuple(column for column in table.columns if column not in used),
-        inferred=tuple(name for name, (said, found) in decided.items() if found and not said),
+        inferred=tuple(name for name, (given, found) in decided.items() if found and not given),
         notes=(*table.notes, *notes),
     )
 
 
 def _lines_of(data: DataFacts, table: Table, validation: Table | None) -> Iterator[str]:
-    yield f"{data.rows} rows of {seen(table.columns)}, {_separated(table)}"
+    yield f"{data.rows} rows of {listed(table.columns)}, {_separated(table)}"
     roles = {"text": data.text_column, "label": data.label_column}
     parts = [f"{role} {column!r}" for role, column in roles.items() if column]
     if data.inferred:
@@ -67,7 +79,7 @@ def _lines_of(data: DataFacts, table: Table, validation: Table | None) -> Iterat
     if parts:
         yield "; ".join(parts)
     if data.unused_columns:
-        yield f"columns that are not used: {seen(data.unused_columns)}"
+        yield f"columns that are not used: {listed(data.unused_columns)}"
     yield from data.notes
     if validation is not None:
         yield f"the validation data: {validation.height} rows, {_separated(validation)}"
@@ -78,5 +90,5 @@ def _separated(table: Table) -> str:
     dialect = table.dialect
     spaces = " and spaces" if dialect.has_spaces else ""
     return f"separated by {name_of(dialect.separator)}{spaces}" + (
-        ", as the first line says" if dialect.is_said else ""
+        ", as the first line says" if dialect.is_declared else ""
     )

@@ -1,8 +1,9 @@
-"""Class names and their numbers, shared by the classifiers.
+"""The names of classes and their numbers, for all classifiers. Knows columns, not models.
 
-A class is one spelling, with two exceptions: a whole number is the same with and without `.0`, as exports of one column
-by several programs have it, and true and false are the same in any case. Numbers that are equal and spelled otherwise,
-1 and 01, may be codes that lost a digit or not: they are refused.
+Two spellings are two classes, with two exceptions. A whole number is the same class with and
+without `.0`, because programs export one column in both ways. true and false are the same in any
+case. Equal numbers with another spelling, such as 1 and 01, are refused: they may be one class, or
+codes of which one has lost a digit.
 """
 
 import re
@@ -19,18 +20,19 @@ from torch import Tensor
 from recipe_kit.tables import Table
 
 MOST_CLASSES = 1000
-# Of classes, in one line of a log.
+# How many classes one line of the log names.
 _NAMED = 10
-_TRUTH = ("true", "false")
+_BOOLEANS = ("true", "false")
 _WHOLE = re.compile(r"([+-]?[0-9]+)\.0*")
-# What other tools take for a missing value.
+# What other tools treat as a missing value.
 _LIKE_MISSING = frozenset(("nan", "na", "n/a", "none", "null", "nil", "<na>", "#n/a", "nat", "?", "-"))
-# No float64 has more digits; what is longer is a code that is compared by its spelling.
+# No float64 needs more digits. A longer text is a code, and is compared by its spelling.
 _LONGEST_NUMBER = 32
 
 
 def classes_of(cells: Sequence[str], column: str, *, is_asked: bool = False) -> tuple[str, ...]:
-    """is_asked: somebody said that the column names classes.
+    """The names of the classes, sorted. cells: of the column, without spaces around them. is_asked:
+    the job says that the column names classes, so a class may have few rows.
 
     DataRejected data_one_class, data_too_many_classes, data_ambiguous_label.
     """
@@ -47,19 +49,20 @@ def classes_of(cells: Sequence[str], column: str, *, is_asked: bool = False) -> 
         message = f"{column!r} has hardly two rows of a class: if it is the label, say task classification"
         raise DataRejected("data_too_many_classes", message, column=column)
     _check_numbers(cells, spellings, column)
-    _check_truth(cells, spellings, column)
+    _check_booleans(cells, spellings, column)
     return classes
 
 
 def encode(table: Table, column: str, classes: Sequence[str]) -> Tensor:
-    """-> (n,) int64. DataRejected data_unknown_class for a class that is not among `classes`."""
-    numbers = {_same(name): i for i, name in enumerate(classes)}
+    """-> (n,) int64: the index in `classes` for each row. DataRejected data_unknown_class if a row
+    has another class."""
+    numbers = {_canonical(name): i for i, name in enumerate(classes)}
     encoded = []
     known: dict[str, int] = {}
     for row, cell in enumerate(table.labels(column), start=1):
         number = known.get(cell)
         if number is None:
-            same = _same(cell)
+            same = _canonical(cell)
             if same not in numbers:
                 message = f"row {row} has a class that is not among those learned"
                 raise table.fault("data_unknown_class", message, row=row, column=column)
@@ -69,14 +72,14 @@ def encode(table: Table, column: str, classes: Sequence[str]) -> Tensor:
 
 
 def remarks_on(cells: Sequence[str], column: str) -> list[str]:
-    """What looks odd about the classes of a column, one sentence each."""
+    """Lines for the log about what looks odd in the classes of a column."""
     spellings = _spellings(cells)
     remarks = []
     if several := [repr(same) for same, found in spellings.items() if len(found) > 1]:
         remarks.append(f"classes of {column!r} that are spelled in several ways: {', '.join(several)}")
     by_case = defaultdict(list)
     for same in spellings:
-        by_case[_loosely(same)].append(repr(same))
+        by_case[_folded(same)].append(repr(same))
     if alike := [" and ".join(sorted(names)) for names in by_case.values() if len(names) > 1]:
         remarks.append(f"classes of {column!r} that differ in case, spaces or form alone: {', '.join(sorted(alike))}")
     if words := [repr(same) for same in spellings if same.casefold() in _LIKE_MISSING]:
@@ -84,8 +87,9 @@ def remarks_on(cells: Sequence[str], column: str) -> list[str]:
     return remarks
 
 
-def without_rows(classes: Sequence[str], training: Tensor, held_out: Tensor) -> list[str]:
-    """Lines for the log: classes that no row teaches, and those that no row measures."""
+def classes_without_rows(classes: Sequence[str], training: Tensor, held_out: Tensor) -> list[str]:
+    """Lines for the log about classes without a training row or without a held-out row. training,
+    held_out: (n,) int64, indices of classes."""
     lines = []
     for numbers, what in ((training, "to train on"), (held_out, "held out")):
         seen = set(numbers.tolist())
@@ -96,33 +100,36 @@ def without_rows(classes: Sequence[str], training: Tensor, held_out: Tensor) -> 
 
 
 def majority_accuracy(training: Tensor, held_out: Tensor) -> float:
-    """Accuracy on held-out rows of always naming the class that most training rows have."""
+    """The accuracy on held-out rows of a predictor that always answers the most common class of the
+    training rows. training, held_out: (n,) int64, indices of classes."""
     [(most_common, _)] = Counter(training.tolist()).most_common(1)
     return float((held_out == most_common).float().mean())
 
 
-def _loosely(name: str) -> str:
-    """Equal for two names that a person may well take for one."""
+def _folded(name: str) -> str:
+    """Equal for two names that a person may take for the same."""
     return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
-def _same(cell: str) -> str:
-    """Equal for two spellings of one class."""
+def _canonical(cell: str) -> str:
+    """The same for all spellings of one class."""
     if whole := _WHOLE.fullmatch(cell):
         return whole[1]
     folded = cell.casefold()
-    return folded if folded in _TRUTH else cell
+    return folded if folded in _BOOLEANS else cell
 
 
 def _spellings(cells: Iterable[str]) -> dict[str, set[str]]:
+    """The spellings of each class, by its canonical form."""
     found = defaultdict(set)
     for cell in set(cells):
-        found[_same(cell)].add(cell)
+        found[_canonical(cell)].add(cell)
     return found
 
 
 def _check_numbers(cells: Sequence[str], spellings: dict[str, set[str]], column: str) -> None:
-    """Equality is that of decimals: float64 would make one of two long ids."""
+    """DataRejected data_ambiguous_label if two classes are equal numbers. Compared as decimals,
+    because two long ids can be the same float64."""
     seen: dict[Decimal, str] = {}
     for same in sorted(spellings):
         if len(same) > _LONGEST_NUMBER or parse_number(same) is None:
@@ -130,7 +137,7 @@ def _check_numbers(cells: Sequence[str], spellings: dict[str, set[str]], column:
         try:
             number = Decimal(same)
         except InvalidOperation:
-            # An exponent beyond all bounds, as a digest in hexadecimal may look like.
+            # The exponent is too large. A hexadecimal digest can look like such a number.
             continue
         other = seen.setdefault(number, same)
         if other != same:
@@ -139,11 +146,12 @@ def _check_numbers(cells: Sequence[str], spellings: dict[str, set[str]], column:
             raise DataRejected("data_ambiguous_label", message, row=row, column=column)
 
 
-def _check_truth(cells: Sequence[str], spellings: dict[str, set[str]], column: str) -> None:
-    """True beside 1 may be one class or two, as when files of two programs were joined."""
+def _check_booleans(cells: Sequence[str], spellings: dict[str, set[str]], column: str) -> None:
+    """DataRejected data_ambiguous_label if a column has true or false and also 1 or 0. They may be
+    one class or two, for example if the files of two programs were joined."""
     rows = [
         1 + min(cells.index(cell) for name in names if name in spellings for cell in spellings[name])
-        for names in (_TRUTH, ("1", "0"))
+        for names in (_BOOLEANS, ("1", "0"))
         if not spellings.keys().isdisjoint(names)
     ]
     if len(rows) > 1:

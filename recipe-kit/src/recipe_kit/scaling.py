@@ -1,5 +1,8 @@
-"""How columns of numbers become numbers near one. In float64: a timestamp in milliseconds, or an id beyond 2^24, is
-another number as float32, so what tells two of them apart must be taken out before anything becomes float32."""
+"""Scales columns of numbers to a mean of 0 and a standard deviation of 1.
+
+Knows numbers, and no tables or models. It computes in float64. A timestamp in milliseconds, or an
+id beyond 2^24, is another number as float32, so columns must be scaled before they become float32.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -7,19 +10,26 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# A column whose values differ by no more than so many roundings of the largest of them is constant.
+# A column is constant if its values differ by no more than this, relative to the largest of them: 8
+# rounding errors of float64.
 _ROUNDINGS = 8 * torch.finfo(torch.float64).eps
-# How far beyond what it was trained on a model goes on from a line's end, in widths of the range. Farther out, its
-# answer would be whatever the weights make of a number that they never saw.
+# A model takes values up to this many widths of the training range outside that range. A value
+# farther out is replaced by the limit, because the weights are arbitrary for numbers that they
+# never saw.
 _WIDTHS_BEYOND = 10.0
-# Steps of a float32 near one are 6e-8: rows that differ by less than a few hundred of these are hardly told apart.
-_HARDLY = 1e-5
-_LOOKED_AT = 10_000
+# The spacing of float32 numbers near 1 is 6e-8. A model can hardly distinguish scaled values that
+# differ by less than a few hundred times that.
+_LEAST_WIDTH = 1e-5
+# How many rows of a column are enough to see how its values spread.
+_SAMPLE_ROWS = 10_000
 
 
 class Scaling(NamedTuple):
-    """Of columns, each (F,) float64. mean and scale: a scaled value is (value - mean) / scale; scale is 1 where the
-    column is constant. low, high: the smallest and the largest value."""
+    """The scaling of F columns. All tensors are (F,), float64 except is_constant, which is bool.
+
+    mean, scale: a scaled value is (value - mean) / scale. scale is the standard deviation, or 1 for
+    a constant column. low, high: the smallest and the largest value. is_constant: all rows have the
+    same value."""
 
     mean: Tensor
     scale: Tensor
@@ -29,11 +39,12 @@ class Scaling(NamedTuple):
 
     @property
     def ranges(self) -> tuple[tuple[float, float], ...]:
+        """(low, high) of each column."""
         return tuple(zip(self.low.tolist(), self.high.tolist(), strict=True))
 
     @property
     def reach(self) -> tuple[Tensor, Tensor]:
-        """-> (F,), (F,): the smallest and the largest value that a model takes as it is."""
+        """-> (F,), (F,): the smallest and the largest value that a model takes unchanged."""
         width = torch.where(self.is_constant, 0.0, self.high - self.low)
         return self.low - _WIDTHS_BEYOND * width, self.high + _WIDTHS_BEYOND * width
 
@@ -43,12 +54,12 @@ class Scaling(NamedTuple):
 
 
 def scaling_of(x: Tensor) -> Scaling:
-    """x (n, F) float64, n at least 1."""
+    """The scaling of the columns of x (n, F) float64, n at least 1."""
     low, high = x.min(0).values, x.max(0).values
     width = high - low
     is_constant = width <= _ROUNDINGS * torch.maximum(low.abs(), high.abs())
-    # Counted from the low end, in widths: neither an offset nor the size of the numbers costs digits, and no square
-    # is too large or too small.
+    # Computed on (x - low) / width, which is from 0 to 1. So a large offset costs no digits, and no
+    # square overflows or underflows.
     unit = torch.where(is_constant, 1.0, width)
     inside = (x - low) / unit
     scale = inside.std(0, correction=0) * unit
@@ -57,15 +68,17 @@ def scaling_of(x: Tensor) -> Scaling:
 
 
 def remarks(scaling: Scaling, x: Tensor, names: Sequence[str]) -> Iterator[str]:
-    """Lines for the log about columns that a model can learn little from. x (n, F): what the scaling is of."""
+    """Lines for the log about columns from which a model can learn little. x (n, F): what the
+    scaling was made from. names: of its columns."""
     constant = [name for name, is_one in zip(names, scaling.is_constant.tolist(), strict=True) if is_one]
     if constant:
         yield f"the same value in every row, so nothing is learned from it: {_listed(constant)}"
-    some = x[:: -(-len(x) // _LOOKED_AT)].sort(0).values
-    most = (some[int(0.95 * (len(some) - 1))] - some[int(0.05 * (len(some) - 1))]) / scaling.scale
-    drowned = [name for name, width in zip(names, most.tolist(), strict=True) if 0 < width < _HARDLY]
-    if drowned:
-        yield f"a few values are so far from all others that these are hardly told apart: {_listed(drowned)}"
+    some = x[:: -(-len(x) // _SAMPLE_ROWS)].sort(0).values
+    # The width of the middle 90 % of the values.
+    widths = (some[int(0.95 * (len(some) - 1))] - some[int(0.05 * (len(some) - 1))]) / scaling.scale
+    squeezed = [name for name, width in zip(names, widths.tolist(), strict=True) if 0 < width < _LEAST_WIDTH]
+    if squeezed:
+        yield f"a few values are so far from all others that these are hardly told apart: {_listed(squeezed)}"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,18 +1,22 @@
-"""Whether what a table is to predict is a quantity or a name, where nobody says it. Knows columns, not models."""
+"""Decides whether a target column is a quantity or names classes, if the job does not say.
+
+Knows columns, not models.
+"""
 
 from shared_schemas.errors import DataRejected
 
 from recipe_kit.tables import Table
 
-# A column of whole numbers with no more distinct values than this may name classes.
+# A column of whole numbers may name classes if it has no more distinct values than this.
 FEW_VALUES = 20
-# Fewer rows a value, on average, are no classes: nothing would be held out of most of them.
-ROWS_A_CLASS = 3
+# Values with fewer rows than this on average name no classes, because most would have no held-out
+# row.
+ROWS_PER_CLASS = 3
 
 
 def is_quantity(table: Table, target: str) -> tuple[bool, str]:
-    """-> (whether the target is a quantity, why, for the log). DataRejected for a cell that is no number in a column of
-    numbers, as Table.numbers."""
+    """-> (whether the target is a quantity, the reason for the log). DataRejected as of
+    `Table.numbers`, if most cells are numbers and one is not."""
     if not table.is_numeric(target):
         return False, f"{target!r} names classes, since its values are words"
     try:
@@ -25,7 +29,7 @@ def is_quantity(table: Table, target: str) -> tuple[bool, str]:
         return True, f"{target!r} is a quantity, since its values are not all whole"
     if len(distinct) > FEW_VALUES:
         return True, f"{target!r} is a quantity, since it has more than {FEW_VALUES} different values"
-    if len(distinct) * ROWS_A_CLASS > table.height:
+    if len(distinct) * ROWS_PER_CLASS > table.height:
         return True, f"{target!r} is a quantity, since its values hardly repeat; task classification makes them classes"
     return (
         False,

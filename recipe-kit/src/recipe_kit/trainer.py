@@ -1,4 +1,7 @@
-"""A training loop that recipes may use: step, report, measure, save. Knows steps and epochs, not what is learned."""
+"""A training loop that recipes may use: step, report, validate, save.
+
+Knows steps and epochs, not what is learned.
+"""
 
 import hashlib
 import math
@@ -16,21 +19,27 @@ from recipe_kit.context import Context, StoppedEarlyError
 from recipe_kit.optimiser import Plan, adamw, learning_rate
 
 GRADIENT_NORM = 1.0
-# Metrics on held-out rows are computed after each epoch, but no more often than this in all.
+# Metrics on held-out rows are computed after an epoch, at most this many times in a run.
 VALIDATIONS = 20
-# Progress is reported at least so often.
+# The shortest time between two reports of progress.
 PROGRESS_S = 0.1
-# Of any other metric that a recipe has as its headline, the least value is the best.
+# For these headline metrics the highest value is the best, and for any other the lowest.
 HIGHER_IS_BETTER = frozenset({"accuracy", "auc", "balanced_accuracy", "f1", "precision", "r2", "recall"})
 
 
 class Trainer:
-    """Trains `model` with AdamW in batches of rows, in an order that follows from the seed and the epoch.
+    """Trains `model` with AdamW in batches of rows. The seed and the epoch decide their order.
 
-    The model is moved to the context's device. n_rows: to train on. loss: numbers of training rows (B,) -> mean loss, a
-    scalar. evaluate: -> metrics on held-out rows; the model is in eval mode, and no random number may be drawn.
-    headline: the metric by which the best checkpoint is chosen: the greatest of HIGHER_IS_BETTER, else the least.
-    vocabulary: what the weights belong with. tokens_per_row: of a row, to report a rate; 0 where there are none.
+    It moves the model to the context's device.
+
+    n_rows: how many rows to train on.
+    loss: indices of training rows, int64 (B,) -> their mean loss, a scalar.
+    evaluate: () -> metrics on held-out rows, by name. It is called in eval mode without gradients,
+        and must not draw random numbers, or a resumed run would differ.
+    headline: the name of the metric that decides which checkpoint is the best: the highest value if
+        it is in HIGHER_IS_BETTER, else the lowest.
+    vocabulary: what the weights belong with.
+    tokens_per_row: to report tokens per second; 0 for a model without tokens.
     """
 
     def __init__(
@@ -56,8 +65,9 @@ class Trainer:
         self.total = min(plan.epochs * self._batches, plan.max_steps or plan.epochs * self._batches)
 
     def fit(self) -> tuple[TrainState, dict[str, float | None]]:
-        """Train from the checkpoint, or from the start, to the end, and keep a checkpoint of that. -> (where it ended,
-        the last metrics on held-out rows). StoppedEarlyError when asked to stop."""
+        """Train to the end, from the checkpoint if there is one, and save a checkpoint of the end.
+        -> (the state at the end, the last metrics on held-out rows). StoppedEarlyError if asked to
+        stop, AttemptFailed training_diverged if the loss is not finite, checkpoint_mismatch."""
         state = self._context.restore(self._model, self._optimiser)
         self._context.begin(total_steps=self.total)
         self._saved_at, self._saved_step = time.monotonic(), state.step
@@ -68,20 +78,23 @@ class Trainer:
                 if self._context.should_stop():
                     self._checkpoint(state)
                     raise StoppedEarlyError
-                if self._is_due() and not self._is_measured_next(state):
+                if self._is_due() and not self._validates_next(state):
                     self._checkpoint(state)
             if state.batch >= self._batches:
                 state.epoch, state.batch = state.epoch + 1, 0
             if state.step < self.total and state.epoch % self._validate_every == 0:
                 self._validate(state)
-        # Others may go on from the end, and so may this job if it is lost while it exports.
+        # The checkpoint of the end is for jobs that start from this one, and for this job if its
+        # worker dies during the export.
         return state, self._validate(state)
 
     def _is_due(self) -> bool:
+        """Whether the next checkpoint is due."""
         return time.monotonic() - self._saved_at >= self._plan.checkpoint_every_s
 
-    def _is_measured_next(self, state: TrainState) -> bool:
-        """Whether the metrics on held-out rows come right after this step, for the checkpoint to have them."""
+    def _validates_next(self, state: TrainState) -> bool:
+        """Whether a validation follows this step. The checkpoint then waits for it, to include its
+        metrics."""
         ends_epoch = state.batch >= self._batches and (state.epoch + 1) % self._validate_every == 0
         return ends_epoch or state.step >= self.total
 
@@ -146,14 +159,16 @@ class Trainer:
         self._saved_step, self._saved_at = state.step, time.monotonic()
 
     def _order(self, epoch: int) -> Tensor:
-        """The rows of an epoch, shuffled by the seed and its number."""
+        """(n_rows,) int64: the order of the rows in an epoch, which the seed and the epoch
+        decide."""
         seed = hashlib.sha256(f"{self._context.seed} {epoch}".encode()).digest()[:8]
         generator = torch.Generator().manual_seed(int.from_bytes(seed, "big", signed=True))
         return torch.randperm(self._n_rows, generator=generator)
 
 
 def weights_digest(model: nn.Module) -> str:
-    """sha256 over names, shapes and bytes of all parameters and buffers, in order of their names."""
+    """sha256 over the names, shapes, dtypes and bytes of all parameters and buffers, sorted by
+    name."""
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         tensor = value.detach().cpu().contiguous()

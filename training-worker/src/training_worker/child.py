@@ -1,4 +1,4 @@
-"""The child process of one attempt: receives an assignment from the supervisor, trains, and reports to it.
+"""The child process of one attempt: receives an assignment, trains, and reports to its supervisor.
 
 A crash, an out-of-memory kill or a poisoned CUDA context ends only this process. It dies with its
 supervisor. Only `_run` imports torch, which takes seconds, so that the child is tied to its
@@ -52,8 +52,8 @@ class MessageWriter:
 def main() -> None:
     parent = int(sys.argv[1])
     _die_with(parent)
-    # Standard output is the pipe for messages. What user code prints goes to standard error instead,
-    # and becomes lines of the job's log.
+    # Standard output is the pipe for messages. What user code prints goes to standard error
+    # instead, and becomes lines of the job's log.
     messages = MessageWriter(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
     source = sys.stdin.buffer
@@ -70,8 +70,8 @@ def main() -> None:
 
 
 def _run(body: bytes, messages: MessageWriter, begun: threading.Event, stop: threading.Event) -> None:
-    """body: the encoded assignment. begun: set once training may begin. stop: set when the supervisor
-    asks to stop."""
+    """body: the encoded assignment. begun: set once training may begin. stop: set when the
+    supervisor asks to stop."""
     try:
         from recipe_kit.context import StoppedEarlyError
 

@@ -1,6 +1,6 @@
-"""Removes files of the artifact store that nothing refers to. One of the training workers does so every hour.
+"""Removes files of the artifact store that nothing refers to.
 
-An operator can do it too:
+One of the training workers does so every hour. An operator can do it too:
 
     python -m training_worker.collecting [--dry-run] [--adopt] [--json]
 
@@ -69,8 +69,8 @@ async def collect(
 
 
 async def collect_for_ever(settings: TrainingSettings, client: AsyncRedis, queues: Sequence[QueueName]) -> None:
-    """Collect every EVERY_S seconds, in turn with the other training workers. Returns at once if the
-    grace period is 0, which means never."""
+    """Collect every EVERY_S seconds, in turn with the other training workers. Returns at once if
+    the grace period is 0, which means never."""
     binding, log = StoreBinding(Nodes(client)), structlog.get_logger()
     while settings.artifacts_grace_s:
         try:
@@ -101,8 +101,8 @@ async def collect_for_ever(settings: TrainingSettings, client: AsyncRedis, queue
 async def _check_owner(
     binding: StoreBinding, root: Path, references: References, *, adopt: bool, dry_run: bool
 ) -> None:
-    """Let the store and this Redis have the same identity, or raise StoreOfAnotherRedis. A store without
-    an identity gets one if it is empty, or has a file that this Redis refers to."""
+    """Let the store and this Redis have the same identity, or raise StoreOfAnotherRedis. A store
+    without an identity gets one if it is empty, or has a file that this Redis refers to."""
     of_store, of_redis = await to_thread.run_sync(collecting.identity_of, root), await binding.identity()
     if of_store is not None and of_store == of_redis:
         return

@@ -1,7 +1,7 @@
 """What a job takes over from the job in `resume_from`, whose weights it starts from. Pure.
 
-The source decides the task, the columns and the shapes of the weights. A spec that contradicts one of
-them is rejected.
+The source decides the task, the columns and the shapes of the weights. A spec that contradicts one
+of them is rejected.
 """
 
 from collections.abc import Sequence

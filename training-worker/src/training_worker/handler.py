@@ -1,4 +1,4 @@
-"""Runs a training job: makes the assignment for its child process, and publishes the model afterwards.
+"""Runs a training job: makes the assignment for a child process, and publishes its model.
 
 This module never imports torch. Only the child does, and it may crash without the worker.
 """
@@ -43,8 +43,8 @@ class TrainingHandler:
     async def run(self, attempt: Attempt) -> Success | Release:
         """Train in a child process and publish the model. Release if the attempt was asked to stop.
 
-        AttemptFailed checkpoint_not_found if the job in resume_from has none; else with the error that
-        the child reported, or one of `supervise`."""
+        AttemptFailed checkpoint_not_found if the job in resume_from has none; else with the error
+        that the child reported, or one of `supervise`."""
         spec = attempt.spec
         assert isinstance(spec, TrainingSpec)  # noqa: S101 - the queue's name says so
         assignment = await self._assignment(attempt, spec)
@@ -65,8 +65,8 @@ class TrainingHandler:
                 return await self._finish(attempt, spec, finished)
 
     async def _has_moved(self, assignment: Assignment) -> bool:
-        """Whether the job in resume_from has a newer checkpoint by now. Then it has removed the one that
-        this assignment names."""
+        """Whether the job in resume_from has a newer checkpoint by now. Then it has removed the one
+        that this assignment names."""
         source = assignment.spec.resume_from
         if not assignment.starts_new_run or source is None:
             return False
@@ -95,8 +95,8 @@ class TrainingHandler:
         )
 
     async def _finish(self, attempt: Attempt, spec: TrainingSpec, finished: Finished) -> Success:
-        """Publish the model, except for a replay. A replay is only compared with the job that it repeats,
-        and must not become the newest version of the model."""
+        """Publish the model, except for a replay. A replay is only compared with the job that it
+        repeats, and must not become the newest version of the model."""
         model, manifest = None, finished.manifest
         if finished.series is not None:
             await attempt.record(Produced(name="metrics.ndjson", artifact=finished.series))

@@ -1,6 +1,6 @@
-"""Finds the installed recipes: the entry points in the group `headrace.recipes`. A user's package can add some.
+"""Finds the installed recipes: the entry points in the group `headrace.recipes`.
 
-It imports a recipe, and so torch, only in `find`.
+A user's package can add some. Only `find` imports a recipe, and so torch.
 """
 
 from importlib.metadata import EntryPoint, entry_points
@@ -22,8 +22,8 @@ def installed() -> dict[str, EntryPoint]:
 
 
 def find(model_type: str) -> "Recipe[Any]":
-    """Import the recipe and make it. AttemptFailed unknown_model_type names the installed recipes, or says
-    why this one cannot be used."""
+    """Import the recipe and make it. AttemptFailed unknown_model_type names the installed recipes,
+    or says why this one cannot be used."""
     known = installed()
     if model_type not in known:
         raise AttemptFailed("unknown_model_type", f"this worker trains {', '.join(sorted(known))}")
@@ -36,8 +36,8 @@ def find(model_type: str) -> "Recipe[Any]":
 
 
 def hyperparameters_of(recipe: "Recipe[Any]", given: dict[str, Any]) -> Any:
-    """given: the hyperparameters of a spec. -> the same as the recipe's own Struct. SpecRejected names the
-    field and never repeats the value."""
+    """given: the hyperparameters of a spec. -> the same as the recipe's own Struct. SpecRejected
+    names the field and never repeats the value."""
     try:
         return msgspec.convert(given, recipe.hyperparameters)
     except msgspec.ValidationError as error:

@@ -23,11 +23,15 @@ _HEADER = struct.Struct(">I")
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     """All that a child needs to know, sent to it first.
 
-    device: "auto", "cpu" or "cuda". threads: of torch on the CPU; 0 lets torch decide.
-    checkpoint: where training resumes. starts_new_run: the checkpoint belongs to another job, and
-    only its weights and optimiser are used, at step 0. metric_events: how many metric events of
-    each split are reported one by one, before they are thinned. owner: unique to the attempt. It is
-    part of each checkpoint file, so two attempts never share one, and each may remove its own.
+    device: "auto", "cpu" or "cuda".
+    threads: of torch on the CPU; 0 lets torch decide.
+    checkpoint: where training resumes.
+    starts_new_run: the checkpoint belongs to another job, and only its weights and optimiser are
+        used, at step 0.
+    metric_events: how many metric events of each split are reported one by one, before they are
+        thinned.
+    owner: unique to the attempt. It is part of each checkpoint file, so two attempts never share
+        one, and each may remove its own.
     """
 
     spec: TrainingSpec
@@ -97,8 +101,8 @@ def frame(message: Assignment | Stop | JobEvent | Entered | Finished | Refused |
 
 
 def body_length(header: bytes) -> int:
-    """header: of a frame. -> the length of its message in bytes. ValueError above MOST_BYTES, which no
-    message of a child reaches."""
+    """header: of a frame. -> the length of its message in bytes. ValueError above MOST_BYTES, which
+    no message of a child reaches."""
     (length,) = _HEADER.unpack(header)
     if length > MOST_BYTES:
         raise ValueError("frame too large")

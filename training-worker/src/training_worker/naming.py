@@ -1,7 +1,7 @@
 """Names a model for which the job gives no name, by its type and its data file. Pure.
 
-Some characters of a file name cannot be part of a model's name. Two files whose names differ only in
-those still give two names, or models of unrelated data would become versions of one model.
+Some characters of a file name cannot be part of a model's name. Two files whose names differ only
+in those still give two names, or models of unrelated data would become versions of one model.
 """
 
 import hashlib
@@ -18,9 +18,9 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 def default_model_name(model_type: str, data_path: str) -> str:
-    """<model_type>-<file name>, in the characters that a model's name may have. It ends in a digest of the
-    file name if the rest does not identify the file: if the name is too long, is in another script, or
-    has only words with accents."""
+    """<model_type>-<file name>, in the characters that a model's name may have. It ends in a digest
+    of the file name if the rest does not identify the file: if the name is too long, is in another
+    script, or has only words with accents."""
     # macOS writes an accent as a character of its own.
     stem = unicodedata.normalize("NFC", PurePath(data_path).stem).lower()
     name = _OTHER.sub("-", f"{model_type}-{stem}").strip("-._")
@@ -31,8 +31,9 @@ def default_model_name(model_type: str, data_path: str) -> str:
 
 
 def _is_distinctive(stem: str) -> bool:
-    """Whether the characters that are kept identify the file. They do if a word is kept and no significant
-    character is lost. If only accented Latin letters are lost, a word of two letters must be kept."""
+    """Whether the characters that are kept identify the file. They do if a word is kept and no
+    significant character is lost. If only accented Latin letters are lost, a word of two letters
+    must be kept."""
     lost = [character for character in stem if _is_lost(character)]
     if not all(unicodedata.name(character, "").startswith("LATIN ") for character in lost):
         return False
@@ -41,6 +42,6 @@ def _is_distinctive(stem: str) -> bool:
 
 
 def _is_lost(character: str) -> bool:
-    """Whether the character is significant and cannot be part of a model's name. Letters, marks, digits and
-    symbols are significant; punctuation and spaces are not."""
+    """Whether the character is significant and cannot be part of a model's name. Letters, marks,
+    digits and symbols are significant; punctuation and spaces are not."""
     return character in _SYMBOLS if character.isascii() else unicodedata.category(character)[0] in "LMNS"

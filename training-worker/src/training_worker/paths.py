@@ -2,8 +2,8 @@
 
 The path is walked one component at a time. Each is opened relative to the folder that was opened
 before it, so the file that was checked is the file that is read, even if something is renamed or
-replaced meanwhile. A symbolic link is followed if it leads to a place under the root. Its target may
-be relative, or absolute with the root in front.
+replaced meanwhile. A symbolic link is followed if it leads to a place under the root. Its target
+may be relative, or absolute with the root in front.
 """
 
 import errno
@@ -26,12 +26,12 @@ _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 
 
 def open_data(data_path: str, root: Path) -> BinaryIO:
-    """The file, open for reading. data_path: relative to the root, or absolute with the root or /data in
-    front.
+    """The file, open for reading. data_path: relative to the root, or absolute with the root or
+    /data in front.
 
     DataRejected data_not_found if there is no such file or the path names no regular file,
-    data_not_readable if the file may not be read, path_not_allowed for a path that could lead out of
-    the root. The message of path_not_allowed is always the same, because it must not reveal what
+    data_not_readable if the file may not be read, path_not_allowed for a path that could lead out
+    of the root. The message of path_not_allowed is always the same, because it must not reveal what
     exists outside the root.
     """
     if "\0" in data_path or "\\" in data_path:
@@ -46,7 +46,8 @@ def open_data(data_path: str, root: Path) -> BinaryIO:
     except OSError as error:
         if error.errno in _ABSENT:
             raise _not_found() from None
-        # For example a name that the file system does not allow, or a folder that may not be entered.
+        # For example a name that the file system does not allow, or a folder that may not be
+        # entered.
         raise _not_allowed() from None
 
 
@@ -103,13 +104,14 @@ def _open_file(name: str, folder: int) -> BinaryIO:
 
 
 def _names_of(root: Path) -> tuple[PurePosixPath, ...]:
-    """The paths by which the root may be named: with its links resolved, and as it is configured."""
+    """The paths by which the root may be named: with its links resolved, and as it is
+    configured."""
     return PurePosixPath(root.resolve()), PurePosixPath(root.absolute())
 
 
 def _below(path: PurePosixPath, prefixes: tuple[PurePosixPath, ...]) -> PurePosixPath:
-    """The path relative to the first prefix that it begins with. DataRejected path_not_allowed if there
-    is none."""
+    """The path relative to the first prefix that it begins with. DataRejected path_not_allowed if
+    there is none."""
     for prefix in prefixes:
         if path.is_relative_to(prefix):
             return path.relative_to(prefix)

@@ -1,7 +1,7 @@
 """The supervisor's end of the pipe that a child writes its messages to. Knows frames, not messages.
 
-After a read it pauses for a moment and then takes all messages that have arrived. Waking up for each
-event of a fast training would cost many times more than handling it.
+After a read it pauses for a moment and then takes all messages that have arrived. Waking up for
+each event of a fast training would cost many times more than handling it.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Collects what a worker registers about its recipes: their names, and the schemas of their hyperparameters.
+"""Collects what a worker registers about its recipes: names, and schemas of hyperparameters.
 
 A user's recipe imports torch, which this process must not, and its import may fail. So a process of
 its own imports the recipes that are not built in, and prints one JSON object in each line:

@@ -1,8 +1,8 @@
 """Removes the checkpoints of a running attempt that it no longer needs. Knows no torch.
 
 It keeps the newest few and the best one. An older file is removed only after Redis has recorded a
-newer checkpoint, so the file of the recorded one always exists. `collecting` removes the checkpoints
-of earlier attempts, and those of a worker that died.
+newer checkpoint, so the file of the recorded one always exists. `collecting` removes the
+checkpoints of earlier attempts, and those of a worker that died.
 """
 
 import anyio
@@ -16,8 +16,8 @@ from worker_runtime import Attempt
 
 
 def split(saved: list[Checkpointed], *, kept: int) -> tuple[list[ArtifactRef], list[ArtifactRef]]:
-    """saved: checkpoints, oldest first. kept: how many of the newest to keep. -> (files to keep, files to
-    remove)"""
+    """saved: checkpoints, oldest first. kept: how many of the newest to keep. -> (files to keep,
+    files to remove)"""
     best = [event for event in saved if event.best][-1:]
     keep = [event.artifact for event in (*best, *saved[-kept:])]
     return keep, [event.artifact for event in saved if event.artifact not in keep]
@@ -37,8 +37,8 @@ class Retention:
         self._added.set()
 
     async def run(self) -> None:
-        """Prune whenever a checkpoint was added. A task of its own, because pruning waits for Redis, and
-        the task that relays events must not. Returns once the claim is lost."""
+        """Prune whenever a checkpoint was added. A task of its own, because pruning waits for
+        Redis, and the task that relays events must not. Returns once the claim is lost."""
         try:
             while True:
                 await self._added.wait()
@@ -48,8 +48,8 @@ class Retention:
             return
 
     async def prune(self) -> None:
-        """Remove the files that are not kept, once Redis has recorded the events so far. ClaimLost before
-        anything is removed: another attempt may have started from any of the checkpoints."""
+        """Remove the files that are not kept, once Redis has recorded the events so far. ClaimLost
+        before anything is removed: another attempt may have started from any of the checkpoints."""
         keep, unneeded = split(self._saved, kept=self._kept)
         if not unneeded:
             return

@@ -1,4 +1,4 @@
-"""Supervises the child process of an attempt: starts it, relays its reports, asks it to stop, kills it.
+"""Supervises the child process of an attempt: starts it, relays its reports, and ends it.
 
 This module never imports torch. Only the child does, and it may crash without the worker.
 """
@@ -45,8 +45,8 @@ from training_worker.retention import Retention
 
 # How long to wait for a child that was killed, or that has closed its pipe.
 REAP_S = 5.0
-# How long to wait for the last lines that the child printed. They come through another pipe than its
-# last message, and may arrive later.
+# How long to wait for the last lines that the child printed. They come through another pipe than
+# its last message, and may arrive later.
 LAST_LINES_S = 1.0
 LINE_CHARACTERS = 8192
 _SECRET = re.compile(r"HEADRACE_REDIS|PASSWORD|SECRET|TOKEN", re.IGNORECASE)
@@ -58,8 +58,8 @@ End = Finished | Refused | Stopped
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How long a child may report nothing, in seconds. stall_s: while it reads data and trains.
-    start_s: while it loads PyTorch and while it exports. Those times depend on the machine more than
-    on the job."""
+    start_s: while it loads PyTorch and while it exports. Those times depend on the machine more
+    than on the job."""
 
     stall_s: float
     start_s: float
@@ -139,8 +139,8 @@ class _Watchdog:
 
 @asynccontextmanager
 async def _child(assignment: Assignment) -> AsyncIterator[tuple[Process, Pipe]]:
-    """Start a child and send it its assignment. -> the child, and the pipe of its messages. However the
-    block is left, no process of the child's session remains."""
+    """Start a child and send it its assignment. -> the child, and the pipe of its messages. However
+    the block is left, no process of the child's session remains."""
     pipe = _pipe()
     # If this were cancelled half-way, it would leave a process behind that nobody waits for.
     with anyio.CancelScope(shield=True):
@@ -182,8 +182,8 @@ def _no_process(error: OSError) -> AttemptFailed:
 
 
 def child_environment(threads: int) -> dict[str, str]:
-    """This process' environment without secrets, such as the password of Redis, which user code must not
-    see. threads: of the libraries of the child; 0 lets each decide."""
+    """This process' environment without secrets, such as the password of Redis, which user code
+    must not see. threads: of the libraries of the child; 0 lets each decide."""
     kept = {name: value for name, value in os.environ.items() if not _SECRET.search(name)}
     # PASSIVE: a waiting thread of torch sleeps, so that other processes can use its core.
     limits = {"OMP_WAIT_POLICY": "PASSIVE"} | (dict.fromkeys(_THREADS, str(threads)) if threads else {})
@@ -192,8 +192,8 @@ def child_environment(threads: int) -> dict[str, str]:
 
 
 class _Relay:
-    """Passes on what the child reports to the timeline. steps_done: optimiser steps of earlier attempts,
-    which are counted already."""
+    """Passes on what the child reports to the timeline. steps_done: optimiser steps of earlier
+    attempts, which are counted already."""
 
     def __init__(self, attempt: Attempt, watchdog: _Watchdog, retention: Retention, *, steps_done: int) -> None:
         self._attempt, self._watchdog, self._retention = attempt, watchdog, retention

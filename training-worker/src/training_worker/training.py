@@ -1,4 +1,4 @@
-"""One attempt in the child: makes the recipe's context, lets the recipe train, and exports the model.
+"""One attempt in the child: makes a context, lets the recipe train, and exports the model.
 
 Knows no process, no pipe and no Redis.
 """
@@ -36,8 +36,8 @@ Report = Callable[[JobEvent], None]
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """A run that is trained and not yet exported. series: the file of all metrics; None if the timeline
-    has all of them. facts: what the weights depend on besides the spec."""
+    """A run that is trained and not yet exported. series: the file of all metrics; None if the
+    timeline has all of them. facts: what the weights depend on besides the spec."""
 
     recipe: Recipe[Any]
     context: Context[Any]
@@ -56,9 +56,10 @@ def train(
 ) -> Finished:
     """Train and export one model.
 
-    report: called with each event when it happens. should_stop: called after each step. enter: called
-    with each phase when it begins. StoppedEarlyError if should_stop() was true; HeadraceError if the
-    data, the spec or a checkpoint cannot be used, or if the training fails with a known cause.
+    report: called with each event when it happens. should_stop: called after each step. enter:
+    called with each phase when it begins. StoppedEarlyError if should_stop() was true;
+    HeadraceError if the data, the spec or a checkpoint cannot be used, or if the training fails
+    with a known cause.
     """
     store = ArtifactStore(Path(assignment.artifacts_root))
     enter("training")
@@ -124,8 +125,8 @@ def context_of(
 
 
 def _checkpoint(assignment: Assignment, store: ArtifactStore, report: Report) -> LoadedCheckpoint | None:
-    """The checkpoint that the run starts from. If a checkpoint of the job itself is damaged, the run
-    starts from the beginning: that costs time but not the job."""
+    """The checkpoint that the run starts from. If a checkpoint of the job itself is damaged, the
+    run starts from the beginning: that costs time but not the job."""
     if assignment.checkpoint is None:
         return None
     try:
@@ -173,8 +174,9 @@ def _manifest(assignment: Assignment, run: Run, store: ArtifactStore) -> ModelMa
 
 
 def _facts(assignment: Assignment, recipe: Recipe[Any], context: Context[Any]) -> dict[str, str]:
-    """What the weights depend on besides the spec: the device, the version of torch, and digests of the
-    data, of the code and of `start`, the checkpoint of another job that the run started from."""
+    """What the weights depend on besides the spec: the device, the version of torch, and digests of
+    the data, of the code and of `start`, the checkpoint of another job that the run started
+    from."""
     facts = devices.facts(context.device) | {
         "data": context.data.sha256[:_FACT_DIGITS],
         "code": _code_digest(recipe)[:_FACT_DIGITS],

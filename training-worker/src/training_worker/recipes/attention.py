@@ -20,8 +20,8 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x (B, T, D). mask: float, broadcast to (B, heads, T, T); 0 where a token may attend to another,
-        and very negative elsewhere."""
+        """x (B, T, D). mask: float, broadcast to (B, heads, T, T); 0 where a token may attend to
+        another, and very negative elsewhere."""
         batch, length, width = x.shape
         q, k, v = self.qkv(self.norm_attention(x)).chunk(3, dim=-1)
         q, k, v = (t.reshape(batch, length, self.heads, width // self.heads).transpose(1, 2) for t in (q, k, v))
@@ -61,8 +61,8 @@ class Transformer(nn.Module):
 
 
 class Classifier(nn.Module):
-    """input_ids (B, T), attention_mask (B, T) -> logits (B, C), from the mean state of the tokens that
-    are no padding."""
+    """input_ids (B, T), attention_mask (B, T) -> logits (B, C), from the mean state of the tokens
+    that are no padding."""
 
     def __init__(self, body: Transformer, n_classes: int) -> None:
         super().__init__()
@@ -78,8 +78,8 @@ class Classifier(nn.Module):
 
 
 class LanguageModel(nn.Module):
-    """input_ids (B, T), attention_mask (B, T) -> logits (B, T, V). The embedding is also the output layer
-    (Press and Wolf, "Using the Output Embedding to Improve Language Models", 2017)."""
+    """input_ids (B, T), attention_mask (B, T) -> logits (B, T, V). The embedding is also the output
+    layer (Press and Wolf, "Using the Output Embedding to Improve Language Models", 2017)."""
 
     def __init__(self, body: Transformer) -> None:
         super().__init__()

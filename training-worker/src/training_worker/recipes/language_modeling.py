@@ -149,9 +149,9 @@ class LanguageModeling(Recipe[Hyperparameters]):
 
 
 def _windows(ids: list[list[int]], context: int, table: Table, column: str) -> Tensor:
-    """ids: the tokens of each text -> (n, context + 1). All texts in a row, each between <bos> and <eos>,
-    are cut into windows. The last token of a window is the first of the next one. DataRejected
-    data_too_few_rows if the texts are shorter than one window."""
+    """ids: the tokens of each text -> (n, context + 1). All texts in a row, each between <bos> and
+    <eos>, are cut into windows. The last token of a window is the first of the next one.
+    DataRejected data_too_few_rows if the texts are shorter than one window."""
     stream = [token for row in ids for token in (tokens.BEGIN, *row, tokens.END)]
     n_windows = (len(stream) - 1) // context
     if n_windows < 1:

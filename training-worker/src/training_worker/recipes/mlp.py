@@ -10,7 +10,7 @@ import torch
 from recipe_kit.checkpoint import Vocabulary
 from recipe_kit.context import Context
 from recipe_kit.facts import log_start
-from recipe_kit.labels import classes_of, encode, majority_accuracy, remarks_on, without_rows
+from recipe_kit.labels import classes_of, classes_without_rows, encode, majority_accuracy, remarks_on
 from recipe_kit.optimiser import Plan, plan_of
 from recipe_kit.recipe import Export, Recipe, Trained, n_parameters, split_rows, unused_of
 from recipe_kit.scaling import Scaling, remarks, scaling_of
@@ -32,17 +32,17 @@ _ROW_NAMES = frozenset(("id", "index", "idx", "no", "nr", "row", "row_id", "rowi
 
 
 class Mlp(nn.Module):
-    """features (B, F) float64, unscaled -> logits (B, C) float32, or predictions (B,) float64 in the unit of
-    the target. The graph contains both scalings. x: the scaling of the features. y: that of the target
-    of a regression, None for a classifier."""
+    """features (B, F) float64, unscaled -> logits (B, C) float32, or predictions (B,) float64 in
+    the unit of the target. The graph contains both scalings. x: the scaling of the features. y:
+    that of the target of a regression, None for a classifier."""
 
     def __init__(self, x: Scaling, y: Scaling | None, *, width: int, layers: int, n_out: int, dropout: float) -> None:
         super().__init__()
         y_mean, y_scale = (torch.zeros(()), torch.ones(())) if y is None else (y.mean[0], y.scale[0])
         self.x_mean, self.x_scale = nn.Buffer(x.mean), nn.Buffer(x.scale)
         self.y_mean, self.y_scale = nn.Buffer(y_mean.double()), nn.Buffer(y_scale.double())
-        # Not persistent, because they belong to the data and not to the weights: a run that starts from
-        # these weights with other data has limits of its own.
+        # Not persistent, because they belong to the data and not to the weights: a run that starts
+        # from these weights with other data has limits of its own.
         low, high = x.reach
         self.x_low, self.x_high = nn.Buffer(low, persistent=False), nn.Buffer(high, persistent=False)
         self.is_regression = y is not None
@@ -54,13 +54,13 @@ class Mlp(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         out = self.scaled(features)
-        # reshape(1), because the export leaves out the addition of a scalar below 1e-8, which may matter
-        # if the target has a small unit.
+        # reshape(1), because the export leaves out the addition of a scalar below 1e-8, which may
+        # matter if the target has a small unit.
         return out.double() * self.y_scale + self.y_mean.reshape(1) if self.is_regression else out
 
     def scaled(self, features: Tensor) -> Tensor:
-        """features (B, F) float64 -> logits (B, C) float32, or predictions (B,) float32, as standard
-        deviations from the mean of the target."""
+        """features (B, F) float64 -> logits (B, C) float32, or predictions (B,) float32, as
+        standard deviations from the mean of the target."""
         near = torch.minimum(torch.maximum(features, self.x_low), self.x_high)
         out: Tensor = self.body(((near - self.x_mean) / self.x_scale).float())
         return out.squeeze(-1) if self.is_regression else out
@@ -73,8 +73,8 @@ class Mlp(nn.Module):
 class Experiment:
     """The rows of a table, and a model for them. Everything random in it follows from the seed.
 
-    SpecRejected or DataRejected if the data cannot be trained on, or do not fit the vocabulary of the
-    checkpoint that the run starts from.
+    SpecRejected or DataRejected if the data cannot be trained on, or do not fit the vocabulary of
+    the checkpoint that the run starts from.
     """
 
     def __init__(self, context: Context[Hyperparameters]) -> None:
@@ -142,7 +142,7 @@ class Experiment:
         about_target = [] if self._of_target is None else remarks(self._of_target, self._y.unsqueeze(-1), [self.target])
         return [
             f"{self.n_rows} rows to train on, {len(self._x_held)} held out, {len(self.features)} features, {kind}",
-            *without_rows(self.labels, self._y, self._y_held),
+            *classes_without_rows(self.labels, self._y, self._y_held),
             *remarks(self._scaling, self._x, self.features),
             *about_target,
             *self._unused,

@@ -10,7 +10,7 @@ from recipe_kit import tokens
 from recipe_kit.checkpoint import Vocabulary
 from recipe_kit.context import Context
 from recipe_kit.facts import log_start
-from recipe_kit.labels import classes_of, majority_accuracy, remarks_on, without_rows
+from recipe_kit.labels import classes_of, classes_without_rows, majority_accuracy, remarks_on
 from recipe_kit.labels import encode as encode_labels
 from recipe_kit.optimiser import Plan, plan_of
 from recipe_kit.recipe import Export, Recipe, Trained, n_parameters, split_rows
@@ -36,8 +36,8 @@ _DEFAULTS = Plan(epochs=5, batch_size=32, learning_rate=1e-3, weight_decay=0.01,
 
 
 class Experiment:
-    """Labelled texts, and a model for them. label: the column of the classes. Everything random in it
-    follows from the seed."""
+    """Labelled texts, and a model for them. label: the column of the classes. Everything random in
+    it follows from the seed."""
 
     task: Task = "text-classification"
 
@@ -85,7 +85,7 @@ class Experiment:
         """Lines for the log: texts, classes, parameters."""
         return [
             f"{self.n_rows} texts to train on, {len(self._y_held)} held out, {len(self.labels)} classes",
-            *without_rows(self.labels, self._y, self._y_held),
+            *classes_without_rows(self.labels, self._y, self._y_held),
             f"transformer with {n_parameters(self.model)} parameters, {self.context_length} tokens of context",
         ]
 
@@ -165,8 +165,8 @@ class TextClassification(Recipe[Hyperparameters]):
 
 
 def _padded(ids: list[list[int]], length: int) -> tuple[Tensor, Tensor]:
-    """-> (ids (n, length), cut or padded on the right; mask (n, length), 1 for a token). A text without
-    tokens becomes one unknown token."""
+    """-> (ids (n, length), cut or padded on the right; mask (n, length), 1 for a token). A text
+    without tokens becomes one unknown token."""
     rows = torch.full((len(ids), length), tokens.PAD)
     mask = torch.zeros((len(ids), length), dtype=torch.int64)
     for i, row in enumerate(ids):

@@ -1,4 +1,5 @@
-"""What the recipes for texts share: the tokenizer, the body of the model, and the inputs of its graph.
+"""What the recipes for texts share: the tokenizer, the body of the model, and the inputs of its
+graph.
 
 Knows no labels and no loop.
 """
@@ -28,8 +29,8 @@ SHAPE = ("width", "layers", "heads", "max_length", "vocabulary_size")
 
 
 def tokenizer_of(source: Vocabulary | None, texts: Sequence[str], vocabulary_size: int) -> Tokenizer:
-    """source: of the checkpoint that the run starts from; its tokenizer is used again. Without one, a
-    tokenizer is trained on the texts."""
+    """source: of the checkpoint that the run starts from; its tokenizer is used again. Without one,
+    a tokenizer is trained on the texts."""
     if source is not None and source.tokenizer is not None:
         return tokens.read_tokenizer(source.tokenizer)
     return tokens.train_tokenizer(texts, vocabulary_size)
@@ -42,8 +43,8 @@ def _heads(width: int) -> int:
 
 def body_of(wanted: Hyperparameters, *, vocabulary: int, context: int, width: int, layers: int, dropout: float,
             is_causal: bool) -> Transformer:  # fmt: skip
-    """vocabulary, context: in tokens. width, layers, dropout: the recipe's defaults, for what `wanted`
-    leaves open. SpecRejected if the heads do not divide the width."""
+    """vocabulary, context: in tokens. width, layers, dropout: the recipe's defaults, for what
+    `wanted` leaves open. SpecRejected if the heads do not divide the width."""
     width = wanted.width or width
     heads = wanted.heads or _heads(width)
     if width % heads:

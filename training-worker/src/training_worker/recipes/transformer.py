@@ -1,4 +1,5 @@
-"""The recipe `transformer`, which chooses between two: one for texts with labels, one for texts alone.
+"""The recipe `transformer`, which chooses between two: one for texts with labels, one for texts
+alone.
 
 It decides from the spec and the columns. It knows no model and no loop.
 """
@@ -7,7 +8,7 @@ from typing import Any
 
 from recipe_kit.context import Context
 from recipe_kit.recipe import Recipe, Trained
-from recipe_kit.tables import Table, label_column, seen
+from recipe_kit.tables import Table, label_column, listed
 from shared_schemas.errors import DataRejected, SpecRejected
 from shared_schemas.specs import Hyperparameters, TrainingSpec
 
@@ -24,7 +25,8 @@ class TransformerRecipe(Recipe[Hyperparameters]):
     shape = SHAPE
 
     def chosen(self, context: Context[Hyperparameters]) -> TextClassification | LanguageModeling:
-        """The classifier if there is a label, else the language model. SpecRejected, DataRejected."""
+        """The classifier if there is a label, else the language model. SpecRejected,
+        DataRejected."""
         spec, table = context.spec, context.data.table
         if spec.task == "regression":
             raise SpecRejected("a transformer classifies text or continues it", pointer="/task")
@@ -49,8 +51,8 @@ class TransformerRecipe(Recipe[Hyperparameters]):
 
 
 def _label_column(spec: TrainingSpec, table: Table) -> str | None:
-    """None if the table has only a text. A table with more columns and no label is rejected, because a
-    guess could train the wrong kind of model. SpecRejected, DataRejected."""
+    """None if the table has only a text. A table with more columns and no label is rejected,
+    because a guess could train the wrong kind of model. SpecRejected, DataRejected."""
     text = None if spec.text_column is None else table.find(spec.text_column)
     columns = table.columns if spec.label_column else [column for column in table.columns if column != text]
     label = label_column(columns, spec.label_column)
@@ -58,7 +60,7 @@ def _label_column(spec: TrainingSpec, table: Table) -> str | None:
         raise SpecRejected("one column is both the text and the label", pointer="/label_column")
     if label is None and (spec.task == "classification" or len(table.columns) > 1):
         message = (
-            f"no column is called label, target, class or y: of {seen(table.columns)}, say which is the label_column"
+            f"no column is called label, target, class or y: of {listed(table.columns)}, say which is the label_column"
         )
         if spec.task is None:
             message += ", or say task language-modeling to learn from texts alone"
