@@ -1,7 +1,6 @@
-"""Byte-level BPE: turns any text into tokens, from which the same text can be decoded. Knows no
-model.
+"""Byte-level BPE: turns any text into tokens, from which the same text can be decoded.
 
-The inference worker decodes with the tokenizer that is published with a model.
+Knows no model. The inference worker uses the tokenizer that is published with a model.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,10 @@
-"""The consumer of a queue: claim, run, renew, settle. Knows jobs, not models.
+"""The consumer of a queue: claims, runs and settles jobs, and renews their leases.
 
-`worker` is one task group, and each of its duties has a file. `instrument` lists what the duties tell about themselves;
-`metrics` and `log_lines` listen. `handler` is all that the runtime shares with a worker that runs models.
+Knows jobs, not models.
+
+`worker` is one task group, and each of its duties has a file. `instrument` lists the events that
+duties report, which `metrics` counts and `log_lines` logs. `handler` is the interface to the code
+that runs models.
 """
 
 from shared_schemas.service.logs import configure_logs

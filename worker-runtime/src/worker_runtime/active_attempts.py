@@ -1,4 +1,7 @@
-"""The attempts that a worker runs now, and its free slots. The heartbeat's thread reads a snapshot of them."""
+"""The attempts that a worker runs now, and its free slots. Knows no Redis and no handler.
+
+The heartbeat's thread reads a snapshot of the attempts.
+"""
 
 from collections import deque
 
@@ -8,30 +11,33 @@ from shared_schemas.ids import JobId, QueueName
 from worker_runtime.attempt import RunningAttempt
 from worker_runtime.handler import StopReason
 
-# Requests to cancel jobs of other workers are among them.
-MISSED_CANCELS = 256
+# How many requests to cancel are kept for attempts that may begin later. Most of them are for jobs
+# of other workers.
+EARLY_CANCELS = 256
 
 
 class ActiveAttempts:
     def __init__(self, slots: int) -> None:
         self.slots = slots
-        # A job may be here twice: Redis took its end and handed it out again before this worker read the answer.
+        # A job may be here twice: Redis settled an attempt and handed the job out again before this
+        # worker has read the answer.
         self._attempts: dict[tuple[JobId, str], RunningAttempt] = {}
-        # Attempts whose handler has ended, and whose end Redis has not yet taken.
+        # Attempts whose handler has ended and which Redis has not settled yet.
         self._ending: set[tuple[JobId, str]] = set()
         self._n_alone = 0
-        self._missed: deque[JobId] = deque(maxlen=MISSED_CANCELS)
-        # Made when somebody waits.
+        self._early_cancels: deque[JobId] = deque(maxlen=EARLY_CANCELS)
+        # Only made when a task waits.
         self._changed: anyio.Event | None = None
 
     @property
     def free(self) -> int:
         """How many more attempts may begin.
 
-        A job that must run alone takes every slot, because a crash must tell about that job only. With one slot, an
-        attempt takes it until Redis has taken its end, because a crash counts against that job. With more, an attempt
-        that is ending takes no slot, up to as many as there are slots: Redis takes some ends while it hands over the
-        next jobs."""
+        A job that must run alone takes every slot, so that a crash can only be its fault. With one
+        slot, an attempt takes it until it is settled, because a crash counts against that job. With
+        more slots, an attempt that is ending takes none, so that Redis can settle some attempts
+        while it hands over the next jobs. This applies to at most as many ending attempts as there
+        are slots."""
         if self._n_alone:
             return 0
         if self.slots == 1:
@@ -41,12 +47,12 @@ class ActiveAttempts:
     def add(self, attempt: RunningAttempt) -> None:
         self._attempts[attempt.job_id, attempt.fence] = attempt
         self._n_alone += attempt.claim.must_run_alone
-        if attempt.job_id in self._missed:
+        if attempt.job_id in self._early_cancels:
             attempt.ask(StopReason.CANCELLED)
         self._notify()
 
     def mark_ending(self, attempt: RunningAttempt) -> None:
-        """Its handler has ended. It stays here until `remove`."""
+        """Call this when the handler has ended. The attempt stays here until `remove`."""
         self._ending.add((attempt.job_id, attempt.fence))
         self._notify()
 
@@ -60,13 +66,13 @@ class ActiveAttempts:
         return self._attempts.get((job_id, fence))
 
     def ask(self, job_id: JobId, reason: StopReason) -> bool:
-        """False if no attempt of the job is here. A cancel may be heard before the answer that begins the attempt, so
-        it is kept for a while."""
+        """Ask an attempt of the job to stop. False if there is none. A request to cancel is then
+        kept for a while, because it may arrive before the answer that begins the attempt."""
         attempt = next((a for a in reversed(self.all()) if a.job_id == job_id), None)
         if attempt is not None:
             attempt.ask(reason)
         elif reason is StopReason.CANCELLED:
-            self._missed.append(job_id)
+            self._early_cancels.append(job_id)
         return attempt is not None
 
     def all(self, queue: QueueName | None = None) -> list[RunningAttempt]:

@@ -1,6 +1,7 @@
-"""One attempt as the runtime holds it: what the handler may ask of it, and the ways to ask it to stop.
+"""One running attempt: what its handler may use, and how the runtime asks it to stop.
 
-The handler sees the same object through handler.Attempt. It does not talk to Redis: its events go into its outbox.
+The handler sees the same object as handler.Attempt. An attempt does not call Redis: its events go
+to its outbox.
 """
 
 import math
@@ -19,7 +20,8 @@ from worker_runtime.handler import StopReason
 from worker_runtime.outbox import Outbox
 
 LINE_CHARACTERS = 8192
-# Past its timeout by this much, an attempt whose event loop hangs is left to be reclaimed.
+# An attempt normally ends at its timeout. If the event loop hangs, its lease is renewed for this
+# much longer, and then another worker reclaims the job.
 OVERTIME_S = 30.0
 
 _COOPERATIVE = (StopReason.DRAINING, StopReason.PAUSED)
@@ -31,7 +33,7 @@ class RunningAttempt:
         self.outbox = Outbox(claim, wake_recorder)
         self._spec, self._wake_recorder = spec, wake_recorder
         self._stop: StopReason | None = None
-        # Made when somebody waits: most attempts end before anybody does.
+        # Only made when a task waits, because most attempts end before that.
         self._stopped: anyio.Event | None = None
         self._pause_asked_at = math.inf
         self._renew_until = math.inf if spec.timeout_s is None else time.monotonic() + spec.timeout_s + OVERTIME_S
@@ -65,7 +67,7 @@ class RunningAttempt:
         return self._stop
 
     async def stopped(self) -> StopReason:
-        # A pause may be withdrawn before the waiter wakes.
+        # A pause may be withdrawn before the waiting task wakes.
         while self._stop is None:
             if self._stopped is None:
                 self._stopped = anyio.Event()
@@ -73,7 +75,8 @@ class RunningAttempt:
         return self._stop
 
     def ask(self, reason: StopReason) -> None:
-        """Ask the handler to end. A stronger reason replaces a weaker one; a lost claim is the last word."""
+        """Ask the handler to end. A stronger reason replaces a weaker one, and nothing replaces a
+        lost claim."""
         if self._stop is StopReason.CLAIM_LOST or reason is self._stop:
             return
         if self._stop is not None and reason in _COOPERATIVE and self._stop is not StopReason.PAUSED:
@@ -93,7 +96,8 @@ class RunningAttempt:
             self._stop, self._stopped = None, None
 
     def wants_renewal(self, now: float) -> bool:
-        """now: by the monotonic clock. Called from the heartbeat's thread."""
+        """Whether the lease of this attempt should be renewed. now: of the monotonic clock. Called
+        from the heartbeat's thread."""
         return self._stop is not StopReason.CLAIM_LOST and now < self._renew_until
 
     def has_ignored_pause(self, *, grace_s: float) -> bool:
@@ -103,7 +107,8 @@ class RunningAttempt:
         await self.outbox.wait_for_room()
         if isinstance(event, Logged):
             event = Logged(line=_presentable(event.line), level=event.level, dropped=event.dropped)
-        # What cannot be written must fail here, in the handler that made it, and not in the call that serves all.
+        # An event that cannot be encoded must fail here, in its handler, and not in the call that
+        # records the events of all attempts.
         self.outbox.put(encoded(event))
         self._wake_recorder()
 
@@ -118,6 +123,7 @@ class RunningAttempt:
 
 
 def _presentable(line: str) -> str:
-    """Cut to length, and without the halves of characters that a child's output may hold."""
+    """The line, cut to LINE_CHARACTERS, without the broken characters that a child's output may
+    contain."""
     cut = line if len(line) <= LINE_CHARACTERS else line[:LINE_CHARACTERS] + " …"
     return cut.encode("utf-8", "replace").decode("utf-8")

@@ -1,4 +1,7 @@
-"""Tasks that each run attempts one after another, because starting a task costs more than a short job takes."""
+"""A pool of tasks that run attempts, because starting a task takes longer than a short job.
+
+Knows no handler and no Redis.
+"""
 
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -8,9 +11,10 @@ from anyio.abc import TaskGroup
 
 from worker_runtime.attempt import RunningAttempt
 
-# A task that wakes wakes up to so many others before it runs an attempt. All of them are awake after a few turns of the
-# event loop, and short attempts end before many tasks have woken for nothing.
-CALLED_AT_ONCE = 2
+# How many tasks may be waking up at the same time. Each task that is awake wakes others before it
+# runs an attempt, so all of them are awake after a few turns of the event loop. If attempts are
+# short, they end before many tasks have woken without need.
+WAKING_AT_ONCE = 2
 
 
 class AttemptTasks:
@@ -18,17 +22,17 @@ class AttemptTasks:
 
     def __init__(self, run: Callable[[RunningAttempt], Awaitable[None]]) -> None:
         self._run = run
-        self._begun: deque[RunningAttempt] = deque()
+        self._waiting: deque[RunningAttempt] = deque()
         self._idle: list[anyio.Event] = []
-        self._n_called = 0
+        self._n_waking = 0
 
     def start(self, attempt: RunningAttempt, tasks: TaskGroup) -> None:
-        self._begun.append(attempt)
-        self._call(tasks)
+        self._waiting.append(attempt)
+        self._wake(tasks)
 
-    def _call(self, tasks: TaskGroup) -> None:
-        while self._n_called < min(CALLED_AT_ONCE, len(self._begun)):
-            self._n_called += 1
+    def _wake(self, tasks: TaskGroup) -> None:
+        while self._n_waking < min(WAKING_AT_ONCE, len(self._waiting)):
+            self._n_waking += 1
             if self._idle:
                 self._idle.pop().set()
             else:
@@ -36,11 +40,11 @@ class AttemptTasks:
 
     async def _serve(self, tasks: TaskGroup) -> None:
         while True:
-            self._n_called -= 1
-            while self._begun:
-                attempt = self._begun.popleft()
-                self._call(tasks)
+            self._n_waking -= 1
+            while self._waiting:
+                attempt = self._waiting.popleft()
+                self._wake(tasks)
                 await self._run(attempt)
-            called = anyio.Event()
-            self._idle.append(called)
-            await called.wait()
+            woken = anyio.Event()
+            self._idle.append(woken)
+            await woken.wait()

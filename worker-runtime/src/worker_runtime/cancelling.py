@@ -1,6 +1,7 @@
-"""Passes requests to cancel and to pause on to running attempts, as soon as they are made.
+"""Passes requests to cancel or pause a job to its running attempt.
 
-A request that is missed here comes with the next renewal of the lease.
+Requests arrive by pub/sub. A request that is lost on the way comes with the next renewal of the
+lease.
 """
 
 from collections.abc import Callable
@@ -37,7 +38,9 @@ async def listen(connect: Callable[[], PubSubConnection], queues: list[QueueName
 def apply_renewals(
     active: ActiveAttempts, fences: dict[JobId, str], renewals: dict[JobId, Renewal], pause_grace_s: float
 ) -> None:
-    """Tell attempts what a renewal said of them: that the claim is lost, or a request that was missed."""
+    """Apply what a renewal said about each attempt: that its claim is lost, or a request that did
+    not arrive. fences: of the attempts that were renewed. pause_grace_s: how long a handler may
+    take to save a checkpoint for a pause."""
     for job_id, renewal in renewals.items():
         attempt = active.attempt(job_id, fences[job_id])
         if attempt is None:

@@ -1,4 +1,7 @@
-"""When a worker claims nothing for a while: one that fails every job, and fast, must not take all the work."""
+"""Decides when a worker stops claiming for a while, because it fails one job after another.
+
+Without this, a broken worker would quickly fail all jobs of a queue. Knows no Redis and no clock.
+"""
 
 from shared_schemas.backoff import Backoff
 from shared_schemas.ids import JobId
@@ -7,7 +10,8 @@ FAILED_JOBS = 5
 
 
 class CircuitBreaker:
-    """Counts distinct jobs that failed through no fault of their own since an attempt last ended otherwise."""
+    """Counts the distinct jobs that failed because of this machine, since an attempt last ended in
+    another way."""
 
     def __init__(self) -> None:
         self._failed: set[JobId] = set()
@@ -24,8 +28,9 @@ class CircuitBreaker:
         self._is_due = False
 
     def next_pause_s(self) -> float | None:
-        """Seconds to claim nothing, longer each time; None if there is no reason to. Each pause is given once: the jobs
-        claimed after it decide whether another follows."""
+        """How many seconds to claim nothing, longer each time; None if there is no reason to pause.
+        Each pause is returned once, and the jobs that are claimed after it decide whether another
+        follows."""
         if not self._is_due:
             return None
         self._is_due = False

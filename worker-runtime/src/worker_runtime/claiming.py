@@ -1,4 +1,7 @@
-"""Turns free slots into attempts. It claims without waiting first, and waits for an entry only if there was none."""
+"""Claims jobs for free slots, and waits for an entry if there was none.
+
+Knows no handler.
+"""
 
 import secrets
 
@@ -17,11 +20,12 @@ from worker_runtime.draining import Draining
 from worker_runtime.instrument import QueueObserver
 from worker_runtime.running import Runner
 
+# How long to wait for an entry, in seconds: with running attempts, and without.
 WAIT_S, IDLE_WAIT_S = 1.0, 2.0
-# Turns of the event loop in which a short attempt can run, end, and send its end.
+# Turns of the event loop in which a short attempt can run, end and be sent for settlement.
 TURNS = 2
 MANY_SLOTS = 16
-# A job that waited for longer, in seconds, probably has others behind it.
+# If a job waited for longer than this, in seconds, others are probably waiting too.
 ALONE_S = 0.002
 
 
@@ -70,7 +74,8 @@ class Claiming:
                     not (may_be_more or self._claims.needs_recovery or self._draining.has_begun)
                     and self._active.free > 0
                 ):
-                    # Attempts that have begun may end at once. Their ends should be sent before this waits.
+                    # Attempts that have just begun may end at once. They should be sent for
+                    # settlement before this waits.
                     for _ in range(TURNS):
                         await checkpoint()
                     may_be_more = await self._wait(attempts)
@@ -79,7 +84,7 @@ class Claiming:
                     self._observer.claiming_resumed()
                 backoff.reset()
             except BackendUnavailable as error:
-                # The answer that was lost may have handed over entries or begun attempts.
+                # The lost answer may have delivered entries or begun attempts.
                 must_recover = may_be_more = True
                 if backoff.is_fresh:
                     self._observer.claiming_interrupted(error)
@@ -94,7 +99,7 @@ class Claiming:
             await self._draining.wait_unless_draining(anyio.sleep, delay_s)
 
     async def _claim(self, attempts: TaskGroup) -> bool:
-        """-> whether more jobs may be ready: no if fewer were claimed than there were slots."""
+        """-> whether more jobs may be ready. False if fewer were claimed than asked for."""
         async with self._lock:
             slots = 0 if self._draining.has_begun else min(max(0, self._active.free), self._at_once)
             if slots == 0 and not self._entries:
@@ -102,7 +107,8 @@ class Claiming:
             claims = await self._claims.claim(
                 slots,
                 token=secrets.token_urlsafe(6),
-                # Only entries that were delivered before can belong to attempts that run here.
+                # Only an entry that was delivered before can belong to a running attempt of this
+                # worker.
                 held=self._active.fences() if self._entries else None,
                 is_busy=bool(self._active.all()),
                 entries=self._entries,
@@ -125,17 +131,17 @@ class Claiming:
         await self._runner.run(attempt, draining=self._draining.has_begun)
 
     async def _wait(self, attempts: TaskGroup) -> bool:
-        """-> whether there may be more than was claimed by this"""
+        """-> whether more jobs may be ready than this has claimed."""
         is_idle = not self._active.all()
         if self._claims.wants_idle_worker and not is_idle:
-            # Not for longer: another worker may take the suspect meanwhile.
+            # No longer than WAIT_S, because another worker may take the job that must run alone.
             with anyio.move_on_after(WAIT_S):
                 await self._draining.wait_unless_draining(self._active.until_empty)
             return True
         if not is_idle:
             return await self._wait_for_entry(attempts, WAIT_S, is_idle=False)
-        # Nothing of its own changes while it runs nothing, and whatever becomes ready is handed over by this.
-        # Another queue of the same worker may have begun something meanwhile.
+        # While the worker runs nothing, only a new entry can change anything, and this wait
+        # delivers it. But another queue of the same worker may have begun an attempt meanwhile.
         may_be_more = False
         while not (
             may_be_more
@@ -157,7 +163,9 @@ class Claiming:
             self._claims_ahead = bool(claims or self._entries)
             return any(claim.waited_s > ALONE_S for claim in claims)
         self._entries = await self._claims.wait(timeout_s=timeout_s, is_idle=is_idle)
-        # A worker with nothing to do asks for no more than that; and another queue would count the same free slots.
+        # The next wait carries a claim only if this one delivered entries: an idle worker would
+        # send it in vain. A worker with several queues never does so, because each queue would
+        # count the same free slots.
         self._claims_ahead = self._is_only and bool(self._entries)
         return bool(self._entries) or not is_idle
 
@@ -167,5 +175,5 @@ class Claiming:
                 0, token=secrets.token_urlsafe(6), held=self._active.fences(), entries=self._entries
             )
         except BackendUnavailable:
-            # They are delivered again once they have been idle for a lease.
+            # Another worker gets them once they have been idle for a lease.
             self._observer.entries_left_behind(len(self._entries))

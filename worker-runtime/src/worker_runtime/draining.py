@@ -1,4 +1,7 @@
-"""Ends a worker: it stops claiming, asks running attempts to save a checkpoint and end, and releases the rest."""
+"""Drains a worker: stops claiming, asks running attempts to end, and cancels the rest.
+
+Knows no Redis: others settle the attempts.
+"""
 
 import signal
 from collections.abc import Awaitable, Callable
@@ -10,9 +13,9 @@ import structlog
 from worker_runtime.active_attempts import ActiveAttempts
 from worker_runtime.handler import StopReason
 
-# Seconds that a claim under way may take: more than the longest wait for an entry.
+# How many seconds a claim may take that has begun. More than the longest wait for an entry.
 CLAIMING_S = 3.0
-# Seconds that the last settlements may take when Redis is slow or away.
+# How many seconds the last settlements may take, if Redis is slow or unavailable.
 SETTLE_S = 10.0
 
 
@@ -29,7 +32,7 @@ class Draining:
         await self._begun.wait()
 
     def begin(self) -> None:
-        """A second call ends the time of grace at once."""
+        """Start to drain. A second call ends the grace period at once."""
         if self._begun.is_set():
             self._hurried.set()
         self._begun.set()
@@ -54,10 +57,11 @@ class Draining:
                 self.begin()
 
     async def run(self, claiming_ended: anyio.Event) -> None:
-        """Return once no attempt is left, or Redis has not taken the last of them in time.
+        """Wait for the drain to begin, and return once no attempt is left, or Redis has not settled
+        the last ones in time.
 
-        claiming_ended: set when nothing more will be claimed. Cutting off a claim could leave an attempt that nobody
-        runs.
+        claiming_ended: set when nothing more will be claimed. A claim is not cancelled, because
+        that could leave an attempt that no worker runs.
         """
         await self._begun.wait()
         attempts = len(self._active.all())

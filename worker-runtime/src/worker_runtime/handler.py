@@ -1,6 +1,6 @@
 """The interface between the runtime and a worker: what a handler gets and what it must do.
 
-The runtime knows jobs, a handler knows models; this file is all that they share.
+The runtime knows jobs, and a handler knows models. They share only this file.
 """
 
 from collections.abc import Iterable
@@ -17,8 +17,9 @@ from shared_schemas.specs import JobSpec
 
 
 class StopReason(StrEnum):
-    """DRAINING and PAUSED ask: save a checkpoint and return Release within the grace. The others do not ask:
-    the handler's scope is cancelled, and what it holds must be free within 2 s."""
+    """Why an attempt should end. For DRAINING and PAUSED, the handler saves a checkpoint and
+    returns Release within the grace period. For the others, the handler is cancelled, and must free
+    its resources within 2 s."""
 
     DRAINING = "draining"
     PAUSED = "paused"
@@ -28,9 +29,9 @@ class StopReason(StrEnum):
 
 
 class Attempt(Protocol):
-    """One run of a job. number: from 1. fence: unique to this attempt, for names of files that only it may
-    write. checkpoint: the newest one that an earlier attempt recorded. replay_of: the job that this one runs again;
-    such a run changes nothing but its own job."""
+    """One run of a job. number: from 1. fence: unique to this attempt, for names of files that only
+    it may write. checkpoint: the newest one that an earlier attempt recorded. replay_of: the job
+    that this one repeats; a replay changes nothing but its own job."""
 
     @property
     def job_id(self) -> JobId: ...
@@ -54,14 +55,15 @@ class Attempt(Protocol):
         ...
 
     async def record(self, event: JobEvent) -> None:
-        """Append to the timeline, in order, soon: events of one loop turn travel together. Waits when the
-        outbox is full. Progress is thinned to a few a second; nothing else is dropped but log lines past
-        their limit, which are counted. An event is refused once the claim is lost."""
+        """Add an event to the timeline. It is sent soon, in order, together with other events of
+        the same turn of the event loop. Waits while the outbox is full. Progress is thinned to a
+        few events a second, and log lines past their limit are counted instead of kept; nothing
+        else is dropped. ClaimLost once another attempt owns the job."""
         ...
 
     async def pass_on(self, events: Iterable[EncodedEvent]) -> None:
-        """The same for events that another process has encoded: their bytes go to the timeline as they are. Lines of
-        the log go through `record`, which cuts them."""
+        """As `record`, for events that another process has encoded: their bytes go to the timeline
+        unchanged. Use `record` for lines of the log, because it cuts long ones."""
         ...
 
     async def flush(self) -> None:
@@ -79,7 +81,8 @@ class Handler(Protocol):
         ...
 
     async def run(self, attempt: Attempt) -> Success | Release:
-        """Do the work. A HeadraceError ends the attempt as a typed failure: `retryable` decides whether it is
-        tried again. WorkerUnfit ends the worker as well, which gives back what else it holds. Any other exception
-        is an internal, retryable failure. Cancellation must propagate."""
+        """Do the work. A HeadraceError ends the attempt as a typed failure, and its `retryable`
+        decides whether the job is tried again. WorkerUnfit ends the worker as well, which gives
+        back its other jobs. Any other exception is an internal, retryable failure. Cancellation
+        must propagate."""
         ...

@@ -1,6 +1,7 @@
 """Renews leases, on a thread that neither a handler nor the event loop can block.
 
-A worker that cannot renew for a whole lease stops its attempts, because another worker may run them by then.
+A worker that could not renew for a whole lease stops its attempts, because another worker may run
+them by then.
 """
 
 import os
@@ -24,9 +25,10 @@ BEATS_PER_LEASE = 3
 
 
 class Heartbeat(threading.Thread):
-    """clients: one connection for each queue, closed by this thread; a call on it must fail well within a lease.
-    on_renewed: called with the fences of the attempts and what Redis said of each. on_lost: called with a queue for
-    which no renewal has worked for a whole lease. Both are called from this thread and must not wait."""
+    """clients: one connection for each queue, which this thread closes. A call on it must fail well
+    within a lease. state: of the worker, for its registration. on_renewed: called with the fences
+    of the attempts and the result for each. on_lost: called with a queue for which no renewal has
+    succeeded for a whole lease. Both are called from this thread and must not wait."""
 
     def __init__(
         self,
@@ -58,7 +60,7 @@ class Heartbeat(threading.Thread):
         self._now.set()
 
     def beat_soon(self) -> None:
-        """Tell Redis now rather than with the next beat."""
+        """Renew now, and so update the registration of the worker, instead of at the next beat."""
         self._now.set()
 
     def run(self) -> None:
@@ -73,7 +75,7 @@ class Heartbeat(threading.Thread):
                     self._observers[queue].leases_renewed(max(0.0, late_s))
                     renewed_at[queue] = asked_at
                     failing.discard(queue)
-                except Exception as error:  # a thread that ended here would leave the worker running without leases
+                except Exception as error:  # if this thread ended, the worker would run on without leases
                     if not isinstance(error, BackendUnavailable):
                         self._observers[queue].renewal_crashed()
                     elif queue not in failing:

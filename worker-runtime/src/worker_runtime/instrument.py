@@ -1,10 +1,12 @@
-"""What happens to a queue in a worker, as events: duties tell an observer, and observers count, log or trace.
+"""The events of a queue in a worker. Duties report them to an observer.
 
-A duty knows no metric and no logger. `metrics` and `log_lines` have an observer each; another one, for traces, would be
-a third class and one more argument of `combined`. What happens once in a process (its start, its end, what it finds out
-about Redis) is logged where it happens.
+Observers count, log or trace the events. A duty knows no metric and no logger. `metrics` and
+`log_lines` have an observer each. Traces would be a third class and one more argument of
+`combined`. What happens once in a process, such as its start and its end, is logged where it
+happens.
 
-An event is a method and not a name with fields: an attempt has four, and each costs one call for each observer.
+An event is a method instead of a name with fields, because calls are cheap: an attempt has four
+events, and each costs one call for each observer.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,77 +20,82 @@ from worker_runtime.attempt import RunningAttempt
 
 
 class QueueObserver:
-    """All events of one queue. Each method ignores its event; an observer overrides those that it wants. None of them
-    waits or raises. Those of the heartbeat come from its thread."""
+    """All events of one queue. Here, each method ignores its event; an observer overrides the
+    methods that it wants. A method must not wait or raise. The heartbeat calls its methods from its
+    own thread."""
 
     def jobs_claimed(self, claims: Sequence[Claim]) -> None:
-        """By one call, at least one."""
+        """claims: of one call, at least one."""
 
     def claiming_interrupted(self, error: Exception) -> None:
-        """Redis is away. Told once, until `claiming_resumed`."""
+        """Redis is unavailable. Called once, until `claiming_resumed`."""
 
     def claiming_resumed(self) -> None: ...
 
     def claiming_suspended(self, failed_jobs: int, delay_s: float) -> None:
-        """Too many jobs failed here one after another."""
+        """Too many jobs have failed here, one after another. delay_s: how long nothing is
+        claimed."""
 
     def entries_left_behind(self, count: int) -> None:
-        """They could not be given back at the end; another worker gets them after a lease."""
+        """The worker ends and could not give back these entries. Another worker gets them after a
+        lease."""
 
     def spec_unreadable(self, claim: Claim) -> None: ...
 
     def handler_failed(self, attempt: RunningAttempt) -> None:
-        """With an exception that is not typed, which is being handled."""
+        """An exception that is not typed was raised. It is the one being handled, so a logger can
+        add its traceback."""
 
     def claim_lost(self, attempt: RunningAttempt, run_s: float) -> None:
-        """Another attempt owns the job, and nothing more of this one is written."""
+        """Another attempt owns the job, and nothing more of this one is written. run_s: how long it
+        ran."""
 
     def attempt_settled(self, attempt: RunningAttempt, outcome: Outcome, run_s: float) -> None: ...
 
     def settle_refused(self, attempt: RunningAttempt, outcome: Outcome, run_s: float) -> None:
-        """Another attempt owns the job, so nothing of this end was written."""
+        """Another attempt owns the job, so the outcome was not written."""
 
     def jobs_settled(self, count: int) -> None:
-        """Redis took so many ends in one call."""
+        """count: how many attempts one call has settled."""
 
     def settle_refused_by_redis(self, jobs: int, error: Exception) -> None: ...
 
     def settle_postponed(self, jobs: int, error: Exception) -> None:
-        """Redis is away. Told once, until it has answered."""
+        """Redis is unavailable. Called once, until it answers."""
 
     def record_refused(self) -> None:
-        """Another attempt owns the job."""
+        """Another attempt owns the job, so the events of this one were not recorded."""
 
     def record_refused_by_redis(self, attempts: int, error: Exception) -> None: ...
 
     def leases_renewed(self, late_s: float) -> None:
-        """late_s: how much later than planned Redis had taken it."""
+        """late_s: how many seconds later than planned the renewal reached Redis."""
 
     def renewal_failed(self, error: Exception) -> None:
-        """Redis is away. Told once, until a renewal has worked."""
+        """Redis is unavailable. Called once, until a renewal succeeds."""
 
     def renewal_crashed(self) -> None:
-        """With an exception that nobody foresaw, which is being handled."""
+        """An unexpected exception was raised. It is the one being handled."""
 
     def job_reclaimed(self, job_id: JobId, outcome: str) -> None:
-        """From a worker that is dead."""
+        """The job was taken back from a dead worker. outcome: as of `Recovery.reclaim`."""
 
     def queue_repaired(self, redelivered: int, repaired: int) -> None: ...
 
     def reclaiming_interrupted(self, error: Exception) -> None:
-        """Redis is away. Told once, until it has answered."""
+        """Redis is unavailable. Called once, until it answers."""
 
     def jobs_promoted(self, ready: int, expired: int) -> None: ...
 
     def promotion_interrupted(self, error: Exception) -> None:
-        """Redis is away. Told once, until it has answered."""
+        """Redis is unavailable. Called once, until it answers."""
 
 
 _EVENTS = [name for name in vars(QueueObserver) if not name.startswith("_")]
 
 
 def combined(*observers: QueueObserver) -> QueueObserver:
-    """One that passes each event to those observers that override it, in their order."""
+    """An observer that passes each event to the given observers that override it, in order."""
     made = QueueObserver()
     for event in _EVENTS:
         wanted = [
@@ -100,8 +107,8 @@ def combined(*observers: QueueObserver) -> QueueObserver:
 
 
 def _to_each(methods: Sequence[Callable[..., None]]) -> Callable[..., None]:
-    def tell(*fields: Any) -> None:
+    def call_each(*fields: Any) -> None:
         for method in methods:
             method(*fields)
 
-    return tell
+    return call_each

@@ -1,4 +1,7 @@
-"""The lines that a worker logs about a queue. Their names and fields are for whoever searches the logs."""
+"""Logs the events of a queue. Knows no metric and no duty.
+
+Operators search for the names and fields, so these must not change without need.
+"""
 
 import structlog
 from shared_schemas.errors import ErrorInfo
@@ -13,7 +16,7 @@ from worker_runtime.instrument import QueueObserver
 class QueueLog(QueueObserver):
     def __init__(self, queue: QueueName, *, worker: str) -> None:
         self._queue, self._worker = queue, worker
-        # One for all lines: a logger that is made is bound anew at its first line.
+        # One logger for all lines, because structlog binds a new logger at its first line.
         self._log = structlog.get_logger()
 
     def claiming_interrupted(self, error: Exception) -> None:
@@ -40,12 +43,12 @@ class QueueLog(QueueObserver):
         )
 
     def attempt_settled(self, attempt: RunningAttempt, outcome: Outcome, run_s: float) -> None:
-        self._say_end("attempt_settled", attempt, outcome, run_s)
+        self._log_outcome("attempt_settled", attempt, outcome, run_s)
 
     def settle_refused(self, attempt: RunningAttempt, outcome: Outcome, run_s: float) -> None:
-        self._say_end("settle_refused", attempt, outcome, run_s)
+        self._log_outcome("settle_refused", attempt, outcome, run_s)
 
-    def _say_end(self, event: str, attempt: RunningAttempt, outcome: Outcome, run_s: float) -> None:
+    def _log_outcome(self, event: str, attempt: RunningAttempt, outcome: Outcome, run_s: float) -> None:
         self._log.info(
             event,
             job_id=attempt.job_id,

@@ -1,6 +1,7 @@
-"""What a worker counts, for Prometheus. Names as https://prometheus.io/docs/practices/naming has them. Knows no job.
+"""The metrics of a worker, for Prometheus.
 
-They are of the process, as the library means them: a worker is one.
+Their names follow https://prometheus.io/docs/practices/naming. They are global, because the library
+keeps metrics for each process, and a worker is one process. Knows no log.
 """
 
 from collections.abc import Sequence
@@ -44,7 +45,8 @@ HEARTBEAT_DELAY = Histogram(
 
 
 class QueueMetrics(QueueObserver):
-    """Those of one queue, bound to it once: a lookup by name costs as much as a count."""
+    """The metrics of one queue. The label is bound once, because looking it up takes as long as
+    counting."""
 
     def __init__(self, queue: QueueName) -> None:
         self._queue = queue

@@ -1,5 +1,8 @@
-"""GET /metrics and /healthz of a worker, on a thread of their own: a probe gets an answer while a handler blocks the
-event loop, and the answer says so."""
+"""Serves GET /metrics and GET /healthz of a worker, on a thread of its own.
+
+So a probe gets an answer even if a handler blocks the event loop, and the answer says so. Knows no
+job.
+"""
 
 import asyncio
 import errno
@@ -14,7 +17,8 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from prometheus_client import make_wsgi_app
 from shared_schemas.service.settings import SettingsRejected
 
-# Seconds. An event loop that is blocked for longer records no progress and applies no request to cancel.
+# An event loop that is blocked for longer, in seconds, counts as dead: it records no progress and
+# follows no request to cancel.
 PATIENCE_S = 3.0
 
 
@@ -24,7 +28,7 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
-        """A line for each probe says nothing."""
+        """Log nothing: a line for each probe would be of no use."""
 
 
 def listen(port: int) -> WSGIServer | None:
@@ -43,7 +47,7 @@ def monitored(server: WSGIServer | None, loop: asyncio.AbstractEventLoop) -> Ite
     if server is None:
         yield
         return
-    server.set_app(_application(lambda: _turns(loop)))
+    server.set_app(_application(lambda: _responds(loop)))
     with server:
         thread = threading.Thread(target=server.serve_forever, name="monitoring", daemon=True)
         thread.start()
@@ -71,10 +75,11 @@ def _application(is_alive: Callable[[], bool]) -> Callable[[WSGIEnvironment, Sta
     return answer
 
 
-def _turns(loop: asyncio.AbstractEventLoop) -> bool:
-    turned = threading.Event()
+def _responds(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether the event loop runs a callback within PATIENCE_S."""
+    called = threading.Event()
     try:
-        loop.call_soon_threadsafe(turned.set)
-    except RuntimeError:  # closed
+        loop.call_soon_threadsafe(called.set)
+    except RuntimeError:  # the loop is closed
         return False
-    return turned.wait(PATIENCE_S)
+    return called.wait(PATIENCE_S)

@@ -1,7 +1,7 @@
-"""The events of one attempt that Redis has not taken yet. The recorder empties it. It knows no Redis and no handler.
+"""The events of one attempt that Redis has not recorded yet. Knows no Redis and no handler.
 
-Progress is thinned, and log lines past a limit are counted instead of kept. Nothing else is left out: whoever puts an
-event into a full outbox waits.
+The recorder empties it. Progress is thinned, and log lines past a limit are counted instead of
+kept. Nothing else is left out: a handler that puts an event into a full outbox waits.
 """
 
 import math
@@ -19,7 +19,8 @@ from shared_schemas.stream.claims import Claim
 
 OUTBOX_EVENTS = 1000
 LOG_LINES = 5000
-# Between two records of progress; twice as long after each so many, as a timeline must not grow with the hours.
+# The shortest time between two events of progress. It doubles after each PROGRESS_EVENTS of them,
+# so that the timeline of a long job stays short.
 PROGRESS_INTERVAL_S, PROGRESS_EVENTS = 0.25, 1000
 BATCH_EVENTS = 500
 
@@ -33,22 +34,22 @@ class Outbox:
         self._claim, self._wake_recorder = claim, wake_recorder
         self._events: deque[EncodedEvent] = deque()
         self._confirmed = 0
-        # Made when somebody waits: most attempts end before anybody does.
+        # Only made when a task waits, because most attempts end before that.
         self._moved: anyio.Event | None = None
-        self._late_progress: EncodedEvent | None = None
+        self._waiting_progress: EncodedEvent | None = None
         self._progress_at, self._n_progress = -math.inf, 0
         self._is_ending = self._is_lost = False
         self._lines = self._dropped = 0
 
     async def wait_for_room(self) -> None:
-        """ClaimLost."""
+        """ClaimLost once another attempt owns the job."""
         while len(self._events) >= OUTBOX_EVENTS:
             await self._wait_until_moved()
         self._refuse_if_lost()
 
     def put(self, event: EncodedEvent) -> None:
         if event.name == _PROGRESS:
-            self._late_progress = event
+            self._waiting_progress = event
             if self.progress_due_s <= 0.0:
                 self._release_progress()
             return
@@ -60,7 +61,8 @@ class Outbox:
         self._events.append(event)
 
     async def flush(self) -> None:
-        """Return once all events put so far are in Redis. ClaimLost."""
+        """Return once Redis has recorded all events so far. ClaimLost once another attempt owns the
+        job."""
         self._release_progress()
         target = self._confirmed + len(self._events)
         while self._confirmed < target:
@@ -68,7 +70,8 @@ class Outbox:
         self._refuse_if_lost()
 
     def unsent(self, *, limit: int = BATCH_EVENTS) -> Batch | None:
-        """The next events to record; the same again until `confirm`."""
+        """The next events to record, at most `limit`; the same ones again until `confirm`. None if
+        there are none."""
         if self._is_ending or self._is_lost:
             return None
         if self.progress_due_s <= 0.0:
@@ -79,17 +82,17 @@ class Outbox:
 
     @property
     def progress_due_s(self) -> float:
-        """Seconds until progress may be recorded again."""
+        """Seconds until progress may be recorded again; negative if it already may."""
         interval_s = PROGRESS_INTERVAL_S * 2.0 ** (self._n_progress // PROGRESS_EVENTS)
         return self._progress_at + interval_s - time.monotonic()
 
     @property
-    def holds_progress(self) -> bool:
-        return self._late_progress is not None and not self._is_ending
+    def has_waiting_progress(self) -> bool:
+        return self._waiting_progress is not None and not self._is_ending
 
     def last_batch(self) -> Batch:
-        """All that is left, with the thinned progress and the count of dropped lines. It travels with the end of the
-        attempt: `unsent` gives nothing more."""
+        """All remaining events, with the newest progress and the count of dropped lines. They are
+        sent with the settlement of the attempt, and `unsent` returns nothing more."""
         self._release_progress()
         self._is_ending = True
         if self._dropped:
@@ -99,7 +102,7 @@ class Outbox:
         return Batch(self._claim, self._confirmed, tuple(self._events))
 
     def confirm(self, batch: Batch) -> None:
-        """Redis has taken the batch."""
+        """Redis has recorded the batch."""
         recorded = batch.first + len(batch.events) - self._confirmed
         for _ in range(recorded):
             self._events.popleft()
@@ -107,14 +110,15 @@ class Outbox:
         self._wake_waiters()
 
     def lose_claim(self) -> None:
-        """Another attempt owns the job: nothing more is recorded, and whoever puts an event gets ClaimLost."""
+        """Another attempt owns the job. Nothing more is recorded, and a handler that adds an event
+        gets ClaimLost."""
         self._is_lost = True
         self._wake_waiters()
 
     def _release_progress(self) -> None:
-        if self._late_progress is not None:
-            self._events.append(self._late_progress)
-            self._progress_at, self._late_progress = time.monotonic(), None
+        if self._waiting_progress is not None:
+            self._events.append(self._waiting_progress)
+            self._progress_at, self._waiting_progress = time.monotonic(), None
             self._n_progress += 1
             self._wake_recorder()
 

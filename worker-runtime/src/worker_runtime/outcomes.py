@@ -1,5 +1,7 @@
-"""How an attempt ends, from what its handler raised or from the reason it was stopped. Only this module decides about
-retries."""
+"""Decides the outcome of an attempt that failed or was stopped, and whether it is retried.
+
+No other module decides about retries. Knows no Redis.
+"""
 
 import random
 
@@ -16,13 +18,14 @@ _RNG = random.SystemRandom()
 INTERNAL = "internal"
 # The code that a handler uses when the machine can start no further process.
 NO_PROCESS = "no_process"
-_OF_THE_HOST = STORE_FAULTS | {INTERNAL, NO_PROCESS}
+_HOST_FAULTS = STORE_FAULTS | {INTERNAL, NO_PROCESS}
 TIMEOUT = ErrorInfo(code="timeout", message="the attempt ran longer than the job's timeout_s")
 
 
 def error_of(error: Exception) -> ErrorInfo:
-    """The error that the API may show. An unexpected exception may say anything, so only its type is named."""
-    # A task group wraps what one of its tasks raised.
+    """The error that the API may show. The message of an unexpected exception could contain
+    anything, so only its type is named."""
+    # A task group wraps the exception of one of its tasks.
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     if isinstance(error, HeadraceError):
@@ -32,13 +35,14 @@ def error_of(error: Exception) -> ErrorInfo:
     return ErrorInfo(code=INTERNAL, message=f"the worker failed with {type(error).__name__}", retryable=True)
 
 
-def is_of_the_host(error: ErrorInfo) -> bool:
-    """Whether the next job would fail in the same way here."""
-    return error.code in _OF_THE_HOST
+def is_host_fault(error: ErrorInfo) -> bool:
+    """Whether this machine is probably the cause, so that the next job would fail in the same
+    way."""
+    return error.code in _HOST_FAULTS
 
 
 def ends_the_worker(error: ErrorInfo) -> bool:
-    """Whether every job would fail in the same way until this process is another."""
+    """Whether every job would fail in the same way until the process is replaced."""
     return error.code == WorkerUnfit.code
 
 
@@ -50,7 +54,8 @@ def outcome_of_error(error: ErrorInfo, policy: RetryPolicy, *, failures: int) ->
 
 
 def outcome_of_stop(reason: StopReason | None) -> Outcome | None:
-    """For an attempt that ended without an answer of its own; None where nothing may be written any more."""
+    """The outcome of an attempt that was stopped before its handler returned; None if another
+    attempt owns the job, so that nothing may be written."""
     match reason:
         case StopReason.CANCELLED:
             return Cancellation()

@@ -1,4 +1,7 @@
-"""Makes due jobs ready, ends jobs that are past their start deadline, and removes finished jobs that have expired."""
+"""Makes due jobs ready, ends jobs past their start deadline, and removes expired jobs.
+
+Knows no attempt.
+"""
 
 import anyio
 from shared_schemas.backoff import Backoff
@@ -7,7 +10,8 @@ from shared_schemas.stream.schedule import Schedule
 
 from worker_runtime.instrument import QueueObserver
 
-# A gateway looks every second. A worker does so as well, less often, because there may be no gateway.
+# A gateway does the same every second. A worker does it too, less often, because there may be no
+# gateway.
 TICK_S = 2.0
 SHORTEST_S = 0.02
 

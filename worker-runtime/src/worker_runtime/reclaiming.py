@@ -1,7 +1,8 @@
-"""Takes jobs back from dead workers, and repairs what nothing else would. Any worker may do it for all.
+"""Takes jobs back from dead workers, and repairs queues. Any worker may do so for all others.
 
-Proof of death is a beat that did not move for half a lease on this process' monotonic clock, for a job that had
-less than half its lease left to begin with: one lease in all since the last renewal.
+A worker counts as dead if the beat of its job did not move for half a lease, by the monotonic clock
+of this process, and the job had less than half of its lease left before that. So a whole lease has
+passed since the last renewal.
 """
 
 import random
@@ -14,7 +15,8 @@ from shared_schemas.stream.recovery import Recovery, SilentJob
 
 from worker_runtime.instrument import QueueObserver
 
-# Workers that started together should not all look at the same moment.
+# How much of a wait is random, so that workers that started together do not all look at the same
+# moment.
 _SPREAD = 0.3
 
 
@@ -49,8 +51,8 @@ class Reclaiming:
         return self._shortest_s if self._first_seen else max(self._shortest_s, self._recovery.next_look_s)
 
     def _until_next_repair_s(self) -> float:
-        """Often enough for what was lost without a trace; and when an entry is due that nobody has begun, which would
-        wait for one more round."""
+        """Half a lease; or the time until an entry that no worker has begun is due, which would
+        otherwise wait for one more round."""
         due_s = self._recovery.next_redelivery_s
         if due_s is None:
             return max(2.0, self._lease_s / 2)

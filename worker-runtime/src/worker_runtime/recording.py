@@ -1,4 +1,7 @@
-"""Sends what is in the outboxes to Redis: one `record` call at a time for all attempts of a queue."""
+"""Records the events of all attempts of a queue in Redis, with one `record` call at a time.
+
+Knows no handler, and not what is in an event.
+"""
 
 import math
 from collections.abc import Callable
@@ -13,7 +16,8 @@ from worker_runtime.handler import StopReason
 from worker_runtime.instrument import QueueObserver
 from worker_runtime.outbox import BATCH_EVENTS
 
-# One call holds Redis up for no longer than these take to append, a few milliseconds.
+# The most events of one call. Redis serves nobody else while it appends them, which takes a few
+# milliseconds.
 CALL_EVENTS = 2000
 
 
@@ -46,9 +50,9 @@ class Recorder:
         unsent = [(attempt, batch) for attempt in attempts if (batch := attempt.outbox.unsent(limit=share)) is not None]
         if not unsent:
             return False
-        kept = await self._record([batch for _, batch in unsent])
-        for (attempt, batch), held in zip(unsent, kept, strict=True):
-            if held:
+        answers = await self._record([batch for _, batch in unsent])
+        for (attempt, batch), accepted in zip(unsent, answers, strict=True):
+            if accepted:
                 attempt.outbox.confirm(batch)
             else:
                 self._observer.record_refused()
@@ -56,16 +60,18 @@ class Recorder:
         return True
 
     async def _record(self, batches: list[Batch]) -> list[bool]:
-        """As AttemptWriter.record. If Redis refuses a call because of one attempt, only that one is given up."""
+        """-> for each batch, whether Redis has recorded it. If Redis refuses a call because of one
+        attempt, only that attempt loses its claim."""
         try:
             return await self._writer.record(batches)
         except CallRefused as error:
             self._observer.record_refused_by_redis(len(batches), error)
             if len(batches) == 1:
                 return [False]
-            return [held for batch in batches for held in await self._record([batch])]
+            return [accepted for batch in batches for accepted in await self._record([batch])]
 
     def _progress_due_s(self) -> float | None:
-        """None: no progress is held back, so only `wake` brings something to record."""
-        due_s = min((a.outbox.progress_due_s for a in self._attempts() if a.outbox.holds_progress), default=math.inf)
+        """Seconds until progress that waits may be recorded. None if no progress waits."""
+        outboxes = [attempt.outbox for attempt in self._attempts()]
+        due_s = min((outbox.progress_due_s for outbox in outboxes if outbox.has_waiting_progress), default=math.inf)
         return None if due_s == math.inf else max(0.0, due_s)

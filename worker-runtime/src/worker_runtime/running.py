@@ -1,4 +1,7 @@
-"""One attempt from claim to settle: decode the spec, run the handler under its time limit, find the outcome, settle."""
+"""Runs one attempt: decodes the spec, runs the handler with a time limit, and hands in the outcome.
+
+Knows no Redis: the recorder and the settler call it.
+"""
 
 import time
 from collections.abc import Callable
@@ -22,20 +25,20 @@ from worker_runtime.outcomes import (
     INTERNAL,
     ends_the_worker,
     error_of,
-    is_of_the_host,
+    is_host_fault,
     outcome_of_error,
     outcome_of_stop,
 )
 from worker_runtime.recording import Recorder
 from worker_runtime.settling import Settler
 
-# Redis keeps the results of a week in memory. A larger result belongs in an artifact.
+# Results stay in the memory of Redis for a week. A larger result belongs in an artifact.
 RESULT_BYTES = 16 * 1024 * 1024
 RESULT_TOO_LARGE = ErrorInfo(code="result_too_large", message="the result is larger than 16 MiB")
 
 
 class Runner:
-    """One queue."""
+    """The attempts of one queue."""
 
     def __init__(
         self,
@@ -48,13 +51,13 @@ class Runner:
         *,
         give_up: Callable[[ErrorInfo], None],
     ) -> None:
-        """give_up: end the worker, since it can run nothing any more."""
+        """give_up: ends the worker, because it can run nothing any more."""
         self._handler, self._active, self._recorder, self._settler = handler, active, recorder, settler
         self._breaker, self._observer, self._give_up = breaker, observer, give_up
         self._has_abandoned = False
 
     def begin(self, claim: Claim) -> RunningAttempt | None:
-        """Take the claim's slot. None if its spec cannot be read."""
+        """Start an attempt, which takes a slot. None if the spec of its job cannot be read."""
         try:
             spec = decode_spec(claim.spec)
         except (msgspec.DecodeError, ValueError, RecursionError):
@@ -64,13 +67,13 @@ class Runner:
         return attempt
 
     def refuse(self, claim: Claim) -> None:
-        """End an attempt whose spec cannot be read: it was forged or damaged."""
+        """Fail a job whose spec cannot be read, because it was forged or damaged."""
         self._observer.spec_unreadable(claim)
         error = ErrorInfo(code="invalid_spec", message="the job's specification cannot be read")
         self._settler.settle(Settlement(Batch(claim, 0, ()), Failure(error)), lambda _: None)
 
     async def run(self, attempt: RunningAttempt, *, draining: bool) -> None:
-        """Return when the handler has ended. The attempt stays active until Redis has taken its end."""
+        """Return when the handler has ended. The attempt stays active until it is settled."""
         began = time.monotonic()
         failpoint("attempt_begun")
         outcome = await self._outcome(attempt, draining=draining)
@@ -83,10 +86,10 @@ class Runner:
         self._active.mark_ending(attempt)
         self._settler.settle(
             Settlement(attempt.outbox.last_batch(), outcome),
-            partial(self._let_go, attempt, outcome, time.monotonic() - began),
+            partial(self._end, attempt, outcome, time.monotonic() - began),
         )
 
-    def _let_go(self, attempt: RunningAttempt, outcome: Outcome, run_s: float, accepted: bool) -> None:
+    def _end(self, attempt: RunningAttempt, outcome: Outcome, run_s: float, accepted: bool) -> None:
         if accepted:
             self._observer.attempt_settled(attempt, outcome, run_s)
         else:
@@ -95,8 +98,8 @@ class Runner:
         failpoint("attempt_let_go")
 
     def pop_abandoned(self) -> bool:
-        """True once after attempts have ended without telling Redis. If no other worker has such a job, it should be
-        given back before it counts as crashed."""
+        """Whether attempts have ended without a settlement since the last call. If no other worker
+        runs such a job, it should be given back before it counts as a crash."""
         abandoned, self._has_abandoned = self._has_abandoned, False
         return abandoned
 
@@ -117,11 +120,11 @@ class Runner:
         if isinstance(result, Success) and attempt.stop is not StopReason.CLAIM_LOST:
             self._breaker.succeeded()
             return result if len(bytes(result.result)) <= RESULT_BYTES else Failure(RESULT_TOO_LARGE)
-        # The reason for a cancellation says more than the error that the handler made of it.
+        # After a cancellation, its reason says more than the error that the handler raised.
         if isinstance(result, ErrorInfo) and not attempt.scope.cancel_called:
             if ends_the_worker(result):
                 self._give_up(result)
-            elif is_of_the_host(result):
+            elif is_host_fault(result):
                 self._breaker.failed(attempt.job_id)
             else:
                 self._breaker.succeeded()

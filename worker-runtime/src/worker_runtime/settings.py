@@ -1,4 +1,4 @@
-"""What can be set about the runtime. Built once, in a worker's `__main__`."""
+"""The settings of every worker. Read once, in a worker's `__main__`."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,7 @@
-"""Ends attempts: one `settle` call at a time for all that have ended meanwhile, repeated until Redis has answered."""
+"""Settles attempts, with one `settle` call at a time for all that have ended meanwhile.
+
+A call is repeated until Redis has answered. Knows no handler.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,7 +14,8 @@ from shared_schemas.stream.attempt_writer import AttemptWriter, Settlement
 from worker_runtime.instrument import QueueObserver
 
 BATCH_SETTLEMENTS = 200
-# One call holds Redis up for no longer than these take to append, a few milliseconds.
+# The most events of one call. Redis serves nobody else while it appends them, which takes a few
+# milliseconds.
 CALL_EVENTS = 2000
 
 
@@ -27,8 +31,9 @@ class Settler:
         self._woken = anyio.Event()
 
     def settle(self, settlement: Settlement, on_answer: Callable[[bool], None]) -> None:
-        """on_answer: called with whether Redis took the end: False if another attempt owns the job. While Redis is
-        away, the end is kept and sent again. The fence decides, however much time has passed."""
+        """on_answer: called with whether Redis accepted the settlement; False if another attempt
+        owns the job. While Redis is unavailable, the settlement is kept and sent again. However
+        much time has passed, the fence decides whether it is accepted."""
         self._endings.append(_Ending(settlement, on_answer))
         self._woken.set()
 
@@ -42,7 +47,8 @@ class Settler:
                 try:
                     answers = await self._writer.settle([ending.settlement for ending in batch])
                 except CallRefused as error:
-                    # It may be about one of them, which must not keep the others from ending.
+                    # One of them may be the cause, and it must not keep the others from being
+                    # settled.
                     most = max(1, len(batch) // 2)
                     self._observer.settle_refused_by_redis(len(batch), error)
                     if len(batch) == 1:
@@ -63,7 +69,7 @@ class Settler:
                     ending.on_answer(accepted)
 
     def _next_batch(self, most: int) -> list[_Ending]:
-        """As many as one call should carry, at least one."""
+        """The next attempts to settle: as many as one call should contain, and at least one."""
         batch, events = list[_Ending](), 0
         for ending in self._endings[:most]:
             events += len(ending.settlement.batch.events)

@@ -1,4 +1,7 @@
-"""A worker: one task group. Each of its duties has a file of its own, and this file starts them."""
+"""A worker: one task group. Each of its duties has a file of its own, and this file starts them.
+
+It knows no models: those are the handler's.
+"""
 
 import asyncio
 import os
@@ -53,12 +56,14 @@ CLOSING_S = 2.0
 class Worker:
     """Serves `handler.kind` jobs until drained.
 
-    worker = Worker(settings, handler)
-    await worker.run()          # returns after SIGTERM or worker.drain(), once no attempt is left
+        worker = Worker(settings, handler)
+        await worker.run()  # returns after SIGTERM or worker.drain(), once no attempt is left
 
-    capabilities: what it registers for the gateways to know.
-    SettingsRejected: queues of another kind, a metrics_port that is taken.
-    unfit: why it ended by itself, set when its handler could run nothing any more; a new process is needed then.
+    capabilities: what it registers for the gateways, such as its recipes.
+    unfit: why the worker has ended by itself: its handler could run nothing any more, and a new
+        process is needed.
+
+    SettingsRejected for queues of another kind, or if metrics_port is taken.
     """
 
     def __init__(
@@ -77,7 +82,7 @@ class Worker:
         self._breaker, self._lock, self._claimed_all = CircuitBreaker(), anyio.Lock(fast_acquire=True), anyio.Event()
 
     def drain(self) -> None:
-        """End as after SIGTERM; a second time: at once."""
+        """End as after SIGTERM. A second call ends the grace period at once."""
         self._draining.begin()
 
     def _give_up(self, error: ErrorInfo) -> None:
@@ -122,7 +127,7 @@ class Worker:
                     duties.start_soon(self._draining.listen)
                 duties.start_soon(self._check_redis, client)
                 duties.start_soon(cancelling.listen, lambda: PubSubConnection(client), self.queues, self._active)
-                duties.start_soon(self._tell_when_draining, heartbeat)
+                duties.start_soon(self._register_draining, heartbeat)
                 async with anyio.create_task_group() as attempts:
                     claiming = [
                         self._start_duties(
@@ -137,7 +142,7 @@ class Worker:
         finally:
             heartbeat.end()
             with anyio.move_on_after(CLOSING_S, shield=True):
-                # A renewal that is under way would register the worker again.
+                # A renewal that has begun would register the worker again.
                 await anyio.to_thread.run_sync(heartbeat.join, CLOSING_S / 2)
                 await self._close(claims.values(), [client, *writers.values(), *readers.values()])
         log.info("worker_stopped")
@@ -183,13 +188,14 @@ class Worker:
     def _heartbeat(self, loop: asyncio.AbstractEventLoop) -> Heartbeat:
         settings = self._settings
 
-        def tell(function: Callable[..., None], *arguments: object) -> None:
-            # Without waiting for the loop, as anyio's portal would: a loop that is held up must not stop the renewals.
-            # It is closed when the worker has stopped; then there is nobody left to tell.
+        def call_soon(function: Callable[..., None], *arguments: object) -> None:
+            # anyio's portal would wait for the loop, and a blocked loop must not stop the renewals.
+            # Once the worker has stopped, the loop is closed, and the call is of no use.
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(function, *arguments)
 
-        # A call that hangs must fail before the next beat is due, or a lost lease would be noticed late.
+        # A call that hangs must fail before the next beat is due, or a lost lease would be found
+        # too late.
         impatient = msgspec.structs.replace(
             settings, redis_timeout_s=min(settings.redis_timeout_s, settings.lease_s / BEATS_PER_LEASE)
         )
@@ -202,18 +208,21 @@ class Worker:
             state=lambda: "draining" if self._draining.has_begun else "running",
             facts=self._handler.describe(),
             capabilities=self._capabilities,
-            on_renewed=lambda fences, renewals: tell(
+            on_renewed=lambda fences, renewals: call_soon(
                 cancelling.apply_renewals, self._active, fences, renewals, settings.drain_grace_s
             ),
-            on_lost=lambda queue: tell(self._active.ask_all, StopReason.CLAIM_LOST, queue),
+            on_lost=lambda queue: call_soon(self._active.ask_all, StopReason.CLAIM_LOST, queue),
         )
 
-    async def _tell_when_draining(self, heartbeat: Heartbeat) -> None:
+    async def _register_draining(self, heartbeat: Heartbeat) -> None:
+        """Show in GET /workers at once that this worker drains."""
         await self._draining.begun()
         heartbeat.beat_soon()
 
     async def _is_store_known(self, client: AsyncRedis, *, handle_signals: bool) -> bool:
-        """As soon as Redis can say it; False if the worker was drained before. SettingsRejected."""
+        """Wait until Redis is available, and check that this version can use its database. False if
+        the worker was drained before. SettingsRejected if another version of Headrace wrote the
+        database."""
         backoff = Backoff()
         async with anyio.create_task_group() as group:
             if handle_signals:
@@ -237,9 +246,9 @@ class Worker:
         return not self._draining.has_begun
 
     async def _check_redis(self, client: AsyncRedis) -> None:
-        """Say once, plainly, what makes this Redis unfit and what is known to be wrong with it; serve all the same, as
-        the jobs are there already."""
-        backoff, is_told = Backoff(), False
+        """Log once what makes this Redis unfit, and which known bugs it has. The worker serves all
+        the same, because the jobs are there already."""
+        backoff, is_logged = Backoff(), False
         if exposed := password_warning(self._settings.redis_password_file):
             structlog.get_logger().warning("password_file_exposed", warning=exposed)
         while True:
@@ -251,10 +260,10 @@ class Worker:
                     structlog.get_logger().warning("redis_known_bug", warning=warning)
                 return
             except BackendUnavailable as error:
-                if not is_told:
+                if not is_logged:
                     address = self._settings.redis_address
                     structlog.get_logger().warning("redis_away", redis=address, cause=str(error))
-                is_told = True
+                is_logged = True
                 await anyio.sleep(backoff.next_s())
 
     async def _close(self, claims: Iterable[Claims], clients: Iterable[AsyncRedis]) -> None:
