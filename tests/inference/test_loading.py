@@ -48,7 +48,7 @@ async def test_a_model_is_loaded_on_demand_and_answers(store: ArtifactStore) -> 
     published = Published(a_classifier(store))
 
     async with LoadedModels(published.resolve, store, CPU) as models:
-        assert models.held == ()
+        assert models.refs == ()
         async with models.use("model") as model:
             outputs = await model.engine.infer(Row({"features": np.ones(3, dtype=np.float32)}))
 
@@ -125,7 +125,7 @@ async def test_the_model_used_least_recently_makes_room(store: ArtifactStore) ->
             async with models.use(model_id):
                 pass
 
-        assert [ref.name for ref in models.held] == ["a", "c"]
+        assert [ref.name for ref in models.refs] == ["a", "c"]
 
 
 async def test_a_model_in_use_is_not_unloaded_until_it_is_idle(store: ArtifactStore) -> None:
@@ -136,9 +136,9 @@ async def test_a_model_in_use_is_not_unloaded_until_it_is_idle(store: ArtifactSt
     async with LoadedModels(published.resolve, store, settings) as models:
         async with models.use("a") as model:
             async with models.use("b"):
-                assert [ref.name for ref in models.held] == ["a", "b"]
+                assert [ref.name for ref in models.refs] == ["a", "b"]
             await model.engine.infer(Row({"features": np.ones(3, dtype=np.float32)}))
-        assert len(models.held) == 1
+        assert len(models.refs) == 1
 
         async with models.use("a") as again:
             await again.engine.infer(Row({"features": np.ones(3, dtype=np.float32)}))
@@ -218,7 +218,7 @@ async def test_models_that_do_not_keep_their_promises_are_refused(store: Artifac
     for name, one in unusable.items():
         async with LoadedModels(Published(one).resolve, store, CPU) as models:
             codes[name] = (await refusal_of(models, "model")).code
-            assert models.held == ()
+            assert models.refs == ()
 
     corrupt = {"html", "bad-tokenizer"}
     assert codes == {name: "model_corrupt" if name in corrupt else "model_unsupported" for name in unusable}

@@ -1,6 +1,6 @@
 """Runs published models. Knows neither torch nor how a model was trained.
 
-`loading` holds the loaded models. `tasks/` has what differs between tasks. `engines/` runs a model: there, `batcher`
-decides what is a batch and is pure, `batching` joins a batching and a compute task, and only `session` imports
-onnxruntime.
+`loading` keeps the loaded models. `tasks/` has one file for each task. `engines/` runs a model:
+`batcher` decides which rows form a batch, `batching` forms and runs the batches, and only `session`
+imports onnxruntime.
 """

@@ -62,8 +62,8 @@ def classification_of(
 
 
 def rounded(answer: Classification) -> Classification:
-    """With 3 decimals of each score. The last bits of a score depend on the other rows of its batch: ONNX Runtime has
-    another kernel for a single row."""
+    """The answer with each score rounded to 3 decimals. The last bits of a score depend on the
+    other rows of its batch, because ONNX Runtime has another kernel for a single row."""
     scores = {label: _rounded(score) for label, score in sorted(answer.scores.items())}
     return msgspec.structs.replace(answer, score=_rounded(answer.score), scores=scores)
 

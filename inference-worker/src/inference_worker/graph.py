@@ -1,4 +1,4 @@
-"""The inputs and outputs of a model's graph, and whether a task can use them."""
+"""Checks whether a task can use the inputs and outputs of a model's graph. Knows no engine."""
 
 from collections.abc import Mapping
 from typing import Protocol

@@ -34,8 +34,8 @@ class InferenceHandler:
     def __init__(
         self, models: LoadedModels, *, items_in_flight: int = 64, device: Device = "auto", threads: int = 0
     ) -> None:
-        """items_in_flight: how many inputs of one job are answered at once. threads: of each model's session; 0 means
-        one for each core."""
+        """items_in_flight: how many inputs of one job are answered at the same time. threads: of
+        each model's session; 0 means one for each core."""
         self._models = models
         self._items_in_flight = items_in_flight
         self._device: Device = device
@@ -45,7 +45,8 @@ class InferenceHandler:
         return runtime_facts(self._device)
 
     async def run(self, attempt: Attempt) -> Success | Release:
-        """InvalidInput, or the failure of the model, if no input can be answered."""
+        """Answer the inputs of the job. Release if the job was paused. InvalidInput, or the error
+        of the model, if no input can be answered."""
         spec = attempt.spec
         if not isinstance(spec, InferenceSpec):
             raise SpecRejected("not an inference job")
@@ -79,7 +80,8 @@ class _Run:
         left = iter(range(len(self._items)))
 
         async def watch() -> None:
-            # Nothing to do for a drain: answers take seconds, and the runtime ends a job that takes longer.
+            # A drain needs nothing here: answers take seconds, and the runtime cancels a job that
+            # takes longer.
             if await self._attempt.stopped() is StopReason.PAUSED:
                 work.cancel_scope.cancel()
 
@@ -109,8 +111,8 @@ class _Run:
         return self._answers[0]
 
     def answers_to_list(self) -> list[msgspec.Struct]:
-        """In the order of the inputs. Raises if all inputs were refused. Raises also if one failed with a retryable
-        error, since another attempt may answer all of them."""
+        """The answers in the order of the inputs. Raises if all inputs were refused, or if one
+        failed with a retryable error, because another attempt may answer all of them."""
         for error in self._errors.values():
             if error.info().retryable:
                 raise error

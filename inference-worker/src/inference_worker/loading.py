@@ -1,8 +1,9 @@
-"""The models that this process holds. A model is loaded when the first job asks for it, once for all who wait, and kept
-while there is room.
+"""Loads models and keeps them while there is room.
 
-LoadedModels verifies, loads and warms up a model in the background. So a job that is cancelled meanwhile does not stop
-the loading for other jobs. This module knows neither jobs nor Redis: `resolve` is passed in.
+A model is loaded when the first job asks for it, and only once for all jobs that wait. LoadedModels
+verifies, loads and warms up a model in the background, so a job that is cancelled meanwhile does
+not stop the loading for other jobs. This module knows neither jobs nor Redis: `resolve` is passed
+in.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,13 +26,14 @@ log = structlog.get_logger()
 
 
 class _Entry:
-    """One model, loaded or being loaded. n_users: callers who use it or wait for it. n_bytes: of its file; they count
-    from the start of loading. is_settled: set once loading has succeeded or failed."""
+    """One model, loaded or being loaded. n_users: callers that use it or wait for it. n_bytes: of
+    its file; they count from the start of loading. has_ended_loading: set once loading has
+    succeeded or failed."""
 
     def __init__(self, n_bytes: int) -> None:
         self.n_bytes = n_bytes
         self.n_users = 0
-        self.is_settled = anyio.Event()
+        self.has_ended_loading = anyio.Event()
         self.model: LoadedModel | None = None
         self.error: ErrorInfo | None = None
         self.serving = anyio.CancelScope()
@@ -69,18 +71,20 @@ class LoadedModels:
         return await tasks.__aexit__(kind, error, traceback)
 
     @property
-    def held(self) -> tuple[ModelRef, ...]:
-        """Loaded or being loaded, the least recently used first."""
+    def refs(self) -> tuple[ModelRef, ...]:
+        """The models that are loaded or being loaded, the least recently used first."""
         return tuple(self._entries)
 
     @asynccontextmanager
     async def use(self, model_id: str) -> AsyncIterator[LoadedModel]:
-        """Keep the model loaded while the context is open. ModelNotFound, MalformedId; AttemptFailed: model_unavailable
-        (its file is not there, retryable), model_corrupt, model_unsupported, model_too_large; WorkerUnfit."""
+        """The model, which stays loaded while the context is open. ModelNotFound, MalformedId;
+        AttemptFailed:
+        model_unavailable (its file is not there, retryable), model_corrupt, model_unsupported,
+        model_too_large, worker_stopping (retryable); WorkerUnfit."""
         entry = await self._entry_of(model_id)
         entry.n_users += 1
         try:
-            await entry.is_settled.wait()
+            await entry.has_ended_loading.wait()
             if entry.error is not None and entry.error.code == WorkerUnfit.code:
                 raise WorkerUnfit
             if entry.error is not None:
@@ -95,7 +99,7 @@ class LoadedModels:
     async def _entry_of(self, model_id: str) -> _Entry:
         ref = _exact_version(model_id)
         if ref is None or ref not in self._entries:
-            # A version never changes, so there is no need to look up one that is held.
+            # A version never changes, so a loaded one need not be looked up.
             model = await self._resolve(model_id)
             ref = model.ref
             if ref not in self._entries:
@@ -121,7 +125,7 @@ class LoadedModels:
         for ref, entry in list(self._entries.items()):
             if excess <= 0:
                 return
-            if entry.n_users == 0 and entry.is_settled.is_set():
+            if entry.n_users == 0 and entry.has_ended_loading.is_set():
                 del self._entries[ref]
                 entry.serving.cancel()
                 excess -= entry.n_bytes
@@ -138,22 +142,23 @@ class LoadedModels:
                 await serving.start(loaded.engine.run)
                 if (error := await _first_run(loaded)) is None:
                     entry.model = loaded
-                    entry.is_settled.set()
+                    entry.has_ended_loading.set()
                     seconds = round(anyio.current_time() - started_s, 3)
                     log.info("model_loaded", model=str(model.ref), seconds=seconds, provider=loaded.session.provider)
                 else:
                     await self._refuse(entry, error)
                     serving.cancel_scope.cancel()
-        except Exception as error:  # no fault of one model may end the worker
+        except Exception as error:  # a fault of one model must not end the worker
             await self._refuse(entry, error)
             log.warning("model_refused", model=str(model.ref), error=str(error), cause=str(error.__cause__ or ""))
         finally:
             if self._entries.get(model.ref) is entry:
                 del self._entries[model.ref]
-            entry.is_settled.set()
+            entry.has_ended_loading.set()
 
     async def _refuse(self, entry: _Entry, error: Exception) -> None:
-        """If a model that was loaded before no longer runs either, the fault is the worker's: WorkerUnfit."""
+        """If another loaded model no longer runs either, the fault is the worker's, and the error
+        becomes WorkerUnfit."""
         loaded = [entry.model for entry in self._entries.values() if entry.model is not None]
         others = [model for model in loaded if model.task.takes_ones]
         if others and await _first_run(others[0]) is not None:
@@ -162,6 +167,7 @@ class LoadedModels:
 
 
 async def _first_run(loaded: LoadedModel) -> AttemptFailed | None:
+    """Run the model once. -> its error, if it fails."""
     try:
         await loaded.warm_up()
     except AttemptFailed as error:

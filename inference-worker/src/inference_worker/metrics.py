@@ -1,4 +1,4 @@
-"""The metrics that only inference workers have. Those of all workers are in worker_runtime.metrics."""
+"""The metrics that only inference workers have. Those of all workers: worker_runtime.metrics."""
 
 from prometheus_client import Histogram
 

@@ -23,6 +23,8 @@ _WARM_UP_S = 60.0
 
 
 class LoadedModel(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """A model that can run."""
+
     ref: ModelRef
     manifest: ModelManifest
     session: OrtSession

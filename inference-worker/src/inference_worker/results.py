@@ -29,7 +29,7 @@ TRUNCATED = (AnswerWarning(code="input_truncated"),)
 
 
 class ItemError(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """As ErrorInfo, of one input."""
+    """The error of one input, with the fields of ErrorInfo."""
 
     code: str
     message: str

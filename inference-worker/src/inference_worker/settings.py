@@ -1,4 +1,4 @@
-"""The settings of an inference worker, read once from the environment, in __main__."""
+"""The settings of an inference worker, besides those of every worker. Read once, in `__main__`."""
 
 from typing import Annotated
 

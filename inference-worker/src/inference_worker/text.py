@@ -41,6 +41,7 @@ class TextCodec:
 
     @property
     def is_byte_level(self) -> bool:
+        """Whether each token stands for bytes, as `bytes_of` needs."""
         return isinstance(self._tokenizer.decoder, decoders.ByteLevel)
 
     async def encode(self, text: str, *, longest: int | None = None) -> list[int]:
@@ -74,14 +75,14 @@ class TextCodec:
 
 
 class TextStream:
-    """Turns tokens into chunks of text, each as early as it is certain. It holds back half a character, and what may be
-    the beginning of a stop string. The chunks joined are the text."""
+    """Turns tokens into chunks of text, each as early as it is certain. It holds back an incomplete
+    character, and what may be the beginning of a stop string. The chunks joined are the text."""
 
     def __init__(self, codec: TextCodec, stop: tuple[str, ...] = ()) -> None:
         self._codec = codec
         self._stop = stop
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._held = ""
+        self._held_back = ""
         self.is_stopped = False
 
     def push(self, token_id: int) -> str:
@@ -89,20 +90,20 @@ class TextStream:
         return self._release(self._decoder.decode(self._codec.bytes_of(token_id)), is_last=False)
 
     def finish(self) -> str:
-        """The text that was held back; half a character becomes U+FFFD."""
+        """The text that was held back; an incomplete character becomes U+FFFD."""
         return self._release(self._decoder.decode(b"", final=True), is_last=True)
 
     def _release(self, text: str, *, is_last: bool) -> str:
         if self.is_stopped:
             return ""
-        text = self._held + text
+        text = self._held_back + text
         found = [at for at in (text.find(stop) for stop in self._stop) if at >= 0]
         if found:
-            self.is_stopped, self._held = True, ""
+            self.is_stopped, self._held_back = True, ""
             return text[: min(found)]
-        n_held = 0 if is_last else self._possible_stop(text)
-        self._held = text[len(text) - n_held :]
-        return text[: len(text) - n_held]
+        n_held_back = 0 if is_last else self._possible_stop(text)
+        self._held_back = text[len(text) - n_held_back :]
+        return text[: len(text) - n_held_back]
 
     def _possible_stop(self, text: str) -> int:
         """How many characters at the end of the text may be the beginning of a stop string."""
@@ -114,8 +115,9 @@ class TextStream:
 
 
 def open_codec(manifest: ModelManifest, load: Callable[[ArtifactRef], Path]) -> tuple[TextCodec, int]:
-    """-> (codec, context length in tokens). AttemptFailed: model_unsupported if the manifest lacks one of
-    them; model_corrupt; and as of load."""
+    """-> (codec, context length in tokens). load: gives the verified file of an artifact.
+    AttemptFailed:
+    model_unsupported if the manifest lacks one of them; model_corrupt; and as of `load`."""
     if manifest.tokenizer is None or manifest.context_length is None:
         raise AttemptFailed("model_unsupported", "the model was published without a tokenizer or context length")
     return TextCodec(load(manifest.tokenizer)), manifest.context_length

@@ -65,7 +65,7 @@ def main() -> None:
     _run(body, messages, begun, stop)
     sys.stdout.flush()
     sys.stderr.flush()
-    # Without the interpreter's shutdown, which would wait for threads of torch or of user code.
+    # This skips the interpreter's shutdown, which would wait for threads of torch or of user code.
     os._exit(0)
 
 

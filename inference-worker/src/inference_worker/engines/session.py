@@ -1,8 +1,8 @@
-"""Loads one model file and runs batches with it. It knows neither jobs nor tasks, and is the only module that imports
-onnxruntime.
+"""Loads one model file and runs batches with it. Only this module imports onnxruntime.
 
-CUDA is requested only where its driver finds a device: a build with CUDA lists the provider on every machine, and logs
-an error where it cannot load it. Afterwards the session says which provider it really uses.
+It knows neither jobs nor tasks. It requests CUDA only if the driver finds a device, because a build
+with CUDA lists the provider on every machine, and logs an error if it cannot load it.
+`OrtSession.provider` is the one that is used.
 """
 
 import contextlib
@@ -140,10 +140,10 @@ def _cuda_answers() -> bool:
     n_devices = ctypes.c_int(0)
     if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(n_devices)) != 0 or n_devices.value == 0:
         return False
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):  # it prints what is missing instead of raising
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):  # it prints what is missing instead of raising
         onnxruntime.preload_dlls()
-    missing = [line for line in said.getvalue().splitlines() if "Failed to load" in line]
+    missing = [line for line in printed.getvalue().splitlines() if "Failed to load" in line]
     if missing:
         hint = "install headrace-inference-worker[cuda]; runs on the CPU until then"
         structlog.get_logger().warning("cuda_libraries_missing", missing=missing, hint=hint)

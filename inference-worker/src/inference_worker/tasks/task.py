@@ -42,8 +42,8 @@ class ModelTask(Protocol[A]):
         """AttemptFailed model_unsupported if the outputs of the warm-up cannot become answers."""
 
     async def answer(self, item: Any, index: int, request: Request) -> A:
-        """index: of the input in its job. InvalidInput, DataRejected; AttemptFailed and WorkerUnfit as of
-        BatchingEngine.infer."""
+        """The answer to one input. index: of the input in its job. InvalidInput, DataRejected;
+        AttemptFailed and WorkerUnfit as of BatchingEngine.infer."""
         ...
 
     def reproducible(self, answer: A) -> A:

@@ -93,5 +93,5 @@ class TextGeneration:
 
     @staticmethod
     def reproducible(answer: GeneratedText) -> GeneratedText:
-        """All of it: the same seed writes the same text, so its digest is over every character."""
+        """The whole answer, because the same seed writes the same text."""
         return answer

@@ -154,7 +154,7 @@ class Experiment:
         out = self.model.scaled(x)
         if self.labels:
             return functional.cross_entropy(out, y)
-        # As standard deviations, so that one learning rate fits targets of any unit.
+        # The loss is in standard deviations, so that one learning rate fits targets of any unit.
         return functional.mse_loss(out, self.model.in_units(y).float())
 
     def evaluate(self) -> dict[str, float | None]:
