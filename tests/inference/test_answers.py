@@ -1,3 +1,5 @@
+"""Scores become an answer: its label, its numbers, and what a replay must give again."""
+
 import numpy as np
 import pytest
 from inference_worker.classification import classification_of

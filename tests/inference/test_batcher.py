@@ -1,3 +1,5 @@
+"""Which waiting items form the next batch, for any order of arrivals."""
+
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given

@@ -1,3 +1,5 @@
+"""A batching engine on a real ONNX model: results, failures, time limits and cancelled callers."""
+
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -146,7 +148,7 @@ async def test_a_batch_stays_open_for_company_while_the_model_is_busy(tmp_path: 
     assert (engine.n_runs, engine.n_rows) == (2, 4)
 
 
-async def test_a_run_that_takes_too_long_is_stopped_and_the_engine_goes_on(tmp_path: Path) -> None:
+async def test_a_run_that_takes_too_long_is_stopped_and_the_engine_serves_on(tmp_path: Path) -> None:
     row = Row({"features": np.ones(2, dtype=np.float32)})
 
     async with serving(endless_loop(2), tmp_path, run_timeout_s=0.2) as engine:
@@ -172,7 +174,7 @@ async def test_an_engine_that_stops_in_the_middle_of_a_run_ends_soon_and_answers
     assert found == ["worker_stopping"] * 5
 
 
-async def test_a_stopped_engine_takes_nothing(tmp_path: Path) -> None:
+async def test_a_stopped_engine_accepts_no_rows(tmp_path: Path) -> None:
     async with serving(bigram(TABLE), tmp_path) as engine:
         pass
 
@@ -192,19 +194,19 @@ def lose_device() -> Iterator[Callable[[], None]]:
     failpoints.arm(lambda name: None)
 
 
-async def test_a_caller_cancelled_just_before_it_hears_of_a_lost_device_leaves_the_news_to_another(
+async def test_a_lost_device_is_reported_to_another_caller_if_the_first_is_cancelled(
     tmp_path: Path, lose_device: Callable[[], None]
 ) -> None:
     row = text_row([1], longest=16, take=0)
     first = anyio.CancelScope()
-    heard: list[str] = []
+    errors: list[str] = []
 
     async def ask(engine: BatchingEngine, name: str, scope: anyio.CancelScope) -> None:
         with scope:
             try:
                 await engine.infer(row)
             except AttemptFailed as error:
-                heard.append(f"{name}: {error.info().code}")
+                errors.append(f"{name}: {error.info().code}")
 
     def cancel_first(logger: object, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
         if event["event"] == "session_broken":
@@ -223,7 +225,7 @@ async def test_a_caller_cancelled_just_before_it_hears_of_a_lost_device_leaves_t
         structlog.reset_defaults()
 
     assert first.cancel_called
-    assert heard == ["second: device_failed"]
+    assert errors == ["second: device_failed"]
 
 
 async def test_a_row_that_fails_beside_others_that_run_is_to_blame_itself(tmp_path: Path) -> None:

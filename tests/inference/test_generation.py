@@ -1,3 +1,5 @@
+"""A text is generated token by token, from a real ONNX model with known probabilities."""
+
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -132,7 +134,7 @@ async def test_the_model_sees_the_last_tokens_of_its_context_and_no_more(tmp_pat
     assert forgotten.prompt_tokens == 13
 
 
-async def test_special_tokens_are_never_said(tmp_path: Path) -> None:
+async def test_special_tokens_are_never_generated(tmp_path: Path) -> None:
     table = np.zeros((260, 260), dtype=np.float32)
     table[:, [0, 1, BOS]] = 50.0
 

@@ -1,3 +1,5 @@
+"""Inference jobs from spec to result, with models that are loaded from a store."""
+
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -161,7 +163,7 @@ async def test_many_texts_are_written_at_once_each_under_its_index(tmp_path: Pat
     assert answers[3]["error"]["code"] == "invalid_input"
 
 
-async def test_a_text_longer_than_the_context_says_how_much_of_it_was_read(tmp_path: Path) -> None:
+async def test_the_answer_to_a_text_beyond_the_context_has_the_number_of_tokens_cut(tmp_path: Path) -> None:
     """32 tokens are read, <bos> of a prompt included."""
     exact, longer = "!" * 32, "!" * 40
 
@@ -187,7 +189,7 @@ async def test_the_same_seed_gives_the_same_digest_and_no_seed_one_for_the_job(t
     assert len(set(digests)) == 3
 
 
-async def test_an_answer_says_what_it_was_made_with_in_few_bytes(tmp_path: Path) -> None:
+async def test_the_facts_of_an_answer_are_complete_and_short(tmp_path: Path) -> None:
     async with handling(tmp_path) as handler:
         outcomes = [await handler.run(asking("kind", [1, 3])), await handler.run(asking("writer", "good"))]
 
@@ -272,6 +274,6 @@ async def test_a_training_job_is_refused(tmp_path: Path) -> None:
             await handler.run(CollectingAttempt(TrainingSpec(model_type="mlp", data_path="x.csv")))
 
 
-async def test_the_worker_says_what_it_runs_on(tmp_path: Path) -> None:
+async def test_a_worker_registers_its_runtime_and_device(tmp_path: Path) -> None:
     async with handling(tmp_path) as handler:
         assert handler.describe()["device"] == "cpu"

@@ -1,3 +1,5 @@
+"""Which inputs a task accepts, and in which form."""
+
 import math
 
 import numpy as np
@@ -42,7 +44,7 @@ def features_of(item, features, dtype: str = "float32"):
         ("tabular-classification", [{"height": 1}, 7], ({"height": 1}, 7), True),
     ],
 )
-def test_one_input_and_many_are_told_apart(task, data, items, is_list) -> None:
+def test_one_input_and_a_list_of_inputs_are_distinguished(task, data, items, is_list) -> None:
     found = inputs_of(task, data)
 
     assert (found.items, found.is_list) == (items, is_list)

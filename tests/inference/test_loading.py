@@ -1,3 +1,5 @@
+"""Models are loaded once, kept while there is room, and refused if they are damaged or unsupported."""
+
 from pathlib import Path
 
 import anyio
@@ -99,7 +101,7 @@ async def test_a_job_cancelled_while_it_waits_leaves_the_others_their_model(stor
     assert served == ["model@1"]
 
 
-async def test_a_held_version_is_not_looked_up_again_but_a_name_is(store: ArtifactStore) -> None:
+async def test_a_loaded_version_is_not_looked_up_again_but_a_name_is(store: ArtifactStore) -> None:
     published = Published(a_classifier(store))
 
     async with LoadedModels(published.resolve, store, CPU) as models:

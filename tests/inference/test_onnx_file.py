@@ -1,3 +1,5 @@
+"""A model must be one file that a protobuf parser can read."""
+
 import os
 import random
 from collections.abc import Iterator

@@ -1,3 +1,5 @@
+"""How the next token is drawn, and that a seed decides it."""
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest

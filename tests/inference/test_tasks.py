@@ -1,4 +1,4 @@
-"""Every task of the vocabulary has all its places: a file in the worker, a form of input, and a line in the client."""
+"""Every task has a file in the worker, a form of input, and a line for its answers in the client."""
 
 import importlib
 import re

@@ -1,3 +1,5 @@
+"""Rows are padded, stacked into batches and split again."""
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest

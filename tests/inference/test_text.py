@@ -1,3 +1,5 @@
+"""Texts become tokens, and tokens become the same text, chunk by chunk."""
+
 from pathlib import Path
 
 import hypothesis.strategies as st

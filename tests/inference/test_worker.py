@@ -20,7 +20,7 @@ from tests.support.workers import bench
 IDENTITY = np.eye(2, dtype=np.float32)
 
 
-async def test_a_published_model_is_served_until_the_worker_is_told_to_end(redis_url: str, tmp_path: Path) -> None:
+async def test_a_published_model_is_served_until_the_worker_is_asked_to_end(redis_url: str, tmp_path: Path) -> None:
     store = ArtifactStore(tmp_path)
     classifier = a_model(store, linear(IDENTITY, IDENTITY[0]), labels=("a", "b"), features=("x", "y"))
 

@@ -1,4 +1,4 @@
-"""What duties tell an observer reaches whoever wants it, and nobody else."""
+"""An event of a duty reaches each observer that overrides its method, and no other."""
 
 import pytest
 from shared_schemas.ids import JobId

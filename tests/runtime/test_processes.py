@@ -1,4 +1,4 @@
-"""Workers as processes that are killed, stopped, held up and asked to end: what becomes of their jobs."""
+"""What happens to the jobs of worker processes that are killed, stopped, blocked or asked to end."""
 
 import signal
 import time
@@ -162,7 +162,7 @@ async def test_a_job_that_does_not_end_is_released_when_the_grace_is_over(redis_
     "kill -9 of Redis while a job runs, restart with its append-only file",
     sees="nothing is missing: the same attempt continues",
 )
-async def test_a_job_goes_on_when_redis_was_killed_and_is_back(own_redis: RedisServer) -> None:
+async def test_a_job_continues_once_a_killed_redis_is_back(own_redis: RedisServer) -> None:
     async with bench(own_redis.url) as side:
         job_id = await side.submit()
         with worker_process(own_redis.url, "speak", lease_s=5.0):

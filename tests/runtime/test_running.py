@@ -1,4 +1,4 @@
-"""What becomes of one job that a worker runs."""
+"""What happens to a job that a worker runs."""
 
 import anyio
 import pytest
@@ -74,8 +74,9 @@ async def test_as_many_attempts_as_there_are_slots_run_at_once(redis_url: str) -
                 assert (await side.done(job_id)).state is JobState.SUCCEEDED
 
 
-async def test_an_attempt_that_an_idle_worker_never_heard_of_is_run_before_its_lease_is_over(redis_url: str) -> None:
-    """As where Redis reads a claim late, once the worker has asked on another line what it was handed."""
+async def test_an_attempt_whose_answer_an_idle_worker_lost_is_run_before_its_lease_is_over(redis_url: str) -> None:
+    """The case in which Redis reads a claim late, after the worker has recovered its entries over another
+    connection."""
     release = anyio.Event()
 
     async def wait(_: Attempt) -> Success:
@@ -91,8 +92,8 @@ async def test_an_attempt_that_an_idle_worker_never_heard_of_is_run_before_its_l
         await side.until_state(first, JobState.RUNNING)
         second = await side.submit()
         twin = Claims(side.nodes, side.client, INFERENCE, worker=worker.name, lease_s=60)
-        [unheard] = await twin.claim(1, token="t")
-        assert unheard.job_id == second
+        [lost] = await twin.claim(1, token="t")
+        assert lost.job_id == second
         release.set()
         job = await side.done(second)
 
@@ -180,7 +181,7 @@ async def test_a_success_that_lands_before_the_cancel_stays_one(redis_url: str) 
             await side.control.cancel(job_id)
 
 
-async def test_a_paused_job_lets_go_and_goes_on_when_resumed(redis_url: str) -> None:
+async def test_a_paused_job_frees_its_slot_and_continues_when_resumed(redis_url: str) -> None:
     async def until_paused(attempt: Attempt) -> Success:
         if attempt.number > 1:
             return success("resumed")
@@ -201,7 +202,7 @@ async def test_a_paused_job_lets_go_and_goes_on_when_resumed(redis_url: str) -> 
     assert (job.state, job.attempt, job.failures, job.crashes) == (JobState.SUCCEEDED, 2, 0, 0)
 
 
-async def test_lines_past_the_limit_are_counted_not_kept(redis_url: str) -> None:
+async def test_log_lines_past_the_limit_are_counted_and_not_kept(redis_url: str) -> None:
     async def chatter(attempt: Attempt) -> Success:
         for i in range(5010):
             await attempt.record(Logged(line=f"line {i} " + "x" * (20_000 if i == 0 else 0)))

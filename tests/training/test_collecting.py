@@ -1,4 +1,4 @@
-"""Which artifacts jobs and models keep, over a real Redis, and that no other Redis is taken for one that needs none."""
+"""Which artifacts jobs and models keep, on a real Redis, and that another Redis frees none of them."""
 
 import os
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""A CSV has the cells that Python's csv module reads in it, or is refused by its first fault."""
+"""A CSV file has the cells that Python's csv module reads, or is refused because of its first fault."""
 
 import csv
 import io
@@ -157,7 +157,7 @@ def test_a_quote_that_does_not_match_is_refused_with_the_row_where_it_opens(text
 
 
 @pytest.mark.parametrize("place", [1, 2, 9000, 30000])
-def test_a_byte_that_is_no_utf_8_is_named_by_its_row_wherever_it_stands(place: int) -> None:
+def test_the_error_of_a_byte_that_is_not_utf_8_names_its_row_wherever_it_is(place: int) -> None:
     rows = [b"%d,a" % i for i in range(1, 30001)]
     rows[place - 1] = b'"two\nlines",\xe9'
 
@@ -166,7 +166,7 @@ def test_a_byte_that_is_no_utf_8_is_named_by_its_row_wherever_it_stands(place: i
     assert (error.data_code, error.row) == ("data_encoding", place)
 
 
-def test_the_first_fault_of_a_file_is_the_one_that_is_told() -> None:
+def test_the_error_is_about_the_first_fault_of_a_file() -> None:
     assert rejected(b"x,y\n1,2\n3,\xe9\n4\n").data_code == "data_encoding"
     assert rejected(b"x,y\n1,2\n4\n3,\xe9\n").data_code == "data_ragged"
     assert rejected(b'x,y\n1,2\n3,\xe9\n"4,5\n').data_code == "data_encoding"
@@ -210,7 +210,7 @@ def test_what_tables_bring_with_them_is_left_out(text: str, n_skipped: int) -> N
     assert contents.n_skipped == n_skipped
 
 
-def test_what_is_left_out_is_told() -> None:
+def test_what_is_left_out_is_in_the_notes() -> None:
     text = "Unnamed: 0,x,,y,\n0,1,,a,\nUnnamed: 0,x,,y,\n,,,,\n1,2,,b,\n"
 
     notes = contents_of(text).notes
@@ -265,7 +265,7 @@ def test_a_column_that_is_only_named_like_an_index_is_kept() -> None:
     assert list(contents_of("x,Unnamed: 0\n1,1\n2,2\n").columns) == ["x", "Unnamed: 0"]
 
 
-def test_columns_may_be_called_by_numbers_in_order() -> None:
+def test_the_names_of_columns_may_be_numbers_in_order() -> None:
     assert list(contents_of("0,1,2,label\n5,3,1,a\n").columns) == ["0", "1", "2", "label"]
     assert list(contents_of("2019,2020,price\n5,3,1\n").columns) == ["2019", "2020", "price"]
     wavelengths = [f"{400 + i / 2}" for i in range(12)]

@@ -1,4 +1,4 @@
-"""What was exported is compared with what was trained before anyone sees it."""
+"""An exported model is compared with the trained one before it is published."""
 
 from pathlib import Path
 

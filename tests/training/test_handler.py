@@ -106,7 +106,7 @@ async def cancelled_at_the_end(handler: TrainingHandler, attempt: CollectingAtte
     assert time.monotonic() - began < FREED_WITHIN_S
 
 
-async def test_an_attempt_publishes_a_model_and_tells_all_of_it(
+async def test_an_attempt_publishes_a_model_and_reports_all_of_its_progress(
     tmp_path: Path, odd_recipes: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HEADRACE_REDIS_URL", "redis://:secret@127.0.0.1:1/0")
@@ -340,7 +340,7 @@ anyio.run(main)
         assert all(process.status() == psutil.STATUS_ZOMBIE for process in alive)
 
 
-def test_a_model_without_a_name_is_called_after_its_type_and_file() -> None:
+def test_a_model_without_a_name_is_named_after_its_type_and_file() -> None:
     def name(data_path: str) -> str:
         return default_name(TrainingSpec(model_type="transformer", data_path=data_path))
 

@@ -1,4 +1,7 @@
-"""What is trained on what is said, found without doubt, or asked for; and it stands in the log and the manifest."""
+"""The task and its columns are given by the job, inferred without doubt, or the job is refused with advice.
+
+What was inferred is in the log and in the manifest.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,7 +55,7 @@ def test_a_text_and_a_label_make_a_classifier_however_they_are_written(
     "header", ["text,sentiment", "text;sentiment", "review,category", "id,text", "Text,Kategorie", "text,labels"]
 )
 @pytest.mark.parametrize("spec", [{}, {"text_column": "text"}, {"task": "classification"}])
-def test_other_columns_beside_a_text_are_asked_about(tmp_path: Path, header: str, spec: dict[str, str]) -> None:
+def test_other_columns_beside_a_text_are_refused_with_advice(tmp_path: Path, header: str, spec: dict[str, str]) -> None:
     separator = ";" if ";" in header else ","
     if "text_column" in spec and "text" not in header.lower():
         spec = {"text_column": "review"}
@@ -66,7 +69,7 @@ def test_other_columns_beside_a_text_are_asked_about(tmp_path: Path, header: str
     assert all(repr(name) in str(error) for name in header.split(separator))
 
 
-def test_a_language_model_is_made_where_it_is_asked_for_or_where_there_is_but_a_text(tmp_path: Path) -> None:
+def test_a_language_model_is_made_if_the_job_asks_for_it_or_if_there_is_only_a_text(tmp_path: Path) -> None:
     asked = {"task": "language-modeling", "hyperparameters": TINY}
 
     for header in ("text,sentiment", "text,label", "Text,other"):
@@ -83,7 +86,7 @@ def test_a_language_model_is_made_where_it_is_asked_for_or_where_there_is_but_a_
         "text  label", "text label", "Text Target", "text\uff0clabel", "text\u060c label", "text\uff1blabel",
     ],
 )  # fmt: skip
-def test_a_header_of_one_column_that_may_be_several_is_asked_about(tmp_path: Path, header: str) -> None:
+def test_a_header_of_one_column_that_may_be_several_is_refused_with_advice(tmp_path: Path, header: str) -> None:
     lines = [header, *(f"{text}:{label}" for text, label in TEXTS)]
 
     error = refused(tmp_path, lines, "transformer", hyperparameters=TINY)
@@ -95,7 +98,7 @@ def test_a_header_of_one_column_that_may_be_several_is_asked_about(tmp_path: Pat
 
 
 @pytest.mark.parametrize("separator", [";", "\t", "|"])
-def test_rows_of_two_columns_below_a_header_of_one_are_asked_about(tmp_path: Path, separator: str) -> None:
+def test_rows_of_two_columns_below_a_header_of_one_are_refused_with_advice(tmp_path: Path, separator: str) -> None:
     lines = table_of("text", TEXTS, separator)
 
     error = refused(tmp_path, lines, "transformer", hyperparameters=TINY)
@@ -188,7 +191,9 @@ def test_a_target_is_a_quantity_where_its_values_hardly_repeat(tmp_path: Path, v
         (["true", "no", "1.0"] * 4, "data_ambiguous_label", 3),
     ],
 )
-def test_a_label_that_is_none_is_asked_about(tmp_path: Path, values: list[str], code: str, row: int | None) -> None:
+def test_a_column_that_is_probably_no_label_is_refused_with_advice(
+    tmp_path: Path, values: list[str], code: str, row: int | None
+) -> None:
     lines = table_of("rooms,kind", [(str(i), f'"{value}"') for i, value in enumerate(values)])
     spec = {"task": "classification"} if code == "data_ambiguous_label" else {}
 
@@ -198,7 +203,7 @@ def test_a_label_that_is_none_is_asked_about(tmp_path: Path, values: list[str], 
     assert (error.data_code, error.row, error.column) == (code, row, "kind")
 
 
-def test_classes_of_any_shape_are_taken_where_they_are_asked_for(tmp_path: Path) -> None:
+def test_a_job_that_asks_for_classification_gets_classes_of_any_shape(tmp_path: Path) -> None:
     for values in (["1,5", "2,5"] * 8, ["5%", "6%"] * 8, ["0", "1", "?"] * 6, [f"{i // 2}" for i in range(30)]):
         lines = table_of("rooms,kind", [(str(i), f'"{value}"') for i, value in enumerate(values)])
         made = prepared(tmp_path, lines, "mlp", label_column="kind", task="classification")
@@ -235,7 +240,7 @@ def test_two_spellings_of_one_class_are_one(tmp_path: Path, values: list[str], c
     assert text.labels == table.labels == classes
 
 
-def test_what_looks_odd_about_classes_is_told(tmp_path: Path) -> None:
+def test_what_looks_odd_about_classes_is_in_the_log(tmp_path: Path) -> None:
     values = ["1", "1.0", "Spam", "spam", "None"] * 4
     rows = [(f"text number {i}", value) for i, value in enumerate(values)]
 
@@ -249,7 +254,7 @@ def test_what_looks_odd_about_classes_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("other", ["Very Good", "very  good", "very\u00a0good", "\uff56ery good"])
-def test_classes_that_look_alike_are_told(tmp_path: Path, other: str) -> None:
+def test_classes_that_look_alike_are_in_the_log(tmp_path: Path, other: str) -> None:
     rows = [(f"text number {i}", value) for i, value in enumerate(["very good", other, "bad"] * 6)]
 
     made = prepared(tmp_path, table_of("text,label", rows), "transformer", hyperparameters=TINY)
@@ -281,7 +286,7 @@ def test_what_a_model_type_cannot_use_is_refused_by_field(
     assert error.pointer == pointer
 
 
-def test_hyperparameters_of_another_model_type_are_told(tmp_path: Path) -> None:
+def test_hyperparameters_of_another_model_type_are_in_the_log(tmp_path: Path) -> None:
     spec = {"label_column": "kind", "hyperparameters": Hyperparameters(heads=2, max_length=8, width=8)}
 
     made = prepared(tmp_path, table_of("a,b,kind", SIZES), "mlp", **spec)
@@ -289,7 +294,7 @@ def test_hyperparameters_of_another_model_type_are_told(tmp_path: Path) -> None:
     assert "hyperparameters that this model type has not: heads, max_length" in made.describe()
 
 
-def test_classes_without_a_row_to_train_on_or_to_measure_with_are_told(tmp_path: Path) -> None:
+def test_classes_without_a_training_row_or_a_held_out_row_are_in_the_log(tmp_path: Path) -> None:
     write_csv(tmp_path / "data.csv", table_of("a,b,kind", SIZES))
     write_csv(tmp_path / "held.csv", table_of("a,b,kind", SIZES[1::2]))
     job = {"model_type": "mlp", "data_path": "data.csv", "validation_path": "held.csv", "label_column": "kind"}
@@ -341,7 +346,7 @@ def test_a_feature_that_is_no_number_is_refused_with_what_to_do(tmp_path: Path, 
     assert prepared(tmp_path, lines, "mlp", label_column="kind", feature_columns=("b",)).features == ("b",)
 
 
-def test_what_was_inferred_stands_in_the_log_and_in_the_manifest(tmp_path: Path) -> None:
+def test_what_was_inferred_is_in_the_log_and_in_the_manifest(tmp_path: Path) -> None:
     rows = [(str(i), str(i % 5), "x", f"{i * 1.5}") for i in range(24)]
     write_csv(tmp_path / "data.csv", ["id;size;note;price", *(";".join(row) for row in rows), ";;;", ";;;"])
 

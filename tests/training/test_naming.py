@@ -1,4 +1,4 @@
-"""A model that nobody named is called after its type and file, and after no other's."""
+"""A model without a name is named after its type and file, and two files give two names."""
 
 from itertools import combinations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from shared_schemas.ids import ModelName
 from training_worker.naming import default_model_name
 
-# One line: names of files that differ, and of which at most letters are left that a model's name cannot have.
+# Each list: names of different files that differ only in characters that a model's name cannot have.
 UNALIKE = [
     ["\u65e5\u672c\u8a9e.csv", "\u043e\u0442\u0437\u044b\u0432\u044b.csv", "\u4e2d\u6587.csv",
      "\u05e9\u05dc\u05d5\u05dd.csv", "\u0645\u0631\u062d\u0628\u0627.csv"],
@@ -49,7 +49,7 @@ def test_files_whose_names_differ_in_other_letters_give_models_of_two_names(file
         ("Sales \u2013 \u201cnorth\u201d.csv", "mlp-sales-north"),
     ],
 )
-def test_a_name_that_says_enough_is_left_alone(file: str, name: str) -> None:
+def test_a_name_that_identifies_its_file_gets_no_digest(file: str, name: str) -> None:
     assert default_model_name("mlp", file) == name
 
 

@@ -1,4 +1,4 @@
-"""The pipe that a training process reports by, read in pieces of any size."""
+"""The pipe of a training process' messages, written in pieces of any size."""
 
 import os
 import random

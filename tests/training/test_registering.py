@@ -1,4 +1,4 @@
-"""What a worker says of its recipes when it registers; a recipe that cannot be used takes nothing else along."""
+"""What a worker registers about its recipes. A recipe that cannot be used does not affect the others."""
 
 import sys
 from pathlib import Path
@@ -45,7 +45,7 @@ async def test_recipes_of_users_are_registered_with_their_own_hyperparameters(
     assert recipes["hanging"].hyperparameters["additionalProperties"] is False
 
 
-async def test_a_recipe_that_cannot_be_used_is_left_out_and_told(
+async def test_a_recipe_that_cannot_be_used_is_left_out_and_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "site"
@@ -59,11 +59,11 @@ async def test_a_recipe_that_cannot_be_used_is_left_out_and_told(
     recipes = (await capabilities()).recipes
 
     assert {info.name for info in recipes} == set(BUILT_IN_RECIPES)
-    told = capfd.readouterr()
-    assert "it cannot be imported: ModuleNotFoundError" in told.out
-    assert "calls itself other" in told.out
-    assert "must forbid unknown fields" in told.out
-    assert "on its way" in told.err
+    printed = capfd.readouterr()
+    assert "it cannot be imported: ModuleNotFoundError" in printed.out
+    assert "calls itself other" in printed.out
+    assert "must forbid unknown fields" in printed.out
+    assert "on its way" in printed.err
 
 
 def test_a_hyperparameter_that_does_not_fit_is_named_and_not_repeated() -> None:

@@ -1,4 +1,4 @@
-"""A run that was stopped and went on is the run that never stopped, bit for bit."""
+"""A run that was stopped and resumed gives the same bits as a run that never stopped."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +42,7 @@ def never_stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Fit, 
 
 
 @pytest.mark.parametrize("after_steps", [1, 3, 4, 5, STEPS])
-def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(
+def test_a_stopped_run_resumes_as_if_it_had_not_been_stopped(
     never_stopped: tuple[Path, Fit, list[JobEvent]], after_steps: int
 ) -> None:
     root, whole, events = never_stopped
@@ -62,13 +62,13 @@ def test_a_run_may_be_stopped_many_times(tmp_path: Path) -> None:
     job = {"model_type": "mlp", "data_path": "table.csv", "feature_columns": ("x", "z"), "hyperparameters": TINY}
     whole, events = fitted(assignment(tmp_path, **job))
 
-    told, checkpoint = [], None
+    reported, checkpoint = [], None
     for _ in range(whole.steps):
         checkpoint, part = stopped(assignment(tmp_path, checkpoint=checkpoint, **job), after_steps=1)
-        told += measured(part)
+        reported += measured(part)
     rest, last = fitted(assignment(tmp_path, checkpoint=checkpoint, **job))
 
-    assert told + measured(last) == measured(events)
+    assert reported + measured(last) == measured(events)
     assert rest == whole
 
 
@@ -99,7 +99,7 @@ def test_another_job_starts_from_the_weights_of_a_checkpoint(tmp_path: Path) -> 
     assert _first_loss(events) < _first_loss(slow)
 
 
-def test_a_short_run_that_has_ended_can_be_gone_on_from(tmp_path: Path) -> None:
+def test_a_short_run_that_has_ended_can_be_resumed_and_started_from(tmp_path: Path) -> None:
     write_table(tmp_path / "table.csv")
     job = {"model_type": "mlp", "data_path": "table.csv", "feature_columns": ("x", "z"), "hyperparameters": TINY}
     whole, events = fitted(assignment(tmp_path, **job))
@@ -111,8 +111,8 @@ def test_a_short_run_that_has_ended_can_be_gone_on_from(tmp_path: Path) -> None:
     assert _last(events).step == whole.steps
     assert again == whole
     assert _first_loss(goes_on) < _first_loss(afresh)
-    said = "rows that are held out may be among those that the job in resume_from was trained on"
-    assert [Logged(line=said) in told for told in (goes_on, afresh)] == [True, False]
+    warning = "rows that are held out may be among those that the job in resume_from was trained on"
+    assert [Logged(line=warning) in reported for reported in (goes_on, afresh)] == [True, False]
 
 
 def test_a_run_takes_task_labels_and_shape_of_its_source(tmp_path: Path) -> None:

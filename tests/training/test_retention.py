@@ -61,7 +61,7 @@ def test_a_file_that_was_saved_twice_is_kept_for_the_newer(tmp_path: Path) -> No
     assert gone == [second.artifact]
 
 
-async def test_an_older_one_goes_only_after_a_newer_one_is_on_record(tmp_path: Path) -> None:
+async def test_an_older_checkpoint_is_removed_only_after_a_newer_one_is_recorded(tmp_path: Path) -> None:
     store = ArtifactStore(tmp_path)
     events = made(store, 5, best=0)
     recorded, is_asked = anyio.Event(), anyio.Event()
@@ -100,14 +100,14 @@ def test_the_best_checkpoint_is_that_of_the_best_headline_metric(tmp_path: Path)
     assert saved[-1].step == max(reached)
 
 
-def test_a_run_that_goes_on_knows_what_was_best_before(tmp_path: Path) -> None:
+def test_a_resumed_run_knows_what_was_best_before(tmp_path: Path) -> None:
     whole = given(tmp_path)
     _, events = fitted(whole)
 
-    checkpoint, told = stopped(whole, after_steps=33)
+    checkpoint, reported = stopped(whole, after_steps=33)
     _, rest = fitted(msgspec.structs.replace(whole, checkpoint=checkpoint))
 
-    assert best_of([*told, *rest]) == best_of(events)
+    assert best_of([*reported, *rest]) == best_of(events)
 
 
 def test_two_attempts_at_the_same_step_save_files_of_their_own(tmp_path: Path) -> None:

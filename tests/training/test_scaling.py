@@ -1,4 +1,4 @@
-"""Numbers of any size and offset train alike, through to the answer that is served."""
+"""Numbers of any size and offset train equally well, up to the answer of the served model."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -100,7 +100,7 @@ def test_a_target_of_any_size_survives_the_export(tmp_path: Path, y: Callable[[i
     assert r2 > 0.99
 
 
-async def test_numbers_that_float32_cannot_tell_apart_are_told_apart_in_the_answer(tmp_path: Path) -> None:
+async def test_numbers_that_are_equal_as_float32_give_different_answers(tmp_path: Path) -> None:
     rows = [(i * 37) % N_ROWS for i in range(N_ROWS)]
     moment, number = FEATURES["milliseconds since 1970"], FEATURES["ids just below 2^53"]
     amount = TARGETS["behind a billion"]
@@ -154,7 +154,7 @@ async def test_what_is_far_from_the_training_is_reported_and_never_blown_up(tmp_
     assert "warnings" not in near
 
 
-def test_values_that_drown_beside_a_few_others_are_told_of(tmp_path: Path) -> None:
+def test_a_column_with_a_few_extreme_values_is_in_the_log(tmp_path: Path) -> None:
     def few_far_away(i: int) -> float:
         return 1e12 if i % 40 == 5 else float(i)
 
@@ -164,7 +164,7 @@ def test_values_that_drown_beside_a_few_others_are_told_of(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-30, -7.5, 1e30, 0.1 + 0.2])
-def test_a_target_that_is_always_the_same_is_told_of_and_learned(tmp_path: Path, value: float) -> None:
+def test_a_target_that_is_always_the_same_is_in_the_log_and_learned(tmp_path: Path, value: float) -> None:
     fit, events = fitted(assignment(tmp_path, **written(tmp_path, plainly, lambda _: value)))
 
     assert any("the same value in every row" in line and "'y'" in line for line in lines_of(events))

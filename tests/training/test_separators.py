@@ -1,4 +1,4 @@
-"""What separates the cells of a CSV is found in its header, said in its first line, or asked for."""
+"""The separator of a CSV file is found in its header or set by its first line; in doubt the file is refused."""
 
 import io
 
@@ -27,7 +27,7 @@ def test_the_one_sign_that_splits_the_header_separates_the_rows(separator: str, 
 
 
 @pytest.mark.parametrize("line", ["sep=;", "SEP=;", '"sep=;"', "sep=;\r", "\ufeffsep=;", "sep=;;"])
-def test_a_first_line_may_say_what_separates(line: str) -> None:
+def test_a_first_line_may_set_the_separator(line: str) -> None:
     contents = contents_of(f"{line}\nx;y\n1,5;2\n")
 
     assert (contents.dialect.separator, contents.dialect.is_declared, contents.height) == (";", True, 1)
@@ -35,7 +35,7 @@ def test_a_first_line_may_say_what_separates(line: str) -> None:
 
 
 @pytest.mark.parametrize("separator", [",", "\t", "|", "^", "~", ":", "\x1f"])
-def test_any_sign_that_is_said_separates(separator: str) -> None:
+def test_a_first_line_may_set_any_separator(separator: str) -> None:
     contents = contents_of(f"sep={separator}\nx{separator}y\n1{separator}2\n")
 
     assert list(contents.columns) == ["x", "y"]
@@ -72,7 +72,7 @@ def test_where_the_header_can_be_split_in_two_ways_the_rows_decide(
 
 
 @pytest.mark.parametrize("text", ["size (m,2);price\n1,5;2\n3,5;4\n", "a\tb;c\n1;2\t3\n", "a;b|c\n1\n"])
-def test_where_the_rows_fit_both_the_separator_is_asked_for(text: str) -> None:
+def test_a_file_whose_rows_fit_two_separators_is_refused_with_advice(text: str) -> None:
     with pytest.raises(DataRejected, match="sep=") as caught:
         contents_of(text)
 

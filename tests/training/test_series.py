@@ -1,4 +1,4 @@
-"""What of a run's measurements goes into the timeline, and where all of them are."""
+"""Which metrics of a run go to the timeline, and that a file has all of them."""
 
 import math
 import random
@@ -34,16 +34,16 @@ def lines_of(path: Path) -> list[object]:
 
 
 def test_a_million_steps_make_a_short_timeline_and_one_file_of_all_of_them(tmp_path: Path) -> None:
-    store, told = ArtifactStore(tmp_path), list[Measured]()
-    series = Series(store, told.append, most=1000, total=1_000_000)
+    store, reported = ArtifactStore(tmp_path), list[Measured]()
+    series = Series(store, reported.append, most=1000, total=1_000_000)
 
     for n in range(1, 1_000_001):
         series.add(step(n, math.sin(n / 1000)))
     whole = series.end()
 
-    assert len(told) <= 2000
-    assert [event.step for event in told] == sorted({event.step for event in told})
-    assert (told[0].step, told[-1].step) == (1, 1_000_000)
+    assert len(reported) <= 2000
+    assert [event.step for event in reported] == sorted({event.step for event in reported})
+    assert (reported[0].step, reported[-1].step) == (1, 1_000_000)
     assert whole is not None
     with store.path(whole).open("rb") as file:
         steps = [msgspec.json.decode(line)["step"] for line in file]
@@ -51,9 +51,9 @@ def test_a_million_steps_make_a_short_timeline_and_one_file_of_all_of_them(tmp_p
 
 
 @pytest.mark.parametrize("total", [41, 44, 80, 81, 200, 1000, 12_345])
-def test_of_each_stretch_the_first_the_last_and_the_extremes_are_told(tmp_path: Path, total: int) -> None:
-    told = list[Measured]()
-    series = Series(ArtifactStore(tmp_path), told.append, most=MOST, total=total)
+def test_the_first_the_last_and_the_extremes_of_each_stretch_are_in_the_timeline(tmp_path: Path, total: int) -> None:
+    reported = list[Measured]()
+    series = Series(ArtifactStore(tmp_path), reported.append, most=MOST, total=total)
     events = noise(total)
 
     for event in events:
@@ -67,25 +67,25 @@ def test_of_each_stretch_the_first_the_last_and_the_extremes_are_told(tmp_path: 
         extremes = (min, max) if others else ()
         kept = [first, *(of(others, key=lambda event: event.values["loss"]) for of in extremes), *others[-1:]]
         expected |= {event.step for event in kept}
-    assert [event.step for event in told] == sorted(expected)
-    assert len(told) <= 2 * MOST
+    assert [event.step for event in reported] == sorted(expected)
+    assert len(reported) <= 2 * MOST
 
 
 @pytest.mark.parametrize("total", [1, MOST - 1, MOST])
-def test_a_short_run_is_told_whole_and_makes_no_file(tmp_path: Path, total: int) -> None:
-    told = list[Measured]()
-    series = Series(ArtifactStore(tmp_path), told.append, most=MOST, total=total)
+def test_a_short_run_is_in_the_timeline_as_a_whole_and_makes_no_file(tmp_path: Path, total: int) -> None:
+    reported = list[Measured]()
+    series = Series(ArtifactStore(tmp_path), reported.append, most=MOST, total=total)
 
     for event in noise(total):
         series.add(event)
 
     assert series.end() is None
-    assert told == noise(total)
+    assert reported == noise(total)
     assert not (tmp_path / "sha256").exists()
 
 
 @pytest.mark.parametrize("cut", [10, MOST, MOST + 1, 200, 333])
-def test_a_series_that_goes_on_is_the_one_that_never_stopped(tmp_path: Path, cut: int) -> None:
+def test_a_resumed_series_is_the_same_as_one_that_never_stopped(tmp_path: Path, cut: int) -> None:
     events, whole, halves = noise(500), list[Measured](), list[Measured]()
     first = Series(ArtifactStore(tmp_path / "a"), whole.append, most=MOST, total=500)
     for event in events:
@@ -105,20 +105,20 @@ def test_a_series_that_goes_on_is_the_one_that_never_stopped(tmp_path: Path, cut
 
 
 def test_a_value_that_was_not_finite_is_no_extreme(tmp_path: Path) -> None:
-    told = list[Measured]()
-    series = Series(ArtifactStore(tmp_path), told.append, most=8, total=24)
+    reported = list[Measured]()
+    series = Series(ArtifactStore(tmp_path), reported.append, most=8, total=24)
     events = [step(n, None if n in (10, 11) else float(n)) for n in range(1, 25)]
 
     for event in events:
         series.add(event)
     series.end()
 
-    assert [event.step for event in told if event.step > 8] == [9, 12, 16, 17, 18, 24]
+    assert [event.step for event in reported if event.step > 8] == [9, 12, 16, 17, 18, 24]
 
 
 def test_splits_are_thinned_apart(tmp_path: Path) -> None:
-    told = list[Measured]()
-    series = Series(ArtifactStore(tmp_path), told.append, most=MOST, total=400)
+    reported = list[Measured]()
+    series = Series(ArtifactStore(tmp_path), reported.append, most=MOST, total=400)
     validated = [Measured(split="validation", step=n, values={"accuracy": 0.5}) for n in range(0, 400, 20)]
 
     for n, event in enumerate(noise(400)):
@@ -127,7 +127,7 @@ def test_splits_are_thinned_apart(tmp_path: Path) -> None:
             series.add(validated[n // 20])
     series.end()
 
-    assert [event for event in told if event.split == "validation"] == validated
+    assert [event for event in reported if event.split == "validation"] == validated
 
 
 def test_a_training_that_is_long_has_its_series_in_a_file(tmp_path: Path) -> None:
@@ -147,17 +147,17 @@ def test_a_training_that_is_long_has_its_series_in_a_file(tmp_path: Path) -> Non
     assert all(event in series for event in events if isinstance(event, Measured))
 
 
-def test_a_training_that_goes_on_tells_the_same_and_has_the_same_file(tmp_path: Path) -> None:
+def test_a_resumed_training_reports_the_same_metrics(tmp_path: Path) -> None:
     write_table(tmp_path / "table.csv")
     given = msgspec.structs.replace(assignment(tmp_path, hyperparameters=LONG, **TABLE), metric_events=MOST)
     _, events = fitted(given)
 
-    checkpoint, told = stopped(given, after_steps=130)
+    checkpoint, reported = stopped(given, after_steps=130)
     _, rest = fitted(msgspec.structs.replace(given, checkpoint=checkpoint))
 
     assert [event for event in events if isinstance(event, Logged)] != []
-    assert len(measured(told) + measured(rest)) == len(measured(events))
-    assert [step for split, step, _ in measured(told) + measured(rest)][:MOST] == [
+    assert len(measured(reported) + measured(rest)) == len(measured(events))
+    assert [step for split, step, _ in measured(reported) + measured(rest)][:MOST] == [
         step for split, step, _ in measured(events)
     ][:MOST]
 

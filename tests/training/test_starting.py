@@ -37,7 +37,9 @@ def loads(attempt: CollectingAttempt) -> bool:
     return "loading" in lines_of(attempt)
 
 
-async def test_a_start_is_told_before_anything_of_the_process_is_heard(tmp_path: Path, endless_torch: Path) -> None:
+async def test_the_start_is_in_the_log_before_anything_that_the_process_prints(
+    tmp_path: Path, endless_torch: Path
+) -> None:
     attempt = attempt_at(tmp_path)
     async with anyio.create_task_group() as group:
         group.start_soon(handler_for(tmp_path, Published()).run, attempt)
@@ -61,7 +63,7 @@ async def test_loading_torch_is_no_stall_and_has_a_limit_of_its_own(tmp_path: Pa
 
 
 @pytest.mark.parametrize("reason", [StopReason.DRAINING, StopReason.PAUSED])
-async def test_one_that_has_not_begun_is_given_back_at_once(
+async def test_an_attempt_that_still_loads_torch_is_given_back_at_once(
     tmp_path: Path, endless_torch: Path, reason: StopReason
 ) -> None:
     attempt = attempt_at(tmp_path)
@@ -72,7 +74,7 @@ async def test_one_that_has_not_begun_is_given_back_at_once(
     assert children() == []
 
 
-async def test_one_that_still_loads_torch_dies_with_its_supervisor(
+async def test_a_child_that_still_loads_torch_dies_with_its_supervisor(
     tmp_path: Path, endless_torch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The endless torch is the child's: what the script itself imports may import torch.

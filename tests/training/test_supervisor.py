@@ -1,4 +1,4 @@
-"""The supervisor stays small: what is heavy is the child's alone."""
+"""The supervisor stays small: only the child imports heavy libraries."""
 
 import subprocess
 import sys
@@ -12,6 +12,6 @@ HEAVY = {"torch", "onnx", "onnxscript", "tokenizers", "numpy", "safetensors"}
 def test_the_supervisor_never_imports_what_only_training_needs(module: str) -> None:
     script = f"import sys, training_worker.{module}\nprint(*sorted({HEAVY} & {{*sys.modules}}))"
 
-    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
 
-    assert told.stdout.split() == []
+    assert printed.stdout.split() == []

@@ -1,4 +1,4 @@
-"""Bad data is refused with a code, and with the row or column at fault."""
+"""Bad data are refused with a code that names the fault, and with its row or column."""
 
 import gzip
 from pathlib import Path
@@ -85,7 +85,7 @@ def test_a_byte_order_mark_and_windows_line_ends_are_accepted(tmp_path: Path) ->
     assert table.texts("y") == ["a", "b"]
 
 
-def test_blank_lines_are_no_rows(tmp_path: Path) -> None:
+def test_blank_lines_are_not_rows(tmp_path: Path) -> None:
     assert table_of(tmp_path, "x,y\n1,a\n\n2,b\n\n").texts("y") == ["a", "b"]
     assert table_of(tmp_path, "text\none\n\ntwo\n").texts("text") == ["one", "two"]
 
@@ -165,7 +165,7 @@ def test_the_text_is_the_named_column_or_text_or_the_only_one_in_words(tmp_path:
 
 
 @pytest.mark.parametrize("columns", [["label", "target"], ["Label", "label"], ["class", "text", "Target"], ["y", "Y"]])
-def test_a_label_that_may_be_either_of_two_is_asked_for(columns: list[str]) -> None:
+def test_two_columns_that_may_be_the_label_are_refused_with_advice(columns: list[str]) -> None:
     with pytest.raises(DataRejected) as caught:
         label_column(columns, None)
 
@@ -173,7 +173,7 @@ def test_a_label_that_may_be_either_of_two_is_asked_for(columns: list[str]) -> N
     assert label_column(columns, columns[0]) == columns[0]
 
 
-def test_a_text_that_may_be_either_of_two_is_asked_for(tmp_path: Path) -> None:
+def test_two_columns_that_may_be_the_text_are_refused_with_advice(tmp_path: Path) -> None:
     table = table_of(tmp_path, "text,Text,label\na,b,c\n")
 
     with pytest.raises(DataRejected) as caught:
@@ -183,7 +183,7 @@ def test_a_text_that_may_be_either_of_two_is_asked_for(tmp_path: Path) -> None:
     assert text_column(table, "Text", "label") == "Text"
 
 
-def test_what_precedes_complaints_says_which_file_it_is(tmp_path: Path) -> None:
+def test_the_prefix_of_an_error_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "short.csv").write_text("x,y\n1\n")
     (tmp_path / "words.csv").write_text("x,y\none,2\n")
 

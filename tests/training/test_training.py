@@ -1,4 +1,4 @@
-"""From a CSV to a model that computes, outside torch, what torch computed."""
+"""From a CSV file to a model that computes in ONNX what it computes in torch."""
 
 from pathlib import Path
 
