@@ -23,7 +23,7 @@ from shared_schemas.stream.claims import Claim
 from shared_schemas.stream.dead_letters import DeadLetters
 from shared_schemas.stream.idempotency import claim_keys
 from shared_schemas.stream.keys import LANES, Lane
-from shared_schemas.stream.queues import Queues
+from shared_schemas.stream.queue_status import statuses_of
 from shared_schemas.stream.removal import Removal
 from shared_schemas.stream.submission import Submission
 from shared_schemas.stream.timeline import Timeline
@@ -201,7 +201,7 @@ class CallerRules(Machine):
             return {worker.name for worker in await self.bench.workers.registered(INFERENCE)}
 
         async def status() -> tuple[dict[str, int], dict[str, int], int, int, datetime | None]:
-            found = await Queues(self.bench.nodes).status(INFERENCE)
+            [found] = await statuses_of(self.bench.nodes, [INFERENCE])
             return found.jobs, found.ready, found.dead, found.workers, found.oldest_queued_at
 
         def counted() -> tuple[dict[str, int], dict[str, int], int, int, datetime | None]:
