@@ -9,7 +9,7 @@ TAKE_OVER = "headrace.take_over"
 HEAD_ONLY = "headrace.head_only"
 
 
-class ResponseChannel(Protocol):
+class ResponseWriter(Protocol):
     """The rest of one answer on its connection."""
 
     def write(self, piece: bytes, *, is_last: bool = False) -> Awaitable[None] | None:
@@ -21,7 +21,7 @@ class ResponseChannel(Protocol):
     def abort(self) -> None: ...
 
 
-class DetachedChannel(ResponseChannel, Protocol):
+class DetachedWriter(ResponseWriter, Protocol):
     """One that outlives the call of the application, which so holds no task while its reader listens."""
 
     def when_over(self, act: Callable[[], None]) -> None:
@@ -29,4 +29,4 @@ class DetachedChannel(ResponseChannel, Protocol):
 
 
 # None: the reader has left.
-TakeOver = Callable[[], DetachedChannel | None]
+TakeOver = Callable[[], DetachedWriter | None]

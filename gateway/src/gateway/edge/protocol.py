@@ -2,7 +2,7 @@
 
 uvicorn parses without a bound on heads, reads on behind an answer that nobody takes, and waits for ever for a request
 that does not come. The private parts of uvicorn that this needs are used in this module, in `uvicorn_parts` and in
-`response_channels`, and nowhere else.
+`response_writers`, and nowhere else.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from gateway import metrics
 from gateway.edge import heads
 from gateway.edge.extensions import TAKE_OVER
 from gateway.edge.problems import ProblemError
-from gateway.edge.response_channels import DetachedChannel, Flow, Joined, Pipeline, Whole
+from gateway.edge.response_writers import Flow, Joined, Pipeline, TransportWriter, Whole
 from gateway.edge.uvicorn_parts import HttpToolsProtocol, RequestResponseCycle
 from gateway.settings import GatewaySettings
 
@@ -46,7 +46,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._settings = settings
         self._check: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._wire: DetachedChannel | None = None
+        self._writer: TransportWriter | None = None
         self._is_chunked = True
         # The request that is being answered; `cycle` is the one that was read last.
         self._current: RequestResponseCycle | None = None
@@ -305,7 +305,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._timer = self.loop.call_later(_LINGER_S, self.transport.abort)
 
-    def _take_over(self, cycle: RequestResponseCycle) -> DetachedChannel | None:
+    def _take_over(self, cycle: RequestResponseCycle) -> TransportWriter | None:
         if cycle.disconnected:
             return None
         self._is_chunked = cycle.scope["http_version"] == "1.1"
@@ -316,13 +316,13 @@ class GatewayProtocol(HttpToolsProtocol):
         cycle.scope, cycle.message_event = nothing, _UNHEARD
         if cycle is self.cycle:
             self.scope, self.headers = nothing, []
-        self._wire = DetachedChannel(self, cycle, is_chunked=self._is_chunked)
-        return self._wire
+        self._writer = TransportWriter(self, cycle, is_chunked=self._is_chunked)
+        return self._writer
 
     def _let_go(self) -> None:
-        if self._wire is not None:
-            wire, self._wire = self._wire, None
-            wire.over()
+        if self._writer is not None:
+            writer, self._writer = self._writer, None
+            writer.over()
 
     def _expect_taken(self) -> None:
         if left := self.transport.get_write_buffer_size():

@@ -17,7 +17,7 @@ from shared_schemas.specs import JobOptions, JobSpec
 from shared_schemas.stream import keys
 
 from gateway.edge.problems import ProblemError
-from gateway.feed.streaming import check_open_streams
+from gateway.feed.open_streams import check_open_streams
 from gateway.feed.subscription import EndOnly, Subscription
 from gateway.feed.timeline_source import MOST_JOBS, TimelineSource
 from gateway.intake.admission import new_id_for

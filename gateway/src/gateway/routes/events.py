@@ -13,7 +13,8 @@ from shared_schemas.replies import EventPage, ProblemItem
 
 from gateway.edge.problems import ProblemError
 from gateway.feed.change_log_source import ChangeLogSource, LogGap, end_of_logs, parse_cursor
-from gateway.feed.streaming import SSE, TOO_MANY, check_open_streams
+from gateway.feed.open_streams import TOO_MANY, check_open_streams
+from gateway.feed.stream_response import SSE
 from gateway.feed.timeline_source import MOST_JOBS
 from gateway.routes.route import Call
 from gateway.services import Services

@@ -10,7 +10,7 @@ from shared_schemas.stream.timeline import Entry
 
 from gateway.feed.change_log_source import ChangeLogSource, LogGap, Told
 from gateway.feed.hub import Notification
-from gateway.feed.streaming import SSE
+from gateway.feed.stream_response import SSE
 from gateway.feed.timeline_source import Batch, entries_of
 
 NDJSON, JSON = "application/x-ndjson", "application/json"

@@ -7,7 +7,7 @@ from fastapi import Response
 from shared_schemas.ids import JobId
 
 from gateway.feed.change_log_source import ChangeLogSource, Told
-from gateway.feed.streaming import SSE, Pause, StreamResponse
+from gateway.feed.stream_response import SSE, CutAtOnce, StreamResponse
 from gateway.feed.subscription import Source, Subscription
 from gateway.feed.timeline_source import TimelineSource
 from gateway.services import Services
@@ -57,7 +57,7 @@ def stream_of_log(
 def empty_stream(services: Services) -> Response:
     """It is cut at once, for its reader to come again."""
     timeout_s = services.settings.send_timeout_s
-    return StreamResponse(opening(SSE), bytes, Pause, media_type=SSE, send_timeout_s=timeout_s)
+    return StreamResponse(opening(SSE), bytes, CutAtOnce, media_type=SSE, send_timeout_s=timeout_s)
 
 
 def _respond(

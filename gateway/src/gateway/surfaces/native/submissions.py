@@ -7,7 +7,7 @@ from fastapi import Request, Response
 from shared_schemas.replies import SubmittedJobs
 
 from gateway.edge.problems import ProblemError
-from gateway.feed.streaming import SSE
+from gateway.feed.stream_response import SSE
 from gateway.intake import preferences
 from gateway.intake.body import headers_of
 from gateway.intake.submit_and_follow import Accepted, Ended, Followed

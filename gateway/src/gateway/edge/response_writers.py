@@ -95,7 +95,7 @@ class Ends(Protocol):
     def end(self, cycle: RequestResponseCycle, *, is_whole: bool = True) -> None: ...
 
 
-class DetachedChannel:
+class TransportWriter:
     """Straight to the transport, in chunks (RFC 9112, section 7.1) where the reader knows them."""
 
     __slots__ = ("_cycle", "_flow", "_is_chunked", "_protocol", "_transport", "over")
