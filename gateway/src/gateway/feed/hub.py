@@ -15,9 +15,9 @@ import anyio.lowlevel
 import structlog
 from shared_schemas.backoff import Backoff
 from shared_schemas.errors import BackendUnavailable
+from shared_schemas.stream import keys
 from shared_schemas.stream.pubsub import PubSubConnection
 
-_OWN_CHANNEL = "{hr}:gateway"
 # Then others have theirs: a few milliseconds.
 _LINES_A_TURN = 256
 
@@ -98,7 +98,7 @@ class Hub:
         while True:
             try:
                 async with self._make() as pubsub:
-                    await pubsub.subscribe(_OWN_CHANNEL)
+                    await pubsub.subscribe(keys.GATEWAY_CHANNEL)
                     async with anyio.create_task_group() as group:
                         group.start_soon(self._keep_asked, pubsub)
                         async for channel, payload in pubsub.messages():

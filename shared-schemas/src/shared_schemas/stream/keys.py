@@ -35,6 +35,7 @@
 
     channels  {hr:<queue>}:job:<id>  new events of a job   {hr:<queue>}:bell  new entries of the log
               {hr:<queue>}:control    requests to running attempts
+              {hr}:gateway            nothing: it keeps a gateway's connection subscribed
 
 All keys of a queue share its hash tag, so every script runs in one slot of Redis Cluster.
 """
@@ -52,6 +53,9 @@ MODEL_NAMES = f"{MODELS}names"
 STAGING = f"{MODELS}staging"
 ARTIFACTS = "{hr}:artifacts"
 ARTIFACTS_TURN = "{hr}:artifacts:turn"
+# A channel to which nothing is published. A gateway always subscribes to it, so that its connection
+# is subscribed even while nobody follows a job.
+GATEWAY_CHANNEL = "{hr}:gateway"
 
 
 class Lane(StrEnum):
