@@ -1,4 +1,5 @@
-"""Events out: one subscription for the process, the life of an open event stream, what a stream can follow.
+"""Sends events to readers: the process's one subscription, open event streams, and the sources that
+a stream can follow.
 
-Knows timelines and logs of jobs, not what a surface makes of them.
+Knows timelines and the log of all jobs, not how a surface encodes them.
 """

@@ -1,7 +1,9 @@
-"""What a line follows of all jobs: the logs of all queues as one, in the order of Redis' clock.
+"""The source of a stream that follows all jobs: the logs of all queues, merged by Redis' clock.
+Knows no frames.
 
-A cursor names a place in each queue's log, `training:1795526361044-0,inference:1795526361050-2`, because the clocks
-of two queues may lie on two servers. Each queue's own order is exact; across queues it is by time.
+A cursor names a place in each queue's log, `training:1795526361044-0,inference:1795526361050-2`,
+because two queues may be on two servers, each with a clock of its own. Entries of one queue are in
+exact order. Entries of different queues are ordered by time.
 """
 
 import re
@@ -20,7 +22,7 @@ from gateway.feed.subscription import retry_while_redis_is_away
 from gateway.feed.timeline_source import PAGE_EVENTS
 
 _PLACE = re.compile(r"[0-9]{1,15}-[0-9]{1,10}")
-_LAST = 2**64 - 1
+_LAST_SEQUENCE = 2**64 - 1
 _START = "0-0"
 _BY_DEFAULT = frozenset(default_queue(kind) for kind in JobKind)
 
@@ -28,39 +30,44 @@ Queues = Callable[[], Awaitable[list[QueueName]]]
 
 
 class LogGap(msgspec.Struct, frozen=True):
-    """What lay between is no longer kept in the log of the queue. A gap counts in milliseconds since the epoch here."""
+    """Entries of the queue's log that the reader has not had are no longer kept. Its gap is in ms
+    since the epoch."""
 
     queue: QueueName
     gap: Gap
 
 
-Told = list[LogEntry | LogGap]
+LogBatch = list[LogEntry | LogGap]
 
 
 class ChangeLogSource:
-    """A source of lists of LogEntry, never over, with a LogGap in front where some of a queue's log are no longer kept.
-    cursors: for each queue the entry after which to begin; a queue that is not named begins at its first. The reader of
-    a list advances past each entry of it before it asks for more."""
+    """A Source that is never over. A batch has LogGaps first, for queues whose log no longer has
+    all entries since the cursor.
+
+    cursors: for each queue, the id of the entry after which to begin. A queue that is missing here
+    is read from its first entry. Whoever takes a batch calls `advance` for each entry before it
+    asks for more.
+    """
 
     def __init__(self, hub: Hub, log: ChangeLog, queues: Queues, cursors: dict[QueueName, str]) -> None:
         self._hub, self._log, self._known_queues = hub, log, queues
         self.cursors = dict(cursors)
         self.channels: Collection[str] = _channels(_BY_DEFAULT)
         self.is_over, self.is_behind = False, True
-        # Queues that have been read to the end once. What the log drops after that was still to be read.
+        # Queues that have been read to the end once. What their log drops after that is a gap.
         self._caught_up: set[QueueName] = set(cursors)
-        # Of each queue the place after which a gap was told.
-        self._told: dict[QueueName, str] = {}
+        # For each queue, the place after which a gap was last reported. None is reported twice.
+        self._gap_after: dict[QueueName, str] = {}
 
     def miss(self, channel: str | None = None) -> None:
         self.is_behind = True
 
-    def take(self, channel: str, notification: Notification) -> Told | None:
+    def take(self, channel: str, notification: Notification) -> LogBatch | None:
         entries = notification.memo(_entries_of)
         place = parse_stream_id(self.cursors.get(entries[0].queue, _START))
         return [entry for entry in entries if parse_stream_id(entry.id) > place] or None
 
-    async def read(self) -> AsyncGenerator[Told, None]:
+    async def read(self) -> AsyncGenerator[LogBatch, None]:
         is_last = False
         while not is_last:
             found = await retry_while_redis_is_away(self._hub, self._next)
@@ -74,20 +81,22 @@ class ChangeLogSource:
         return ",".join(f"{queue}:{place}" for queue, place in sorted(self.cursors.items()))
 
     async def page(self) -> list[LogEntry]:
-        """The next entries of all queues, in order; empty at the end. Moves no cursor."""
+        """The next entries of all queues, in order; empty at the end. Does not move the cursor."""
         pages, _ = await self._pages()
         return _in_order(pages)
 
-    async def _next(self) -> tuple[Told, bool]:
-        """-> a page, and whether there was no more."""
-        # A notification from here on counts as missed again, and not one before its turn to read, as in TimelineSource.
+    async def _next(self) -> tuple[LogBatch, bool]:
+        """-> (the next batch, whether it is the last for now)"""
+        # A notification that comes from here on counts as missed again. One that came while this
+        # stream waited for its turn to read does not: see TimelineSource._page.
         self.is_behind = False
         pages, gaps = await self._pages()
         return [*gaps, *_in_order(pages)], all(len(page) < PAGE_EVENTS for page in pages)
 
     async def _pages(self) -> tuple[list[list[LogEntry]], list[LogGap]]:
         queues = await self._queues()
-        # Of a queue that is new here, notifications come from now on, and what came before is read once more.
+        # The subscription follows these channels from now on. If one is new, everything is read
+        # once more after that.
         self.channels = _channels(queues)
         pages: list[list[LogEntry]] = []
         gaps: list[LogGap] = []
@@ -99,9 +108,9 @@ class ChangeLogSource:
         return pages, gaps
 
     async def _page(self, queue: QueueName) -> tuple[list[LogEntry], Gap | None]:
-        """-> the next entries of the queue, and whether some before them are no longer kept, if that is not told yet"""
+        """-> (the next entries of the queue, the gap before them unless it was reported)"""
         place = self.cursors.get(queue, _START)
-        # With the entry that the cursor names: only that says that nothing behind it is missing.
+        # Read the entry at the cursor as well: while it is kept, nothing after it is missing.
         after = _START if place == _START else _before(place)
         entries = await self._log.read(queue, after=after, limit=PAGE_EVENTS + 1)
         if place == _START:
@@ -111,24 +120,24 @@ class ChangeLogSource:
         page = [entry for entry in entries if parse_stream_id(entry.id) > parse_stream_id(place)][:PAGE_EVENTS]
         if len(page) < PAGE_EVENTS:
             self._caught_up.add(queue)
-        if is_whole or self._told.get(queue) == place:
+        if is_whole or self._gap_after.get(queue) == place:
             return page, None
         return page, await self._gap(queue, place)
 
     async def _gap(self, queue: QueueName, place: str) -> Gap:
-        self._told[queue] = place
+        self._gap_after[queue] = place
         kept = await self._log.read(queue, limit=1)
         return Gap(requested=parse_stream_id(place)[0], oldest=parse_stream_id(kept[0].id)[0] if kept else 0)
 
     def advance(self, entry: LogEntry) -> str:
-        """Move past the entry. -> the cursor after it."""
+        """Move the cursor past the entry. -> the new cursor"""
         self.cursors[entry.queue] = entry.id
         return self.cursor()
 
-    async def gaps(self) -> Told:
-        """Queues of whose log some after the cursor is no longer kept, as it is when a line opens: the entry that the
-        cursor names is gone. The cursor goes on from what is kept."""
-        found: Told = []
+    async def gaps(self) -> LogBatch:
+        """For a stream that opens: a gap for each queue whose log no longer has the entry at the
+        cursor. Reading continues with the oldest entry that is kept."""
+        found: LogBatch = []
         for queue, place in self.cursors.items():
             if parse_stream_id(place)[0] == 0:
                 continue
@@ -138,17 +147,17 @@ class ChangeLogSource:
         return found
 
     async def _queues(self) -> list[QueueName]:
-        """Those that jobs go to by default are followed before their first job."""
+        """The default queues are included, so that they are followed before their first job."""
         return sorted(_BY_DEFAULT.union(await self._known_queues()))
 
 
 async def end_of_logs(log: ChangeLog, queues: Queues) -> dict[QueueName, str]:
-    """The cursor from which only what is still to come is followed."""
+    """The cursor after everything that is logged now."""
     return {queue: await log.end(queue) for queue in await queues()}
 
 
 def parse_cursor(text: str) -> dict[QueueName, str] | None:
-    """`0` or an empty text: everything that is kept. None if it is not a cursor."""
+    """An empty text or `0` means everything that is kept. None if the text is not a cursor."""
     if text in ("", "0", "0-0"):
         return {}
     cursors = {}
@@ -165,7 +174,7 @@ def parse_cursor(text: str) -> dict[QueueName, str] | None:
 
 def _before(place: str) -> str:
     ms, n = parse_stream_id(place)
-    return f"{ms}-{n - 1}" if n else f"{ms - 1}-{_LAST}"
+    return f"{ms}-{n - 1}" if n else f"{ms - 1}-{_LAST_SEQUENCE}"
 
 
 def _entries_of(notification: Notification) -> list[LogEntry]:
@@ -177,7 +186,8 @@ def _channels(queues: Iterable[QueueName]) -> frozenset[str]:
 
 
 def _in_order(pages: list[list[LogEntry]]) -> list[LogEntry]:
-    # Of a queue with more to come nothing is known past its page, so nothing later than that is handed on.
+    # A queue with a full page may have more entries. Entries of other queues that are later than
+    # that page are left for the next read, so that they do not overtake them.
     horizon = min((_order(page[-1]) for page in pages if len(page) == PAGE_EVENTS), default=None)
     entries = sorted((entry for page in pages for entry in page), key=_order)
     return [entry for entry in entries if horizon is None or _order(entry) <= horizon]

@@ -1,8 +1,9 @@
-"""One subscription connection for the process, shared by every open stream. Knows channels, not events.
+"""One subscription connection for the process, shared by every open stream. Knows channels, not
+events.
 
-A notification is a hint and may be lost. If some may have been, because the connection to Redis was cut, the hub tells
-every listener to read its source again (MISSED). It keeps nothing: a stream that cannot take a notification reads the
-event later.
+A notification is a hint and may be lost. If some may have been, because the connection to Redis was
+cut, the hub tells every listener to read its source again (MISSED). It keeps nothing: a stream that
+cannot take a notification reads the event later.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,43 +19,45 @@ from shared_schemas.errors import BackendUnavailable
 from shared_schemas.stream import keys
 from shared_schemas.stream.pubsub import PubSubConnection
 
-# Then others have theirs: a few milliseconds.
-_LINES_A_TURN = 256
+# Listeners that receive a notification in one turn of the event loop: a few milliseconds.
+_LISTENERS_A_TURN = 256
 
 T = TypeVar("T")
 
 
 class Signal(Enum):
-    """MISSED: notifications may have been lost, read the timeline. CLOSING: the process is going away."""
+    """MISSED: notifications may have been lost; read the source. CLOSING: the process stops."""
 
     MISSED = "missed"
     CLOSING = "closing"
 
 
 class Notification:
-    """One message of a channel. memo: what a function makes of it, made once for all listeners."""
+    """One message of a channel."""
 
-    __slots__ = ("_made", "payload")
+    __slots__ = ("_memo", "payload")
 
     def __init__(self, payload: bytes) -> None:
         self.payload = payload
-        self._made: dict[Callable[[Notification], object], object] = {}
+        self._memo: dict[Callable[[Notification], object], object] = {}
 
     def memo(self, make: Callable[["Notification"], T]) -> T:
-        made = self._made.get(make)
+        """The result of `make`, which is called once for all listeners."""
+        made = self._memo.get(make)
         if made is None:
-            made = self._made[make] = make(self)
+            made = self._memo[make] = make(self)
         return cast(T, made)
 
 
 class Listener(Protocol):
-    """One open line. None of these may wait: the next line's turn comes when they return."""
+    """One open stream. No method may block: the next stream's turn comes when it returns."""
 
     def expect(self, channel: str) -> None:
-        """The channel is being subscribed; `confirm` tells when notifications arrive."""
+        """The channel is not subscribed yet. `confirm` follows as soon as it is."""
 
     def confirm(self, channel: str) -> None:
-        """The channel is subscribed, or subscribed again after the connection was cut."""
+        """Notifications arrive from now on: the channel was subscribed, for the first time or after
+        a lost connection."""
 
     def offer(self, channel: str, notification: Notification) -> None: ...
 
@@ -76,17 +79,19 @@ class _NullListener:
 
 
 class Hub:
-    """connect: makes a new pub/sub connection. n_readings: how many lines may read at once."""
+    """connect: makes a new pub/sub connection. n_readings: how many streams may read their source
+    at the same time."""
 
     def __init__(self, connect: Callable[[], PubSubConnection], *, n_readings: int = 2) -> None:
-        self._make = connect
-        # In turn: lines that catch up would otherwise keep new requests from the pool until those give up.
+        self._connect = connect
+        # Streams that catch up take turns. Otherwise they would use up the connection pool, and new
+        # requests would time out waiting for it.
         self.reading = anyio.CapacityLimiter(n_readings)
         self._subscribers: dict[str, set[Listener]] = {}
-        self._asked: set[str] = set()
+        self._requested: set[str] = set()
         self._confirmed: set[str] = set()
         self._changed = anyio.Event()
-        self._while_open: set[anyio.CancelScope] = set()
+        self._open_scopes: set[anyio.CancelScope] = set()
         self._closing = False
 
     @property
@@ -97,16 +102,16 @@ class Hub:
         backoff = Backoff(first_s=0.05, cap_s=1.0, jitter=0.0)
         while True:
             try:
-                async with self._make() as pubsub:
+                async with self._connect() as pubsub:
                     await pubsub.subscribe(keys.GATEWAY_CHANNEL)
                     async with anyio.create_task_group() as group:
-                        group.start_soon(self._keep_asked, pubsub)
+                        group.start_soon(self._keep_subscribed, pubsub)
                         async for channel, payload in pubsub.messages():
                             backoff.reset()
                             if payload is None:
                                 self._confirm(channel)
                             else:
-                                await self._hand_out(channel, Notification(payload))
+                                await self._deliver(channel, Notification(payload))
             except* BackendUnavailable as errors:
                 if backoff.is_fresh:
                     causes = sorted({str(error) for error in errors.exceptions})
@@ -116,31 +121,31 @@ class Hub:
             await anyio.sleep(backoff.next_s())
 
     def close(self) -> None:
-        """End every open line."""
+        """End every open stream."""
         self._closing = True
         self._warn_all(Signal.CLOSING)
-        for scope in self._while_open:
+        for scope in self._open_scopes:
             scope.cancel()
 
     @contextmanager
-    def while_open(self) -> Iterator[None]:
-        """The block is left as soon as the process is closing."""
+    def cancelled_on_close(self) -> Iterator[None]:
+        """Cancel the block as soon as the process is stopping."""
         with anyio.CancelScope() as scope:
             if self._closing:
                 scope.cancel()
-            self._while_open.add(scope)
+            self._open_scopes.add(scope)
             try:
                 yield
             finally:
-                self._while_open.discard(scope)
+                self._open_scopes.discard(scope)
 
     def recheck(self) -> None:
-        """Have every open line look again at what it follows."""
+        """Have every open stream read its source again."""
         self._warn_all(Signal.MISSED)
 
     @contextmanager
     def expecting(self, channel: str) -> Iterator[None]:
-        """Have the channel subscribed while something else is waited for: whoever listens to it next need not wait."""
+        """Subscribe to the channel during the block, so that the next listener need not wait."""
         listener = _NullListener()
         self.subscribe(listener, [channel])
         try:
@@ -165,15 +170,16 @@ class Hub:
                 del self._subscribers[channel]
         self._changed.set()
 
-    async def _keep_asked(self, pubsub: PubSubConnection) -> None:
-        """Subscribe to what is wanted. One task does it for all, because a line that goes away in the middle of a
-        command would break the connection of the others, and two commands could overtake each other."""
-        self._asked = set()
+    async def _keep_subscribed(self, pubsub: PubSubConnection) -> None:
+        """Keep the connection subscribed to the channels that have listeners. One task sends these
+        commands for all streams: a stream that was cancelled in the middle of a command would break
+        the connection of the others, and two commands could overtake each other."""
+        self._requested = set()
         while True:
             self._changed = anyio.Event()
             wanted = set(self._subscribers)
-            new, unused = wanted - self._asked, self._asked - wanted
-            self._asked = wanted
+            new, unused = wanted - self._requested, self._requested - wanted
+            self._requested = wanted
             self._confirmed &= wanted
             if new:
                 await pubsub.subscribe(*new)
@@ -182,19 +188,19 @@ class Hub:
             await self._changed.wait()
 
     def _confirm(self, channel: str) -> None:
-        # It may come after everyone has left again.
-        if channel in self._asked:
+        # The confirmation may come after all listeners have left.
+        if channel in self._requested:
             self._confirmed.add(channel)
         for listener in list(self._subscribers.get(channel, ())):
             listener.confirm(channel)
 
-    async def _hand_out(self, channel: str, notification: Notification) -> None:
-        # A line that ends is no listener any more.
+    async def _deliver(self, channel: str, notification: Notification) -> None:
+        # A copy: a stream that ends unsubscribes.
         listeners = list(self._subscribers.get(channel, ()))
-        for start in range(0, len(listeners), _LINES_A_TURN):
+        for start in range(0, len(listeners), _LISTENERS_A_TURN):
             if start:
                 await anyio.lowlevel.checkpoint()
-            for listener in listeners[start : start + _LINES_A_TURN]:
+            for listener in listeners[start : start + _LISTENERS_A_TURN]:
                 listener.offer(channel, notification)
 
     def _warn_all(self, signal: Signal) -> None:

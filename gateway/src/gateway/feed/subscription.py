@@ -1,9 +1,11 @@
-"""The life of one open event stream, from stored events to live ones, without a gap. Knows no transport.
+"""The life of one open event stream, from stored events to live ones, without a gap. Knows no
+transport.
 
-It subscribes first, then reads what is stored, then listens. So it either reads an event or is notified of it. While
-all is well, a notification goes to the reader within the call that brings it, without a task. In every other case (a
-number is missing, the reader is slow, the connection to Redis was cut) a task reads the source to its end, and then
-the stream listens again. The gateway therefore keeps nothing for a slow reader but its position.
+It subscribes first, then reads what is stored, then listens. So it either reads an event or is
+notified of it. While all is well, a notification goes to the reader within the call that brings it,
+without a task. In every other case (a number is missing, the reader is slow, the connection to
+Redis was cut) a task reads the source to its end, and then the stream listens again. The gateway
+therefore keeps nothing for a slow reader but its position.
 """
 
 import asyncio
@@ -27,8 +29,8 @@ B_contra = TypeVar("B_contra", contravariant=True)
 
 
 class Source(Protocol[B_co]):
-    """What is followed, and how far. channels: those that notify of it. is_over: there will be no more. is_behind: it
-    has missed something, and must be read."""
+    """What a stream follows, and how far it has come. channels: where notifications of it arrive.
+    is_over: no more events will come. is_behind: it missed a notification and must be read."""
 
     @property
     def channels(self) -> Collection[str]: ...
@@ -38,42 +40,44 @@ class Source(Protocol[B_co]):
     def is_behind(self) -> bool: ...
 
     def miss(self, channel: str | None = None) -> None:
-        """A notification of this channel was not taken; None: of any channel."""
+        """A notification of this channel was not taken. None: of any of its channels."""
 
     def take(self, channel: str, notification: Notification) -> B_co | None:
-        """What is new in a notification; None if there is nothing, or if it has fallen behind."""
+        """What is new in the notification. None if nothing is, or if the source is behind now."""
 
     def read(self) -> AsyncGenerator[B_co, None]:
-        """What was missed, until it is behind no more, over, or the process closes."""
+        """What was missed. Ends when the source is no longer behind, is over, or the process is
+        stopping."""
 
 
 class Sink(Protocol[B_contra]):
-    """Where it goes."""
+    """Where a subscription sends batches. Nothing may be pushed while it is busy."""
 
     @property
     def is_busy(self) -> bool:
-        """What it was given last is still on its way."""
+        """The last push has not been sent completely."""
 
     def push(self, batch: B_contra) -> None:
-        """While it is not busy. Without waiting: is_busy tells whether all of it is through."""
+        """Begin to send the batch. Never waits: is_busy says whether something is left to send."""
 
     def keep_alive(self) -> None:
-        """While it is not busy: show that the line is open."""
+        """Show the reader that the stream is open."""
 
     async def flush(self) -> None:
         """Return when it is not busy."""
 
     async def end(self) -> None:
-        """All that there is has been given."""
+        """End the stream: it is complete."""
 
     async def cut(self) -> None:
-        """There may be more, and not from here: the reader is to come again."""
+        """End the stream incomplete, so that the reader reconnects."""
 
-    def abort(self) -> None: ...
+    def abort(self) -> None:
+        """Close the connection at once."""
 
 
 class EndOnly:
-    """A sink for whoever waits for the end alone. ended: there will be no more, or no more can be had."""
+    """A sink that only waits for the end. ended: the stream ended, complete or not."""
 
     is_busy = False
 
@@ -100,41 +104,42 @@ class EndOnly:
 
 
 class Subscription(Generic[B]):
-    """It listens from `begin` to `close`. idle_s: after so long a silence the source is read, because a
-    notification may be lost without a trace. is_live: go on once all has been read."""
+    """A Listener from `begin` to `close`. idle_s: after so many seconds without an event the source
+    is read, because a lost notification leaves no trace. is_live: continue after everything stored
+    has been read."""
 
     __slots__ = (
         "_active_at",
         "_channels",
         "_confirmed",
-        "_goes_on",
         "_has_ended",
         "_hub",
         "_idle_s",
+        "_is_listening",
         "_is_live",
         "_loop",
-        "_silent",
         "_sink",
         "_source",
         "_task",
         "_timer",
+        "_unconfirmed",
     )
 
     def __init__(self, hub: Hub, source: Source[B], sink: Sink[B], *, idle_s: float, is_live: bool = True) -> None:
         self._hub, self._source, self._sink = hub, source, sink
-        self._idle_s, self._goes_on = idle_s, is_live
+        self._idle_s, self._is_live = idle_s, is_live
         self._channels: frozenset[str] = frozenset()
-        self._silent: set[str] = set()
+        self._unconfirmed: set[str] = set()
         self._confirmed: anyio.Event | None = None
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._active_at = self._loop.time()
-        # It takes every notification, and has read all that came before.
-        self._is_live = self._has_ended = False
+        # _is_listening: all that is stored has been read, and notifications go to the sink at once.
+        self._is_listening = self._has_ended = False
 
     def begin(self) -> Self:
-        self._timer = self._loop.call_later(self._idle_s, self._look)
+        self._timer = self._loop.call_later(self._idle_s, self._check_idle)
         self._subscribe()
         self._read()
         return self
@@ -145,18 +150,18 @@ class Subscription(Generic[B]):
         self._hub.unsubscribe(self, self._channels)
 
     def expect(self, channel: str) -> None:
-        self._silent.add(channel)
+        self._unconfirmed.add(channel)
 
     def confirm(self, channel: str) -> None:
-        if channel not in self._silent:
+        if channel not in self._unconfirmed:
             self.warn(Signal.MISSED)
             return
-        self._silent.discard(channel)
-        if self._confirmed is not None and not self._silent:
+        self._unconfirmed.discard(channel)
+        if self._confirmed is not None and not self._unconfirmed:
             self._confirmed.set()
 
     def offer(self, channel: str, notification: Notification) -> None:
-        if not self._is_live:
+        if not self._is_listening:
             self._source.miss(channel)
             return
         try:
@@ -164,7 +169,7 @@ class Subscription(Generic[B]):
             if batch is not None:
                 self._active_at = self._loop.time()
                 self._sink.push(batch)
-        except Exception:  # whatever is wrong with this line, the others are heard
+        except Exception:  # an error in this stream must not keep the notification from the others
             self._fail()
             return
         if self._source.is_behind or self._source.is_over or self._sink.is_busy:
@@ -179,44 +184,44 @@ class Subscription(Generic[B]):
             self._task = asyncio.create_task(self._guarded(self._sink.cut))
         else:
             self._source.miss()
-            if self._is_live:
+            if self._is_listening:
                 self._read()
 
-    def _look(self) -> None:
+    def _check_idle(self) -> None:
         wait_s = self._active_at + self._idle_s - self._loop.time()
         if wait_s <= 0:
             wait_s, self._active_at = self._idle_s, self._loop.time()
             try:
                 if not self._sink.is_busy:
                     self._sink.keep_alive()
-            except Exception:  # as in offer
+            except Exception:  # as in `offer`
                 self._fail()
                 return
             self.warn(Signal.MISSED)
-        self._timer = self._loop.call_later(wait_s, self._look)
+        self._timer = self._loop.call_later(wait_s, self._check_idle)
 
     def _read(self) -> None:
-        self._is_live = False
+        self._is_listening = False
         if not self._hub.is_closing:
             self._task = asyncio.create_task(self._guarded(self._catch_up))
 
     def _stop(self) -> None:
-        self._is_live = False
+        self._is_listening = False
         if self._task is not None:
             self._task.cancel()
         if self._timer is not None:
             self._timer.cancel()
 
     def _fail(self) -> None:
-        """While an exception is handled. The line is cut, and its reader resumes."""
-        self._is_live = False
+        """Log the current exception, and close the connection. The reader can resume."""
+        self._is_listening = False
         structlog.get_logger().exception("stream_failed")
         self._sink.abort()
 
     async def _end(self, act: Callable[[], Awaitable[None]]) -> None:
         if self._has_ended:
             return
-        # The reader may take a while to leave, and what came after the end would not be of the answer any more.
+        # The reader may stay connected for a while, and nothing may be sent to it after the end.
         self._has_ended = True
         if self._timer is not None:
             self._timer.cancel()
@@ -231,7 +236,7 @@ class Subscription(Generic[B]):
     async def _guarded(self, act: Callable[[], Awaitable[None]]) -> None:
         try:
             await act()
-        except Exception:  # as in offer
+        except Exception:  # as in `offer`
             self._fail()
 
     async def _catch_up(self) -> None:
@@ -249,7 +254,8 @@ class Subscription(Generic[B]):
                     await self._all_confirmed()
                     self._source.miss()
         except BackendUnavailable as error:
-            # The answer has begun, so it can only be cut; the reader resumes from its last event.
+            # The response has begun, so the only way to report an error is to cut it. The reader
+            # resumes after its last event.
             structlog.get_logger().warning("stream_interrupted", error=str(error))
             await self._end(self._sink.cut)
             return
@@ -257,13 +263,13 @@ class Subscription(Generic[B]):
             await self._end(self._sink.end)
         elif self._hub.is_closing:
             await self._end(self._sink.cut)
-        elif not self._goes_on:
+        elif not self._is_live:
             await self._end(self._sink.end)
         else:
-            self._is_live, self._task = True, None
+            self._is_listening, self._task = True, None
 
     async def _all_confirmed(self) -> None:
-        if not self._silent:
+        if not self._unconfirmed:
             return
         self._confirmed = anyio.Event()
         with anyio.move_on_after(SUBSCRIBE_S) as waiting:
@@ -273,9 +279,10 @@ class Subscription(Generic[B]):
 
 
 async def retry_while_redis_is_away(hub: Hub, read: Callable[[], Awaitable[T]]) -> T | None:
-    """What `read` gives, as soon as Redis can: a line stays open while Redis is away. None: the process is closing."""
+    """The result of `read`, tried again while Redis is away, so that streams stay open meanwhile.
+    None: the process is stopping."""
     backoff = Backoff(first_s=0.25, jitter=0.0)
-    with hub.while_open():
+    with hub.cancelled_on_close():
         while not hub.is_closing:
             try:
                 async with hub.reading:

@@ -1,6 +1,8 @@
-"""What a line follows of jobs: their timelines, each from a number on. Knows numbers, not lines.
+"""The source of a stream that follows some jobs: their timelines, each from a number on. Knows no
+frames.
 
-What is both read and heard is told apart by its number; after a number that is not the next one the timeline is read.
+An event that is both read and received as a notification is recognised by its number. If the number
+of an event is not the next one, the timeline is read.
 """
 
 from collections.abc import AsyncGenerator, Collection
@@ -16,17 +18,21 @@ from gateway.feed.hub import Hub, Notification
 from gateway.feed.subscription import retry_while_redis_is_away
 
 PAGE_EVENTS = 500
-# That one stream follows.
+# Jobs in one stream.
 MOST_JOBS = 100
-# A page is held for its reader until it is taken. Of how large events are nothing is known before the first page.
+# A page is in memory until its reader has taken it. The first page is short: it shows how large the
+# events are.
 _FIRST_PAGE_EVENTS, _PAGE_BYTES = 10, 1 << 17
 
 
 class Batch(msgspec.Struct, frozen=True, gc=False):
-    """Events of one job that follow each other. notification: the one that has these and no others.
-    requested, missing_up_to: the reader had the first of these numbers, and what lies between it and
-    the second is no longer kept. Where the second is not the larger one, Redis has lost what the
-    reader had seen, and the timeline begins again."""
+    """Consecutive events of one job.
+
+    notification: set if it holds exactly these events. requested: the number of the last event that
+    the reader had. missing_up_to: set if there is a gap; the number of the first event after it. If
+    it is not larger than `requested`, Redis lost events that the reader has seen, and the timeline
+    begins again.
+    """
 
     job_id: JobId
     entries: list[Entry]
@@ -36,8 +42,9 @@ class Batch(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Page(msgspec.Struct, frozen=True):
-    """entries: what follows the cursor. newest: the number of the newest event that is kept, 0 if the job is not.
-    is_other: another event stands at the cursor than the one that was handed on. is_last: there were no more."""
+    """entries: the events after the cursor. newest: the number of the newest event that is kept, 0
+    if the job is not kept. is_other: the event at the cursor is not the one that was sent to the
+    reader. is_last: there were no more events."""
 
     entries: list[Entry]
     newest: int
@@ -50,15 +57,16 @@ def entries_of(notification: Notification) -> list[Entry]:
 
 
 class TimelineSource:
-    """A source of Batch. cursors: for each job the number of the last event the reader has. Over once every job has
-    ended."""
+    """A Source that is over once every job has ended. cursors: for each job, the number of the last
+    event that the reader has."""
 
     def __init__(self, hub: Hub, timeline: Timeline, cursors: dict[JobId, int]) -> None:
         self._hub, self._timeline = hub, timeline
         self.cursors = dict(cursors)
-        # Digests of the events at the cursors, where they were handed on here. A failover may bring a timeline that
-        # lacks the last events and has used their numbers for others by the time that this is noticed.
-        self._told: dict[JobId, int] = {}
+        # Hashes of the events at the cursors, for jobs of which this stream has sent one. A
+        # failover can lose the last events of a timeline, and other events may have their numbers
+        # by the time that this is noticed.
+        self._last_hashes: dict[JobId, int] = {}
         self._open = set(cursors)
         self._behind = set(cursors)
         self._jobs = {keys.job_channel(job_id): job_id for job_id in cursors}
@@ -86,7 +94,7 @@ class TimelineSource:
         if job_id not in self._open:
             return None
         cursor = self.cursors[job_id]
-        # What nearly always comes.
+        # Nearly always.
         if entries[0].n == cursor + 1:
             return self._advance(job_id, entries, notification=notification)
         fresh = [entry for entry in entries if entry.n > cursor]
@@ -118,24 +126,26 @@ class TimelineSource:
                     break
 
     async def _page(self, job_id: JobId, limit: int) -> _Page:
-        # A notification from here on counts as missed again. Not earlier: of a busy job, a stream that waits for its
-        # turn to read would miss a notification each time, and would have to wait again.
+        # A notification that comes from here on counts as missed again. If those before counted as
+        # well, a stream of a busy job would miss one each time it waits for its turn to read, and
+        # would have to wait again.
         self._behind.discard(job_id)
-        after, is_told = self.cursors[job_id], job_id in self._told
-        entries = await self._timeline.read(job_id, after=after - is_told, limit=limit + is_told)
+        # With the event at the cursor, to compare it with the one that was sent.
+        after, is_checked = self.cursors[job_id], job_id in self._last_hashes
+        entries = await self._timeline.read(job_id, after=after - is_checked, limit=limit + is_checked)
         if entries and self._is_other(job_id, entries[0]):
             return _Page([], after, is_other=True)
         fresh = [entry for entry in entries if entry.n > after]
         newest = entries[-1].n if entries else (await self._timeline.bounds(job_id))[1]
-        return _Page(fresh, newest, is_last=len(entries) < limit + is_told)
+        return _Page(fresh, newest, is_last=len(entries) < limit + is_checked)
 
     def _is_other(self, job_id: JobId, entry: Entry) -> bool:
-        told = self._told.get(job_id)
-        return told is not None and entry.n == self.cursors[job_id] and hash(entry.data) != told
+        last_hash = self._last_hashes.get(job_id)
+        return last_hash is not None and entry.n == self.cursors[job_id] and hash(entry.data) != last_hash
 
     def _begin_again(self, job_id: JobId) -> Batch:
         requested, self.cursors[job_id] = self.cursors[job_id], 0
-        self._told.pop(job_id, None)
+        self._last_hashes.pop(job_id, None)
         return Batch(job_id, [], requested=requested, missing_up_to=1)
 
     def _advance(
@@ -147,7 +157,7 @@ class TimelineSource:
         missing_up_to: int | None = None,
     ) -> Batch:
         requested, self.cursors[job_id] = self.cursors[job_id], entries[-1].n
-        self._told[job_id] = hash(entries[-1].data)
+        self._last_hashes[job_id] = hash(entries[-1].data)
         if entries[-1].event == "done":
             self._open.discard(job_id)
             self._behind.discard(job_id)
@@ -155,7 +165,7 @@ class TimelineSource:
 
 
 def _runs(entries: list[Entry]) -> list[list[Entry]]:
-    """Cut where a number is missing, as in a timeline that was damaged."""
+    """Split the entries at missing numbers, which only a damaged timeline has."""
     cuts = [i for i in range(1, len(entries)) if entries[i].n != entries[i - 1].n + 1]
     return [entries[start:end] for start, end in pairwise([0, *cuts, len(entries)])]
 

@@ -8,7 +8,7 @@ from shared_schemas.ids import JobId
 from shared_schemas.stream.change_log import LogEntry
 from shared_schemas.stream.timeline import Entry
 
-from gateway.feed.change_log_source import ChangeLogSource, LogGap, Told
+from gateway.feed.change_log_source import ChangeLogSource, LogBatch, LogGap
 from gateway.feed.hub import Notification
 from gateway.feed.stream_response import SSE
 from gateway.feed.timeline_source import Batch, entries_of
@@ -56,7 +56,7 @@ def many_jobs(media_type: str, cursors: dict[JobId, int]) -> Callable[[Batch], b
     return encode
 
 
-def whole_log(media_type: str, logs: ChangeLogSource) -> Callable[[Told], bytes]:
+def whole_log(media_type: str, logs: ChangeLogSource) -> Callable[[LogBatch], bytes]:
     def frame(entry: LogEntry | LogGap) -> bytes:
         if isinstance(entry, LogGap):
             return _write(media_type, logs.cursor(), "gap", gap_of_log(entry))

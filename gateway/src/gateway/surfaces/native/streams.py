@@ -6,7 +6,7 @@ from typing import TypeVar
 from fastapi import Response
 from shared_schemas.ids import JobId
 
-from gateway.feed.change_log_source import ChangeLogSource, Told
+from gateway.feed.change_log_source import ChangeLogSource, LogBatch
 from gateway.feed.stream_response import SSE, CutAtOnce, StreamResponse
 from gateway.feed.subscription import Source, Subscription
 from gateway.feed.timeline_source import TimelineSource
@@ -46,7 +46,7 @@ def stream_of_jobs(
 
 
 def stream_of_log(
-    services: Services, log: ChangeLogSource, gaps: Told, *, media_type: str, follow: bool = True
+    services: Services, log: ChangeLogSource, gaps: LogBatch, *, media_type: str, follow: bool = True
 ) -> Response:
     """gaps: what is no longer kept after the reader's cursor, told first."""
     encode = whole_log(media_type, log)
