@@ -28,7 +28,7 @@ PARTS = uvicorn_parts.PARTS | redis_parts.PARTS
 METHODS = [(part, name, given) for part, (methods, _) in PARTS.items() for name, given in methods.items()]
 FIELDS = [(part, name) for part, (_, fields) in PARTS.items() for name in sorted(fields)]
 # The uvicorn class that each class of the gateway extends, and the class that each name in its source stands for.
-SUBCLASSES = {"GatewayProtocol": HttpToolsProtocol, "Flow": FlowControl}
+SUBCLASSES = {"GatewayProtocol": HttpToolsProtocol, "LazyFlowControl": FlowControl}
 NAMES = {
     "cycle": RequestResponseCycle,
     "_cycle": RequestResponseCycle,

@@ -1,1 +1,1 @@
-"""What the process does by itself, without a request."""
+"""Work of the process that no request asks for. Knows no route."""

@@ -1,4 +1,8 @@
-"""Start deadlines, promotion, expiry and publishing, so that they happen with no worker alive and no reader near."""
+"""Promotes due jobs, ends jobs past their start deadline, drops old jobs and publishes models.
+
+Workers promote and drop jobs too. The gateway does so in case no worker is alive. Knows no
+request.
+"""
 
 import anyio
 import structlog
@@ -13,36 +17,36 @@ TICK_S = 1.0
 
 
 async def keep_house(services: Services) -> None:
-    duties: dict[QueueName, Schedule] = {}
+    schedules: dict[QueueName, Schedule] = {}
     backoff = Backoff(first_s=2.0 * TICK_S, cap_s=5.0 * TICK_S, jitter=0.0)
     while True:
         wait_s = TICK_S
         try:
-            # Before jobs expire: an expired one can no longer say that it succeeded.
+            # First, because a job that `sweep` has dropped can no longer show that it succeeded.
             await services.registry.publish_settled()
             queues = await services.catalog.review()
-            duties = {queue: duty for queue, duty in duties.items() if queue in queues}
+            schedules = {queue: schedule for queue, schedule in schedules.items() if queue in queues}
             for queue in queues:
-                if queue not in duties:
-                    duties[queue] = Schedule(services.nodes, queue)
+                if queue not in schedules:
+                    schedules[queue] = Schedule(services.nodes, queue)
                     await services.change_log.keep(queue, services.settings.log_changes)
                     services.hub.recheck()
-                await _keep(duties[queue])
+                await _review(schedules[queue])
             backoff.reset()
         except BackendUnavailable as error:
             if backoff.is_fresh:
                 structlog.get_logger().warning("redis_away", redis=services.settings.redis_address, cause=str(error))
             wait_s = backoff.next_s()
-            # What Redis may have lost is said again.
-            duties.clear()
+            # Redis may have lost the length of the log, so it is set again for every queue.
+            schedules.clear()
         await anyio.sleep(wait_s)
 
 
-async def _keep(duties: Schedule) -> None:
-    """Of one queue. What Redis refuses here must not keep the other queues from theirs."""
+async def _review(schedule: Schedule) -> None:
+    """Take care of one queue. A call that Redis refuses must not stop the work on other queues."""
     try:
-        promotion = await duties.promote()
+        promotion = await schedule.promote()
         if promotion.next_s == 0.0:
-            await duties.sweep()
+            await schedule.sweep()
     except CallRefused as error:
-        structlog.get_logger().error("housekeeping_refused", queue=duties.queue, error=str(error))
+        structlog.get_logger().error("housekeeping_refused", queue=schedule.queue, error=str(error))

@@ -1,4 +1,7 @@
-"""What a person should know of the Redis that the gateway uses: said once in its log, and by /readyz."""
+"""What an operator should know about the Redis in use: logged once, and part of /readyz.
+
+Knows which questions to ask, not what makes a Redis unfit.
+"""
 
 import anyio
 import structlog
@@ -8,23 +11,23 @@ from shared_schemas.stream.known_bugs import password_warning, warnings_of
 
 from gateway.services import Services
 
-_AGAIN_S = 2.0
+_RETRY_S = 2.0
 
 
 async def advice(services: Services) -> tuple[list[str], list[str]]:
-    """-> what makes this Redis unfit to keep jobs, and what is known to be wrong with it. BackendUnavailable."""
+    """-> (what makes this Redis unfit to keep jobs, its known bugs). BackendUnavailable."""
     facts = await server_facts(services.client)
     exposed = password_warning(services.settings.redis_password_file)
     return faults_of(facts), warnings_of(facts) + ([exposed] if exposed else [])
 
 
 async def advise(services: Services) -> None:
-    """Returns once Redis has answered and all is said."""
+    """Log the advice, as soon as Redis answers."""
     while True:
         try:
             faults, warnings = await advice(services)
         except BackendUnavailable:
-            await anyio.sleep(_AGAIN_S)
+            await anyio.sleep(_RETRY_S)
             continue
         for fault in faults:
             structlog.get_logger().error("redis_unfit", fault=fault)

@@ -1,5 +1,8 @@
-"""No gateway works on a database of another version: it is looked at before the process listens, or as soon as Redis is
-there."""
+"""Stops a gateway whose database has another version.
+
+The version is checked before the process listens or, if Redis is away then, as soon as Redis
+answers. Knows no version.
+"""
 
 import os
 import sys
@@ -14,12 +17,13 @@ from shared_schemas.stream.store_version import check_store
 from gateway.services import Services
 from gateway.settings import GatewaySettings
 
-# The process listens a little later where Redis does not answer, and looks again once it does.
+# If Redis does not answer within _PATIENCE_S, the process listens and checks again every _PAUSE_S.
 _PATIENCE_S, _PAUSE_S = 1.0, 0.5
 
 
 async def look_at_store(settings: GatewaySettings) -> None:
-    """SettingsRejected. Returns as well where Redis cannot say."""
+    """SettingsRejected if the version is another one. Returns as well if Redis does not answer in
+    time."""
     impatient = msgspec.structs.replace(settings, redis_timeout_s=min(settings.redis_timeout_s, _PATIENCE_S))
     client = connect(impatient, retries=0)
     try:
@@ -31,8 +35,8 @@ async def look_at_store(settings: GatewaySettings) -> None:
 
 
 async def end_at_other_store(services: Services) -> None:
-    """Returns once the database is known to be of this version. At another one the process ends at once: what it does
-    on the way would be written there."""
+    """Return once the version is known to be right. If it is another one, end the process at once:
+    a normal shutdown would still write to that database."""
     while True:
         try:
             return await check_store(services.client)

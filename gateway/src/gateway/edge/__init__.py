@@ -1,4 +1,5 @@
-"""The connection and every request as such: HTTP parsing and its bounds, hosts, CORS, request ids, problems.
+"""What applies to every connection and every request: limits on HTTP, hosts, CORS, request ids and
+problems.
 
 Knows no route and no job.
 """

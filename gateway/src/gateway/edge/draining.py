@@ -1,6 +1,7 @@
 """Ends open event streams when the process is told to stop.
 
-A server waits for open answers before it ends the application's lifespan, and a stream would never end by itself.
+A server waits for open responses before it ends the application's lifespan, and an event stream
+would not end by itself. Knows no stream: it calls a function.
 """
 
 import asyncio
@@ -15,8 +16,9 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 @contextmanager
 def called_on_signal(close: Callable[[], None]) -> Iterator[None]:
-    """Call `close` on the event loop at the first SIGTERM or SIGINT, then whoever handled the signal before. Where
-    nobody did, and off the main thread, the signals stay as they are."""
+    """Call `close` on the event loop at each SIGTERM or SIGINT, and then the handler that the
+    signal had before. A signal without a handler is left alone, and so are all signals outside the
+    main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

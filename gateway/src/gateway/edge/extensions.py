@@ -1,32 +1,35 @@
-"""What the server offers the application beyond ASGI, by names in the scope, and what a response is written through."""
+"""What the server offers the application beyond ASGI: the names in the scope, and their types.
+Knows no server."""
 
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-# The ASGI extension by which GatewayProtocol lets go of a response that has begun: a TakeOver.
+# The ASGI extension with which the application takes over a response that has begun: a TakeOver.
 TAKE_OVER = "headrace.take_over"
-# In the scope of a request that asks for the head of a response alone.
+# In the scope of a HEAD request.
 HEAD_ONLY = "headrace.head_only"
 
 
 class ResponseWriter(Protocol):
-    """The rest of one answer on its connection."""
+    """Writes the rest of one response."""
 
     def write(self, piece: bytes, *, is_last: bool = False) -> Awaitable[None] | None:
-        """None: it is taken. Otherwise it is once that has been awaited."""
+        """-> None if the server took the piece, else what to await until it has"""
 
     def cut(self) -> bool:
-        """End the answer as it is, unfinished, once all that was written is sent. False: this server cannot."""
+        """End the response incomplete, after all that was written. -> False if that is
+        impossible"""
 
-    def abort(self) -> None: ...
+    def abort(self) -> None:
+        """Close the connection at once."""
 
 
 class DetachedWriter(ResponseWriter, Protocol):
-    """One that outlives the call of the application, which so holds no task while its reader listens."""
+    """Outlives the call of the application, so that an open event stream holds no task."""
 
     def when_over(self, act: Callable[[], None]) -> None:
-        """Once the last piece is written, or the reader has left."""
+        """Call `act` once the last piece is written, or the reader has left."""
 
 
-# None: the reader has left.
+# -> None if the reader has left.
 TakeOver = Callable[[], DetachedWriter | None]

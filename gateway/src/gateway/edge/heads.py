@@ -1,8 +1,7 @@
-"""What a connection is refused for before there is a request, or instead of one, and how that is written. Knows no
+"""Problems with the head of a request, and with a connection before its first request. Knows no
 route.
 
-A head has a longest size and a longest time, and so have trailers. A target that is too long by itself has a status of
-its own.
+The application sees none of these requests, so a problem is written here as a whole response.
 """
 
 from http import HTTPStatus
@@ -12,7 +11,7 @@ from shared_schemas.codec import encode_json
 from gateway.edge.problems import PROBLEM_JSON, RETRY_AFTER_S, ProblemError, body_of
 from gateway.random_pool import random_bytes
 
-# Each takes more memory than a line of a few bytes says.
+# A short header takes more memory than its bytes, so a limit on bytes alone is not enough.
 MOST_HEADERS = 1000
 
 
@@ -40,8 +39,8 @@ def too_many_connections() -> ProblemError:
     )
 
 
-def written(problem: ProblemError, default_headers: list[tuple[bytes, bytes]]) -> bytes:
-    """The whole answer, after which the connection ends."""
+def response_bytes(problem: ProblemError, default_headers: list[tuple[bytes, bytes]]) -> bytes:
+    """The whole response. The connection ends after it."""
     request_id = random_bytes(8).hex()
     body = encode_json(body_of(problem, request_id))
     headers = {

@@ -1,7 +1,8 @@
-"""By which names the gateway may be called. Knows headers, not what is asked for.
+"""Which host names a request may use to reach the gateway. Knows the Host header and no route.
 
-A page anywhere can make a name of its own lead to this machine, and then call what listens here as if it were its own
-server (DNS rebinding). It cannot make its browser send another name than its own.
+A web page can point a name of its own at this machine, and then call what listens here as if it
+were the page's own server (DNS rebinding). But it cannot make its browser send another name in Host
+than the page's own.
 """
 
 import ipaddress
@@ -12,14 +13,14 @@ from functools import lru_cache
 
 from gateway.edge.problems import ProblemError
 
-# What Host may look like (RFC 9110, section 7.2), its port apart.
+# A valid Host header (RFC 9110, section 7.2). The name is without the port.
 _HOST = re.compile(rb"(?P<name>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,255})(?::[0-9]{0,5})?")
 
 
 class Hosts:
-    """configured: names, `*.domain` for all below one, `*` for any. listens_on: the address that the gateway is bound
-    to. Where others can reach that, addresses will do as well, and the name of the machine: no page can have either
-    for its own."""
+    """configured: names; `*.domain` for all names below a domain, `*` for any name. listens_on: the
+    address that the gateway is bound to. If other machines can reach it, IP addresses and the name
+    of this machine are allowed as well: no page can have one of those as its own name."""
 
     def __init__(self, configured: Collection[str], *, listens_on: str) -> None:
         given = {_plain(name) for name in configured if name.strip()}
@@ -29,11 +30,11 @@ class Hosts:
         self._takes_addresses = not _is_loopback(_plain(listens_on))
         if self._takes_addresses:
             self._names |= {_plain(socket.gethostname()), _plain(listens_on)}
-        # The same few over and over.
+        # Nearly all requests name one of a few hosts.
         self._verdict = lru_cache(maxsize=256)(self._judge)
 
     def check(self, host: bytes | None, n_given: int, http_version: str) -> ProblemError | None:
-        """host: the header, given n_given times. None: the request may be served."""
+        """host: the header, sent n_given times. -> None if the request may be served"""
         if host is None and http_version == "1.0":
             return None
         return self._verdict(host if n_given == 1 else None)
@@ -53,12 +54,12 @@ class Hosts:
         if self._takes_any or name in self._names or name.endswith((".localhost", *self._domains)):
             return True
         address = _address(name)
-        # The unspecified address leads to the own machine, too.
+        # The unspecified address (0.0.0.0) leads to this machine, too.
         return address is not None and (self._takes_addresses or address.is_unspecified or _is_loopback(name))
 
 
 def _plain(name: str) -> str:
-    """Without the brackets of an IPv6 address and the dot of a whole name, in lower case."""
+    """In lower case, without the brackets of an IPv6 address and without a dot at the end."""
     return name.strip().lower().strip("[]").removesuffix(".")
 
 

@@ -1,4 +1,8 @@
-"""Every error as application/problem+json (RFC 9457). Says what is wrong, never what was sent."""
+"""Errors as application/problem+json (RFC 9457). A problem says what is wrong, and never repeats
+what was sent.
+
+Knows no route.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -33,6 +37,7 @@ _TITLES = {
 }
 RETRY_AFTER_S = "2"
 PROBLEM_JSON = "application/problem+json"
+# Statuses that are sent before the body has been read to its end.
 _BODY_UNREAD = (408, 413)
 _LINGER_S = 2.0
 
@@ -68,18 +73,19 @@ def body_of(problem: ProblemError, request_id: str) -> Problem:
 
 
 def response_of(problem: ProblemError, request: Request) -> Response:
-    return written_as(problem, request_id(request))
+    return response_with_id(problem, request_id(request))
 
 
-def written_as(problem: ProblemError, request_id: str) -> Response:
-    kind = _PartingResponse if problem.status in _BODY_UNREAD else Response
+def response_with_id(problem: ProblemError, request_id: str) -> Response:
+    kind = _LingeringResponse if problem.status in _BODY_UNREAD else Response
     body = encode_json(body_of(problem, request_id))
     return kind(body, problem.status, headers=problem.headers, media_type=PROBLEM_JSON)
 
 
-class _PartingResponse(Response):
-    """For a request whose body was not read to its end. To close at once would reset the line, and the client might
-    never see the answer: what still comes is read and dropped for a moment."""
+class _LingeringResponse(Response):
+    """For a request whose body was not read to its end. To close at once would reset the
+    connection, and the client might never see the response. So the rest of the body is read and
+    dropped for a moment."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -95,12 +101,12 @@ def request_id(request: Request) -> str:
 
 
 def problem_of(error: Exception) -> ProblemError | None:
-    """What a request that failed with this is answered with. None: nobody foresaw it."""
+    """The problem that answers a request which raised `error`. None if the error is unexpected."""
     if isinstance(error, ProblemError):
         return error
     if isinstance(error, HeadraceError):
         return _of_headrace_error(error)
-    if isinstance(error, HTTPException):  # of the files of the page that shows the document
+    if isinstance(error, HTTPException):  # from the static files of the API's documentation page
         code = "route_not_found" if error.status_code == 404 else "http_error"
         detail = "no such route" if error.status_code == 404 else "refused"
         return ProblemError(error.status_code, code, detail, headers=error.headers)

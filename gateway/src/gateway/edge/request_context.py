@@ -1,5 +1,8 @@
-"""What surrounds every request: the check of its Host, its id, one log line, and a problem in answer to any failure
-inside. Pure ASGI, so that streams pass unbuffered."""
+"""Surrounds every request: checks its Host, gives it an id, logs one line, and turns an error into
+a problem.
+
+Pure ASGI, so that event streams pass unbuffered. Knows no route.
+"""
 
 import re
 import time
@@ -14,26 +17,26 @@ from gateway.edge.hosts import Hosts
 from gateway.edge.problems import internal, problem_of, response_of
 from gateway.random_pool import random_bytes
 
-_GIVEN = re.compile(rb"[A-Za-z0-9_-]{8,64}")
+_VALID_ID = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 
 
 class RequestContext:
     def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
         self._app, self._hosts = app, hosts
-        # A logger that is bound looks for its settings once, not with each line.
+        # A bound logger looks up its configuration once, and not for each line.
         self._log = structlog.get_logger().bind()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given, host, n_hosts = b"", None, 0
+        client_id, host, n_hosts = b"", None, 0
         for name, value in scope["headers"]:
             if name == b"host":
                 host, n_hosts = value, n_hosts + 1
             elif name == b"x-request-id":
-                given = value
-        request_id = given if _GIVEN.fullmatch(given) else random_bytes(8).hex().encode()
+                client_id = value
+        request_id = client_id if _VALID_ID.fullmatch(client_id) else random_bytes(8).hex().encode()
         scope.setdefault("state", {})["request_id"] = request_id.decode()
         began, status, answered_s = time.perf_counter(), 0, 0.0
 
@@ -51,7 +54,7 @@ class RequestContext:
             else:
                 await response_of(refusal, Request(scope))(scope, receive, send_with_id)
         except ClientDisconnect:
-            # It went away while it sent its body: nobody is left to answer.
+            # It disconnected while it sent the body, so nobody is left to answer.
             self._log.info("client_left", request_id=request_id.decode(), method=scope["method"])
         except Exception as error:
             problem = None if status else problem_of(error)
@@ -60,7 +63,7 @@ class RequestContext:
             if status == 0:
                 await response_of(problem or internal(), Request(scope))(scope, receive, send_with_id)
         finally:
-            # The template, not the path: a path is the caller's text.
+            # The template, not the path: a path holds text of the caller.
             route = getattr(scope.get("route"), "path", None)
             if status:
                 metrics.count_request(scope["method"], route, status, answered_s)

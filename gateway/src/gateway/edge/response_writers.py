@@ -1,4 +1,8 @@
-"""What an answer is written through: joined with its head, in chunks or without, past uvicorn once it is a stream."""
+"""Writes responses to the transport: the head joined to the first bytes, without chunks for
+HTTP/1.0, and past uvicorn for event streams.
+
+Knows uvicorn's request cycle and no route.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,16 +16,16 @@ _CHUNKED = b"transfer-encoding: chunked\r\n"
 
 
 class Pipeline(list[tuple[RequestResponseCycle, ASGIApp]]):
-    """Requests behind the one that is answered. There are rarely any, and an empty deque would take a fifteenth of the
-    memory of an open stream."""
+    """Requests that wait behind the one that is being answered. A list, since there are rarely any:
+    an empty deque would take a fifteenth of the memory of an open stream."""
 
     def appendleft(self, request: tuple[RequestResponseCycle, ASGIApp]) -> None:
         self.insert(0, request)
 
 
-class Joined:
-    """A transport that sends the head of an answer with what follows it: one call of the system, and one piece for its
-    reader, instead of two."""
+class HeadJoiningTransport:
+    """Sends the head of a response together with the first bytes of its body: one system call, and
+    one piece for the reader, instead of two."""
 
     __slots__ = ("_cycle", "_head", "_transport", "is_closing")
 
@@ -30,7 +34,7 @@ class Joined:
         self._head: bytes | None = None
 
     def write(self, data: bytes) -> None:
-        # Before the head there may be a 100 Continue, and after a HEAD nothing follows.
+        # A 100 Continue may come before the head. Nothing follows the head in answer to HEAD.
         if self._head is None and self._cycle.response_started and self._cycle.scope["method"] != "HEAD":
             self._head = data
         elif self._head:
@@ -45,9 +49,9 @@ class Joined:
         self._transport.close()
 
 
-class Whole(Joined):
-    """The same for HTTP/1.0, which knows no chunks: a body of unknown length lasts until the connection ends (RFC 9112,
-    section 6.1). uvicorn writes chunks; they are taken apart again."""
+class UnchunkedTransport(HeadJoiningTransport):
+    """The same for HTTP/1.0, which has no chunks: a body of unknown length ends with the connection
+    (RFC 9112, section 6.1). uvicorn writes chunks all the same, and this removes their framing."""
 
     __slots__ = ("_is_chunked",)
 
@@ -65,9 +69,9 @@ class Whole(Joined):
             super().write(data)
 
 
-class Flow(FlowControl):
-    """As uvicorn's, with an event only where somebody may wait for it: each has a deque. is_held: nothing is read,
-    whoever asks for more."""
+class LazyFlowControl(FlowControl):
+    """Makes the event of uvicorn's FlowControl only when writing pauses, because each event has a
+    deque. is_held: reading stays paused, whoever calls resume_reading."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport, self.read_paused, self.write_paused = transport, False, False
@@ -85,25 +89,26 @@ class Flow(FlowControl):
             super().resume_writing()
 
 
-class Ends(Protocol):
-    """A connection whose answer was taken over."""
+class TakenOverConnection(Protocol):
+    """The connection of a response that the application took over."""
 
     @property
     def flow(self) -> FlowControl: ...
     @property
     def transport(self) -> asyncio.Transport: ...
-    def end(self, cycle: RequestResponseCycle, *, is_whole: bool = True) -> None: ...
+    def end(self, cycle: RequestResponseCycle, *, is_complete: bool = True) -> None: ...
 
 
 class TransportWriter:
-    """Straight to the transport, in chunks (RFC 9112, section 7.1) where the reader knows them."""
+    """A DetachedWriter that writes to the transport itself. is_chunked: in chunks (RFC 9112,
+    section 7.1), which HTTP/1.0 does not have."""
 
-    __slots__ = ("_cycle", "_flow", "_is_chunked", "_protocol", "_transport", "over")
+    __slots__ = ("_cycle", "_flow", "_is_chunked", "_protocol", "_transport", "on_over")
 
-    def __init__(self, protocol: Ends, cycle: RequestResponseCycle, *, is_chunked: bool) -> None:
+    def __init__(self, protocol: TakenOverConnection, cycle: RequestResponseCycle, *, is_chunked: bool) -> None:
         self._protocol, self._cycle, self._is_chunked = protocol, cycle, is_chunked
         self._flow, self._transport = protocol.flow, protocol.transport
-        self.over: Callable[[], None] = lambda: None
+        self.on_over: Callable[[], None] = lambda: None
 
     def write(self, piece: bytes, *, is_last: bool = False) -> Awaitable[None] | None:
         if self._flow.write_paused:
@@ -113,14 +118,14 @@ class TransportWriter:
 
     def cut(self) -> bool:
         if not self._transport.is_closing():
-            self._protocol.end(self._cycle, is_whole=False)
+            self._protocol.end(self._cycle, is_complete=False)
         return True
 
     def abort(self) -> None:
         self._transport.abort()
 
     def when_over(self, act: Callable[[], None]) -> None:
-        self.over = act
+        self.on_over = act
 
     async def _write_later(self, piece: bytes, is_last: bool) -> None:
         await self._flow.drain()
@@ -140,7 +145,7 @@ class TransportWriter:
 
 
 def _without_chunks(data: Any) -> bytes:
-    """Of whole chunks their content."""
+    """The content of complete chunks."""
     content, at = b"", 0
     while at < len(data):
         end = data.index(b"\r\n", at)

@@ -1,4 +1,8 @@
-"""uvicorn as the gateway needs it: structured logs, a bounded drain, and connections of our own kind."""
+"""Runs uvicorn for the gateway: structured logs, a limit on the drain, and GatewayProtocol for
+connections.
+
+Knows no route.
+"""
 
 import sys
 from functools import partial
@@ -13,18 +17,18 @@ from gateway.edge.protocol import GatewayProtocol
 from gateway.settings import GatewaySettings
 
 _KEEP_ALIVE_S = 30
-# For Redis, the logs, and what answers a connection too many.
+# Files for Redis, the logs, and connections that are accepted only to be refused.
 _OTHER_FILES = 256
 
 
 def serve(app: ASGIApp, settings: GatewaySettings) -> None:
-    """Until SIGTERM or SIGINT."""
-    settings = with_room(settings)
+    """Serve until SIGTERM or SIGINT."""
+    settings = fit_to_open_files(settings)
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
-        # A factory does as well as a class.
+        # uvicorn expects a class and only calls it.
         http=partial(GatewayProtocol, settings=settings),  # type: ignore[arg-type]
         ws="none",
         log_config=None,
@@ -39,8 +43,9 @@ def serve(app: ASGIApp, settings: GatewaySettings) -> None:
     uvicorn.Server(config).run()
 
 
-def with_room(settings: GatewaySettings) -> GatewaySettings:
-    """As many connections as the system lets the process have, after asking it for those that are set."""
+def fit_to_open_files(settings: GatewaySettings) -> GatewaySettings:
+    """The settings, with max_connections lowered to the open files that the system allows. Asks the
+    system to allow enough of them first."""
     if sys.platform == "win32":
         return settings
     import resource

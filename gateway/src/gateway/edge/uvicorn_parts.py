@@ -1,8 +1,10 @@
-"""What the gateway uses of uvicorn beyond what uvicorn promises to keep: its HTTP protocol, to let go of streams.
+"""The private parts of uvicorn that the gateway uses: its HTTP protocol, which it extends to limit
+requests and to hand over event streams.
 
-Nothing else imports from uvicorn.protocols. A test compares PARTS with the installed uvicorn and with what the gateway
-uses of it; pyproject.toml admits only the versions that it was tested with. To raise them: change the bound, run
-tests/architecture/test_private_parts.py and tests/gateway, and read what uvicorn changed in these classes.
+No other module imports from uvicorn.protocols. A test compares PARTS with the installed uvicorn and
+with what the gateway uses. pyproject.toml admits only the versions that the gateway was tested
+with. To admit a newer one, change the bound, run tests/architecture/test_private_parts.py and
+tests/gateway, and read what uvicorn changed in these classes.
 """
 
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -10,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 __all__ = ["PARTS", "FlowControl", "HttpToolsProtocol", "RequestResponseCycle"]
 
-# Of each class: its methods with their parameters after self, and its fields.
+# For each class: its methods with their parameters after self, and its fields.
 PARTS: dict[type, tuple[dict[str, str], frozenset[str]]] = {
     FlowControl: (
         {
