@@ -1,1 +1,2 @@
-"""Headrace on one machine: `up` starts an embedded Redis and every service as a process, `demo` shows them at work."""
+"""Headrace on one machine: `up` starts an embedded Redis and each service as a process, `demo`
+shows them at work."""

@@ -1,6 +1,7 @@
-"""`headrace up`, `demo` and `gc`, as entry points of the group headrace.commands give them to the command line.
+"""The commands `headrace up`, `demo` and `gc`. The client finds them by the entry point group
+headrace.commands.
 
-The only place of this package that reads the environment.
+Only this module reads the environment of the process. Knows no service.
 """
 
 import os
@@ -17,25 +18,29 @@ from headrace.ink import Text
 from headrace.terminal import err, out
 from shared_schemas.service.settings import SettingsRejected
 
-from headrace_local.environment import inherited, not_heeded, settings_of
+from headrace_local.environment import ignored_variables, inherited, settings_of
 from headrace_local.errors import LocalError
 from headrace_local.logs import Log
 from headrace_local.programs import PROGRAMS
 from headrace_local.system import SystemConfig, free_port
 
-# Terminal, `uv run` and `timeout` may each pass the same Ctrl-C on.
+# The terminal, `uv run` and `timeout` may each pass on the same Ctrl-C.
 _SAME_SIGNAL_S = 0.5
 
 
 def _options(parser: Parser, *, data_dir: Path | None) -> None:
     default = "" if data_dir is None else f" ({data_dir})"
     parser.add_argument(
-        "--data-dir", type=_folder, metavar="FOLDER", default=data_dir, help=f"Where what is kept lies{default}."
+        "--data-dir",
+        type=_folder,
+        metavar="FOLDER",
+        default=data_dir,
+        help=f"Folder for jobs, models and data sets{default}.",
     )
     parser.add_argument(
         "--redis-url", metavar="URL", help="Use this Redis instead of an embedded one, e.g. redis://host:6379/0."
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="Show all that the services log.")
+    parser.add_argument("-v", "--verbose", action="store_true", help="Show everything that the services log.")
 
 
 def _folder(text: str) -> Path:
@@ -46,11 +51,11 @@ def _folder(text: str) -> Path:
 
 
 def _up_options(parser: Parser) -> None:
-    parser.add_argument("--host", help="Address to listen on. Else HEADRACE_HOST, else 127.0.0.1.")
-    parser.add_argument("--port", type=whole(0, 65535), help="0 takes a free one. Else HEADRACE_PORT, else 8000.")
+    parser.add_argument("--host", help="Address to listen on. Default: HEADRACE_HOST, or 127.0.0.1.")
+    parser.add_argument("--port", type=whole(0, 65535), help="0 for any free port. Default: HEADRACE_PORT, or 8000.")
     for kind in PROGRAMS:
         parser.add_argument(
-            f"--{kind}-workers", type=whole(0, 64), default=1, metavar="N", help="How many processes (1)."
+            f"--{kind}-workers", type=whole(0, 64), default=1, metavar="N", help="Number of processes (1)."
         )
     _options(parser, data_dir=Path(".headrace"))
 
@@ -59,7 +64,7 @@ def up(given: Given) -> None:
     from headrace_local.up import stay_up
 
     log = Log(err.rich(), level="debug" if given.verbose else "info")
-    with _ended_in_words(log, "headrace up"):
+    with _errors_in_words(log, "headrace up"):
         settings = settings_of(os.environ, {"host": given.host, "port": given.port, "redis_url": given.redis_url})
         config = SystemConfig(
             data_dir=given.data_dir.resolve(),
@@ -72,14 +77,14 @@ def up(given: Given) -> None:
             given_artifacts_root=Path(settings.artifacts_root).resolve() if settings.artifacts_root else None,
             drain_grace_s=settings.drain_grace_s,
         )
-        for sentence in not_heeded(os.environ, is_embedded=config.redis_url is None):
+        for sentence in ignored_variables(os.environ, is_embedded=config.redis_url is None):
             log.note("headrace", sentence, style="yellow")
         stay_up(config, out.rich(), log)
 
 
 def _demo_options(parser: Parser) -> None:
-    parser.add_argument("--keep", action="store_true", help="Keep what the demo made, for `headrace up`.")
-    parser.add_argument("--port", type=whole(0, 65535), default=0, help="0 takes a free one.")
+    parser.add_argument("--keep", action="store_true", help="Keep the jobs and models of the demo, for `headrace up`.")
+    parser.add_argument("--port", type=whole(0, 65535), default=0, help="0 for any free port (0).")
     _options(parser, data_dir=None)
 
 
@@ -87,7 +92,7 @@ def demo(given: Given) -> None:
     from headrace_local.demo import run_demo
 
     log = Log(out.rich(), level="debug" if given.verbose else "warning")
-    with _ended_in_words(log, "headrace demo"):
+    with _errors_in_words(log, "headrace demo"):
         settings_of({}, {"redis_url": given.redis_url})
         went_well = run_demo(
             data_dir=None if given.data_dir is None else given.data_dir.resolve(),
@@ -103,9 +108,11 @@ def demo(given: Given) -> None:
 
 
 def _gc_options(parser: Parser) -> None:
-    parser.add_argument("--dry-run", action="store_true", help="Say what would go, and remove nothing.")
-    parser.add_argument("--adopt", action="store_true", help="The artifacts belong to this Redis from now on.")
-    parser.add_argument("--json", dest="as_json", action="store_true", help="Each file that goes, as JSON.")
+    parser.add_argument("--dry-run", action="store_true", help="List what would be removed, and remove nothing.")
+    parser.add_argument(
+        "--adopt", action="store_true", help="Let the artifact folder belong to this Redis from now on."
+    )
+    parser.add_argument("--json", dest="as_json", action="store_true", help="Print the removed files as JSON.")
     _options(parser, data_dir=Path(".headrace"))
 
 
@@ -115,7 +122,7 @@ def gc(given: Given) -> None:
     from headrace_local.gc import collect, summary
 
     log = Log(err.rich(), level="info")
-    with _ended_in_words(log, "headrace gc"):
+    with _errors_in_words(log, "headrace gc"):
         settings = settings_of(os.environ, {"redis_url": given.redis_url})
         done = collect(
             inherited(os.environ),
@@ -132,18 +139,19 @@ def gc(given: Given) -> None:
 
 
 def _end_like_ctrl_c() -> None:
-    """SIGTERM and a closed terminal drain too. A shell's background job ignores SIGINT: take it back.
+    """Handle SIGTERM and a closed terminal like Ctrl-C. Handle SIGINT too, which a shell's
+    background job ignores.
 
-    The first is a KeyboardInterrupt and so is the second. A third changes nothing: all is being killed by then, and who
-    does that must not be cut off.
+    The first two signals raise KeyboardInterrupt. Later ones are ignored: everything is being
+    killed by then, and that must not be interrupted.
     """
-    came: list[float] = []
+    received: list[float] = []
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
-        if len(came) == 2 or (came and now - came[0] < _SAME_SIGNAL_S):
+        if len(received) == 2 or (received and now - received[0] < _SAME_SIGNAL_S):
             return
-        came.append(now)
+        received.append(now)
         raise KeyboardInterrupt
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -151,8 +159,8 @@ def _end_like_ctrl_c() -> None:
 
 
 @contextmanager
-def _ended_in_words(log: Log, command: str) -> Iterator[None]:
-    """What cannot be started is one line; and after a Ctrl-C it is said when nothing is left."""
+def _errors_in_words(log: Log, command: str) -> Iterator[None]:
+    """Print an error as one line, and after a Ctrl-C print when everything has stopped."""
     _end_like_ctrl_c()
     try:
         yield
@@ -170,26 +178,26 @@ def _ended_in_words(log: Log, command: str) -> Iterator[None]:
 UP = Command(
     """Run the whole system here until Ctrl-C: Redis, gateway and workers.
 
-The first Ctrl-C drains: jobs that run end or are given back. The second kills.
+The first Ctrl-C drains: running jobs finish or are released. The second kills.
 
-HEADRACE_* variables count as they do for the parts, HEADRACE_REDIS_URL, HEADRACE_DATA_ROOT and
-HEADRACE_ARTIFACTS_ROOT included. A setting that cannot be ends it with exit code 78.""",
+HEADRACE_* variables work as they do for the services, including HEADRACE_REDIS_URL,
+HEADRACE_DATA_ROOT and HEADRACE_ARTIFACTS_ROOT. An invalid setting ends the command with exit code 78.""",
     _up_options,
     up,
 )
 DEMO = Command(
     """Train three small models, serve them and watch it all live, in about two minutes.
 
-Exit code 0 only if every model beats its baseline and everything ended as it should. It brings its own data, and
-heeds neither HEADRACE_REDIS_URL nor any folder or queue that the environment names.""",
+The exit code is 0 only if every model beats its baseline and everything ends as it should. The demo
+uses its own data. It ignores HEADRACE_REDIS_URL, and folders and queues in the environment.""",
     _demo_options,
     demo,
 )
 GC = Command(
-    """Remove files of the artifact folder that no job and no model refers to, as a training worker does each hour.
+    """Remove artifacts that no job and no model refers to, as a training worker does each hour.
 
-Of a job's checkpoints the newest HEADRACE_CHECKPOINTS_KEPT and the best one are kept. What was written within
-HEADRACE_ARTIFACTS_GRACE_S stays. The Redis of the jobs must be running.""",
+Each job keeps its newest HEADRACE_CHECKPOINTS_KEPT checkpoints and its best one. Files written within
+the last HEADRACE_ARTIFACTS_GRACE_S seconds are kept. The Redis of the jobs must be running.""",
     _gc_options,
     gc,
 )

@@ -1,4 +1,7 @@
-"""The main job, from data to answers, on real processes over HTTP: what a newcomer sees first."""
+"""`headrace demo`: trains three models and serves them, on real processes over HTTP.
+
+Knows the client and the running system, and nothing that is behind the gateway.
+"""
 
 import csv
 import shlex
@@ -31,13 +34,13 @@ _LOWER_IS_BETTER = ("perplexity", "rmse", "mae", "loss")
 _SEED = 7
 _PROMPT = "The value of the expression"
 _TEXTS_SHOWN = 3
-# A pipe is as wide as the longest line of a table.
+# Of the line at the end. A pipe counts as 240 columns wide, which would be too much.
 _LINE_WIDTH = 80
 _ROWS_SHOWN = 3
 
 
 class Verdict(msgspec.Struct):
-    """What the exit code stands for."""
+    """What went wrong; the exit code is 0 only if nothing did."""
 
     failures: list[str] = []
 
@@ -57,7 +60,7 @@ def run_demo(
     console: Console,
     log: Log,
 ) -> bool:
-    """Whether every baseline was beaten and everything ended as expected."""
+    """-> whether every model beat its baseline and everything ended as expected"""
     began = time.monotonic()
     with _folder(data_dir, keep=keep) as folder:
         config = SystemConfig(
@@ -240,9 +243,9 @@ class _Demo:
         self._console.print()
         self._console.print(f"[bold]{escape(line)}[/]", soft_wrap=True)
 
-    def _say(self, claim: str, rest: str, *, good: bool) -> None:
+    def _say(self, finding: str, rest: str, *, good: bool) -> None:
         mark = "[bold green]✓[/]" if good else "[bold red]✗[/]"
-        self._console.print(f"  {mark} [bold]{escape(claim)}[/]  [dim]{escape(rest)}[/]", soft_wrap=True)
+        self._console.print(f"  {mark} [bold]{escape(finding)}[/]  [dim]{escape(rest)}[/]", soft_wrap=True)
 
 
 @contextmanager

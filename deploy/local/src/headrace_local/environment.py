@@ -1,4 +1,5 @@
-"""What `headrace up` takes of the environment, as its parts would, and what it hands on to them. Reads none itself."""
+"""The settings of `headrace up`, and the environment of the services that it starts. Reads no
+environment itself."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -10,19 +11,19 @@ from shared_schemas.service.settings import SettingsRejected, from_environ, sett
 from shared_schemas.stream.address import fault_of_url
 
 _PREFIX = "HEADRACE_"
-# Each worker and the log have theirs from here.
-_NOT_HEEDED = {
+# Variables that `headrace up` sets itself, and why.
+_IGNORED = {
     "HEADRACE_WORKER_NAME": "the workers are named training-1, inference-1, …",
     "HEADRACE_LOG_FORMAT": "the lines of all parts are shown alike",
 }
-_OF_A_GIVEN_REDIS = {
+_FOR_ANOTHER_REDIS = {
     "HEADRACE_REDIS_USER": "the embedded Redis has one user",
     "HEADRACE_REDIS_PASSWORD_FILE": "the embedded Redis asks for no password",
 }
 
 
 class UpSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """As the parts have them; "" for what `headrace up` chooses by itself."""
+    """The same settings as those of the services. An empty text lets `headrace up` choose."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, setting("port", ge=0, le=65_535)] = 8000
@@ -33,7 +34,8 @@ class UpSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def settings_of(environ: Mapping[str, str], options: Mapping[str, object]) -> UpSettings:
-    """options: given on the command line, None for the others; they win. SettingsRejected."""
+    """options: those of the command line, which take precedence; None if not
+    given. SettingsRejected."""
     redis_url = options.get("redis_url")
     if isinstance(redis_url, str) and (fault := fault_of_url(redis_url)):
         raise SettingsRejected(f"--redis-url: it {fault}")
@@ -42,25 +44,28 @@ def settings_of(environ: Mapping[str, str], options: Mapping[str, object]) -> Up
     return msgspec.structs.replace(from_environ(UpSettings, prefix=_PREFIX, environ=left), **given)
 
 
-def not_heeded(environ: Mapping[str, str], *, is_embedded: bool) -> list[str]:
-    """One sentence for each variable that is set and changes nothing here. is_embedded: Redis is this system's own."""
-    reasons = _NOT_HEEDED | (_OF_A_GIVEN_REDIS if is_embedded else {})
+def ignored_variables(environ: Mapping[str, str], *, is_embedded: bool) -> list[str]:
+    """One sentence for each variable that is set and has no effect. is_embedded: the embedded Redis
+    is used."""
+    reasons = _IGNORED | (_FOR_ANOTHER_REDIS if is_embedded else {})
     return [f"{name} is not heeded: {why}" for name, why in reasons.items() if environ.get(name)]
 
 
 def inherited(environ: Mapping[str, str]) -> dict[str, str]:
-    """What services get of this process' environment. HEADRACE_* passes: it tunes what is not set here."""
+    """The environment that services inherit. Most HEADRACE_* variables pass, so that they can tune
+    a service."""
     return {name: value for name, value in environ.items() if name != "HEADRACE_URL"}
 
 
-def of_redis(environ: Mapping[str, str], redis_url: str, *, is_embedded: bool) -> dict[str, str]:
-    """What a service gets of `environ`, with Redis' address."""
-    left = {name: value for name, value in environ.items() if not (is_embedded and name in _OF_A_GIVEN_REDIS)}
+def with_redis_url(environ: Mapping[str, str], redis_url: str, *, is_embedded: bool) -> dict[str, str]:
+    """`environ` with the address of Redis, and without the credentials of another Redis."""
+    left = {name: value for name, value in environ.items() if not (is_embedded and name in _FOR_ANOTHER_REDIS)}
     return left | {"HEADRACE_REDIS_URL": redis_url}
 
 
-def of_kind(environ: Mapping[str, str], kind: JobKind) -> dict[str, str]:
-    """What the workers of a kind get: of HEADRACE_QUEUES, which names queues of both, their own. MalformedId."""
+def for_kind(environ: Mapping[str, str], kind: JobKind) -> dict[str, str]:
+    """`environ` for the workers of one kind: HEADRACE_QUEUES is reduced to the queues of
+    that kind. MalformedId."""
     names = [name for name in environ.get("HEADRACE_QUEUES", "").split(",") if name]
     own = [name for name in names if kind_of_queue(parse_queue(name)) is kind]
     left = {name: value for name, value in environ.items() if name != "HEADRACE_QUEUES"}

@@ -1,8 +1,8 @@
-"""What can go wrong on one machine, each a sentence a person can act on."""
+"""Errors of `headrace up`, `demo` and `gc`. Each message says what a person can do."""
 
 
 class LocalError(Exception):
-    """The system cannot be started, or has ended by itself. The message says what to do."""
+    """The command cannot be carried out."""
 
 
 class NoRedis(LocalError):

@@ -1,6 +1,6 @@
-"""`headrace gc`: the artifact store of this machine, freed by hand of what nothing refers to.
+"""`headrace gc`: removes files that nothing refers to from the artifact store of this machine.
 
-A module of its own, as it imports the training worker, which has the rules.
+The training worker has the rules. Only this module imports it.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from shared_schemas.store.collecting import Collection
 from training_worker.collecting import StoreOfAnotherRedis, run, summary
 from training_worker.settings import TrainingSettings
 
-from headrace_local.environment import of_redis
+from headrace_local.environment import with_redis_url
 from headrace_local.errors import LocalError
 
 
@@ -30,8 +30,8 @@ def collect(
     dry_run: bool,
     adopt: bool,
 ) -> Collection:
-    """redis_url, artifacts_root: where they are given; else those that `headrace up` has in data_dir. NotCollected,
-    SettingsRejected."""
+    """redis_url, artifacts_root: if not given, those of `headrace up` in data_dir.
+    NotCollected, SettingsRejected."""
     root = Path(artifacts_root or data_dir / "artifacts").resolve()
     if not root.is_dir():
         raise NotCollected(f"there are no artifacts in {root}: name the folder of `headrace up` with --data-dir")
@@ -40,7 +40,7 @@ def collect(
         TrainingSettings,
         prefix="HEADRACE_",
         environ={
-            **of_redis(environ, url, is_embedded=redis_url is None),
+            **with_redis_url(environ, url, is_embedded=redis_url is None),
             "HEADRACE_ARTIFACTS_ROOT": str(root),
         },
     )

@@ -1,7 +1,9 @@
-"""What the services write, as lines a person can read: the service, the time, the event, what it is about.
+"""Prints the log lines of the services for a person: time, service, event, and its other fields.
+Knows no process.
 
-Services write JSON lines (structlog). A line that is not JSON is passed on as it is; where only warnings are shown, the
-last ones are kept for the case that the service dies, whose traceback they may be.
+Services write JSON lines (structlog). Any other line is printed as it is. If only warnings are
+printed, the last of these lines are kept and printed if the service dies, because they may be its
+traceback.
 """
 
 import threading
@@ -17,24 +19,25 @@ _SERVICE_STYLES = ("cyan", "magenta", "blue", "green", "yellow")
 _LEVEL_STYLES = {"debug": "dim", "info": "", "warning": "yellow", "error": "bold red", "critical": "bold red"}
 _LEVELS = tuple(_LEVEL_STYLES)
 _NAME_WIDTH = 12
-_LAST_WORDS = 40
-# One line for each request: too much for a person who did not ask for it.
+_KEPT_LINES = 40
+# One line for each request: too much unless somebody asked for it.
 _FINE_EVENTS = frozenset({"request_served", "stream_closed"})
-# Each service says it of the one Redis that they share.
-_SAID_ONCE = frozenset({"redis_known_bug"})
-# Known from the line's own prefix, or the same on every line.
+# All services share one Redis, and each logs this about it.
+_PRINTED_ONCE = frozenset({"redis_known_bug"})
+# Printed elsewhere in the line, or the same on every line.
 _LEFT_OUT = frozenset({"event", "level", "timestamp", "logger", "service", "queue", "pid", "exception"})
 
 
 class Log:
-    """Thread-safe. level: the least that is printed; lines that are not JSON count as info."""
+    """Thread-safe. level: the lowest level that is printed. Lines that are
+    not JSON count as info."""
 
     def __init__(self, console: Console, *, level: str = "info") -> None:
         self._console, self._level = console, _LEVELS.index(level)
         self._lock = threading.Lock()
         self._styles: dict[str, str] = {}
-        self._said = set[str]()
-        self._unshown = defaultdict[str, deque[str]](lambda: deque(maxlen=_LAST_WORDS))
+        self._printed = set[str]()
+        self._unshown = defaultdict[str, deque[str]](lambda: deque(maxlen=_KEPT_LINES))
 
     def line(self, service: str, written: str) -> None:
         """One line that a service wrote."""
@@ -50,20 +53,20 @@ class Log:
         if level in _LEVELS and _LEVELS.index(level) < self._level:
             return
         facts = " ".join(f"{name}={value}" for name, value in fields.items() if name not in _LEFT_OUT)
-        if fields.get("event") in _SAID_ONCE:
-            if facts in self._said:
+        if fields.get("event") in _PRINTED_ONCE:
+            if facts in self._printed:
                 return
-            self._said.add(facts)
+            self._printed.add(facts)
         self._print(service, str(fields.get("event", "")), facts, style=_LEVEL_STYLES.get(level, ""))
         if "exception" in fields:
             self._print(service, str(fields["exception"]), "", style="red")
 
     def note(self, service: str, text: str, *, style: str = "bold") -> None:
-        """Something about a service, by its supervisor: always shown."""
+        """Print what a supervisor says about a service, at any level."""
         self._print(service, text, "", style=style)
 
     def death(self, service: str, text: str) -> None:
-        """The same of one that ended by itself, after what it wrote last."""
+        """Print that a service ended by itself, after the last lines that it wrote."""
         for written in self._unshown.pop(service, ()):
             self._print(service, written, "", style="")
         self.note(service, text, style="bold red")

@@ -1,7 +1,7 @@
-"""A process and all that it has started, killed together. Knows no services.
+"""Kills a process together with everything that it has started. Knows no services.
 
-A process that leads a session of its own is in no group of its parent's: who started whom is read from /proc, and
-where there is none, only the group is killed.
+A process that started a session of its own has left its parent's group. So descendants are found in
+/proc. On a system without /proc, only the group is killed.
 """
 
 import os
@@ -12,10 +12,10 @@ from pathlib import Path
 _PROC = Path("/proc")
 
 
-def kill_family(pid: int) -> None:
-    """pid: leads its group, is a child of this process, and is not reaped meanwhile."""
+def kill_tree(pid: int) -> None:
+    """pid: leads its group and is a child of this process, which does not reap it meanwhile."""
     with suppress(ProcessLookupError):
-        # While it stands still it starts no more, and what it has started is not yet another's.
+        # A stopped process starts no other, and stays the parent of those it has started.
         os.kill(pid, signal.SIGSTOP)
     killed = set[int]()
     while found := descendants(pid) - killed:
@@ -28,7 +28,7 @@ def kill_family(pid: int) -> None:
 
 
 def descendants(pid: int) -> set[int]:
-    """Its children, theirs, and so on, as far as they have not ended."""
+    """Its children, their children, and so on, as long as the processes between have not ended."""
     children: dict[int, list[int]] = {}
     for folder in _PROC.glob("[0-9]*"):
         with suppress(OSError, ValueError, IndexError):

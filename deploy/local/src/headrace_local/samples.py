@@ -1,7 +1,7 @@
-"""Real data to try Headrace with, written into a data root. Makes files and nothing else.
+"""Writes real sample data into a data root. Knows no jobs.
 
-The prose is that of the Python manual which every Python carries as pydoc_data.topics; the wine measurements are
-described in sample_data/README.md.
+The texts are those of the Python manual, which every Python has as pydoc_data.topics. The wine
+measurements are described in sample_data/README.md.
 """
 
 import csv
@@ -13,7 +13,7 @@ from pydoc_data.topics import topics
 
 _SHORTEST = 60
 
-# Which part of the manual a topic belongs to. Topics that quote whole other topics come last in reading, below.
+# The topics of each part of the manual.
 _PARTS = {
     "statements": (
         "assert assignment augassign async break class compound continue del else for function "
@@ -38,7 +38,8 @@ _PARTS = {
 
 
 def write_samples(data_root: Path) -> list[Path]:
-    """train.csv (text,label), topics.csv (text) and wine.csv. Files that are there already are left alone."""
+    """Write train.csv (columns text, label), topics.csv (text) and wine.csv. Existing files are
+    left alone."""
     data_root.mkdir(parents=True, exist_ok=True)
     makers = {"train.csv": write_labelled_topics, "topics.csv": write_topics, "wine.csv": write_wine}
     for name, write in makers.items():
@@ -48,13 +49,14 @@ def write_samples(data_root: Path) -> list[Path]:
 
 
 def write_labelled_topics(path: Path) -> None:
-    """Paragraphs of the manual, each with the part that it belongs to: columns text, label."""
+    """Write the manual's paragraphs (column text), each with its part of the
+    manual (column label)."""
     parts = {name: part for part, names in _PARTS.items() for name in names.split()}
     _write(path, ("text", "label"), ((text, parts[name]) for name, text in _paragraphs() if name in parts))
 
 
 def write_topics(path: Path) -> None:
-    """Paragraphs of the manual: column text."""
+    """Write the manual's paragraphs: column text."""
     _write(path, ("text",), ((text,) for _, text in _paragraphs()))
 
 
@@ -63,7 +65,8 @@ def write_wine(path: Path) -> None:
 
 
 def _paragraphs() -> Iterable[tuple[str, str]]:
-    """(topic, paragraph), each paragraph once: under the shortest topic that has it, which is the most specific."""
+    """-> (topic, paragraph), each paragraph once, for the shortest topic that has it. That one is
+    the most specific: long topics quote short ones."""
     seen = set()
     for name in sorted(topics, key=lambda name: (len(topics[name]), name)):
         for block in re.split(r"\n\s*\n", topics[name]):

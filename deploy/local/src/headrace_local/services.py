@@ -1,7 +1,8 @@
-"""One service as a process: started, watched, started again if it dies, stopped. Knows no jobs.
+"""One service as a process: starts it, restarts it if it dies, and stops it. Knows no jobs.
 
-One thread per service waits for its process and reads what it writes. Each process leads its own group, so a
-Ctrl-C of the terminal reaches this process alone, and dies with it (tether.py).
+For each service, one thread waits for the process and another one reads its output. Each process
+leads a group of its own, so that a Ctrl-C in the terminal reaches only this process. Services die
+with this process (tether.py).
 """
 
 import os
@@ -18,18 +19,19 @@ from shared_schemas.backoff import Backoff
 
 from headrace_local import tether
 from headrace_local.logs import Log
-from headrace_local.processes import kill_family
+from headrace_local.processes import kill_tree
 
 _FIRST_DELAY_S = 0.5
 _LONGEST_DELAY_S = 15.0
-# One that ran this long was well; its next death counts as the first.
-_WELL_AFTER_S = 30.0
+# After a process has run this long, its next death counts as the first.
+_HEALTHY_AFTER_S = 30.0
 _KILL_WAIT_S = 10.0
-_LAST_LINES_S = 2.0
+_LAST_OUTPUT_S = 2.0
 
 
 class Service:
-    """dies_by: the signal it gets when this process is gone. Deaths that nobody asked for are counted in `deaths`."""
+    """dies_by: the signal that the service gets when this process dies. deaths: how often it ended
+    by itself."""
 
     def __init__(
         self,
@@ -52,12 +54,13 @@ class Service:
 
     @property
     def pid(self) -> int | None:
-        # Not poll(): that would reap it, and its id could be another's while its group is still to be killed.
+        # Not poll(): it would reap the process. Its id could then belong to another process before
+        # the group is killed.
         process = self._process
         return None if process is None or process.returncode is not None else process.pid
 
     def ask_to_stop(self) -> None:
-        """SIGTERM: drain and end. It is not started again."""
+        """Send SIGTERM, which drains the service. It is not started again."""
         with self._lock:
             self._stopping.set()
             if self.pid is not None:
@@ -65,21 +68,21 @@ class Service:
                     os.killpg(self.pid, signal.SIGTERM)
 
     def kill(self) -> None:
-        """It and all that it has started."""
+        """Kill the process and all that it has started."""
         with self._lock:
             self._stopping.set()
             if self.pid is not None:
-                kill_family(self.pid)
+                kill_tree(self.pid)
 
     def wait(self, *, timeout_s: float) -> bool:
-        """Whether it has ended within the time."""
+        """-> whether the process ended in time"""
         if self._thread.ident is None:
             return True
         self._thread.join(max(0.0, timeout_s))
         return not self._thread.is_alive()
 
     def _supervise(self) -> None:
-        _leave_signals_to_the_main_thread()
+        _block_signals()
         backoff = Backoff(first_s=_FIRST_DELAY_S, cap_s=_LONGEST_DELAY_S, jitter=0.0)
         while True:
             with self._lock:
@@ -87,14 +90,14 @@ class Service:
                     return
                 self._process = process = self._spawn()
             began = time.monotonic()
-            reader = threading.Thread(target=self._pump, args=(process,), name=f"{self.name} log", daemon=True)
+            reader = threading.Thread(target=self._log_output, args=(process,), name=f"{self.name} log", daemon=True)
             reader.start()
             code = _wait_with_group(process)
-            reader.join(_LAST_LINES_S)
+            reader.join(_LAST_OUTPUT_S)
             if self._stopping.is_set():
                 return
             self.deaths += 1
-            if time.monotonic() - began > _WELL_AFTER_S:
+            if time.monotonic() - began > _HEALTHY_AFTER_S:
                 backoff.reset()
             delay_s = backoff.next_s()
             self._log.death(self.name, f"ended by itself ({_cause(code)}); again in {delay_s:g} s")
@@ -111,8 +114,8 @@ class Service:
             process_group=0,
         )
 
-    def _pump(self, process: "subprocess.Popen[bytes]") -> None:
-        _leave_signals_to_the_main_thread()
+    def _log_output(self, process: "subprocess.Popen[bytes]") -> None:
+        _block_signals()
         if process.stdout is None:
             return
         with process.stdout as lines:
@@ -123,7 +126,7 @@ class Service:
 
 
 def stop(services: Sequence[Service], *, grace_s: float, log: Log) -> None:
-    """Ask all at once, wait together, kill those that do not end in time."""
+    """Ask all services to stop, and kill those that have not ended after grace_s."""
     end = time.monotonic() + grace_s
     for service in services:
         service.ask_to_stop()
@@ -141,16 +144,17 @@ def kill(services: Sequence[Service]) -> None:
         service.wait(timeout_s=_KILL_WAIT_S)
 
 
-def _leave_signals_to_the_main_thread() -> None:
-    """Python handles them there, and what another thread takes does not end its wait. What this one starts inherits
-    the mask: tether.py takes it off."""
+def _block_signals() -> None:
+    """Leave signals to the main thread: Python handles them there, and a signal that another thread
+    receives does not interrupt its wait. Processes that this thread starts inherit the mask, and
+    tether.py removes it."""
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 
 
 def _wait_with_group(process: "subprocess.Popen[bytes]") -> int:
-    """Wait for its end and kill what it started and left behind."""
+    """Wait for the process to end, and kill the processes that it leaves behind."""
     if hasattr(os, "waitid"):
-        # Not reaped yet, its id cannot belong to another group.
+        # While the process is not reaped, its id cannot belong to another group.
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

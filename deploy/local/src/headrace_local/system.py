@@ -1,4 +1,7 @@
-"""The whole system on one machine: which services there are, in what order they start and stop."""
+"""The whole system on one machine: its services, and the order in which they start and stop.
+
+Knows nothing of the jobs.
+"""
 
 import errno
 import fcntl
@@ -20,7 +23,7 @@ from shared_schemas.kinds import JobKind
 from shared_schemas.service.settings import SettingsRejected, from_environ
 
 from headrace_local import redis_server
-from headrace_local.environment import of_kind, of_redis
+from headrace_local.environment import for_kind, with_redis_url
 from headrace_local.errors import DataDirInUse, DataDirUnusable, NotReady, PortTaken
 from headrace_local.logs import Log
 from headrace_local.programs import PROGRAMS
@@ -29,16 +32,17 @@ from headrace_local.services import Service, kill, stop
 _READY_WITHIN_S = 90.0
 _REDIS_STOP_S = 15.0
 _GATEWAY_STOP_S = 15.0
-# Nothing announces that a process is ready: it is asked, this often.
-_ASK_EVERY_S = 0.05
+# A process does not announce that it is ready, so it is polled.
+_POLL_EVERY_S = 0.05
 _PORTS = range(20_000, 32_000)
 
 
 class SystemConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """data_dir: everything that is kept: redis/, data/ (the CSVs), artifacts/. redis_url: another Redis in place of the
-    embedded one. workers: how many processes run the jobs of each kind, one by default. given_data_root,
-    given_artifacts_root: folders in place of those in data_dir. environment: what the services inherit; HEADRACE_* in
-    it is kept where not set here. drain_grace_s: how long workers may take to end or release what they run."""
+    """data_dir: holds redis/, data/ (CSV files) and artifacts/. redis_url: a Redis to use instead
+    of the embedded one. workers: number of worker processes for each kind of job, one by default.
+    given_data_root, given_artifacts_root: folders to use instead of those in data_dir. environment:
+    inherited by the services; its HEADRACE_* variables apply unless this struct sets them.
+    drain_grace_s: how long workers may take to finish or release their jobs."""
 
     data_dir: Path
     environment: Mapping[str, str]
@@ -52,7 +56,7 @@ class SystemConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def url(self) -> str:
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104 - any address is also this
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104 - includes the loopback address
         return f"http://{host}:{self.port}"
 
     @property
@@ -65,8 +69,7 @@ class SystemConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LocalSystem:
-    """redis: which server it is, for a person; without its address, which may hold a password. redis_url: of the one
-    in use."""
+    """redis: describes the server for a person, without its address, which may hold a password."""
 
     def __init__(self, config: SystemConfig, *, redis_url: str, redis: str) -> None:
         self.config, self.redis_url, self.redis = config, redis_url, redis
@@ -79,12 +82,14 @@ class LocalSystem:
 
 @contextmanager
 def running_system(config: SystemConfig, log: Log) -> Iterator[LocalSystem]:
-    """Start everything, give it when it is ready, and stop it: workers drain, then the gateway, Redis last.
+    """Start every service, yield the system when it is ready, and stop it: the workers first, then
+    the gateway, then Redis.
 
-    A KeyboardInterrupt while it stops kills what is left. LocalError says why it cannot be started.
+    A KeyboardInterrupt during the stop kills the services that are left. LocalError if it cannot be
+    started.
     """
     with ExitStack() as stack:
-        stack.enter_context(_claimed(config))
+        stack.enter_context(_locked_data_dir(config))
         _check_port(config.host, config.port)
         if config.redis_url is None:
             redis_url, redis = stack.enter_context(_embedded_redis(config, log))
@@ -97,7 +102,7 @@ def running_system(config: SystemConfig, log: Log) -> Iterator[LocalSystem]:
             Service(
                 name,
                 _module(PROGRAMS[kind].module),
-                environment=of_kind(environment, kind) | {"HEADRACE_WORKER_NAME": name},
+                environment=for_kind(environment, kind) | {"HEADRACE_WORKER_NAME": name},
                 log=log,
             )
             for name, kind in _workers(config)
@@ -106,7 +111,7 @@ def running_system(config: SystemConfig, log: Log) -> Iterator[LocalSystem]:
         try:
             for service in system.services:
                 service.start()
-            _await_services(system)
+            _wait_for_services(system)
             yield system
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
@@ -117,15 +122,15 @@ def running_system(config: SystemConfig, log: Log) -> Iterator[LocalSystem]:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """One that nobody listens on, below those that Linux gives to outgoing connections (ip_local_port_range): none of
-    them takes it before it is used."""
+    """A port on which nobody listens. It is below the ports that Linux gives to outgoing
+    connections (ip_local_port_range), so no connection takes it before it is used."""
     for port in random.sample(_PORTS, len(_PORTS)):
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
             except OSError as error:
-                if error.errno != errno.EADDRINUSE:  # The host is wrong, and each look for a name may take seconds.
+                if error.errno != errno.EADDRINUSE:  # The host is wrong, and each lookup may take long.
                     raise PortTaken(f"cannot listen on {host} ({error.strerror}): choose another --host") from None
             else:
                 return port
@@ -133,7 +138,7 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 def check_settings(config: SystemConfig) -> None:
-    """What the parts would refuse as they start, before any of them does. SettingsRejected."""
+    """Refuse settings that a service would refuse, before any service starts. SettingsRejected."""
     from gateway.settings import GatewaySettings
 
     parts = {kind: program.load_settings() for kind, program in PROGRAMS.items()}
@@ -141,7 +146,7 @@ def check_settings(config: SystemConfig) -> None:
     from_environ(GatewaySettings, prefix="HEADRACE_", environ=environment)
     for kind in {kind for _, kind in _workers(config)}:
         try:
-            from_environ(parts[kind], prefix="HEADRACE_", environ=of_kind(environment, kind))
+            from_environ(parts[kind], prefix="HEADRACE_", environ=for_kind(environment, kind))
         except MalformedId as error:
             raise SettingsRejected(f"HEADRACE_QUEUES: {error}") from None
     if config.environment.get("HEADRACE_METRICS_PORT", "0") != "0" and len(_workers(config)) > 1:
@@ -152,7 +157,7 @@ def check_settings(config: SystemConfig) -> None:
 
 
 def _workers(config: SystemConfig) -> list[tuple[str, JobKind]]:
-    """-> the name and the kind of each."""
+    """-> (name, kind) of each worker"""
     return [(f"{kind}-{i}", kind) for kind, n in config.workers.items() for i in range(1, n + 1)]
 
 
@@ -162,7 +167,7 @@ def _module(name: str) -> list[str]:
 
 def _environment(config: SystemConfig, redis_url: str) -> dict[str, str]:
     return {
-        **of_redis(config.environment, redis_url, is_embedded=config.redis_url is None),
+        **with_redis_url(config.environment, redis_url, is_embedded=config.redis_url is None),
         "PYTHONUNBUFFERED": "1",
         "HEADRACE_DATA_ROOT": str(config.data_root),
         "HEADRACE_ARTIFACTS_ROOT": str(config.artifacts_root),
@@ -174,15 +179,16 @@ def _environment(config: SystemConfig, redis_url: str) -> dict[str, str]:
 
 
 @contextmanager
-def _claimed(config: SystemConfig) -> Iterator[None]:
-    """Make the folders and hold the data dir: two servers on one append-only file would ruin it."""
+def _locked_data_dir(config: SystemConfig) -> Iterator[None]:
+    """Make the folders, and lock the data dir: two servers on one
+    append-only file would ruin it."""
     data_dir = config.data_dir
-    own = [data_dir, data_dir / "redis", config.artifacts_root]
+    folders = [data_dir, data_dir / "redis", config.artifacts_root]
     if config.given_data_root is None:
-        own.append(config.data_root)
+        folders.append(config.data_root)
     with ExitStack() as stack:
         try:
-            for folder in own:
+            for folder in folders:
                 folder.mkdir(parents=True, exist_ok=True)
                 if not os.access(folder, os.W_OK | os.X_OK):
                     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
@@ -222,7 +228,7 @@ def _embedded_redis(config: SystemConfig, log: Log) -> Iterator[tuple[str, str]]
     )
     try:
         service.start()
-        _until(lambda: redis_server.answers(unix_socket), [service], what=f"Redis (see {folder / 'redis.log'})")
+        _wait_until(lambda: redis_server.answers(unix_socket), [service], what=f"Redis (see {folder / 'redis.log'})")
         yield f"unix://{unix_socket}", f"{binary.name} {binary.version} {binary.origin}"
     finally:
         try:
@@ -234,22 +240,23 @@ def _embedded_redis(config: SystemConfig, log: Log) -> Iterator[tuple[str, str]]
             shutil.rmtree(made, ignore_errors=True)
 
 
-def _await_services(system: LocalSystem) -> None:
+def _wait_for_services(system: LocalSystem) -> None:
     workers = system.services[1:]
     with Client(system.url, settings=Settings(timeout_s=5.0, retries=0)) as client:
-        _until(client.ready, system.services, what="the gateway")
-        _until(lambda: _registered(client) >= {worker.pid for worker in workers}, system.services, what="a worker")
+        _wait_until(client.ready, system.services, what="the gateway")
+        _wait_until(lambda: _registered(client) >= {worker.pid for worker in workers}, system.services, what="a worker")
 
 
 def _registered(client: Client) -> set[int | None]:
-    """Process ids of this machine's workers: another Redis may have workers of other machines as well."""
+    """Process ids of the workers on this machine: a Redis that was given may have workers of other
+    machines as well."""
     try:
         return {worker.pid for worker in client.workers() if worker.host == socket.gethostname()}
     except ClientError:
         return set()
 
 
-def _until(ready: Callable[[], bool], services: list[Service], *, what: str) -> None:
+def _wait_until(ready: Callable[[], bool], services: list[Service], *, what: str) -> None:
     end = time.monotonic() + _READY_WITHIN_S
     while not ready():
         dead = [service.name for service in services if service.deaths >= 1]
@@ -257,12 +264,12 @@ def _until(ready: Callable[[], bool], services: list[Service], *, what: str) -> 
             raise NotReady(f"{' and '.join(dead)} ended while starting; the lines above say why")
         if time.monotonic() > end:
             raise NotReady(f"{what} was not ready within {_READY_WITHIN_S:.0f} s")
-        time.sleep(_ASK_EVERY_S)
+        time.sleep(_POLL_EVERY_S)
 
 
 def _stop_in_order(gateway: Service, workers: list[Service], config: SystemConfig, log: Log) -> None:
     try:
-        # A worker's own grace comes first; what it needs beyond that is taken from it.
+        # Longer than the worker's own grace, so only a worker that hangs is killed.
         stop(workers, grace_s=config.drain_grace_s + 10.0, log=log)
         stop([gateway], grace_s=_GATEWAY_STOP_S, log=log)
     except KeyboardInterrupt:

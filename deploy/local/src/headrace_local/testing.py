@@ -1,6 +1,8 @@
-"""A real gateway and Redis for a test, and workers in the test's own process that do what the test says.
+"""A real gateway and Redis for a test, with workers in the test's own process that return what the
+test says.
 
-Knows no model: the workers run no PyTorch and no ONNX Runtime. Users import it as headrace.testing.
+Knows no model: the workers use neither PyTorch nor ONNX Runtime. Users import it as
+headrace.testing.
 """
 
 import os
@@ -34,7 +36,8 @@ _DEADLINE_S = 30.0
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What a scripted worker does with one attempt: record the events, then end with the error or the result."""
+    """What a scripted worker does in one attempt: it records the events, and ends with the error or
+    the result."""
 
     result: Any = None
     error: ErrorInfo | None = None
@@ -42,7 +45,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def succeed(result: Any = None, *, events: Sequence[JobEvent] = ()) -> Answer:
-    """result: anything that JSON can hold."""
+    """The job succeeds. result: anything that JSON can hold."""
     return Answer(result=result, events=tuple(events))
 
 
@@ -52,13 +55,13 @@ def fail(code: str, message: str, *, events: Sequence[JobEvent] = ()) -> Answer:
 
 
 def retry(code: str, message: str, *, events: Sequence[JobEvent] = ()) -> Answer:
-    """The attempt fails; the job is tried again as often as its spec allows, and takes the next answer then."""
+    """The attempt fails. If the spec allows another attempt, that one takes the next answer."""
     return Answer(error=ErrorInfo(code=code, message=message, retryable=True), events=tuple(events))
 
 
 class ScriptedWorker:
-    """One worker. Each attempt takes the next answer in the order given, and waits while there is none. A training job
-    that succeeds publishes its output_model, as a real one does."""
+    """A worker whose attempts take the answers in the order given, and wait while there is none. A
+    training job that succeeds publishes its output_model, as usual."""
 
     def __init__(self, kind: JobKind, portal: BlockingPortal, redis_url: str) -> None:
         self.kind = kind
@@ -77,11 +80,11 @@ class ScriptedWorker:
         answer: Answer | None = None
         async with anyio.create_task_group() as group:
 
-            async def let_go() -> None:
+            async def release() -> None:
                 await attempt.stopped()
                 group.cancel_scope.cancel()
 
-            group.start_soon(let_go)
+            group.start_soon(release)
             answer = await self._answers.receive()
             group.cancel_scope.cancel()
         if answer is None:
@@ -106,24 +109,25 @@ class ScriptedWorker:
         finally:
             await client.aclose()
 
-    async def serve(self, begin: Callable[[Worker], None]) -> None:
+    async def serve(self, started: Callable[[Worker], None]) -> None:
         worker = Worker(self._settings, self)
-        begin(worker)
+        started(worker)
         await worker.run(handle_signals=False)
 
 
 class TestSystem:
-    """client: of the gateway at url. training, inference: the workers, to be told what to answer."""
+    """client: connected to the gateway at url. training, inference: the
+    workers, which take answers."""
 
-    __test__ = False  # no test of its own, though pytest would take it for one by its name
+    __test__ = False  # pytest would take it for a test, by its name
 
     def __init__(self, client: Client, training: ScriptedWorker, inference: ScriptedWorker) -> None:
         self.client, self.url = client, client.url
         self.training, self.inference = training, inference
 
     def publish(self, name: str) -> None:
-        """Publish a model that takes any text, for jobs that the inference worker answers. Takes one training job,
-        which must find no other answer waiting."""
+        """Publish a model that takes any text, so that inference jobs can name it. This submits a
+        training job, so no answer may be left for the training worker."""
         self.training.answer(succeed())
         job = self.client.submit_training(model_type="scripted", data_path="scripted.csv", output_model=name)
         self.client.result(job.job_id, timeout_s=_DEADLINE_S)
@@ -131,7 +135,8 @@ class TestSystem:
     def wait_for(
         self, job_id: str, found: Callable[[StreamEvent], bool], *, timeout_s: float = _DEADLINE_S
     ) -> StreamEvent:
-        """The first event of the job for which `found` holds. WaitTimedOut; LookupError if the job ends without one."""
+        """The first event of the job for which `found` is true. LookupError if the job ends without
+        one, WaitTimedOut."""
         for received in self.client.follow(job_id, timeout_s=timeout_s):
             if received.event is not None and found(received.event):
                 return received.event
@@ -140,8 +145,8 @@ class TestSystem:
 
 @contextmanager
 def running_test_system() -> Iterator[TestSystem]:
-    """Start a Redis of its own, a gateway and a scripted worker for each kind of job, and remove all of it after the
-    test. LocalError says why it cannot be started."""
+    """Start a private Redis, a gateway and a scripted worker for each kind of job. Stop them at the
+    end, and remove their data. LocalError if they cannot be started."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headrace-")))
         config = SystemConfig(
@@ -162,13 +167,13 @@ def running_test_system() -> Iterator[TestSystem]:
 
 @contextmanager
 def _serving(scripted: ScriptedWorker, portal: BlockingPortal) -> Iterator[None]:
-    begun = list[Worker]()
-    serving = portal.start_task_soon(partial(scripted.serve, begun.append))
+    started = list[Worker]()
+    serving = portal.start_task_soon(partial(scripted.serve, started.append))
     try:
         yield
     finally:
-        for worker in begun:
-            # Twice: what still waits for an answer is given back at once.
+        for worker in started:
+            # The second call releases attempts that still wait for an answer.
             portal.call(worker.drain)
             portal.call(worker.drain)
         serving.result(_DEADLINE_S)

@@ -1,7 +1,8 @@
-"""Run a command that dies with the process that started it: `python -I -S tether.py PARENT SIGNAL COMMAND…`.
+"""Runs a command that dies with the process that started it: `python -I -S tether.py PARENT SIGNAL
+COMMAND…`.
 
-Linux alone has the means (prctl PR_SET_PDEATHSIG, which survives exec); elsewhere the command just runs.
-Standard library only, and nothing that is slow to import: it stands before every service.
+Only Linux can do this (prctl PR_SET_PDEATHSIG, which survives exec). Elsewhere the command just
+runs. Imports only what is fast to import, because it runs before every service.
 """
 
 import os
@@ -18,9 +19,9 @@ def main() -> None:
 
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
         if os.getppid() != parent:
-            # The parent died before the line above; nobody would send the signal any more.
+            # The parent died before the call above, so the signal would never come.
             sys.exit(1)
-    # The thread that started this takes no signals; the command does.
+    # The thread that started this process blocks all signals, and a process inherits that.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.execvp(command[0], command)  # noqa: S606 - a command of ours, not of a user
 

@@ -1,4 +1,5 @@
-"""The system in the foreground: start, say what to try, wait for Ctrl-C."""
+"""`headrace up`: starts the system, prints what to try, and waits for Ctrl-C.
+Knows no single service."""
 
 import signal
 import socket
@@ -14,8 +15,8 @@ from headrace_local.system import LocalSystem, SystemConfig, check_settings, run
 
 
 def stay_up(config: SystemConfig, console: Console, log: Log) -> None:
-    """Returns after the first Ctrl-C and a drain; KeyboardInterrupt if a second one cut that short. SettingsRejected,
-    LocalError."""
+    """Return after the first Ctrl-C and the drain. KeyboardInterrupt if a second Ctrl-C ended the
+    drain early. SettingsRejected, LocalError."""
     check_settings(config)
     log.note("headrace", "starting", style="dim")
     with running_system(config, log) as system:
@@ -25,21 +26,22 @@ def stay_up(config: SystemConfig, console: Console, log: Log) -> None:
             _say_what_to_try(system, console)
             _wait_for_ctrl_c()
         except KeyboardInterrupt:
-            # The terminal has written ^C where the cursor stood.
+            # The terminal has written ^C at the cursor.
             console.print()
             log.note("headrace", "draining; Ctrl-C again kills")
     log.note("headrace", "stopped")
 
 
 def _wait_for_ctrl_c() -> None:
-    """Until a handler of a signal raises. Python runs handlers between two steps of the main thread alone: a signal
-    that comes just before the wait, or that another thread receives, ends the wait by the byte that it writes."""
-    ours, of_signals = socket.socketpair()
-    with ours, of_signals:
-        of_signals.setblocking(False)
-        before = signal.set_wakeup_fd(of_signals.fileno(), warn_on_full_buffer=False)
+    """Wait until a signal handler raises. Python runs handlers in the main thread only, between two
+    of its steps. So a signal that comes just before the wait, or in another thread, would not end
+    it. The byte that Python writes to the wakeup socket does."""
+    wakeups, writer = socket.socketpair()
+    with wakeups, writer:
+        writer.setblocking(False)
+        before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         try:
-            while ours.recv(64):
+            while wakeups.recv(64):
                 pass
         finally:
             signal.set_wakeup_fd(before)

@@ -22,8 +22,8 @@ _PATIENCE_S, _PAUSE_S = 1.0, 0.5
 
 
 async def look_at_store(settings: GatewaySettings) -> None:
-    """SettingsRejected if the version is another one. Returns as well if Redis does not answer in
-    time."""
+    """SettingsRejected if the version is another one. Returns as well if Redis
+    does not answer in time."""
     impatient = msgspec.structs.replace(settings, redis_timeout_s=min(settings.redis_timeout_s, _PATIENCE_S))
     client = connect(impatient, retries=0)
     try:

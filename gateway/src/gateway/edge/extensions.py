@@ -17,8 +17,8 @@ class ResponseWriter(Protocol):
         """-> None if the server took the piece, else what to await until it has"""
 
     def cut(self) -> bool:
-        """End the response incomplete, after all that was written. -> False if that is
-        impossible"""
+        """End the response incomplete, after all that was written. ->
+        False if that is impossible"""
 
     def abort(self) -> None:
         """Close the connection at once."""

@@ -177,8 +177,8 @@ class GatewayProtocol(HttpToolsProtocol):
         self._release_stream()
 
     def end(self, cycle: RequestResponseCycle, *, is_complete: bool = True) -> None:
-        """End a response that was taken over. If it is not complete, the reader must be able to see
-        that."""
+        """End a response that was taken over. If it is not complete, the reader
+        must be able to see that."""
         cycle.response_complete = True
         self.loop.call_soon(self._release_stream)
         if is_complete and cycle.keep_alive:
