@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 from headrace import Client
-from headrace.commands.ctrl_c import heeding_ctrl_c
+from headrace.commands.ctrl_c import interruptible
 from headrace.ink import Card, Lines, Text
 from shared_schemas.events import Emitted, Logged, Progressed
 from shared_schemas.outcome import Success
@@ -155,7 +155,7 @@ def test_waiting_names_the_job_at_once_and_at_ctrl_c(gateway_url: str) -> None:
 
 def test_a_ctrl_c_that_python_drops_comes_again() -> None:
     def drop_one_and_wait() -> None:
-        with heeding_ctrl_c():
+        with interruptible():
             with suppress(KeyboardInterrupt):
                 signal.raise_signal(signal.SIGINT)
             signal.sigtimedwait([signal.SIGUSR1], 20)

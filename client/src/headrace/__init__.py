@@ -1,6 +1,7 @@
-"""Headrace's client: submit jobs, follow what happens to them, get their results.
+"""Headrace's client: submit jobs, follow their events, and get their results.
 
-A name is loaded when it is first used: a program that only asks for help, or only blocks, pays for nothing else.
+A name is imported when it is first used, so that a program does not wait for parts that it does not
+need.
 """
 
 from importlib import import_module
@@ -84,7 +85,7 @@ __all__ = [
     "WaitTimedOut",
 ]
 
-_WHERE = {
+_MODULES = {
     "AsyncClient": "headrace.async_client",
     "Client": "headrace.client",
     "Settings": "headrace.connection",
@@ -114,7 +115,7 @@ _WHERE = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_WHERE.get(name, "headrace.errors")), name)
+    value = getattr(import_module(_MODULES.get(name, "headrace.errors")), name)
     globals()[name] = value
     return value
 

@@ -1,8 +1,9 @@
-"""Where the gateway is, and by what way: URL, profile, environment, proxies. Opens no connection.
+"""Finds the address of the gateway and the proxy: URL, profile, environment. Opens no connection.
 
-The client and the command line ask here alone, so that both go to the same place. The first of these counts:
+The clients and the command line use this module, so they find the same gateway. The first of these
+counts:
 
-1. the URL given, or the profile given;
+1. the URL or the profile that was given;
 2. HEADRACE_URL;
 3. the profile named by HEADRACE_PROFILE;
 4. the profile named by `profile` in the configuration file;
@@ -32,8 +33,8 @@ _SOCKS = ("socks4", "socks4a", "socks5", "socks5h", "socks")
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
-    """prefix: path in front of every path of the API, without a slash at its end. user: `name:password` of basic
-    authentication. origin: the whole without the user, for messages."""
+    """prefix: put before every path of the API, without a slash at its end. user: `name:password`
+    for basic authentication. origin: the URL without the user, for messages."""
 
     scheme: str
     host: str
@@ -58,7 +59,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find(url: str | None = None, *, profile: str | None = None, environ: Mapping[str, str] = os.environ) -> Address:
-    """The gateway's address. InvalidSettings says what is wrong and where it stands."""
+    """The address of the gateway. InvalidSettings says what is wrong, and in which setting."""
     if url is not None and profile is not None:
         raise InvalidSettings("give a URL or a profile, not both")
     if url is not None:
@@ -81,7 +82,7 @@ def find(url: str | None = None, *, profile: str | None = None, environ: Mapping
 
 
 def address_of(url: object, what: str) -> Address:
-    """what: where the URL stands, for the error."""
+    """Parse a URL. what: names the setting that holds it, for errors."""
     if not isinstance(url, str):
         raise InvalidSettings(f"{what} is no URL: write one such as {DEFAULT_URL}")
     parts = _split(url.strip(), what)
@@ -104,8 +105,8 @@ def address_of(url: object, what: str) -> Address:
 
 
 def proxy_for(address: Address, environ: Mapping[str, str] = os.environ) -> Address | None:
-    """The proxy that the environment names for the address, as curl reads it; None: go directly. A loopback address
-    never has one. InvalidSettings for one that cannot be used."""
+    """The proxy that the environment names for the address, by the rules of curl. None: connect
+    directly, as always to a loopback address. InvalidSettings if the proxy cannot be used."""
     if is_loopback(address.host):
         return None
     name, value = _named(f"{address.scheme}_proxy", environ)
@@ -113,7 +114,7 @@ def proxy_for(address: Address, environ: Mapping[str, str] = os.environ) -> Addr
         name, value = _named("all_proxy", environ)
     if not value or _is_exempt(address, _named("no_proxy", environ)[1]):
         return None
-    # A proxy is mostly written without its scheme.
+    # The scheme of a proxy is often left out.
     parts = _split(value if "://" in value else f"http://{value}", name)
     if parts.scheme in _SOCKS:
         raise InvalidSettings(
@@ -141,7 +142,8 @@ def is_loopback(host: str) -> bool:
 
 
 def _split(url: str, what: str) -> SplitResult:
-    """With a host and a port that can be; the URL itself, which may hold a password, is not repeated."""
+    """Split a URL and check its host and port. Errors do not repeat the URL,
+    which may hold a password."""
     if any(char.isspace() or not char.isprintable() for char in url):
         raise InvalidSettings(f"{what} has a blank or a control character in it")
     try:
@@ -162,16 +164,17 @@ def _split(url: str, what: str) -> SplitResult:
 
 
 def _named(variable: str, environ: Mapping[str, str]) -> tuple[str, str]:
-    """Both spellings are in use; the lower one counts first."""
+    """-> (spelling, value) of a variable in lower or upper case. Lower case takes precedence."""
     upper = variable.upper()
-    # Where CGI runs, HTTP_PROXY is a header that anybody may send (https://httpoxy.org).
+    # Under CGI, HTTP_PROXY comes from a request header that anybody can send (https://httpoxy.org).
     if upper == "HTTP_PROXY" and "REQUEST_METHOD" in environ:
         return variable, environ.get(variable, "").strip()
     return next(((name, environ[name].strip()) for name in (variable, upper) if environ.get(name)), (variable, ""))
 
 
 def _is_exempt(address: Address, no_proxy: str) -> bool:
-    """no_proxy: names, which stand for what is below them too, addresses and networks, each with or without a port."""
+    """no_proxy: names, which include their subdomains, addresses and networks, each
+    with or without a port."""
     for entry in no_proxy.lower().replace(",", " ").split():
         entry = entry.partition("://")[2] or entry
         if entry == "*":

@@ -1,8 +1,8 @@
-"""The result of a job as a person reads it: one line for each answer, and its warnings below.
+"""Shows the result of a job to a person: one line for each answer, and its warnings below.
 
-A result names no task, so an answer is recognized by its fields. Each file of `inference_worker.tasks` defines the
-fields of its answers. They are not imported from there, because a client needs no numpy. What is not recognized is
-shown as JSON.
+A result does not name its task, so an answer is recognised by its fields. The files of
+`inference_worker.tasks` define these fields. They are not imported, because a client must not need
+numpy. An unknown answer is shown as JSON.
 """
 
 from typing import Any
@@ -19,8 +19,8 @@ _MAX_VALUES = 8
 
 
 def print_result(terminal: Terminal, job: Job, *, is_text_seen: bool = False) -> None:
-    """The result as a person reads it: text as text, scores as a line, everything else as JSON. Of a text that was
-    seen already, only how it ended."""
+    """Print the answers of a job. is_text_seen: the generated text was shown already, so
+    print only how it ended."""
     value = msgspec.json.decode(job.result)
     items = value if isinstance(value, list) else [value]
     for item in items:
@@ -28,7 +28,7 @@ def print_result(terminal: Terminal, job: Job, *, is_text_seen: bool = False) ->
 
 
 def answer(item: Any, *, is_text_seen: bool = False) -> Text:
-    """One answer of an inference job, or a training result, in a line or two, with what it warns of."""
+    """One answer of an inference job, or a training result, with its warnings."""
     return Text.assemble(_answer(item, is_text_seen=is_text_seen), _warnings(item))
 
 

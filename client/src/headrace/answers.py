@@ -1,6 +1,7 @@
-"""Answers as the clients hand them on: what the gateway said, and how a notebook shows it (`_repr_html_`).
+"""The types that the clients return: those of shared_schemas.replies, and how a notebook
+shows them (`_repr_html_`).
 
-The types are those of shared_schemas.replies with a face; every text in it is escaped.
+All text in the HTML is escaped. Knows no request.
 """
 
 from collections import deque
@@ -90,7 +91,8 @@ class Rows(tuple[T, ...]):
 
 
 class Listing(Iterator[T]):
-    """Rows as they are asked for, page by page. A notebook shows the first 20, which are then not lost."""
+    """An iterator of rows that requests page after page. A notebook shows the first 20 rows
+    without consuming them."""
 
     def __init__(self, rows: Iterator[T]) -> None:
         self._rows, self._ahead = rows, deque[T]()
@@ -99,7 +101,7 @@ class Listing(Iterator[T]):
         return self._ahead.popleft() if self._ahead else next(self._rows)
 
     def all(self, limit: int | None = None) -> Rows[T]:
-        """The rest of them, or so many."""
+        """All rows that are left, or at most `limit`."""
         return Rows(islice(self, limit))
 
     def _repr_html_(self) -> str:
@@ -112,7 +114,8 @@ class Listing(Iterator[T]):
 
 
 class AsyncListing(AsyncIterator[T]):
-    """As Listing. A notebook cannot wait for rows while it shows something: `await listing.all()`."""
+    """An async Listing. A notebook cannot request rows while it shows a value: use
+    `await listing.all()`."""
 
     def __init__(self, rows: AsyncIterator[T]) -> None:
         self._rows = rows
@@ -139,7 +142,7 @@ class AsyncListing(AsyncIterator[T]):
 
 
 def _html_of(rows: Sequence[Any]) -> str:
-    """A table of rows of one type; what has none is shown as Python writes it."""
+    """A table of rows of one type. Rows of an unknown type are shown by their repr."""
     draw = next((draw for kind, draw in _TABLES.items() if rows and isinstance(rows[0], kind)), None)
     if draw is None:
         return f"<pre>{escape(repr(list(rows)))}</pre>" if rows else "<p>nothing</p>"
@@ -158,7 +161,7 @@ def _body(rows: Iterable[Sequence[str]]) -> str:
 
 
 _TABLES: dict[type, Any] = {
-    replies.DeadLetter: tables.failed,
+    replies.DeadLetter: tables.dead_letter_table,
     jobs.JobSummary: tables.jobs,
     models.Model: tables.models,
     jobs.QueueStatus: tables.queues,

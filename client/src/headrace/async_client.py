@@ -1,4 +1,7 @@
-"""The client for async programs (anyio: asyncio or trio): the same thin shell as client.py, awaited."""
+"""The async client, for asyncio and trio. Has the same methods as client.py.
+
+Knows no path of the API and no format.
+"""
 
 import random
 import time
@@ -30,44 +33,47 @@ from shared_schemas.specs import InferenceSpec, JobSpec, TrainingSpec
 from headrace import endpoints
 from headrace.answers import AsyncListing, DeadLetter, DeadLetterDetails, JobDetails, JobStatus, JobSummary, Model, Rows
 from headrace.checking import seconds_of
-from headrace.connection import HEADERS, LineBroken, Route, Settings, pause_before_another, settled
+from headrace.connection import HEADERS, ConnectionFailed, Route, Settings, pause_before_resend, settings_and_route
 from headrace.endpoints import Page, Request, T, ended
 from headrace.errors import ApiError, ClientClosed, Unreachable, WaitTimedOut
 from headrace.following import Following, Received
-from headrace.wire import trusted
+from headrace.wire import tls_context
 
 A = TypeVar("A", DeadLettersRetried, DeadLettersPurged)
 
 
 class AsyncClient:
-    """As Client. It may be used in several event loops, also one after the other: each has connections of its own.
-    Close an iterator of events that you leave early (contextlib.aclosing)."""
+    """An async client of one gateway, with the methods of Client, which documents them.
+
+    It can be used in several event loops: each has its own connections. If you leave a loop over
+    events early, close the iterator (contextlib.aclosing).
+    """
 
     def __init__(self, url: str | None = None, *, profile: str | None = None, settings: Settings | None = None) -> None:
-        self._settings, self._route = settled(url, profile, settings)
+        self._settings, self._route = settings_and_route(url, profile, settings)
         self._of_loop: RunVar[httpx2.AsyncClient | None] = RunVar(f"headrace-{id(self)}")
         self._closed = False
         self._rng = random.SystemRandom()
 
     @property
     def url(self) -> str:
-        """The gateway's address, as it was found, without a user."""
+        """The address of the gateway, without user and password."""
         return self._route.address.origin
 
     async def close(self) -> None:
-        """Close the connections of this event loop; those of another end with it."""
+        """Close the connections of this event loop. Those of another loop end with that loop."""
         self._closed = True
         if http := self._of_loop.get(None):
             self._of_loop.set(None)
             await http.aclose()
 
     def _http(self) -> httpx2.AsyncClient:
-        """The connections of the event loop that runs now: they cannot be used in another."""
+        """The connections of the running event loop. No other loop can use them."""
         if self._closed:
             raise ClientClosed("the client is closed")
         http = self._of_loop.get(None)
         if http is None:
-            http = _connections(self._settings, self._route)
+            http = _http_client(self._settings, self._route)
             self._of_loop.set(http)
         return http
 
@@ -150,7 +156,7 @@ class AsyncClient:
                             if following.is_over():
                                 return
             except httpx2.TransportError as error:
-                cause = self._route.unreachable(_broken(error))
+                cause = self._route.unreachable(_connection_failed(error))
             if not following.is_over():
                 following.cut(cause)
                 await anyio.sleep(following.pause_s())
@@ -183,7 +189,8 @@ class AsyncClient:
         return await self.send(endpoints.retry(job_id))
 
     async def delete_job(self, job_id: str) -> None:
-        """Delete a finished job, its timeline and result. Conflict while it has not ended or another one needs it."""
+        """Delete a finished job, its timeline and its result. Conflict if it has not ended, or
+        if another job needs it."""
         await self.send(endpoints.delete_job(job_id))
 
     async def replay(self, job_id: str) -> Submitted:
@@ -261,15 +268,15 @@ class AsyncClient:
         return await self.send(endpoints.set_alias(name, alias, version))
 
     async def delete_model(self, name: str, version: int) -> None:
-        """Delete a version; `latest` moves to the newest that is left. Conflict while another alias names it or a job
-        that has not ended runs it."""
+        """Delete a version. The alias `latest` moves to the newest one left. Conflict if another
+        alias names the version, or if an unfinished job uses it."""
         await self.send(endpoints.delete_model(name, version))
 
     async def queues(self) -> Rows[QueueStatus]:
         return Rows((await self.send(endpoints.queues())).queues)
 
     async def recipes(self) -> Rows[RecipeInfo]:
-        """What can be trained now: the built-in recipes, and those of the workers that are registered."""
+        """The built-in recipes, and those of the registered workers."""
         return Rows((await self.send(endpoints.recipes())).recipes)
 
     async def workers(self) -> Rows[WorkerStatus]:
@@ -314,21 +321,21 @@ class AsyncClient:
                 return request.read(response.status_code, response.headers, response.content)
             except (httpx2.TransportError, ApiError) as error:
                 failures += 1
-                told = error if isinstance(error, ApiError) else _broken(error)
-                pause_s = pause_before_another(request, failures, told, self._route, self._settings, self._rng)
+                failure = error if isinstance(error, ApiError) else _connection_failed(error)
+                pause_s = pause_before_resend(request, failures, failure, self._route, self._settings, self._rng)
             await anyio.sleep(pause_s)
 
 
-def _connections(settings: Settings, route: Route) -> httpx2.AsyncClient:
+def _http_client(settings: Settings, route: Route) -> httpx2.AsyncClient:
     address, proxy = route.address, route.proxy
     headers = HEADERS | ({"authorization": user} if (user := address.authorization()) else {})
     return httpx2.AsyncClient(
         base_url=address.origin,
         headers=headers,
         timeout=_timeout(settings, read_s=settings.timeout_s),
-        # What the environment says was read by headrace.addresses, as for the blocking client.
+        # headrace.addresses has read the environment, for both clients alike.
         trust_env=False,
-        verify=trusted() if "https" in (address.scheme, proxy and proxy.scheme) else False,
+        verify=tls_context() if "https" in (address.scheme, proxy and proxy.scheme) else False,
         proxy=None if proxy is None else httpx2.Proxy(proxy.origin, auth=proxy.credentials()),
     )
 
@@ -337,6 +344,6 @@ def _timeout(settings: Settings, *, read_s: float) -> httpx2.Timeout:
     return httpx2.Timeout(settings.timeout_s, connect=min(settings.timeout_s, 10.0), read=read_s)
 
 
-def _broken(error: httpx2.TransportError) -> LineBroken:
+def _connection_failed(error: httpx2.TransportError) -> ConnectionFailed:
     never_sent = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
-    return LineBroken(str(error) or type(error).__name__, never_sent=never_sent)
+    return ConnectionFailed(str(error) or type(error).__name__, never_sent=never_sent)

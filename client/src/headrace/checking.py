@@ -1,4 +1,5 @@
-"""What callers say, checked before anything is sent: specs, states, ids. Pure."""
+"""Checks arguments before anything is sent: specs, states, ids. Pure, and
+knows no path of the API."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -12,30 +13,31 @@ from shared_schemas.specs import SPECS, JobOptions, JobSpec, kind_of_spec
 from headrace.errors import InvalidJob
 from headrace.values import plain
 
-# Up to here a float that is whole is one whole number only.
+# Below this, each whole float stands for exactly one whole number.
 _EXACT = 2.0**53
 
 E = TypeVar("E", bound=StrEnum)
 
 
 def spec_of(kind: JobKind, spec: object, fields: Mapping[str, Any]) -> JobSpec:
-    """A spec, a mapping with its fields or keywords, checked. InvalidJob says what is wrong, and where."""
+    """Check a spec, a mapping with its fields, or keywords. InvalidJob says
+    what is wrong, and where."""
     if spec is not None and fields:
         raise InvalidJob("give a spec or keywords, not both")
     return checked(kind, fields if spec is None else spec, place="")
 
 
 def checked(kind: JobKind, given: Any, *, place: str) -> JobSpec:
-    """place: what stands before the names of fields, `jobs[3].` in a list."""
+    """place: put before the names of fields in errors, such as `jobs[3].` in a list."""
     job, struct = place.removesuffix(".") or "the job", SPECS[kind]
     if isinstance(given, JobOptions):
         if not isinstance(given, struct):
             raise InvalidJob(f"{job} is a {type(given).__name__}, not a {struct.__name__}")
-        given = _said(given)
+        given = _explicit_fields(given)
     if not isinstance(given, Mapping):
         raise InvalidJob(f"{job} is {type(given).__name__}, not a spec or its fields")
     fields = {str(name): plain(value, f"{place}{name}") for name, value in given.items() if value is not None}
-    # What a model is given means what it says: there 5.0 stays 5.0, and None stays null.
+    # The model's input is not an option: there, 5.0 stays 5.0 and None stays null.
     for name in fields.keys() - {struct.input_field}:
         fields[name] = _lenient(fields[name])
     try:
@@ -44,21 +46,23 @@ def checked(kind: JobKind, given: Any, *, place: str) -> JobSpec:
         raise InvalidJob(f"{job}: {error}" if place else str(error)) from None
 
 
-def _said(spec: JobSpec) -> dict[str, Any]:
-    """The fields that differ from their defaults: a body says no more than its caller did."""
-    said = {}
+def _explicit_fields(spec: JobSpec) -> dict[str, Any]:
+    """The fields that differ from their defaults, so that the body holds nothing that
+    the caller did not set."""
+    fields = {}
     for field in msgspec.structs.fields(spec):
         value, default = getattr(spec, field.name), field.default
         if default is msgspec.NODEFAULT and field.default_factory is not msgspec.NODEFAULT:
             default = field.default_factory()
-        # Arrays answer == with an array.
+        # Types are compared first: arrays answer == with an array.
         if type(value) is not type(default) or value != default:
-            said[field.encode_name] = value
-    return said
+            fields[field.encode_name] = value
+    return fields
 
 
 def _lenient(value: Any) -> Any:
-    """An option as it is meant: None is not given, and 5.0 is whole. Fields that hold numbers with a part take both."""
+    """An option as the caller means it: None counts as not given, and 5.0 as 5. Fields that
+    hold fractions take both."""
     match value:
         case dict():
             return {name: _lenient(part) for name, part in value.items() if part is not None}
@@ -71,7 +75,8 @@ def _lenient(value: Any) -> Any:
 
 
 def kind_of(given: Any, place: str) -> JobKind:
-    """By its type, by the `kind` it names, or by the fields that a job of its kind must have."""
+    """The kind of a job: by the type of the spec, by its field `kind`, or by the fields
+    that the kind requires."""
     if isinstance(given, JobOptions):
         return kind_of_spec(given)
     if isinstance(given, Mapping):
@@ -86,7 +91,7 @@ def kind_of(given: Any, place: str) -> JobKind:
 
 
 def _required(kind: JobKind) -> dict[str, None]:
-    """Names of fields, in the order of the Struct."""
+    """The names of required fields, in the order of the Struct."""
     return {field.name: None for field in msgspec.structs.fields(SPECS[kind]) if field.required}
 
 
@@ -95,7 +100,7 @@ def _with_article(kind: JobKind) -> str:
 
 
 def one_of(known: type[E], given: str, what: str) -> E:
-    """The member, by itself or by its value. InvalidJob lists the known ones."""
+    """The member of `known` that `given` is or names. InvalidJob lists all of them."""
     try:
         return known(given)
     except ValueError:
@@ -103,7 +108,7 @@ def one_of(known: type[E], given: str, what: str) -> E:
 
 
 def number_of(event: object) -> int:
-    """Of the last event that the caller has; 0 for none."""
+    """The number of the last event that the caller has; 0 for none."""
     if event is None:
         return 0
     if not isinstance(event, Integral) or event < 0:
@@ -112,7 +117,7 @@ def number_of(event: object) -> int:
 
 
 def seconds_of(timeout_s: object) -> float | None:
-    """How long to wait. None: for ever."""
+    """A timeout. None: wait for ever."""
     if timeout_s is None:
         return None
     if not isinstance(timeout_s, Real) or timeout_s != timeout_s:
@@ -121,7 +126,7 @@ def seconds_of(timeout_s: object) -> float | None:
 
 
 def id_of(job: object) -> str:
-    """A job's id, from itself or from what an answer says of the job."""
+    """The id of a job, given as itself or as an object with a job_id or an id."""
     found = next((value for name in ("job_id", "id") if isinstance(value := getattr(job, name, None), str)), job)
     if not isinstance(found, str) or found.strip(".") == "":
         raise InvalidJob("a job is named by its id, such as submit_training(…).job_id")

@@ -1,6 +1,7 @@
 """The `headrace` command line: finds the command, runs it, and turns errors into exit codes.
 
-Loads only what the command needs: most of what a short command costs is loading.
+Imports only what the command needs, because imports take most of the time of a short command. Knows
+no single command.
 """
 
 import gc
@@ -18,28 +19,29 @@ if TYPE_CHECKING:
 _ABOUT = "Training and inference jobs on Redis Streams: submit them, watch them live, replay them."
 _USAGE = 2
 _INTERRUPTED = 130
-_READER_GONE = 141
+_PIPE_CLOSED = 141
 _INTERNAL = 7
 
 
 def main(arguments: Sequence[str] | None = None, *, entry_point_group: str | None = None) -> None:
-    """Ends the process with the command's exit code."""
+    """Run a command, and end the process with its exit code."""
     from headrace.terminal import prepare
 
-    # All that loading makes stays: to look through it for garbage, over and over, would be a tenth of a short command.
+    # Objects made by imports stay alive. Collecting garbage among them would take a tenth of
+    # the time of a short command.
     gc.disable()
     prepare()
     try:
         try:
             code = run(list(sys.argv[1:] if arguments is None else arguments), entry_point_group)
-        except SystemExit as end:  # argparse's, after help or wrong usage
+        except SystemExit as end:  # raised by argparse after help or wrong usage
             code = end.code if isinstance(end.code, int) else _USAGE
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
     except BrokenPipeError:
         _drop_output()
-        code = _READER_GONE
+        code = _PIPE_CLOSED
     except OSError as error:
         _drop_output()
         _say(f"error: the output cannot be written: {error.strerror}")
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str] | None = None, *, entry_point_group: str | Non
 
 
 def run(arguments: list[str], entry_point_group: str | None = None) -> int:
-    """-> exit code. What argparse ends with, 2 for wrong usage and 0 for help, is a SystemExit."""
+    """-> exit code. argparse raises SystemExit: with 2 for wrong usage, with 0 for help."""
     group = entry_point_group or "headrace.commands"
     match arguments:
         case []:
@@ -76,7 +78,7 @@ def run(arguments: list[str], entry_point_group: str | None = None) -> int:
     command = find(name, group)
     if command is None:
         return _unknown(name, group)
-    return _carry_out(name, command, rest)
+    return _run_command(name, command, rest)
 
 
 def find(name: str, entry_point_group: str) -> "Command | None":
@@ -92,19 +94,20 @@ def find(name: str, entry_point_group: str) -> "Command | None":
     return None
 
 
-def _carry_out(name: str, command: "Command", arguments: list[str]) -> int:
-    from headrace.commands.command import Ended, Parser, WrongUsage
+def _run_command(name: str, command: "Command", arguments: list[str]) -> int:
+    from headrace.commands.command import ExitWithCode, Parser, WrongUsage
 
     parser = Parser(name, command)
     given = parser.parse(arguments)
-    # Loaded after the options are known to be right; whatever talks to a gateway has it already.
+    # Imported after the options are known to be right. A command that uses a
+    # gateway has imported it already.
     from headrace.errors import ClientError
 
     gc.freeze()
     gc.enable()
     try:
         command.run(given)
-    except Ended as end:
+    except ExitWithCode as end:
         return end.code
     except WrongUsage as error:
         parser.error(str(error))
@@ -156,7 +159,8 @@ def _print_group(name: str) -> None:
 
 
 def _plugged(entry_point_group: str) -> dict[str, str]:
-    """Commands of other packages, and those that headrace-local would bring."""
+    """-> name and help of the commands of other packages, and of those of headrace-local even
+    if it is not installed"""
     from importlib.metadata import entry_points
 
     names = sorted({point.name for point in entry_points(group=entry_point_group)} - FROM_LOCAL.keys())
@@ -198,7 +202,7 @@ def _say(line: str) -> None:
 
 
 def _drop_output() -> None:
-    """Python flushes once more at its end, and would fail once more."""
+    """Send what is left to /dev/null. Otherwise Python would flush it at exit, and fail again."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:

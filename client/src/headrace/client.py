@@ -1,4 +1,8 @@
-"""The blocking client: a thin shell that sends what endpoints.py says and follows as following.py says."""
+"""The blocking client. Sends requests and reads event streams; endpoints.py and
+following.py decide which.
+
+Has the same methods as async_client.py. Knows no path of the API and no format.
+"""
 
 import random
 import time
@@ -27,34 +31,39 @@ from shared_schemas.specs import InferenceSpec, JobSpec, TrainingSpec
 from headrace import endpoints
 from headrace.answers import DeadLetter, DeadLetterDetails, JobDetails, JobStatus, JobSummary, Listing, Model, Rows
 from headrace.checking import seconds_of
-from headrace.connection import HEADERS, LineBroken, Settings, pause_before_another, settled
+from headrace.connection import HEADERS, ConnectionFailed, Settings, pause_before_resend, settings_and_route
 from headrace.endpoints import Page, Request, T, ended
 from headrace.errors import ApiError, Unreachable
 from headrace.following import Following, Received
-from headrace.wire import Wire
+from headrace.wire import ConnectionPool
 
 A = TypeVar("A", DeadLettersRetried, DeadLettersPurged)
 
 
 class Client:
-    """Talks to one gateway. Safe to share between threads; close it, or use it as a context.
+    """A blocking client of one gateway. Several threads can share it. Close it after use, or use it
+    in `with`.
 
-    Every method may raise ApiError, Unreachable or ProtocolError (headrace.errors). Job ids are strings.
+    Job ids are strings. Every method can raise ApiError, Unreachable or ProtocolError, and some
+    raise more: headrace.errors lists all errors.
     """
 
     def __init__(self, url: str | None = None, *, profile: str | None = None, settings: Settings | None = None) -> None:
-        """url: of the gateway; without one, headrace.addresses says where it is. InvalidSettings if nowhere."""
-        self._settings, self._route = settled(url, profile, settings)
-        self._wire = Wire(self._route.address, self._route.proxy, timeout_s=self._settings.timeout_s, headers=HEADERS)
+        """url: the gateway. Without a URL or profile, headrace.addresses finds the gateway.
+        InvalidSettings if the URL, the profile or a proxy cannot be used."""
+        self._settings, self._route = settings_and_route(url, profile, settings)
+        self._pool = ConnectionPool(
+            self._route.address, self._route.proxy, timeout_s=self._settings.timeout_s, headers=HEADERS
+        )
         self._rng = random.SystemRandom()
 
     @property
     def url(self) -> str:
-        """The gateway's address, as it was found, without a user."""
+        """The address of the gateway, without user and password."""
         return self._route.address.origin
 
     def close(self) -> None:
-        self._wire.close()
+        self._pool.close()
 
     def __enter__(self) -> Self:
         return self
@@ -73,7 +82,7 @@ class Client:
         idempotency_key: str | UUID | None = None,
         **fields: Any,
     ) -> Submitted:
-        """A job of any kind: a spec, or its fields as keywords."""
+        """Submit a job of any kind. Give a spec, or its fields as keywords."""
         return self.send(endpoints.submit(kind, spec, fields, idempotency_key=idempotency_key))
 
     def submit_training(
@@ -83,7 +92,8 @@ class Client:
         idempotency_key: str | UUID | None = None,
         **fields: Any,
     ) -> Submitted:
-        """A spec, or its fields as keywords: submit_training(model_type="mlp", data_path="wine.csv")."""
+        """Submit a training job. Give a spec, or its fields as keywords:
+        submit_training(model_type="mlp", data_path="wine.csv")."""
         return self.submit(JobKind.TRAINING, spec, idempotency_key=idempotency_key, **fields)
 
     def submit_inference(
@@ -93,7 +103,8 @@ class Client:
         idempotency_key: str | UUID | None = None,
         **fields: Any,
     ) -> Submitted:
-        """A spec, or its fields as keywords: submit_inference(model_id="prose", input_data="once upon")."""
+        """Submit an inference job. Give a spec, or its fields as keywords:
+        submit_inference(model_id="prose", input_data="once upon")."""
         return self.submit(JobKind.INFERENCE, spec, idempotency_key=idempotency_key, **fields)
 
     def submit_list(
@@ -102,11 +113,11 @@ class Client:
         *,
         idempotency_key: str | UUID | None = None,
     ) -> tuple[Submitted, ...]:
-        """Up to 500 jobs of one queue in one request: all of them are accepted, or none."""
+        """Submit up to 500 jobs of one queue in one request. The gateway accepts all or none."""
         return self.send(endpoints.submit_list(specs, idempotency_key=idempotency_key)).jobs
 
     def submit_body(self, kind: JobKind | str, body: bytes, *, idempotency_key: str | UUID | None = None) -> Submitted:
-        """JSON as it stands: the gateway checks it."""
+        """Submit JSON unchanged and unchecked. The gateway checks it."""
         return self.send(endpoints.submit_body(kind, body, idempotency_key=idempotency_key))
 
     def job(self, job_id: str) -> JobDetails:
@@ -116,12 +127,13 @@ class Client:
         return self.send(endpoints.status(job_id))
 
     def events(self, job_id: str, *, after: int = 0) -> Iterator[StreamEvent]:
-        """What happens to the job, from event after + 1 until `done`. A cut line, a gateway that restarts or says 503
-        is asked again where it left off; nothing is missing or doubled. Ends at once if there is nothing after."""
+        """The events of the job, from event after + 1 to `done`, each once and in order. If the
+        connection breaks, or the gateway restarts or answers 503, the client reconnects and
+        continues there. Ends at once if the job has ended and no event is left."""
         return (item.event for item in self.follow(job_id, after=after) if item.event is not None)
 
     def follow(self, job_id: str, *, after: int = 0, timeout_s: float | None = None) -> Iterator[Received]:
-        """As events, with each event's JSON. WaitTimedOut once timeout_s has passed."""
+        """Like `events`, with the JSON of each event. WaitTimedOut after timeout_s."""
         timeout_s = seconds_of(timeout_s)
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         following = Following(
@@ -136,23 +148,23 @@ class Client:
             cause: Exception | None = None
             try:
                 with (
-                    self._wire.stream(path, following.headers(), silence_s=self._settings.silence_s) as line,
-                    line.cut_after(following.remaining_s()),
+                    self._pool.stream(path, following.headers(), silence_s=self._settings.silence_s) as stream,
+                    stream.cut_after(following.remaining_s()),
                 ):
-                    is_open = line.status == HTTPStatus.OK
-                    following.answered(line.status, line.headers, b"" if is_open else line.read())
-                    for chunk in line.chunks() if is_open else ():
+                    is_open = stream.status == HTTPStatus.OK
+                    following.answered(stream.status, stream.headers, b"" if is_open else stream.read())
+                    for chunk in stream.chunks() if is_open else ():
                         yield from following.receive(chunk)
                         if following.is_over():
                             return
-            except LineBroken as error:
+            except ConnectionFailed as error:
                 cause = self._route.unreachable(error)
             if not following.is_over():
                 following.cut(cause)
                 time.sleep(following.pause_s())
 
     def wait(self, job_id: str, *, timeout_s: float | None = None) -> JobDetails:
-        """The job once it has ended, however it did. WaitTimedOut after timeout_s."""
+        """Wait until the job has ended, in whatever state. WaitTimedOut after timeout_s."""
         timeout_s = seconds_of(timeout_s)
         job = self.job(job_id)
         if job.state.is_terminal:
@@ -162,11 +174,13 @@ class Client:
         return self.job(job_id)
 
     def result(self, job_id: str, *, timeout_s: float | None = None) -> Any:
-        """What the job returned, decoded from JSON, once it has ended. JobFailed, JobCancelled; WaitTimedOut."""
+        """Wait until the job has ended. -> its result, decoded from JSON. JobFailed,
+        JobCancelled, WaitTimedOut."""
         return msgspec.json.decode(ended(self.wait(job_id, timeout_s=timeout_s)))
 
     def cancel(self, job_id: str) -> JobStatus:
-        """Cancel the job, or ask its running attempt to end: `events` tells when it has."""
+        """Cancel the job. If it is running, ask its attempt to end; `events`
+        shows when it has ended."""
         return self.send(endpoints.cancel(job_id))
 
     def pause(self, job_id: str) -> JobStatus:
@@ -176,15 +190,17 @@ class Client:
         return self.send(endpoints.resume(job_id))
 
     def retry(self, job_id: str) -> Submitted:
-        """A finished job again, as a new one."""
+        """Submit a finished job again, as a new job."""
         return self.send(endpoints.retry(job_id))
 
     def delete_job(self, job_id: str) -> None:
-        """Delete a finished job, its timeline and result. Conflict while it has not ended or another one needs it."""
+        """Delete a finished job, its timeline and its result. Conflict if it has not ended, or
+        if another job needs it."""
         self.send(endpoints.delete_job(job_id))
 
     def replay(self, job_id: str) -> Submitted:
-        """The same spec, seed and model version again, as a new job whose digest should be the same."""
+        """Run the same spec, seed and model version as a new job. Its result
+        should have the same digest."""
         return self.send(endpoints.replay(job_id))
 
     def list(
@@ -197,7 +213,7 @@ class Client:
         tag: str | None = None,
         page_size: int | None = None,
     ) -> Listing[JobSummary]:
-        """Jobs, newest first, page by page as they are asked for."""
+        """Jobs, newest first. Pages are requested as you iterate."""
 
         def ask(cursor: str | None) -> Request[Page[JobSummary]]:
             return endpoints.list_jobs(
@@ -207,7 +223,7 @@ class Client:
         return self._rows(ask)
 
     def attempts(self, job_id: str) -> Rows[AttemptSummary]:
-        """Who ran the job, when, how each attempt ended and why: the newest 100, oldest first."""
+        """The newest 100 attempts, oldest first: worker, times, how each ended and why."""
         return Rows(self.send(endpoints.attempts(job_id)).attempts)
 
     def dead_letters(
@@ -218,8 +234,8 @@ class Client:
         code: str | None = None,
         page_size: int | None = None,
     ) -> Listing[DeadLetter]:
-        """Jobs that failed and were neither retried nor purged, newest first, with all their attempts. code: only those
-        whose error has it."""
+        """Jobs that failed and were neither retried nor purged, newest first, each with its
+        attempts. code: only jobs that failed with this error code."""
 
         def ask(cursor: str | None) -> Request[Page[DeadLetter]]:
             return endpoints.dead_letters(queue=queue, kind=kind, code=code, limit=page_size, cursor=cursor)
@@ -227,7 +243,7 @@ class Client:
         return self._rows(ask)
 
     def dead_letter(self, job_id: str) -> DeadLetterDetails:
-        """All about one. NotFound says why the job is none."""
+        """One dead letter with all details. NotFound says why if the job is not a dead letter."""
         return self.send(endpoints.dead_letter(job_id))
 
     def retry_dead_letters(
@@ -239,8 +255,9 @@ class Client:
         all: bool = False,
         limit: int | None = None,
     ) -> Sequence[RetriedJob]:
-        """Run dead letters again, each once, as a new job: those that meet the filters, or all=True. limit: only the
-        newest so many, up to 1000. After an error call it again: it goes on with those that are left."""
+        """Submit dead letters again, each once, as a new job: those that match the filters, or with
+        all=True all of them. limit: only this many of the newest, up to 1000. After an error, call
+        it again for the rest."""
         selection = endpoints.selection_of(queue=queue, kind=kind, code=code, all=all, limit=limit)
         pages = self._act(endpoints.retry_dead_letters, selection, to_end=limit is None)
         return [job for page in pages for job in page.jobs]
@@ -254,7 +271,8 @@ class Client:
         all: bool = False,
         limit: int | None = None,
     ) -> Sequence[JobId]:
-        """Take dead letters off the list, chosen as for a retry. The failed jobs stay readable."""
+        """Take dead letters off the list. The filters are those of retry_dead_letters. The failed
+        jobs can still be read."""
         selection = endpoints.selection_of(queue=queue, kind=kind, code=code, all=all, limit=limit)
         pages = self._act(endpoints.purge_dead_letters, selection, to_end=limit is None)
         return [job_id for page in pages for job_id in page.job_ids]
@@ -271,22 +289,22 @@ class Client:
         return self.send(endpoints.set_alias(name, alias, version))
 
     def delete_model(self, name: str, version: int) -> None:
-        """Delete a version; `latest` moves to the newest that is left. Conflict while another alias names it or a job
-        that has not ended runs it."""
+        """Delete a version. The alias `latest` moves to the newest one left. Conflict if another
+        alias names the version, or if an unfinished job uses it."""
         self.send(endpoints.delete_model(name, version))
 
     def queues(self) -> Rows[QueueStatus]:
         return Rows(self.send(endpoints.queues()).queues)
 
     def recipes(self) -> Rows[RecipeInfo]:
-        """What can be trained now: the built-in recipes, and those of the workers that are registered."""
+        """The built-in recipes, and those of the registered workers."""
         return Rows(self.send(endpoints.recipes()).recipes)
 
     def workers(self) -> Rows[WorkerStatus]:
         return Rows(self.send(endpoints.workers()).workers)
 
     def ready(self) -> bool:
-        """Whether the gateway answers and has its Redis. Never raises for a gateway that is away."""
+        """Whether the gateway and its Redis answer. False if the gateway cannot be reached."""
         try:
             self.send(endpoints.ready())
         except (ApiError, Unreachable):
@@ -294,7 +312,8 @@ class Client:
         return True
 
     def _rows(self, ask: Callable[[str | None], Request[Page[T]]]) -> Listing[T]:
-        """What cannot be asked is told at once, not with the first row."""
+        """Builds the first request now, so that a wrong argument raises here and not at the first
+        row."""
         return Listing(self._pages(ask, ask(None)))
 
     def _pages(self, ask: Callable[[str | None], Request[Page[T]]], first: Request[Page[T]]) -> Iterator[T]:
@@ -316,13 +335,13 @@ class Client:
             selection = msgspec.structs.replace(selection, cursor=page.next_cursor)
 
     def send(self, request: Request[T]) -> T:
-        """One request, sent again after a cut line or a 503 where that is harmless."""
+        """Send a request. Send it again after a lost connection or a 503, if that is harmless."""
         failures = 0
         while True:
             try:
-                answer = self._wire.request(request.method, request.target(), request.headers, request.body)
-                return request.read(answer.status, answer.headers, answer.body)
-            except (LineBroken, ApiError) as error:
+                response = self._pool.request(request.method, request.target(), request.headers, request.body)
+                return request.read(response.status, response.headers, response.body)
+            except (ConnectionFailed, ApiError) as error:
                 failures += 1
-                pause_s = pause_before_another(request, failures, error, self._route, self._settings, self._rng)
+                pause_s = pause_before_resend(request, failures, error, self._route, self._settings, self._rng)
             time.sleep(pause_s)

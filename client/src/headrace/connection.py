@@ -1,4 +1,7 @@
-"""What both clients share about lines: settings, and when a request may be sent again."""
+"""Shared by both clients: settings, the route to the gateway, and when a request may be sent again.
+
+Opens no connection.
+"""
 
 import random
 from typing import TypeVar
@@ -17,8 +20,8 @@ _LONGEST_WAIT_S = 30.0
 HEADERS = {"user-agent": "headrace", "accept": "application/json"}
 
 
-class LineBroken(Exception):
-    """No whole answer came. never_sent: the gateway cannot have seen the request."""
+class ConnectionFailed(Exception):
+    """No complete response came. never_sent: the gateway cannot have received the request."""
 
     def __init__(self, why: str, *, never_sent: bool) -> None:
         super().__init__(why)
@@ -26,11 +29,14 @@ class LineBroken(Exception):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """url, profile: where the gateway is; without both as headrace.addresses says. timeout_s: of one request.
-    silence_s: how long an event stream may say nothing, not even its keep-alive comment, before the line counts as cut.
-    patience_s: how long to look for a new line before giving up; None: for ever. retries: how often a request that may
-    be repeated is sent again. trust_env: whether proxies that the environment names are used; never for a loopback
-    address."""
+    """url, profile: where the gateway is. Without both, headrace.addresses finds it.
+    timeout_s: of one request.
+    silence_s: if an event stream sends nothing for so long, not even a keep-alive comment, the
+        connection counts as lost.
+    patience_s: how long to try to reconnect an event stream. None: for ever.
+    retries: how often a request is sent again, if that is harmless.
+    trust_env: use the proxies that the environment names. A loopback address never uses one.
+    """
 
     url: str | None = None
     profile: str | None = None
@@ -42,18 +48,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """proxy: None where the way is direct."""
+    """proxy: None if the connection is direct."""
 
     address: Address
     proxy: Address | None
 
-    def unreachable(self, error: LineBroken) -> Unreachable:
+    def unreachable(self, error: ConnectionFailed) -> Unreachable:
         by = "" if self.proxy is None else f" by way of the proxy {self.proxy.origin}"
         return Unreachable(f"cannot reach the gateway at {self.address.origin}{by}: {error}")
 
 
-def settled(url: str | None, profile: str | None, settings: Settings | None) -> tuple[Settings, Route]:
-    """What a client was given, together. InvalidSettings if there is no such way to a gateway."""
+def settings_and_route(url: str | None, profile: str | None, settings: Settings | None) -> tuple[Settings, Route]:
+    """The settings of a client, with the url or profile that it was given, and the route to the
+    gateway. InvalidSettings."""
     settings = settings or Settings()
     if url is not None or profile is not None:
         settings = msgspec.structs.replace(settings, url=url, profile=profile)
@@ -61,18 +68,19 @@ def settled(url: str | None, profile: str | None, settings: Settings | None) -> 
     return settings, Route(address, proxy_for(address) if settings.trust_env else None)
 
 
-def pause_before_another(
+def pause_before_resend(
     request: Request[T],
     failures: int,
-    error: LineBroken | ApiError,
+    error: ConnectionFailed | ApiError,
     route: Route,
     settings: Settings,
     rng: random.Random,
 ) -> float:
-    """Seconds until the request may be sent again; raises what the caller should see if it may not."""
-    never_sent = isinstance(error, LineBroken) and error.never_sent
-    hopeful = error.retryable if isinstance(error, ApiError) else request.repeatable or never_sent
-    if failures > settings.retries or not hopeful or not (request.repeatable or never_sent):
+    """-> seconds to wait before the request is sent again. If it may not be, raises
+    the error for the caller."""
+    never_sent = isinstance(error, ConnectionFailed) and error.never_sent
+    may_help = error.retryable if isinstance(error, ApiError) else request.repeatable or never_sent
+    if failures > settings.retries or not may_help or not (request.repeatable or never_sent):
         raise error if isinstance(error, ApiError) else route.unreachable(error) from error
     asked_s = (error.retry_after_s or 0.0) if isinstance(error, ApiError) else 0.0
     return min(asked_s, _LONGEST_WAIT_S) + _BACKOFF.delay_s(failures, rng)

@@ -1,4 +1,5 @@
-"""The endpoints of the API: what to send to each, and how to read its response. Pure: opens no socket."""
+"""The endpoints of the API: what to send to each, and how to read the response.
+Pure: opens no socket."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -42,7 +43,8 @@ T = TypeVar("T")
 
 
 class Request(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
-    """repeatable: doing it twice is the same as doing it once, so it may be sent again after a cut line."""
+    """repeatable: sending it twice has the effect of sending it once, so it may be sent again
+    after a lost connection."""
 
     method: str
     path: str
@@ -56,7 +58,8 @@ class Request(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
         return self.path + (f"?{urlencode(self.params)}" if self.params else "")
 
     def read(self, status: int, headers: Mapping[str, str], body: bytes) -> T:
-        """What the answer says. ApiError for a problem, ProtocolError for what is not Headrace's."""
+        """Decode a response. ApiError for a problem, ProtocolError if it does
+        not come from Headrace."""
         if not 200 <= status < 300:
             raise api_error(status, body, retry_after=headers.get("retry-after"))
         try:
@@ -66,7 +69,7 @@ class Request(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):
-    """Rows of a listing, and what to pass as `cursor` for the next ones."""
+    """Rows of a listing, and the `cursor` of the next page; None at the end."""
 
     rows: Sequence[T]
     next_cursor: str | None
@@ -113,7 +116,8 @@ def submit(
     *,
     idempotency_key: str | UUID | None,
 ) -> Request[Submitted]:
-    """spec or fields. A key is made where none is given, so that a repeated request makes no second job."""
+    """Takes a spec or its fields. Makes an idempotency key if none is given, so that a repeated
+    request makes no second job."""
     kind = one_of(JobKind, kind, "kind")
     return submit_body(kind, encode_json(spec_of(kind, spec, fields)), idempotency_key=idempotency_key)
 
@@ -121,7 +125,7 @@ def submit(
 def submit_list(
     jobs: Iterable[JobSpec | Mapping[str, Any]], *, idempotency_key: str | UUID | None
 ) -> Request[SubmittedJobs]:
-    """InvalidJob names the first that is wrong by its place, `jobs[3]`."""
+    """InvalidJob names the first wrong job by its place, `jobs[3]`."""
     if isinstance(jobs, str | bytes | Mapping | JobOptions):
         raise InvalidJob("a list of jobs is wanted, each a spec or a mapping with its fields")
     given = list(jobs)
@@ -146,31 +150,31 @@ def submit_body(kind: JobKind | str, body: bytes, *, idempotency_key: str | UUID
 
 
 def job(job_id: str) -> Request[JobDetails]:
-    return Request(method="GET", path=_of_job(job_id), decode=_job)
+    return Request(method="GET", path=_job_path(job_id), decode=_job)
 
 
 def status(job_id: str) -> Request[JobStatus]:
-    return Request(method="GET", path=_of_job(job_id, "status"), decode=_status)
+    return Request(method="GET", path=_job_path(job_id, "status"), decode=_status)
 
 
 def cancel(job_id: str) -> Request[JobStatus]:
-    return Request(method="POST", path=_of_job(job_id, "cancel"), decode=_status)
+    return Request(method="POST", path=_job_path(job_id, "cancel"), decode=_status)
 
 
 def pause(job_id: str) -> Request[JobStatus]:
-    return Request(method="POST", path=_of_job(job_id, "pause"), decode=_status, repeatable=False)
+    return Request(method="POST", path=_job_path(job_id, "pause"), decode=_status, repeatable=False)
 
 
 def resume(job_id: str) -> Request[JobStatus]:
-    return Request(method="POST", path=_of_job(job_id, "resume"), decode=_status, repeatable=False)
+    return Request(method="POST", path=_job_path(job_id, "resume"), decode=_status, repeatable=False)
 
 
 def retry(job_id: str) -> Request[Submitted]:
-    return Request(method="POST", path=_of_job(job_id, "retry"), decode=_submitted, repeatable=False)
+    return Request(method="POST", path=_job_path(job_id, "retry"), decode=_submitted, repeatable=False)
 
 
 def replay(job_id: str) -> Request[Submitted]:
-    return Request(method="POST", path=_of_job(job_id, "replay"), decode=_submitted, repeatable=False)
+    return Request(method="POST", path=_job_path(job_id, "replay"), decode=_submitted, repeatable=False)
 
 
 def list_jobs(
@@ -183,7 +187,8 @@ def list_jobs(
     limit: int | None = None,
     cursor: str | None = None,
 ) -> Request[Page[JobSummary]]:
-    """state, states: one or several, by name or as JobState. InvalidJob lists the known ones."""
+    """state, states: one state or several, as JobState or by name. InvalidJob
+    lists the known states."""
     wanted = [states] if isinstance(states, str) else list(states or ())
     wanted += [] if state is None else [state]
     statuses = tuple(("status", one_of(JobState, state, "state").value) for state in wanted)
@@ -192,11 +197,11 @@ def list_jobs(
 
 
 def delete_job(job_id: str) -> Request[None]:
-    return _deleting(_of_job(job_id))
+    return _deleting(_job_path(job_id))
 
 
 def attempts(job_id: str) -> Request[JobAttempts]:
-    return Request(method="GET", path=_of_job(job_id, "attempts"), decode=_attempts)
+    return Request(method="GET", path=_job_path(job_id, "attempts"), decode=_attempts)
 
 
 def dead_letters(
@@ -271,11 +276,11 @@ def ready() -> Request[msgspec.Raw]:
 
 
 def events_path(job_id: str) -> str:
-    return _of_job(job_id, "events")
+    return _job_path(job_id, "events")
 
 
 def ended(job: Job) -> msgspec.Raw:
-    """The result of a job that has ended. JobFailed or JobCancelled if it has none."""
+    """The result of a job that has ended. JobFailed, JobCancelled."""
     match job.state:
         case JobState.FAILED:
             raise JobFailed(job)
@@ -289,17 +294,17 @@ def _kind(kind: str | None) -> str | None:
     return None if kind is None else one_of(JobKind, kind, "kind").value
 
 
-def _of_job(job_id: str, verb: str = "") -> str:
+def _job_path(job_id: str, verb: str = "") -> str:
     return f"/jobs/{_segment(id_of(job_id))}" + (f"/{verb}" if verb else "")
 
 
 def _deleting(path: str) -> Request[None]:
-    # Not repeatable: the second would say that there is no such thing, as if there had never been one.
+    # Not repeatable: the second response would be 404, as if the thing had never existed.
     return Request(method="DELETE", path=path, decode=lambda _: None, repeatable=False)
 
 
 def _of_dead_letters(verb: str, selection: DeadLetterSelection, decode: Callable[[bytes], T]) -> Request[T]:
-    # Not repeatable: with a limit, a second request would take the next ones as well.
+    # Not repeatable: with a limit, a second request would take further dead letters.
     return Request(
         method="POST",
         path=f"/dead-letters/{verb}",

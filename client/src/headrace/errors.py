@@ -2,17 +2,17 @@
 
 ClientError
 ├── ApiError              the gateway answered with a problem; `code` is the stable part
-│   ├── BadRequest        400, 413, 415, 422: what was sent cannot be right
+│   ├── BadRequest        400, 413, 415, 422: the request is wrong, and would be wrong again
 │   ├── NotFound          404
 │   │   └── Gone          410: it existed; its result_ttl has passed
 │   ├── Conflict          409: the job's state forbids it
 │   └── Unavailable       429, 502, 503, 504: the same call may succeed later
 ├── Unreachable           no contact with the gateway
-├── ProtocolError         it answered in a way that is not Headrace's
-├── InvalidJob            what was given makes no job, or asks for what there is not; nothing was sent
-├── InvalidSettings       the URL, profile or proxy to use cannot be used
-├── ClientClosed          the client was closed before
-├── WaitTimedOut          also a TimeoutError: the job had not ended in time
+├── ProtocolError         the answer does not come from a Headrace gateway, or is damaged
+├── InvalidJob            a wrong spec or argument; nothing was sent
+├── InvalidSettings       the URL, profile or proxy cannot be used
+├── ClientClosed          the client is closed
+├── WaitTimedOut          the job has not ended in time; also a TimeoutError
 └── JobEnded
     ├── JobFailed         the job ended as failed; `error` says why
     └── JobCancelled      the job was cancelled
@@ -28,18 +28,19 @@ from shared_schemas.replies import Problem
 
 
 class ClientError(Exception):
-    """code: stable, snake_case. retryable: whether the same call may succeed later. Survives pickle and copy whole."""
+    """code: stable, in snake_case. retryable: whether the same call may succeed later. Can
+    be pickled and copied."""
 
     code: str = "client_error"
     retryable: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Otherwise its class is called with `args`, and what a subclass takes is something else.
+        # By default pickle would call the class with `args`, but a subclass takes other arguments.
         return _restored, (type(self), self.args, self.__dict__)
 
 
 class ApiError(ClientError):
-    """retry_after_s: how long the gateway asked to wait."""
+    """retry_after_s: how long the gateway asks to wait."""
 
     def __init__(self, status: int, problem: Problem, *, retry_after_s: float | None = None) -> None:
         super().__init__(problem.detail or problem.title)
@@ -95,7 +96,7 @@ class WaitTimedOut(ClientError, TimeoutError):
 
 
 class JobEnded(ClientError):
-    """job: as it ended. error: why, where it says."""
+    """job: the ended job. error: why it ended so, if known."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -135,7 +136,8 @@ _decode_problem = msgspec.json.Decoder(Problem).decode
 
 
 def api_error(status: int, body: bytes, *, retry_after: str | None = None) -> ApiError:
-    """The error an answer stands for, whatever made it: a proxy's HTML page gives code http_error."""
+    """The error for a response that is not a success. A response without a problem, such as a
+    proxy's HTML page, has the code http_error."""
     try:
         problem = _decode_problem(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):

@@ -1,6 +1,7 @@
-"""Follows the timeline of one job over connections that may break: what to request next, and which events to return.
+"""Follows the timeline of one job over connections that may break: decides what to request next,
+and which events to return.
 
-Pure, except for the clock that it is given. client.py and async_client.py do the reading and the waiting.
+Pure, except for the clock that it is given. client.py and async_client.py read and wait.
 """
 
 import random
@@ -21,7 +22,8 @@ _OK, _NO_CONTENT = 200, 204
 
 
 class Received(msgspec.Struct, frozen=True):
-    """event: None where the gateway is newer than this client and sent a sort it does not know. data: its JSON."""
+    """event: None if this client does not know the type, because the gateway is newer. data:
+    the JSON of the event."""
 
     n: int
     event: StreamEvent | None
@@ -36,11 +38,12 @@ _decode_stamp = msgspec.json.Decoder(_Stamp).decode
 
 
 class Following:
-    """Ask with `headers()`, report `answered`, give every chunk to `receive`, report the end of the line with
-    `cut`, sleep `pause_s()`, ask again, until it `is_over()`.
+    """Send a request with `headers()`. Call `answered` when the response begins, `receive` for each
+    chunk, and `cut` when it ends. Sleep `pause_s()` and send the next request, until `is_over()`.
 
-    after: number of the last event the caller has. patience_s: how long after a line was lost, without a byte from
-    the gateway since, Unreachable is raised; None: never. deadline: by `clock`, when WaitTimedOut is raised.
+    after: number of the last event that the caller has. patience_s: how long after a lost
+    connection Unreachable is raised, if the gateway has sent nothing since; None: never. deadline:
+    time of `clock` when WaitTimedOut is raised.
     """
 
     def __init__(
@@ -57,7 +60,7 @@ class Following:
         self._after, self._patience_s, self._clock, self._rng = number_of(after), patience_s, clock, rng
         self._parser = SseParser()
         self._lost_at: float | None = None
-        self._lines_without_event = 0
+        self._streams_without_event = 0
         self._asked_to_wait_s = 0.0
         self._cause: Exception | None = None
 
@@ -71,8 +74,8 @@ class Following:
         return None if self.deadline is None else self.deadline - self._clock()
 
     def answered(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """The head of an answer, with its whole body where the status is not 200. ApiError if asking again would
-        not help."""
+        """Take the head of a response, and its whole body if the status is not 200. ApiError if
+        another request would not help."""
         if status == _NO_CONTENT:
             self._over = True
         elif status != _OK:
@@ -87,13 +90,14 @@ class Following:
             self._cause = None
 
     def receive(self, chunk: bytes) -> list[Received]:
-        """The events that follow the last one handed on, each once and in order."""
+        """Take a chunk. -> the events after the last one returned, each once and in order"""
         self._lost_at = None
         received = []
         for sent in self._parser.feed(chunk):
             item = _decode(sent.data)
             if isinstance(item.event, Gap):
-                # It goes back where the gateway has lost what this reader had seen: the job begins again there.
+                # This can go backwards: if the gateway has lost events that this reader has seen,
+                # the timeline begins again.
                 self._after = item.event.oldest - 1
             elif item.n <= self._after:
                 continue
@@ -101,7 +105,7 @@ class Following:
                 raise self._misnumbered(item.n)
             else:
                 self._after = item.n
-            self._lines_without_event = 0
+            self._streams_without_event = 0
             received.append(item)
             if isinstance(item.event, Done):
                 self._over = True
@@ -110,22 +114,25 @@ class Following:
         return received
 
     def cut(self, cause: Exception | None) -> None:
-        """The line has ended before the job did. cause: None for an orderly end, e.g. a gateway that drains."""
-        self._lines_without_event += 1
+        """The stream has ended before the job. cause: None for an orderly end, for example
+        when the gateway drains."""
+        self._streams_without_event += 1
         self._cause = cause or self._cause
         self._lost_at = self._clock() if self._lost_at is None else self._lost_at
         self._check_deadline()
 
     def pause_s(self) -> float:
-        """How long to wait before asking again. Unreachable after patience_s without contact."""
+        """How long to wait before the next request. Unreachable after
+        patience_s without contact."""
         silent_s = 0.0 if self._lost_at is None else self._clock() - self._lost_at
         if self._patience_s is not None and silent_s >= self._patience_s:
             raise Unreachable(f"no contact with the gateway for {silent_s:.0f} s: {self._cause}") from self._cause
-        # What a gateway that drains asks for, it gets; after a line that broke the first attempt comes at once.
+        # The delay in the event stream counts only after an orderly end. After a connection that
+        # broke, only the back-off counts.
         orderly = self._cause is None or self._asked_to_wait_s > 0
         asked_s = max(self._asked_to_wait_s, (self._parser.retry_ms or 0) / 1000 if orderly else 0.0)
         self._asked_to_wait_s = 0.0
-        pause_s = min(asked_s, _LONGEST_ASKED_S) + _BACKOFF.delay_s(max(1, self._lines_without_event), self._rng)
+        pause_s = min(asked_s, _LONGEST_ASKED_S) + _BACKOFF.delay_s(max(1, self._streams_without_event), self._rng)
         limits = [self.remaining_s(), None if self._patience_s is None else self._patience_s - silent_s]
         return max(0.0, min([pause_s, *(limit for limit in limits if limit is not None)]))
 

@@ -1,7 +1,7 @@
-"""Text with styles, as wide as a terminal shows it. Knows neither jobs nor files.
+"""Text with styles that knows its width on a terminal. Knows neither jobs nor files.
 
-As much of rich's Text as lines and tables need: loading rich costs more than all else that a short command does. What
-is redrawn in place (views.py) is left to rich.
+Has those parts of rich's Text that lines and tables need. Importing rich takes more time than
+everything else in a short command, so only views that are redrawn in place (views.py) use it.
 """
 
 import re
@@ -24,14 +24,14 @@ STATE_STYLES = {
 _CODES = {
     "bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36",
 }  # fmt: skip
-# What a job wrote must not steer the terminal of whoever reads it.
+# A job's output must not control the terminal of the person who reads it.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 _BREAKS = re.compile(r"[\n\t]+")
 
 
 class Text:
-    """Spans of text, each with a style such as `bold red`. Not changed once made."""
+    """Spans of text, each with a style such as `bold red`. Immutable."""
 
     def __init__(self, text: str = "", style: str = "") -> None:
         self._spans: tuple[tuple[str, str], ...] = ((_CONTROLS.sub("\ufffd", text), style),) if text else ()
@@ -64,7 +64,7 @@ class Text:
         return Text.assemble(*joined)
 
     def fitted(self, width: int) -> "Text":
-        """In at most `width` cells of one line; what is cut ends with an ellipsis."""
+        """In at most `width` cells of one line. A text that is cut ends with an ellipsis."""
         if self.cell_len <= width:
             return self
         made, room = Text(), max(0, width - 1)
@@ -85,7 +85,7 @@ class Text:
         return Text.assemble(self, " " * max(0, width - self.cell_len))
 
     def drawn(self, *, with_styles: bool) -> str:
-        """As a terminal takes it."""
+        """As the characters to write to a terminal."""
         if not with_styles:
             return self.plain
         return "".join(
@@ -94,7 +94,7 @@ class Text:
         )
 
     def lines(self, width: int) -> "list[Text]":
-        """As it is: a terminal wraps it, and whoever copies it has it whole."""
+        """The text as one line. A terminal wraps it, and it can be copied without line breaks."""
         return [self]
 
     def rich(self) -> "RichText":
@@ -107,13 +107,13 @@ class Text:
 
 
 class Drawable(Protocol):
-    """Lines that fit into `width` cells, if anything can."""
+    """Has lines that fit into `width` cells if possible."""
 
     def lines(self, width: int) -> list[Text]: ...
 
 
 class Lines:
-    """Each is cut to the width."""
+    """Lines that are each cut to the width."""
 
     def __init__(self, lines: Iterable[Text]) -> None:
         self._lines = list(lines)
@@ -123,7 +123,7 @@ class Lines:
 
 
 class Card:
-    """Names and values, one pair a line."""
+    """Names and values, one pair in each line."""
 
     def __init__(self) -> None:
         self._rows: list[tuple[str, Text]] = []
@@ -149,7 +149,7 @@ def _cells(text: str) -> int:
 
 
 def _first(text: str, cells: int) -> str:
-    """The longest beginning that fits."""
+    """The longest beginning of the text that fits into so many cells."""
     if text.isascii():
         return text[:cells]
     from rich.cells import chop_cells

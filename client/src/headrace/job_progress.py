@@ -23,8 +23,10 @@ _MIN_SPAN_MS = 250
 
 
 class JobProgress:
-    """losses: training loss over time, thinned evenly. latest: newest values by split. outputs: text made so far
-    by input. began_ms, newest_ms: of the present attempt, by Redis' clock."""
+    """losses: training loss over time, with evenly fewer values if there are many. latest: the
+    newest metrics of each split. outputs: the text generated so far for each input. first_ms,
+    began_ms, newest_ms: times of the first event, of the start of the present attempt and of the
+    newest event, ms by Redis' clock."""
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
@@ -70,7 +72,7 @@ class JobProgress:
             case Produced(model=str(model)):
                 self.models.append(model)
             case Gap(requested=requested, oldest=oldest) if oldest <= requested:
-                # What was seen is told again.
+                # The timeline begins again, so these events come again.
                 self.losses.clear()
                 self.outputs.clear()
                 self.models.clear()
@@ -83,11 +85,11 @@ class JobProgress:
 
     @property
     def shows_whole_text(self) -> bool:
-        """Whether all that was made is one text, which a view shows whole."""
+        """Whether the whole output is one text, which a view shows completely."""
         return self.outputs.keys() == {0} and not self._has_missed
 
     def steps_per_s(self) -> float | None:
-        """As the job reports it, else from its progress over the last ten seconds."""
+        """As the job reports it, else computed from the progress of the last ten seconds."""
         reported = self.latest.get("train", {}).get("steps_per_s")
         if reported is not None:
             return reported
@@ -95,7 +97,7 @@ class JobProgress:
         return None if span is None or span[2] <= 0 else span[2] / span[0]
 
     def left_s(self) -> float | None:
-        """How long the job still takes if it goes on at its recent pace."""
+        """How long the job still takes at its recent pace."""
         span = self._span()
         if span is None or span[1] <= 0 or self.fraction >= 1 or self.done is not None:
             return None
@@ -108,7 +110,7 @@ class JobProgress:
         self.state, self.worker = event.state.value, event.worker
         if event.attempt != self.attempt:
             self.attempt, self.began_ms = event.attempt, event.at
-            # A new attempt makes its output anew.
+            # A new attempt generates its output again.
             self.outputs.clear()
             self._marks.clear()
 
@@ -130,7 +132,8 @@ class JobProgress:
             self._stride *= 2
 
     def _span(self) -> tuple[float, float, int] | None:
-        """-> (seconds, fraction done in them, steps done in them), None while too short to say."""
+        """-> (seconds, fraction done in that time, steps done in that time); None
+        if the time is too short"""
         if len(self._marks) < 2 or self._marks[-1][0] - self._marks[0][0] < _MIN_SPAN_MS:
             return None
         (at, fraction, step), (now, fraction_now, step_now) = self._marks[0], self._marks[-1]

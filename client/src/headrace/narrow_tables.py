@@ -1,6 +1,6 @@
-"""Tables that fit a narrow terminal: columns are first shortened, then left out. Knows no jobs.
+"""Tables that fit a narrow terminal. Columns are first shortened, then left out. Knows no jobs.
 
-A cell is never folded: a row is one line.
+Each row is one line.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,9 @@ _GAP = 2
 
 
 class FittedTable:
-    """columns: each name with the width that it may be cut down to, None where it never is. leave_out: names in the
-    order in which they are left out; columns that nobody filled go before them. The first column names the row and
-    stays."""
+    """columns: each name with the width to which the column may be cut; None: never cut. leave_out:
+    the names of columns in the order in which they are left out, after empty columns. The first
+    column names the row and always stays."""
 
     def __init__(self, columns: Mapping[str, int | None], *, leave_out: Sequence[str] = ()) -> None:
         self._columns, self._leave_out = columns, leave_out
@@ -25,7 +25,7 @@ class FittedTable:
     def lines(self, width: int) -> list[Text]:
         widths = self._widths(width)
         header = tuple(Text(name, "dim") for name in self._columns)
-        # What names a row is whole even where nothing else fits beside it.
+        # The first column is shown whole even if nothing else fits beside it.
         room = max(width, next(iter(widths.values())))
         return [self._line(row, widths).fitted(room) for row in (header, *self._rows)]
 
@@ -40,7 +40,7 @@ class FittedTable:
         return [list(self._columns), *([cell.plain for cell in row] for row in self._rows)]
 
     def _widths(self, room: int) -> dict[str, int]:
-        """Of the columns that are shown, from left to right."""
+        """The widths of the columns that are shown, from left to right."""
         cells = {name: [row[i].cell_len for row in self._rows] for i, name in enumerate(self._columns)}
         whole = {name: max([len(name), *cells[name]]) for name in self._columns}
         widths = {

@@ -1,4 +1,4 @@
-"""Server-sent events, parsed as they come: bytes in any split in, events out.
+"""Parses server-sent events from chunks of bytes, however they are split.
 
 Follows the event stream interpretation of the WHATWG HTML standard, section 9.2.6
 (https://html.spec.whatwg.org/multipage/server-sent-events.html). Knows neither HTTP nor jobs.
@@ -16,7 +16,8 @@ _MAX_EVENT_BYTES = 64 * 1024 * 1024
 
 
 class ServerSentEvent(msgspec.Struct, frozen=True):
-    """event: its name, `message` where the server gave none. id: the last event id as of this event."""
+    """event: its name, `message` if the server gave none. id: the last event
+    id when the event came."""
 
     event: str
     data: str
@@ -24,7 +25,8 @@ class ServerSentEvent(msgspec.Struct, frozen=True):
 
 
 class SseParser:
-    """last_event_id: what a reconnection sends. retry_ms: the delay the server asked for, None if it did not."""
+    """last_event_id: to be sent when reconnecting. retry_ms: the delay that the server asks
+    for; None if it does not."""
 
     def __init__(self) -> None:
         self.last_event_id = ""

@@ -1,4 +1,5 @@
-"""Answers of the gateway as tables and cards for a person. Results of jobs are in `answer_lines`."""
+"""Shows what the gateway returns as tables and cards. Results of jobs are in
+`answer_lines`. Knows no terminal."""
 
 from collections.abc import Iterable, Sequence
 
@@ -39,7 +40,8 @@ def jobs(rows: Iterable[JobSummary]) -> FittedTable:
 
 
 def dead_letters(rows: Sequence[DeadLetter]) -> Lines:
-    """Two lines for each: the code is what one types next and is never cut; the message has a line of its own."""
+    """Two lines for each. The error code is never cut, because people type it next. The
+    message has its own line."""
     cells = [("job", "error", "failed")]
     cells += [(row.id, row.error.code if row.error else "", text.ago(row.finished_at)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -58,8 +60,8 @@ def dead_letters(rows: Sequence[DeadLetter]) -> Lines:
     return Lines(lines)
 
 
-def failed(rows: Iterable[DeadLetter]) -> FittedTable:
-    """Dead letters with a line each, for where there is room."""
+def dead_letter_table(rows: Iterable[DeadLetter]) -> FittedTable:
+    """Dead letters with one line each, where there is room for it."""
     table = FittedTable({"job": None, "of": None, "error": None, "failed": None, "attempts": None, "message": None})
     for row in rows:
         code, message = (row.error.code, row.error.message) if row.error else ("", "")
@@ -230,7 +232,7 @@ def status(row: JobStatus) -> Card:
 
 
 def why_waiting(row: JobStatus) -> str | None:
-    """What else must happen before the job can run, where it is not just its turn."""
+    """What the job waits for, if it waits for more than its turn in the queue."""
     if row.waits_for:
         return f"for {' and '.join(row.waits_for)} to succeed"
     if row.workers == 0:

@@ -1,7 +1,7 @@
-"""The two outputs of the command line, whatever they lead to: a terminal, a pipe, a file, nothing.
+"""stdout and stderr of the command line, which can be a terminal, a pipe, a file, or missing.
 
-A character that the output cannot hold is replaced, never an error. Colours are for terminals that want them (NO_COLOR,
-FORCE_COLOR, TERM=dumb).
+A character that the encoding does not have is replaced. Colours are used on terminals, and as
+NO_COLOR, FORCE_COLOR and TERM=dumb say. Knows no jobs.
 """
 
 import codecs
@@ -15,7 +15,7 @@ from headrace.ink import Drawable, Text
 if TYPE_CHECKING:
     from rich.console import Console
 
-# A pipe has no width: tables are as wide as they are.
+# A pipe has no width. This is wide enough for a whole table.
 _PIPE_WIDTH = 240
 _LEAST_WIDTH = 20
 _IN_ASCII = {
@@ -26,7 +26,8 @@ _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 def prepare() -> None:
-    """Both outputs replace what they cannot hold, those that rich writes to as well."""
+    """Make both outputs replace characters that they cannot encode. This also
+    covers what rich writes."""
     codecs.register_error("headrace", _replaced)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
@@ -40,7 +41,7 @@ class Terminal:
 
     @property
     def stream(self) -> TextIO | None:
-        """None where the process was started without one."""
+        """None if the process was started without it."""
         stream: TextIO | None = getattr(sys, self._name)
         return stream
 
@@ -58,15 +59,17 @@ class Terminal:
     def width(self) -> int:
         if self.stream is None or not self.is_terminal:
             return _PIPE_WIDTH
-        said = os.environ.get("COLUMNS", "")
+        from_environ = os.environ.get("COLUMNS", "")
         try:
-            columns = int(said) if said.isdecimal() else os.get_terminal_size(self.stream.fileno()).columns
+            columns = (
+                int(from_environ) if from_environ.isdecimal() else os.get_terminal_size(self.stream.fileno()).columns
+            )
         except OSError:
             columns = 80
         return max(_LEAST_WIDTH, columns or 80)
 
     def print(self, what: str | Drawable = "", style: str = "", *, end: str = "\n") -> None:
-        """A text, or what has lines."""
+        """Print a text or a Drawable."""
         if self.stream is None:
             return
         drawable = Text(what, style) if isinstance(what, str) else what
@@ -76,7 +79,7 @@ class Terminal:
         self.stream.flush()
 
     def json(self, text: str) -> None:
-        """JSON is UTF-8; where the output is not, escapes say the same."""
+        """Print JSON. If the encoding is not UTF-8, other characters than ASCII are escaped."""
         if self.stream is None:
             return
         if codecs.lookup(self.stream.encoding or "ascii").name != "utf-8":
@@ -85,7 +88,7 @@ class Terminal:
         self.stream.flush()
 
     def rich(self) -> "Console":
-        """For what is redrawn in place."""
+        """For views that are redrawn in place."""
         from rich.console import Console
 
         console = Console(file=self.stream, highlight=False, stderr=self._name == "stderr")

@@ -1,6 +1,6 @@
-"""For tests of programs that use Headrace; docs/testing.md shows how. Knows only where the parts come from.
+"""For tests of programs that use Headrace: docs/testing.md shows how.
 
-They are those of the package headrace-local, which the client itself never needs.
+Only passes on parts of the package headrace-local, which the client itself does not need.
 """
 
 try:

@@ -1,4 +1,4 @@
-"""Numbers, times and curves as short text. Pure."""
+"""Numbers, times and curves as short text. Pure, and knows no jobs."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -9,7 +9,8 @@ _ASCII_BARS = "_.-=+*#@"
 
 
 def sparkline(values: Sequence[float], *, width: int, ascii_only: bool = False) -> str:
-    """The values from left to right in at most `width` cells, each the mean of its share, lowest to highest."""
+    """The values from left to right in at most `width` bars. Each bar is the mean of
+    its share of the values."""
     if not values or width < 1:
         return ""
     cells = min(width, len(values))
@@ -22,7 +23,7 @@ def sparkline(values: Sequence[float], *, width: int, ascii_only: bool = False) 
 
 
 def number(value: float | None) -> str:
-    """Four significant digits; `n/a` for what was not finite."""
+    """Four significant digits; `n/a` for None, which stands for a number that is not finite."""
     if value is None:
         return "n/a"
     if value == int(value) and abs(value) < 1_000_000:
@@ -60,7 +61,7 @@ def ago(moment: datetime | None, *, now: datetime | None = None) -> str:
 
 
 def _rounded(seconds: float) -> str:
-    """In the largest unit of which it has one."""
+    """In the largest unit that is not longer than the time."""
     for unit, unit_s in (("d", 86_400), ("h", 3600), ("m", 60)):
         if seconds >= unit_s:
             return f"{seconds // unit_s:.0f}{unit}"

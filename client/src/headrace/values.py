@@ -1,7 +1,8 @@
-"""What callers hand over, as the plain values that JSON has: numbers, texts, lists, objects.
+"""Turns values that callers pass into JSON values: numbers, texts, lists and objects.
 
-Arrays, columns and tables are known by what they can do, never by their library: nothing here imports one.
-What has no plain form is InvalidJob, which names the place (`input_data[3]['size']`) and never the value.
+Arrays, columns and tables are recognised by their methods, so no library is imported. A value that
+has no JSON form is InvalidJob, which names its place (`input_data[3]['size']`) and never the
+value. Knows no kind of job.
 """
 
 import os
@@ -20,25 +21,28 @@ import msgspec
 
 from headrace.errors import InvalidJob
 
-# Far deeper than any input, and far from Python's own limit.
+# Deeper than any real input, and well below Python's own limit.
 _MAX_DEPTH = 100
 _INTEGERS = range(-(2**63), 2**64)
-# pandas' NA and NaT, which are not None and equal nothing.
+# pandas' NA and NaT, which equal nothing, not even themselves.
 _MISSING = ("NAType", "NaTType")
-# In this order: pydantic's models; Arrow's tables and scalars; arrays, columns and scalars; what only numpy can read.
-_WAYS = ("model_dump", "to_pylist", "as_py", "tolist", "to_list", "item", "__array__")
+# Methods that convert a value, in the order in which they are tried: of pydantic's models; Arrow's
+# tables and scalars; arrays, columns and scalars; anything that only numpy can read.
+_CONVERSIONS = ("model_dump", "to_pylist", "as_py", "tolist", "to_list", "item", "__array__")
 _SHOWN_NAME = 60
 
 
-class _NoWay(ValueError):
-    """Why a value that has parts is not taken apart."""
+class _NotConvertible(ValueError):
+    """Says why a value is not converted."""
 
 
 def plain(value: Any, place: str, depth: int = 0) -> Any:
-    """The value as JSON has it, in Python's own types. InvalidJob says what cannot be, and where in `place` it is.
+    """The value as a JSON value in Python's own types. InvalidJob says what is
+    wrong, and where below `place`.
 
-    A table is its rows, each an object; a pandas Series is a list, or an object where its cells have names; an array is
-    nested lists; an Enum is its value; a dataclass is an object; a moment is its ISO 8601 text.
+    A table becomes a list of objects, one for each row. A pandas Series becomes a list, or an
+    object if its cells have names. An array becomes nested lists, an Enum its value, a dataclass an
+    object, a date or time its ISO 8601 text.
     """
     kind = type(value)
     if kind is float:
@@ -68,7 +72,7 @@ def plain(value: Any, place: str, depth: int = 0) -> Any:
             raise InvalidJob(f"{place} is {_named(value)}, which has no order: give a list")
         case timedelta():
             raise InvalidJob(f"{place} is {_named(value)}: give its seconds as a number")
-        # numpy counts its timedelta64 among the whole numbers.
+        # numpy registers its timedelta64 as an Integral.
         case Integral() if _time_kind(value) is None:
             return _whole(int(value), place)
         case Real() if _time_kind(value) is None:
@@ -85,81 +89,82 @@ def plain(value: Any, place: str, depth: int = 0) -> Any:
             parts = ((field.encode_name, getattr(value, field.name)) for field in msgspec.structs.fields(value))
             return _object(parts, place, depth)
         case _:
-            return _of_a_library(value, place, depth)
+            return _from_library(value, place, depth)
 
 
-def _of_a_library(value: Any, place: str, depth: int) -> Any:
-    """An array, a column, a table or a scalar of numpy, pandas, polars, Arrow, PyTorch or their like, and whatever else
-    has parts."""
+def _from_library(value: Any, place: str, depth: int) -> Any:
+    """Convert an array, column, table or scalar of numpy, pandas, polars, Arrow, PyTorch and the
+    like, a dataclass or an iterator."""
     if isinstance(value, type) or hasattr(value, "read"):
-        raise _unfit(value, place)
+        raise _unsupported(value, place)
     if is_dataclass(value):
         return _object(((field.name, getattr(value, field.name)) for field in fields(value)), place, depth)
     if isinstance(value, Iterator):
         return _list(value, place, depth)
-    ask = _way_out(value)
-    if ask is None:
-        raise _unfit(value, place)
+    convert = _conversion_of(value)
+    if convert is None:
+        raise _unsupported(value, place)
     try:
-        simpler = ask()
+        simpler = convert()
     except Exception as error:
-        # The text of another's may repeat the value; it stands in the cause.
-        why = str(error) if isinstance(error, _NoWay) else type(error).__name__
+        # The text of a library's error may repeat the value. It is kept in the cause only.
+        why = str(error) if isinstance(error, _NotConvertible) else type(error).__name__
         raise InvalidJob(f"{place} is {_named(value)}, which does not turn into plain values: {why}") from error
     if type(simpler) is type(value):
-        raise _unfit(value, place)
+        raise _unsupported(value, place)
     return plain(simpler, place, depth + 1)
 
 
-def _way_out(value: Any) -> Callable[[], Any] | None:
-    """The value's own way to something simpler. Tables come first: they can do what arrays can, but are rows of named
-    cells; None where there is no way."""
+def _conversion_of(value: Any) -> Callable[[], Any] | None:
+    """The method of the value that converts it into something simpler; None if it has none. Tables
+    are recognised first, because they have the methods of arrays as well."""
 
     def method(name: str) -> Callable[..., Any] | None:
         found = getattr(value, name, None)
         return found if callable(found) else None
 
     if _time_kind(value) is not None and not hasattr(value, "to_numpy"):
-        # As a list these are whole numbers of nanoseconds.
-        return partial(_moments, value)
-    # Decimal: a Number, yet no Real. numpy would drop the imaginary part of its own complex numbers.
+        # tolist() would give whole numbers of nanoseconds.
+        return partial(_times_as_text, value)
+    # Decimal is a Number but not a Real. Complex is excluded: numpy's
+    # would drop the imaginary part.
     if isinstance(value, Number) and not isinstance(value, Complex):
         return method("__float__")
     if rows := method("to_dicts"):
         return rows
     if (to_dict := method("to_dict")) and hasattr(value, "columns"):
-        return partial(_of_names, value.columns, partial(to_dict, orient="records"))
+        return partial(_if_unique, value.columns, partial(to_dict, orient="records"))
     if to_dict and hasattr(value, "index") and _has_named_cells(value):
-        return partial(_of_names, value.index, to_dict)
-    return next((way for name in _WAYS if (way := method(name))), None)
+        return partial(_if_unique, value.index, to_dict)
+    return next((found for name in _CONVERSIONS if (found := method(name))), None)
 
 
 def _has_named_cells(series: Any) -> bool:
-    """Whether a pandas Series is a row of a table, whose cells have the names of columns."""
+    """Whether a pandas Series is the row of a table: its cells have the names of columns."""
     names = list(series.index)
     return bool(names) and all(isinstance(name, str) for name in names)
 
 
-def _of_names(names: Any, to_dict: Callable[[], Any]) -> Any:
-    """pandas itself would keep the last of two cells with one name."""
+def _if_unique(names: Any, to_dict: Callable[[], Any]) -> Any:
+    """to_dict(), unless two cells have the same name: pandas would keep only the last of them."""
     if not getattr(names, "is_unique", True):
-        raise _NoWay("two of its cells have one name")
+        raise _NotConvertible("two of its cells have one name")
     return to_dict()
 
 
 def _time_kind(value: Any) -> str | None:
-    """M of numpy's moments, m of its spans of time; None of all else."""
+    """M for numpy's datetime64, m for its timedelta64, else None."""
     kind = getattr(getattr(value, "dtype", None), "kind", None)
     return kind if kind in ("M", "m") else None
 
 
-def _moments(array: Any) -> Any:
-    """numpy's datetime64 as ISO 8601 texts; its timedelta64, and a time that is none, are refused."""
+def _times_as_text(array: Any) -> Any:
+    """numpy's datetime64 as ISO 8601 texts. Refuses timedelta64 and missing times."""
     if array.dtype.kind == "m":
-        raise _NoWay("give its seconds as numbers")
+        raise _NotConvertible("give its seconds as numbers")
     texts = array.astype(str)
     if "NaT" in texts.ravel().tolist():
-        raise _NoWay("it holds a missing time (NaT)")
+        raise _NotConvertible("it holds a missing time (NaT)")
     return texts.tolist()
 
 
@@ -180,7 +185,7 @@ def _object(parts: Iterable[tuple[Any, Any]], place: str, depth: int) -> dict[st
 
 
 def _key(key: Any, place: str) -> str:
-    """JSON's keys are texts; whole numbers are written as such."""
+    """The key as a text. Whole numbers are converted."""
     match key:
         case Enum():
             return _key(key.value, place)
@@ -224,5 +229,5 @@ def _short(name: str) -> str:
     return repr(name if len(name) <= _SHOWN_NAME else name[: _SHOWN_NAME - 1] + "…")
 
 
-def _unfit(value: Any, place: str) -> InvalidJob:
+def _unsupported(value: Any, place: str) -> InvalidJob:
     return InvalidJob(f"{place} is {_named(value)}, which JSON cannot hold: give numbers, texts, lists or objects")

@@ -1,4 +1,7 @@
-"""A job as it happens, on a terminal (redrawn in place) or on a pipe (a line for what is worth one)."""
+"""Shows a job live: redrawn in place on a terminal, as a line for each important event on a pipe.
+
+Knows events, and not where they come from.
+"""
 
 import time
 from collections.abc import Callable
@@ -21,17 +24,17 @@ from headrace.job_progress import JobProgress
 _LEVEL_STYLES = {"debug": "dim", "info": "", "warning": "yellow", "error": "red"}
 _SPARKLINE_WIDTH = 40
 _BAR_WIDTH, _LEAST_BAR_WIDTH = 40, 10
-# What stands around the bar: a margin, and a blank on each side of it.
+# Around the bar: a margin, and a blank on each side.
 _BAR_MARGIN = 4
 _OUTPUT_LINES = 12
 _SHOWN_APART = ("loss", "steps_per_s")
-# A pipe gets a line of progress for each tenth of the job, but not more than one in this time.
+# A pipe gets a line of progress for each tenth of the job, but at most one in this time.
 _PLAIN_STEP = 0.1
 _PLAIN_EVERY_MS = 1000
 
 
 class View(Protocol):
-    """Use it as a context; show every event in order."""
+    """Use it in `with`, and show each event in order."""
 
     progress: JobProgress
 
@@ -43,7 +46,7 @@ class View(Protocol):
 
 
 def view_of(job_id: str, console: Console, *, title: str | None = None, speed: float = 1.0) -> View:
-    """speed: how many times faster than they happened the events come."""
+    """speed: how many times faster the events come than they happened."""
     progress = JobProgress(job_id)
     name = title or job_id
     if console.is_terminal:
@@ -52,7 +55,8 @@ def view_of(job_id: str, console: Console, *, title: str | None = None, speed: f
 
 
 class LiveView:
-    """clock: what the time since the newest event is told by, so that it passes while nothing happens."""
+    """clock: measures the time since the newest event, so that the shown time
+    passes while no event comes."""
 
     def __init__(
         self,
@@ -109,7 +113,7 @@ class LiveView:
 
     def _progress(self) -> RenderableType:
         progress = self.progress
-        # What matters most stands first: a narrow terminal cuts the end.
+        # The most important comes first, because a narrow terminal cuts the end.
         facts = [f"{progress.fraction:4.0%}"]
         if progress.step is not None:
             facts.append(f"step {progress.step}" + (f"/{progress.total}" if progress.total else ""))
@@ -120,18 +124,18 @@ class LiveView:
             facts.append(f"{text.number(rate)} steps/s")
         if progress.epoch is not None:
             facts.append(f"epoch {progress.epoch}")
-        told = " · ".join(facts)
+        summary = " · ".join(facts)
         row = Table.grid(padding=(0, 1))
         row.add_row(
             " ",
             ProgressBar(
                 total=1.0,
                 completed=progress.fraction,
-                width=max(_LEAST_BAR_WIDTH, min(_BAR_WIDTH, self._console.width - _BAR_MARGIN - len(told))),
+                width=max(_LEAST_BAR_WIDTH, min(_BAR_WIDTH, self._console.width - _BAR_MARGIN - len(summary))),
                 complete_style="blue",
                 finished_style="green",
             ),
-            Text(told, no_wrap=True, overflow="ellipsis"),
+            Text(summary, no_wrap=True, overflow="ellipsis"),
         )
         return row
 
@@ -157,11 +161,11 @@ class LiveView:
     def _outputs(self) -> list[RenderableType]:
         outputs, has_ended = self.progress.outputs, self.progress.done is not None
         if not outputs or (has_ended and len(outputs) > 1):
-            # Of several only a part is shown; the result has them whole.
+            # Several outputs are shown only in part, and the result has them whole.
             return []
         cursor = "" if has_ended else "▌"
         if len(outputs) == 1:
-            # What a model wrote must not steer the terminal.
+            # The output of a model must not control the terminal.
             lines = Text(Ink(next(iter(outputs.values())) + cursor).plain, style="green").wrap(
                 self._console, max(20, self._console.width - 4)
             )
@@ -241,7 +245,7 @@ class PlainView:
 
 
 def _line_of(event: StreamEvent) -> Ink | None:
-    """What deserves a line of its own that stays."""
+    """The line that an event adds above the view; None for most events."""
     match event:
         case Logged():
             dropped = f" (after {event.dropped} lines left out)" if event.dropped else ""

@@ -1,7 +1,8 @@
-"""The blocking client's connections: HTTP/1.1 of the standard library, kept open and shared between threads.
+"""The blocking client's connections: HTTP/1.1 with the standard library, kept open
+and shared between threads.
 
-http.client starts in a third of the time that a library for it takes, which is most of what a short command costs.
-Knows neither jobs nor what may be sent again.
+Importing http.client takes a third of the time of an HTTP library, and imports take most of the
+time of a short command. Knows neither jobs nor which requests may be sent again.
 """
 
 import os
@@ -18,19 +19,20 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from headrace.addresses import Address
-from headrace.connection import LineBroken
+from headrace.connection import ConnectionFailed
 from headrace.errors import ClientClosed
 
 if TYPE_CHECKING:
     import ssl
 
-# Below what servers allow by habit (uvicorn and nginx 5 s and more), so that a line is not used as it is closed.
+# Servers usually close an idle connection after 5 s or more (uvicorn, nginx). Below that, none is
+# reused while the server closes it.
 _IDLE_S = 4.0
 _MAX_IDLE = 16
 _CHUNK = 65_536
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Response(msgspec.Struct, frozen=True):
     """headers: names in lower case."""
 
     status: int
@@ -38,21 +40,22 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes
 
 
-class Line:
-    """An answer that is read as it comes."""
+class StreamedResponse:
+    """A response whose body is read as it arrives."""
 
     def __init__(self, response: HTTPResponse, sock: socket.socket | None) -> None:
         self._response, self._socket = response, sock
         self.status, self.headers = response.status, _headers(response)
 
     def read(self) -> bytes:
-        with _told():
+        with _connection_errors():
             return self._response.read()
 
     def chunks(self) -> Iterator[bytes]:
-        """As they arrive, until the end of the answer. LineBroken if it ends before, or is silent for too long."""
+        """The body as it arrives. ConnectionFailed if it ends too early, or
+        nothing arrives for too long."""
         while True:
-            with _told():
+            with _connection_errors():
                 chunk = self._response.read1(_CHUNK)
             if not chunk:
                 return
@@ -60,7 +63,8 @@ class Line:
 
     @contextmanager
     def cut_after(self, remaining_s: float | None) -> Iterator[None]:
-        """End the line when the caller's time is up: a socket can only limit the silence between two chunks."""
+        """Close the connection after remaining_s. A timeout of the socket only limits the
+        time between two chunks."""
         if remaining_s is None or self._socket is None:
             yield
             return
@@ -73,9 +77,9 @@ class Line:
             timer.cancel()
 
 
-class Wire:
-    """address: of the gateway. proxy: on the way there. timeout_s: how long to wait for a connection (10 s at most),
-    and for each piece of an answer."""
+class ConnectionPool:
+    """address: of the gateway. proxy: between here and the gateway. timeout_s: for a connection (10
+    s at most) and for each piece of a response."""
 
     def __init__(
         self, address: Address, proxy: Address | None, *, timeout_s: float, headers: Mapping[str, str]
@@ -97,29 +101,30 @@ class Wire:
         while self._idle:
             self._idle.pop()[1].close()
 
-    def request(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
-        """LineBroken if no whole answer came."""
+    def request(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> Response:
+        """ConnectionFailed if no complete response came."""
         connection = self._connection()
         try:
             response = self._sent(connection, method, target, headers, body)
-            with _told():
+            with _connection_errors():
                 content = response.read()
         except BaseException:
             connection.close()
             raise
         self._give_back(connection)
-        return Answer(response.status, _headers(response), content)
+        return Response(response.status, _headers(response), content)
 
     @contextmanager
-    def stream(self, target: str, headers: Mapping[str, str], *, silence_s: float) -> Iterator[Line]:
+    def stream(self, target: str, headers: Mapping[str, str], *, silence_s: float) -> Iterator[StreamedResponse]:
         connection = self._connection()
         try:
             response = self._sent(connection, "GET", target, headers, None)
-            # Where the server closes after its answer, http.client lets go of the socket, which the answer still reads.
+            # If the server closes the connection after the response, http.client drops its
+            # reference to the socket, but the response still reads from it.
             sock = connection.sock or getattr(getattr(response.fp, "raw", None), "_sock", None)
             if sock is not None:
                 sock.settimeout(silence_s)
-            yield Line(response, sock)
+            yield StreamedResponse(response, sock)
         finally:
             connection.close()
 
@@ -131,11 +136,12 @@ class Wire:
         path = self._address.prefix + target
         if self._proxy is not None and self._address.scheme == "http":
             path = self._address.origin + target
-        with _told():
+        with _connection_errors():
             try:
                 connection.request(method, path, body, {**self._headers, **headers, "host": self._host()})
             except (BrokenPipeError, ConnectionResetError):
-                # A gateway that refuses early answers and closes while the body is still on its way.
+                # A gateway that refuses a request may answer and close before it
+                # has received the whole body.
                 return connection.getresponse()
             return connection.getresponse()
 
@@ -145,18 +151,18 @@ class Wire:
             connection.connect()
         except (OSError, HTTPException, UnicodeError) as error:
             connection.close()
-            raise LineBroken(_words(error), never_sent=True) from error
+            raise ConnectionFailed(_describe(error), never_sent=True) from error
         connection.sock.settimeout(self._timeout_s)
 
     def _connection(self) -> HTTPConnection:
         if self._closed:
             raise ClientClosed("the client is closed")
         if self._pid != os.getpid():
-            # A child of a fork must not write into its parent's connections.
+            # After a fork, the child must not use the connections of its parent.
             self._pid, self._idle = os.getpid(), deque()
         while self._idle:
             since, connection = self._idle.pop()
-            if time.monotonic() - since < _IDLE_S and not _has_ended(connection.sock):
+            if time.monotonic() - since < _IDLE_S and not _is_unusable(connection.sock):
                 return connection
             connection.close()
         return self._new_connection()
@@ -186,7 +192,7 @@ class Wire:
 
     def _context(self) -> "ssl.SSLContext":
         if self._tls is None:
-            self._tls = trusted()
+            self._tls = tls_context()
         return self._tls
 
 
@@ -194,8 +200,8 @@ def _headers(response: HTTPResponse) -> dict[str, str]:
     return {name.lower(): value for name, value in response.getheaders()}
 
 
-def trusted() -> "ssl.SSLContext":
-    """What the machine trusts; SSL_CERT_FILE and SSL_CERT_DIR name other certificates."""
+def tls_context() -> "ssl.SSLContext":
+    """Trusts the certificates of the machine, or those that SSL_CERT_FILE and SSL_CERT_DIR name."""
     import ssl
 
     if os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR"):
@@ -208,26 +214,27 @@ def trusted() -> "ssl.SSLContext":
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """What goes wrong on a line, whatever noticed it, as LineBroken."""
+def _connection_errors() -> Iterator[None]:
+    """Turn errors of the connection into ConnectionFailed."""
     try:
         yield
     except (OSError, HTTPException) as error:
-        raise LineBroken(_words(error), never_sent=False) from error
+        raise ConnectionFailed(_describe(error), never_sent=False) from error
 
 
-def _words(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     match error:
         case TimeoutError():
             return "timed out"
-        case OSError(strerror=str(said)):
-            return said
+        case OSError(strerror=str(reason)):
+            return reason
         case _:
             return str(error) or type(error).__name__
 
 
-def _has_ended(sock: socket.socket) -> bool:
-    """An idle line on which something came has ended, or does not keep to HTTP."""
+def _is_unusable(sock: socket.socket) -> bool:
+    """Whether an idle connection cannot be used. If data or an end has arrived, it was
+    closed, or is not HTTP."""
     if hasattr(select, "poll"):
         watch = select.poll()
         watch.register(sock, select.POLLIN)

@@ -1,6 +1,7 @@
-"""The commands of the `headrace` command line: each turns options into one verb of the client.
+"""The commands of the `headrace` command line. Each turns its options into calls of the client.
 
-This file only lists them: a module is loaded when one of its commands runs, so that `headrace --help` loads none.
+This file only lists them. A module is imported when one of its commands runs, so
+`headrace --help` imports none.
 """
 
 from typing import NamedTuple
@@ -9,7 +10,8 @@ from shared_schemas.kinds import JobKind
 
 
 class Entry(NamedTuple):
-    """name: as typed, of one word or two. module: has it in its COMMANDS. section: of the overview."""
+    """name: one or two words, as typed. module: has the command in its COMMANDS.
+    section: of `headrace --help`."""
 
     name: str
     help: str
@@ -31,7 +33,7 @@ ENTRIES = tuple(
             "headrace.commands.following",
             {
                 "watch": "Show a job live until it ends: progress, loss, log, tokens, result.",
-                "events": "Print a job's events as they come, one a line.",
+                "events": "Print a job's events as they come, one per line.",
                 "replay": "Show a finished job again at its own pace, or run it again (--run).",
             },
         ),
@@ -39,14 +41,14 @@ ENTRIES = tuple(
             "Manage jobs",
             "headrace.commands.jobs",
             {
-                "list": "Jobs, the newest first.",
-                "status": "Where a job stands now.",
-                "attempts": "Who ran a job, when, for how long, and how each attempt ended.",
-                "result": "What a job returned, once it has ended.",
+                "list": "List jobs, newest first.",
+                "status": "Show a job's state and progress now.",
+                "attempts": "List a job's attempts: worker, start, duration, how it ended.",
+                "result": "Print a job's result, once it has ended.",
                 "cancel": "Cancel a job.",
-                "pause": "Set a job aside until `resume`.",
-                "resume": "Let a paused job go on.",
-                "retry": "Submit a job that failed or was cancelled again, as a new job.",
+                "pause": "Pause a job until `resume`.",
+                "resume": "Continue a paused job.",
+                "retry": "Submit a failed or cancelled job again, as a new job.",
             },
         ),
         (
@@ -58,8 +60,8 @@ ENTRIES = tuple(
             "Dead letters",
             "headrace.commands.dead_letters",
             {
-                "dead-letters list": "Jobs that failed and were neither retried nor purged.",
-                "dead-letters show": "One dead letter: its error, and every attempt.",
+                "dead-letters list": "List jobs that failed and were neither retried nor purged.",
+                "dead-letters show": "Show a dead letter: its error and every attempt.",
                 "dead-letters retry": "Run dead letters again, each as a new job.",
                 "dead-letters purge": "Take dead letters off the list.",
             },
@@ -68,16 +70,17 @@ ENTRIES = tuple(
             "The system",
             "headrace.commands.inspecting",
             {
-                "models": "Published models, the newest version of each.",
-                "recipes": "Recipes: what can be trained, with which hyperparameters.",
-                "queues": "Queues: how many jobs are in each state, and who serves them.",
-                "workers": "Registered workers and what they run.",
+                "models": "List published models, the newest version of each.",
+                "recipes": "List recipes and their hyperparameters.",
+                "queues": "List queues: jobs in each state, and number of workers.",
+                "workers": "List workers and the jobs that they run.",
             },
         ),
     )
     for name, text in names.items()
 )
-# From headrace-local, by entry points; named here so that whoever lacks it is told how to get it.
+# Commands of headrace-local, found by entry points. They are named here so that an error
+# can say how to install it.
 FROM_LOCAL = {
     "up": "Run the whole system on this machine.",
     "demo": "Train, serve and watch a model on this machine.",
@@ -94,5 +97,5 @@ Exit codes:
   6  waited too long
   7  an error inside the gateway, or the output cannot be written
   130  Ctrl-C; `up` ends with 0 after one, 130 after two
-  141  whoever read the output has gone (as `head` does)
+  141  the output was closed early (as by `head`)
 """

@@ -1,7 +1,7 @@
-"""What a command is, and the options that commands share.
+"""What a command is, and the options that commands share. Knows no client.
 
-A package adds a command by an entry point of the group `headrace.commands`, named as the command is typed, which leads
-to a Command. `up` and `demo` come that way, from headrace-local.
+A package adds a command with an entry point of the group `headrace.commands`. Its name is what the
+user types, and it points to a Command. headrace-local adds `up`, `demo` and `gc` this way.
 """
 
 import argparse
@@ -16,14 +16,15 @@ from shared_schemas.numbers import is_not_finite, parse_number
 from headrace.terminal import err, out
 
 ENTRY_POINTS = "headrace.commands"
-# What to type before a command, in hints: uv names itself to what it runs.
+# How to call the command line, for hints. uv sets UV in the environment of programs that it runs.
 COMMAND = "uv run headrace" if "UV" in os.environ else "headrace"
 
 Given = argparse.Namespace
 
 
 class Command(NamedTuple):
-    """run: with the options that `options` adds. help: a line, and after a blank one what its own page says more."""
+    """help: one line and, after a blank line, more text for the command's own help. options: adds
+    the options to a parser. run: takes the parsed options."""
 
     help: str
     options: Callable[["Parser"], None]
@@ -42,8 +43,8 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
-class Ended(Exception):
-    """The command has said all there is to say and ends with this code."""
+class ExitWithCode(Exception):
+    """Ends the command with this exit code. Nothing more is printed."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)
@@ -51,11 +52,11 @@ class Ended(Exception):
 
 
 class WrongUsage(Exception):
-    """What was typed cannot be done; nothing was sent. Reported with the usage of the command."""
+    """The options are wrong, and nothing was sent. Reported with the usage of the command."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Of one command."""
+    """Parses the options of one command."""
 
     def __init__(self, name: str, command: Command) -> None:
         summary, _, rest = command.help.partition("\n\n")
@@ -72,11 +73,11 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("-h", "--help", action="help", help="Show this and exit.")
 
     def parse(self, arguments: Sequence[str]) -> Given:
-        """Options may stand before, between and after arguments."""
+        """Parse options, which may come before, between and after arguments."""
         return self.parse_intermixed_args(arguments)
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        # argparse itself overlooks that an output cannot be written.
+        # argparse itself ignores an output that cannot be written.
         (err if file is sys.stderr else out).print(message, end="")
 
     def option_strings(self) -> list[str]:
@@ -87,16 +88,18 @@ class Parser(argparse.ArgumentParser):
         self.exit(ExitCode.USAGE, f"{self.prog}: error: {message}\n")
 
     def add_job(self) -> None:
-        self.add_argument("job", metavar="JOB", help="Id of a job.")
+        self.add_argument("job", metavar="JOB", help="Job id.")
 
     def add_common(self) -> None:
-        self.add_argument("--url", help="Address of the gateway. Else HEADRACE_URL, or a profile.")
-        self.add_argument("--profile", help="A profile of headrace/config.toml. Else HEADRACE_PROFILE.")
-        self.add_argument("--json", dest="as_json", action="store_true", help="JSON on stdout, all else on stderr.")
+        self.add_argument("--url", help="URL of the gateway. Default: HEADRACE_URL, or a profile.")
+        self.add_argument("--profile", help="Profile in headrace/config.toml. Default: HEADRACE_PROFILE.")
+        self.add_argument(
+            "--json", dest="as_json", action="store_true", help="Print JSON to stdout and all else to stderr."
+        )
 
 
 class Several(argparse.Action):
-    """An option that may be repeated, or given several values with commas between them."""
+    """An option that may be repeated. If its values are known, several can be given with commas."""
 
     def __call__(self, parser: Any, namespace: Given, values: Any, option: str | None = None) -> None:
         known = getattr(self, "known", None)
@@ -112,7 +115,7 @@ def several_of(known: Iterable[str]) -> type[Several]:
 
 
 def one_of(known: Iterable[str]) -> Callable[[str], str]:
-    """A type of argument: errors list what there is."""
+    """A type of argument that takes only the known values. Its error lists them."""
     names = tuple(known)
 
     def read(text: str) -> str:
@@ -149,7 +152,7 @@ def number(least: float = 0.0) -> Callable[[str], float]:
 
 
 def _check_within(value: float, least: float, most: float | None) -> None:
-    # Also what is not a number at all, which is neither more nor less than anything.
+    # NaN fails every comparison, so this refuses it as well.
     if not value >= least or (most is not None and value > most):
         span = f"at least {least}" if most is None else f"from {least} to {most}"
         raise argparse.ArgumentTypeError(f"{value} is not {span}")

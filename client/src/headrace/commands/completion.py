@@ -1,4 +1,7 @@
-"""completion: a script by which a shell completes commands and options. Loads every command to ask for its options."""
+"""completion: prints a script with which a shell completes commands and options.
+
+Imports every command to find its options.
+"""
 
 from collections.abc import Sequence
 
@@ -45,7 +48,7 @@ def complete(arguments: Sequence[str]) -> int:
 
 
 def _options() -> dict[str, list[str]]:
-    """By command: what may stand after it."""
+    """-> the options of each command"""
     found = {}
     for name in [*(entry.name for entry in ENTRIES), *FROM_LOCAL]:
         command = find(name, ENTRY_POINTS)
@@ -55,7 +58,7 @@ def _options() -> dict[str, list[str]]:
 
 
 def _groups() -> dict[str, list[str]]:
-    """By first word: the second ones."""
+    """-> the second words of each first word"""
     groups: dict[str, list[str]] = {}
     for entry in ENTRIES:
         first, _, second = entry.name.partition(" ")

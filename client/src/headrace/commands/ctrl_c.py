@@ -1,4 +1,4 @@
-"""A Ctrl-C that is not lost. Knows no command."""
+"""Makes sure that a Ctrl-C interrupts a wait. Knows no command."""
 
 import signal
 from collections.abc import Iterator
@@ -8,9 +8,10 @@ _AGAIN_S = 0.2
 
 
 @contextmanager
-def heeding_ctrl_c() -> Iterator[None]:
-    """While something is waited for, in the main thread. Python drops what a signal's handler raises where it runs
-    inside a callback, such as the one that ends the lock of an import: here it is raised again until it is seen."""
+def interruptible() -> Iterator[None]:
+    """Have Ctrl-C raise KeyboardInterrupt in the block, in the main thread. Python drops an
+    exception of a signal handler that runs inside a callback, such as the one that releases an
+    import lock. So this raises it again until the block ends."""
     if not hasattr(signal, "setitimer"):  # Windows
         yield
         return

@@ -1,4 +1,4 @@
-"""dead-letters list, show, retry, purge: the jobs that failed and wait for a person."""
+"""dead-letters list, show, retry, purge: jobs that failed and wait for a person."""
 
 import sys
 from itertools import islice
@@ -14,15 +14,15 @@ from headrace.errors import ClientError
 from headrace.terminal import err, out
 
 
-def _choice(parser: Parser) -> None:
-    parser.add_argument("--queue", help="Only of this queue.")
-    parser.add_argument("--kind", type=one_of(JobKind), help=f"Only of this kind: {' or '.join(JobKind)}.")
-    parser.add_argument("--code", help="Only those that failed with this error code.")
+def _selection_options(parser: Parser) -> None:
+    parser.add_argument("--queue", help="Only jobs of this queue.")
+    parser.add_argument("--kind", type=one_of(JobKind), help=f"Only jobs of this kind: {' or '.join(JobKind)}.")
+    parser.add_argument("--code", help="Only jobs that failed with this error code.")
 
 
 def _list_options(parser: Parser) -> None:
-    _choice(parser)
-    parser.add_argument("-n", "--limit", type=whole(1), default=20, help="How many, the newest first (20).")
+    _selection_options(parser)
+    parser.add_argument("-n", "--limit", type=whole(1), default=20, help="How many to list, newest first (20).")
     parser.add_common()
 
 
@@ -37,7 +37,7 @@ def list_dead_letters(given: Given) -> None:
     elif rows:
         out.print(tables.dead_letters(rows))
     else:
-        out.print("no dead letters" + _such(given))
+        out.print("no dead letters" + _filters_in_words(given))
 
 
 def _show_options(parser: Parser) -> None:
@@ -59,15 +59,15 @@ def show(given: Given) -> None:
 
 
 def _retry_options(parser: Parser) -> None:
-    parser.add_argument("jobs", nargs="*", metavar="JOB", help="Ids of jobs.")
-    _choice(parser)
-    parser.add_argument("--all", dest="everything", action="store_true", help="All of them.")
-    parser.add_argument("-n", "--limit", type=whole(1, 1000), help="The newest so many.")
+    parser.add_argument("jobs", nargs="*", metavar="JOB", help="Job ids.")
+    _selection_options(parser)
+    parser.add_argument("--all", dest="everything", action="store_true", help="All dead letters.")
+    parser.add_argument("-n", "--limit", type=whole(1, 1000), help="Only this many of the newest.")
     parser.add_common()
 
 
 def retry(given: Given) -> None:
-    _check_choice(given.jobs, given)
+    _check_selection(given.jobs, given)
     error: ClientError | None = None
     with connected(given) as client:
         if given.jobs:
@@ -83,21 +83,21 @@ def retry(given: Given) -> None:
     elif rows:
         out.print(tables.retried(rows))
     elif error is None:
-        out.print("nothing to retry: no dead letters" + _such(given))
+        out.print("nothing to retry: no dead letters" + _filters_in_words(given))
     if error is not None:
         raise error
 
 
 def _purge_options(parser: Parser) -> None:
-    _choice(parser)
-    parser.add_argument("--all", dest="everything", action="store_true", help="All of them.")
-    parser.add_argument("-y", "--yes", action="store_true", help="Do not ask.")
+    _selection_options(parser)
+    parser.add_argument("--all", dest="everything", action="store_true", help="All dead letters.")
+    parser.add_argument("-y", "--yes", action="store_true", help="Do not ask for confirmation.")
     parser.add_common()
 
 
 def purge(given: Given) -> None:
-    _check_choice(None, given)
-    if not given.yes and not _agrees("Purge all dead letters" + _such(given) + "?"):
+    _check_selection(None, given)
+    if not given.yes and not _confirms("Purge all dead letters" + _filters_in_words(given) + "?"):
         out.print("nothing was purged")
         return
     with connected(given) as client:
@@ -109,7 +109,7 @@ def purge(given: Given) -> None:
 
 
 def _retry_each(client: Client, jobs: list[str]) -> tuple[list[RetriedJob], ClientError | None]:
-    """Up to the first that cannot be: what was done before it must be told."""
+    """Retry jobs up to the first error. -> (the jobs retried before it, the error)"""
     rows: list[RetriedJob] = []
     for job in jobs:
         try:
@@ -120,22 +120,23 @@ def _retry_each(client: Client, jobs: list[str]) -> tuple[list[RetriedJob], Clie
     return rows, None
 
 
-def _check_choice(jobs: list[str] | None, given: Given) -> None:
-    """jobs: None where none can be named."""
+def _check_selection(jobs: list[str] | None, given: Given) -> None:
+    """WrongUsage unless the jobs are selected in exactly one way. jobs: None if the
+    command takes no job ids."""
     ways = (bool(jobs), any(value is not None for value in (given.queue, given.kind, given.code)), given.everything)
     if sum(ways) != 1:
         named = "name jobs, or " if jobs is not None else ""
         raise WrongUsage(f"{named}choose by --queue, --kind and --code, or say --all")
 
 
-def _agrees(question: str) -> bool:
+def _confirms(question: str) -> bool:
     if sys.stdin is None or not sys.stdin.isatty():
         raise WrongUsage("nobody can be asked here: say --yes")
     err.print(f"{question} [y/N]: ", end="")
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _such(given: Given) -> str:
+def _filters_in_words(given: Given) -> str:
     parts = [f" of queue {given.queue}"] if given.queue is not None else []
     parts += [f" of kind {given.kind}"] if given.kind is not None else []
     parts += [f" with code {given.code}"] if given.code is not None else []
@@ -144,18 +145,21 @@ def _such(given: Given) -> str:
 
 COMMANDS = {
     "dead-letters list": Command(
-        "Jobs that failed and were neither retried nor purged, the newest first.", _list_options, list_dead_letters
+        "List jobs that failed and were neither retried nor purged, newest first.", _list_options, list_dead_letters
     ),
     "dead-letters show": Command(
-        "One dead letter: its error, and every attempt with its worker, how long it ran, how it ended and why.",
+        "Show a dead letter: its error, and every attempt with its worker, duration, end and cause.",
         _show_options,
         show,
     ),
     "dead-letters retry": Command(
-        "Run dead letters again, each as a new job: those named, or all that the options choose.", _retry_options, retry
+        "Run dead letters again, each as a new job: the named ones, or all that the options select.",
+        _retry_options,
+        retry,
     ),
     "dead-letters purge": Command(
-        "Take dead letters off the list.\n\nThe failed jobs stay readable; `headrace retry JOB` still runs one again.",
+        "Take dead letters off the list.\n\n"
+        "The failed jobs can still be read, and `headrace retry JOB` still runs one again.",
         _purge_options,
         purge,
     ),

@@ -1,4 +1,4 @@
-"""delete: finished jobs and versions of models."""
+"""delete: removes finished jobs and versions of models."""
 
 from headrace.client import Client
 from headrace.commands.command import Command, Given, Parser, WrongUsage
@@ -8,7 +8,7 @@ from headrace.terminal import out
 
 
 def _options(parser: Parser) -> None:
-    parser.add_argument("what", nargs="+", metavar="JOB|NAME@VERSION", help="Ids of jobs, models.")
+    parser.add_argument("what", nargs="+", metavar="JOB|NAME@VERSION", help="Job ids, or versions of models.")
     parser.add_common()
 
 
@@ -20,7 +20,7 @@ def delete(given: Given) -> None:
             try:
                 _delete(client, name)
             except (ClientError, WrongUsage) as refused:
-                # What was done before it must be told.
+                # Print first what was deleted before the error.
                 error = refused
                 break
             deleted.append(name)
@@ -44,8 +44,9 @@ def _delete(client: Client, name: str) -> None:
 
 COMMANDS = {
     "delete": Command(
-        "Delete finished jobs, with their timelines and results, and versions of models, as wine@3.\n\n"
-        "A model stays when the job that made it is deleted. What an unfinished job or an alias needs is not deleted.",
+        "Delete finished jobs, with their timelines and results, and versions of models, such as wine@3.\n\n"
+        "Deleting a job does not delete the model that it made. What an unfinished job or an alias needs "
+        "is not deleted.",
         _options,
         delete,
     )

@@ -1,4 +1,4 @@
-"""watch, events, replay: what happens to a job, live or again."""
+"""watch, events, replay: show the events of a job, live or again."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -8,9 +8,9 @@ from shared_schemas.job import Job, JobState
 
 from headrace import answer_lines, tables
 from headrace.client import Client
-from headrace.commands.command import Command, Ended, ExitCode, Given, Parser, number, whole
-from headrace.commands.ctrl_c import heeding_ctrl_c
-from headrace.commands.shared import connected, print_end, print_json, say_how_to_see_it_again
+from headrace.commands.command import Command, ExitCode, ExitWithCode, Given, Parser, number, whole
+from headrace.commands.ctrl_c import interruptible
+from headrace.commands.shared import connected, print_end, print_json, print_watch_hint
 from headrace.ink import Text
 from headrace.job_progress import JobProgress
 from headrace.terminal import Terminal, err, out
@@ -21,8 +21,6 @@ _VERDICTS: dict[bool | None, tuple[str | tuple[str, str], ...]] = {
     False: ("is ", ("different", "bold red"), " from"),
     None: ("cannot be compared: there is no result of",),
 }
-# JSON has no number for it.
-_MAX_SPEED = 1e9
 
 
 def _watch_options(parser: Parser) -> None:
@@ -36,16 +34,16 @@ def watch(given: Given) -> None:
 
 
 def watch_to_end(client: Client, job_id: str, *, as_json: bool, title: str | None = None) -> Job:
-    """Show the job until it has ended and print its result. JobFailed or JobCancelled if it has none."""
+    """Show the job until it has ended, and print its result. JobFailed, JobCancelled."""
     terminal = err if as_json else out
     waiting = tables.why_waiting(client.status(job_id))
     if waiting is not None:
         terminal.print(f"  waiting {waiting}", "yellow")
     try:
-        with heeding_ctrl_c():
+        with interruptible():
             progress = show(client.events(job_id), job_id, terminal, title=title)
     except KeyboardInterrupt:
-        say_how_to_see_it_again(job_id)
+        print_watch_hint(job_id)
         raise
     return print_end(client.job(job_id), as_json=as_json, is_text_seen=progress.shows_whole_text)
 
@@ -61,7 +59,7 @@ def show(
 
 def _events_options(parser: Parser) -> None:
     parser.add_job()
-    parser.add_argument("--after", type=whole(0), default=0, help="Number of the last event you have.")
+    parser.add_argument("--after", type=whole(0), default=0, help="Number of the last event that you have.")
     parser.add_common()
 
 
@@ -76,7 +74,7 @@ def events(given: Given) -> None:
 
 def _replay_options(parser: Parser) -> None:
     parser.add_job()
-    parser.add_argument("--speed", type=number(0.01), default=1.0, help="How many times faster than it was.")
+    parser.add_argument("--speed", type=number(0.01), default=1.0, help="How many times faster than it happened.")
     parser.add_argument("--run", action="store_true", help="Run it again as a new job and compare the results.")
     parser.add_common()
 
@@ -96,7 +94,7 @@ def replay(given: Given) -> None:
 
 
 def at_pace(happened: Iterable[StreamEvent], *, speed: float) -> Iterator[StreamEvent]:
-    """The events when they came, counted from the first, `speed` times faster."""
+    """Yield the events with their original delays, `speed` times faster."""
     began, first_ms = time.monotonic(), 0
     for event in happened:
         first_ms = first_ms or event.at
@@ -113,32 +111,32 @@ def _run_again(client: Client, job_id: str, *, as_json: bool) -> None:
     identical = repeated.replay.identical if repeated.replay is not None else None
     differs = repeated.replay.differs if repeated.replay is not None else ()
     if as_json:
-        told = {"job_id": repeated.id, "replay_of": job_id, "identical": identical, "differs": differs}
-        print_json(told | {"status": repeated.state})
+        outcome = {"job_id": repeated.id, "replay_of": job_id, "identical": identical, "differs": differs}
+        print_json(outcome | {"status": repeated.state})
     else:
         if repeated.state is JobState.SUCCEEDED:
             answer_lines.print_result(out, repeated, is_text_seen=seen.shows_whole_text)
         why = f": {', '.join(differs)}" if differs else ""
         out.print(Text.assemble(f"The replay {repeated.id} ", *_VERDICTS[identical], f" {job_id}{why}"))
     if identical is False or repeated.state is not JobState.SUCCEEDED:
-        raise Ended(ExitCode.JOB_FAILED)
+        raise ExitWithCode(ExitCode.JOB_FAILED)
 
 
 COMMANDS = {
     "watch": Command(
         "Show a job live until it ends: progress, loss, log, tokens, result.\n\n"
-        "With --json the finished job is printed, as GET /jobs/JOB gives it. Ctrl-C stops watching, not the job.",
+        "--json prints the finished job, like GET /jobs/JOB. Ctrl-C stops watching, not the job.",
         _watch_options,
         watch,
     ),
     "events": Command(
-        "Print a job's events as they come until it has ended, one a line; with --json as stored (NDJSON).",
+        "Print a job's events until it has ended, one per line; with --json as stored (NDJSON).",
         _events_options,
         events,
     ),
     "replay": Command(
         "Show a finished job again at its own pace, or run it again (--run).\n\n"
-        "A run takes the same spec, seed and model version; the exit code is 1 if its result differs.",
+        "A run uses the same spec, seed and model version. The exit code is 1 if its result differs.",
         _replay_options,
         replay,
     ),

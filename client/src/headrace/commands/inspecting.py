@@ -1,4 +1,4 @@
-"""models, recipes, queues, workers: the system rather than one job."""
+"""models, recipes, queues, workers: show the system, not single jobs."""
 
 from headrace import tables
 from headrace.commands.command import COMMAND, Command, Given, Parser
@@ -7,7 +7,7 @@ from headrace.terminal import out
 
 
 def _models_options(parser: Parser) -> None:
-    parser.add_argument("name", nargs="?", metavar="NAME", help="Every version of this model.")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="List every version of this model.")
     parser.add_common()
 
 
@@ -52,8 +52,8 @@ def workers(given: Given) -> None:
 
 
 COMMANDS = {
-    "models": Command("Published models, the newest version of each.", _models_options, models),
-    "recipes": Command("Recipes: what can be trained, with which hyperparameters.", Parser.add_common, recipes),
-    "queues": Command("Queues: how many jobs are in each state, and who serves them.", Parser.add_common, queues),
-    "workers": Command("Registered workers and what they run.", Parser.add_common, workers),
+    "models": Command("List published models, the newest version of each.", _models_options, models),
+    "recipes": Command("List recipes and their hyperparameters.", Parser.add_common, recipes),
+    "queues": Command("List queues: jobs in each state, and number of workers.", Parser.add_common, queues),
+    "workers": Command("List workers and the jobs that they run.", Parser.add_common, workers),
 }

@@ -1,4 +1,5 @@
-"""status, attempts, result, list, cancel, pause, resume, retry: one job or many, asked once."""
+"""status, attempts, result, list, cancel, pause, resume, retry: one request
+about one job or many."""
 
 import argparse
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from headrace.ink import Text
 from headrace.terminal import out
 
 
-def _of_a_job(parser: Parser) -> None:
+def _job_options(parser: Parser) -> None:
     parser.add_job()
     parser.add_common()
 
@@ -42,7 +43,7 @@ def _result_options(parser: Parser) -> None:
     parser.add_argument(
         "--wait", action=argparse.BooleanOptionalAction, default=True, help="Wait until the job has ended."
     )
-    parser.add_argument("--timeout", type=number(0.0), metavar="SECONDS", help="Wait at most so long.")
+    parser.add_argument("--timeout", type=number(0.0), metavar="SECONDS", help="Wait at most this long.")
     parser.add_common()
 
 
@@ -53,17 +54,17 @@ def result(given: Given) -> None:
 
 
 def _list_options(parser: Parser) -> None:
-    parser.add_argument("--kind", type=one_of(JobKind), help=f"{' or '.join(JobKind)}.")
+    parser.add_argument("--kind", type=one_of(JobKind), help=f"Only jobs of this kind: {' or '.join(JobKind)}.")
     parser.add_argument(
         "--state",
         "--status",
         dest="states",
         action=several_of(JobState),
-        help=f"Only these; repeat, or put commas between: {', '.join(JobState)}.",
+        help=f"Only these states; repeat it, or separate with commas: {', '.join(JobState)}.",
     )
-    parser.add_argument("--queue", help="Only of this queue.")
-    parser.add_argument("--tag", help="Only with this tag.")
-    parser.add_argument("-n", "--limit", type=whole(1), default=20, help="How many, the newest first (20).")
+    parser.add_argument("--queue", help="Only jobs of this queue.")
+    parser.add_argument("--tag", help="Only jobs with this tag.")
+    parser.add_argument("-n", "--limit", type=whole(1), default=20, help="How many to list, newest first (20).")
     parser.add_common()
 
 
@@ -114,18 +115,22 @@ def _print_status(row: JobStatus, *, as_json: bool) -> None:
 
 
 COMMANDS = {
-    "list": Command("Jobs, the newest first.", _list_options, list_jobs),
-    "status": Command("Where a job stands now.", _of_a_job, status),
-    "attempts": Command("Who ran a job, when, for how long, and how each attempt ended.", _of_a_job, attempts),
+    "list": Command("List jobs, newest first.", _list_options, list_jobs),
+    "status": Command("Show a job's state and progress now.", _job_options, status),
+    "attempts": Command("List a job's attempts: worker, start, duration, how it ended.", _job_options, attempts),
     "result": Command(
-        "What a job returned, once it has ended.\n\n--json prints the whole job.", _result_options, result
+        "Print a job's result, once it has ended.\n\n--json prints the whole job.", _result_options, result
     ),
     "cancel": Command(
-        "Cancel a job; one that runs is asked to end, which `watch` shows.", _of_a_job, _changing(Client.cancel)
+        "Cancel a job. A running job is asked to end; `watch` shows when it has.",
+        _job_options,
+        _changing(Client.cancel),
     ),
     "pause": Command(
-        "Set a job aside until `resume`; one that trains saves a checkpoint first.", _of_a_job, _changing(Client.pause)
+        "Pause a job until `resume`. A running training job saves a checkpoint first.",
+        _job_options,
+        _changing(Client.pause),
     ),
-    "resume": Command("Let a paused job go on.", _of_a_job, _changing(Client.resume)),
-    "retry": Command("Submit a job that failed or was cancelled again, as a new job.", _of_a_job, retry),
+    "resume": Command("Continue a paused job.", _job_options, _changing(Client.resume)),
+    "retry": Command("Submit a failed or cancelled job again, as a new job.", _job_options, retry),
 }

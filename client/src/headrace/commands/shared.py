@@ -1,6 +1,8 @@
-"""What every command that asks a gateway shares: how it connects, its two outputs, and what the exit codes mean.
+"""Shared by all commands that use a gateway: the connection, the output, and
+the exit codes of errors.
 
-Answers go to stdout; with --json they are JSON and nothing else is. All the rest goes to stderr.
+Results go to stdout, everything else to stderr. With --json, stdout has nothing but
+JSON. Knows no single command.
 """
 
 from collections.abc import Iterator
@@ -53,7 +55,7 @@ def exit_code_of(error: ClientError) -> ExitCode:
 
 
 def report(error: ClientError) -> None:
-    """One line on stderr, and one for each part of the body that is wrong."""
+    """Print the error on stderr: one line, and one for each wrong part of the body."""
     err.print(Text.assemble(("error", "bold red"), " ", (error.code, "dim"), f" {error}"))
     if isinstance(error, ApiError):
         for part in error.errors:
@@ -66,26 +68,27 @@ def report(error: ClientError) -> None:
 
 @contextmanager
 def connected(given: Given) -> Iterator[Client]:
-    """To the gateway that the options, the environment or a profile name."""
+    """Connect to the gateway that the options, the environment or a profile name."""
     with Client(given.url, profile=given.profile) as client:
         yield client
 
 
 def print_json(value: Any) -> None:
-    """Compact on a pipe, one value a line; indented for a person."""
+    """Print JSON: indented on a terminal, else on one line."""
     text = encode_json(value)
     if out.is_terminal:
         text = msgspec.json.format(text, indent=2)
     out.json(text.decode())
 
 
-def say_how_to_see_it_again(job_id: str) -> None:
-    """After a Ctrl-C."""
+def print_watch_hint(job_id: str) -> None:
+    """After a Ctrl-C, say that the job goes on and how to watch it."""
     err.print(f"the job goes on; see it again: {COMMAND} watch {job_id}")
 
 
 def print_end(job: Job, *, as_json: bool, is_text_seen: bool = False) -> Job:
-    """Print what the job returned. JobFailed or JobCancelled if that is nothing. is_text_seen: it was shown already."""
+    """Print the result of a job that has ended. JobFailed, JobCancelled. is_text_seen: its
+    text was shown already."""
     if as_json:
         print_json(job)
     ended(job)

@@ -1,6 +1,6 @@
-"""submit training, submit inference, …: options into a spec, or JSON as it stands.
+"""submit training, submit inference, …: turn options into a spec, or send JSON unchanged.
 
-A kind of job without options of its own takes JSON alone: it has no entry in _FORMS.
+A kind of job that has no entry in _FORMS has no options of its own and takes only JSON.
 """
 
 import sys
@@ -17,23 +17,24 @@ from shared_schemas.specs import BUILT_IN_RECIPES, SPECS, Priority
 
 from headrace.client import Client
 from headrace.commands.command import Command, Given, Parser, Several, WrongUsage, number, one_of, whole
-from headrace.commands.ctrl_c import heeding_ctrl_c
+from headrace.commands.ctrl_c import interruptible
 from headrace.commands.jobs import print_submitted
-from headrace.commands.shared import connected, print_end, say_how_to_see_it_again
+from headrace.commands.shared import connected, print_end, print_watch_hint
 from headrace.errors import InvalidJob
 from headrace.terminal import err
 
 
 class Fields(NamedTuple):
-    """values: the fields of the spec that options of its kind have set. required: what must be given, by what the usage
-    calls it; None for what is missing."""
+    """values: the fields of the spec that options have set. required: the values that must be
+    given, by their names in the usage; None if missing."""
 
     required: Mapping[str, Any]
     values: Mapping[str, Any]
 
 
 class Form(NamedTuple):
-    """The options of one kind of job. example: what may follow `headrace submit <kind>`."""
+    """The options of one kind of job. example: an example of what follows
+    `headrace submit <kind>`."""
 
     example: str
     options: Callable[[Parser], None]
@@ -42,7 +43,7 @@ class Form(NamedTuple):
 
 def _training_options(parser: Parser) -> None:
     add = parser.add_argument
-    add("model_type", nargs="?", metavar="MODEL_TYPE", help="transformer, mlp or a recipe of your own.")
+    add("model_type", nargs="?", metavar="MODEL_TYPE", help="transformer, mlp or another recipe.")
     add("data_path", nargs="?", metavar="DATA_PATH", help="CSV under the gateway's data root.")
     add("--name", help="Publish the model under this name.")
     add("--task", help="classification, regression or language-modeling.")
@@ -50,7 +51,7 @@ def _training_options(parser: Parser) -> None:
     add("--label-column", metavar="NAME")
     add("--feature-column", metavar="NAME", action=Several, help="Repeat for several.")
     add("--validation-path", metavar="PATH")
-    add("--resume-from", metavar="JOB", help="A training job to go on from.")
+    add("--resume-from", metavar="JOB", help="Continue from this training job.")
     add("--epochs", type=whole())
     add("--max-steps", type=whole())
     add("-s", "--set", dest="settings", metavar="NAME=VALUE", action=Several, help="Any hyperparameter: width=128.")
@@ -80,7 +81,7 @@ def _training(given: Given) -> Fields:
 def _inference_options(parser: Parser) -> None:
     add = parser.add_argument
     add("model_id", nargs="?", metavar="MODEL_ID", help="name, name@version, name@alias or a training job.")
-    add("inputs", nargs="*", metavar="TEXT", help="One text or several.")
+    add("inputs", nargs="*", metavar="TEXT", help="One or more texts.")
     add("--row", metavar="JSON", action=Several, help="An input as JSON; repeat for several.")
     add("--max-tokens", type=whole())
     add("--temperature", type=number())
@@ -110,13 +111,13 @@ def _shared_options(parser: Parser) -> None:
     add("--priority", type=one_of(Priority), default=Priority.NORMAL.value, help=f"{', '.join(Priority)}.")
     add("--tag", action=Several, help="Repeat for several.")
     add("--timeout", type=number(0.0), metavar="SECONDS", help="How long one attempt may run.")
-    add("--run-at", metavar="TIME", help="Not before, e.g. 2030-01-31T12:00:00Z.")
+    add("--run-at", metavar="TIME", help="Run no earlier than this, e.g. 2030-01-31T12:00:00Z.")
     add("--depends-on", metavar="JOB", action=Several, help="A job that must succeed first; repeat for several.")
     add("--max-attempts", type=whole(1), metavar="N")
-    add("--idempotency-key", metavar="KEY", help="The same key makes no second job.")
+    add("--idempotency-key", metavar="KEY", help="A second submission with the same key makes no second job.")
     add("--json-body", metavar="FILE", help="The whole body as JSON, from a file or - for stdin.")
     add("--watch", action="store_true", help="Show the job live until it ends.")
-    add("--wait", action="store_true", help="Wait silently until it ends and print its result.")
+    add("--wait", action="store_true", help="Wait until the job ends and print its result.")
     parser.add_common()
 
 
@@ -135,19 +136,20 @@ def submit(kind: JobKind, given: Given) -> None:
 
 
 def _wait(client: Client, reply: Submitted, *, as_json: bool) -> None:
-    """Whoever waits must know for what, should the wait be cut short."""
+    """Wait for the end and print the result. Prints the id first, in case
+    the wait is interrupted."""
     try:
         err.print(f"submitted {reply.job_id}", "dim")
-        with heeding_ctrl_c():
+        with interruptible():
             job = client.wait(reply.job_id)
     except KeyboardInterrupt:
-        say_how_to_see_it_again(reply.job_id)
+        print_watch_hint(reply.job_id)
         raise
     print_end(job, as_json=as_json)
 
 
 def _body(kind: JobKind, given: Given) -> bytes:
-    """JSON from a file or stdin as it stands, else the options, checked before anything is sent."""
+    """JSON from a file or stdin unchanged, else the options as a spec that has been checked."""
     form = _FORMS.get(kind)
     fields = Fields({}, {}) if form is None else form.fields(given)
     if given.json_body is not None:
@@ -198,7 +200,8 @@ def _pairs(settings: list[str]) -> dict[str, Any]:
 
 
 def _hyperparameters(model_type: str | None, given: dict[str, Any]) -> Any:
-    """Those of a recipe that is not built in are taken as JSON where they are JSON, else as texts."""
+    """Check the hyperparameters of a built-in recipe. Those of other recipes are taken as JSON, or
+    as texts if they are not JSON."""
     struct = BUILT_IN_RECIPES.get(model_type or "")
     if struct is not None and given:
         return _convert(given, struct)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from headrace.commands.command import Command, Ended, ExitCode, Given, Parser, whole
+from headrace.commands.command import Command, ExitCode, ExitWithCode, Given, Parser, whole
 from headrace.ink import Text
 from headrace.terminal import err, out
 from shared_schemas.service.settings import SettingsRejected
@@ -104,7 +104,7 @@ def demo(given: Given) -> None:
             log=log,
         )
     if not went_well:
-        raise Ended(ExitCode.JOB_FAILED)
+        raise ExitWithCode(ExitCode.JOB_FAILED)
 
 
 def _gc_options(parser: Parser) -> None:
@@ -166,10 +166,10 @@ def _errors_in_words(log: Log, command: str) -> Iterator[None]:
         yield
     except SettingsRejected as error:
         err.print(f"{command}: {error}")
-        raise Ended(os.EX_CONFIG) from None
+        raise ExitWithCode(os.EX_CONFIG) from None
     except LocalError as error:
         err.print(Text.assemble(("error", "bold red"), f" {error}"))
-        raise Ended(ExitCode.UNREACHABLE) from None
+        raise ExitWithCode(ExitCode.UNREACHABLE) from None
     except KeyboardInterrupt:
         log.note("headrace", "stopped")
         raise
