@@ -30,7 +30,8 @@ def system(shared_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture
 async def gateway_url(system: LocalSystem, redis_url: str) -> str:
-    """The gateway's address, its Redis emptied but for the names of the queues, which a gateway writes once."""
+    """The address of the gateway. Its Redis is emptied, except for the names of the queues, which
+    a gateway writes once."""
     async with bench(redis_url) as jobs:
         for kind in JobKind:
             await jobs.catalog.declare(default_queue(kind))

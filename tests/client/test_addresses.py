@@ -1,4 +1,4 @@
-"""Where the gateway is and by what way it is reached: one answer for both clients and the command line."""
+"""How the gateway and its proxy are found: both clients and the command line find the same."""
 
 import os
 import subprocess
@@ -56,7 +56,7 @@ def test_a_file_may_name_the_profile_to_begin_with(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("profile", "text", "told"),
+    ("profile", "text", "message"),
     [
         ("lob", CONFIG, "it has lab, none, wrong"),
         ("lab", "", "it has none"),
@@ -67,7 +67,7 @@ def test_a_file_may_name_the_profile_to_begin_with(home: Path) -> None:
     ],
 )
 def test_a_profile_that_leads_nowhere_says_why_and_in_which_file(
-    home: Path, profile: str, text: str, told: str
+    home: Path, profile: str, text: str, message: str
 ) -> None:
     file = home / "headrace" / "config.toml"
     file.write_text(text)
@@ -75,7 +75,7 @@ def test_a_profile_that_leads_nowhere_says_why_and_in_which_file(
     with pytest.raises(InvalidSettings) as caught:
         find(environ={"XDG_CONFIG_HOME": str(home), "HEADRACE_PROFILE": profile})
 
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert str(file) in str(caught.value)
 
 
@@ -97,7 +97,7 @@ def test_a_url_is_read_as_browsers_read_it(url: str, origin: str) -> None:
     assert address_of(url, "the URL").origin == origin
 
 
-def test_a_user_in_a_url_is_sent_and_never_told() -> None:
+def test_a_user_in_a_url_is_sent_and_never_shown() -> None:
     address = address_of("http://me:p%40ss@gateway.example", "the URL")
 
     assert address.authorization() == "Basic bWU6cEBzcw=="
@@ -124,18 +124,18 @@ MALFORMED = [
 ]
 
 
-@pytest.mark.parametrize(("url", "told"), MALFORMED)
-def test_a_malformed_url_is_one_line_for_both_clients(url: str, told: str) -> None:
+@pytest.mark.parametrize(("url", "message"), MALFORMED)
+def test_a_malformed_url_is_one_line_for_both_clients(url: str, message: str) -> None:
     for client in (Client, AsyncClient):
         if url.strip() != url:
             url = "http://gate\nway"
-        with pytest.raises(InvalidSettings, match=told) as caught:
+        with pytest.raises(InvalidSettings, match=message) as caught:
             client(url)
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("url", "told"), MALFORMED)
-def test_a_malformed_url_of_the_environment_is_said_to_be_of_it(url: str, told: str) -> None:
+@pytest.mark.parametrize(("url", "message"), MALFORMED)
+def test_a_malformed_url_of_the_environment_is_said_to_be_of_it(url: str, message: str) -> None:
     if url.strip() == "":
         return
     with pytest.raises(InvalidSettings, match="HEADRACE_URL"):
@@ -203,7 +203,7 @@ def test_a_malformed_proxy_is_one_line_that_names_its_variable(value: str) -> No
         proxy_for(address_of(GATEWAY, "the URL"), {"http_proxy": value})
 
 
-def test_a_client_may_be_told_to_heed_no_proxy() -> None:
+def test_a_client_can_be_set_to_use_no_proxy() -> None:
     program = f"import headrace as h; print(h.Client({GATEWAY!r}, settings=h.Settings(trust_env=False)).url)"
 
     done = in_a_process(program, ALL_PROXY="socks5://p:1")

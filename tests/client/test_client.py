@@ -1,4 +1,5 @@
-"""Every verb of the client against a real gateway; what is true of one shell is asked of both."""
+"""Every verb of the client against a real gateway; what holds for one
+client is tested with both."""
 
 import time
 from collections.abc import Callable
@@ -196,7 +197,7 @@ async def test_the_same_key_gives_the_same_job(gateway_url: str) -> None:
     assert caught.value.code == "idempotency_key_reused"
 
 
-async def test_queues_workers_models_and_dead_letters_are_told(gateway_url: str, redis_url: str) -> None:
+async def test_queues_workers_models_and_dead_letters_are_listed(gateway_url: str, redis_url: str) -> None:
     async with bench(redis_url) as jobs, running_worker(redis_url, ScriptedHandler(failing)) as worker:
         job_id = await jobs.submit()
         await jobs.done(job_id)

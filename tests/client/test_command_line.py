@@ -69,7 +69,7 @@ def test_wrong_usage_is_exit_code_2_before_anything_is_sent(nowhere: str, argume
 
 
 def test_up_and_demo_say_how_to_get_them_where_the_local_package_is_missing() -> None:
-    # The entry points are all that the command line knows of the package.
+    # The command line knows the package only by its entry points.
     program = "from headrace.cli import main; main(entry_point_group='headrace.none')"
     done = subprocess.run(
         [sys.executable, "-c", program, "up", "--port", "1"], capture_output=True, timeout=60, check=False, env=BASE

@@ -39,7 +39,7 @@ async def test_both_clients_list_show_retry_and_purge(gateway_url: str, redis_ur
             listed = await in_thread(lambda: list(client.dead_letters(page_size=2)))
             one = await in_thread(client.dead_letter, first)
             [retried] = await in_thread(client.retry_dead_letters, code="flaky")
-            told = await in_thread(client.attempts, retried.retried_as)
+            rerun = await in_thread(client.attempts, retried.retried_as)
             [purged] = await in_thread(client.purge_dead_letters, queue=TRAINING, limit=1)
         async with AsyncClient(gateway_url) as other:
             again = await other.retry_dead_letters(kind="training", code="x")
@@ -53,7 +53,7 @@ async def test_both_clients_list_show_retry_and_purge(gateway_url: str, redis_ur
     assert [attempt.ended for attempt in listed[-1].attempts] == [AttemptEnd.RETRIED, AttemptEnd.FAILED]
     assert one == same
     assert (one.error, one.attempts) == (FINAL, tuple(attempts))
-    assert (retried.job_id, retried.error, told) == (flaky, None, ())
+    assert (retried.job_id, retried.error, rerun) == (flaky, None, ())
     assert purged == rest[-1]
     assert [job.job_id for job in again] == rest[:-1]
     assert ([row.id for row in left], swept) == ([first], [first])

@@ -1,4 +1,4 @@
-"""Every error of the client goes whole from process to process."""
+"""Every error of the client can be pickled, and is the same afterwards."""
 
 import copy
 import multiprocessing
@@ -63,7 +63,7 @@ def pickled(error: ClientError) -> ClientError:
     return pickle.loads(pickle.dumps(error))  # type: ignore[no-any-return]  # noqa: S301
 
 
-def told(error: BaseException) -> tuple[Any, ...]:
+def facts_of(error: BaseException) -> tuple[Any, ...]:
     attributes = {name: repr(value) for name, value in vars(error).items()}
     return type(error), str(error), repr(error), error.args, attributes, getattr(error, "code", None)
 
@@ -87,7 +87,7 @@ def test_an_error_survives_being_copied(kind: type[ClientError], through: Callab
 
     again = through(error)
 
-    assert told(again) == told(error)
+    assert facts_of(again) == facts_of(error)
     assert again is not error
 
 
@@ -96,12 +96,12 @@ def test_every_error_comes_out_of_a_process_pool_and_the_pool_goes_on() -> None:
         for kind in CLASSES:
             error = pool.submit(raising, kind).exception(timeout=60)
             assert error is not None
-            assert told(error)[:4] == told(an_error(kind))[:4]
+            assert facts_of(error)[:4] == facts_of(an_error(kind))[:4]
         assert pool.submit(len, "ok").result(timeout=60) == 2
 
 
 class OfACaller(JobFailed):
-    """As a caller may write one: with arguments of its own."""
+    """Like a subclass of a caller: with arguments of its own."""
 
     def __init__(self, job: Job, *, shop: str) -> None:
         super().__init__(job)
@@ -116,8 +116,8 @@ def test_an_error_of_a_callers_own_survives_too() -> None:
 
 
 def test_an_answer_that_is_no_problem_survives() -> None:
-    assert told(pickled(api_error(502, b"<html>"))) == told(api_error(502, b"<html>"))
+    assert facts_of(pickled(api_error(502, b"<html>"))) == facts_of(api_error(502, b"<html>"))
 
 
-def test_a_cancelled_job_is_told_apart() -> None:
+def test_a_cancelled_job_has_an_error_of_its_own() -> None:
     assert isinstance(pickled(JobCancelled(JOB)), JobCancelled)

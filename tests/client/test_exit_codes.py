@@ -1,4 +1,4 @@
-"""Each documented exit code from a real command, and what a person is told beside it."""
+"""Each documented exit code from a real command, and the message beside it."""
 
 import json
 import subprocess
@@ -118,7 +118,7 @@ def run(*arguments: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("lisst",), ("is it 'list'?", "submit training", "dead-letters purge", "up, demo")),
         (("submit", "trainig"), ("is it 'submit training'?", "submit inference")),
@@ -139,11 +139,11 @@ def run(*arguments: str) -> Any:
         (("completion", "tcsh"), ("bash", "zsh", "fish")),
     ],
 )
-def test_what_is_unknown_is_answered_with_what_is_known(arguments: tuple[str, ...], told: tuple[str, ...]) -> None:
+def test_what_is_unknown_is_answered_with_what_is_known(arguments: tuple[str, ...], message: tuple[str, ...]) -> None:
     done = run(*arguments)
 
     assert (done.returncode, done.stdout) == (2, "")
-    for part in told:
+    for part in message:
         assert part in done.stderr
 
 

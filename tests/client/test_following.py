@@ -1,4 +1,4 @@
-"""Which events are handed on, and when to give up: the rules without a network."""
+"""Which events are returned, and when to give up: the rules without a network."""
 
 import random
 
@@ -43,15 +43,15 @@ def sent(*numbers: int, end: int) -> bytes:
 
 
 @given(end=st.integers(1, 12), cuts=st.lists(st.integers(0, 3000), max_size=6), overlap=st.integers(0, 3))
-def test_however_lines_are_cut_every_event_comes_once_and_in_order(end: int, cuts: list[int], overlap: int) -> None:
+def test_however_streams_are_cut_every_event_comes_once_and_in_order(end: int, cuts: list[int], overlap: int) -> None:
     following = a_following()
     got: list[int] = []
     for cut in [*cuts, None]:
         after = int(following.headers()["last-event-id"])
         following.answered(200, _STREAM, b"")
         # A server may go back further than it was asked to.
-        line = sent(*range(max(1, after + 1 - overlap), end + 1), end=end)
-        got += [item.n for item in following.receive(line[:cut])]
+        stream = sent(*range(max(1, after + 1 - overlap), end + 1), end=end)
+        got += [item.n for item in following.receive(stream[:cut])]
         if following.is_over():
             break
         following.cut(None)
@@ -160,7 +160,7 @@ def test_without_a_patience_it_never_gives_up() -> None:
     assert following.pause_s() >= 0
 
 
-def test_pauses_grow_with_vain_lines_and_start_again_with_an_event() -> None:
+def test_pauses_grow_with_streams_without_events_and_start_again_with_an_event() -> None:
     following = a_following()
     for _ in range(20):
         following.cut(OSError("refused"))

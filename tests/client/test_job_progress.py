@@ -1,4 +1,4 @@
-"""What a person is shown of a job, from its events alone."""
+"""The view of a job, made from its events alone."""
 
 import io
 
@@ -91,7 +91,7 @@ def test_a_terminal_gets_bar_curve_and_log() -> None:
 
 
 def at_width(width: int, events: list[StreamEvent], *, title: str = "j", after_s: float = 0.0) -> str:
-    """What stands on a terminal so many seconds after the last of the events."""
+    """The text on a terminal so many seconds after the last event."""
     now = [100.0]
     console = Console(file=io.StringIO(), width=width, height=40, force_terminal=True, color_system=None)
     view = LiveView(JobProgress(title), title, console, clock=lambda: now[0])
@@ -104,12 +104,12 @@ def at_width(width: int, events: list[StreamEvent], *, title: str = "j", after_s
 
 
 def test_the_time_passes_while_nothing_happens_and_stands_still_at_the_end() -> None:
-    begun = a_training()[:3]
+    so_far = a_training()[:3]
     done = Done(n=4, at=12_000, attempt=1, state=JobState.SUCCEEDED, reason=Reason.SUCCEEDED)
 
-    assert "running  0 ms" in at_width(80, begun)
-    assert "running  7.5 s" in at_width(80, begun, after_s=7.5)
-    assert "succeeded  10.0 s" in at_width(80, [*begun, done], after_s=7.5)
+    assert "running  0 ms" in at_width(80, so_far)
+    assert "running  7.5 s" in at_width(80, so_far, after_s=7.5)
+    assert "succeeded  10.0 s" in at_width(80, [*so_far, done], after_s=7.5)
 
 
 def test_eighty_columns_show_the_time_gone_and_left_and_the_rate() -> None:

@@ -1,4 +1,4 @@
-"""What a notebook shows of answers: tables, with every text escaped."""
+"""What a notebook shows: tables, with all text escaped."""
 
 import copy
 import pickle
@@ -22,7 +22,7 @@ EVIL = '<script>alert("x")</script>&amp;'
 
 
 class Cells(HTMLParser):
-    """texts: of all cells. tags: all that there were."""
+    """texts: of all cells. tags: all tags."""
 
     def __init__(self, html: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The command line where its output is not a terminal of today: other encodings, closed pipes, narrow screens."""
+"""The command line with unusual outputs: other encodings, closed pipes, narrow terminals."""
 
 import json
 import os
@@ -76,12 +76,12 @@ async def test_what_an_output_cannot_hold_is_replaced_in_every_command(
     for command in (["result", job_id, "--json"], ["events", job_id, "--json"]):
         done = run(*command, HEADRACE_URL=gateway_url, **environment)
         assert done.returncode == 0, done.stderr
-        told = [json.loads(line) for line in done.stdout.decode().splitlines()]
-        assert ODD in json.dumps(told, ensure_ascii=False)
+        values = [json.loads(line) for line in done.stdout.decode().splitlines()]
+        assert ODD in json.dumps(values, ensure_ascii=False)
 
 
 @pytest.mark.parametrize("environment", ENCODINGS, ids=lambda row: next(iter(row.values())) + str(len(row)))
-def test_an_error_is_told_where_stderr_cannot_hold_it(environment: dict[str, str]) -> None:
+def test_an_error_is_printed_where_stderr_cannot_encode_it(environment: dict[str, str]) -> None:
     done = run("no “such” ✓ command 漢", **environment)
 
     assert done.returncode == 2
@@ -100,9 +100,9 @@ def test_a_pipe_that_is_closed_is_no_traceback(gateway_url: str, command: list[s
         stderr=subprocess.PIPE,
     )
     os.close(far)
-    _, told = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=60)
 
-    assert (process.returncode, told) == (141, b"")
+    assert (process.returncode, stderr) == (141, b"")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux")

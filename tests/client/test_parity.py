@@ -1,4 +1,5 @@
-"""The blocking and the async client offer the same methods with the same parameters, defaults and answers.
+"""The blocking and the async client offer the same methods with the same
+parameters, defaults and answers.
 
 Only signatures are compared here; the other tests of this folder check what the methods do.
 """

@@ -1,4 +1,4 @@
-"""Following a job over lines that are cut: nothing is missing, nothing doubled."""
+"""Following a job while its streams are cut: nothing is missing, nothing doubled."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ async def talkative(attempt: Attempt) -> Success:
         await attempt.record(Logged(line=f"line {i} " + "ünïcödé ✓ " * (i % 7)))
         await attempt.record(Measured(split="train", step=i, values={"loss": 1.0 / (i + 1)}))
         await attempt.record(Emitted(chunk=f"part {i}"))
-    return success({"all": "told"})
+    return success({"all": "sent"})
 
 
 async def a_finished_job(redis_url: str) -> JobId:
@@ -46,7 +46,7 @@ def is_whole(events: list[StreamEvent]) -> bool:
     return [event.n for event in events] == list(range(1, len(events) + 1)) and isinstance(events[-1], Done)
 
 
-async def test_a_line_cut_at_many_points_is_taken_up_where_it_broke(gateway_url: str, redis_url: str) -> None:
+async def test_a_stream_cut_at_many_points_is_resumed_where_it_broke(gateway_url: str, redis_url: str) -> None:
     job_id = await a_finished_job(redis_url)
     whole = await anyio.to_thread.run_sync(read_all, gateway_url, job_id)
     assert is_whole(whole)
@@ -59,7 +59,7 @@ async def test_a_line_cut_at_many_points_is_taken_up_where_it_broke(gateway_url:
         assert got == whole, f"cut after {first} bytes"
 
 
-async def test_a_line_cut_again_and_again_still_comes_to_its_end(gateway_url: str, redis_url: str) -> None:
+async def test_a_stream_cut_again_and_again_still_comes_to_its_end(gateway_url: str, redis_url: str) -> None:
     job_id = await a_finished_job(redis_url)
     whole = await anyio.to_thread.run_sync(read_all, gateway_url, job_id)
 

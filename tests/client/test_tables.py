@@ -1,4 +1,4 @@
-"""Tables at the width of the terminal: a row is a line, and what names and what matters is never cut."""
+"""Tables at the width of the terminal: a row is one line, and ids and states are never cut."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -81,9 +81,9 @@ def test_each_worker_is_one_line() -> None:
 def test_an_answer_says_its_label_once_and_the_others_as_parts_of_a_hundred() -> None:
     scores = {"a": 0.9972, "b": 0.0028, "c": 2e-9}
 
-    told = answer_lines.answer({"label": "a", "score": 0.9972, "scores": scores}).plain
+    shown = answer_lines.answer({"label": "a", "score": 0.9972, "scores": scores}).plain
 
-    assert told.split() == ["a", "99.7%", "b", "0.3%", "·", "c", "0.0%"]
+    assert shown.split() == ["a", "99.7%", "b", "0.3%", "·", "c", "0.0%"]
 
 
 def test_of_an_answer_of_tensors_the_first_values_are_shown() -> None:
@@ -107,15 +107,15 @@ def test_columns_that_nobody_filled_go_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "shown"),
     [(0.4, "now"), (12, "12s ago"), (185, "3m ago"), (7300, "2h ago"), (180_000, "2d ago"), (-185, "in 3m")],
 )
-def test_a_moment_is_told_in_one_short_unit(seconds: float, told: str) -> None:
-    assert ago(NOW - timedelta(seconds=seconds), now=NOW) == told
+def test_a_time_is_shown_in_one_short_unit(seconds: float, shown: str) -> None:
+    assert ago(NOW - timedelta(seconds=seconds), now=NOW) == shown
 
 
 @pytest.mark.parametrize(
-    ("warning", "told"),
+    ("warning", "text"),
     [
         ({"code": "outside_training_range", "feature": "year"}, "year: far from all"),
         ({"code": "outside_training_range", "feature": "a", "more": 3}, "a and 3 more features: far from all"),
@@ -123,8 +123,8 @@ def test_a_moment_is_told_in_one_short_unit(seconds: float, told: str) -> None:
         ({"code": "of a later version"}, "of a later version"),
     ],
 )
-def test_an_answer_is_shown_with_what_it_warns_of(warning: dict[str, object], told: str) -> None:
+def test_an_answer_is_shown_with_what_it_warns_of(warning: dict[str, object], text: str) -> None:
     shown = answer_lines.answer({"prediction": 2.5, "warnings": [warning]}).plain.splitlines()
 
     assert shown[0].strip() == "2.5"
-    assert told in shown[1]
+    assert text in shown[1]

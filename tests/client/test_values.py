@@ -1,4 +1,5 @@
-"""What people hand over as an input: taken where it has a plain form, else refused by name with its place."""
+"""Inputs that people pass: converted if they have a JSON form, else refused
+with their type and place."""
 
 import array
 import collections
@@ -41,7 +42,7 @@ class Point(msgspec.Struct, rename={"x": "X"}):
 
 
 class Model:
-    """As pydantic's models."""
+    """Like a model of pydantic."""
 
     def model_dump(self) -> dict[str, Any]:
         return {"size": np.float32(1.5)}
@@ -53,7 +54,7 @@ class ArrayLike:
 
 
 class Frame:
-    """As polars' DataFrame, which has no `to_dict` of rows."""
+    """Like a DataFrame of polars, which has no `to_dict` of rows."""
 
     columns = ("size", "name")
 
@@ -65,14 +66,14 @@ class Frame:
 
 
 class Column:
-    """As polars' Series."""
+    """Like a Series of polars."""
 
     def to_list(self) -> list[int]:
         return [1, 2]
 
 
 class LazyFrame:
-    """As polars'."""
+    """Like the object in polars."""
 
     columns = ("size", "name")
 
@@ -152,7 +153,7 @@ def test_what_has_a_plain_form_is_taken(given: Any, expected: Any) -> None:
     made = plain(given, "input_data")
 
     assert made == expected
-    # Exact types: what is left of a library's would be written by its own rules.
+    # Exact types: a value of a library's type would be written by the rules of that library.
     assert type(made) in (dict, list, str, float, int, bool)
     assert json.loads(json.dumps(made)) == expected
 
@@ -167,7 +168,7 @@ def endless() -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         (NAN, "input_data is NaN"),
         ([{"size": 1.0}, {"size": NAN}], "input_data[1]['size'] is NaN"),
@@ -208,11 +209,11 @@ def endless() -> list[Any]:
     ],
     ids=lambda value: None if isinstance(value, str) else type(value).__name__,
 )
-def test_what_has_none_is_refused_by_name_and_place(given: Any, told: str) -> None:
+def test_what_has_none_is_refused_by_name_and_place(given: Any, message: str) -> None:
     with pytest.raises(InvalidJob) as caught:
         plain(given, "input_data")
 
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_what_does_not_convert_is_named_without_what_it_says_of_itself() -> None:
@@ -289,7 +290,7 @@ def test_a_spec_and_a_mapping_are_checked_as_keywords_are(spec: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         ({"model_type": "mlp", "data_path": "x", "seed": NAN}, "seed is NaN"),
         ({"model_type": "mlp", "data_path": "x", "tags": {"a"}}, "tags is a set"),
@@ -300,8 +301,8 @@ def test_a_spec_and_a_mapping_are_checked_as_keywords_are(spec: Any) -> None:
         ({"model_type": "mlp"}, "data_path"),
     ],
 )
-def test_keywords_that_make_no_job_say_which(fields: dict[str, Any], told: str) -> None:
-    with pytest.raises(InvalidJob, match=told):
+def test_keywords_that_make_no_job_say_which(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidJob, match=message):
         body_of(JobKind.TRAINING, **fields)
 
 
@@ -326,7 +327,7 @@ def test_a_list_takes_mappings_and_finds_their_kind(jobs: Any, kind: str, n: int
 
 
 @pytest.mark.parametrize(
-    ("jobs", "told"),
+    ("jobs", "message"),
     [
         ([], "at least one"),
         ([TRAINING, INFERENCE], "one kind"),
@@ -340,15 +341,15 @@ def test_a_list_takes_mappings_and_finds_their_kind(jobs: Any, kind: str, n: int
         ("x", "a list of jobs"),
     ],
 )
-def test_a_list_that_is_none_says_which_job_is_wrong(jobs: Any, told: str) -> None:
+def test_a_list_that_is_none_says_which_job_is_wrong(jobs: Any, message: str) -> None:
     with pytest.raises(InvalidJob) as caught:
         submit_list(jobs, idempotency_key=None)
 
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("ask", "told"),
+    ("ask", "message"),
     [
         (lambda client: client.list(state="sleeping"), "scheduled, queued, running"),
         (lambda client: client.list(states=["failed", "sleeping"]), "scheduled, queued, running"),
@@ -368,8 +369,8 @@ def test_a_list_that_is_none_says_which_job_is_wrong(jobs: Any, told: str) -> No
         (lambda client: client.wait("x", timeout_s=datetime.timedelta(seconds=1)), "a number of seconds"),
     ],
 )
-def test_what_there_is_not_is_refused_at_once_with_what_there_is(ask: Any, told: str) -> None:
-    with Client() as client, pytest.raises(InvalidJob, match=told):
+def test_what_there_is_not_is_refused_at_once_with_what_there_is(ask: Any, message: str) -> None:
+    with Client() as client, pytest.raises(InvalidJob, match=message):
         ask(client)
 
 

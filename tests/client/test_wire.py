@@ -1,4 +1,5 @@
-"""The blocking client's connections, and what both clients do where a connection is not what it was."""
+"""The blocking client's connections, and what both clients do when a connection
+has changed or broken."""
 
 import asyncio
 import gc
@@ -20,7 +21,8 @@ from tests.client.test_client import MISSING
 
 
 class Seen(BaseHTTPRequestHandler):
-    """Answers every request with no jobs. paths, headers, lines: of all requests so far."""
+    """Answers every request with no jobs. The server keeps the paths, headers and
+    connections of all requests."""
 
     protocol_version = "HTTP/1.1"
     server: Any
@@ -28,7 +30,7 @@ class Seen(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.paths.append(self.path)
         self.server.headers.append(dict(self.headers))
-        self.server.lines.add(self.client_address)
+        self.server.connections.add(self.client_address)
         body = b'{"jobs":[],"next_cursor":null}'
         self.send_response(200)
         self.send_header("content-type", "application/json")
@@ -45,7 +47,7 @@ class Seen(BaseHTTPRequestHandler):
 @contextmanager
 def serving(*answered: tuple[str, str]) -> Iterator[Any]:
     server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Seen)
-    server.paths, server.headers, server.lines, server.answered = [], [], set(), answered
+    server.paths, server.headers, server.connections, server.answered = [], [], set(), answered
     server.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -70,7 +72,7 @@ def test_requests_one_after_the_other_share_a_connection() -> None:
         for _ in range(3):
             assert listed(client) == []
 
-    assert len(server.lines) == 1
+    assert len(server.connections) == 1
 
 
 def test_a_connection_that_the_server_closes_is_not_used_again() -> None:
@@ -78,7 +80,7 @@ def test_a_connection_that_the_server_closes_is_not_used_again() -> None:
         for _ in range(3):
             listed(client)
 
-    assert len(server.lines) == 3
+    assert len(server.connections) == 3
 
 
 def test_a_client_is_shared_by_threads() -> None:
@@ -161,18 +163,18 @@ def test_what_is_no_answer_is_a_typed_error_of_both_clients(answer: bytes, expec
 
 @contextmanager
 def answering(answer: bytes) -> Iterator[str]:
-    """A server that says the same whatever it is asked, and closes."""
+    """A server that gives the same answer to every request, and closes the connection."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
         while True:
             try:
-                line, _ = listener.accept()
+                connection, _ = listener.accept()
             except OSError:
                 return
-            with line:
-                line.recv(65536)
-                line.sendall(answer)
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
@@ -227,7 +229,7 @@ def test_a_forked_child_leaves_its_parents_connections_alone() -> None:
         listed(client)
 
     assert status == 0
-    assert len(server.lines) == 2
+    assert len(server.connections) == 2
 
 
 def test_both_clients_have_the_same_methods_with_the_same_parameters() -> None:
@@ -239,7 +241,7 @@ def test_both_clients_have_the_same_methods_with_the_same_parameters() -> None:
         blocking, awaited = (
             list(inspect.signature(getattr(kind, name)).parameters.values()) for kind in (Client, AsyncClient)
         )
-        # A task is cancelled; a thread must be told when to stop.
+        # A task is cancelled, but a thread needs a deadline.
         assert [p for p in blocking if (name, p.name) != ("follow", "timeout_s")] == awaited, name
 
 

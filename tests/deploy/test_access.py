@@ -1,4 +1,5 @@
-"""The Redis of deploy/redis: each of its users can do its part's work and nothing else, with a password from a file."""
+"""The Redis of deploy/redis: each of its users can do its part's work and nothing else, with
+a password from a file."""
 
 import re
 import shutil
@@ -45,7 +46,8 @@ FORBIDDEN = [
 ]
 
 
-# What a part's scripts call. Both keep house; only workers take jobs from workers.
+# What the scripts of each part call. Both do housekeeping; only workers
+# take jobs from other workers.
 _QUEUE = {"promote_due", "sweep", "meet_dependencies", "request_cancel"}
 SCRIPTS = {
     "gateway": _QUEUE
@@ -78,7 +80,7 @@ _WITH_VERBS = {"XGROUP", "XINFO", "PUBSUB"}
 
 
 class Guarded:
-    """It runs while the block of `started` does, on the same data and with the same passwords each time."""
+    """Runs during the block of `started`, always on the same data and with the same passwords."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._socket = folder, folder / "redis.sock"
@@ -104,7 +106,7 @@ class Guarded:
         return f"{self.url}?username=admin&password={(self._folder / 'admin/password').read_text()}"
 
     def start(self) -> subprocess.Popen[bytes]:
-        """By the script that starts it in its container."""
+        """With the script that starts it in its container."""
         command = ["sh", self._folder / "redis/start.sh", "--port", "0", "--unixsocket", self._socket]
         with (self._folder / "redis.log").open("ab") as log:
             return subprocess.Popen(
@@ -121,11 +123,11 @@ class Guarded:
 
     @contextmanager
     def started(self) -> "Iterator[redis.Redis[bytes]]":
-        """-> a line of the administrator's, who may ask what was refused"""
+        """-> a connection of the administrator, who may ask what was refused"""
         process = self.start()
         retry = Retry(ConstantBackoff(0.02), 500)
         try:
-            # It makes the password before it listens.
+            # It makes the passwords before it listens.
             probe = {"username": "probe", "password": "probe"}
             with redis.Redis(unix_socket_path=str(self._socket), protocol=2, retry=retry, **probe) as prober:
                 prober.ping()
@@ -167,12 +169,13 @@ async def test_each_part_does_all_of_its_work_as_its_own_user(guarded: Guarded, 
                 assert (await http.put(f"/models/{MODEL}/aliases/best", json={"version": 1})).is_success
                 assert (await http.post("/dead-letters/purge", json={"all": True})).is_success
 
-        # What Redis 7.0 does not know it refuses as well.
+        # Redis 7.0 also refuses commands that it does not know.
         assert [entry for entry in administrator.acl_log() if not entry["object"].startswith("client")] == []
 
 
 async def test_what_was_written_is_there_after_a_restart(guarded: Guarded, tmp_path: Path) -> None:
-    """Redis reads its file as the default user, whom nobody can be: what this one may not do is left out of it."""
+    """Redis reads its file as the default user, whom nobody can be: what this one may
+    not do is left out of it."""
     with guarded.started():
         async with driver(guarded.administrator) as drive:
             await drive.publish()

@@ -1,4 +1,4 @@
-"""A setting that cannot be ends a part with one plain line and exit code 78, whichever part it is."""
+"""An invalid setting ends any process with one plain line and exit code 78."""
 
 import os
 import subprocess

@@ -34,7 +34,7 @@ def labels(**given: str) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(given.items()))
 
 
-async def test_a_gateway_counts_requests_and_tells_how_the_queues_stand(redis_url: str, tmp_path: Path) -> None:
+async def test_a_gateway_counts_requests_and_shows_the_state_of_the_queues(redis_url: str, tmp_path: Path) -> None:
     with running_gateway(redis_url, tmp_path) as gateway:
         async with driver(redis_url) as drive, gateway.client() as http:
             await drive.publish()
@@ -51,11 +51,11 @@ async def test_a_gateway_counts_requests_and_tells_how_the_queues_stand(redis_ur
     assert samples["headrace_queue_jobs", labels(queue=INFERENCE, state="queued")] == 3
     assert samples["headrace_queue_oldest_waiting_seconds", labels(queue=INFERENCE)] > 0
     assert samples["headrace_redis_up", ()] == 1
-    # A path is the caller's text: each would be a series of its own.
+    # A path is text of the caller, and each path would make another series.
     assert not [name for name in samples if "/no/such" in str(name) or "nothing" in str(name)]
 
 
-async def test_a_gateway_without_redis_tells_what_it_has_counted(tmp_path: Path) -> None:
+async def test_a_gateway_without_redis_shows_what_it_has_counted(tmp_path: Path) -> None:
     with running_gateway(f"unix://{tmp_path}/none.sock", tmp_path) as gateway:
         samples = await samples_of(gateway.url)
 

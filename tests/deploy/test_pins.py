@@ -1,4 +1,5 @@
-"""What the images are built on and what the compose files run is named by exact version or digest."""
+"""What the images are built on and what the compose files run is named by
+exact version or digest."""
 
 import re
 from pathlib import Path
@@ -13,13 +14,13 @@ _FROM = re.compile(r"^FROM (?P<image>\S+)", re.MULTILINE)
 _COPY = re.compile(r"^COPY --from=(?P<image>\S+[/:]\S+)", re.MULTILINE)
 _ARG = re.compile(r"^ARG (?P<name>\w+)=(?P<value>\S+)", re.MULTILINE)
 _STAGE = re.compile(r"^FROM \S+ AS (?P<name>\S+)", re.MULTILINE)
-# Those that are built here have a variable in front.
+# Images that are built here have a variable in front.
 _OTHERS = re.compile(r"^ +image: ([^$\s]\S*)", re.MULTILINE)
 _EXACT = re.compile(r".+(@sha256:[0-9a-f]{64}|:v?\d+\.\d+\.\d+(-\w+)?)")
 
 
 def base_images(file: Path) -> list[str]:
-    """With the file's own arguments put in."""
+    """With the arguments of the file filled in."""
     text = file.read_text()
     arguments = {match["name"]: match["value"] for match in _ARG.finditer(text)}
     stages = {match["name"] for match in _STAGE.finditer(text)}

@@ -1,4 +1,4 @@
-"""A part works on a database of its own version only, and says in one line why it does not."""
+"""A process works only on a database of its own version, and otherwise says why in one line."""
 
 import os
 import subprocess

@@ -12,7 +12,7 @@ from tests.support.redis_server import RedisServer
 @pytest.fixture(scope="session")
 def gateway(shared_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("gateway")
-    # So rare a look at the timeline makes up for no bell that was missed.
+    # Long enough that no test is helped by a regular look at the timeline.
     with running_gateway(shared_redis.url, folder, keep_alive_s=3600) as gateway:
         yield gateway
 

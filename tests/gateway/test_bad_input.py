@@ -299,7 +299,7 @@ async def test_a_body_of_one_mebibyte_is_read_and_one_byte_more_is_not(http: htt
 
     assert (await http.post("/jobs/training", content=fits, headers=JSON)).status_code == 202
     for size in (1, 1, 1, 100_000, 5_000_000):
-        # The whole of it is sent before the answer is read, so this shows that the line is not reset under it.
+        # The whole body is sent before the answer is read, so this shows that the connection is not reset meanwhile.
         check(await http.post("/jobs/training", content=fits + b" " * size, headers=JSON), 413, "body_too_large")
 
 
@@ -334,7 +334,7 @@ def test_a_body_that_never_comes_is_not_waited_for(redis_url: str, tmp_path: Pat
 @pytest.mark.parametrize(
     "length", [b"Content-Length: -1", b"Content-Length: 1\r\nContent-Length: 2", b"Content-Length: x"]
 )
-def test_a_length_that_cannot_be_right_ends_the_line(gateway: Gateway, redis_url: str, length: bytes) -> None:
+def test_a_length_that_cannot_be_right_ends_the_connection(gateway: Gateway, redis_url: str, length: bytes) -> None:
     head = b"POST /jobs/training HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
     assert exchange(gateway, head + length + b"\r\n\r\n{}").startswith(b"HTTP/1.1 400 ")
@@ -365,13 +365,13 @@ async def test_nothing_in_the_log_is_an_error_or_was_sent_by_a_client(
 
 
 def exchange(gateway: Gateway, *parts: bytes) -> bytes:
-    """Send bytes, read to the end of the line or of the first answer's head."""
-    with socket.create_connection(("127.0.0.1", gateway.port), timeout=DEADLINE_S) as line:
+    """Send bytes, and read to the end of the connection or of the first answer."""
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=DEADLINE_S) as connection:
         answer = b""
         try:
             for part in parts:
-                line.sendall(part)
-            while chunk := line.recv(65_536):
+                connection.sendall(part)
+            while chunk := connection.recv(65_536):
                 answer += chunk
                 if b"}" in answer:
                     break

@@ -65,7 +65,7 @@ async def test_a_stream_is_announced_so_that_no_proxy_holds_it_back(http: httpx.
     assert (headers["cache-control"], headers["x-accel-buffering"]) == ("no-cache, no-transform", "no")
 
 
-async def test_a_line_cut_at_any_event_goes_on_with_nothing_missing_or_doubled(
+async def test_a_stream_cut_at_any_event_goes_on_with_nothing_missing_or_doubled(
     http: httpx.AsyncClient, drive: Driver
 ) -> None:
     job_id = await submitted(http)
@@ -122,7 +122,7 @@ async def test_an_unknown_format_is_refused(http: httpx.AsyncClient) -> None:
 @pytest.mark.fault(
     "readers", "a reader's cursor is older than the stored events", sees="a `gap` event, then the stored events"
 )
-async def test_a_reader_is_told_what_is_no_longer_kept(http: httpx.AsyncClient, drive: Driver) -> None:
+async def test_a_reader_gets_a_gap_for_events_that_are_no_longer_kept(http: httpx.AsyncClient, drive: Driver) -> None:
     job_id = await submitted(http)
     await drive.finish(job_id, n_events=5)
     await make_long(drive.client, job_id)
@@ -141,7 +141,9 @@ async def test_a_reader_is_told_what_is_no_longer_kept(http: httpx.AsyncClient, 
     "a reader's cursor is ahead of a job that has not ended",
     sees="a `gap` event, then the job from its first event",
 )
-async def test_a_reader_ahead_of_an_open_job_is_told_and_begins_again(http: httpx.AsyncClient, drive: Driver) -> None:
+async def test_a_reader_ahead_of_an_open_job_gets_a_gap_and_begins_again(
+    http: httpx.AsyncClient, drive: Driver
+) -> None:
     job_id = await submitted(http)
 
     async with http.stream("GET", f"/jobs/{job_id}/events?after=40") as response:
@@ -154,7 +156,7 @@ async def test_a_reader_ahead_of_an_open_job_is_told_and_begins_again(http: http
     assert numbers([first, *rest]) == [1, 2, 3]
 
 
-async def test_ndjson_has_one_stored_event_a_line_and_follows(http: httpx.AsyncClient, drive: Driver) -> None:
+async def test_ndjson_has_one_stored_event_per_line_and_follows(http: httpx.AsyncClient, drive: Driver) -> None:
     job_id = await submitted(http)
 
     async with http.stream("GET", f"/jobs/{job_id}/events", headers=NDJSON) as response:
@@ -192,7 +194,7 @@ async def test_json_pages_lead_to_the_end(http: httpx.AsyncClient, drive: Driver
     assert pages == 3
 
 
-async def test_two_jobs_on_one_line_each_in_order_and_resumed_by_a_common_cursor(
+async def test_two_jobs_in_one_stream_each_in_order_and_resumed_by_a_common_cursor(
     http: httpx.AsyncClient, drive: Driver
 ) -> None:
     await drive.catalog.declare(LARGE)
@@ -294,7 +296,9 @@ async def test_without_a_cursor_only_what_happens_from_now_on_is_sent(http: http
 @pytest.mark.fault(
     "readers", "a reader's cursor is older than the log of all jobs", sees="a `gap` event for each queue, then the log"
 )
-async def test_a_reader_of_all_jobs_is_told_what_is_no_longer_kept(http: httpx.AsyncClient, drive: Driver) -> None:
+async def test_a_reader_of_all_jobs_gets_a_gap_for_changes_that_are_no_longer_kept(
+    http: httpx.AsyncClient, drive: Driver
+) -> None:
     jobs = [await submitted(http) for _ in range(4)]
     everything = (await http.get("/events?after=0&follow=false", headers=NDJSON)).text.splitlines()
     ids = [entry.decode() for entry, _ in await drive.client.xrange(keys.log("training"))]  # type: ignore[arg-type]

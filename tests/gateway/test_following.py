@@ -1,4 +1,4 @@
-"""The hand-over from what is stored to what rings, with the subscription under the test's hand."""
+"""How a stream changes from stored events to notifications. The tests control the subscription."""
 
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import closing
@@ -62,7 +62,7 @@ class Ends(EndOnly):
         await super().cut()
 
 
-async def test_a_timeline_is_not_read_before_its_bell_can_be_heard(redis_url: str) -> None:
+async def test_a_timeline_is_not_read_before_its_channel_is_subscribed(redis_url: str) -> None:
     async with bench(redis_url) as jobs:
         job_id = await jobs.submit()
         hub = Hub(lambda: PubSubConnection(jobs.client))
@@ -72,7 +72,7 @@ async def test_a_timeline_is_not_read_before_its_bell_can_be_heard(redis_url: st
                 with closing(
                     Subscription(hub, TimelineSource(hub, jobs.timeline, {job_id: 0}), sink, idle_s=3600).begin()
                 ):
-                    # Longer than a reading of the timeline would take, had it begun.
+                    # Longer than reading the timeline takes.
                     for _ in range(100):
                         await jobs.events(job_id)
                     await jobs.control.cancel(job_id)
@@ -83,7 +83,7 @@ async def test_a_timeline_is_not_read_before_its_bell_can_be_heard(redis_url: st
     assert sink.numbers == [1, 2]
 
 
-async def test_a_line_whose_timeline_is_damaged_is_cut_and_the_others_go_on(redis_url: str) -> None:
+async def test_a_stream_whose_timeline_is_damaged_is_cut_and_the_others_go_on(redis_url: str) -> None:
     async with bench(redis_url) as jobs:
         damaged, whole = await jobs.submit(), await jobs.submit()
         await jobs.client.hset(keys.job(damaged), SHORT_FIELDS[0], "damaged")
@@ -117,7 +117,7 @@ class Counted(Timeline):
         return await super().read(job_id, after=after, limit=limit)
 
 
-async def test_a_ring_while_a_line_waits_for_its_turn_to_read_costs_no_second_reading(redis_url: str) -> None:
+async def test_a_notification_while_a_stream_waits_for_its_turn_costs_no_second_reading(redis_url: str) -> None:
     async with bench(redis_url) as jobs:
         job_id, timeline = await jobs.submit(), Counted(jobs.nodes)
         hub = Hub(lambda: PubSubConnection(jobs.client), n_readings=1)
@@ -129,22 +129,23 @@ async def test_a_ring_while_a_line_waits_for_its_turn_to_read_costs_no_second_re
     assert timeline.n_reads == 1
 
 
-async def three_happen(jobs: Bench, job_id: JobId, hub: Hub, told: tuple[Any, Any], waiting: tuple[Any, Any]) -> None:
-    """To a job with two readers, each a source and a sink. Of the second, one waits for its turn to read."""
+async def three_happen(jobs: Bench, job_id: JobId, hub: Hub, other: tuple[Any, Any], waiting: tuple[Any, Any]) -> None:
+    """Three events of a job with two readers, each a source and a sink. At the second event, one
+    reader waits for its turn to read."""
     with anyio.fail_after(10):
         async with anyio.create_task_group() as group:
             group.start_soon(hub.run)
-            with closing(Subscription(hub, *told, idle_s=3600).begin()):
-                await told[1].has(1)
+            with closing(Subscription(hub, *other, idle_s=3600).begin()):
+                await other[1].has(1)
                 async with hub.reading:
-                    line = Subscription(hub, *waiting, idle_s=3600).begin()
+                    subscription = Subscription(hub, *waiting, idle_s=3600).begin()
                     await jobs.control.pause(job_id)
-                    # The hub has handed it to both.
-                    await told[1].has(2)
+                    # The hub has delivered it to both.
+                    await other[1].has(2)
                 await waiting[1].has(2)
                 await jobs.control.resume(job_id)
                 await waiting[1].has(3)
-                line.close()
+                subscription.close()
             group.cancel_scope.cancel()
 
 
@@ -157,7 +158,7 @@ class CountedLog(ChangeLog):
 
 
 class States(EndOnly):
-    """Moves the cursor of its source, as whoever encodes does."""
+    """Moves the cursor of its source, as an encoder does."""
 
     def __init__(self, log: ChangeLogSource) -> None:
         super().__init__()
@@ -176,22 +177,22 @@ class States(EndOnly):
             await self._came.wait()
 
 
-async def test_a_line_of_the_log_that_waits_for_its_turn_reads_each_queue_once(redis_url: str) -> None:
+async def test_a_stream_of_the_log_that_waits_for_its_turn_reads_each_queue_once(redis_url: str) -> None:
     async with bench(redis_url) as jobs:
         job_id, log = await jobs.submit(), CountedLog(jobs.nodes)
         hub = Hub(lambda: PubSubConnection(jobs.client), n_readings=1)
         first, second = (
             ChangeLogSource(hub, each, partial(declared, jobs.nodes), {}) for each in (jobs.change_log, log)
         )
-        told, waiting = States(first), States(second)
-        await three_happen(jobs, job_id, hub, (first, told), (second, waiting))
+        other, waiting = States(first), States(second)
+        await three_happen(jobs, job_id, hub, (first, other), (second, waiting))
 
     assert waiting.n == 3
     assert log.n_reads == len(JobKind)
 
 
 class StopsAsItIsRead:
-    """A source that never makes its reader wait, of a process that is told to stop meanwhile."""
+    """A source that never makes its reader wait, and stops the process while it is read."""
 
     def __init__(self, stop: Callable[[], None]) -> None:
         self.stop = stop
@@ -201,7 +202,7 @@ class StopsAsItIsRead:
     def miss(self, channel: str | None = None) -> None:
         self.is_behind = True
 
-    def take(self, channel: str, ring: Notification) -> None:
+    def take(self, channel: str, notification: Notification) -> None:
         pass
 
     async def read(self) -> AsyncGenerator[None, None]:
@@ -211,13 +212,13 @@ class StopsAsItIsRead:
             yield nothing
 
 
-async def test_a_line_whose_process_stops_while_it_reads_ends_once(redis_url: str) -> None:
+async def test_a_stream_whose_process_stops_while_it_reads_ends_once(redis_url: str) -> None:
     async with bench(redis_url) as jobs:
         hub, sink = Hub(lambda: PubSubConnection(jobs.client)), Ends()
         async with anyio.create_task_group() as group:
             group.start_soon(hub.run)
-            line = Subscription(hub, StopsAsItIsRead(hub.close), sink, idle_s=3600)
-            with closing(line.begin()), anyio.fail_after(10):
+            subscription = Subscription(hub, StopsAsItIsRead(hub.close), sink, idle_s=3600)
+            with closing(subscription.begin()), anyio.fail_after(10):
                 await sink.ended.wait()
                 # Both ends would come without a wait.
                 for _ in range(10):

@@ -1,4 +1,5 @@
-"""What comes before a request, or instead of one, is bounded and refused as every other thing is."""
+"""What comes before a request, or instead of one, is bounded and refused
+as every other thing is."""
 
 import asyncio
 import json
@@ -27,7 +28,8 @@ def hasty(shared_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -
 
 
 async def exchange(gateway: Gateway, *parts: bytes) -> bytes:
-    """All that is answered to the parts, sent one after the other, up to the end of the connection."""
+    """All that is answered to the parts, sent one after the other, up to the
+    end of the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     try:
         with anyio.fail_after(DEADLINE_S):
@@ -174,24 +176,25 @@ async def test_trailers_are_no_headers(gateway: Gateway, redis_url: str) -> None
     assert b"from_a_trailer" not in answer
 
 
-async def test_connections_beyond_the_limit_are_told_when_to_come_again(hasty: Gateway, redis_url: str) -> None:
-    lines = [await asyncio.open_connection("127.0.0.1", hasty.port) for _ in range(20)]
+async def test_connections_beyond_the_limit_are_refused_with_a_time_to_retry(hasty: Gateway, redis_url: str) -> None:
+    connections = [await asyncio.open_connection("127.0.0.1", hasty.port) for _ in range(20)]
     try:
-        for reader, writer in lines:
+        for reader, writer in connections:
             writer.write(GET)
             await reader.readuntil(b'"ok"')
         answer = await exchange(hasty, b"")
         problem(answer, 503, "too_many_connections")
         assert re.search(rb"(?i)retry-after: [0-9]", answer)
-        lines[0][1].write(GET)
-        await lines[0][0].readuntil(b'"ok"')
+        connections[0][1].write(GET)
+        await connections[0][0].readuntil(b'"ok"')
     finally:
-        for _, writer in lines:
+        for _, writer in connections:
             writer.close()
 
 
-async def test_streams_beyond_the_limit_are_told_when_to_come_again(hasty: Gateway, redis_url: str) -> None:
-    """And a reader that was there before is told to come again in a way that an EventSource heeds."""
+async def test_streams_beyond_the_limit_are_refused_with_a_time_to_retry(hasty: Gateway, redis_url: str) -> None:
+    """A reader that reconnects gets an empty stream instead of a 503, because an
+    EventSource then tries again."""
     async with hasty.client() as client:
         async with client.stream("GET", "/events"), client.stream("GET", "/events"):
             late = await client.get("/events")

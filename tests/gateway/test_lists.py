@@ -135,7 +135,7 @@ async def test_lists_with_the_same_key_sent_at_once_are_one(http: httpx.AsyncCli
     assert await n_stored(http) == 1 + 7
 
 
-async def test_a_list_can_be_watched_on_the_line_that_sent_it(http: httpx.AsyncClient, drive: Driver) -> None:
+async def test_a_list_can_be_followed_in_the_response_to_its_submission(http: httpx.AsyncClient, drive: Driver) -> None:
     await drive.publish()
     done: set[str] = set()
     headers = {"accept": "text/event-stream"}
@@ -156,7 +156,7 @@ async def test_a_list_can_be_watched_on_the_line_that_sent_it(http: httpx.AsyncC
     assert len(done) == 3
 
 
-async def test_more_jobs_than_a_line_can_follow_are_refused_before_any_is_stored(http: httpx.AsyncClient) -> None:
+async def test_more_jobs_than_a_stream_can_follow_are_refused_before_any_is_stored(http: httpx.AsyncClient) -> None:
     response = await http.post("/jobs/training", json=[TRAINING_BODY] * 101, headers={"accept": "text/event-stream"})
 
     assert (response.status_code, response.json()["code"]) == (406, "not_acceptable")

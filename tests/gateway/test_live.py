@@ -1,4 +1,4 @@
-"""Live lines under load and under faults: nothing is missing, nothing comes twice, nothing is left behind."""
+"""Open event streams under load and faults: nothing is missing, nothing comes twice, nothing is left behind."""
 
 import asyncio
 import socket
@@ -38,7 +38,7 @@ def quick(shared_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture
-async def lines(quick: Gateway, redis_url: str) -> AsyncIterator[httpx.AsyncClient]:
+async def quick_http(quick: Gateway, redis_url: str) -> AsyncIterator[httpx.AsyncClient]:
     async with quick.client() as client:
         yield client
 
@@ -89,7 +89,7 @@ async def test_the_only_event_after_a_reader_came_reaches_it_however_close_the_t
 @pytest.mark.fault(
     "readers", "the notification of an event is lost", sees="the event arrives with the next one, in order"
 )
-async def test_an_event_whose_bell_was_never_heard_is_read_when_the_next_one_rings(
+async def test_an_event_whose_notification_was_lost_is_read_at_the_next_notification(
     http: httpx.AsyncClient, drive: Driver
 ) -> None:
     job_id = await submitted(http)
@@ -99,11 +99,11 @@ async def test_an_event_whose_bell_was_never_heard_is_read_when_the_next_one_rin
     async with anyio.create_task_group() as group:
         group.start_soon(reader.follow, http)
         await reader.has(2)
-        data = '{"n":3,"at":1,"attempt":1,"event":"log","line":"unheard"}'
+        data = '{"n":3,"at":1,"attempt":1,"event":"log","line":"unnotified"}'
         await make_long(drive.client, job_id)
         await drive.client.xadd(keys.events(job_id), {"event": "log", "data": data}, id="3-0")
         await patch(drive.client, job_id, n=3, recorded=1)
-        await drive.record(claim, Logged(line="heard"), first=1)
+        await drive.record(claim, Logged(line="notified"), first=1)
         await reader.has(4)
         await drive.settle(claim, succeeded(), first=2)
 
@@ -147,21 +147,21 @@ async def test_three_hundred_readers_of_a_job_share_one_subscription(own_redis: 
                         await reader.has(2)
                     total, subscribed, channels = await connections()
                     assert (subscribed, channels) == (1, [keys.job_channel(job_id).encode()])
-                    # The gateway's pool, subscription and lines for submissions and pins, and the two of this test.
+                    # The gateway's pool, its subscription, those for submissions and pins, and two of this test.
                     assert total <= 8 + 1 + 2 + 2
                 await drive.record(claim, *(Logged(line="x") for _ in range(20)))
                 await drive.settle(claim, succeeded(), first=20)
-            await until_no_bells(drive)
+            await until_no_subscriptions(drive)
 
             assert (await connections())[:2] == (total, 1)
     assert [reader.numbers for reader in readers] == [list(range(1, 24))] * 300
     assert [reader.n_connections for reader in readers] == [1] * 300
 
 
-async def test_a_silent_line_is_kept_alive(lines: httpx.AsyncClient) -> None:
-    job_id = await submitted(lines)
+async def test_a_silent_stream_is_kept_alive(quick_http: httpx.AsyncClient) -> None:
+    job_id = await submitted(quick_http)
 
-    async with lines.stream("GET", f"/jobs/{job_id}/events") as response:
+    async with quick_http.stream("GET", f"/jobs/{job_id}/events") as response:
         text = b""
         with anyio.fail_after(KEEP_ALIVE_S * 20):
             async for chunk in response.aiter_bytes():
@@ -189,9 +189,9 @@ async def exchanged(gateway: Gateway, drive: Driver, job_id: JobId, version: str
 
 
 async def test_a_connection_goes_on_after_its_stream_has_ended(
-    lines: httpx.AsyncClient, drive: Driver, quick: Gateway
+    quick_http: httpx.AsyncClient, drive: Driver, quick: Gateway
 ) -> None:
-    answered, is_closed = await exchanged(quick, drive, await submitted(lines), "1.1")
+    answered, is_closed = await exchanged(quick, drive, await submitted(quick_http), "1.1")
 
     stream, _, second = answered.partition(b"\r\n0\r\n\r\n")
     assert stream.rstrip().split(b"event: ")[-1].startswith(b"done")
@@ -201,9 +201,9 @@ async def test_a_connection_goes_on_after_its_stream_has_ended(
 
 @pytest.mark.parametrize(("version", "headers"), [("1.1", ["Connection: close"]), ("1.0", [])])
 async def test_a_connection_that_is_not_to_be_kept_is_closed_after_its_stream(
-    lines: httpx.AsyncClient, drive: Driver, quick: Gateway, version: str, headers: list[str]
+    quick_http: httpx.AsyncClient, drive: Driver, quick: Gateway, version: str, headers: list[str]
 ) -> None:
-    answered, is_closed = await exchanged(quick, drive, await submitted(lines), version, *headers)
+    answered, is_closed = await exchanged(quick, drive, await submitted(quick_http), version, *headers)
 
     # HTTP/1.0 has no chunks: there the end of the connection is that of the stream.
     assert answered.endswith(b"\r\n0\r\n\r\n") == (version == "1.1")
@@ -216,9 +216,9 @@ async def test_a_connection_that_is_not_to_be_kept_is_closed_after_its_stream(
     "readers", "a reader never reads", sees="it is cut off after the send timeout; other readers are not delayed"
 )
 async def test_a_reader_that_takes_nothing_is_cut_off_and_the_others_are_not_held_up(
-    lines: httpx.AsyncClient, drive: Driver, quick: Gateway
+    quick_http: httpx.AsyncClient, drive: Driver, quick: Gateway
 ) -> None:
-    job_id = await submitted(lines)
+    job_id = await submitted(quick_http)
     reader = Reader(job_id)
     claim = await drive.begin(job_id)
     stalled = socket.socket()
@@ -227,7 +227,7 @@ async def test_a_reader_that_takes_nothing_is_cut_off_and_the_others_are_not_hel
     stalled.sendall(f"GET /jobs/{job_id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
 
     async with anyio.create_task_group() as group:
-        group.start_soon(reader.follow, lines)
+        group.start_soon(reader.follow, quick_http)
         for i in range(100):
             await drive.record(claim, Logged(line="x" * 200_000), first=i)
         await reader.has(102)
@@ -249,7 +249,7 @@ async def test_a_reader_that_takes_nothing_is_cut_off_and_the_others_are_not_hel
     sees="the streams of that job are cut and resume; others stay open",
 )
 @pytest.mark.parametrize("nonsense", [b"", b"no number", b"\xff\x00", b"3 state\n4"])
-async def test_a_ring_that_cannot_be_read_cuts_the_lines_it_is_for_and_no_other(
+async def test_a_notification_that_cannot_be_read_cuts_the_streams_of_its_job_and_no_other(
     redis_url: str, drive: Driver, tmp_path: Path, nonsense: bytes
 ) -> None:
     with running_gateway(redis_url, tmp_path) as gateway:
@@ -259,7 +259,7 @@ async def test_a_ring_that_cannot_be_read_cuts_the_lines_it_is_for_and_no_other(
             for reader in readers:
                 group.start_soon(reader.follow, http)
                 await reader.has(1)
-            # A second event by its bell: the line is live, not reading what was stored.
+            # The second event comes by notification: the stream is live, and not reading what is stored.
             claims = {job_id: await drive.begin(job_id) for job_id in (struck, other)}
             for reader in readers:
                 await reader.has(2)
@@ -284,11 +284,11 @@ async def test_a_reader_that_goes_away_is_forgotten(http: httpx.AsyncClient, dri
         async with http.stream("GET", f"/jobs/{job_id}/events") as response:
             await anext(response.aiter_bytes())
 
-    await until_no_bells(drive)
+    await until_no_subscriptions(drive)
     assert [line for line in gateway.log() if line["level"] == "error"] == []
 
 
-async def until_no_bells(drive: Driver) -> None:
+async def until_no_subscriptions(drive: Driver) -> None:
     """Until no gateway subscribes to a job."""
     with anyio.fail_after(DEADLINE_S):
         while await drive.client.pubsub_channels("*:job:*"):  # noqa: ASYNC110 - nothing announces it
@@ -296,8 +296,8 @@ async def until_no_bells(drive: Driver) -> None:
 
 
 async def until_closed(gateway: Gateway, port: int) -> None:
-    """Until the gateway has no line to the local port."""
+    """Until the gateway has no connection to the local port."""
     process = psutil.Process(gateway.pid)
     with anyio.fail_after(DEADLINE_S):
-        while port in {line.raddr.port for line in process.net_connections("tcp") if line.raddr}:  # noqa: ASYNC110 - nor this
+        while port in {each.raddr.port for each in process.net_connections("tcp") if each.raddr}:  # noqa: ASYNC110 - nor this
             await anyio.sleep(0.02)

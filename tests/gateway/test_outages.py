@@ -1,4 +1,4 @@
-"""Redis or the gateway goes away under open lines: requests are told so, and lines go on or end as they should."""
+"""Redis or the gateway goes away under open streams: requests get 503, and streams go on or end as they should."""
 
 import re
 from pathlib import Path
@@ -30,9 +30,7 @@ from tests.support.redis_server import RedisServer
     "kill -9 of Redis under open streams",
     sees="requests get 503 and Retry-After; open streams continue without a gap",
 )
-async def test_when_redis_dies_under_open_lines_requests_get_503_and_the_lines_go_on(
-    own_redis: RedisServer, tmp_path: Path
-) -> None:
+async def test_when_redis_dies_requests_get_503_and_open_streams_go_on(own_redis: RedisServer, tmp_path: Path) -> None:
     with running_gateway(own_redis.url, tmp_path, keep_alive_s=3600, redis_timeout_s=1) as gateway:
         async with gateway.client() as http, driver(own_redis.url) as drive:
             job_id = await submitted(http)
@@ -120,7 +118,7 @@ async def test_a_lost_subscription_is_made_up_for(http: httpx.AsyncClient, drive
 @pytest.mark.fault(
     "gateways", "the subscription is cut while readers come and go", sees="nothing: every reader gets its notifications"
 )
-async def test_lines_that_come_and_go_while_the_subscription_is_lost_leave_no_reader_without_bells(
+async def test_no_reader_misses_events_while_others_come_and_go_and_the_subscription_is_lost(
     http: httpx.AsyncClient, drive: Driver
 ) -> None:
     jobs = [await submitted(http) for _ in range(3)]
@@ -158,7 +156,9 @@ async def test_lines_that_come_and_go_while_the_subscription_is_lost_leave_no_re
     sees="every stream is cut, so that its reader reconnects or reports an error; the process ends in time",
 )
 @pytest.mark.parametrize("is_bare", [False, True])
-async def test_a_gateway_told_to_stop_ends_its_lines_and_goes(redis_url: str, tmp_path: Path, is_bare: bool) -> None:
+async def test_a_gateway_that_gets_sigterm_ends_its_streams_and_exits(
+    redis_url: str, tmp_path: Path, is_bare: bool
+) -> None:
     gateway = Gateway(redis_url, tmp_path / "gateway.log", is_bare=is_bare)
     gateway.start()
     async with gateway.client() as http:
@@ -169,14 +169,14 @@ async def test_a_gateway_told_to_stop_ends_its_lines_and_goes(redis_url: str, tm
             http.stream("GET", "/events?after=0") as all_,
             http.stream("GET", f"/events?job={job_id}", headers=ndjson) as many,
         ):
-            lines = [response.aiter_lines() for response in (one, all_, many)]
-            for line in lines:
-                while '"event":"state"' not in await anext(line):
+            streams = [response.aiter_lines() for response in (one, all_, many)]
+            for stream in streams:
+                while '"event":"state"' not in await anext(stream):
                     pass
             gateway.terminate()
             with anyio.fail_after(5):
-                # Where another server runs the application, it ends them cleanly: httpx raises where a line is cut.
-                rest = [[text async for text in until_cut(line, is_cut=not is_bare) if text] for line in lines]
+                # Another server that runs the application ends them cleanly. httpx raises if a stream is cut.
+                rest = [[text async for text in until_cut(stream, is_cut=not is_bare) if text] for stream in streams]
             status = await anyio.to_thread.run_sync(lambda: gateway.stop(within_s=5))
 
     assert rest == [[], [], []]

@@ -28,7 +28,7 @@ async def exchange(gateway: Gateway, *parts: bytes, until: bytes | None = None) 
     return answered
 
 
-async def test_a_client_that_asks_is_told_to_send_its_body(gateway: Gateway, redis_url: str) -> None:
+async def test_a_client_that_expects_100_continue_gets_it(gateway: Gateway, redis_url: str) -> None:
     head = (
         b"POST /jobs/training HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
     )
