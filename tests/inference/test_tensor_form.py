@@ -175,6 +175,36 @@ def test_a_list_of_inputs_is_refused_only_if_none_of_them_can_be_used() -> None:
     assert refused.value.pointer == "/input_data/0/x/1"
 
 
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+NAMES = st.sampled_from(["x", "a/b ~c", "shape", "data", "dtype", "y"])
+JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3))
+TENSORS = st.lists(
+    st.integers(-300, 300) | st.lists(st.integers(-300, 300), max_size=2), max_size=3
+) | st.fixed_dictionaries({"shape": st.lists(st.integers(-1, 3), max_size=3), "data": st.lists(SCALARS, max_size=4)})
+
+
+def at(pointer: str, item: Any) -> Any:
+    for part in pointer.split("/")[1:]:
+        item = item[int(part)] if isinstance(item, list) else item[part.replace("~1", "/").replace("~0", "~")]
+    return item
+
+
+@given(
+    JSON | st.fixed_dictionaries({"x": TENSORS | JSON, "a/b ~c": TENSORS | JSON}),
+    st.sampled_from(get_args(Dtype)),
+    st.sampled_from([None, (), ("n",), ("n", 2)]),
+)
+def test_any_json_is_either_tensors_or_refused_where_it_is_wrong(item: Any, dtype: Dtype, shape: Any) -> None:
+    specs = [spec(dtype, shape), spec("int8", ("n",), "a/b ~c")]
+    try:
+        found = tensors_of(item, specs)
+    except InvalidInput as error:
+        if "is missing" not in str(error):
+            at(error.pointer or "", item)
+        return
+    assert all(math.prod(tensor.shape) == len(tensor.values) for tensor in found.values())
+
+
 @pytest.mark.parametrize(
     ("inputs", "outputs", "name"),
     [

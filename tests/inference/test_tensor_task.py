@@ -6,16 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import hypothesis.strategies as st
 import ml_dtypes
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given, settings
 from inference_worker.engines.session import bfloat16_bits
 from inference_worker.handler import InferenceHandler
 from inference_worker.loading import LoadedModels
 from inference_worker.settings import Settings
+from inference_worker.tasks.tensors import array_of
 from onnx import TensorProto, helper
 from shared_schemas.errors import AttemptFailed, InvalidInput
+from shared_schemas.inputs.tensors import tensors_of
 from shared_schemas.models import Dtype, Model, TensorSpec
 from shared_schemas.outcome import Success
 from shared_schemas.specs import InferenceSpec
@@ -23,7 +27,7 @@ from shared_schemas.store.files import ArtifactStore
 
 from tests.support.attempts import CollectingAttempt
 from tests.support.onnx_models import Published
-from tests.support.onnx_tensors import DTYPES, a_tensor_model, graph, identity, read
+from tests.support.onnx_tensors import DTYPES, a_tensor_model, graph, identity, numpy_type, read
 
 VALUES: dict[Dtype, list[Any]] = {
     "float16": [0.0, -0.0, 65504.0, 0.0999755859375, 5.960464477539063e-08, "NaN", "Infinity", "-Infinity"],
@@ -68,9 +72,9 @@ class Serving:
 @asynccontextmanager
 async def serving(folder: Path, *models: Model, max_wait_ms: float = 0.0) -> AsyncIterator[Serving]:
     """The models' files are in the store of that folder."""
-    settings = Settings(device="cpu", intra_op_threads=1, max_wait_ms=max_wait_ms)
+    limits = Settings(device="cpu", intra_op_threads=1, max_wait_ms=max_wait_ms)
     with anyio.fail_after(30):
-        async with LoadedModels(Published(*models).resolve, ArtifactStore(folder), settings) as loaded:
+        async with LoadedModels(Published(*models).resolve, ArtifactStore(folder), limits) as loaded:
             yield Serving(InferenceHandler(loaded, device="cpu"), loaded)
 
 
@@ -132,6 +136,29 @@ async def test_bfloat16_is_rounded_as_ml_dtypes_does_it() -> None:
     reversed_columns = bfloat16_bits(array[:6].reshape(2, 3).T)
     assert reversed_columns.flags.c_contiguous
     assert reversed_columns.tolist() == bfloat16_bits(array[:6]).reshape(2, 3).T.tolist()
+
+
+@given(st.data())
+@settings(deadline=None)
+def test_what_the_form_accepts_an_array_holds(data: st.DataObject) -> None:
+    """Each integer, boolean and string exactly, each float to the precision of its dtype."""
+    dtype: Dtype = data.draw(st.sampled_from(DTYPES))
+    numbers = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+    sent = data.draw(st.lists(numbers | st.booleans() | st.text(max_size=3), max_size=6))
+    try:
+        [tensor] = tensors_of({"x": sent}, [TensorSpec(name="x", dtype=dtype, shape=("n",))]).values()
+    except InvalidInput:
+        return
+
+    array = array_of(tensor, dtype)
+
+    if "float" not in dtype:
+        assert array.tolist() == sent
+        return
+    kept = array.astype(numpy_type(dtype)).astype(np.float64)
+    precision = {"float16": 2**-11, "bfloat16": 2**-8, "float32": 2**-24, "float64": 2**-53}[dtype]
+    smallest = {"float16": 2**-25}.get(dtype, 2**-134 if dtype == "bfloat16" else 2**-150)
+    np.testing.assert_allclose(kept, np.array(tensor.values, dtype=np.float64), rtol=precision, atol=smallest)
 
 
 def several() -> bytes:

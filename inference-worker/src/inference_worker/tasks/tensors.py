@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import msgspec
 import numpy as np
 from shared_schemas.errors import AttemptFailed
-from shared_schemas.inputs.tensors import LARGEST_FLOAT, tensors_of
+from shared_schemas.inputs.tensors import LARGEST_FLOAT, TensorValues, tensors_of
 from shared_schemas.models import Dtype, ModelManifest, TensorSpec, batch_axis_of
 
 from inference_worker.engines.batching import BatchingEngine
@@ -58,10 +58,7 @@ class Tensors:
 
     async def answer(self, item: Any, index: int, request: Request) -> TensorAnswers:
         tensors = tensors_of(item, self._inputs)
-        arrays = {
-            spec.name: _array(tensors[spec.name].values, spec.dtype).reshape(tensors[spec.name].shape)
-            for spec in self._inputs
-        }
+        arrays = {spec.name: array_of(tensors[spec.name], spec.dtype) for spec in self._inputs}
         outputs = await self._engine.infer(WholeTensors(arrays, is_batched=self._is_batched))
         return answers_of(outputs, self._dtypes)
 
@@ -88,13 +85,9 @@ def answers_of(outputs: Arrays, dtypes: dict[str, Dtype]) -> TensorAnswers:
     return TensorAnswers(outputs=answers, nonfinite_count=n_bad)
 
 
-def _array(values: list[Any], dtype: Dtype) -> Array:
-    """values: checked, so all of them fit."""
-    if dtype == "string":
-        array = np.empty(len(values), dtype=np.object_)
-        array[:] = values
-        return array
-    return np.array(values, dtype=numpy_dtype(dtype))
+def array_of(tensor: TensorValues, dtype: Dtype) -> Array:
+    """The dtype holds each of the values."""
+    return np.array(tensor.values, dtype=numpy_dtype(dtype)).reshape(tensor.shape)
 
 
 def _written(value: float) -> str:
