@@ -26,13 +26,13 @@ def test_top_k_limits_the_scores() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_score_that_is_no_number_becomes_null_and_is_counted(bad: float) -> None:
+def test_a_score_that_is_not_finite_becomes_null_and_is_counted(bad: float) -> None:
     answer = encode_json(classification_of(np.array([bad, 1.0, 2.0]), LABELS))
 
     assert answer == (b'{"label":null,"score":null,"scores":{"red":null,"green":null,"blue":null},"nonfinite_count":1}')
 
 
-def test_a_prediction_that_is_no_number_becomes_null_and_is_counted() -> None:
+def test_a_prediction_that_is_not_finite_becomes_null_and_is_counted() -> None:
     assert encode_json(prediction_of(np.array([np.nan]))) == b'{"prediction":null,"nonfinite_count":1}'
     assert encode_json(prediction_of(np.array(2.5))) == b'{"prediction":2.5}'
 

@@ -91,14 +91,14 @@ TestBatcherRules = BatcherRules.TestCase
 
 
 @given(n=st.integers(1, 40))
-def test_without_a_wait_a_batch_is_whatever_has_piled_up(n: int) -> None:
+def test_without_a_wait_a_batch_is_what_is_already_waiting(n: int) -> None:
     batcher: Batcher[Item] = Batcher(BatchLimits(max_batch=16, max_elements=1000))
     items = filled(batcher, "small", n)
 
     assert batcher.next_batch(0.0) == items[:16]
 
 
-def test_a_batch_that_is_not_full_waits_for_company_and_no_longer() -> None:
+def test_a_batch_that_is_not_full_waits_for_more_items_until_the_limit() -> None:
     batcher: Batcher[Item] = Batcher(BatchLimits(max_batch=16, max_elements=1000, max_wait_ms=5))
     items = filled(batcher, "small", 2, now=1.0)
 
@@ -129,7 +129,7 @@ def test_the_shape_that_has_waited_longest_goes_first() -> None:
     assert batcher.next_batch(3.0) == [late]
 
 
-def test_a_full_batch_is_not_made_of_the_cancelled() -> None:
+def test_cancelled_items_do_not_fill_a_batch() -> None:
     batcher: Batcher[Item] = Batcher(BatchLimits(max_batch=4, max_elements=1000, max_wait_ms=1000))
     items = filled(batcher, "small", 4)
     items[1].cancelled = True

@@ -134,7 +134,7 @@ async def test_a_caller_cancelled_after_its_batch_was_formed_does_not_run_either
     assert (engine.n_runs, engine.n_rows) == (1, 2)
 
 
-async def test_a_batch_stays_open_for_company_while_the_model_is_busy(tmp_path: Path) -> None:
+async def test_a_batch_stays_open_for_more_rows_while_the_model_is_busy(tmp_path: Path) -> None:
     row = Row({"features": np.ones(2, dtype=np.float32)})
 
     async with (
@@ -158,7 +158,7 @@ async def test_a_run_that_takes_too_long_is_stopped_and_the_engine_serves_on(tmp
     assert first + second == ["model_timeout"] * 3
 
 
-async def test_an_engine_that_stops_in_the_middle_of_a_run_ends_soon_and_answers_everybody(tmp_path: Path) -> None:
+async def test_an_engine_that_stops_in_the_middle_of_a_run_ends_soon_and_answers_every_caller(tmp_path: Path) -> None:
     row = Row({"features": np.ones(2, dtype=np.float32)})
     found: list[Array | str] = []
 
@@ -228,7 +228,7 @@ async def test_a_lost_device_is_reported_to_another_caller_if_the_first_is_cance
     assert errors == ["second: device_failed"]
 
 
-async def test_a_row_that_fails_beside_others_that_run_is_to_blame_itself(tmp_path: Path) -> None:
+async def test_a_row_that_fails_while_a_known_good_row_runs_is_itself_at_fault(tmp_path: Path) -> None:
     async with serving(bigram(TABLE), tmp_path) as engine:
         await engine.infer(text_row([1], longest=16, take=0))
         found = await answers(engine, [text_row([POISON], longest=16, take=0), text_row([2], longest=16, take=0)])

@@ -98,7 +98,7 @@ async def test_the_chunks_joined_are_the_text_whatever_the_bytes(tmp_path: Path,
     assert all(reason is None for _, reason in chunks[:-1])
 
 
-async def test_a_seed_gives_the_same_text_alone_and_in_a_crowd(tmp_path: Path) -> None:
+async def test_a_seed_gives_the_same_text_alone_and_in_a_batch(tmp_path: Path) -> None:
     parameters = InferenceParameters(max_tokens=40, temperature=0.8, top_k=50)
     alone: list[str] = []
     crowded: dict[int, str] = {}

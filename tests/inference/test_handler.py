@@ -108,7 +108,7 @@ async def test_one_bad_row_has_its_error_in_its_place(tmp_path: Path) -> None:
     assert answers[3] == {"prediction": 0.0}
 
 
-async def test_a_job_without_one_usable_input_fails(tmp_path: Path) -> None:
+async def test_a_job_without_a_usable_input_fails(tmp_path: Path) -> None:
     async with handling(tmp_path) as handler:
         of_one = await failure_of(handler, asking("log", {"length": 1}))
         of_many = await failure_of(handler, asking("log", [[1], [2]]))
@@ -118,7 +118,7 @@ async def test_a_job_without_one_usable_input_fails(tmp_path: Path) -> None:
     assert of_one.info().column == "width"
 
 
-async def test_an_answer_that_is_no_number_is_null(tmp_path: Path) -> None:
+async def test_an_answer_that_is_not_a_number_is_null(tmp_path: Path) -> None:
     async with handling(tmp_path) as handler:
         assert await result_of(handler, asking("log", [-1, -1])) == {"prediction": None, "nonfinite_count": 1}
 
@@ -180,7 +180,7 @@ async def test_the_answer_to_a_text_beyond_the_context_has_the_number_of_tokens_
     assert long_prompt["warnings"] == truncated
 
 
-async def test_the_same_seed_gives_the_same_digest_and_no_seed_one_for_the_job(tmp_path: Path) -> None:
+async def test_the_same_seed_gives_the_same_digest_and_without_one_the_job_decides(tmp_path: Path) -> None:
     async with handling(tmp_path) as handler:
         digests = [(await handler.run(asking("writer", "good", seed=seed))).digest for seed in (1, 1, 2, None, None)]
 

@@ -86,12 +86,12 @@ def test_a_feature_that_cannot_be_used_is_named(item, column: str) -> None:
 
 
 @pytest.mark.parametrize("item", [[1], [1, 2, 3], "1,2", 7, None])
-def test_what_is_no_row_is_refused(item) -> None:
+def test_an_input_that_is_not_a_row_is_refused(item) -> None:
     with pytest.raises(InvalidInput):
         features_of(item, FEATURES)
 
 
 @pytest.mark.parametrize("item", [7, None, {"text": "x"}, ["x"]])
-def test_what_is_no_text_is_refused(item) -> None:
+def test_an_input_that_is_not_a_text_is_refused(item) -> None:
     with pytest.raises(InvalidInput):
         text_of(item)

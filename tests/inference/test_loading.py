@@ -202,7 +202,7 @@ async def test_tensors_outside_the_file_are_refused_even_where_they_could_be_rea
     )
 
 
-async def test_models_that_do_not_keep_their_promises_are_refused(store: ArtifactStore) -> None:
+async def test_models_that_contradict_their_manifest_are_refused(store: ArtifactStore) -> None:
     model = linear(WEIGHTS, WEIGHTS[0])
     table = np.zeros((260, 260), dtype=np.float32)
     text = {"task": "text-generation", "context_length": 8}

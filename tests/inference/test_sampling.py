@@ -56,7 +56,7 @@ def test_a_token_without_a_finite_logit_is_never_drawn(logits: list[float], seed
     assert np.isfinite(array[token])
 
 
-def test_inputs_of_one_job_and_jobs_of_one_seed_differ_as_they_should() -> None:
+def test_each_seed_and_each_input_of_a_job_has_random_numbers_of_its_own() -> None:
     numbers = [generator_for(seed, index).random() for seed, index in [(7, 0), (7, 0), (7, 1), (8, 0)]]
 
     assert numbers[0] == numbers[1]

@@ -32,7 +32,7 @@ ANSWERS: dict[str, msgspec.Struct] = {
 }
 
 
-def test_every_task_has_its_places_and_nothing_else_has() -> None:
+def test_every_task_and_nothing_else_has_its_places() -> None:
     assert set(TASKS) == set(INPUT_FORMS) == set(ANSWERS) == set(VOCABULARY)
 
 

@@ -55,7 +55,7 @@ async def test_a_character_of_many_tokens_is_held_back_until_it_is_whole(codec: 
     assert len(ids) > 2
 
 
-def test_half_a_character_at_the_end_becomes_a_replacement_character(codec: TextCodec) -> None:
+def test_an_incomplete_character_at_the_end_becomes_a_replacement_character(codec: TextCodec) -> None:
     half = next(i for i in range(300) if codec.bytes_of(i) == b"\xe6")
 
     assert chunks_of(codec, [half]) == ["", "�"]

@@ -32,7 +32,7 @@ def test_an_event_reaches_every_observer_that_wants_it_in_order() -> None:
 
 
 @pytest.mark.parametrize("observer", [QueueLog, QueueMetrics])
-def test_metrics_and_logs_listen_to_events_that_there_are(observer: type[QueueObserver]) -> None:
+def test_metrics_and_logs_override_only_events_that_exist(observer: type[QueueObserver]) -> None:
     listened = {name for name in vars(observer) if not name.startswith("_")}
 
     assert listened

@@ -120,7 +120,7 @@ async def test_a_long_job_runs_once_while_its_worker_lives(redis_url: str) -> No
     "SIGTERM of a worker whose job stops when asked to",
     sees="the job is queued again at once; no failure and no crash is counted; exit status 0",
 )
-async def test_a_drained_worker_gives_its_job_back_without_a_charge(redis_url: str) -> None:
+async def test_a_drained_worker_gives_its_job_back_without_counting_a_failure(redis_url: str) -> None:
     async with bench(redis_url) as side:
         job_id = await side.submit()
         with worker_process(redis_url, "let_go") as first:
@@ -179,7 +179,7 @@ async def test_a_job_continues_once_a_killed_redis_is_back(own_redis: RedisServe
 
 @pytest.mark.quick
 @pytest.mark.fault("redis", "FLUSHALL while a job runs", sees="the attempt is stopped; GET returns 404; new jobs run")
-async def test_a_worker_whose_job_vanished_lives_on(redis_url: str) -> None:
+async def test_a_worker_whose_job_vanished_keeps_running(redis_url: str) -> None:
     async with bench(redis_url) as side:
         job_id = await side.submit()
         with worker_process(redis_url, "let_go", lease_s=1.0):

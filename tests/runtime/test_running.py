@@ -15,7 +15,7 @@ from tests.support.workers import INFERENCE, ScriptedHandler, bench, running_wor
 QUICK = RetryPolicy(max_attempts=3, backoff_s=0.05, max_backoff_s=0.1)
 
 
-async def test_a_job_runs_and_its_events_stand_in_order(redis_url: str) -> None:
+async def test_a_job_runs_and_its_events_are_in_order(redis_url: str) -> None:
     async def speak(attempt: Attempt) -> Success:
         for i in range(3000):
             await attempt.record(Emitted(chunk=str(i)))

@@ -61,7 +61,7 @@ async def a_job(drive: Driver) -> JobId:
 
 @pytest.mark.parametrize("is_long", [False, True])
 @pytest.mark.parametrize("state", ["running", "paused", "succeeded"])
-async def test_of_a_job_the_newest_checkpoints_and_the_best_are_kept(
+async def test_the_newest_checkpoints_of_a_job_and_its_best_one_are_kept(
     drive: Driver, store: ArtifactStore, tmp_path: Path, state: str, is_long: bool
 ) -> None:
     saved = [old(store, f"checkpoint {i}") for i in range(5)]
@@ -155,7 +155,7 @@ async def test_a_job_that_cannot_be_read_keeps_all_that_it_names(
 
 
 @pytest.mark.parametrize("loss", ["flushed", "another"])
-async def test_a_redis_that_does_not_know_the_store_frees_nothing(
+async def test_a_redis_that_does_not_know_the_store_removes_nothing(
     drive: Driver, store: ArtifactStore, tmp_path: Path, loss: str
 ) -> None:
     saved = old(store, "checkpoint")
@@ -175,7 +175,7 @@ async def test_a_redis_that_does_not_know_the_store_frees_nothing(
     assert left(store, saved) == [False]
 
 
-async def test_a_store_that_is_not_empty_is_not_given_to_a_redis_that_knows_none_of_it(
+async def test_a_redis_that_refers_to_no_file_of_a_store_does_not_become_its_owner(
     drive: Driver, store: ArtifactStore, tmp_path: Path
 ) -> None:
     saved = old(store, "checkpoint")

@@ -68,7 +68,7 @@ def a_field(rng: random.Random, separator: str) -> str:
     return plain if kind < 0.5 else plain.lstrip('"')
 
 
-def test_five_thousand_files_have_the_cells_that_the_module_csv_reads() -> None:
+def test_five_thousand_files_have_the_cells_that_pythons_csv_module_reads() -> None:
     rng = random.Random(20261129)
     n_read = n_refused = n_rows = 0
     for _ in range(N_FILES):
@@ -202,7 +202,7 @@ def test_the_error_is_about_the_first_fault_of_a_file() -> None:
         ('x, y\n"1", "a"\n2, b\n', 0),
     ],
 )
-def test_what_tables_bring_with_them_is_left_out(text: str, n_skipped: int) -> None:
+def test_empty_rows_repeated_headers_and_indexes_are_left_out(text: str, n_skipped: int) -> None:
     contents = contents_of(text)
 
     assert list(contents.columns) == ["x", "y"]
@@ -245,7 +245,7 @@ def test_what_is_left_out_is_in_the_notes() -> None:
         ("x,y\nx,y\n", "data_empty"),
     ],
 )
-def test_what_could_be_read_in_two_ways_is_refused(text: str, code: str) -> None:
+def test_a_file_that_could_be_read_in_two_ways_is_refused(text: str, code: str) -> None:
     assert rejected(text).data_code == code
 
 
@@ -280,7 +280,7 @@ def test_a_field_may_have_a_mebibyte_and_no_more(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "again", ["text,label", "Text,LABEL", "text, label", " text ,label", "\ufefftext,label", '"text","label"']
 )
-def test_a_header_that_comes_again_is_no_row_however_it_is_written(again: str) -> None:
+def test_a_repeated_header_is_not_a_row_however_it_is_written(again: str) -> None:
     contents = contents_of(f"text,label\na,p\n{again}\ntext,q\nb,label\n")
 
     assert rows_of(contents) == [["a", "p"], ["text", "q"], ["b", "label"]]

@@ -255,7 +255,7 @@ async def test_a_child_killed_from_outside_is_tried_again(tmp_path: Path, odd_re
     assert caught[0].info().retryable
 
 
-async def test_an_attempt_that_was_stopped_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+async def test_a_job_that_was_stopped_and_resumed_gives_the_same_model(tmp_path: Path) -> None:
     write_texts(tmp_path / "texts.csv")
     published = Published()
     handler = handler_for(tmp_path, published)

@@ -110,7 +110,7 @@ def test_rows_of_two_columns_below_a_header_of_one_are_refused_with_advice(tmp_p
     assert named.task == "text-generation"
 
 
-def test_one_column_is_not_the_text_and_the_label(tmp_path: Path) -> None:
+def test_one_column_cannot_be_both_the_text_and_the_label(tmp_path: Path) -> None:
     lines = table_of("text,label", TEXTS)
 
     error = refused(tmp_path, lines, "transformer", text_column="label", label_column="label")
@@ -160,7 +160,7 @@ REGRESSION, CLASSIFICATION = "tabular-regression", "tabular-classification"
         (["nan", "pos"] * 8, CLASSIFICATION),
     ],
 )
-def test_a_target_is_a_quantity_where_its_values_hardly_repeat(tmp_path: Path, values: list[str], task: str) -> None:
+def test_a_target_is_a_quantity_if_its_values_hardly_repeat(tmp_path: Path, values: list[str], task: str) -> None:
     lines = table_of("rooms,price", [(str(i), value) for i, value in enumerate(values)])
 
     made = prepared(tmp_path, lines, "mlp", label_column="price")
@@ -304,7 +304,7 @@ def test_classes_without_a_training_row_or_a_held_out_row_are_in_the_log(tmp_pat
     assert "classes of which no row is held out: 'cold'" in made.describe()
 
 
-def test_a_text_to_measure_with_that_is_too_short_is_named_as_such(tmp_path: Path) -> None:
+def test_the_error_about_a_validation_text_that_is_too_short_names_the_validation_data(tmp_path: Path) -> None:
     write_csv(tmp_path / "data.csv", ["text", *(text for text, _ in TEXTS)])
     write_csv(tmp_path / "held.csv", ["text", "short"])
     job = {"model_type": "transformer", "data_path": "data.csv", "validation_path": "held.csv"}
@@ -313,7 +313,7 @@ def test_a_text_to_measure_with_that_is_too_short_is_named_as_such(tmp_path: Pat
         experiment(assignment(tmp_path, seed=1, hyperparameters=TINY, **job))
 
 
-def test_data_to_measure_with_may_be_written_otherwise(tmp_path: Path) -> None:
+def test_validation_data_may_have_another_format(tmp_path: Path) -> None:
     write_csv(
         tmp_path / "data.csv", table_of("a,b,kind", [(str(i), "2", "1.0" if i % 2 else "0.0") for i in range(20)])
     )
@@ -335,7 +335,7 @@ def test_data_to_measure_with_may_be_written_otherwise(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cell", ["red", "True", "4_512", "1,5"])
-def test_a_feature_that_is_no_number_is_refused_with_what_to_do(tmp_path: Path, cell: str) -> None:
+def test_a_feature_that_is_not_a_number_is_refused_with_advice(tmp_path: Path, cell: str) -> None:
     lines = table_of("a,b,kind", [(f'"{cell}"', "1", kind) for _, _, kind in SIZES])
 
     error = refused(tmp_path, lines, "mlp", label_column="kind")

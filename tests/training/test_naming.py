@@ -31,7 +31,7 @@ UNALIKE = [
 
 
 @pytest.mark.parametrize("files", UNALIKE)
-def test_files_whose_names_differ_in_other_letters_give_models_of_two_names(files: list[str]) -> None:
+def test_files_whose_names_differ_only_in_lost_characters_give_two_names(files: list[str]) -> None:
     names = {file: default_model_name("mlp", file) for file in files}
 
     assert all(names[a] != names[b] for a, b in combinations(files, 2)), names

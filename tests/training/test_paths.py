@@ -79,7 +79,7 @@ def test_a_root_that_is_a_link_is_what_it_leads_to(root: Path, tmp_path: Path) -
         "x" * 300,
     ],
 )
-def test_whatever_could_lead_out_is_refused_in_the_same_words(root: Path, written: str) -> None:
+def test_every_path_that_could_lead_out_of_the_root_is_refused_with_the_same_message(root: Path, written: str) -> None:
     with pytest.raises(DataRejected) as caught:
         open_data(written, root)
 
@@ -97,7 +97,7 @@ def test_a_file_that_is_not_there_is_not_found(root: Path, written: str) -> None
     assert caught.value.data_code == "data_not_found"
 
 
-def test_what_is_no_file_is_not_found_and_nobody_waits_for_it(root: Path) -> None:
+def test_a_path_that_names_no_regular_file_is_not_found_and_does_not_block(root: Path) -> None:
     os.mkfifo(root / "pipe.csv")
     (root / "null.csv").symlink_to("/dev/null")
     with socket.socket(socket.AF_UNIX) as listening:
@@ -119,7 +119,9 @@ def test_a_root_that_is_not_there_has_no_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("swapped", ["file", "folder"])
-def test_what_is_swapped_for_a_link_meanwhile_is_never_read(root: Path, tmp_path: Path, swapped: str) -> None:
+def test_a_link_that_replaces_a_file_or_folder_meanwhile_is_never_followed(
+    root: Path, tmp_path: Path, swapped: str
+) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "train.csv").write_text("secret")

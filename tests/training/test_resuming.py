@@ -185,7 +185,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     assert code == "checkpoint_mismatch"
 
 
-def test_a_checkpoint_that_is_gone_fails_a_job_that_was_to_start_from_it(tmp_path: Path) -> None:
+def test_a_missing_checkpoint_fails_a_job_that_was_to_start_from_it(tmp_path: Path) -> None:
     write_texts(tmp_path / "texts.csv")
     absent = Checkpoint(step=3, artifact=ArtifactRef(sha256="0" * 64, n_bytes=7))
 

@@ -53,7 +53,7 @@ def test_the_newest_and_the_best_are_kept(tmp_path: Path) -> None:
     assert split(events[:2], kept=2)[1] == []
 
 
-def test_a_file_that_was_saved_twice_is_kept_for_the_newer(tmp_path: Path) -> None:
+def test_a_file_that_two_checkpoints_share_is_kept_for_the_newer_one(tmp_path: Path) -> None:
     first, second = made(ArtifactStore(tmp_path), 2)
 
     _, gone = split([first, second, msgspec.structs.replace(first, step=7)], kept=1)

@@ -31,7 +31,7 @@ def test_the_samples_are_tables_that_can_be_trained_on(tmp_path: Path) -> None:
     assert all(len(wine.numbers(name)) == 178 for name in FEATURES)
 
 
-def test_a_file_that_is_there_is_left_alone_and_one_that_is_not_is_made(tmp_path: Path) -> None:
+def test_an_existing_sample_is_left_alone_and_a_missing_one_is_written(tmp_path: Path) -> None:
     (tmp_path / "wine.csv").write_text("mine\n")
 
     write_samples(tmp_path)

@@ -13,7 +13,7 @@ def contents_of(text: str) -> Contents:
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("cell", ["plain", "1,5", "a; b", "tab\there", "a|b", '5" pipe', "a, b; c"])
-def test_the_one_sign_that_splits_the_header_separates_the_rows(separator: str, cell: str) -> None:
+def test_the_one_separator_that_splits_the_header_separates_the_rows(separator: str, cell: str) -> None:
     quoted = f'"{cell.replace(chr(34), chr(34) * 2)}"' if separator in cell else cell
     text = f"text{separator}label\n" + f"{quoted}{separator}a\n" * 3
 
@@ -59,7 +59,7 @@ def test_what_cannot_separate_is_refused(line: str) -> None:
         ("a;b,c\n1,2,3\n4\n", ",", None),
     ],
 )
-def test_where_the_header_can_be_split_in_two_ways_the_rows_decide(
+def test_if_two_separators_split_the_header_the_rows_decide(
     text: str, separator: str, columns: list[str] | None
 ) -> None:
     if columns is None:

@@ -116,7 +116,7 @@ def test_a_value_that_was_not_finite_is_no_extreme(tmp_path: Path) -> None:
     assert [event.step for event in reported if event.step > 8] == [9, 12, 16, 17, 18, 24]
 
 
-def test_splits_are_thinned_apart(tmp_path: Path) -> None:
+def test_each_split_is_thinned_by_itself(tmp_path: Path) -> None:
     reported = list[Measured]()
     series = Series(ArtifactStore(tmp_path), reported.append, most=MOST, total=400)
     validated = [Measured(split="validation", step=n, values={"accuracy": 0.5}) for n in range(0, 400, 20)]

@@ -49,7 +49,7 @@ async def test_the_start_is_in_the_log_before_anything_that_the_process_prints(
     assert lines_of(attempt) == ["starting the training process, which loads PyTorch first", "loading"]
 
 
-async def test_loading_torch_is_no_stall_and_has_a_limit_of_its_own(tmp_path: Path, endless_torch: Path) -> None:
+async def test_loading_torch_is_not_a_stall_and_has_a_limit_of_its_own(tmp_path: Path, endless_torch: Path) -> None:
     attempt = attempt_at(tmp_path)
 
     with pytest.raises(AttemptFailed) as caught:

@@ -124,7 +124,7 @@ def test_a_space_beside_a_number_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cell", ["nan", "NaN", "NA", "N/A", "None", "null", "NULL", "-", "?"])
-def test_a_word_for_nothing_is_a_label_like_any_other(tmp_path: Path, cell: str) -> None:
+def test_a_word_for_a_missing_value_is_an_ordinary_label(tmp_path: Path, cell: str) -> None:
     assert table_of(tmp_path, f"x,label\n1,a\n2, {cell} \n").labels("label") == ["a", cell]
 
 

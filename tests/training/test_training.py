@@ -136,7 +136,7 @@ def test_texts_with_a_label_give_a_classifier_and_its_tokenizer(tmp_path: Path) 
     assert manifest.labels[int(alone.argmax())] == "sun"
 
 
-def test_texts_alone_give_a_language_model_that_looks_back_only(tmp_path: Path) -> None:
+def test_texts_alone_give_a_language_model_that_attends_only_to_earlier_tokens(tmp_path: Path) -> None:
     write_texts(tmp_path / "texts.csv", 64, labelled=False)
     wanted = Hyperparameters(
         epochs=6, batch_size=8, width=32, layers=1, max_length=16, vocabulary_size=300, learning_rate=1e-2
@@ -161,7 +161,7 @@ def test_texts_alone_give_a_language_model_that_looks_back_only(tmp_path: Path) 
     assert all("tokens_per_s" in event.values for event in events if getattr(event, "split", "") == "train")
 
 
-def test_validation_rows_of_their_own_are_held_out_even_if_it_is_one(tmp_path: Path) -> None:
+def test_a_validation_file_is_held_out_even_if_it_has_one_row(tmp_path: Path) -> None:
     write_table(tmp_path / "table.csv")
     write_csv(tmp_path / "held.csv", ["amount,kind,z,x", "102,warm,0.5,0.5"])
 
@@ -290,7 +290,7 @@ def test_the_task_of_a_table_follows_from_its_label(tmp_path: Path, cells: list[
     assert (made.task, made.features) == (task, ("x",))
 
 
-def test_the_last_column_of_a_table_is_the_label_where_none_is_named(tmp_path: Path) -> None:
+def test_the_last_column_of_a_table_is_the_label_if_none_is_named(tmp_path: Path) -> None:
     write_csv(tmp_path / "data.csv", ["x,z,kind", *["1,2,a", "2,1,b"] * 6])
 
     made = experiment(assignment(tmp_path, model_type="mlp", data_path="data.csv"))
@@ -298,7 +298,7 @@ def test_the_last_column_of_a_table_is_the_label_where_none_is_named(tmp_path: P
     assert (made.target, made.features, made.labels) == ("kind", ("x", "z"), ("a", "b"))
 
 
-def test_a_model_type_nobody_trains_is_refused_with_those_there_are(tmp_path: Path) -> None:
+def test_the_error_of_an_unknown_model_type_lists_the_installed_ones(tmp_path: Path) -> None:
     error = refused(tmp_path, model_type="forest", data_path="data.csv")
 
     assert isinstance(error, AttemptFailed)
@@ -307,7 +307,7 @@ def test_a_model_type_nobody_trains_is_refused_with_those_there_are(tmp_path: Pa
     assert "transformer" in str(error)
 
 
-def test_a_task_that_the_recipe_does_not_do_is_refused(tmp_path: Path) -> None:
+def test_a_task_that_the_recipe_does_not_support_is_refused(tmp_path: Path) -> None:
     write_texts(tmp_path / "texts.csv")
 
     assert isinstance(

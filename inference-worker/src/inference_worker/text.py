@@ -117,7 +117,7 @@ class TextStream:
 def open_codec(manifest: ModelManifest, load: Callable[[ArtifactRef], Path]) -> tuple[TextCodec, int]:
     """-> (codec, context length in tokens). load: gives the verified file of an artifact.
     AttemptFailed:
-    model_unsupported if the manifest lacks one of them; model_corrupt; and as of `load`."""
+    model_unsupported if the manifest lacks one of them; model_corrupt; model_unavailable."""
     if manifest.tokenizer is None or manifest.context_length is None:
         raise AttemptFailed("model_unsupported", "the model was published without a tokenizer or context length")
     return TextCodec(load(manifest.tokenizer)), manifest.context_length

@@ -23,13 +23,13 @@ class Data:
 
     @cached_property
     def table(self) -> Table:
-        """The file to train on, read as CSV. DataRejected as of `read_table`."""
+        """The file to train on, read as CSV. DataRejected if it is not a table that can be read."""
         return read_table(self.open())
 
     @cached_property
     def validation(self) -> Table | None:
-        """The file to measure on, read as CSV; None if there is none. DataRejected as of
-        `read_table`."""
+        """The file to measure on, read as CSV; None if there is none. DataRejected if it is not a
+        table that can be read."""
         if self.open_validation is None:
             return None
         return read_table(self.open_validation(), prefix="the validation data: ")

@@ -15,8 +15,8 @@ ROWS_PER_CLASS = 3
 
 
 def is_quantity(table: Table, target: str) -> tuple[bool, str]:
-    """-> (whether the target is a quantity, the reason for the log). DataRejected as of
-    `Table.numbers`, if most cells are numbers and one is not."""
+    """-> (whether the target is a quantity, the reason for the log). DataRejected data_not_numeric,
+    data_not_finite or data_missing_value if most cells are numbers and one is not."""
     if not table.is_numeric(target):
         return False, f"{target!r} names classes, since its values are words"
     try:

@@ -43,8 +43,9 @@ class TrainingHandler:
     async def run(self, attempt: Attempt) -> Success | Release:
         """Train in a child process and publish the model. Release if the attempt was asked to stop.
 
-        AttemptFailed checkpoint_not_found if the job in resume_from has none; else with the error
-        that the child reported, or one of `supervise`."""
+        AttemptFailed with the error that the child reported; checkpoint_not_found if the job in
+        resume_from has no checkpoint; no_process, worker_process_died, training_stalled or
+        recipe_failed, all retryable, if the child failed."""
         spec = attempt.spec
         assert isinstance(spec, TrainingSpec)  # noqa: S101 - the queue's name says so
         assignment = await self._assignment(attempt, spec)

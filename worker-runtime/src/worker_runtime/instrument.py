@@ -78,7 +78,8 @@ class QueueObserver:
         """An unexpected exception was raised. It is the one being handled."""
 
     def job_reclaimed(self, job_id: JobId, outcome: str) -> None:
-        """The job was taken back from a dead worker. outcome: as of `Recovery.reclaim`."""
+        """The job was taken back from a dead worker. outcome: "requeued", "poison" if it has killed
+        too many workers, or "corrupt" if the stored job is damaged."""
 
     def queue_repaired(self, redelivered: int, repaired: int) -> None: ...
 

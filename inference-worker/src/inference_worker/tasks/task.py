@@ -43,7 +43,7 @@ class ModelTask(Protocol[A]):
 
     async def answer(self, item: Any, index: int, request: Request) -> A:
         """The answer to one input. index: of the input in its job. InvalidInput, DataRejected;
-        AttemptFailed and WorkerUnfit as of BatchingEngine.infer."""
+        AttemptFailed model_failed, model_timeout, worker_stopping (retryable); WorkerUnfit."""
         ...
 
     def reproducible(self, answer: A) -> A:

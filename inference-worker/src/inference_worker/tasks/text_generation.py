@@ -48,8 +48,9 @@ class TextGeneration:
         """Any logits can be sampled from."""
 
     async def answer(self, item: Any, index: int, request: Request) -> GeneratedText:
-        """Emits chunks as the text grows, the last one with the reason why it ended; the chunks joined are the text.
-        InvalidInput also for an empty prompt of a model without <bos>; AttemptFailed also as of next_token."""
+        """Emits chunks as the text grows, the last one with the reason why it ended. The chunks
+        joined are the text. InvalidInput also for an empty prompt of a model without <bos>;
+        AttemptFailed also model_output_invalid."""
         codec, context_length, parameters = self._codec, self._context_length, request.parameters
         ids = await codec.encode_prompt(text_of(item))
         rng = generator_for(request.seed, index)
