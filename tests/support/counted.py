@@ -20,8 +20,8 @@ import psutil
 from gateway.app import create_app
 from gateway.edge.server import serve
 from gateway.feed.hub import Hub
-from gateway.services import Services
 from gateway.settings import GatewaySettings
+from gateway.wiring import Parts, build
 from shared_schemas.service.logs import configure_logs
 from shared_schemas.service.settings import from_environ
 from starlette.types import Receive, Scope, Send
@@ -88,8 +88,8 @@ def _is_within(holds: Holdings, base: Holdings) -> bool:
 class _Counted:
     """The application, and the socket while its lifespan lasts."""
 
-    def __init__(self, services: Services, path: str) -> None:
-        self._app, self._hub, self._path = create_app(services), services.hub, path
+    def __init__(self, parts: Parts, path: str) -> None:
+        self._app, self._hub, self._path = create_app(parts), parts.services.hub, path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
@@ -121,7 +121,7 @@ def _count(hub: Hub) -> Holdings:
 def main() -> None:
     settings = from_environ(GatewaySettings, prefix="HEADRACE_", environ=os.environ)
     configure_logs(settings.log_format, with_libraries=True)
-    serve(_Counted(Services.open(settings), sys.argv[1]), settings)
+    serve(_Counted(build(settings), sys.argv[1]), settings)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from shared_schemas.service.settings import from_environ
 from gateway.app import create_app
 from gateway.duties.store_check import look_at_store
 from gateway.edge.server import serve
-from gateway.services import Services
 from gateway.settings import GatewaySettings
+from gateway.wiring import build
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
         settings = from_environ(GatewaySettings, prefix="HEADRACE_", environ=os.environ)
         asyncio.run(look_at_store(settings))
     configure_logs(settings.log_format, with_libraries=True)
-    serve(create_app(Services.open(settings)), settings)
+    serve(create_app(build(settings)), settings)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""The application: wires routes, errors and the edge. `uvicorn gateway.app:app` runs it; importing connects nothing."""
+"""The application: routes inside of the edge, and the duties that run beside them. Knows no job.
+
+`uvicorn gateway.app:app` runs it. Importing this module connects nothing.
+"""
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -24,65 +27,64 @@ from gateway.edge.request_context import RequestContext
 from gateway.routes import openapi
 from gateway.routes.dispatch import Dispatcher
 from gateway.routes.table import ROUTES
-from gateway.services import Services
 from gateway.settings import GatewaySettings
+from gateway.wiring import Parts, build
 
 _PAUSE_S = 1.0
 _EXPOSED = ("Allow", "Idempotency-Replayed", "Location", "Preference-Applied", "Retry-After", "X-Request-ID")
 _DESCRIPTION = "Submit training and inference jobs, and watch them live."
 
 
-def create_app(services: Services) -> ASGIApp:
-    """What a server runs. The routes and their document are a FastAPI application inside of it."""
-    settings = services.settings
+def create_app(parts: Parts) -> ASGIApp:
+    """What a server runs. Inside of it, a FastAPI application has the lifespan and the OpenAPI document."""
+    services, settings = parts.services, parts.services.settings
     app = FastAPI(
-        # What FastAPI would add is in the table as well.
+        # The table of routes has the document as well.
         openapi_url=None,
         title="Headrace",
         version=version("headrace-gateway"),
         summary=_DESCRIPTION,
-        lifespan=_lifespan,
+        lifespan=lambda _: _running(parts),
     )
-    app.state.services = services
     dispatcher = Dispatcher(app, services, ROUTES)
     openapi.install(app, ROUTES, dispatcher.endpoint)
     edge: ASGIApp = RequestContext(dispatcher, Hosts(settings.hosts, listens_on=settings.host))
     if not settings.cors_origins:
         return edge
-    # The outermost: answers to failures carry the headers that a page needs to read them.
+    # Outermost, because a page can read the answer to a failure only if that has these headers too.
     return Cors(
         edge,
         allow_origins=list(settings.cors_origins),
         allow_methods=["DELETE", "GET", "HEAD", "POST", "PUT"],
-        # What a library adds by itself is no reason to refuse a page that may call.
+        # Libraries add headers of their own. An allowed origin is not refused for them.
         allow_headers=["*"],
         expose_headers=_EXPOSED,
     )
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Starts with Redis away as well: requests get 503 until it is back."""
-    services: Services = app.state.services
+async def _running(parts: Parts) -> AsyncIterator[None]:
+    """It also starts while Redis is away: requests get 503 until Redis is back."""
+    services = parts.services
     log = structlog.get_logger()
     async with anyio.create_task_group() as duties:
         duties.start_soon(end_at_other_store, services)
         duties.start_soon(advise, services)
         duties.start_soon(_kept_up, "hub", services.hub.run)
         duties.start_soon(_kept_up, "housekeeping", partial(keep_house, services))
-        duties.start_soon(_kept_up, "submissions", services.submissions.run)
-        duties.start_soon(_kept_up, "pins", services.pins.run)
+        for name, coalescer in parts.coalescers.items():
+            duties.start_soon(_kept_up, name, coalescer.run)
         with called_on_signal(services.hub.close):
             log.info("gateway_started")
             yield
         services.hub.close()
         duties.cancel_scope.cancel()
-    await services.close()
+    await parts.close()
     log.info("gateway_stopped")
 
 
 async def _kept_up(name: str, duty: Callable[[], Awaitable[None]]) -> None:
-    """A duty that fails in a way nobody foresaw is logged and begun again: without it the rest is of no use."""
+    """Log an unforeseen failure of a duty and start it again: the gateway is of no use without it."""
     while True:
         try:
             await duty()
@@ -92,12 +94,12 @@ async def _kept_up(name: str, duty: Callable[[], Awaitable[None]]) -> None:
 
 
 def __getattr__(name: str) -> ASGIApp:
-    """`app`, made of the environment when uvicorn asks for it."""
+    """`app`, made from the environment when uvicorn asks for it."""
     if name != "app":
         raise AttributeError(name)
     with settings_checked("gateway"):
         settings = from_environ(GatewaySettings, prefix="HEADRACE_", environ=os.environ)
     configure_logs(settings.log_format, with_libraries=True)
-    made = create_app(Services.open(settings))
+    made = create_app(build(settings))
     globals()["app"] = made
     return made

@@ -1,6 +1,7 @@
 """From decoded bodies to stored jobs, one or many. Knows no transport."""
 
 import hashlib
+import time
 from collections.abc import Sequence
 
 import msgspec
@@ -10,113 +11,122 @@ from shared_schemas.errors import (
     ErrorInfo,
     HeadraceError,
     InvalidInput,
-    JobExpired,
     ModelNotFound,
     SpecRejected,
 )
-from shared_schemas.ids import JobId, QueueName, queue_of
-from shared_schemas.job import JobState
+from shared_schemas.ids import JobId, QueueName, job_ids_from, new_job_id, queue_of
 from shared_schemas.specs import JobSpec
-from shared_schemas.stream.submission import Stored, Submission
+from shared_schemas.stream.jobs import Jobs
+from shared_schemas.stream.submission import Stored, Submission, Submitter
 
-from gateway.intake.admission import admit, new_id_for, new_ids, queue_for
-from gateway.services import Services
+from gateway.intake.admission import Admission, queue_for
+from gateway.intake.coalescing import Coalescer
+from gateway.random_pool import random_bytes
 
-# A list is stored in one step, which holds up Redis for as long as these take.
+# A list is stored in one step, and Redis does nothing else meanwhile.
 LONGEST_LIST = 500
-# A spec may have a megabyte: one step must hold up neither Redis nor this process's memory.
+# A spec may have a megabyte. One step must neither block Redis for long nor fill this process's
+# memory.
 _RETRIES_AT_ONCE = 50
 
 
-async def submit(
-    services: Services,
-    spec: JobSpec,
-    *,
-    job_id: JobId | None = None,
-    idempotency_key: str | None = None,
-    replay_of: JobId | None = None,
-    retry_of: JobId | None = None,
-) -> Stored:
-    """job_id: a new one by default. SpecRejected, InvalidInput, ModelNotFound, IdempotencyConflict, StateConflict,
-    BackendUnavailable."""
-    submission = await admit(services, spec, job_id or new_id_for(spec), replay_of=replay_of, retry_of=retry_of)
-    body = encode_json(spec)
-    if idempotency_key is not None:
-        submission = _with_key(submission, idempotency_key, body)
-    submitted = await services.submissions.ask(submission, n_bytes=len(body))
-    # Whoever is told its own id has made the job, even if the first answer was lost and the call was repeated.
-    return Stored(submitted.job_id, created=submitted.job_id == submission.job_id)
+class Submissions:
+    """coalescer: joins single submissions that arrive together. submitter: stores lists."""
+
+    def __init__(
+        self, *, admission: Admission, coalescer: Coalescer[Submission, Stored], submitter: Submitter, jobs: Jobs
+    ) -> None:
+        self._admission, self._coalescer, self._submitter, self._jobs = admission, coalescer, submitter, jobs
+
+    async def submit(
+        self,
+        spec: JobSpec,
+        *,
+        job_id: JobId | None = None,
+        idempotency_key: str | None = None,
+        replay_of: JobId | None = None,
+        retry_of: JobId | None = None,
+    ) -> Stored:
+        """job_id: from new_id_for; a new one by default. SpecRejected, InvalidInput, ModelNotFound,
+        IdempotencyConflict, StateConflict, BackendUnavailable."""
+        job_id = job_id or new_id_for(spec)
+        is_again = replay_of is not None or retry_of is not None
+        pinned = await self._admission.admit(spec, queue_of(job_id), is_again=is_again)
+        submission = Submission(job_id=job_id, spec=pinned, replay_of=replay_of, retry_of=retry_of)
+        body = encode_json(spec)
+        if idempotency_key is not None:
+            submission = _with_key(submission, idempotency_key, body)
+        stored = await self._coalescer.ask(submission, n_bytes=len(body))
+        # If the answer was lost and the call was repeated, the job exists, but this request made it.
+        return Stored(stored.job_id, created=stored.job_id == job_id)
+
+    async def submit_list(self, specs: Sequence[JobSpec], *, idempotency_key: str | None = None) -> list[Stored]:
+        """As submit, for jobs of one queue. All of them are stored in one step, or none. An error
+        says at which place of the list it is."""
+        queue, models = queue_for(specs[0]), dict[str, str]()
+        ids = _new_ids(queue, len(specs))
+        submissions = []
+        for place, (spec, job_id) in enumerate(zip(specs, ids, strict=True)):
+            try:
+                if queue_for(spec) != queue:
+                    raise SpecRejected("the jobs of one list go to one queue", pointer="/queue")
+                pinned = await self._admission.admit(spec, queue, models=models)
+            except InvalidInput as error:
+                error.pointer = f"/{place}{error.pointer or ''}"
+                raise
+            except ModelNotFound as error:
+                raise ModelNotFound(f"job {place} of the list, counted from 0: {error}") from None
+            submissions.append(Submission(job_id=job_id, spec=pinned))
+        if idempotency_key is not None:
+            submissions[0] = _with_key(submissions[0], idempotency_key, encode_json(specs))
+        made = await self._submitter.submit_list(submissions)
+        return [Stored(each.job_id, created=made[0].job_id == ids[0]) for each in made]
+
+    async def retry_all(self, job_ids: Sequence[JobId]) -> dict[JobId, JobId | ErrorInfo]:
+        """Run failed jobs again, in this order, some at a time in one step each. -> for each job
+        the one that it was retried as, by this call or an earlier one, or why it cannot be."""
+        answers: dict[JobId, JobId | ErrorInfo] = {}
+        for queue in sorted({queue_of(job_id) for job_id in job_ids}):
+            of_queue = [job_id for job_id in job_ids if queue_of(job_id) == queue]
+            for i in range(0, len(of_queue), _RETRIES_AT_ONCE):
+                answers |= await self._retry_some(queue, of_queue[i : i + _RETRIES_AT_ONCE])
+        return answers
+
+    async def _retry_some(self, queue: QueueName, job_ids: Sequence[JobId]) -> dict[JobId, JobId | ErrorInfo]:
+        answers: dict[JobId, JobId | ErrorInfo] = {}
+        submissions: dict[JobId, Submission] = {}
+        for job_id in job_ids:
+            try:
+                job = await self._jobs.find(job_id)
+                spec = again(job.spec)
+                new_id = new_id_for(spec)
+                pinned = await self._admission.admit(spec, queue_of(new_id), is_again=True)
+                submissions[job_id] = Submission(job_id=new_id, spec=pinned, retry_of=job_id, replay_of=job.replay_of)
+            except BackendUnavailable:
+                raise
+            except HeadraceError as error:
+                answers[job_id] = error.info()
+            except msgspec.DecodeError:
+                answers[job_id] = SpecRejected("the job's specification cannot be read").info()
+        if submissions:
+            made = await self._submitter.submit_all(queue, list(submissions.values()))
+            answers |= {job_id: retried_as for job_id, (_, retried_as) in zip(submissions, made, strict=True)}
+        return answers
 
 
-async def submit_list(
-    services: Services, specs: Sequence[JobSpec], *, idempotency_key: str | None = None
-) -> list[Stored]:
-    """As submit, for jobs of one queue, all of which are stored in one step, or none. What is wrong with one of them is
-    told with its place."""
-    queue, models = queue_for(specs[0]), dict[str, str]()
-    ids = new_ids(queue, len(specs))
-    submissions = []
-    for place, (spec, job_id) in enumerate(zip(specs, ids, strict=True)):
-        try:
-            if queue_for(spec) != queue:
-                raise SpecRejected("the jobs of one list go to one queue", pointer="/queue")
-            submissions.append(await admit(services, spec, job_id, models=models))
-        except InvalidInput as error:
-            error.pointer = f"/{place}{error.pointer or ''}"
-            raise
-        except ModelNotFound as error:
-            raise ModelNotFound(f"job {place} of the list, counted from 0: {error}") from None
-    if idempotency_key is not None:
-        submissions[0] = _with_key(submissions[0], idempotency_key, encode_json(specs))
-    made = await services.submitter.submit_list(submissions)
-    return [Stored(each.job_id, created=made[0].job_id == ids[0]) for each in made]
-
-
-async def states_of(services: Services, job_ids: Sequence[JobId]) -> list[JobState]:
-    """JobExpired."""
-    states = await services.jobs.states(job_ids)
-    found = [state for state in states.values() if state is not None]
-    if len(found) < len(job_ids):
-        raise JobExpired("the result_ttl of some of the jobs has passed")
-    return found
-
-
-async def retry_all(services: Services, job_ids: Sequence[JobId]) -> dict[JobId, JobId | ErrorInfo]:
-    """Run failed jobs again, in this order, some at a time in one step each. -> for each the job it was retried as, by
-    this call or another, or why it cannot be."""
-    answers: dict[JobId, JobId | ErrorInfo] = {}
-    for queue in sorted({queue_of(job_id) for job_id in job_ids}):
-        of_queue = [job_id for job_id in job_ids if queue_of(job_id) == queue]
-        for i in range(0, len(of_queue), _RETRIES_AT_ONCE):
-            answers |= await _retry_some(services, queue, of_queue[i : i + _RETRIES_AT_ONCE])
-    return answers
-
-
-async def _retry_some(services: Services, queue: QueueName, job_ids: Sequence[JobId]) -> dict[JobId, JobId | ErrorInfo]:
-    answers: dict[JobId, JobId | ErrorInfo] = {}
-    submissions: dict[JobId, Submission] = {}
-    for job_id in job_ids:
-        try:
-            job = await services.jobs.find(job_id)
-            spec = again(job.spec)
-            submissions[job_id] = await admit(
-                services, spec, new_id_for(spec), retry_of=job_id, replay_of=job.replay_of
-            )
-        except BackendUnavailable:
-            raise
-        except HeadraceError as error:
-            answers[job_id] = error.info()
-        except msgspec.DecodeError:
-            answers[job_id] = SpecRejected("the job's specification cannot be read").info()
-    if submissions:
-        made = await services.submitter.submit_all(queue, list(submissions.values()))
-        answers |= {job_id: retried_as for job_id, (_, retried_as) in zip(submissions, made, strict=True)}
-    return answers
+def new_id_for(spec: JobSpec) -> JobId:
+    """An id in the queue that the spec names. SpecRejected."""
+    return _new_ids(queue_for(spec), 1)[0]
 
 
 def again(spec: JobSpec) -> JobSpec:
     """The spec to run once more, now: without what belonged to the time of the first run."""
     return msgspec.structs.replace(spec, run_at=None, depends_on=(), start_deadline_s=None)
+
+
+def _new_ids(queue: QueueName, n: int) -> list[JobId]:
+    first = new_job_id(queue, now_ms=time.time_ns() // 1_000_000, entropy=random_bytes(10))
+    return [first] if n == 1 else job_ids_from(first, n)
 
 
 def _with_key(submission: Submission, key: str, body: bytes) -> Submission:

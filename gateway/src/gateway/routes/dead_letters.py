@@ -23,7 +23,6 @@ from shared_schemas.stream.dead_letters import DeadLetterStatus
 from shared_schemas.stream.listing import sets_of_dead_letters
 
 from gateway.edge.problems import ProblemError
-from gateway.intake.submission import retry_all
 from gateway.routes import paging
 from gateway.routes.jobs import find, queues_of
 from gateway.routes.paging import Cursor, Limit
@@ -72,7 +71,7 @@ async def retry_dead_letters(call: Call[None, DeadLetterSelection]) -> Response:
     _check_selection(selection)
     jobs, next_cursor = await _select(services, selection, pointer="/")
     # In the order of their submission, as they would have run.
-    answers = await retry_all(services, [job.id for job in reversed(jobs)])
+    answers = await services.submissions.retry_all([job.id for job in reversed(jobs)])
     retried = tuple(_retried(job.id, answers[job.id]) for job in jobs)
     return responses.json_response(DeadLettersRetried(jobs=retried, next_cursor=next_cursor))
 

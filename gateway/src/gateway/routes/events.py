@@ -105,12 +105,12 @@ async def _events_of_many(call: Call[AllEventsQuery, None]) -> Response:
 async def _events_of_all(call: Call[AllEventsQuery, None]) -> Response:
     services, query, media_type = call.services, call.query, _media_type(call.request)
     text = _cursor_text(call.request, query)
-    places = await end_of_logs(services.change_log, services.queues) if text is None else parse_cursor(text)
+    places = await end_of_logs(services.change_log, services.catalog.names) if text is None else parse_cursor(text)
     if places is None:
         raise _bad_cursor()
     if media_type != JSON:
         check_open_streams(services.settings.max_streams)
-    log = ChangeLogSource(services.hub, services.change_log, services.queues, places)
+    log = ChangeLogSource(services.hub, services.change_log, services.catalog.names, places)
     gaps = await log.gaps() if text is not None else []
     if media_type != JSON:
         return stream_of_log(services, log, gaps, media_type=media_type, follow=query.is_live)

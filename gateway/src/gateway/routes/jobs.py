@@ -14,7 +14,7 @@ from shared_schemas.specs import Tag
 from shared_schemas.stream.listing import sets_of_jobs
 
 from gateway.edge.problems import ProblemError
-from gateway.intake.submission import again, submit
+from gateway.intake.submission import again
 from gateway.routes import paging
 from gateway.routes.paging import Cursor, Limit
 from gateway.routes.route import Call, PlainCall
@@ -88,7 +88,7 @@ async def delete_job(call: PlainCall) -> Response:
     """Delete a finished job with its timeline and result; 409 while it has not ended, or another that has not ended
     needs it. A model that it published stays."""
     services = call.services
-    await services.removal.delete_job(_id_in_path(call), queues=await services.queues())
+    await services.removal.delete_job(_id_in_path(call), queues=await services.catalog.names())
     return Response(status_code=204)
 
 
@@ -117,7 +117,7 @@ async def retry_job(call: PlainCall) -> Response:
     if job.state not in (JobState.FAILED, JobState.CANCELLED):
         raise StateConflict(f"the job is {job.state}; only a failed or cancelled one can be retried")
     # What was a replay stays one: it is still to be compared, and publishes nothing.
-    answer = await submit(services, again(job.spec), retry_of=job.id, replay_of=job.replay_of)
+    answer = await services.submissions.submit(again(job.spec), retry_of=job.id, replay_of=job.replay_of)
     return _accepted(answer.job_id)
 
 
@@ -130,7 +130,7 @@ async def replay_job(call: PlainCall) -> Response:
     job = await find(call)
     if not job.state.is_terminal:
         raise StateConflict(f"the job is {job.state}; only a finished one can be replayed")
-    answer = await submit(services, again(job.spec), replay_of=job.id)
+    answer = await services.submissions.submit(again(job.spec), replay_of=job.id)
     return _accepted(answer.job_id)
 
 

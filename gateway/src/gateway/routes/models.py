@@ -63,7 +63,7 @@ async def delete_version(call: PlainCall) -> Response:
     if number > _GREATEST:
         raise ModelNotFound("no such version is published")
     services = call.services
-    await services.removal.delete_version(ModelRef(name, number), queues=await services.queues())
+    await services.removal.delete_version(ModelRef(name, number), queues=await services.catalog.names())
     return Response(status_code=204)
 
 

@@ -22,7 +22,7 @@ async def get_queue(call: PlainCall) -> Response:
         queue = parse_queue(call.path["name"])
     except MalformedId:
         queue = None
-    if queue is None or queue not in await services.queues():
+    if queue is None or queue not in await services.catalog.names():
         raise ProblemError(404, "queue_not_found", "there is no such queue")
     return responses.json_response(await services.queue_queries.status(queue))
 

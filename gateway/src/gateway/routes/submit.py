@@ -5,15 +5,13 @@ from collections.abc import Sequence
 from fastapi import Response
 from shared_schemas.specs import JobOptions, JobSpec
 
-from gateway.intake.submit_and_follow import submit_and_follow
 from gateway.routes.route import Call
 from gateway.surfaces.native.submissions import response_to, wanted_by
 
 
 async def submit_jobs(call: Call[None, JobSpec | Sequence[JobSpec]]) -> Response:
     wanted = wanted_by(call.request)
-    outcome = await submit_and_follow(
-        call.services,
+    outcome = await call.services.submit_and_follow(
         call.body,
         idempotency_key=wanted.idempotency_key,
         is_followed=wanted.is_stream,
