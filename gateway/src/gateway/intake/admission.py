@@ -59,7 +59,7 @@ class Admission:
         # Each of these checks costs a call, and most jobs need none of them.
         if queue not in self._queues.always:
             await self._check_queue(queue, is_again=is_again)
-        if not is_again:
+        if spec.recipe is not None and not is_again:
             spec = await self._recipes.checked(spec, queue)
         _check_paths(spec)
         needs_others = spec.depends_on or spec.source is not None
