@@ -24,7 +24,7 @@ from shared_schemas.stream.listing import sets_of_dead_letters
 
 from gateway.edge.problems import ProblemError
 from gateway.routes import paging
-from gateway.routes.jobs import find, queues_of
+from gateway.routes.lookup import find_job, queues_of
 from gateway.routes.paging import Cursor, Limit
 from gateway.routes.route import Call, PlainCall
 from gateway.services import Services
@@ -54,7 +54,7 @@ async def list_dead_letters(call: Call[DeadLettersQuery, None]) -> Response:
 async def get_dead_letter(call: PlainCall) -> Response:
     """All about a dead letter, its attempts included. 404 says why the job is none."""
     services = call.services
-    job = await find(call)
+    job = await find_job(call)
     status = await services.dead_letters.status(job.id)
     if not status.listed:
         raise ProblemError(404, "not_a_dead_letter", _why_not(job, status))

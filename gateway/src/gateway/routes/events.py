@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 import msgspec
 from fastapi import Request, Response
 from msgspec import Meta
-from shared_schemas.errors import BackendUnavailable, JobNotFound, MalformedId
-from shared_schemas.ids import JobId, parse_job_id
+from shared_schemas.errors import BackendUnavailable
+from shared_schemas.ids import JobId
 from shared_schemas.numbers import whole_number
 from shared_schemas.replies import EventPage, ProblemItem
 
@@ -16,6 +16,7 @@ from gateway.feed.change_log_source import ChangeLogSource, LogGap, end_of_logs,
 from gateway.feed.open_streams import TOO_MANY, check_open_streams
 from gateway.feed.stream_response import SSE
 from gateway.feed.timeline_source import MOST_JOBS
+from gateway.routes.lookup import job_id_of
 from gateway.routes.route import Call
 from gateway.services import Services
 from gateway.surfaces.native import responses
@@ -135,12 +136,8 @@ async def _job_page(services: Services, job_id: JobId, after: int, last: int, is
 
 async def _bounds(services: Services, text: str) -> tuple[JobId, int, bool]:
     """-> (id, number of its last event, whether it has ended). JobNotFound, JobExpired."""
-    try:
-        job_id = parse_job_id(text)
-    except MalformedId:
-        raise JobNotFound("no such job") from None
-    job = await services.jobs.find(job_id)
-    return job_id, job.last_event, job.state.is_terminal
+    job = await services.jobs.find(job_id_of(text))
+    return job.id, job.last_event, job.state.is_terminal
 
 
 def _cursors_of_jobs(jobs: tuple[str, ...], text: str | None) -> dict[str, int]:

@@ -5,17 +5,18 @@ from typing import Annotated
 import msgspec
 from fastapi import Response
 from msgspec import Meta
-from shared_schemas.errors import JobNotFound, MalformedId, StateConflict
-from shared_schemas.ids import JobId, QueueName, kind_of_queue, parse_job_id, parse_queue
-from shared_schemas.job import Job, JobState
+from shared_schemas.errors import StateConflict
+from shared_schemas.ids import JobId
+from shared_schemas.job import JobState
 from shared_schemas.kinds import JobKind
-from shared_schemas.replies import JobAttempts, JobPage, ProblemItem
+from shared_schemas.replies import JobAttempts, JobPage
 from shared_schemas.specs import Tag
 from shared_schemas.stream.listing import sets_of_jobs
 
 from gateway.edge.problems import ProblemError
 from gateway.intake.submission import again
 from gateway.routes import paging
+from gateway.routes.lookup import find_job, job_id_of, queues_of
 from gateway.routes.paging import Cursor, Limit
 from gateway.routes.route import Call, PlainCall
 from gateway.services import Services
@@ -52,25 +53,25 @@ async def list_jobs(call: Call[JobsQuery, None]) -> Response:
 async def get_job(call: PlainCall) -> Response:
     """All about a job. For a replay: whether its result is identical to the original's."""
     services = call.services
-    return responses.json_response(await responses.details(services, await find(call)))
+    return responses.json_response(await responses.details(services, await find_job(call)))
 
 
 async def get_status(call: PlainCall) -> Response:
     """Where a job stands: state, progress, place in the queue, metrics, error, result."""
     services = call.services
-    return responses.json_response(await responses.status(services, await find(call)))
+    return responses.json_response(await responses.status(services, await find_job(call)))
 
 
 async def get_attempts(call: PlainCall) -> Response:
     """Who ran the job, when, for how long, how each attempt ended and why: the newest 100, oldest first."""
     services = call.services
-    job = await find(call)
+    job = await find_job(call)
     return responses.json_response(JobAttempts(job_id=job.id, attempts=await responses.attempts(services, job.id)))
 
 
 async def get_result(call: PlainCall) -> Response:
     """How a finished job ended; 409 while it is open."""
-    job = await find(call)
+    job = await find_job(call)
     if not job.state.is_terminal:
         raise ProblemError(409, "not_finished", f"the job is {job.state}")
     return responses.json_response(responses.result(job))
@@ -79,7 +80,7 @@ async def get_result(call: PlainCall) -> Response:
 async def cancel_job(call: PlainCall) -> Response:
     """200: cancelled. 202: its attempt was asked to end. Cancelling twice is fine."""
     services = call.services
-    job = await find(call)
+    job = await find_job(call)
     state = await services.control.cancel(job.id)
     return await _status(services, job.id, 200 if state is JobState.CANCELLED else 202)
 
@@ -88,14 +89,14 @@ async def delete_job(call: PlainCall) -> Response:
     """Delete a finished job with its timeline and result; 409 while it has not ended, or another that has not ended
     needs it. A model that it published stays."""
     services = call.services
-    await services.removal.delete_job(_id_in_path(call), queues=await services.catalog.names())
+    await services.removal.delete_job(job_id_of(call.path["job_id"]), queues=await services.catalog.names())
     return Response(status_code=204)
 
 
 async def pause_job(call: PlainCall) -> Response:
     """200: set aside. 202: its attempt was asked to save a checkpoint and let go."""
     services = call.services
-    job = await find(call)
+    job = await find_job(call)
     state = await services.control.pause(job.id)
     return await _status(services, job.id, 200 if state is JobState.PAUSED else 202)
 
@@ -103,7 +104,7 @@ async def pause_job(call: PlainCall) -> Response:
 async def resume_job(call: PlainCall) -> Response:
     """Let a paused job go on, from its last checkpoint if it has one."""
     services = call.services
-    job = await find(call)
+    job = await find_job(call)
     await services.control.resume(job.id)
     return await _status(services, job.id, 200)
 
@@ -113,7 +114,7 @@ async def retry_job(call: PlainCall) -> Response:
     depends_on and start_deadline_s, which belonged to the time of the first. A replay's retry is a replay of the same
     job."""
     services = call.services
-    job = await find(call)
+    job = await find_job(call)
     if job.state not in (JobState.FAILED, JobState.CANCELLED):
         raise StateConflict(f"the job is {job.state}; only a failed or cancelled one can be retried")
     # What was a replay stays one: it is still to be compared, and publishes nothing.
@@ -127,36 +128,11 @@ async def replay_job(call: PlainCall) -> Response:
     A training's replay publishes no model, whatever became of the first: retry a job whose model is wanted.
     """
     services = call.services
-    job = await find(call)
+    job = await find_job(call)
     if not job.state.is_terminal:
         raise StateConflict(f"the job is {job.state}; only a finished one can be replayed")
     answer = await services.submissions.submit(again(job.spec), replay_of=job.id)
     return _accepted(answer.job_id)
-
-
-async def find(call: PlainCall) -> Job:
-    """The job whose id is in the path. JobNotFound, JobExpired, JobUnreadable, BackendUnavailable."""
-    return await call.services.jobs.find(_id_in_path(call))
-
-
-def queues_of(kind: JobKind | None, name: str | None, *, pointer: str = "queue") -> list[QueueName] | None:
-    """The queue of that name, or none if it is of another kind; None: all that there are. pointer: where the name was
-    given, for the problem if it cannot be one."""
-    if name is None:
-        return None
-    try:
-        queue = parse_queue(name)
-    except MalformedId as error:
-        item = ProblemItem(pointer=pointer, code="malformed_id", detail=str(error))
-        raise ProblemError(422, "invalid_parameter", "not a queue's name", errors=[item]) from None
-    return [queue] if kind in (None, kind_of_queue(queue)) else []
-
-
-def _id_in_path(call: PlainCall) -> JobId:
-    try:
-        return parse_job_id(call.path["job_id"])
-    except MalformedId:
-        raise JobNotFound("no such job") from None
 
 
 async def _status(services: Services, job_id: JobId, code: int) -> Response:
