@@ -10,6 +10,7 @@ from gateway.feed.change_log_source import ChangeLogSource
 from gateway.feed.hub import Hub, Notification
 from gateway.feed.subscription import EndOnly, Subscription
 from gateway.feed.timeline_source import Batch, TimelineSource
+from gateway.instrument import GatewayObserver
 from shared_schemas.ids import JobId, QueueName
 from shared_schemas.kinds import JobKind
 from shared_schemas.stream import keys
@@ -65,12 +66,14 @@ class Ends(EndOnly):
 async def test_a_timeline_is_not_read_before_its_channel_is_subscribed(redis_url: str) -> None:
     async with bench(redis_url) as jobs:
         job_id = await jobs.submit()
-        hub = Hub(lambda: PubSubConnection(jobs.client))
+        hub = Hub(lambda: PubSubConnection(jobs.client), GatewayObserver())
         sink = Numbers()
         with anyio.fail_after(4):
             async with anyio.create_task_group() as group:
                 with closing(
-                    Subscription(hub, TimelineSource(hub, jobs.timeline, {job_id: 0}), sink, idle_s=3600).begin()
+                    Subscription(
+                        hub, TimelineSource(hub, jobs.timeline, {job_id: 0}), sink, GatewayObserver(), idle_s=3600
+                    ).begin()
                 ):
                     # Longer than reading the timeline takes.
                     for _ in range(100):
@@ -87,17 +90,21 @@ async def test_a_stream_whose_timeline_is_damaged_is_cut_and_the_others_go_on(re
     async with bench(redis_url) as jobs:
         damaged, whole = await jobs.submit(), await jobs.submit()
         await jobs.client.hset(keys.job(damaged), SHORT_FIELDS[0], "damaged")
-        hub = Hub(lambda: PubSubConnection(jobs.client))
+        hub = Hub(lambda: PubSubConnection(jobs.client), GatewayObserver())
         cut, sink = Numbers(), Numbers()
         with anyio.fail_after(10):
             async with anyio.create_task_group() as group:
                 group.start_soon(hub.run)
                 with (
                     closing(
-                        Subscription(hub, TimelineSource(hub, jobs.timeline, {damaged: 0}), cut, idle_s=3600).begin()
+                        Subscription(
+                            hub, TimelineSource(hub, jobs.timeline, {damaged: 0}), cut, GatewayObserver(), idle_s=3600
+                        ).begin()
                     ),
                     closing(
-                        Subscription(hub, TimelineSource(hub, jobs.timeline, {whole: 0}), sink, idle_s=3600).begin()
+                        Subscription(
+                            hub, TimelineSource(hub, jobs.timeline, {whole: 0}), sink, GatewayObserver(), idle_s=3600
+                        ).begin()
                     ),
                 ):
                     await cut.ended.wait()
@@ -120,7 +127,7 @@ class Counted(Timeline):
 async def test_a_notification_while_a_stream_waits_for_its_turn_costs_no_second_reading(redis_url: str) -> None:
     async with bench(redis_url) as jobs:
         job_id, timeline = await jobs.submit(), Counted(jobs.nodes)
-        hub = Hub(lambda: PubSubConnection(jobs.client), n_readings=1)
+        hub = Hub(lambda: PubSubConnection(jobs.client), GatewayObserver(), n_readings=1)
         first, second = Numbers(), Numbers()
         first_of, second_of = (TimelineSource(hub, each, {job_id: 0}) for each in (jobs.timeline, timeline))
         await three_happen(jobs, job_id, hub, (first_of, first), (second_of, second))
@@ -135,10 +142,10 @@ async def three_happen(jobs: Bench, job_id: JobId, hub: Hub, other: tuple[Any, A
     with anyio.fail_after(10):
         async with anyio.create_task_group() as group:
             group.start_soon(hub.run)
-            with closing(Subscription(hub, *other, idle_s=3600).begin()):
+            with closing(Subscription(hub, *other, GatewayObserver(), idle_s=3600).begin()):
                 await other[1].has(1)
                 async with hub.reading:
-                    subscription = Subscription(hub, *waiting, idle_s=3600).begin()
+                    subscription = Subscription(hub, *waiting, GatewayObserver(), idle_s=3600).begin()
                     await jobs.control.pause(job_id)
                     # The hub has delivered it to both.
                     await other[1].has(2)
@@ -180,7 +187,7 @@ class States(EndOnly):
 async def test_a_stream_of_the_log_that_waits_for_its_turn_reads_each_queue_once(redis_url: str) -> None:
     async with bench(redis_url) as jobs:
         job_id, log = await jobs.submit(), CountedLog(jobs.nodes)
-        hub = Hub(lambda: PubSubConnection(jobs.client), n_readings=1)
+        hub = Hub(lambda: PubSubConnection(jobs.client), GatewayObserver(), n_readings=1)
         first, second = (
             ChangeLogSource(hub, each, partial(declared, jobs.nodes), {}) for each in (jobs.change_log, log)
         )
@@ -214,10 +221,10 @@ class StopsAsItIsRead:
 
 async def test_a_stream_whose_process_stops_while_it_reads_ends_once(redis_url: str) -> None:
     async with bench(redis_url) as jobs:
-        hub, sink = Hub(lambda: PubSubConnection(jobs.client)), Ends()
+        hub, sink = Hub(lambda: PubSubConnection(jobs.client), GatewayObserver()), Ends()
         async with anyio.create_task_group() as group:
             group.start_soon(hub.run)
-            subscription = Subscription(hub, StopsAsItIsRead(hub.close), sink, idle_s=3600)
+            subscription = Subscription(hub, StopsAsItIsRead(hub.close), sink, GatewayObserver(), idle_s=3600)
             with closing(subscription.begin()), anyio.fail_after(10):
                 await sink.ended.wait()
                 # Both ends would come without a wait.

@@ -3,6 +3,7 @@
 import anyio
 import pytest
 from gateway.feed.reader_stream import PIECE_BYTES, ReaderStream
+from gateway.instrument import GatewayObserver
 
 
 class Server:
@@ -22,7 +23,7 @@ class Server:
 
 
 def stream_to(server: Server, *, timeout_s: float) -> ReaderStream[bytes]:
-    return ReaderStream(server, bytes, timeout_s=timeout_s, keep_alive=b"")
+    return ReaderStream(server, bytes, GatewayObserver(), timeout_s=timeout_s, keep_alive=b"")
 
 
 async def test_what_the_server_makes_wait_is_sent_whole_and_in_order() -> None:

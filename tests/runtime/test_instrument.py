@@ -2,7 +2,8 @@
 
 import pytest
 from shared_schemas.ids import JobId
-from worker_runtime.instrument import QueueObserver, combined
+from shared_schemas.service.observers import combined
+from worker_runtime.instrument import QueueObserver
 from worker_runtime.log_lines import QueueLog
 from worker_runtime.metrics import QueueMetrics
 
@@ -22,7 +23,7 @@ class Counting(Noting):
 
 def test_an_event_reaches_every_observer_that_wants_it_in_order() -> None:
     notes = list[tuple[object, ...]]()
-    observer = combined(Noting("first", notes), Counting("second", notes))
+    observer = combined(QueueObserver, Noting("first", notes), Counting("second", notes))
 
     observer.job_reclaimed(JobId("j"), "requeued")
     observer.jobs_settled(3)

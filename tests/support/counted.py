@@ -121,7 +121,8 @@ def _count(hub: Hub) -> Holdings:
 def main() -> None:
     settings = from_environ(GatewaySettings, prefix="HEADRACE_", environ=os.environ)
     configure_logs(settings.log_format, with_libraries=True)
-    serve(_Counted(build(settings), sys.argv[1]), settings)
+    parts = build(settings)
+    serve(_Counted(parts, sys.argv[1]), settings, parts.services.observer)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ def main() -> None:
         settings = from_environ(GatewaySettings, prefix="HEADRACE_", environ=os.environ)
         asyncio.run(look_at_store(settings))
     configure_logs(settings.log_format, with_libraries=True)
-    serve(create_app(build(settings)), settings)
+    parts = build(settings)
+    serve(create_app(parts), settings, parts.services.observer)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from gateway.edge.cors import Cors
 from gateway.edge.draining import called_on_signal
 from gateway.edge.hosts import Hosts
 from gateway.edge.request_context import RequestContext
+from gateway.instrument import GatewayObserver
 from gateway.routes import openapi
 from gateway.routes.dispatch import Dispatcher
 from gateway.routes.table import ROUTES
@@ -48,7 +49,7 @@ def create_app(parts: Parts) -> ASGIApp:
     )
     dispatcher = Dispatcher(app, services, ROUTES)
     openapi.install(app, ROUTES, dispatcher.endpoint)
-    edge: ASGIApp = RequestContext(dispatcher, Hosts(settings.hosts, listens_on=settings.host))
+    edge: ASGIApp = RequestContext(dispatcher, Hosts(settings.hosts, listens_on=settings.host), services.observer)
     if not settings.cors_origins:
         return edge
     # Outermost, because a page can read the answer to a failure only if that has these headers too.
@@ -65,15 +66,15 @@ def create_app(parts: Parts) -> ASGIApp:
 @asynccontextmanager
 async def _running(parts: Parts) -> AsyncIterator[None]:
     """It also starts while Redis is away: requests get 503 until Redis is back."""
-    services = parts.services
+    services, observer = parts.services, parts.services.observer
     log = structlog.get_logger()
     async with anyio.create_task_group() as duties:
         duties.start_soon(end_at_other_store, services)
         duties.start_soon(advise, services)
-        duties.start_soon(_kept_up, "hub", services.hub.run)
-        duties.start_soon(_kept_up, "housekeeping", partial(keep_house, services))
+        duties.start_soon(_kept_up, observer, "hub", services.hub.run)
+        duties.start_soon(_kept_up, observer, "housekeeping", partial(keep_house, services))
         for name, coalescer in parts.coalescers.items():
-            duties.start_soon(_kept_up, name, coalescer.run)
+            duties.start_soon(_kept_up, observer, name, coalescer.run)
         with called_on_signal(services.hub.close):
             log.info("gateway_started")
             yield
@@ -83,13 +84,13 @@ async def _running(parts: Parts) -> AsyncIterator[None]:
     log.info("gateway_stopped")
 
 
-async def _kept_up(name: str, duty: Callable[[], Awaitable[None]]) -> None:
-    """Log an unforeseen failure of a duty and start it again: the gateway is of no use without it."""
+async def _kept_up(observer: GatewayObserver, name: str, duty: Callable[[], Awaitable[None]]) -> None:
+    """Start a duty again after an unforeseen failure: the gateway is of no use without it."""
     while True:
         try:
             await duty()
         except Exception:
-            structlog.get_logger().exception("duty_failed", duty=name)
+            observer.duty_failed(name)
         await anyio.sleep(_PAUSE_S)
 
 

@@ -1,8 +1,8 @@
-"""What the gateway counts, and how the queues stand, for Prometheus. Names as
-https://prometheus.io/docs/practices/naming/ has them.
+"""What the gateway counts, and the figures of the queues, for Prometheus. Names follow
+https://prometheus.io/docs/practices/naming/.
 
-Counts are of the process, as the library means them. The queues are read from Redis when somebody asks: every gateway
-says the same of them.
+Counts are those of the process, as the library means them. The figures of the queues are read from
+Redis when somebody asks, so every gateway gives the same. Knows no request.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,8 +23,10 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from shared_schemas.job import QueueStatus
 
+from gateway.instrument import GatewayObserver
+
 MEDIA_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-# A method is the caller's text: each would be a series of its own.
+# A caller may send any text as the method, and each text would be a series of its own.
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -41,20 +43,39 @@ SUBMIT_SIZE = Histogram(
 
 @cache
 def _of(method: str, route: str | None, status: int) -> tuple[Counter, Histogram]:
-    """Bound once: a lookup by name costs as much as a count."""
+    """Looked up once, because a lookup by labels costs as much as a count."""
     named = (method if route and method in _METHODS else "other", route or "other")
     return REQUESTS.labels(*named, str(status)), REQUEST_SECONDS.labels(*named)
 
 
-def count_request(method: str, route: str | None, status: int, answered_s: float) -> None:
-    requests, seconds = _of(method if method in _METHODS else "", route, status)
-    requests.inc()
-    seconds.observe(answered_s)
+class GatewayMetrics(GatewayObserver):
+    def request_served(
+        self, request_id: str, method: str, route: str | None, status: int, answered_s: float, took_s: float
+    ) -> None:
+        if status:
+            requests, seconds = _of(method if method in _METHODS else "", route, status)
+            requests.inc()
+            seconds.observe(answered_s)
+
+    def request_refused(self, code: str, status: int) -> None:
+        self.request_served("", "", None, status, 0.0, 0.0)
+
+    def submissions_sent(self, count: int) -> None:
+        SUBMIT_SIZE.observe(count)
+
+    def stream_opened(self) -> None:
+        STREAMS.inc()
+
+    def stream_closed(self, request_id: str, open_s: float) -> None:
+        STREAMS.dec()
+
+    def slow_reader_dropped(self, send_timeout_s: float) -> None:
+        DROPPED.inc()
 
 
 def queue_families(queues: Sequence[QueueStatus] | None, *, is_up: bool | None = False) -> Iterator[GaugeMetricFamily]:
-    """queues: None where Redis has not told of them. is_up: whether it answers; None where that took too long to know,
-    and nothing is said of it."""
+    """queues: None if Redis did not answer in time. is_up: whether Redis answers; None, and then
+    left out, if that took too long to find out."""
     yield _family(
         "headrace_redis_up",
         "1 if Redis answered, 0 if it is unavailable; missing if Redis took too long to answer",
@@ -110,7 +131,7 @@ class _Queues(Collector):
 
 
 def exposition(queues: Sequence[QueueStatus] | None, *, is_up: bool | None) -> bytes:
-    """In the text format; see queue_families."""
+    """In Prometheus' text format. Arguments as of queue_families."""
     registry = CollectorRegistry()
     registry.register(_Queues(queues, is_up))
     return generate_latest(REGISTRY) + generate_latest(registry)

@@ -15,6 +15,7 @@ from shared_schemas.stream.timeline import Timeline
 from shared_schemas.stream.workers import Workers
 
 from gateway.feed.hub import Hub
+from gateway.instrument import GatewayObserver
 from gateway.intake.recipes import Recipes
 from gateway.intake.submission import Submissions
 from gateway.intake.submit_and_follow import SubmitAndFollow
@@ -25,6 +26,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     """catalog: the queues that exist."""
 
     settings: GatewaySettings
+    observer: GatewayObserver
     client: AsyncRedis
     nodes: Nodes
     jobs: Jobs

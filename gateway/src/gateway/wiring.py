@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from shared_schemas.ids import QueueName
 from shared_schemas.models import ModelRef
+from shared_schemas.service.observers import combined
 from shared_schemas.stream.change_log import ChangeLog
 from shared_schemas.stream.connection import AsyncRedis, connect, connect_one
 from shared_schemas.stream.control import JobControl
@@ -25,14 +26,16 @@ from shared_schemas.stream.submission import Stored, Submission, Submitter
 from shared_schemas.stream.timeline import Timeline
 from shared_schemas.stream.workers import Workers
 
-from gateway import metrics
 from gateway.feed.hub import Hub
+from gateway.instrument import GatewayObserver
 from gateway.intake.admission import Admission
 from gateway.intake.coalescing import Coalescer
 from gateway.intake.recipes import Recipes
 from gateway.intake.signatures import Signatures
 from gateway.intake.submission import Submissions
 from gateway.intake.submit_and_follow import SubmitAndFollow
+from gateway.log_lines import GatewayLog
+from gateway.metrics import GatewayMetrics
 from gateway.services import Services
 from gateway.settings import GatewaySettings
 
@@ -51,6 +54,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
 def build(settings: GatewaySettings) -> Parts:
     """Connects nothing: the first command does."""
+    observer = combined(GatewayObserver, GatewayMetrics(), GatewayLog())
     client = connect(settings)
     # The two most frequent calls have a connection each, and keep it.
     for_submissions, for_pins = connect_one(settings), connect_one(settings)
@@ -58,18 +62,19 @@ def build(settings: GatewaySettings) -> Parts:
     jobs, timeline, registry = Jobs(nodes), Timeline(nodes), ModelRegistry(nodes)
     catalog = Queues(nodes, always=map(QueueName, settings.queues), known_s=settings.queue_known_s)
     queue_queries = QueueQueries(nodes, catalog)
-    hub = Hub(lambda: PubSubConnection(client), n_readings=settings.redis_connections // 2)
+    hub = Hub(lambda: PubSubConnection(client), observer, n_readings=settings.redis_connections // 2)
     joined_pins: Coalescer[str, ModelRef] = Coalescer(ModelRegistry(Nodes(for_pins)).pin)
     joined_submissions: Coalescer[Submission, Stored] = Coalescer(
-        Submitter(Nodes(for_submissions)).submit_many, count=metrics.SUBMIT_SIZE.observe
+        Submitter(Nodes(for_submissions)).submit_many, count=observer.submissions_sent
     )
     recipes = Recipes(queue_queries)
     admission = Admission(
-        queues=catalog, jobs=jobs, pins=joined_pins, signatures=Signatures(registry.resolve), recipes=recipes
+        queues=catalog, jobs=jobs, pins=joined_pins, signatures=Signatures(registry.resolve, observer), recipes=recipes
     )
     submissions = Submissions(admission=admission, coalescer=joined_submissions, submitter=Submitter(nodes), jobs=jobs)
     services = Services(
         settings=settings,
+        observer=observer,
         client=client,
         nodes=nodes,
         jobs=jobs,
@@ -85,7 +90,7 @@ def build(settings: GatewaySettings) -> Parts:
         recipes=recipes,
         submissions=submissions,
         submit_and_follow=SubmitAndFollow(
-            submissions=submissions, jobs=jobs, timeline=timeline, hub=hub, settings=settings
+            submissions=submissions, jobs=jobs, timeline=timeline, hub=hub, settings=settings, observer=observer
         ),
         hub=hub,
     )

@@ -2,15 +2,14 @@
 
 Observers count, log or trace the events. A duty knows no metric and no logger. `metrics` and
 `log_lines` have an observer each. Traces would be a third class and one more argument of
-`combined`. What happens once in a process, such as its start and its end, is logged where it
-happens.
+`combined` in `worker_runtime.worker`. What happens once in a process, such as its start and its
+end, is logged where it happens.
 
 An event is a method instead of a name with fields, because calls are cheap: an attempt has four
 events, and each costs one call for each observer.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from shared_schemas.ids import JobId
 from shared_schemas.outcome import Outcome
@@ -90,26 +89,3 @@ class QueueObserver:
 
     def promotion_interrupted(self, error: Exception) -> None:
         """Redis is unavailable. Called once, until it answers."""
-
-
-_EVENTS = [name for name in vars(QueueObserver) if not name.startswith("_")]
-
-
-def combined(*observers: QueueObserver) -> QueueObserver:
-    """An observer that passes each event to the given observers that override it, in order."""
-    made = QueueObserver()
-    for event in _EVENTS:
-        wanted = [
-            getattr(each, event) for each in observers if getattr(type(each), event) is not vars(QueueObserver)[event]
-        ]
-        if wanted:
-            setattr(made, event, wanted[0] if len(wanted) == 1 else _to_each(wanted))
-    return made
-
-
-def _to_each(methods: Sequence[Callable[..., None]]) -> Callable[..., None]:
-    def call_each(*fields: Any) -> None:
-        for method in methods:
-            method(*fields)
-
-    return call_each

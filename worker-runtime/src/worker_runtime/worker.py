@@ -20,6 +20,7 @@ from shared_schemas.backoff import Backoff
 from shared_schemas.capabilities import Capabilities
 from shared_schemas.errors import BackendUnavailable, ErrorInfo, MalformedId
 from shared_schemas.ids import QueueName, default_queue, kind_of_queue, parse_queue
+from shared_schemas.service.observers import combined
 from shared_schemas.service.settings import SettingsRejected
 from shared_schemas.stream.attempt_writer import AttemptWriter
 from shared_schemas.stream.claims import Claims
@@ -39,7 +40,7 @@ from worker_runtime.claiming import Claiming
 from worker_runtime.draining import Draining
 from worker_runtime.handler import Handler, StopReason
 from worker_runtime.heartbeat import BEATS_PER_LEASE, Heartbeat
-from worker_runtime.instrument import combined
+from worker_runtime.instrument import QueueObserver
 from worker_runtime.log_lines import QueueLog
 from worker_runtime.metrics import QueueMetrics
 from worker_runtime.monitoring import listen, monitored
@@ -75,7 +76,8 @@ class Worker:
         self.unfit: ErrorInfo | None = None
         self._monitor = listen(settings.metrics_port)
         self._observers = {
-            queue: combined(QueueMetrics(queue), QueueLog(queue, worker=self.name)) for queue in self.queues
+            queue: combined(QueueObserver, QueueMetrics(queue), QueueLog(queue, worker=self.name))
+            for queue in self.queues
         }
         self._active = ActiveAttempts(settings.slots)
         self._draining = Draining(self._active, worker=self.name, grace_s=settings.drain_grace_s)

@@ -5,12 +5,12 @@ request.
 """
 
 import anyio
-import structlog
 from shared_schemas.backoff import Backoff
 from shared_schemas.errors import BackendUnavailable, CallRefused
 from shared_schemas.ids import QueueName
 from shared_schemas.stream.schedule import Schedule
 
+from gateway.instrument import GatewayObserver
 from gateway.services import Services
 
 TICK_S = 1.0
@@ -31,22 +31,22 @@ async def keep_house(services: Services) -> None:
                     schedules[queue] = Schedule(services.nodes, queue)
                     await services.change_log.keep(queue, services.settings.log_changes)
                     services.hub.recheck()
-                await _review(schedules[queue])
+                await _review(services.observer, schedules[queue])
             backoff.reset()
         except BackendUnavailable as error:
             if backoff.is_fresh:
-                structlog.get_logger().warning("redis_away", redis=services.settings.redis_address, cause=str(error))
+                services.observer.housekeeping_interrupted(services.settings.redis_address, error)
             wait_s = backoff.next_s()
             # Redis may have lost the length of the log, so it is set again for every queue.
             schedules.clear()
         await anyio.sleep(wait_s)
 
 
-async def _review(schedule: Schedule) -> None:
+async def _review(observer: GatewayObserver, schedule: Schedule) -> None:
     """Take care of one queue. A call that Redis refuses must not stop the work on other queues."""
     try:
         promotion = await schedule.promote()
         if promotion.next_s == 0.0:
             await schedule.sweep()
     except CallRefused as error:
-        structlog.get_logger().error("housekeeping_refused", queue=schedule.queue, error=str(error))
+        observer.housekeeping_refused(schedule.queue, error)

@@ -12,9 +12,7 @@ from functools import partial
 from typing import Any
 
 import httptools
-import structlog
 
-from gateway import metrics
 from gateway.edge import heads
 from gateway.edge.extensions import TAKE_OVER
 from gateway.edge.problems import ProblemError
@@ -26,6 +24,7 @@ from gateway.edge.response_writers import (
     UnchunkedTransport,
 )
 from gateway.edge.uvicorn_parts import HttpToolsProtocol, RequestResponseCycle
+from gateway.instrument import GatewayObserver
 from gateway.settings import GatewaySettings
 
 # The message event of responses that were taken over. Nobody waits for it.
@@ -54,9 +53,9 @@ class GatewayProtocol(HttpToolsProtocol):
 
     flow: LazyFlowControl
 
-    def __init__(self, *args: Any, settings: GatewaySettings, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, settings: GatewaySettings, observer: GatewayObserver, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._settings = settings
+        self._settings, self._observer = settings, observer
         self._unsent_timer: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._writer: TransportWriter | None = None
@@ -296,8 +295,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._fault, self._unparsed = problem, b""
         self._refusal = heads.response_bytes(problem, self.server_state.default_headers)
         self._stop_timer()
-        structlog.get_logger().info("request_refused", code=problem.code, status=problem.status)
-        metrics.count_request("", None, problem.status, 0.0)
+        self._observer.request_refused(problem.code, problem.status)
         if self._place == _BODY and not self.cycle.response_complete:
             self._abandon(self.cycle)
         elif not self._is_answering():
@@ -355,6 +353,5 @@ class GatewayProtocol(HttpToolsProtocol):
         if self.transport.get_write_buffer_size() < before:
             self._watch_unsent()
         else:
-            metrics.DROPPED.inc()
-            structlog.get_logger().warning("slow_reader_dropped", send_timeout_s=self._settings.send_timeout_s)
+            self._observer.slow_reader_dropped(self._settings.send_timeout_s)
             self.transport.abort()

@@ -1,5 +1,5 @@
-"""Surrounds every request: checks its Host, gives it an id, logs one line, and turns an error into
-a problem.
+"""Surrounds every request: checks its Host, gives it an id, tells the observer about it, and turns
+an error into a problem.
 
 Pure ASGI, so that event streams pass unbuffered. Knows no route.
 """
@@ -7,24 +7,21 @@ Pure ASGI, so that event streams pass unbuffered. Knows no route.
 import re
 import time
 
-import structlog
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import metrics
 from gateway.edge.hosts import Hosts
 from gateway.edge.problems import internal, problem_of, response_of
+from gateway.instrument import GatewayObserver
 from gateway.random_pool import random_bytes
 
 _VALID_ID = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 
 
 class RequestContext:
-    def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
-        self._app, self._hosts = app, hosts
-        # A bound logger looks up its configuration once, and not for each line.
-        self._log = structlog.get_logger().bind()
+    def __init__(self, app: ASGIApp, hosts: Hosts, observer: GatewayObserver) -> None:
+        self._app, self._hosts, self._observer = app, hosts, observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -55,23 +52,15 @@ class RequestContext:
                 await response_of(refusal, Request(scope))(scope, receive, send_with_id)
         except ClientDisconnect:
             # It disconnected while it sent the body, so nobody is left to answer.
-            self._log.info("client_left", request_id=request_id.decode(), method=scope["method"])
+            self._observer.client_left(request_id.decode(), scope["method"])
         except Exception as error:
             problem = None if status else problem_of(error)
             if problem is None:
-                self._log.exception("request_failed", request_id=request_id.decode(), method=scope["method"])
+                self._observer.request_failed(request_id.decode(), scope["method"])
             if status == 0:
                 await response_of(problem or internal(), Request(scope))(scope, receive, send_with_id)
         finally:
             # The template, not the path: a path holds text of the caller.
             route = getattr(scope.get("route"), "path", None)
-            if status:
-                metrics.count_request(scope["method"], route, status, answered_s)
-            self._log.info(
-                "request_served",
-                request_id=request_id.decode(),
-                method=scope["method"],
-                route=route,
-                status=status,
-                took_ms=round((time.perf_counter() - began) * 1000, 2),
-            )
+            took_s = time.perf_counter() - began
+            self._observer.request_served(request_id.decode(), scope["method"], route, status, answered_s, took_s)

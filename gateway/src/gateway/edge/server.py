@@ -14,6 +14,7 @@ from shared_schemas.service.process import tune_garbage_collector
 from starlette.types import ASGIApp
 
 from gateway.edge.protocol import GatewayProtocol
+from gateway.instrument import GatewayObserver
 from gateway.settings import GatewaySettings
 
 _KEEP_ALIVE_S = 30
@@ -21,7 +22,7 @@ _KEEP_ALIVE_S = 30
 _OTHER_FILES = 256
 
 
-def serve(app: ASGIApp, settings: GatewaySettings) -> None:
+def serve(app: ASGIApp, settings: GatewaySettings, observer: GatewayObserver) -> None:
     """Serve until SIGTERM or SIGINT."""
     settings = fit_to_open_files(settings)
     config = uvicorn.Config(
@@ -29,7 +30,7 @@ def serve(app: ASGIApp, settings: GatewaySettings) -> None:
         host=settings.host,
         port=settings.port,
         # uvicorn expects a class and only calls it.
-        http=partial(GatewayProtocol, settings=settings),  # type: ignore[arg-type]
+        http=partial(GatewayProtocol, settings=settings, observer=observer),  # type: ignore[arg-type]
         ws="none",
         log_config=None,
         access_log=False,

@@ -13,11 +13,12 @@ from typing import Protocol, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
-import structlog
 from shared_schemas.backoff import Backoff
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.stream import keys
 from shared_schemas.stream.pubsub import PubSubConnection
+
+from gateway.instrument import GatewayObserver
 
 # Listeners that receive a notification in one turn of the event loop: a few milliseconds.
 _LISTENERS_A_TURN = 256
@@ -82,8 +83,10 @@ class Hub:
     """connect: makes a new pub/sub connection. n_readings: how many streams may read their source
     at the same time."""
 
-    def __init__(self, connect: Callable[[], PubSubConnection], *, n_readings: int = 2) -> None:
-        self._connect = connect
+    def __init__(
+        self, connect: Callable[[], PubSubConnection], observer: GatewayObserver, *, n_readings: int = 2
+    ) -> None:
+        self._connect, self._observer = connect, observer
         # Streams that catch up take turns. Otherwise they would use up the connection pool, and new
         # requests would time out waiting for it.
         self.reading = anyio.CapacityLimiter(n_readings)
@@ -115,7 +118,7 @@ class Hub:
             except* BackendUnavailable as errors:
                 if backoff.is_fresh:
                     causes = sorted({str(error) for error in errors.exceptions})
-                    structlog.get_logger().warning("subscription_lost", causes=causes)
+                    self._observer.subscription_lost(causes)
             finally:
                 self._confirmed.clear()
             await anyio.sleep(backoff.next_s())

@@ -1,14 +1,12 @@
-"""The event streams that are open in this process: their limit, their metric and their log events.
-Knows no format."""
+"""The event streams that are open in this process, and their limit. Knows no format."""
 
 import time
 from typing import Protocol
 
-import structlog
 from starlette.types import Scope
 
-from gateway import metrics
 from gateway.edge.problems import RETRY_AFTER_S, ProblemError
+from gateway.instrument import GatewayObserver
 
 TOO_MANY = "too_many_streams"
 
@@ -20,20 +18,19 @@ class Closable(Protocol):
 class OpenStream:
     """Counted until it is closed. followed: closed with it."""
 
-    __slots__ = ("_began", "_followed", "_request_id")
+    __slots__ = ("_began", "_followed", "_observer", "_request_id")
     n_open = 0
 
-    def __init__(self, followed: Closable, scope: Scope) -> None:
-        self._followed, self._request_id, self._began = followed, scope["state"]["request_id"], time.monotonic()
-        metrics.STREAMS.inc()
+    def __init__(self, followed: Closable, scope: Scope, observer: GatewayObserver) -> None:
+        self._followed, self._observer = followed, observer
+        self._request_id, self._began = scope["state"]["request_id"], time.monotonic()
+        observer.stream_opened()
         OpenStream.n_open += 1
 
     def close(self) -> None:
         self._followed.close()
-        metrics.STREAMS.dec()
         OpenStream.n_open -= 1
-        took_s = round(time.monotonic() - self._began, 3)
-        structlog.get_logger().info("stream_closed", request_id=self._request_id, took_s=took_s)
+        self._observer.stream_closed(self._request_id, time.monotonic() - self._began)
 
 
 def check_open_streams(most: int) -> None:

@@ -11,11 +11,10 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 import anyio
-import structlog
 from shared_schemas.service.failpoints import failpoint
 
-from gateway import metrics
 from gateway.edge.extensions import ResponseWriter
+from gateway.instrument import GatewayObserver
 
 B = TypeVar("B")
 
@@ -33,12 +32,19 @@ class ReaderStream(Generic[B]):
     timeout_s.
     """
 
-    __slots__ = ("_encode", "_keep_alive", "_sending", "_timeout_s", "_writer")
+    __slots__ = ("_encode", "_keep_alive", "_observer", "_sending", "_timeout_s", "_writer")
 
     def __init__(
-        self, writer: ResponseWriter, encode: Callable[[B], bytes], *, timeout_s: float, keep_alive: bytes
+        self,
+        writer: ResponseWriter,
+        encode: Callable[[B], bytes],
+        observer: GatewayObserver,
+        *,
+        timeout_s: float,
+        keep_alive: bytes,
     ) -> None:
-        self._writer, self._encode, self._timeout_s, self._keep_alive = writer, encode, timeout_s, keep_alive
+        self._writer, self._encode, self._observer = writer, encode, observer
+        self._timeout_s, self._keep_alive = timeout_s, keep_alive
         self._sending: asyncio.Task[None] | None = None
 
     @property
@@ -90,8 +96,7 @@ class ReaderStream(Generic[B]):
                     if rest is not None:
                         await rest
                 if limit.cancelled_caught:
-                    metrics.DROPPED.inc()
-                    structlog.get_logger().warning("slow_reader_dropped", send_timeout_s=self._timeout_s)
+                    self._observer.slow_reader_dropped(self._timeout_s)
                     self._writer.abort()
                     return
                 if not left:
@@ -100,7 +105,7 @@ class ReaderStream(Generic[B]):
                 rest = self._writer.write(piece)
             failpoint("chunk_sent")
         except Exception:  # raised by the server's `send`; nothing else awaits this task, and the reader can resume
-            structlog.get_logger().exception("stream_failed")
+            self._observer.stream_failed()
             self._writer.abort()
         finally:
             self._sending = None

@@ -19,6 +19,7 @@ from gateway.eager import run_until_blocked
 from gateway.edge.extensions import HEAD_ONLY, TAKE_OVER, TakeOver
 from gateway.feed.open_streams import Closable, OpenStream
 from gateway.feed.reader_stream import ReaderStream
+from gateway.instrument import GatewayObserver
 
 B = TypeVar("B")
 
@@ -38,14 +39,17 @@ class StreamResponse(Response, Generic[B]):
         opening: bytes,
         encode: Callable[[B], bytes],
         follow: Callable[[ReaderStream[B]], Closable],
+        observer: GatewayObserver,
         *,
         media_type: str,
         send_timeout_s: float,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        self._opening, self._follow = opening, follow
+        self._opening, self._follow, self._observer = opening, follow, observer
         keep_alive = _KEEP_ALIVE if media_type == SSE else b""
-        self._stream_to = partial(ReaderStream[B], encode=encode, timeout_s=send_timeout_s, keep_alive=keep_alive)
+        self._stream_to = partial(
+            ReaderStream[B], encode=encode, observer=observer, timeout_s=send_timeout_s, keep_alive=keep_alive
+        )
         super().__init__(status_code=200, headers={**_HEADERS, **(headers or {})}, media_type=media_type)
         del self.headers["content-length"]
 
@@ -60,13 +64,13 @@ class StreamResponse(Response, Generic[B]):
             await self._send_until_disconnect(scope, receive, send)
             return
         if (writer := take_over()) is not None:
-            writer.when_over(OpenStream(self._follow(self._stream_to(writer)), scope).close)
+            writer.when_over(OpenStream(self._follow(self._stream_to(writer)), scope, self._observer).close)
 
     async def _send_until_disconnect(self, scope: Scope, receive: Receive, send: Send) -> None:
         with anyio.CancelScope() as dropped:
             # When this call returns early, the server closes the connection.
             stream = self._stream_to(_AsgiWriter(send, dropped.cancel))
-            with closing(OpenStream(self._follow(stream), scope)):
+            with closing(OpenStream(self._follow(stream), scope, self._observer)):
                 # The server sends this as well once the response is complete.
                 while (await receive())["type"] != "http.disconnect":
                     pass

@@ -14,11 +14,11 @@ from contextlib import aclosing
 from typing import Generic, Protocol, Self, TypeVar
 
 import anyio
-import structlog
 from shared_schemas.backoff import Backoff
 from shared_schemas.errors import BackendUnavailable
 
 from gateway.feed.hub import Hub, Notification, Signal
+from gateway.instrument import GatewayObserver
 
 SUBSCRIBE_S = 5.0
 
@@ -118,6 +118,7 @@ class Subscription(Generic[B]):
         "_is_listening",
         "_is_live",
         "_loop",
+        "_observer",
         "_sink",
         "_source",
         "_task",
@@ -125,8 +126,17 @@ class Subscription(Generic[B]):
         "_unconfirmed",
     )
 
-    def __init__(self, hub: Hub, source: Source[B], sink: Sink[B], *, idle_s: float, is_live: bool = True) -> None:
-        self._hub, self._source, self._sink = hub, source, sink
+    def __init__(
+        self,
+        hub: Hub,
+        source: Source[B],
+        sink: Sink[B],
+        observer: GatewayObserver,
+        *,
+        idle_s: float,
+        is_live: bool = True,
+    ) -> None:
+        self._hub, self._source, self._sink, self._observer = hub, source, sink, observer
         self._idle_s, self._is_live = idle_s, is_live
         self._channels: frozenset[str] = frozenset()
         self._unconfirmed: set[str] = set()
@@ -213,9 +223,9 @@ class Subscription(Generic[B]):
             self._timer.cancel()
 
     def _fail(self) -> None:
-        """Log the current exception, and close the connection. The reader can resume."""
+        """While an exception is handled: close the connection. The reader can resume."""
         self._is_listening = False
-        structlog.get_logger().exception("stream_failed")
+        self._observer.stream_failed()
         self._sink.abort()
 
     async def _end(self, act: Callable[[], Awaitable[None]]) -> None:
@@ -256,7 +266,7 @@ class Subscription(Generic[B]):
         except BackendUnavailable as error:
             # The response has begun, so the only way to report an error is to cut it. The reader
             # resumes after its last event.
-            structlog.get_logger().warning("stream_interrupted", error=str(error))
+            self._observer.stream_interrupted(error)
             await self._end(self._sink.cut)
             return
         if self._source.is_over:

@@ -7,21 +7,28 @@ costs no trip to Redis for it.
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import structlog
 from shared_schemas.errors import InvalidInput, MalformedId, ModelNotFound, ModelUnreadable
 from shared_schemas.inputs import check_input, signature_of
 from shared_schemas.inputs.form import Signature
 from shared_schemas.models import Model
+
+from gateway.instrument import GatewayObserver
 
 # A model of 4,096 features with long names takes a megabyte, most take less than one kilobyte.
 KEPT_CHARACTERS = 16 << 20
 
 
 class Signatures:
-    def __init__(self, resolve: Callable[[str], Awaitable[Model]], *, kept_characters: int = KEPT_CHARACTERS) -> None:
+    def __init__(
+        self,
+        resolve: Callable[[str], Awaitable[Model]],
+        observer: GatewayObserver,
+        *,
+        kept_characters: int = KEPT_CHARACTERS,
+    ) -> None:
         """resolve: a version's manifest, by `name@version`. kept_characters: of names of features and
         tensors, in all."""
-        self._resolve, self._room = resolve, kept_characters
+        self._resolve, self._observer, self._room = resolve, observer, kept_characters
         # The oldest first.
         self._kept: dict[str, Signature] = {}
 
@@ -45,7 +52,7 @@ class Signatures:
         try:
             return signature_of((await self._resolve(version)).manifest)
         except (ModelNotFound, MalformedId, ModelUnreadable) as error:
-            structlog.get_logger().warning("input_not_checked", model=version, error=str(error))
+            self._observer.input_not_checked(version, error)
             return None
 
     def _keep(self, version: str, signature: Signature) -> None:

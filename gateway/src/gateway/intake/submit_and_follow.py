@@ -25,6 +25,7 @@ from gateway.feed.hub import Hub
 from gateway.feed.open_streams import check_open_streams
 from gateway.feed.subscription import EndOnly, Subscription
 from gateway.feed.timeline_source import MOST_JOBS, TimelineSource
+from gateway.instrument import GatewayObserver
 from gateway.intake.submission import Submissions, new_id_for
 from gateway.settings import GatewaySettings
 
@@ -54,10 +55,17 @@ class Followed(msgspec.Struct, frozen=True):
 
 class SubmitAndFollow:
     def __init__(
-        self, *, submissions: Submissions, jobs: Jobs, timeline: Timeline, hub: Hub, settings: GatewaySettings
+        self,
+        *,
+        submissions: Submissions,
+        jobs: Jobs,
+        timeline: Timeline,
+        hub: Hub,
+        settings: GatewaySettings,
+        observer: GatewayObserver,
     ) -> None:
         self._submissions, self._jobs, self._timeline, self._hub = submissions, jobs, timeline, hub
-        self._settings = settings
+        self._settings, self._observer = settings, observer
 
     async def __call__(
         self,
@@ -132,7 +140,7 @@ class SubmitAndFollow:
         """Raises nothing, whatever happens while it waits: the job is stored."""
         source, sink = TimelineSource(self._hub, self._timeline, {job_id: 0}), EndOnly()
         with (
-            closing(Subscription(self._hub, source, sink, idle_s=self._settings.keep_alive_s).begin()),
+            closing(Subscription(self._hub, source, sink, self._observer, idle_s=self._settings.keep_alive_s).begin()),
             anyio.move_on_after(wait_s),
         ):
             await sink.ended.wait()

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 import msgspec
-import structlog
 from fastapi import Response
 from msgspec import Meta
 from shared_schemas.errors import MalformedId, ModelNotFound
@@ -12,11 +11,11 @@ from shared_schemas.replies import AliasRequest, ModelPage, ModelVersions, Probl
 from shared_schemas.stream.registry import ModelList
 
 from gateway.edge.problems import ProblemError
+from gateway.instrument import GatewayObserver
 from gateway.routes.paging import Limit
 from gateway.routes.route import Call, PlainCall
 from gateway.surfaces.native import responses
 
-_logger = structlog.get_logger()
 # Beyond it a number of Redis' scripts is another one.
 _GREATEST = 2**53
 
@@ -30,13 +29,13 @@ async def list_models(call: Call[ModelsQuery, None]) -> Response:
     """The latest version of each model, by name."""
     query = call.query
     page = await call.services.registry.list_models(after=query.cursor or "", limit=query.limit)
-    return responses.json_response(ModelPage(models=_readable(page), next_cursor=page.after))
+    return responses.json_response(ModelPage(models=_readable(call.services.observer, page), next_cursor=page.after))
 
 
 async def get_model(call: PlainCall) -> Response:
     """All versions of a model, newest first."""
     found = await call.services.registry.versions(_plain(call.path["name"]))
-    return responses.json_response(ModelVersions(versions=_readable(found)))
+    return responses.json_response(ModelVersions(versions=_readable(call.services.observer, found)))
 
 
 async def get_version(call: PlainCall) -> Response:
@@ -80,9 +79,9 @@ async def set_alias(call: Call[None, AliasRequest]) -> Response:
     return responses.json_response(await call.services.registry.set_alias(name, parsed, call.body.version))
 
 
-def _readable(found: ModelList) -> tuple[Model, ...]:
+def _readable(observer: GatewayObserver, found: ModelList) -> tuple[Model, ...]:
     for reference in found.unreadable:
-        _logger.warning("model_unreadable", model=reference)
+        observer.model_unreadable(reference)
     return tuple(found.models)
 
 

@@ -7,6 +7,7 @@ from fastapi import Response
 from shared_schemas.ids import JobId
 
 from gateway.feed.change_log_source import ChangeLogSource, LogBatch
+from gateway.feed.reader_stream import ReaderStream
 from gateway.feed.stream_response import SSE, CutAtOnce, StreamResponse
 from gateway.feed.subscription import Source, Subscription
 from gateway.feed.timeline_source import TimelineSource
@@ -57,7 +58,7 @@ def stream_of_log(
 def empty_stream(services: Services) -> Response:
     """It is cut at once, for its reader to come again."""
     timeout_s = services.settings.send_timeout_s
-    return StreamResponse(opening(SSE), bytes, CutAtOnce, media_type=SSE, send_timeout_s=timeout_s)
+    return StreamResponse(opening(SSE), bytes, CutAtOnce, services.observer, media_type=SSE, send_timeout_s=timeout_s)
 
 
 def _respond(
@@ -70,11 +71,19 @@ def _respond(
     follow: bool = True,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    settings = services.settings
+    settings, observer = services.settings, services.observer
+
+    def begin(stream: ReaderStream[T]) -> Subscription[T]:
+        subscription = Subscription(
+            services.hub, source, stream, observer, idle_s=settings.keep_alive_s, is_live=follow
+        )
+        return subscription.begin()
+
     return StreamResponse(
         opening(media_type) if first is None else first,
         encode,
-        lambda line: Subscription(services.hub, source, line, idle_s=settings.keep_alive_s, is_live=follow).begin(),
+        begin,
+        observer,
         media_type=media_type,
         send_timeout_s=settings.send_timeout_s,
         headers=headers,

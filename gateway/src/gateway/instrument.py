@@ -1,0 +1,66 @@
+"""What happens in the gateway, as events: its parts tell an observer, and observers count and log.
+
+A part knows no metric and no logger. `metrics` and `log_lines` have an observer each. Traces would
+be a third class, and one more argument of `combined` in `gateway.wiring`. What happens once in a
+process (its start, its end, what it finds out about Redis) is logged where it happens.
+
+An event is a method and not a name with fields, because every request has one, and this costs one
+call for each observer.
+"""
+
+from collections.abc import Sequence
+
+from shared_schemas.ids import QueueName
+
+
+class GatewayObserver:
+    """All events. Each method ignores its event; an observer overrides those that it wants. None of
+    them waits or raises. route: the template of a path, None if no route has the path."""
+
+    def request_served(
+        self, request_id: str, method: str, route: str | None, status: int, answered_s: float, took_s: float
+    ) -> None:
+        """status: 0 if no response began. answered_s: until the response began. took_s: until the
+        application was done with the request. An event stream may still be open then."""
+
+    def request_refused(self, code: str, status: int) -> None:
+        """Before there was a whole request, so the application did not see it."""
+
+    def request_failed(self, request_id: str, method: str) -> None:
+        """With an exception that nobody foresaw, which is being handled."""
+
+    def client_left(self, request_id: str, method: str) -> None:
+        """It disconnected while it sent the body."""
+
+    def submissions_sent(self, count: int) -> None:
+        """One call to Redis carries so many jobs."""
+
+    def input_not_checked(self, model: str, error: Exception) -> None:
+        """The manifest of the model cannot be read."""
+
+    def model_unreadable(self, model: str) -> None: ...
+
+    def stream_opened(self) -> None: ...
+
+    def stream_closed(self, request_id: str, open_s: float) -> None: ...
+
+    def stream_failed(self) -> None:
+        """With an exception that nobody foresaw, which is being handled."""
+
+    def stream_interrupted(self, error: Exception) -> None:
+        """Redis is away."""
+
+    def slow_reader_dropped(self, send_timeout_s: float) -> None:
+        """It took nothing for so long, s."""
+
+    def subscription_lost(self, causes: Sequence[str]) -> None:
+        """Redis is away. Told once, until notifications have arrived again."""
+
+    def housekeeping_interrupted(self, redis: str, error: Exception) -> None:
+        """Redis, at this address, is away. Told once, until it has answered."""
+
+    def housekeeping_refused(self, queue: QueueName, error: Exception) -> None:
+        """Redis refused a call for this queue."""
+
+    def duty_failed(self, duty: str) -> None:
+        """With an exception that nobody foresaw, which is being handled. The duty is started again."""
