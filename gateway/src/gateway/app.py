@@ -37,7 +37,8 @@ _DESCRIPTION = "Submit training and inference jobs, and watch them live."
 
 
 def create_app(parts: Parts) -> ASGIApp:
-    """What a server runs. Inside of it, a FastAPI application has the lifespan and the OpenAPI document."""
+    """What a server runs. Inside of it, a FastAPI application has the lifespan and the OpenAPI
+    document."""
     services, settings = parts.services, parts.services.settings
     app = FastAPI(
         # The table of routes has the document as well.

@@ -1,4 +1,5 @@
-"""Runs a coroutine as far as it goes without waiting: most need not. Knows nothing of what they do.
+"""Runs a coroutine as far as it goes without waiting. Most coroutines here need not wait. Knows
+nothing of what they do.
 
 Python 3.12 calls this an eager task.
 """
@@ -10,7 +11,8 @@ from typing import Any, cast
 
 
 def run_until_blocked(act: Awaitable[None]) -> Awaitable[None] | None:
-    """Run a coroutine up to where it waits for something. -> the rest of it, to be awaited; None if it is through."""
+    """Run a coroutine up to where it waits for something. -> the rest of it, to be awaited. None if
+    it has ended."""
     coroutine = cast("Coroutine[Any, Any, None]", act)
     try:
         waits_for = coroutine.send(None)
@@ -24,8 +26,8 @@ def _rest(coroutine: "Coroutine[Any, Any, None]", waits_for: Any) -> Generator[A
     with suppress(StopIteration):
         while True:
             try:
-                heard = yield waits_for
-            except BaseException as error:  # a cancellation, for whom it is meant
+                sent = yield waits_for
+            except BaseException as error:  # a cancellation, which is meant for the coroutine
                 waits_for = coroutine.throw(error)
             else:
-                waits_for = coroutine.send(heard)
+                waits_for = coroutine.send(sent)

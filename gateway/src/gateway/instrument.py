@@ -63,4 +63,5 @@ class GatewayObserver:
         """Redis refused a call for this queue."""
 
     def duty_failed(self, duty: str) -> None:
-        """With an exception that nobody foresaw, which is being handled. The duty is started again."""
+        """With an exception that nobody foresaw, which is being handled. The duty is started
+        again."""

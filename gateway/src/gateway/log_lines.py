@@ -1,4 +1,5 @@
-"""The lines that a gateway logs about events. Their names and fields are for whoever searches the logs."""
+"""The lines that a gateway logs about events. Their names and fields are for whoever searches the
+logs."""
 
 from collections.abc import Sequence
 

@@ -1,12 +1,12 @@
-"""Random bytes of the system, many at a time: a call of it for each few costs as much as reading a submission. Knows
-not what they are for."""
+"""Random bytes, taken from the system in large blocks: a system call for every few bytes would cost
+as much as decoding a submission. Does not know what the bytes are for."""
 
 import os
 
 _BLOCK_BYTES = 4096
 
 
-class _Entropy:
+class _RandomPool:
     def __init__(self) -> None:
         self._block, self._used = b"", 0
 
@@ -17,4 +17,4 @@ class _Entropy:
         return self._block[self._used - n : self._used]
 
 
-random_bytes = _Entropy().take
+random_bytes = _RandomPool().take

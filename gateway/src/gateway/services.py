@@ -1,4 +1,5 @@
-"""What routes and duties work with. `gateway.wiring` makes it, once for the process; a route finds it in its Call."""
+"""What routes and duties work with. `gateway.wiring` makes it, once for the process; a route finds
+it in its Call."""
 
 import msgspec
 from shared_schemas.stream.change_log import ChangeLog

@@ -1,4 +1,4 @@
-"""What can be set about the gateway. Built once, from the environment, in app.py or __main__.py."""
+"""The settings of the gateway. Built once, from the environment, by `app` or `__main__`."""
 
 import re
 from typing import Annotated, Literal
@@ -11,7 +11,7 @@ from shared_schemas.stream.redis_settings import RedisSettings
 _HOST = re.compile(
     r"\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f]*(:[0-9A-Fa-f.]*){2,}"
 )
-# As a browser sends it (RFC 6454, section 7); null is that of files, and of pages in a sandbox.
+# As a browser sends it (RFC 6454, section 7). Files and pages in a sandbox have the origin null.
 _ORIGIN = re.compile(r"\*|null|[A-Za-z][A-Za-z0-9+.-]*://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")
 
 

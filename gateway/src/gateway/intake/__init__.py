@@ -1,4 +1,5 @@
-"""Jobs in: bodies into Structs, the checks that need Redis, and the submission.
+"""Jobs in: decodes bodies into Structs, checks them with the help of Redis, and stores the jobs.
 
-Knows no route and no answer.
+Knows no route and no response. `submit_and_follow` is the use case; it uses `submission`, which
+uses `admission`.
 """

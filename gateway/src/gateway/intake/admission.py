@@ -1,4 +1,5 @@
-"""From a spec to the spec that is stored: the checks that need Redis, and what a replay must repeat.
+"""From a spec to the spec that is stored: the checks that need Redis, and what a replay must
+repeat.
 
 Knows neither job ids nor how a job is stored.
 """
@@ -140,7 +141,8 @@ def queue_for(spec: JobSpec) -> QueueName:
 
 
 def _check_paths(spec: JobSpec) -> None:
-    """Refuse a path that can be under no data root. The worker, which has the files, checks the rest."""
+    """Refuse a path that can be under no data root. The worker, which has the files, checks the
+    rest."""
     for field in spec.path_fields:
         path = getattr(spec, field)
         if path is not None and _FORBIDDEN_IN_PATH.search(path):

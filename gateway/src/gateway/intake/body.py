@@ -1,4 +1,5 @@
-"""Request body and query -> Struct. Order: size, media type, parse, meaning."""
+"""Decodes the body and the query of a request into Structs. Checks size, media type, syntax and
+schema, in this order. Knows no route."""
 
 import asyncio
 import re
@@ -21,7 +22,7 @@ from gateway.settings import GatewaySettings
 
 T = TypeVar("T")
 
-# What is left of the body would be read as the next request.
+# Otherwise the rest of the body would be read as the next request.
 _CLOSE = {"Connection": "close"}
 _syntax = msgspec.json.Decoder(msgspec.Raw)
 _MEDIA = re.compile(rb'application/json\s*(;\s*charset="?utf-8"?\s*)?', re.IGNORECASE)
@@ -39,7 +40,7 @@ async def read_json(request: Request, decoder: "msgspec.json.Decoder[T]", settin
     if _MEDIA.fullmatch(headers.get(b"content-type", b"")) is None:
         raise ProblemError(415, "media_type_unsupported", "send the body as application/json in UTF-8")
     body = bytearray()
-    # Most bodies come with their heads.
+    # Most bodies arrive together with their heads.
     rest = run_until_blocked(_read(request, body, max_bytes))
     if rest is not None:
         try:
@@ -51,7 +52,8 @@ async def read_json(request: Request, decoder: "msgspec.json.Decoder[T]", settin
 
 
 def headers_of(request: Request) -> dict[bytes, bytes]:
-    """The first of each name, in lower case. Not through the request, which looks through all of them for each."""
+    """The first value of each header, by its name in lower case. Faster than request.headers, which
+    searches the whole list for each name."""
     return dict(reversed(request.scope["headers"]))
 
 
@@ -63,7 +65,7 @@ async def _read(request: Request, body: bytearray, max_bytes: int) -> None:
 
 
 def decode(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
-    # What some editors put in front of UTF-8; RFC 8259 lets a parser ignore it.
+    # Some editors put a byte order mark in front of UTF-8. RFC 8259 lets a parser ignore it.
     body = body.removeprefix(BOM_UTF8)
     if not body.strip():
         raise ProblemError(400, "malformed_body", "the body is empty")
@@ -85,13 +87,14 @@ def decode(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
 def _decode_as_meant(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
     try:
         value = msgspec.json.decode(body)
-    except msgspec.ValidationError:  # a number that no double holds
+    except msgspec.ValidationError:  # a number that does not fit into a double
         return decoder.decode(body)
     return decoder.decode(encode_json(as_meant(value, decoder.type)))
 
 
 def _check_syntax(body: bytes) -> None:
-    """What does not fit is noticed before the end is read: a body that is no JSON at all is called that first."""
+    """ProblemError 400 if the body is not JSON. The decoder stops at the first value that does not
+    fit the schema, and so may not have reached the part that is not JSON."""
     try:
         _syntax.decode(body)
     except RecursionError:
@@ -101,8 +104,8 @@ def _check_syntax(body: bytes) -> None:
 
 
 def read_query(request: Request, query: type[T]) -> T:
-    """Query parameters as a Struct. Of one that is given more than once, a tuple takes all values, and any other field
-    the last. ProblemError 422 names the parameter."""
+    """Query parameters as a Struct. If a parameter is given more than once, a tuple takes all its
+    values, and any other field the last. ProblemError 422 names the parameter."""
     known, repeated = _names_of(query)  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for name in request.query_params:
@@ -121,7 +124,7 @@ def read_query(request: Request, query: type[T]) -> T:
 
 @cache
 def _names_of(query: Any) -> tuple[frozenset[str], frozenset[str]]:
-    """-> all parameters, and those that may be given more than once."""
+    """-> the names of all parameters, and of those that may be given more than once."""
     struct = type_of(query)
     assert isinstance(struct, StructType)  # noqa: S101 - narrows for the type checker
     fields = {field.encode_name: list(alternatives(field.type)) for field in struct.fields}

@@ -1,7 +1,8 @@
-"""Bodies as many clients write them, made what the Structs say: null for a field that is not given, and 5.0 for a whole
-number. Only asked where a body did not fit as it stood, so that those that do cost nothing.
+"""Accepts two habits of clients that the Structs would reject: null for a field that is not given,
+and 5.0 for a whole number. Knows no request.
 
-A field whose value may be anything is left alone, and so is what was given under a name: of a dict, null is a value.
+Used only after a body did not fit its Struct, so a body that fits costs nothing. A field of any
+type is left alone. In a dict, null is a value and stays.
 """
 
 from collections.abc import Iterator
@@ -16,12 +17,12 @@ type_of = cache(inspect.type_info)
 
 
 def as_meant(value: Any, kind: Any) -> Any:
-    """value: of plain JSON. kind: the type that it is to be decoded as."""
+    """value: decoded from JSON without a type. kind: the type that it is to be decoded as."""
     return _of(value, list(alternatives(type_of(kind))))
 
 
 def alternatives(kind: inspect.Type) -> Iterator[inspect.Type]:
-    """What a value may be, each by itself."""
+    """The members of a union, or the one type."""
     if isinstance(kind, inspect.Metadata):
         yield from alternatives(kind.type)
     elif isinstance(kind, inspect.UnionType):

@@ -1,8 +1,9 @@
-"""Which recipes there are, and whether a job's hyperparameters fit its recipe. Knows no transport and no torch.
+"""Which recipes exist, and whether a job's hyperparameters fit its recipe. Knows no transport and
+no torch.
 
-Those that come with the training worker are always known. Others are known to the workers that have them, which
-register them with a JSON Schema. Where no worker of a queue is registered, or one does not say what it has, any recipe
-may be meant: the worker that takes the job will refuse it then.
+The built-in recipes are always known. Other recipes are registered by the workers that have them,
+with a JSON Schema. If no worker of a queue is registered, or one of them does not say which recipes
+it has, any recipe is accepted, and the worker that claims the job refuses what it cannot run.
 """
 
 import time
@@ -21,9 +22,9 @@ from shared_schemas.stream.workers import capabilities_of
 
 from gateway.intake.validation_errors import shown
 
-# What workers have registered is read again after so long.
+# Registrations of workers are read again after so many seconds.
 _FRESH_S = 10.0
-# Of names, in an answer.
+# How many names an error message lists.
 _MOST_NAMED = 20
 
 
@@ -34,28 +35,29 @@ class UnknownModelType(SpecRejected):
 class Recipes:
     def __init__(self, queue_queries: QueueQueries) -> None:
         self._queue_queries = queue_queries
-        # None for a queue with a worker that does not say what it has.
+        # None for a queue without workers, or with one that does not say which recipes it has.
         self._by_queue: dict[QueueName, dict[str, RecipeInfo] | None] = {}
         self._fresh_until = 0.0
 
     async def known(self) -> list[RecipeInfo]:
-        """The built-in ones, and those that are registered now, by name."""
+        """The built-in and the registered recipes, sorted by name."""
         await self._read()
         found = {info.name: info for infos in self._by_queue.values() for info in (infos or {}).values()}
         return [info for _, info in sorted((found | {info.name: info for info in built_in_recipes()}).items())]
 
     async def checked(self, spec: JobSpec, queue: QueueName) -> JobSpec:
-        """The spec with its hyperparameters as the recipe means them: null is not given, and 5.0 may be whole.
-        UnknownModelType, SpecRejected. Asks Redis about no built-in recipe, which the spec itself has checked."""
+        """The spec with the hyperparameters that its recipe gets: without nulls, and with 5.0 as a
+        whole number where the recipe wants one. Does not ask Redis about a built-in recipe, whose
+        hyperparameters the spec itself has checked. UnknownModelType, SpecRejected."""
         name = spec.recipe
         if name is None or name in BUILT_IN_RECIPES:
             return spec
-        # Where nobody has said what there is, somebody may have since.
+        # Where no worker had said which recipes it has, one may have done so since.
         if time.monotonic() < self._fresh_until and self._by_queue.get(queue) is not None:
             try:
                 return self._checked(spec, name, queue)
             except SpecRejected:
-                # A worker may have come since, with this recipe or another version of it.
+                # A worker may have started since, with this recipe or another version of it.
                 pass
         await self._read()
         return self._checked(spec, name, queue)
@@ -74,19 +76,20 @@ class Recipes:
         return spec if meant == given else msgspec.structs.replace(spec, hyperparameters=meant)
 
     async def _read(self) -> None:
-        """One trip to Redis. BackendUnavailable."""
+        """One round trip to Redis. BackendUnavailable."""
         replies = await self._queue_queries.ask(lambda _: ("workers", {}))
         self._by_queue = {queue: _joined(capabilities_of(rows)) for queue, rows in replies.items()}
         if any(infos and infos.keys() - BUILT_IN_RECIPES.keys() for infos in self._by_queue.values()):
-            # It takes a tenth of a second to import, and only recipes that are not built in need it.
+            # It takes a tenth of a second to import, and only recipes that are not built in need
+            # it.
             await to_thread.run_sync(import_module, "jsonschema")
         self._fresh_until = time.monotonic() + _FRESH_S
 
 
-def _joined(said: list[Capabilities | None]) -> dict[str, RecipeInfo] | None:
-    """By the workers of one queue."""
+def _joined(registered: list[Capabilities | None]) -> dict[str, RecipeInfo] | None:
+    """The recipes of one queue. registered: by each of its workers; None where it says nothing."""
     found: dict[str, RecipeInfo] = {}
-    for capabilities in said:
+    for capabilities in registered:
         if capabilities is None:
             return None
         found |= {info.name: info for info in capabilities.recipes}
@@ -110,7 +113,8 @@ def _whole(value: Any, schema: dict[str, Any]) -> Any:
 
 
 def _check(given: dict[str, Any], schema: dict[str, Any]) -> None:
-    """SpecRejected names the field, the rule and the known fields, and never a value that was given."""
+    """SpecRejected names the field, the rule and the known fields, and never a value that was
+    given."""
     from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
     from jsonschema.exceptions import best_match  # type: ignore[import-untyped]
 

@@ -1,7 +1,7 @@
-"""What the inputs of published models must fit, by version. Knows no transport.
+"""Checks the input of a job against the manifest of its model. Knows no transport.
 
-A version never changes, so what was read of its manifest once is kept: a submission for a model that was named before
-costs no trip to Redis for it.
+A version of a model never changes, so its signature is kept once it was read. Later submissions for
+that version need no round trip to Redis for it.
 """
 
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ from shared_schemas.models import Model
 
 from gateway.instrument import GatewayObserver
 
-# A model of 4,096 features with long names takes a megabyte, most take less than one kilobyte.
+# A model of 4,096 features with long names takes a megabyte. Most take less than a kilobyte.
 KEPT_CHARACTERS = 16 << 20
 
 
@@ -26,22 +26,24 @@ class Signatures:
         *,
         kept_characters: int = KEPT_CHARACTERS,
     ) -> None:
-        """resolve: a version's manifest, by `name@version`. kept_characters: of names of features and
-        tensors, in all."""
-        self._resolve, self._observer, self._room = resolve, observer, kept_characters
-        # The oldest first.
+        """resolve: reads a model by `name@version`. kept_characters: about how much is kept,
+        counted in characters of the names of features and tensors."""
+        self._resolve, self._observer, self._free_characters = resolve, observer, kept_characters
+        # The one that was read first stands first, and is forgotten first.
         self._kept: dict[str, Signature] = {}
 
     async def check(self, version: str, input_data: Any) -> None:
-        """version: `name@version`. InvalidInput with a JSON pointer into the body if a job with this input can only
-        fail. A version whose manifest cannot be read refuses nothing: the worker will say what is wrong."""
+        """version: `name@version`. InvalidInput, with a JSON pointer into the body, if a job with
+        this input can only fail. If the manifest cannot be read, every input passes, and the worker
+        reports what is wrong."""
         kept = self._kept.get(version)
         if kept is not None:
             try:
                 check_input(kept, input_data)
                 return
             except InvalidInput:
-                # Redis may have been emptied or restored since: only what stands there now refuses an input.
+                # Redis may have been emptied or restored since. Only the manifest that it has now
+                # may refuse an input.
                 self._forget(version)
         read = await self._read(version)
         if read is not None:
@@ -58,14 +60,14 @@ class Signatures:
     def _keep(self, version: str, signature: Signature) -> None:
         self._forget(version)
         self._kept[version] = signature
-        self._room -= _size(signature)
-        while self._room < 0 and len(self._kept) > 1:
+        self._free_characters -= _size(signature)
+        while self._free_characters < 0 and len(self._kept) > 1:
             self._forget(next(iter(self._kept)))
 
     def _forget(self, version: str) -> None:
         signature = self._kept.pop(version, None)
         if signature is not None:
-            self._room += _size(signature)
+            self._free_characters += _size(signature)
 
 
 def _size(signature: Signature) -> int:

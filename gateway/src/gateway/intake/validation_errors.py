@@ -1,6 +1,8 @@
-"""What msgspec complains of, as an item of a problem: where, which rule, and never the value itself.
+"""Turns an error message of msgspec into an item of a problem: the place and the rule, and never
+the value that was sent. Knows no request.
 
-Of our own types all may be said: the pattern, the bound, the values of a small enumeration.
+The message may contain anything about our own types: a pattern, a bound, the values of a small
+enumeration.
 """
 
 import re
@@ -22,9 +24,10 @@ _BOUNDS = (">", "<", "length", "multiple", "range")
 
 
 def item_of(message: str, kind: Any) -> ProblemItem:
-    """kind: the type that something was to be decoded as."""
+    """message: of a msgspec.ValidationError. kind: the type that was to be decoded."""
     text, steps = message, list[str]()
-    # What a Struct checks by itself has a place in the Struct, and then the place of the Struct.
+    # An error that a Struct raises itself gives the place within the Struct, then that of the
+    # Struct.
     while match := _AT.search(text):
         text, steps = text[: match.start()], steps + _steps(match["path"])
     pointer = "".join(f"/{shown(step)}" for step in steps)
@@ -41,7 +44,7 @@ def item_of(message: str, kind: Any) -> ProblemItem:
         values = ", ".join(map(str, _allowed(kind, steps)))
         detail = "not one of the allowed values" + (f": {values}" if values else "")
         return ProblemItem(pointer=pointer, code="invalid_value", detail=detail)
-    # As other languages write the end of a text, and the OpenAPI document does.
+    # The end of a text as other languages and our OpenAPI document write it.
     detail = (text[0].lower() + text[1:]).replace(r"\\Z'", "$'")
     if "matching regex" in text:
         return ProblemItem(pointer=pointer, code="invalid_format", detail=detail)
@@ -58,7 +61,7 @@ def _steps(path: str) -> list[str]:
 
 
 def _allowed(kind: Any, steps: list[str]) -> list[Any]:
-    """The values of an enumeration that stands there; none where something else does."""
+    """The values of the enumeration at that place, or nothing if another type is there."""
     types = list(alternatives(type_of(kind)))
     for step in steps:
         types = [found for one in types for found in _inside(one, step)]

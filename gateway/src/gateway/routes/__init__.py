@@ -1,1 +1,3 @@
-"""The routes. `table` lists them, `dispatch` decodes the query and the body, and a route calls one verb and encodes."""
+"""The routes. `table` lists them, and `dispatch` decodes the query and the body. The handler of a
+route calls the services and encodes the response. Knows no connection.
+"""

@@ -1,4 +1,4 @@
-"""Dead letters: jobs that failed, to be looked at, retried or purged."""
+"""Dead letters: failed jobs, to be read, retried or purged. Knows no frame and no Redis command."""
 
 from typing import Annotated
 
@@ -44,7 +44,8 @@ class DeadLettersQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def list_dead_letters(call: Call[DeadLettersQuery, None]) -> Response:
-    """Failed jobs that were neither retried nor purged, newest first, each with all its attempts."""
+    """Failed jobs that were neither retried nor purged, newest first, each with all its
+    attempts."""
     services = call.services
     jobs, next_cursor = await _select(services, call.query)
     rows = [await _dead_letter(services, job) for job in jobs]
@@ -52,7 +53,8 @@ async def list_dead_letters(call: Call[DeadLettersQuery, None]) -> Response:
 
 
 async def get_dead_letter(call: PlainCall) -> Response:
-    """All about a dead letter, its attempts included. 404 says why the job is none."""
+    """Everything about a dead letter, with its attempts. 404 says why the job is not a dead
+    letter."""
     services = call.services
     job = await find_job(call)
     status = await services.dead_letters.status(job.id)
@@ -65,19 +67,19 @@ async def get_dead_letter(call: PlainCall) -> Response:
 
 
 async def retry_dead_letters(call: Call[None, DeadLetterSelection]) -> Response:
-    """Run dead letters again, each once, as a new job. Repeat a request whose answer was lost: it goes on with those
-    that are left."""
+    """Run dead letters again, each once, as a new job. If the answer is lost, repeat the request:
+    it retries those that are left."""
     services, selection = call.services, call.body
     _check_selection(selection)
     jobs, next_cursor = await _select(services, selection, pointer="/")
-    # In the order of their submission, as they would have run.
+    # In the order in which they were submitted.
     answers = await services.submissions.retry_all([job.id for job in reversed(jobs)])
     retried = tuple(_retried(job.id, answers[job.id]) for job in jobs)
     return responses.json_response(DeadLettersRetried(jobs=retried, next_cursor=next_cursor))
 
 
 async def purge_dead_letters(call: Call[None, DeadLetterSelection]) -> Response:
-    """Take dead letters off the list. The failed jobs stay as they are until their result_ttl has passed."""
+    """Take dead letters off the list. The failed jobs stay until their result_ttl has passed."""
     services, selection = call.services, call.body
     _check_selection(selection)
     jobs, next_cursor = await _select(services, selection, pointer="/")
@@ -99,7 +101,7 @@ def _check_selection(selection: DeadLetterSelection) -> None:
 async def _select(
     services: Services, wanted: DeadLettersQuery | DeadLetterSelection, *, pointer: str = ""
 ) -> tuple[tuple[JobSummary, ...], str | None]:
-    """pointer: what stands before a name in a problem."""
+    """pointer: the prefix of a field's name in a problem."""
     moment = paging.moment_of(wanted.cursor, pointer=f"{pointer}cursor")
     pages = await services.queue_queries.pages(
         sets_of_dead_letters(wanted.code),

@@ -1,10 +1,11 @@
-"""The one way from a request to its route: found, decoded, handled. Pure ASGI.
+"""Finds the route of a request, decodes the query and the body, and calls the handler. Pure ASGI.
+Knows no job.
 
-FastAPI describes the same routes and is not called for them: its layers cost more time than all
-that a submission does, and memory for as long as a stream is open.
+FastAPI describes the same routes and is not called for requests: its layers cost a submission more
+time than all of its work, and a stream memory for as long as it is open.
 
-Some things hold for every path. HEAD is answered as GET is, without the body. OPTIONS says which
-methods there are. A slash at the end makes no difference and redirects nobody.
+Some rules hold for every path. HEAD gets the response of GET without the body. OPTIONS lists the
+methods of the path. A slash at the end makes no difference, and nobody is redirected.
 
 What must hold for every call, such as authentication and limits, belongs in `Dispatcher.answer`.
 """
@@ -26,10 +27,11 @@ from gateway.services import Services
 
 
 class Dispatcher:
-    """Raises what a request fails with: `RequestContext` makes the problem of it."""
+    """Raises the error of a failed request. `RequestContext` turns it into a problem."""
 
     def __init__(self, app: FastAPI, services: Services, routes: Sequence[Route]) -> None:
-        """app: has the lifespan, and the description of the routes."""
+        """app: the FastAPI application, which has the lifespan and the description of the
+        routes."""
         self._app, self._services, self._paths = app, services, Paths(routes)
         self._decoders = {id(route): decoder_of(route) for route in routes if route.body is not None}
 
@@ -38,12 +40,12 @@ class Dispatcher:
             await self._app(scope, receive, send)
             return
         if scope["method"] == "HEAD" or (scope["path"][-1:] == "/" and scope["path"] != "/"):
-            # A copy: the server reads the method of its own scope, and sends no body for HEAD.
-            meant = _as_meant(scope)
+            # A copy, because the server reads HEAD from its own scope, and then sends no body.
+            normalized = _normalized(scope)
             try:
-                await self(meant, receive, send)
+                await self(normalized, receive, send)
             finally:
-                scope["route"] = meant.get("route")
+                scope["route"] = normalized.get("route")
             return
         path = scope["path"]
         if root_path := scope.get("root_path"):
@@ -58,7 +60,7 @@ class Dispatcher:
         await response(scope, receive, send)
 
     async def answer(self, route: Route, request: Request, parameters: dict[str, str]) -> Response:
-        """Decode, then handle. ProblemError, HeadraceError."""
+        """Decode the request, then call the handler. ProblemError, HeadraceError."""
         query = None if route.query is None else read_query(request, route.query)
         body = None
         if route.body is not None:
@@ -66,7 +68,7 @@ class Dispatcher:
         return await route.handler(Call(self._services, request, parameters, query, body))
 
     def endpoint(self, route: Route) -> Callable[[Request], Awaitable[Response]]:
-        """The route as FastAPI knows it."""
+        """What FastAPI is given as the endpoint of the route."""
 
         async def endpoint(request: Request) -> Response:
             return await self.answer(route, request, request.path_params)
@@ -85,15 +87,16 @@ class Dispatcher:
 
 def decoder_of(route: Route) -> "msgspec.json.Decoder[Any]":
     one: Any = route.body
-    if not route.most:
+    if not route.max_list:
         return msgspec.json.Decoder(one)
-    many: Any = Annotated[tuple[one, ...], Meta(min_length=1, max_length=route.most)]
+    many: Any = Annotated[tuple[one, ...], Meta(min_length=1, max_length=route.max_list)]
     return msgspec.json.Decoder(one | many)
 
 
-def _as_meant(scope: Scope) -> Scope:
+def _normalized(scope: Scope) -> Scope:
+    """A copy of the scope without a slash at the end of the path, and with GET in place of HEAD."""
     path = scope["path"]
-    meant = {**scope, "path": path.rstrip("/") or "/" if path.endswith("/") else path}
+    normalized = {**scope, "path": path.rstrip("/") or "/" if path.endswith("/") else path}
     if scope["method"] == "HEAD":
-        meant |= {"method": "GET", HEAD_ONLY: True}
-    return meant
+        normalized |= {"method": "GET", HEAD_ONLY: True}
+    return normalized

@@ -1,7 +1,7 @@
-"""The OpenAPI document, and the page that shows it.
+"""The OpenAPI document, and the page that shows it. Knows no job.
 
-What the page needs comes from the gateway, by addresses relative to its own. So it works behind a
-proxy that serves the gateway under a path, without being told which.
+The page loads all its files from the gateway, by addresses relative to its own. So it works behind
+a proxy that serves the gateway under a path, and no setting names that path.
 """
 
 from importlib.resources import files
@@ -24,7 +24,7 @@ async def read_document(call: PlainCall) -> Response:
 
 
 async def read_docs(call: PlainCall) -> Response:
-    """The page."""
+    """The page that shows the OpenAPI document."""
     root = ".." if call.request.scope.get("raw_path", b"").endswith(b"/") else "."
     return get_swagger_ui_html(
         openapi_url=f"{root}/openapi.json",
@@ -36,5 +36,5 @@ async def read_docs(call: PlainCall) -> Response:
 
 
 async def read_static(call: PlainCall) -> Response:
-    """A file that the page needs."""
+    """A file of the page."""
     return await _files.get_response(call.path["name"], call.request.scope)

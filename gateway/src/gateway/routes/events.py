@@ -1,4 +1,6 @@
-"""Timelines over HTTP: one job, many jobs, or all of them; as server-sent events, NDJSON or a JSON page."""
+"""The events of one job, many jobs or all jobs, as server-sent events, NDJSON or a JSON page. Knows
+no frame: a surface encodes events.
+"""
 
 from collections.abc import Awaitable
 from typing import Annotated, Literal
@@ -28,8 +30,8 @@ _PAGE = 500
 
 
 class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """after: the last event the reader has; the header Last-Event-ID wins over it. follow: false ends an NDJSON answer
-    with what there is now."""
+    """after: the last event that the reader has; the header Last-Event-ID wins over it. follow:
+    false ends the response after the last event that is stored now."""
 
     after: Annotated[str, Meta(max_length=16_384)] | None = None
     follow: Literal["true", "false"] = "true"
@@ -40,24 +42,27 @@ class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AllEventsQuery(EventsQuery, frozen=True, kw_only=True):
-    """job: only these jobs, may be given up to 100 times. Without it: the changes of state of all jobs, from
-    `after`, or from now on."""
+    """job: only these jobs; may be given up to 100 times. Without it: the changes of state of all
+    jobs, from `after`, or from now on."""
 
     job: Annotated[tuple[str, ...], Meta(max_length=MOST_JOBS)] = ()
 
 
 async def job_events(call: Call[EventsQuery, None]) -> Response:
-    """The job's timeline from any number on, then live until `done`. A finished job is replayed. 204 past its end."""
+    """The events of a job after any number, then live until `done`. A finished job's events are
+    sent again. 204 if the reader has them all."""
     return await _or_empty_stream(call, _events_of_job(call))
 
 
 async def all_events(call: Call[AllEventsQuery, None]) -> Response:
-    """Many jobs on one line, or what happens to all of them in order. Every event names its job."""
+    """The events of many jobs in one stream, or the changes of state of all jobs, in order. Every
+    event names its job."""
     return await _or_empty_stream(call, _events_of_many(call) if call.query.job else _events_of_all(call))
 
 
 async def _or_empty_stream(call: Call[EventsQuery, None], answer: Awaitable[Response]) -> Response:
-    """An EventSource whose line was cut gives up for good on a 503, so it gets a stream that is cut, and comes back."""
+    """The answer, or, where it is a 503, a stream that is cut at once for an EventSource that
+    reconnects: a 503 would make it give up, and after a cut it tries again."""
     try:
         return await answer
     except (BackendUnavailable, ProblemError) as error:
@@ -85,7 +90,7 @@ async def _events_of_job(call: Call[EventsQuery, None]) -> Response:
 
 
 async def _events_of_many(call: Call[AllEventsQuery, None]) -> Response:
-    """204 once every job has ended and the reader has all of it."""
+    """204 if every job has ended and the reader has all events."""
     services, query, media_type = call.services, call.query, _media_type(call.request)
     if media_type == JSON:
         raise ProblemError(406, "not_acceptable", "many jobs are sent as an event stream or NDJSON")
@@ -156,7 +161,7 @@ def _cursor_text(request: Request, query: EventsQuery) -> str | None:
 
 
 def _media_type(request: Request) -> str:
-    """SSE unless another is asked for; what curl and EventSource send gets SSE."""
+    """The media type that Accept asks for. What curl and EventSource send by default gets SSE."""
     accept = request.headers.get("accept", "*/*")
     for media_type in (SSE, NDJSON, JSON):
         if media_type in accept:

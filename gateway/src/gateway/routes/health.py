@@ -1,4 +1,4 @@
-"""For whoever watches the process."""
+"""Probes and metrics, for whoever watches the process. Knows no job."""
 
 import anyio
 from fastapi import Response
@@ -12,7 +12,7 @@ from gateway.edge.problems import RETRY_AFTER_S
 from gateway.routes.route import PlainCall
 from gateway.surfaces.native import responses
 
-# Whoever probes gives up soon; commands wait longer.
+# Probes give up before a command to Redis does.
 _PATIENCE_S = 2.0
 
 
@@ -39,7 +39,7 @@ async def readyz(call: PlainCall) -> Response:
 
 
 async def read_metrics(call: PlainCall) -> Response:
-    """For Prometheus. Without Redis what the process itself has counted."""
+    """For Prometheus. While Redis is away, only what the process itself has counted."""
     queues: list[QueueStatus] | None = None
     is_up: bool | None = None
     with anyio.move_on_after(_PATIENCE_S):

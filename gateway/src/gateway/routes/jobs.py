@@ -1,4 +1,4 @@
-"""What can be asked of jobs and done with them."""
+"""Reading jobs, and acting on jobs that exist. Knows no frame and no Redis command."""
 
 from typing import Annotated
 
@@ -51,26 +51,27 @@ async def list_jobs(call: Call[JobsQuery, None]) -> Response:
 
 
 async def get_job(call: PlainCall) -> Response:
-    """All about a job. For a replay: whether its result is identical to the original's."""
+    """Everything about a job. For a replay: whether its result is identical to the original's."""
     services = call.services
     return responses.json_response(await responses.details(services, await find_job(call)))
 
 
 async def get_status(call: PlainCall) -> Response:
-    """Where a job stands: state, progress, place in the queue, metrics, error, result."""
+    """The state of a job, with its progress, place in the queue, metrics, error and result."""
     services = call.services
     return responses.json_response(await responses.status(services, await find_job(call)))
 
 
 async def get_attempts(call: PlainCall) -> Response:
-    """Who ran the job, when, for how long, how each attempt ended and why: the newest 100, oldest first."""
+    """The newest 100 attempts, oldest first: the worker, the time, how long it took, how it ended
+    and why."""
     services = call.services
     job = await find_job(call)
     return responses.json_response(JobAttempts(job_id=job.id, attempts=await responses.attempts(services, job.id)))
 
 
 async def get_result(call: PlainCall) -> Response:
-    """How a finished job ended; 409 while it is open."""
+    """The result or the error of a finished job. 409 while it has not ended."""
     job = await find_job(call)
     if not job.state.is_terminal:
         raise ProblemError(409, "not_finished", f"the job is {job.state}")
@@ -86,15 +87,15 @@ async def cancel_job(call: PlainCall) -> Response:
 
 
 async def delete_job(call: PlainCall) -> Response:
-    """Delete a finished job with its timeline and result; 409 while it has not ended, or another that has not ended
-    needs it. A model that it published stays."""
+    """Delete a finished job with its timeline and result. 409 while it has not ended, or while
+    another job that has not ended needs it. A model that it published stays."""
     services = call.services
     await services.removal.delete_job(job_id_of(call.path["job_id"]), queues=await services.catalog.names())
     return Response(status_code=204)
 
 
 async def pause_job(call: PlainCall) -> Response:
-    """200: set aside. 202: its attempt was asked to save a checkpoint and let go."""
+    """200: paused. 202: its attempt was asked to save a checkpoint and stop."""
     services = call.services
     job = await find_job(call)
     state = await services.control.pause(job.id)
@@ -102,7 +103,7 @@ async def pause_job(call: PlainCall) -> Response:
 
 
 async def resume_job(call: PlainCall) -> Response:
-    """Let a paused job go on, from its last checkpoint if it has one."""
+    """Resume a paused job, from its last checkpoint if it has one."""
     services = call.services
     job = await find_job(call)
     await services.control.resume(job.id)
@@ -110,22 +111,23 @@ async def resume_job(call: PlainCall) -> Response:
 
 
 async def retry_job(call: PlainCall) -> Response:
-    """Run a failed or cancelled job again now, as a new job that names it in retry_of: the same spec without run_at,
-    depends_on and start_deadline_s, which belonged to the time of the first. A replay's retry is a replay of the same
-    job."""
+    """Run a failed or cancelled job again now, as a new job that names it in retry_of. The spec is
+    the same without run_at, depends_on and start_deadline_s, which belonged to the time of the
+    first run. A retry of a replay is a replay of the same job."""
     services = call.services
     job = await find_job(call)
     if job.state not in (JobState.FAILED, JobState.CANCELLED):
         raise StateConflict(f"the job is {job.state}; only a failed or cancelled one can be retried")
-    # What was a replay stays one: it is still to be compared, and publishes nothing.
+    # The retry of a replay stays a replay: its result is compared, and it publishes nothing.
     answer = await services.submissions.submit(again(job.spec), retry_of=job.id, replay_of=job.replay_of)
     return _accepted(answer.job_id)
 
 
 async def replay_job(call: PlainCall) -> Response:
-    """Run a finished job's spec again now, same seed and model version, as a new job that names it in replay_of and
-    says whether the result is identical; null where the first had none. Without run_at, depends_on, start_deadline_s.
-    A training's replay publishes no model, whatever became of the first: retry a job whose model is wanted.
+    """Run a finished job's spec again now, with the same seed and model version, as a new job that
+    names it in replay_of. The new job says whether the result is identical, or null if the first
+    had no result. Without run_at, depends_on and start_deadline_s. A replay of a training job
+    publishes no model, however the first one ended: to get the model, retry the job.
     """
     services = call.services
     job = await find_job(call)

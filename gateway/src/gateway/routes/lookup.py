@@ -11,7 +11,8 @@ from gateway.routes.route import PlainCall
 
 
 async def find_job(call: PlainCall) -> Job:
-    """The job whose id is in the path. JobNotFound, JobExpired, JobUnreadable, BackendUnavailable."""
+    """The job whose id is in the path. JobNotFound, JobExpired, JobUnreadable,
+    BackendUnavailable."""
     return await call.services.jobs.find(job_id_of(call.path["job_id"]))
 
 

@@ -1,4 +1,4 @@
-"""What is published."""
+"""The published models. Knows no job and no Redis command."""
 
 from typing import Annotated
 
@@ -16,7 +16,7 @@ from gateway.routes.paging import Limit
 from gateway.routes.route import Call, PlainCall
 from gateway.surfaces.native import responses
 
-# Beyond it a number of Redis' scripts is another one.
+# Lua in Redis cannot tell integers above this one apart.
 _GREATEST = 2**53
 
 
@@ -34,13 +34,13 @@ async def list_models(call: Call[ModelsQuery, None]) -> Response:
 
 async def get_model(call: PlainCall) -> Response:
     """All versions of a model, newest first."""
-    found = await call.services.registry.versions(_plain(call.path["name"]))
+    found = await call.services.registry.versions(_without_version(call.path["name"]))
     return responses.json_response(ModelVersions(versions=_readable(call.services.observer, found)))
 
 
 async def get_version(call: PlainCall) -> Response:
     """One version of a model, by number or alias."""
-    name, version = _plain(call.path["name"]), call.path["version"]
+    name, version = _without_version(call.path["name"]), call.path["version"]
     try:
         found = await call.services.registry.resolve(f"{name}@{version}")
     except MalformedId:
@@ -49,9 +49,9 @@ async def get_version(call: PlainCall) -> Response:
 
 
 async def delete_version(call: PlainCall) -> Response:
-    """Delete a version, by its number; 409 while an alias other than `latest` names it or a job that has not ended runs
-    it. `latest` moves to the newest that is left."""
-    name, version = _plain(call.path["name"]), call.path["version"]
+    """Delete a version, by its number. 409 while an alias other than `latest` names it, or while a
+    job that has not ended runs it. `latest` moves to the newest version that is left."""
+    name, version = _without_version(call.path["name"]), call.path["version"]
     try:
         _, number = parse_model_reference(f"{name}@{version}")
     except MalformedId:
@@ -67,10 +67,11 @@ async def delete_version(call: PlainCall) -> Response:
 
 
 async def set_alias(call: Call[None, AliasRequest]) -> Response:
-    """Point an alias at a version: `name@alias` then names it. `latest` moves by itself and cannot be set."""
+    """Point an alias at a version, so that `name@alias` names it. `latest` moves by itself and
+    cannot be set."""
     name, alias = call.path["name"], call.path["alias"]
     try:
-        _, parsed = parse_model_reference(f"{_plain(name)}@{alias}")
+        _, parsed = parse_model_reference(f"{_without_version(name)}@{alias}")
     except MalformedId:
         parsed = None
     if not isinstance(parsed, str) or parsed == "latest":
@@ -85,7 +86,8 @@ def _readable(observer: GatewayObserver, found: ModelList) -> tuple[Model, ...]:
     return tuple(found.models)
 
 
-def _plain(name: str) -> str:
+def _without_version(name: str) -> str:
+    """The name, if it is one and names no version. ModelNotFound."""
     try:
         plain, version = parse_model_reference(name)
     except MalformedId:

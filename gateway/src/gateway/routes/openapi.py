@@ -1,4 +1,5 @@
-"""The OpenAPI document, made of the table of routes and the same Structs that decode and encode."""
+"""The OpenAPI document, made from the table of routes and the Structs that decode and encode. Knows
+no request."""
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from inspect import getdoc
@@ -36,7 +37,8 @@ _STREAMS = {
 def install(
     app: FastAPI, routes: Sequence[Route], endpoint: Callable[[Route], Callable[[Request], Awaitable[Response]]]
 ) -> None:
-    """Tell FastAPI of the routes, and make app.openapi() describe them. endpoint: what FastAPI calls for a route."""
+    """Register the routes with FastAPI, and make app.openapi() describe them. endpoint: makes the
+    endpoint of a route."""
     for route in routes:
         app.add_api_route(
             route.path,
@@ -63,18 +65,18 @@ def _document(app: FastAPI, routes: Sequence[Route]) -> dict[str, Any]:
     made = get_openapi(
         title=app.title, version=app.version, summary=app.summary, description=app.description, routes=app.routes
     )
-    # Relative to where the document is: a proxy may serve the gateway under a path.
+    # Relative to the address of the document, because a proxy may serve the gateway under a path.
     made["servers"] = [{"url": "."}]
     _, components = msgspec.json.schema_components(tuple(_types(routes)), ref_template=_TEMPLATE)
     bodies = {route.body.__name__ for route in routes if route.body is not None}
-    _take_as_read(components, bodies | {struct.__name__ for struct in BUILT_IN_RECIPES.values()})
+    _relax_bodies(components, bodies | {struct.__name__ for struct in BUILT_IN_RECIPES.values()})
     _show_hyperparameters(components)
     made["components"] = {"schemas": dict(sorted(components.items()))}
     return dict(_in_ecmascript(made))
 
 
 def _types(routes: Iterable[Route]) -> Iterator[Any]:
-    """What the operations refer to, more than once each."""
+    """The types that the operations refer to, some of them more than once."""
     yield Problem
     yield from BUILT_IN_RECIPES.values()
     for route in routes:
@@ -83,7 +85,7 @@ def _types(routes: Iterable[Route]) -> Iterator[Any]:
         if route.body is not None:
             yield route.body
         for answer in route.answers.values():
-            yield from (kind for kind in (answer.kind, answer.or_else) if kind is not None)
+            yield from (kind for kind in (answer.kind, answer.for_list) if kind is not None)
             if answer.is_stream:
                 yield StreamEvent
 
@@ -94,7 +96,7 @@ def _operation(route: Route) -> dict[str, Any]:
         after = next(one["schema"] for one in _in_query(route) if one["name"] == "after")
         parameters.append({**_in_header(route.cursor_header), "schema": after})
     responses = {str(status): _response(answer) for status, answer in route.answers.items()}
-    # Any operation may be refused for what is wrong with the request as such.
+    # Any operation may be refused because the request itself is malformed.
     for status in (*map(str, route.problems), "default"):
         responses.setdefault(status, _PROBLEM)
     operation: dict[str, Any] = {"responses": responses}
@@ -109,16 +111,16 @@ def _operation(route: Route) -> dict[str, Any]:
 def _body(route: Route) -> dict[str, Any]:
     assert route.body is not None  # noqa: S101 - narrows for the type checker
     one = _reference(route.body)
-    if not route.most:
+    if not route.max_list:
         return one
-    return {"oneOf": [one, {"type": "array", "items": one, "minItems": 1, "maxItems": route.most}]}
+    return {"oneOf": [one, {"type": "array", "items": one, "minItems": 1, "maxItems": route.max_list}]}
 
 
 def _response(answer: Answer) -> dict[str, Any]:
     if answer.kind is None:
         return {"description": answer.description}
     one = _reference(answer.kind)
-    schema = one if answer.or_else is None else {"oneOf": [one, _reference(answer.or_else)]}
+    schema = one if answer.for_list is None else {"oneOf": [one, _reference(answer.for_list)]}
     streams = _STREAMS if answer.is_stream else {}
     return {"description": answer.description, "content": {**streams, "application/json": {"schema": schema}}}
 
@@ -156,8 +158,9 @@ def _in_header(header: Header) -> dict[str, Any]:
     }
 
 
-def _take_as_read(components: dict[str, Any], bodies: Iterable[str]) -> None:
-    """Of bodies: null for a field is as good as none, and what kind they are the path says."""
+def _relax_bodies(components: dict[str, Any], bodies: Iterable[str]) -> None:
+    """Show what bodies may do: give null for an optional field, and omit the kind, which the path
+    says."""
     names, seen = list(bodies), set[str]()
     while names:
         name = names.pop()
@@ -181,7 +184,8 @@ def _take_as_read(components: dict[str, Any], bodies: Iterable[str]) -> None:
 
 
 def _show_hyperparameters(components: dict[str, Any]) -> None:
-    """Of each built-in recipe. What other recipes take, GET /recipes tells at the time."""
+    """Those of each built-in recipe. Other recipes come and go with workers; GET /recipes shows
+    them."""
     for spec in SPECS.values():
         field = spec.recipe_field
         for name, struct in BUILT_IN_RECIPES.items() if field is not None else ():
@@ -191,7 +195,8 @@ def _show_hyperparameters(components: dict[str, Any]) -> None:
 
 
 def _in_ecmascript(node: Any) -> Any:
-    """With each pattern as JSON Schema wants it: in ECMAScript, `$` is the end alone, and `\\Z` is a letter."""
+    """The document with its patterns in ECMAScript, as JSON Schema wants them. There `$` matches
+    only at the end, and `\\Z` would match a letter."""
     if isinstance(node, dict):
         return {
             name: value.replace(r"\Z", "$") if name == "pattern" and isinstance(value, str) else _in_ecmascript(value)

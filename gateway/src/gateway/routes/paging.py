@@ -1,4 +1,5 @@
-"""Pages over many queues: newest first, by a cursor that no insertion moves. Knows no route."""
+"""Pages of jobs from many queues, newest first, by a cursor that new jobs do not move. Knows no
+route."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -12,13 +13,14 @@ from shared_schemas.stream.listing import Page
 from gateway.edge.problems import ProblemError
 
 Limit = Annotated[int, Meta(ge=1, le=100)]
-# The place in a listing of jobs: a point in time, as a ULID. No more may be made of it.
+# A place in a listing of jobs: a point in time, as a ULID. Clients must not rely on that.
 Cursor = Annotated[str, Meta(pattern=r"^[0-7][0-9a-hjkmnp-tv-z]{25}\Z")]
 
 
 def merged(pages: Sequence[Page], limit: int) -> tuple[tuple[JobSummary, ...], str | None]:
-    """The queues' pages by the time of submission, and the cursor of the next page. Of a queue that has more to come
-    nothing is known past where its page ends, so nothing older than that is handed on."""
+    """The queues' pages merged by the time of submission, and the cursor of the next page. If a
+    queue has more jobs than its page, those are unknown here, so no job older than the end of that
+    page is returned."""
     more = [ulid_of(JobId(page.before)) for page in pages if page.before is not None]
     horizon = max(more, default="")
     jobs = sorted((job for page in pages for job in page.jobs), key=lambda job: ulid_of(job.id), reverse=True)
@@ -31,7 +33,8 @@ def merged(pages: Sequence[Page], limit: int) -> tuple[tuple[JobSummary, ...], s
 
 
 def moment_of(cursor: str | None, *, pointer: str = "cursor") -> str | None:
-    """A cursor is a point in time, written as a ULID. pointer: where it was given, for the problem if it is none."""
+    """The time of a cursor, as a ULID. pointer: where it was given, for the problem if it is
+    malformed."""
     if cursor is None:
         return None
     if is_ulid(cursor):
@@ -41,5 +44,5 @@ def moment_of(cursor: str | None, *, pointer: str = "cursor") -> str | None:
 
 
 def id_at(queue: QueueName, moment: str | None) -> JobId | None:
-    """The id that a job of that time would have in this queue."""
+    """The id that a job submitted to this queue at that time would have."""
     return None if moment is None else JobId(f"{queue}-{moment}")

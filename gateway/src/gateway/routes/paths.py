@@ -1,4 +1,4 @@
-"""Which routes a path has. Knows paths and methods, not what routes do."""
+"""Finds the routes of a path. Knows paths and methods, not what routes do."""
 
 from collections.abc import Iterable, Mapping
 
@@ -10,7 +10,8 @@ _NO_PARAMETERS: dict[str, str] = {}
 
 
 class _Node:
-    """What may follow in a path with parameters: a literal segment, or any segment."""
+    """A place in a path with parameters. literal: the places after a literal segment. any: the
+    place after a parameter."""
 
     __slots__ = ("any", "literal", "names", "routes")
 
@@ -34,7 +35,7 @@ class Match(msgspec.Struct, frozen=True, gc=False):
 
 
 class Paths:
-    """A path without parameters is never taken for one with parameters: /jobs/training is no job."""
+    """A path without parameters wins over one with parameters: /jobs/training is not a job."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._exact: dict[str, dict[str, Route]] = {}

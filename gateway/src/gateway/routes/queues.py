@@ -1,4 +1,4 @@
-"""Queues and the workers that serve them."""
+"""Queues and the workers that serve them. Knows no job."""
 
 from fastapi import Response
 from shared_schemas.errors import MalformedId
@@ -11,7 +11,7 @@ from gateway.surfaces.native import responses
 
 
 async def list_queues(call: PlainCall) -> Response:
-    """How many jobs each queue has in each state, and who serves it."""
+    """How many jobs each queue has in each state, and how many workers serve it."""
     return responses.json_response(Queues(queues=tuple(await call.services.queue_queries.statuses())))
 
 
@@ -28,5 +28,5 @@ async def get_queue(call: PlainCall) -> Response:
 
 
 async def list_workers(call: PlainCall) -> Response:
-    """The workers that are registered now, what they run and on what."""
+    """The workers that are registered now, what they run and on which device."""
     return responses.json_response(Workers(workers=tuple(await call.services.queue_queries.workers())))

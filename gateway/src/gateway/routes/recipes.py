@@ -1,4 +1,4 @@
-"""What can be trained: the recipes, with the hyperparameters of each."""
+"""The recipes, with the hyperparameters of each. Knows no job."""
 
 from fastapi import Response
 from shared_schemas.replies import RecipeList
@@ -8,5 +8,6 @@ from gateway.surfaces.native import responses
 
 
 async def list_recipes(call: PlainCall) -> Response:
-    """The built-in recipes and those that workers have registered, with the JSON Schema of their hyperparameters."""
+    """The built-in recipes and those that workers have registered, each with the JSON Schema of its
+    hyperparameters."""
     return responses.json_response(RecipeList(recipes=tuple(await call.services.recipes.known())))

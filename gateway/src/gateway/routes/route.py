@@ -1,4 +1,4 @@
-"""What a route is: one row of the table in `gateway.routes.table`, and what its handler is called with.
+"""A route: one row of `gateway.routes.table`, and the Call that its handler gets.
 
 Knows neither how a row is found nor how it is described.
 """
@@ -16,8 +16,8 @@ B = TypeVar("B", covariant=True)
 
 
 class Call(Generic[Q, B]):
-    """One request, decoded. path: the parameters in the path. query, body: as the Structs of the row,
-    None where the row has none."""
+    """One request, decoded. path: the parameters in the path. query, body: the Structs of the row;
+    None if the row has none."""
 
     __slots__ = ("body", "path", "query", "request", "services")
 
@@ -30,12 +30,12 @@ Handler = Callable[[Call[Any, Any]], Awaitable[Response]]
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What a status means, and its body. kind: None where there is no body. or_else: what a list of
-    bodies is answered with. is_stream: the same events also come as server-sent events or NDJSON."""
+    """What a status means, and its body. kind: None if there is no body. for_list: the body if a
+    list was sent. is_stream: the same events also come as server-sent events or NDJSON."""
 
     description: str
     kind: type[msgspec.Struct] | None = None
-    or_else: type[msgspec.Struct] | None = None
+    for_list: type[msgspec.Struct] | None = None
     is_stream: bool = False
 
 
@@ -48,11 +48,11 @@ class Header(msgspec.Struct, frozen=True):
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """handler: its name and docstring are those of the route, but for a name or description given
-    here. query, body: Structs that the request is decoded as. most: how many bodies may come as a
-    list, which is then handled as a tuple; 0: one body only. cursor_header: a header that wins over
-    the query parameter `after`. answers, problems: by status. tag: None keeps the route out of the
-    OpenAPI document."""
+    """handler: its name and docstring become those of the route, unless a name or description is
+    given here. query, body: Structs that the request is decoded as. max_list: how many bodies may
+    be sent as a list, which the handler gets as a tuple; 0 allows one body only. cursor_header: a
+    header that wins over the query parameter `after`. answers, problems: by status. tag: None keeps
+    the route out of the OpenAPI document."""
 
     method: str
     path: str
@@ -62,7 +62,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     query: type[msgspec.Struct] | None = None
     body: type[msgspec.Struct] | None = None
-    most: int = 0
+    max_list: int = 0
     example: dict[str, Any] | None = None
     headers: tuple[Header, ...] = ()
     cursor_header: Header | None = None

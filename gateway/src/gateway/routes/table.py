@@ -1,7 +1,7 @@
-"""All routes, one row each: how a request is decoded, what handles it, what it is answered with.
+"""All routes, one row each: how a request is decoded, its handler, its answers and problems.
 
 `gateway.routes.dispatch` serves requests by this table, and `gateway.routes.openapi` describes it.
-To add a route, add a row and its handler.
+To add a route, add a row and its handler. Holds no logic.
 """
 
 from shared_schemas.job import QueueStatus
@@ -41,12 +41,13 @@ _JOBS, _DEAD_LETTERS, _EVENTS, _MODELS, _RECIPES, _QUEUES, _HEALTH = (
 
 _DELETED = Answer("Deleted.")
 _ASKED_FOR = Answer("Asked for, not yet done.", JobStatus)
-_ACCEPTED = Answer("Accepted. A list is answered with a list.", Submitted, or_else=SubmittedJobs)
+_ACCEPTED = Answer("Accepted. A list is answered with a list.", Submitted, for_list=SubmittedJobs)
 _FOLLOWED = {
     200: Answer("Events in order, each with its number.", EventPage, is_stream=True),
-    204: Answer("The reader has them all and there will be no more."),
+    204: Answer("The reader has all events, and there will be no more."),
 }
-# Of a route that reads a job: the id may be unknown, the job expired, or its record written by another version.
+# Of a route that reads a job: its id may be unknown, it may have expired, or another version may
+# have stored it.
 _OF_A_JOB = (404, 410, 501, 503)
 _OF_A_BODY = (400, 408, 413, 415, 422)
 _OF_A_SUBMISSION = (*_OF_A_BODY, 404, 406, 501, 503)
@@ -82,7 +83,7 @@ ROUTES = (
             description=f"{kind.summary} A list of such bodies: all of them are accepted, or none.",
             tag=_JOBS,
             body=SPECS[kind],
-            most=LONGEST_LIST,
+            max_list=LONGEST_LIST,
             example=SPECS[kind].example,
             headers=_SUBMISSION_HEADERS,
             answers={202: _ACCEPTED, 200: Answer("It ended within the time that Prefer gave.", JobDetails)},

@@ -1,4 +1,4 @@
-"""From followed events to the bytes of an answer: server-sent events or NDJSON. Knows no request."""
+"""Encodes events as server-sent events or NDJSON. Knows no request."""
 
 from collections.abc import Callable, Sequence
 
@@ -25,7 +25,7 @@ def one_job(media_type: str) -> Callable[[Batch], bytes]:
     encode_notification = _sse_of if media_type == SSE else _lines_of
 
     def encode(batch: Batch) -> bytes:
-        # The same bytes for all who hear it.
+        # All readers of the job get the same bytes, which are made once.
         if batch.notification is not None:
             return batch.notification.memo(encode_notification)
         gap = b""
@@ -38,7 +38,7 @@ def one_job(media_type: str) -> Callable[[Batch], bytes]:
 
 
 def many_jobs(media_type: str, cursors: dict[JobId, int]) -> Callable[[Batch], bytes]:
-    """cursors: where the reader is in each, moved on by what is encoded."""
+    """cursors: the reader's last number in each job; encoding an event moves it."""
 
     def frame(event: str, job_id: JobId, data: bytes) -> bytes:
         return _write(media_type, _composite(cursors), event, with_job_id(job_id, data))
@@ -95,8 +95,8 @@ def _composite(cursors: dict[JobId, int]) -> str:
 
 
 def one_line(data: bytes) -> bytes:
-    """JSON without the characters, other than those it must escape, at which str.splitlines and its like end a line:
-    U+0085, U+2028 and U+2029. They can only be within its texts."""
+    """The JSON on one line for every reader. U+0085, U+2028 and U+2029 may stand unescaped in JSON,
+    but str.splitlines and similar functions end a line there. They can only be within strings."""
     if b"\xe2\x80" in data:
         data = data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
     return data.replace(b"\xc2\x85", b"\\u0085") if b"\xc2\x85" in data else data
@@ -107,10 +107,10 @@ def sse_frame(cursor: str, event: str, data: bytes) -> bytes:
 
 
 def with_job_id(job_id: str, data: bytes) -> bytes:
-    """The event with its job named first, for streams of many jobs."""
+    """The event with the id of its job as the first field, for streams of many jobs."""
     return b'{"job_id":"%b",%b' % (job_id.encode(), data[1:])
 
 
 def with_queue(queue: str, data: bytes) -> bytes:
-    """A gap in the log of one queue."""
+    """The gap with its queue as the first field, for streams of many queues."""
     return b'{"queue":"%b",%b' % (queue.encode(), data[1:])

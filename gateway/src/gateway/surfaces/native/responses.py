@@ -1,4 +1,5 @@
-"""Jobs as the API shows them: links, results, and whether a replay agrees with its original."""
+"""Jobs as the API shows them: with links, and, for a replay, whether its result is identical to the
+original's. Knows no request."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -25,7 +26,8 @@ def urls_of(job_id: JobId) -> dict[str, str]:
 
 class _Json(Response):
     def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
-        """As the base does, which looks for what this knows, and costs as much as the rest of an answer."""
+        """Set the same headers as the base class, which would take as long as the rest of a
+        response to find out what is known here."""
         self.raw_headers = [
             *((name.lower().encode(), value.encode()) for name, value in (headers or {}).items()),
             (b"content-length", b"%d" % len(self.body)),
@@ -121,5 +123,6 @@ def _differences(job: Job, original: Job) -> tuple[str, ...]:
 
 
 def _outcome(job: Job) -> tuple[object, ...]:
-    """What two runs of the same spec must agree on. Without a digest, the result as it is."""
+    """What must be equal in two runs of the same spec: the digest, or the result if there is
+    none."""
     return (job.state, job.digest or bytes(msgspec.Raw(job.result)))

@@ -1,4 +1,5 @@
-"""Event streams of Headrace's own API: what is followed, in the frames of the media type asked for."""
+"""Event streams of Headrace's own API, in the media type that the reader asked for. Knows no
+request."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -41,7 +42,8 @@ def stream_of_jobs(
     follow: bool = True,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    """places: where the reader is in each job. followed: those that have not ended, all by default."""
+    """places: the reader's last number in each job. followed: only these jobs, those that have not
+    ended; all by default."""
     source = TimelineSource(services.hub, services.timeline, places if followed is None else followed)
     return _respond(services, source, many_jobs(media_type, places), media_type, follow=follow, headers=headers)
 
@@ -49,14 +51,14 @@ def stream_of_jobs(
 def stream_of_log(
     services: Services, log: ChangeLogSource, gaps: LogBatch, *, media_type: str, follow: bool = True
 ) -> Response:
-    """gaps: what is no longer kept after the reader's cursor, told first."""
+    """gaps: of what is no longer kept after the reader's cursor; sent first."""
     encode = whole_log(media_type, log)
     first = opening(media_type) + encode(gaps)
     return _respond(services, log, encode, media_type, first=first, follow=follow)
 
 
 def empty_stream(services: Services) -> Response:
-    """It is cut at once, for its reader to come again."""
+    """A stream that is cut at once, so that its reader reconnects."""
     timeout_s = services.settings.send_timeout_s
     return StreamResponse(opening(SSE), bytes, CutAtOnce, services.observer, media_type=SSE, send_timeout_s=timeout_s)
 
