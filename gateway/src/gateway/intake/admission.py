@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from shared_schemas.errors import JobExpired, JobNotFound, JobUnreadable, MalformedId, ModelNotFound, SpecRejected
-from shared_schemas.ids import QueueName, default_queue, is_job_id, kind_of_queue, parse_job_id, parse_queue
+from shared_schemas.ids import QueueName, is_job_id, kind_of_queue, parse_job_id
 from shared_schemas.job import Job
 from shared_schemas.models import ModelRef
 from shared_schemas.specs import JobSpec, kind_of_spec
@@ -49,7 +49,7 @@ class Admission:
     async def admit(
         self, spec: JobSpec, queue: QueueName, *, is_again: bool = False, models: dict[str, str] | None = None
     ) -> JobSpec:
-        """-> the spec with its queue, its seed and the version of its model. queue: from queue_for.
+        """-> the spec with its queue, its seed and the version of its model. queue: from `queue_for`.
         is_again: a retry or a replay. models: the pinned version of each model name that earlier
         specs of the same list have; new ones are added.
 
@@ -124,20 +124,6 @@ class Admission:
                 with suppress(JobNotFound, JobExpired, JobUnreadable):
                     _check_publishes(await self._jobs.find(parse_job_id(model_id)))
             raise ModelNotFound("no such model is published; GET /models lists those that are") from None
-
-
-def queue_for(spec: JobSpec) -> QueueName:
-    """The queue that the spec names, or that of its kind. SpecRejected."""
-    kind = kind_of_spec(spec)
-    if spec.queue is None:
-        return default_queue(kind)
-    try:
-        queue = parse_queue(spec.queue)
-    except MalformedId as error:
-        raise SpecRejected(str(error), pointer="/queue") from None
-    if kind_of_queue(queue) is not kind:
-        raise SpecRejected(f"a queue of {kind} jobs is named {kind} or {kind}-…", pointer="/queue")
-    return queue
 
 
 def _check_paths(spec: JobSpec) -> None:

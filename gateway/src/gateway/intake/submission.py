@@ -11,15 +11,25 @@ from shared_schemas.errors import (
     ErrorInfo,
     HeadraceError,
     InvalidInput,
+    MalformedId,
     ModelNotFound,
     SpecRejected,
 )
-from shared_schemas.ids import JobId, QueueName, job_ids_from, new_job_id, queue_of
-from shared_schemas.specs import JobSpec
+from shared_schemas.ids import (
+    JobId,
+    QueueName,
+    default_queue,
+    job_ids_from,
+    kind_of_queue,
+    new_job_id,
+    parse_queue,
+    queue_of,
+)
+from shared_schemas.specs import JobSpec, kind_of_spec
 from shared_schemas.stream.jobs import Jobs
 from shared_schemas.stream.submission import Stored, Submission, Submitter
 
-from gateway.intake.admission import Admission, queue_for
+from gateway.intake.admission import Admission
 from gateway.intake.coalescing import Coalescer
 from gateway.random_pool import random_bytes
 
@@ -47,11 +57,12 @@ class Submissions:
         replay_of: JobId | None = None,
         retry_of: JobId | None = None,
     ) -> Stored:
-        """job_id: from new_id_for; a new one by default. SpecRejected, InvalidInput, ModelNotFound,
+        """job_id: from `new_ids`; a new one by default. SpecRejected, InvalidInput, ModelNotFound,
         IdempotencyConflict, StateConflict, BackendUnavailable."""
-        job_id = job_id or new_id_for(spec)
+        queue = queue_for(spec)
         is_again = replay_of is not None or retry_of is not None
-        pinned = await self._admission.admit(spec, queue_of(job_id), is_again=is_again)
+        pinned = await self._admission.admit(spec, queue, is_again=is_again)
+        job_id = job_id or new_ids(queue, 1)[0]
         submission = Submission(job_id=job_id, spec=pinned, replay_of=replay_of, retry_of=retry_of)
         body = encode_json(spec)
         if idempotency_key is not None:
@@ -65,7 +76,7 @@ class Submissions:
         """As submit, for jobs of one queue. All of them are stored in one step, or none. An error
         says at which place of the list it is."""
         queue, models = queue_for(specs[0]), dict[str, str]()
-        ids = _new_ids(queue, len(specs))
+        ids = new_ids(queue, len(specs))
         submissions = []
         for place, (spec, job_id) in enumerate(zip(specs, ids, strict=True)):
             try:
@@ -100,8 +111,8 @@ class Submissions:
             try:
                 job = await self._jobs.find(job_id)
                 spec = again(job.spec)
-                new_id = new_id_for(spec)
-                pinned = await self._admission.admit(spec, queue_of(new_id), is_again=True)
+                pinned = await self._admission.admit(spec, queue, is_again=True)
+                [new_id] = new_ids(queue, 1)
                 submissions[job_id] = Submission(job_id=new_id, spec=pinned, retry_of=job_id, replay_of=job.replay_of)
             except BackendUnavailable:
                 raise
@@ -115,19 +126,29 @@ class Submissions:
         return answers
 
 
-def new_id_for(spec: JobSpec) -> JobId:
-    """An id in the queue that the spec names. SpecRejected."""
-    return _new_ids(queue_for(spec), 1)[0]
+def queue_for(spec: JobSpec) -> QueueName:
+    """The queue that the spec names, or that of its kind. SpecRejected."""
+    kind = kind_of_spec(spec)
+    if spec.queue is None:
+        return default_queue(kind)
+    try:
+        queue = parse_queue(spec.queue)
+    except MalformedId as error:
+        raise SpecRejected(str(error), pointer="/queue") from None
+    if kind_of_queue(queue) is not kind:
+        raise SpecRejected(f"a queue of {kind} jobs is named {kind} or {kind}-…", pointer="/queue")
+    return queue
+
+
+def new_ids(queue: QueueName, n: int) -> list[JobId]:
+    """n: more than one for a list, whose ids are all computed from the first."""
+    first = new_job_id(queue, now_ms=time.time_ns() // 1_000_000, entropy=random_bytes(10))
+    return [first] if n == 1 else job_ids_from(first, n)
 
 
 def again(spec: JobSpec) -> JobSpec:
     """The spec to run once more, now: without what belonged to the time of the first run."""
     return msgspec.structs.replace(spec, run_at=None, depends_on=(), start_deadline_s=None)
-
-
-def _new_ids(queue: QueueName, n: int) -> list[JobId]:
-    first = new_job_id(queue, now_ms=time.time_ns() // 1_000_000, entropy=random_bytes(10))
-    return [first] if n == 1 else job_ids_from(first, n)
 
 
 def _with_key(submission: Submission, key: str, body: bytes) -> Submission:

@@ -26,7 +26,7 @@ from gateway.feed.open_streams import check_open_streams
 from gateway.feed.subscription import EndOnly, Subscription
 from gateway.feed.timeline_source import MOST_JOBS, TimelineSource
 from gateway.instrument import GatewayObserver
-from gateway.intake.submission import Submissions, new_id_for
+from gateway.intake.submission import Submissions, new_ids, queue_for
 from gateway.settings import GatewaySettings
 
 
@@ -107,7 +107,7 @@ class SubmitAndFollow:
 
     async def _submit_expecting(self, spec: JobSpec, idempotency_key: str | None) -> Stored:
         """Redis confirms the subscription while the job is stored."""
-        new_id = new_id_for(spec)
+        [new_id] = new_ids(queue_for(spec), 1)
         with self._hub.expecting(keys.job_channel(new_id)):
             return await self._submissions.submit(spec, job_id=new_id, idempotency_key=idempotency_key)
 

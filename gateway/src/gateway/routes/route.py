@@ -15,14 +15,15 @@ Q = TypeVar("Q", covariant=True)
 B = TypeVar("B", covariant=True)
 
 
-class Call(Generic[Q, B]):
+class Call(msgspec.Struct, Generic[Q, B], frozen=True):
     """One request, decoded. path: the parameters in the path. query, body: the Structs of the row;
     None if the row has none."""
 
-    __slots__ = ("body", "path", "query", "request", "services")
-
-    def __init__(self, services: Services, request: Request, path: dict[str, str], query: Q, body: B) -> None:
-        self.services, self.request, self.path, self.query, self.body = services, request, path, query, body
+    services: Services
+    request: Request
+    path: dict[str, str]
+    query: Q
+    body: B
 
 
 PlainCall = Call[None, None]
