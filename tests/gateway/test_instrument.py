@@ -1,4 +1,4 @@
-"""What the parts of the gateway tell an observer is counted and logged."""
+"""Every event that the gateway reports to an observer is counted or logged."""
 
 import pytest
 from gateway.instrument import GatewayObserver
@@ -13,7 +13,7 @@ def overridden_by(observer: type[GatewayObserver]) -> set[str]:
 
 
 @pytest.mark.parametrize("observer", [GatewayLog, GatewayMetrics])
-def test_metrics_and_logs_listen_to_events_that_there_are(observer: type[GatewayObserver]) -> None:
+def test_metrics_and_logs_observe_only_events_that_exist(observer: type[GatewayObserver]) -> None:
     assert overridden_by(observer)
     assert overridden_by(observer) <= EVENTS
 

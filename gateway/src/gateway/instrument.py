@@ -1,11 +1,12 @@
-"""What happens in the gateway, as events: its parts tell an observer, and observers count and log.
+"""The events of the gateway. Its parts report them to an observer.
 
-A part knows no metric and no logger. `metrics` and `log_lines` have an observer each. Traces would
-be a third class, and one more argument of `combined` in `gateway.wiring`. What happens once in a
-process (its start, its end, what it finds out about Redis) is logged where it happens.
+Observers count and log the events. A part knows no metric and no logger. `metrics` and `log_lines`
+have an observer each. Traces would be a third class, and one more argument of `combined` in
+`gateway.wiring`. What happens once in a process (its start, its end, what it finds out about Redis)
+is logged where it happens.
 
-An event is a method and not a name with fields, because every request has one, and this costs one
-call for each observer.
+An event is a method instead of a name with fields, because calls are cheap: every request has an
+event, and it costs one call for each observer.
 """
 
 from collections.abc import Sequence
@@ -48,16 +49,16 @@ class GatewayObserver:
         """With an exception that nobody foresaw, which is being handled."""
 
     def stream_interrupted(self, error: Exception) -> None:
-        """Redis is away."""
+        """Redis is unavailable."""
 
     def slow_reader_dropped(self, send_timeout_s: float) -> None:
         """It took nothing for so long, s."""
 
     def subscription_lost(self, causes: Sequence[str]) -> None:
-        """Redis is away. Told once, until notifications have arrived again."""
+        """Redis is unavailable. Called once, until notifications arrive again."""
 
     def housekeeping_interrupted(self, redis: str, error: Exception) -> None:
-        """Redis, at this address, is away. Told once, until it has answered."""
+        """Redis, at this address, is unavailable. Called once, until it answers."""
 
     def housekeeping_refused(self, queue: QueueName, error: Exception) -> None:
         """Redis refused a call for this queue."""

@@ -1,4 +1,4 @@
-"""Surrounds every request: checks its Host, gives it an id, tells the observer about it, and turns
+"""Surrounds every request: checks its Host, gives it an id, reports it to the observer, and turns
 an error into a problem.
 
 Pure ASGI, so that event streams pass unbuffered. Knows no route.

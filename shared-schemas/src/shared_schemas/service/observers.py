@@ -25,8 +25,8 @@ def combined(kind: type[T], *observers: T) -> T:
 
 
 def _to_each(methods: Sequence[Callable[..., None]]) -> Callable[..., None]:
-    def tell(*fields: Any) -> None:
+    def call_each(*fields: Any) -> None:
         for method in methods:
             method(*fields)
 
-    return tell
+    return call_each
