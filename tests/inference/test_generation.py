@@ -51,7 +51,7 @@ async def write(
         assert index == 0
         chunks.append((chunk, reason))
 
-    answer = await model.task.answer(prompt, 0, Request(parameters, seed, emit))
+    answer = await model.task.answer(prompt, 0, Request(parameters, seed, emit, lambda n_bytes: None))
     return answer, chunks
 
 

@@ -273,6 +273,20 @@ async def test_what_the_graph_itself_refuses_fails_typed_and_the_model_goes_on(t
     assert answer["outputs"]["y"]["shape"] == [1, 2]
 
 
+async def test_an_output_that_no_result_can_hold_is_refused_before_it_is_written(tmp_path: Path) -> None:
+    nodes = [helper.make_node("ConstantOfShape", ["shape"], ["y"])]
+    make = helper.make_tensor_value_info
+    zeros = graph(nodes, [make("shape", TensorProto.INT64, [2])], [make("y", TensorProto.FLOAT, ["n", "m"])])
+
+    async with serving(tmp_path, a_tensor_model(ArtifactStore(tmp_path), zeros)) as model:
+        failure = await model.failure({"shape": [3000, 3000]})
+        answers = await model.ask([{"shape": [3000, 3000]}, {"shape": [1, 2]}])
+
+    assert failure == "result_too_large: the result is larger than 16 MiB"
+    assert answers[0]["error"]["code"] == "result_too_large"
+    assert answers[1]["outputs"]["y"]["data"] == [0.0, 0.0]
+
+
 def sequence_out() -> bytes:
     sequence = helper.make_sequence_type_proto(helper.make_tensor_type_proto(TensorProto.FLOAT, ["n"]))
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])

@@ -19,6 +19,7 @@ from shared_schemas.outcome import Release, Success
 from shared_schemas.service.process import processor
 from shared_schemas.specs import InferenceSpec
 from worker_runtime.handler import Attempt, StopReason
+from worker_runtime.running import RESULT_BYTES, RESULT_TOO_LARGE
 
 from inference_worker.engines.session import Device, runtime_facts
 from inference_worker.loading import LoadedModels
@@ -71,7 +72,8 @@ class _Run:
         self._task = model.task
         self._items = items
         seed = seed_of(attempt.job_id) if spec.parameters.seed is None else spec.parameters.seed
-        self._request = Request(spec.parameters, seed, self._emit)
+        self._request = Request(spec.parameters, seed, self._emit, self._reserve)
+        self._room_bytes = RESULT_BYTES
         self._answers: dict[int, msgspec.Struct] = {}
         self._errors: dict[int, HeadraceError] = {}
 
@@ -135,6 +137,11 @@ class _Run:
 
     async def _emit(self, index: int, chunk: str, finish_reason: FinishReason | None) -> None:
         await self._attempt.record(Emitted(chunk=chunk, index=index, finish_reason=finish_reason))
+
+    def _reserve(self, n_bytes: int) -> None:
+        if n_bytes > self._room_bytes:
+            raise AttemptFailed(RESULT_TOO_LARGE.code, RESULT_TOO_LARGE.message)
+        self._room_bytes -= n_bytes
 
 
 def _first(group: ExceptionGroup[Exception]) -> Exception:

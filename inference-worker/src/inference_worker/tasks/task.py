@@ -15,17 +15,23 @@ from inference_worker.tensors import Arrays
 
 FinishReason = Literal["stop", "length"]
 Emit: TypeAlias = Callable[[int, str, FinishReason | None], Awaitable[None]]
+Reserve: TypeAlias = Callable[[int], None]
 Load: TypeAlias = Callable[[ArtifactRef], Path]
 A = TypeVar("A", bound=msgspec.Struct)
 
 
 class Request(msgspec.Struct, frozen=True, eq=False):
-    """What all inputs of one job share. emit(index, chunk, finish_reason): show a part of the answer to input `index`
-    before the answer is complete."""
+    """What all inputs of one job share.
+
+    emit(index, chunk, finish_reason): show a part of the answer to input `index` before the answer is complete.
+    reserve(n_bytes): ask before making an answer that may be large, whose JSON takes at least so many bytes.
+    AttemptFailed result_too_large if the job's result could not be stored with it.
+    """
 
     parameters: InferenceParameters
     seed: int
     emit: Emit
+    reserve: Reserve
 
 
 class ModelTask(Protocol[A]):

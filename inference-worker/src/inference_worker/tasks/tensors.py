@@ -60,6 +60,8 @@ class Tensors:
         tensors = tensors_of(item, self._inputs)
         arrays = {spec.name: array_of(tensors[spec.name], spec.dtype) for spec in self._inputs}
         outputs = await self._engine.infer(WholeTensors(arrays, is_batched=self._is_batched))
+        # A value and its comma take two bytes. A small input may have outputs that fit into no memory as JSON.
+        request.reserve(2 * sum(array.size for array in outputs.values()))
         return answers_of(outputs, self._dtypes)
 
     def reproducible(self, answer: TensorAnswers) -> TensorAnswers:
