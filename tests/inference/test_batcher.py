@@ -24,7 +24,7 @@ def filled(batcher: Batcher[Item], shape: str, n: int, *, now: float = 0.0) -> l
 
 
 class BatcherRules(RuleBasedStateMachine):
-    """Whatever is appended, cancelled and taken in whatever order."""
+    """Items are appended, cancelled and taken in any order."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -41,7 +41,7 @@ async def serving(
 
 
 async def answers(engine: BatchingEngine, rows: list[Row], output: str = "logits") -> list[Array | str]:
-    """The output of each row, or the code of its failure, all asked for at once."""
+    """The output of each row, or the code of its error. All rows are sent at the same time."""
     found: dict[int, Array | str] = {}
 
     async def ask(index: int) -> None:
@@ -185,7 +185,7 @@ async def test_a_stopped_engine_accepts_no_rows(tmp_path: Path) -> None:
 
 @pytest.fixture
 def lose_device() -> Iterator[Callable[[], None]]:
-    """From its call on every run fails."""
+    """After it is called, every run fails."""
 
     def fail(name: str) -> None:
         raise RuntimeError(name)

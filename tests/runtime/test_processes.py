@@ -76,7 +76,7 @@ async def test_a_worker_that_was_stopped_past_its_lease_writes_nothing_afterward
                 job = await side.done(job_id)
                 ended_with = await side.events(job_id)
                 zombie.send_signal(signal.SIGCONT)
-                # It is alive again once it runs another job to the end, after all that it may have tried to write.
+                # Once it has run another job, it is alive and has tried all its writes for the first one.
                 zombie_job = await side.submit()
                 await side.done(zombie_job)
 

@@ -68,7 +68,7 @@ async def test_as_many_attempts_as_there_are_slots_run_at_once(redis_url: str) -
 
     handler = ScriptedHandler(meet)
     async with bench(redis_url) as side, running_worker(redis_url, handler, slots=slots):
-        # The second time, the tasks are there.
+        # The second time, the tasks of the worker already exist.
         for _ in range(2):
             for job_id in [await side.submit() for _ in range(slots)]:
                 assert (await side.done(job_id)).state is JobState.SUCCEEDED

@@ -30,8 +30,8 @@ def rows_of(contents: Contents) -> list[list[str]]:
 
 
 def as_csv_reads(text: str, separator: str = ",") -> list[list[str]]:
-    """Rows without the header, without those in which nothing stands, and without separators at their end. csv.Error
-    where it does not forgive."""
+    """The rows that Python's csv module reads, without the header, without empty rows, and without
+    separators at their end. csv.Error if the module in strict mode refuses the text."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     header, *rows = (row for row in reader if any(map(str.strip, row)))
     width = len(header)
@@ -61,10 +61,10 @@ def a_field(rng: random.Random, separator: str) -> str:
         inside = cell + rng.choice(["", "\n", "\r\n", "\r"]) + rng.choice(["", "b"])
         return '"' + inside.replace('"', '""') + '"'
     if kind < 0.42:
-        # As somebody writes who does not know that a quote within quotes is written twice.
+        # A common mistake: a quote within quotes must be written twice.
         return '"' + cell + '"'
     plain = cell.replace(separator, "")
-    # A quote at the beginning opens a field; elsewhere it is a letter.
+    # A quote at the beginning opens a field; anywhere else it is an ordinary character.
     return plain if kind < 0.5 else plain.lstrip('"')
 
 
@@ -87,7 +87,7 @@ def test_five_thousand_files_have_the_cells_that_pythons_csv_module_reads() -> N
         assert (list(contents.columns), contents.height) == (["alpha", "beta", "gamma", "delta"][:width], len(wanted))
         n_read, n_rows = n_read + 1, n_rows + len(wanted)
 
-    # The comparison is worth something only if many files were right, and some wrong.
+    # The comparison is only useful if many files were valid and some were not.
     assert n_read > N_FILES / 2
     assert n_refused > N_FILES / 20
     assert n_rows > N_FILES

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 
 class Scaled(nn.Module):
-    """Computes something else while it is exported: by a factor, or by taking the rows in another order."""
+    """Computes something else while it is exported: with another factor, or with the rows in another
+    order."""
 
     def __init__(self, *, factor: float = 1.0, is_reversed: bool = False) -> None:
         super().__init__()

@@ -28,14 +28,14 @@ from tests.support.training import TINY, assignment, fitted, measured, write_tab
 
 FAILING = ("hanging", "killed", "exiting", "raising", "outofmemory", "forging")
 ODD = ("Hanging", "Killed", "Exiting", "Raising", "OutOfMemory", "Printing", "Forging")
-# The start of a child is the import of torch, which takes its time on a machine that does other things as well.
+# A child imports torch when it starts, which takes long on a busy machine.
 STARTED_S = 60.0
 FREED_WITHIN_S = 2.0
 LONGER = msgspec.structs.replace(TINY, epochs=100)
 
 
 class Published:
-    """Takes what a handler publishes, as a registry would."""
+    """Receives what a handler publishes, in place of a registry."""
 
     def __init__(self) -> None:
         self.manifests: dict[str, ModelManifest] = {}
@@ -53,7 +53,8 @@ class Published:
 
 @pytest.fixture
 def odd_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Installs tests.support.odd_recipes, as far as a child can see, the way a user's package is: by entry point."""
+    """Makes the recipes of tests.support.odd_recipes visible to a child, by entry points like those of a
+    user's package."""
     monkeypatch.setenv("PYTHONPATH", install(tmp_path, ODD))
 
 
@@ -97,7 +98,7 @@ def children() -> list[psutil.Process]:
 
 @asynccontextmanager
 async def cancelled_at_the_end(handler: TrainingHandler, attempt: CollectingAttempt) -> AsyncIterator[None]:
-    """The attempt runs until the block ends, which cancels it; the exit waits until nothing of it is left."""
+    """Runs the attempt until the block ends, then cancels it and waits until it has ended."""
     async with anyio.create_task_group() as group:
         group.start_soon(handler.run, attempt)
         yield
@@ -128,7 +129,7 @@ async def test_an_attempt_publishes_a_model_and_reports_all_of_its_progress(
     [produced] = [event for event in attempt.events if isinstance(event, Produced)]
     assert (produced.model, produced.artifact) == ("printing-table@1", manifest.onnx)
     assert len(manifest.data_sha256) == len(manifest.code_sha256) == 64
-    # What user code prints becomes lines, and what surrounds it leads to no Redis.
+    # What user code prints becomes log lines, and its environment gives no access to Redis.
     lines = lines_of(attempt)
     assert [line for line in lines if line.startswith("seen:")] == ["seen: HEADRACE_LOG_FORMAT"]
     assert "warned" in lines
@@ -171,7 +172,7 @@ async def test_a_typed_failure_of_the_data_keeps_its_row_and_column(tmp_path: Pa
 
 
 async def test_a_child_that_fails_is_a_typed_failure(tmp_path: Path, odd_recipes: None) -> None:
-    # Longer than the start of a child takes; after that the one that hangs prints twenty lines a second.
+    # Longer than a child takes to start. After that, the hanging one prints twenty lines a second.
     impatient = handler_for(tmp_path, Published(), stall_timeout_s=20.0)
     patient = handler_for(tmp_path, Published(), stall_timeout_s=150.0)
     failures: dict[str, tuple[str, str, bool]] = {}
@@ -190,7 +191,7 @@ async def test_a_child_that_fails_is_a_typed_failure(tmp_path: Path, odd_recipes
         for model_type in attempts:
             if model_type != "hanging":
                 group.start_soon(run, model_type)
-    # By itself, so that it has printed something before patience ends.
+    # Run alone, so that it has printed something before its timeout.
     await run("hanging")
 
     assert failures == {
@@ -219,7 +220,7 @@ async def test_cancelling_frees_the_child_and_all_that_it_has_started_at_once(
     assert len(pids) == 2
     assert children() == []
     for pid in pids:
-        # The grandchild is nobody's in this process: whoever inherits it reaps it.
+        # This process is not the parent of the grandchild, so another process reaps it.
         assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
@@ -335,7 +336,7 @@ anyio.run(main)
         supervisor.kill()
         _, alive = await anyio.to_thread.run_sync(lambda: psutil.wait_procs([child], timeout=5.0))
 
-        # What user code has started by itself is not ours to end, where we are not there any more.
+        # After the death of the supervisor, nothing ends processes that user code has started.
         grandchild.kill()
         assert all(process.status() == psutil.STATUS_ZOMBIE for process in alive)
 

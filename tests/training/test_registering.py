@@ -12,7 +12,7 @@ from tests.support.odd_recipes import install
 
 
 def plug_in(folder: Path, name: str, source: str) -> str:
-    """Makes a package of one module visible by entry point. -> the folder for PYTHONPATH."""
+    """Makes a package with one module that an entry point names. -> the folder for PYTHONPATH."""
     package = folder / f"{name}-1.0.dist-info"
     package.mkdir(parents=True)
     (package / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")

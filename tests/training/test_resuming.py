@@ -27,7 +27,7 @@ from tests.support.training import (
 )
 
 if TYPE_CHECKING:
-    # It imports torch, which the collection of tests should not wait for.
+    # This imports torch, and the collection of tests should not wait for that.
     from recipe_kit.checkpoint import Vocabulary
 
 # 27 training rows in batches of 8: four steps an epoch, two epochs.
@@ -116,7 +116,7 @@ def test_a_short_run_that_has_ended_can_be_resumed_and_started_from(tmp_path: Pa
 
 
 def test_a_run_takes_task_labels_and_shape_of_its_source(tmp_path: Path) -> None:
-    """Each of which would be inferred otherwise from the data of the second run."""
+    """The data of the second run alone would give another task, other labels and another shape."""
     shape = msgspec.structs.replace(TINY, epochs=1)
     write_texts(tmp_path / "texts.csv")
     write_csv(tmp_path / "codes.csv", ["x,code", *(f"{i},{i % 3}" for i in range(48))])
@@ -169,7 +169,7 @@ def test_a_spec_that_contradicts_its_source_is_refused_by_field(
 def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     write_texts(tmp_path / "texts.csv")
     write_table(tmp_path / "table.csv")
-    # Of the width that the recipe chose, which only the weights tell.
+    # The recipe chooses the width, so only the weights show which one it was.
     chosen = msgspec.structs.replace(TINY, width=None, heads=None)
     job = {"model_type": "transformer", "data_path": "texts.csv", "hyperparameters": chosen}
     checkpoint, _ = stopped(assignment(tmp_path, **job), after_steps=1)

@@ -25,7 +25,7 @@ from tests.support.training import assignment, fitted, trained, write_csv
 
 N_ROWS = 160
 PLAN = Hyperparameters(epochs=40, learning_rate=0.01, batch_size=16, width=16, layers=1, dropout=0.0)
-# Written so that float() reads back exactly what is meant.
+# Each value is written so that float() reads back exactly the same.
 FEATURES: dict[str, Callable[[int], object]] = {
     "milliseconds since 1970": lambda i: 1_764_000_000_000 + 1000 * i,
     "microseconds since 1970": lambda i: 1_764_000_000_000_000 + 1000 * i,
@@ -49,8 +49,8 @@ def plainly(i: int) -> int:
 
 
 def written(root: Path, x: Callable[[int], object], y: Callable[[int], float]) -> dict[str, object]:
-    """-> the job that learns y of x."""
-    # In another order than x has, or the rows of a batch would be neighbours.
+    """-> the job that learns y from x."""
+    # The rows are not in the order of x, or the rows of a batch would have neighbouring values.
     rows = [(i * 37) % N_ROWS for i in range(N_ROWS)]
     write_csv(root / "rows.csv", ["x,y", *(f"{x(i)!r},{y(i)!r}" for i in rows)])
     return {"model_type": "mlp", "data_path": "rows.csv", "task": "regression", "hyperparameters": PLAN}
@@ -92,7 +92,8 @@ def test_a_target_trains_as_well_as_its_shifted_and_scaled_copy(
     "y", [TARGETS["tiny"], lambda i: i * 1e-12, lambda i: 1e-11 * i - 1e-9], ids=["2^-100", "1e-12", "around 0"]
 )
 def test_a_target_of_any_size_survives_the_export(tmp_path: Path, y: Callable[[int], float]) -> None:
-    """Which adds its mean, however small, and says so where it does not: export_mismatch."""
+    """The exported graph adds the mean of the target, however small it is. If it did not, the export
+    would fail with export_mismatch."""
     finished, _ = trained(assignment(tmp_path, **written(tmp_path, plainly, y)))
 
     r2 = finished.manifest.metrics["r2"]
@@ -123,7 +124,7 @@ async def test_numbers_that_are_equal_as_float32_give_different_answers(tmp_path
 
 async def test_values_far_from_the_training_data_are_reported_and_limited(tmp_path: Path) -> None:
     rows = [(i * 37) % N_ROWS for i in range(N_ROWS)]
-    # The middle one has the same value in every row, the last nearly so.
+    # The middle column has the same value in every row, the last one almost the same.
     nearly = [2024.0 + 1e-9 * (i % 3) for i in rows]
     lines = [f"{i},2024,{noise!r},{3 * i}" for i, noise in zip(rows, nearly, strict=True)]
     write_csv(tmp_path / "rows.csv", ["size,year,nearly,price", *lines])
@@ -179,7 +180,7 @@ def lines_of(events: list[JobEvent]) -> Iterator[str]:
 
 @asynccontextmanager
 async def serving(root: Path, manifest: ModelManifest) -> Any:
-    """-> a function from inputs to answers, by ONNX Runtime."""
+    """-> a function from inputs to the answers of ONNX Runtime."""
     model = Model(
         name="model",
         version=1,

@@ -53,7 +53,7 @@ async def test_loading_torch_is_not_a_stall_and_has_a_limit_of_its_own(tmp_path:
     attempt = attempt_at(tmp_path)
 
     with pytest.raises(AttemptFailed) as caught:
-        # Long after the limit of a step the process was still there, or the complaint would be of a step.
+        # The process outlives the limit of a step, or the message would be about a step.
         await handler_for(tmp_path, Published(), stall_timeout_s=0.1, start_timeout_s=3.0).run(attempt)
 
     info = caught.value.info()
@@ -77,7 +77,7 @@ async def test_an_attempt_that_still_loads_torch_is_given_back_at_once(
 async def test_a_child_that_still_loads_torch_dies_with_its_supervisor(
     tmp_path: Path, endless_torch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The endless torch is the child's: what the script itself imports may import torch.
+    # Only the child gets the endless torch, because the script itself may import torch.
     monkeypatch.delenv("PYTHONPATH")
     script = f"""
 import os

@@ -335,7 +335,7 @@ def test_a_width_that_its_heads_do_not_divide_is_refused_only_if_both_were_asked
 
 def test_a_loss_that_is_not_finite_ends_the_job(tmp_path: Path) -> None:
     write_csv(tmp_path / "data.csv", ["x,y", *["1,1.5", "-3,2.5", "3,3.5"] * 5])
-    # Steps of ten, through so many layers, are beyond float32 at once.
+    # With a learning rate of 10 and this many layers, the loss exceeds float32 at once.
     reckless = msgspec.structs.replace(TINY, layers=64, learning_rate=10.0, warmup_fraction=0.0, epochs=5)
 
     error = refused(tmp_path, model_type="mlp", data_path="data.csv", hyperparameters=reckless)
