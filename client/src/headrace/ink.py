@@ -64,7 +64,7 @@ class Text:
         return Text.assemble(*joined)
 
     def fitted(self, width: int) -> "Text":
-        """In at most `width` cells of one line. A text that is cut ends with an ellipsis."""
+        """The text in at most `width` cells of one line. If it is cut, it ends with an ellipsis."""
         if self.cell_len <= width:
             return self
         made, room = Text(), max(0, width - 1)
@@ -85,7 +85,7 @@ class Text:
         return Text.assemble(self, " " * max(0, width - self.cell_len))
 
     def drawn(self, *, with_styles: bool) -> str:
-        """As the characters to write to a terminal."""
+        """The characters to write to a terminal."""
         if not with_styles:
             return self.plain
         return "".join(

@@ -89,7 +89,7 @@ class JobProgress:
         return self.outputs.keys() == {0} and not self._has_missed
 
     def steps_per_s(self) -> float | None:
-        """As the job reports it, else computed from the progress of the last ten seconds."""
+        """The rate that the job reports, else the rate of its progress in the last ten seconds."""
         reported = self.latest.get("train", {}).get("steps_per_s")
         if reported is not None:
             return reported

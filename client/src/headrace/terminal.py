@@ -88,7 +88,7 @@ class Terminal:
         self.stream.flush()
 
     def rich(self) -> "Console":
-        """For views that are redrawn in place."""
+        """A console for views that are redrawn in place."""
         from rich.console import Console
 
         console = Console(file=self.stream, highlight=False, stderr=self._name == "stderr")

@@ -61,7 +61,7 @@ def ago(moment: datetime | None, *, now: datetime | None = None) -> str:
 
 
 def _rounded(seconds: float) -> str:
-    """In the largest unit that is not longer than the time."""
+    """The time in the largest unit that is not longer than it."""
     for unit, unit_s in (("d", 86_400), ("h", 3600), ("m", 60)):
         if seconds >= unit_s:
             return f"{seconds // unit_s:.0f}{unit}"

@@ -34,7 +34,7 @@ _LOWER_IS_BETTER = ("perplexity", "rmse", "mae", "loss")
 _SEED = 7
 _PROMPT = "The value of the expression"
 _TEXTS_SHOWN = 3
-# Of the line at the end. A pipe counts as 240 columns wide, which would be too much.
+# The rule at the end is at most this long. A pipe counts as 240 columns wide.
 _LINE_WIDTH = 80
 _ROWS_SHOWN = 3
 

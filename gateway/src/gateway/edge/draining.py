@@ -1,4 +1,4 @@
-"""Ends open event streams when the process is told to stop.
+"""Ends open event streams when the process gets a signal to stop.
 
 A server waits for open responses before it ends the application's lifespan, and an event stream
 would not end by itself. Knows no stream: it calls a function.

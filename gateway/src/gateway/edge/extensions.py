@@ -17,8 +17,7 @@ class ResponseWriter(Protocol):
         """-> None if the server took the piece, else what to await until it has"""
 
     def cut(self) -> bool:
-        """End the response incomplete, after all that was written. ->
-        False if that is impossible"""
+        """End the response incomplete, after all that was written. -> False if the server cannot"""
 
     def abort(self) -> None:
         """Close the connection at once."""

@@ -59,7 +59,7 @@ class Hosts:
 
 
 def _plain(name: str) -> str:
-    """In lower case, without the brackets of an IPv6 address and without a dot at the end."""
+    """The name in lower case, without the brackets of an IPv6 address or a dot at the end."""
     return name.strip().lower().strip("[]").removesuffix(".")
 
 

@@ -38,7 +38,7 @@ _TURN_PARTS = 500
 # How long a refused connection is read after the response. If it were reset while the client still
 # sends, the client would lose the response.
 _LINGER_S = 2.0
-# Where in a request the connection is.
+# The part of a request that is read now.
 _BETWEEN, _HEAD, _BODY = range(3)
 
 

@@ -46,8 +46,8 @@ class Source(Protocol[B_co]):
         """What is new in the notification. None if nothing is, or if the source is behind now."""
 
     def read(self) -> AsyncGenerator[B_co, None]:
-        """What was missed. Ends when the source is no longer behind, is over, or
-        the process is stopping."""
+        """Yield what was missed, until the source is no longer behind or is over, or the process is
+        stopping."""
 
 
 class Sink(Protocol[B_contra]):
