@@ -41,7 +41,7 @@ class Poster(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.ended.done():
-            self.ended.set_exception(error or ConnectionResetError("the line was closed"))
+            self.ended.set_exception(error or ConnectionResetError("the connection was closed"))
 
     def _send(self) -> None:
         request = self._requests()

@@ -70,9 +70,9 @@ async def round_trips(url: str, n: int) -> dict[str, list[float]]:
     """Submit and wait as the gateway does: it subscribes before it stores the job, over one
     connection, and waits for the notification."""
     settings = RedisSettings(redis_url=url)
-    client, line = connect(settings), connect_one(settings)
-    submitter, took = Submitter(Nodes(line)), list[float]()
-    async with client, line, PubSubConnection(client) as pubsub:
+    client, dedicated = connect(settings), connect_one(settings)
+    submitter, took = Submitter(Nodes(dedicated)), list[float]()
+    async with client, dedicated, PubSubConnection(client) as pubsub:
         messages = pubsub.messages()
         for _ in range(n):
             submission = a_submission()

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.quick]
 
 N_CONNECTIONS = 10
 MOST_BYTES = 2 << 20
-# Without limits, the gateway could keep as much of one connection.
+# More than the gateway may keep of one connection. Without limits it would keep all of it.
 SENT_BYTES = 6 << 20
 HEAD = b"GET /jobs HTTP/1.1\r\nHost: localhost\r\n"
 POST = b"POST /jobs/training HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"

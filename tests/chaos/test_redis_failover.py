@@ -148,14 +148,14 @@ async def test_after_a_failover_that_lost_writes_every_surviving_job_has_one_sto
     assert {vanished, begun_late} <= lost
 
 
-@pytest.mark.parametrize("lines", ["are cut", "stay open"])
+@pytest.mark.parametrize("connections", ["are cut", "stay open"])
 @pytest.mark.fault(
     "failover",
     "the old master is demoted under open connections, and the new one misses its last writes",
     sees="503 for a moment at most; an open stream starts again after a gap; everything works within 5 s of the change",
 )
 async def test_clients_leave_a_demoted_master_and_readers_get_a_gap_for_what_it_lost(
-    tmp_path: Path, lines: str
+    tmp_path: Path, connections: str
 ) -> None:
     log = tmp_path / "worker.log"
     async with replicated() as pair, anyio.create_task_group() as group:
@@ -176,7 +176,7 @@ async def test_clients_leave_a_demoted_master_and_readers_get_a_gap_for_what_it_
                 # The operator knows nothing of the clients: the address moves, and their connections stay.
                 pair.front.lead_to(pair.new.url)
                 await old.client.replicaof("127.0.0.1", pair.new_port)
-                if lines == "are cut":
+                if connections == "are cut":
                     pair.front.cut()
                 changed_at, n_seen = time.monotonic(), len(ticking.seen)
 

@@ -48,7 +48,7 @@ async def test_a_job_of_a_newer_version_is_left_for_a_newer_worker_and_holds_up_
                     await anyio.sleep(0.05)
             left = await side.folded(newer)
             behind.append(await side.done(await side.submit()))
-        # A worker that knows the version is there.
+        # Now there is a worker that knows this version.
         await patch(side.client, newer, version=WIRE_VERSION)
         with worker_process(redis_url, "answer", lease_s=LEASE_S):
             job = await side.done(newer)
