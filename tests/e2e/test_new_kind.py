@@ -51,7 +51,7 @@ def with_echo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with (package / "kinds.py").open("a") as table:
         table.write(ROW)
     specs = package / "specs.py"
-    marker = "# The Struct of each kind"
+    marker = "SPECS: dict["
     before, _, after = specs.read_text().partition(marker)
     specs.write_text(f"{before}{SPEC}{marker}{after}")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
