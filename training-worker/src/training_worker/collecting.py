@@ -88,7 +88,7 @@ async def collect_for_ever(settings: TrainingSettings, client: AsyncRedis, queue
                     waiting=done.waiting,
                 )  # fmt: skip
         except SettingsRejected:
-            # The worker makes the same check, and ends.
+            # The worker makes the same check when it starts, and then ends.
             return
         except (StoreOfAnotherRedis, OSError) as error:
             log.warning("artifacts_not_collected", error=str(error))
