@@ -54,6 +54,8 @@ class Trained(msgspec.Struct, frozen=True, kw_only=True):
     feature_ranges: the smallest and the largest value of each feature in all rows; empty if the
         features are not numbers.
     context_length: how many tokens the model takes; None for a model of tables.
+    batch_axis: of a model of the task tensors, the dimension along which inputs of several jobs may
+        be joined, because no row's answer depends on other rows; None if there is none.
     """
 
     model: nn.Module
@@ -65,6 +67,7 @@ class Trained(msgspec.Struct, frozen=True, kw_only=True):
     data: DataFacts
     feature_ranges: tuple[tuple[float, float], ...] = ()
     context_length: int | None = None
+    batch_axis: str | None = None
 
     def __post_init__(self) -> None:
         if self.vocabulary.task is None:

@@ -160,6 +160,7 @@ def _manifest(assignment: Assignment, run: Run, store: ArtifactStore) -> ModelMa
         feature_ranges=trained.feature_ranges,
         target=vocabulary.target,
         context_length=trained.context_length,
+        batch_axis=trained.batch_axis,
         parameters=sum(parameter.numel() for parameter in trained.model.parameters()),
         metrics=trained.metrics,
         baseline=trained.baseline,

@@ -43,14 +43,15 @@ class Tensors:
     takes_ones: ClassVar[bool] = False
 
     def __init__(self, manifest: ModelManifest, graph: Graph, engine: BatchingEngine, load: Load) -> None:
-        _check_described(manifest.inputs, graph.inputs, "inputs")
-        _check_described(manifest.outputs, graph.outputs, "outputs")
-        if manifest.batch_axis is not None and manifest.batch_axis != batch_axis_of(graph.inputs, graph.outputs):
+        _check_described(manifest.inputs, graph.inputs)
+        if _dtypes(manifest.outputs) != _dtypes(graph.outputs):
+            raise AttemptFailed("model_unsupported", "the manifest does not describe the outputs of the model")
+        if manifest.batch_axis is not None and manifest.batch_axis != batch_axis_of(manifest.inputs, manifest.outputs):
             raise AttemptFailed(
                 "model_unsupported", "the manifest's batch axis is not the first dimension of each input and output"
             )
         self._inputs, self._is_batched = manifest.inputs, manifest.batch_axis is not None
-        self._dtypes = {spec.name: spec.dtype for spec in graph.outputs}
+        self._dtypes = _dtypes(graph.outputs)
         self._engine = engine
 
     def check_first_outputs(self, outputs: Arrays) -> None:
@@ -103,18 +104,22 @@ def _rounded(tensor: TensorAnswer) -> TensorAnswer:
     return msgspec.structs.replace(tensor, data=data)
 
 
-def _check_described(described: Sequence[TensorSpec], found: Sequence[TensorSpec], which: str) -> None:
-    """AttemptFailed model_unsupported if the manifest describes other tensors than the graph has."""
-    by_name = {spec.name: spec for spec in described}
-    for spec in found:
-        if spec.name not in by_name or not _agree(by_name[spec.name], spec):
-            break
-    else:
-        if len(described) == len(found):
-            return
-    raise AttemptFailed("model_unsupported", f"the manifest does not describe the {which} of the model")
+def _dtypes(specs: Sequence[TensorSpec]) -> dict[str, Dtype]:
+    return {spec.name: spec.dtype for spec in specs}
 
 
-def _agree(described: TensorSpec, found: TensorSpec) -> bool:
-    """found: as the session shows it, which has the shape [] for a tensor of any rank too."""
-    return described.dtype == found.dtype and (described.shape or ()) == found.shape
+def _check_described(described: Sequence[TensorSpec], found: Sequence[TensorSpec]) -> None:
+    """AttemptFailed model_unsupported if a graph with the inputs `found` does not take what the manifest describes."""
+    shapes = {spec.name: spec.shape for spec in described}
+    fits = all(_is_of_shape(shapes.get(spec.name), spec.shape or ()) for spec in found)
+    if _dtypes(described) != _dtypes(found) or not fits:
+        raise AttemptFailed("model_unsupported", "the manifest does not describe the inputs of the model")
+
+
+def _is_of_shape(described: tuple[int | str, ...] | None, found: tuple[int | str, ...]) -> bool:
+    """found: as the session shows it: [] for a tensor of any rank too, and with names that an export may have made."""
+    if not found or described is None:
+        return not found
+    return len(described) == len(found) and all(
+        isinstance(size, str) or size == want for want, size in zip(described, found, strict=True)
+    )
