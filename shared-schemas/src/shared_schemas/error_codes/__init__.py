@@ -1,7 +1,8 @@
-"""Every error code of the API, in one table: docs/errors.md is made of it, and a test compares it with the code.
+"""Every error code of the API, in one table. docs/errors.md is made from it, and a test compares it
+with the code.
 
-Whoever raises a new code adds its row to `answers`, `data`, `jobs` or `client`, by where it is seen first. This package
-raises nothing and knows no transport.
+A new code needs a row in `answers`, `data`, `jobs` or `client`, depending on where users see it
+first. This package raises nothing and knows no transport.
 """
 
 from shared_schemas.error_codes.answers import ANSWERS
@@ -16,6 +17,6 @@ ERROR_CODES: dict[str, ErrorCode] = {entry.code: entry for entry in (*ANSWERS, *
 
 
 def status_of(code: str) -> int:
-    """The HTTP status of an answer with this code; 500 where the code is not one of an answer."""
+    """The HTTP status of an answer with this code; 500 for a code that no answer has."""
     entry = ERROR_CODES.get(code)
     return 500 if entry is None or entry.status is None else entry.status

@@ -1,4 +1,4 @@
-"""Codes that the gateway answers with, as a problem or as one of its parts. In the order of the alphabet."""
+"""Codes that the gateway answers with, as a problem or as one of its parts. Sorted by code."""
 
 from shared_schemas.error_codes.entry import ErrorCode
 

@@ -1,4 +1,4 @@
-"""Codes that the client raises on its own; beside them it raises those of the gateway's answers, as ApiError."""
+"""Codes of exceptions that the client raises itself. The codes of the gateway's answers come as ApiError."""
 
 from shared_schemas.error_codes.entry import ErrorCode
 

@@ -1,4 +1,4 @@
-"""Codes of data sets that cannot be trained on. In the order of the alphabet."""
+"""Codes of data sets that cannot be trained on. Sorted by code."""
 
 from shared_schemas.error_codes.entry import ErrorCode
 

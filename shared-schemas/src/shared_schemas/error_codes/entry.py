@@ -2,18 +2,18 @@
 
 import msgspec
 
-# The same request may succeed later, although nothing about it changes.
+# With these HTTP statuses, the same request may succeed later without a change.
 _LATER = frozenset({408, 429, 503})
 
 
 class ErrorCode(msgspec.Struct, frozen=True, kw_only=True):
-    """meaning, action: one sentence each, for whoever meets the code: what has happened, what to do.
+    """meaning, action: one sentence each, for a person who sees the code: what has happened, what to do.
 
-    Where it is seen, at least one of:
-    status: HTTP status of an answer whose `code` it is. part: it is the code of one part of a request, in the answer's
-    `errors`. job: it is the code of a job's or of one input's error, and this is that error's `retryable`.
-    client: it is the code of an exception of the client, and this is that exception's `retryable`. inside: it never
-    leaves its process but in a line of the log.
+    At least one of these says where the code is seen. status: the HTTP status of an answer with this
+    code. part: the code is of one part of a request, in the `errors` of the answer. job: the code is
+    of the error of a job, or of one input; the value is the `retryable` of that error. client: the
+    code is of an exception of the client; the value is the `retryable` of that exception. inside:
+    the code appears only in logs.
     """
 
     code: str
@@ -27,5 +27,5 @@ class ErrorCode(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same request may succeed later. Of an answer."""
+        """For the code of an answer: whether the same request may succeed later."""
         return self.status in _LATER

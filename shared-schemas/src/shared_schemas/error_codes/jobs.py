@@ -1,4 +1,4 @@
-"""Codes that jobs end with, as their `error` or as that of one of their inputs. In the order of the alphabet."""
+"""Codes that jobs end with, as their `error` or as that of one of their inputs. Sorted by code."""
 
 from shared_schemas.error_codes.entry import ErrorCode
 

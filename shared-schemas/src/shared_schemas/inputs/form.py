@@ -1,4 +1,4 @@
-"""What a form of input is: how it is told apart, and how it is checked. Pure."""
+"""What every form of input must say: what one input is, and whether it fits a model. Pure."""
 
 from typing import Any, Protocol
 
@@ -8,8 +8,9 @@ from shared_schemas.models import Task, TensorSpec
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True):
-    """What of a manifest decides which inputs fit. features, largest: of a tabular model; no number of an input may be
-    further from zero. tensors: of a model of the task tensors."""
+    """The parts of a manifest that decide which inputs fit. features, largest: of a tabular model; no
+    number of an input may be further from zero than `largest`. tensors: of a model of the task
+    `tensors`."""
 
     task: Task
     features: tuple[str, ...] = ()
@@ -21,7 +22,7 @@ class InputForm(Protocol):
     """What one input of a model may be, and how it differs from a list of inputs."""
 
     def fits(self, signature: Signature, input_data: Any) -> bool:
-        """Quick, for the common case. True only if input_data can be accepted without a further check."""
+        """A quick check for the common case. True only if input_data needs no further check."""
         ...
 
     def is_one_input(self, input_data: list[Any]) -> bool:
@@ -29,5 +30,6 @@ class InputForm(Protocol):
         ...
 
     def check(self, signature: Signature, item: Any) -> None:
-        """InvalidInput or DataRejected if item cannot be an input. A pointer leads from the item to what is wrong."""
+        """InvalidInput or DataRejected if item cannot be an input. Its pointer goes from the item to the
+        value that is wrong."""
         ...
