@@ -63,3 +63,13 @@ def test_no_script_compares_or_writes_a_state_by_its_name() -> None:
 
     assert len(named) > 10
     assert {name: states for name, states in named.items() if states} == {}
+
+
+def test_only_the_module_of_keys_spells_a_key() -> None:
+    spelled = {
+        path.relative_to(ROOT).as_posix()
+        for path in ROOT.glob("**/src/**/*.py")
+        if ".venv" not in path.parts and re.search(r"\{hr[:}]", path.read_text())
+    }
+
+    assert spelled == {"shared-schemas/src/shared_schemas/stream/keys.py"}
