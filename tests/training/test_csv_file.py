@@ -216,9 +216,9 @@ def test_what_is_left_out_is_in_the_notes() -> None:
     notes = contents_of(text).notes
 
     assert notes == (
-        "lines in which nothing stands, left out: 1",
-        "rows that are the header again, left out: 1",
-        "left out separators without a cell at the end of lines",
+        "blank lines left out: 1",
+        "repeated header rows left out: 1",
+        "trailing separators at the end of lines left out",
         "left out column 1, 'Unnamed: 0', which numbers the rows",
         "left out column 3, which has no name and no value",
     )

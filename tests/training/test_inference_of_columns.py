@@ -362,7 +362,7 @@ def test_what_was_inferred_is_in_the_log_and_in_the_manifest(tmp_path: Path) -> 
     assert (facts.text_column, facts.label_column, facts.unused_columns) == (None, "price", ("note",))
     assert facts.inferred == ("task", "label_column")
     assert facts.notes == (
-        "lines in which nothing stands, left out: 2",
+        "blank lines left out: 2",
         "no column is called label, target, class or y: the last one, 'price', is predicted",
         "'price' is a quantity, since its values are not all whole",
     )

@@ -276,20 +276,20 @@ class _Reader:
         elif "end of data" in str(error):
             message = "a quote opens a field here and is never closed: the quotes do not match"
         else:
-            message = "text stands behind a closing quote: a quote within quotes is written twice"
+            message = "there is text after a closing quote: write a quote within quotes twice"
         return DataRejected("data_format", f"{where}: {message}", row=at if self._columns else None)
 
     def _finished(self, sha256: str) -> Contents:
         notes = []
         if self._n_blank:
-            notes.append(f"lines in which nothing stands, left out: {self._n_blank}")
+            notes.append(f"blank lines left out: {self._n_blank}")
         if self._n_headers:
-            notes.append(f"rows that are the header again, left out: {self._n_headers}")
+            notes.append(f"repeated header rows left out: {self._n_headers}")
         if self._n_cut or self._n_fields > len(self._names):
-            notes.append("left out separators without a cell at the end of lines")
+            notes.append("trailing separators at the end of lines left out")
         firsts = [next(iter(cells)).strip() for name, cells in zip(self._names, self._columns, strict=True) if name]
         if len(firsts) > 1 and all(map(_DASHES.fullmatch, firsts)):
-            raise DataRejected("data_format", "below the header stands a line of dashes: leave it out", row=1)
+            raise DataRejected("data_format", "there is a line of dashes below the header: remove it", row=1)
         columns: dict[str, Cells] = {}
         for i, (name, cells) in enumerate(zip(self._names, self._columns, strict=True)):
             left_out = _why_left_out(i, name, cells, self._height, is_first=not columns)
@@ -316,7 +316,7 @@ def _check_names(names: Sequence[str]) -> None:
     if len(names) > 1 and all(_OTHER_QUOTES.fullmatch(name) for name in names):
         raise DataRejected("data_format", 'the header has quotes of another kind: cells are quoted with " alone')
     if _are_numbers_of_a_row(names):
-        raise DataRejected("data_format", "the first line has numbers where names are wanted: add a header")
+        raise DataRejected("data_format", "the first line has numbers in place of column names: add a header")
     seen = set()
     for name in filter(None, names):
         if name in seen:

@@ -45,11 +45,11 @@ def declared_separator(line: str) -> str | None:
     match = _DECLARATION.fullmatch(line)
     if match is None:
         if _WRONG_DECLARATION.match(line):
-            raise DataRejected("data_format", "the line sep= names no single sign: write it as in sep=;")
+            raise DataRejected("data_format", "the line sep= must name one character, as in sep=;")
         return None
     separator = match[1]
     if separator.isalnum() or separator in "\"' ":
-        raise DataRejected("data_format", "the line sep= names no sign that can stand between cells")
+        raise DataRejected("data_format", "the line sep= names a character that cannot separate cells")
     return separator
 
 
@@ -63,7 +63,7 @@ def dialect_of(lines: Sequence[str], *, is_whole: bool) -> Dialect:
         if len(fitting) > 1 or (not fitting and COMMA not in possible):
             names = " and at ".join(name_of(separator) for separator in fitting or possible)
             raise DataRejected(
-                "data_format", f"the header can be split at {names}: say which with a first line such as sep=;"
+                "data_format", f"the header could be split at {names}: choose one with a first line such as sep=;"
             )
         possible = fitting or [COMMA]
     separator = possible[0] if possible else COMMA

@@ -87,8 +87,9 @@ async def collect_for_ever(settings: TrainingSettings, client: AsyncRedis, queue
                     "artifacts_collected", files=len(done.collected), bytes=done.n_bytes, kept=done.kept,
                     waiting=done.waiting,
                 )  # fmt: skip
-        except SettingsRejected:
-            # The worker makes the same check when it starts, and then ends.
+        except SettingsRejected as error:
+            # No later attempt could succeed. A worker that starts now makes the same check, and ends.
+            log.error("artifacts_not_collected", error=str(error))
             return
         except (StoreOfAnotherRedis, OSError) as error:
             log.warning("artifacts_not_collected", error=str(error))

@@ -134,9 +134,9 @@ def _checkpoint(assignment: Assignment, store: ArtifactStore, report: Report) ->
     except AttemptFailed as error:
         if assignment.starts_new_run:
             raise
-        report(Logged(line=f"{error}: starts from the beginning", level="warning"))
+        report(Logged(line=f"{error}: starting from the beginning", level="warning"))
         return None
-    report(Logged(line=f"goes on from the checkpoint of step {assignment.checkpoint.step}"))
+    report(Logged(line=f"continuing from the checkpoint of step {assignment.checkpoint.step}"))
     return checkpoint
 
 
