@@ -12,7 +12,10 @@ from tests.support.gateways import ROOT
 
 DECISIONS = ROOT / "docs" / "decisions"
 NUMBERED = sorted(DECISIONS.glob("[0-9]*.md"))
-PAGES = [ROOT / "ARCHITECTURE.md", ROOT / "docs" / "concepts.md", *sorted(DECISIONS.glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("ARCHITECTURE.md", "CONTRIBUTING.md", "docs/concepts.md")),
+    *sorted(DECISIONS.glob("*.md")),
+]
 _HEADINGS = ["Context", "Decision", "Consequence", "Revisit when"]
 _PACKAGES = "shared_schemas|worker_runtime|gateway|inference_worker|recipe_kit|training_worker|headrace|headrace_local"
 # A module in code marks, perhaps with a name in it.
