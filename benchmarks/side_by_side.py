@@ -1,10 +1,11 @@
-"""Side by side: drain, round trip and POST of this build and of another checkout, each in turn in one run.
+"""Compares this build with another checkout in one run: drain, round trip and POST, in turns.
 
     uv run --group bench python -m benchmarks.side_by_side FOLDER [--repeats N] [--scale X]
 
-FOLDER: another checkout whose .venv is synced with --group bench. A ratio above 1 says that this build does more, or
-takes less. For all but the drain, the services of both builds stay up and are asked in short turns: two starts of one
-build differ by more than the two builds do, and a shared machine changes from second to second.
+FOLDER: another checkout whose .venv is synced with --group bench. A ratio above 1 means that this
+build is faster, or uses less. Except for the drain, the services of both builds stay up and are
+measured in short turns, because two starts of one build differ by more than the two builds do, and
+a shared machine changes from second to second.
 """
 
 import argparse
@@ -30,10 +31,10 @@ from benchmarks.round_trip import WARM_UP, followed
 ROOT = Path(__file__).parents[1]
 T = TypeVar("T")
 THIS, OTHER = "this build", "the other"
-# Turns of each gateway for each repeat, and how many requests one takes.
+# How many turns each service gets in a repeat, and how many requests are sent in a turn.
 TURNS, TRIPS = 10, 200
 N_POSTS = {1: 600, 64: 3_000}
-# Run inside either checkout: what they call is what both have.
+# These programs run in either checkout, so they call only what both builds have.
 DRAIN_PROGRAM = """
 import json, sys
 from benchmarks import drain
@@ -81,7 +82,7 @@ class Queue(msgspec.Struct, frozen=True):
 
 
 class Gateway(msgspec.Struct, frozen=True):
-    """One that stays up."""
+    """A gateway of one build that stays up."""
 
     port: int
     process: psutil.Process
@@ -124,7 +125,8 @@ POSTS = [
 
 @contextmanager
 def serving(checkout: Path, *program: str) -> Iterator[Any]:
-    """-> the one line that the program printed. It ends when its stdin is closed."""
+    """Yields what the program printed, which is one line of JSON. The program ends when its stdin
+    is closed."""
     command = [str(checkout / ".venv/bin/python"), "-c", *program]
     with subprocess.Popen(command, cwd=checkout, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         assert server.stdin is not None
@@ -144,7 +146,7 @@ def queue(checkout: Path) -> Iterator[Queue]:
 
 @contextmanager
 def gateway(checkout: Path, kind: str) -> Iterator[Gateway]:
-    """kind: followed, with a worker, or posted, without."""
+    """kind: followed, which has a worker, or posted, which has none."""
     with serving(checkout, GATEWAY_SERVER, kind) as (port, pid, model):
         yield Gateway(port, psutil.Process(pid), model)
 
@@ -189,7 +191,7 @@ def turns(
     measure: Callable[[T], Figures],
     repeats: int,
 ) -> Found:
-    """Of services that stay up. The first turn of each is not counted."""
+    """Measure services that stay up, in turns. The first turn of each is not counted."""
     with ExitStack() as stack:
         asked = {name: stack.enter_context(services(checkout)) for name, checkout in checkouts.items()}
         rows = alternate(asked, measure, repeats=TURNS * repeats + 1)
