@@ -111,7 +111,7 @@ def _count(hub: Hub) -> Holdings:
     return Holdings(
         tasks=len(asyncio.all_tasks()),
         subscribers=len(subscribers),
-        channels=len({*hub._subscribers, *hub._confirmed, *hub._asked}),
+        channels=len({*hub._subscribers, *hub._confirmed, *hub._requested}),
         connections=len([each for each in process.net_connections("tcp") if each.raddr]),
         descriptors=process.num_fds(),
         rss_mb=process.memory_info().rss / 1e6,

@@ -80,8 +80,7 @@ class Recipes:
         replies = await self._queue_queries.ask(lambda _: ("workers", {}))
         self._by_queue = {queue: _joined(capabilities_of(rows)) for queue, rows in replies.items()}
         if any(infos and infos.keys() - BUILT_IN_RECIPES.keys() for infos in self._by_queue.values()):
-            # It takes a tenth of a second to import, and only recipes that are not built in need
-            # it.
+            # Importing it takes a tenth of a second, and only recipes of users need it.
             await to_thread.run_sync(import_module, "jsonschema")
         self._fresh_until = time.monotonic() + _FRESH_S
 

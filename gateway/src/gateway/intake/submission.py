@@ -68,8 +68,8 @@ class Submissions:
         if idempotency_key is not None:
             submission = _with_key(submission, idempotency_key, body)
         stored = await self._coalescer.ask(submission, n_bytes=len(body))
-        # If the answer was lost and the call was repeated, the job exists, but this request made
-        # it.
+        # The answer may say that the job exists because a lost call was repeated: if the id is the
+        # one made here, this request created the job.
         return Stored(stored.job_id, created=stored.job_id == job_id)
 
     async def submit_list(self, specs: Sequence[JobSpec], *, idempotency_key: str | None = None) -> list[Stored]:

@@ -35,7 +35,7 @@ class JobsQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def list_jobs(call: Call[JobsQuery, None]) -> Response:
-    """Jobs, newest first. Inserting and finishing jobs moves no page."""
+    """Jobs, newest first. New and finished jobs do not move the pages."""
     query, services = call.query, call.services
     moment = paging.moment_of(query.cursor)
     pages = await services.queue_queries.pages(
