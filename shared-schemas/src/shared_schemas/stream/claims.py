@@ -184,7 +184,7 @@ class Claims:
             if not (str(reply).startswith(("NOGROUP", "UNBLOCKED")) or is_of_another_type(reply)):
                 raise reply
             await self.open()
-            # One stream is gone, and others may be.
+            # One stream was deleted, and others may have been.
             await self._client.set(keys.mend(self.queue), "-")
             return []
         return _entries(reply)

@@ -1,4 +1,4 @@
-"""What a person asks of a job: cancel, pause, resume.
+"""What a person can request for a job: cancel, pause, resume.
 
 A job that is not running changes at once. For a running job the request is kept, and its attempt acts on it.
 """
@@ -21,8 +21,8 @@ class JobControl:
         self._nodes = nodes
 
     async def cancel(self, job_id: JobId, *, error: ErrorInfo | None = None) -> JobState:
-        """Cancel the job now if it is not running, else ask its attempt to end. error: the cause, if it was not a
-        person. -> cancelled or running. StateConflict if it has ended otherwise."""
+        """Cancel the job now if it is not running, else ask its attempt to end. error: the cause, if no person
+        cancelled it. -> cancelled or running. StateConflict if it has ended otherwise."""
         sources = TRANSITIONS[Reason.CANCELLED].sources - {JobState.RUNNING}
         cancelled = transition(Reason.CANCELLED, sources=sources, error=error)
         if error is not None:
@@ -42,7 +42,8 @@ class JobControl:
         return _as_state(answer, {b"cancelled": JobState.CANCELLED, b"requested": JobState.RUNNING})
 
     async def pause(self, job_id: JobId) -> JobState:
-        """Set the job aside, or ask its attempt to save a checkpoint and let go. -> paused or running."""
+        """Pause the job now if it is not running, else ask its attempt to save a checkpoint and let go. -> paused or
+        running."""
         answer = await scripts.call(
             self._nodes.of_job(job_id),
             "request_pause",

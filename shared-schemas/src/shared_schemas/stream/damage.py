@@ -16,7 +16,7 @@ from shared_schemas.stream.connection import AsyncRedis
 
 
 def is_of_another_type(reply: object) -> bool:
-    """Whether Redis said that a key holds a value of another type than Headrace keeps there."""
+    """Whether the reply is the error of Redis for a key that holds another type than the command needs."""
     return isinstance(reply, ResponseError) and "WRONGTYPE" in str(reply)
 
 

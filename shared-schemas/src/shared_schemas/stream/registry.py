@@ -1,9 +1,10 @@
 """The model registry: which versions exist. It holds manifests. The files are in the artifact store.
 
-A model and the job that made it lie in different slots, so no script can write both. Publishing therefore takes two
-steps with one point of truth: an attempt stages its model, then settles its job. A staged version counts as published
-once its job has succeeded under the fence that staged it. The next reader of the registry makes it visible. A crash
-between the steps loses nothing. A stale attempt publishes nothing, and neither does a replay.
+A model and the job that made it are in different slots, so no script can write both. Publishing
+therefore takes two steps: an attempt stages its model, then settles its job. The job alone decides:
+a staged version counts as published once its job has succeeded under the fence that staged it. The
+next reader of the registry makes it visible. A crash between the steps loses nothing. A stale
+attempt publishes nothing, and neither does a replay.
 """
 
 from collections.abc import Iterator, Sequence
@@ -64,18 +65,18 @@ class ModelRegistry:
 
     async def _resolve(self, model_id: str) -> Model:
         if is_job_id(model_id):
-            with _asking():
+            with _registry_call():
                 known = await self._client.get(keys.model_of_job(parse_job_id(model_id)))
             if known is None:
                 raise ModelNotFound("that job has published no model")
             model_id = known.decode()
         name, version = parse_model_reference(model_id)
         if not isinstance(version, int):
-            with _asking():
+            with _registry_call():
                 found = await self._client.hget(keys.model(name), f"alias:{version or 'latest'}")
             if found is None:
                 raise ModelNotFound("no such model is published")
-            with _readable():
+            with _decoding():
                 version = int(found)
         return await self._read(name, version)
 
@@ -91,11 +92,11 @@ class ModelRegistry:
     async def versions(self, name: str) -> ModelList:
         """All published versions, newest first. ModelNotFound if there is none, ModelUnreadable if none can be read."""
         await self.publish_settled()
-        with _asking():
+        with _registry_call():
             numbers = await self._client.zrevrange(keys.published(name), 0, -1)
         if not numbers:
             raise ModelNotFound("no such model is published")
-        found = await self._all_that_can_be_read([f"{name}@{number.decode()}" for number in numbers])
+        found = await self._read_all([f"{name}@{number.decode()}" for number in numbers])
         if not found.models:
             raise ModelUnreadable("what the registry holds of this model is damaged")
         return found
@@ -108,7 +109,7 @@ class ModelRegistry:
                 keys.MODEL_NAMES, f"({after}" if after else "-", "+", start=0, num=limit + 1
             )
         names = [name.decode(errors="replace") for name in names]
-        found = await self._all_that_can_be_read(names[:limit])
+        found = await self._read_all(names[:limit])
         return msgspec.structs.replace(found, after=names[limit - 1] if len(names) > limit else None)
 
     async def set_alias(self, name: str, alias: str, version: int) -> Model:
@@ -121,12 +122,12 @@ class ModelRegistry:
         return await self._read(name, version)
 
     async def is_published(self, ref: ModelRef) -> bool:
-        with _asking():
+        with _registry_call():
             return await self._client.zscore(keys.published(ref.name), str(ref.version)) is not None
 
     async def delete_version(self, ref: ModelRef) -> str | None:
         """Forget a published version. -> the alias that keeps it, or None if it is no longer published."""
-        with _asking():
+        with _registry_call():
             answer = await scripts.call(
                 self._client, "delete_version", keys.MODELS, {"name": ref.name, "version": ref.version}
             )
@@ -141,7 +142,7 @@ class ModelRegistry:
         for member in staging:
             try:
                 job_id = parse_job_id(member.decode(errors="replace"))
-                with _asking():
+                with _registry_call():
                     state, settled, is_replay = await self._job(job_id)
                     fence = await self._client.hget(keys.staged(job_id), "fence")
             except (MalformedId, ModelUnreadable):
@@ -161,7 +162,7 @@ class ModelRegistry:
                             [job_id] if job_id in succeeded else [], [job_id] if job_id in failed else []
                         )
 
-    async def _all_that_can_be_read(self, references: Sequence[str]) -> ModelList:
+    async def _read_all(self, references: Sequence[str]) -> ModelList:
         found = ModelList([], [])
         for reference in references:
             try:
@@ -171,12 +172,12 @@ class ModelRegistry:
         return found
 
     async def _publish(self, succeeded: list[JobId], failed: list[JobId]) -> None:
-        with _asking():
+        with _registry_call():
             await scripts.call(self._client, "publish", keys.MODELS, {"succeeded": succeeded, "failed": failed})
 
     async def _read(self, name: str, version: int) -> Model:
         """ModelNotFound, ModelUnreadable."""
-        with _asking():
+        with _registry_call():
             pipeline = self._client.pipeline(transaction=True)
             pipeline.hmget(keys.model_version(f"{name}@{version}"), "manifest", "job", "published")
             pipeline.hgetall(keys.model(name))
@@ -188,7 +189,7 @@ class ModelRegistry:
             for field, value in facts.items()
             if field.startswith(b"alias:") and value == b"%d" % version
         )
-        with _readable():
+        with _decoding():
             return Model(
                 name=name,
                 version=version,
@@ -200,9 +201,9 @@ class ModelRegistry:
 
     async def _look_up(self, model_ids: Sequence[str]) -> tuple[list[ModelRef | ModelNotFound | MalformedId], bool]:
         """-> (as pin, whether no model waits to become visible)"""
-        asked = [_asked(model_id) for model_id in model_ids]
+        asked = [_lookup_argument(model_id) for model_id in model_ids]
         whole = [each for each in asked if not isinstance(each, MalformedId)]
-        with _asking():
+        with _registry_call():
             staging, replies = await scripts.call(self._client, "look_up", keys.MODELS, {"asked": whole})
         answers = iter(replies)
         return [each if isinstance(each, MalformedId) else _ref_of(each, next(answers)) for each in asked], not staging
@@ -212,12 +213,12 @@ class ModelRegistry:
         parts = parts_as_text(await self._nodes.of_job(job_id).hget(keys.job(job_id), "job"))
         if not parts:
             return None, None, False
-        with _readable():
+        with _decoding():
             return JobState(parts["state"]), parts.get("settled"), "replay_of" in parts
 
 
 @contextmanager
-def _readable() -> Iterator[None]:
+def _decoding() -> Iterator[None]:
     """Raise ModelUnreadable for what decoding a damaged entry raises."""
     try:
         yield
@@ -227,7 +228,7 @@ def _readable() -> Iterator[None]:
 
 
 @contextmanager
-def _asking() -> Iterator[None]:
+def _registry_call() -> Iterator[None]:
     """As translate_errors. Raises ModelUnreadable for a key that does not hold an entry of the registry."""
     try:
         with translate_errors():
@@ -238,8 +239,8 @@ def _asking() -> Iterator[None]:
         raise ModelUnreadable("what the registry holds of this model is damaged") from error
 
 
-def _asked(model_id: str) -> tuple[str, str, str | int] | MalformedId:
-    """As lua/look_up.lua takes it."""
+def _lookup_argument(model_id: str) -> tuple[str, str, str | int] | MalformedId:
+    """An item of the argument `asked` of look_up.lua."""
     try:
         if is_job_id(model_id):
             return "job", parse_job_id(model_id), ""
@@ -253,7 +254,7 @@ def _ref_of(asked: tuple[str, str, str | int], reply: bytes | None) -> ModelRef 
     if reply is None:
         return ModelNotFound("no such model is published")
     kind, name, which = asked
-    with _readable():
+    with _decoding():
         if kind == "job":
             name, _, number = reply.decode().rpartition("@")
             return ModelRef(name, int(number))

@@ -49,8 +49,8 @@ def worker_facts(
     capabilities: Capabilities | None = None,
 ) -> dict[str, str]:
     """The fields of a worker's registration, as Leases.renew writes them."""
-    said = {} if capabilities is None else {"capabilities": encode_json(capabilities).decode()}
-    return said | {
+    registered = {} if capabilities is None else {"capabilities": encode_json(capabilities).decode()}
+    return registered | {
         "host": host,
         "pid": str(pid),
         "slots": str(slots),
@@ -75,9 +75,9 @@ def capabilities_of(rows: Iterable[Any]) -> list[Capabilities | None]:
     none that can be read, such as a worker of another version or in another language"""
     found: list[Capabilities | None] = []
     for _, flat in rows:
-        said = dict(zip(flat[::2], flat[1::2], strict=True)).get(b"capabilities") if flat else None
+        registered = dict(zip(flat[::2], flat[1::2], strict=True)).get(b"capabilities") if flat else None
         try:
-            found.append(None if said is None else msgspec.json.decode(said, type=Capabilities))
+            found.append(None if registered is None else msgspec.json.decode(registered, type=Capabilities))
         except msgspec.DecodeError:
             found.append(None)
     return found
