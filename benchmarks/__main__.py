@@ -2,9 +2,9 @@
 
     uv run --group bench python -m benchmarks [NAME …] [--short] [--repeats N] [--redis-server PATH] [--keep]
 
-NAME: drain, round_trip, gateway, fan_out, idle, growth, recovery. --short: a fraction of the jobs,
-once, to check that everything works; its figures mean nothing. --keep: write benchmarks/results and
-docs/performance.md.
+NAME: drain, round_trip, gateway, fan_out, serving, idle, growth, recovery. --short: a fraction of
+the jobs, once, to check that everything works; its figures mean nothing. --keep: write
+benchmarks/results and docs/performance.md.
 """
 
 import argparse

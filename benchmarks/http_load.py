@@ -14,8 +14,15 @@ class Poster(asyncio.Protocol):
     """A connection that sends a request, waits for the response, and sends the next, until
     `requests` ends."""
 
-    def __init__(self, requests: Callable[[], bytes | None], took: list[float], expected: bytes) -> None:
-        self._requests, self._took, self._expected = requests, took, expected
+    def __init__(
+        self,
+        requests: Callable[[], bytes | None],
+        took: list[float],
+        expected: bytes,
+        is_right: Callable[[bytes], bool] = lambda _: True,
+    ) -> None:
+        """expected: how each response begins. is_right: looks at each body."""
+        self._requests, self._took, self._expected, self._is_right = requests, took, expected, is_right
         self._left, self._sent_at = b"", 0.0
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -32,10 +39,13 @@ class Poster(asyncio.Protocol):
             self.ended.set_exception(RuntimeError(f"answered {self._left[:400]!r}"))
             self._transport.abort()
             return
-        length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
-        if len(body) < int(length):
+        if not _is_whole(head.lower(), body):
             return
         self._took.append(time.perf_counter() - self._sent_at)
+        if not self._is_right(body):
+            self.ended.set_exception(RuntimeError(f"answered {body[-400:]!r}"))
+            self._transport.abort()
+            return
         self._left = b""
         self._send()
 
@@ -53,6 +63,13 @@ class Poster(asyncio.Protocol):
         self._transport.write(request)
 
 
+def _is_whole(head: bytes, body: bytes) -> bool:
+    """Whether all of a body has come. head: in lower case."""
+    if b"\r\ntransfer-encoding: chunked" in head:
+        return body.endswith(b"\r\n0\r\n\r\n")
+    return len(body) >= int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+
+
 async def post(port: int, request: bytes, *, n: int, connections: int, expected: bytes) -> tuple[float, list[float]]:
     """Send the request n times over so many connections. expected: how each response begins;
     RuntimeError for any other. -> (seconds for all, seconds for each)"""
@@ -61,13 +78,28 @@ async def post(port: int, request: bytes, *, n: int, connections: int, expected:
     def requests() -> bytes | None:
         return request if next(numbers) < n else None
 
+    return await _posted(port, lambda: Poster(requests, took, expected), connections), took
+
+
+async def post_for(
+    port: int, request: bytes, *, seconds: float, connections: int, is_right: Callable[[bytes], bool]
+) -> tuple[float, list[float]]:
+    """Send the request again and again over so many connections, until so many seconds have passed,
+    and await the last responses. Each must have the status 200 and a body that is right.
+    -> (seconds for all, seconds for each)"""
+    took, end = list[float](), time.perf_counter() + seconds
+
+    def requests() -> bytes | None:
+        return request if time.perf_counter() < end else None
+
+    return await _posted(port, lambda: Poster(requests, took, b"HTTP/1.1 200", is_right), connections), took
+
+
+async def _posted(port: int, poster: Callable[[], Poster], connections: int) -> float:
     loop, began = asyncio.get_running_loop(), time.perf_counter()
-    protocols = [
-        (await loop.create_connection(lambda: Poster(requests, took, expected), "127.0.0.1", port))[1]
-        for _ in range(connections)
-    ]
+    protocols = [(await loop.create_connection(poster, "127.0.0.1", port))[1] for _ in range(connections)]
     await asyncio.gather(*(protocol.ended for protocol in protocols))
-    return time.perf_counter() - began, took
+    return time.perf_counter() - began
 
 
 class Listener(asyncio.Protocol):

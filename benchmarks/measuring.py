@@ -26,12 +26,14 @@ class PeerFailed(Exception):
 class Column(msgspec.Struct, frozen=True):
     """One column of a table: the median of a figure, the same with its spread, or the median of its
     ratio to the base of the table in the same round. `ratio` is the figure over that of the base,
-    `inverse` the other way round. form: as for format(); ratios always have two places."""
+    `inverse` the other way round. form: as for format(); ratios always have two places. base: the
+    case that this column's ratios refer to, if it is another one than the table's."""
 
     title: str
     figure: str
     form: str = ",.0f"
     kind: Literal["median", "spread", "ratio", "inverse"] = "median"
+    base: str = ""
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -55,7 +57,10 @@ def alternate(cases: Mapping[str, T], measure: Callable[[T], Figures], *, repeat
 
 def table(title: str, found: Found, columns: Sequence[Column], *, base: str = "") -> Table:
     """A table with a row for each case. base: the case that ratios refer to."""
-    rows = [[name, *(_cell(column, here, found.get(base, here)) for column in columns)] for name, here in found.items()]
+    rows = [
+        [name, *(_cell(column, here, found.get(column.base or base, here)) for column in columns)]
+        for name, here in found.items()
+    ]
     return Table(title, ["", *(column.title for column in columns)], rows)
 
 
@@ -86,17 +91,16 @@ def _cell(column: Column, here: Sequence[Figures], base: Sequence[Figures]) -> s
         case "spread":
             return f"{format(middle, column.form)} ± {_spread(values):.0%}"
         case "ratio":
-            return f"{_ratio(here, base, column.figure):.2f}"
+            return _ratio(here, base, column.figure)
         case "inverse":
-            return f"{_ratio(base, here, column.figure):.2f}"
+            return _ratio(base, here, column.figure)
 
 
-def _ratio(above: Sequence[Figures], below: Sequence[Figures], figure: str) -> float:
+def _ratio(above: Sequence[Figures], below: Sequence[Figures], figure: str) -> str:
     """The median of the ratios of each round: a shared machine may be half as fast for minutes,
     which affects both."""
-    return statistics.median(
-        a[figure] / b[figure] for a, b in zip(above, below, strict=False) if figure in a and figure in b
-    )
+    ratios = [a[figure] / b[figure] for a, b in zip(above, below, strict=False) if figure in a and figure in b]
+    return f"{statistics.median(ratios):.2f}" if ratios else NOTHING
 
 
 def _spread(values: Sequence[float]) -> float:

@@ -14,7 +14,7 @@ from types import ModuleType
 
 import msgspec
 
-from benchmarks import drain, fan_out, gateway, growth, idle, recovery, round_trip
+from benchmarks import drain, fan_out, gateway, growth, idle, recovery, round_trip, serving
 from benchmarks.measuring import Found, Table
 from tests.support.lists import MAX_COLUMNS, wrapped
 
@@ -26,6 +26,7 @@ MODULES: dict[str, ModuleType] = {
     "round_trip": round_trip,
     "gateway": gateway,
     "fan_out": fan_out,
+    "serving": serving,
     "idle": idle,
     "growth": growth,
     "recovery": recovery,
@@ -108,7 +109,7 @@ Each is the median of the ratios of all rounds. Machines differ, and a shared ma
 minute to minute. Compare only figures of one table.
 """
 # Columns that belong to the one before them, and stay beside it.
-_QUALIFIES = ("ratio", "vs first row", "vs XREAD")
+_QUALIFIES = ("ratio", "vs first row", "vs XREAD", "vs best peer", "vs in process")
 
 
 class Result(msgspec.Struct, frozen=True):

@@ -1,0 +1,116 @@
+"""Serving: answers of one model, over HTTP and in process.
+
+All contestants serve the same ONNX file with one model worker, on the CPU. Each is started, asked
+in all ways, and stopped, before the next one starts. The model has 64 numbers as its input and one
+as its output. ONNX Runtime in process has its rows at hand, and its best batch counts, of those
+that are no larger than what a way of asking has in flight. The raw Redis loop runs whatever waits,
+at most 32 rows, and promises nothing.
+
+An answer is one row. p50 and p99 are those of a request. *CPU ms* is that of an answer, of all
+processes of the contestant: for Headrace the gateway, the worker, `headrace up`, which shows their
+logs, and Redis. *vs best peer* and *vs in process* compare the answers per second; above 1, the
+contestant of the row has more.
+
+Ray Serve is left out. BentoML refuses a request with more than 32 rows, and has no figure where it
+answered 503. The peers have neither lists of jobs nor events.
+"""
+
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.measuring import Column, Figures, Found, Table, alternate, table
+from benchmarks.serving.contestants import HEADRACE, IN_PROCESS, PEER_SERVERS, RAW, Contestant, figure
+from benchmarks.serving.models import LARGE, TINY, BenchModel
+from benchmarks.serving.ways import ALL, JOBS, ROWS, STREAM, WAITS, Way
+
+SECONDS, SHORTEST_S = 4.0, 0.2
+
+
+class Setup(msgspec.Struct, frozen=True):
+    """threads: of one run of the model."""
+
+    model: BenchModel
+    threads: int
+    ways: tuple[Way, ...]
+
+    @property
+    def title(self) -> str:
+        return f"{self.model.title}, {self.threads} thread{'s' if self.threads > 1 else ''}"
+
+    def case(self, contestant: Contestant) -> str:
+        return f"{self.title}: {contestant.name}"
+
+
+SETUPS = (
+    Setup(LARGE, 1, ALL),
+    Setup(LARGE, 2, (*WAITS[2:], ROWS)),
+    Setup(TINY, 1, (WAITS[0], WAITS[2])),
+)
+# One way of each form.
+SHORT = (Setup(TINY, 1, (WAITS[2], STREAM, JOBS, ROWS)),)
+CONTESTANTS: tuple[Contestant, ...] = (HEADRACE, *PEER_SERVERS, RAW, IN_PROCESS)
+
+
+def run(*, repeats: int, scale: float) -> Found:
+    is_short = scale < 1.0
+    cases = {
+        setup.case(contestant): (setup, contestant)
+        for setup in (SHORT if is_short else SETUPS)
+        for contestant in CONTESTANTS
+        if not (is_short and contestant.is_peer)
+    }
+    seconds = max(SHORTEST_S, SECONDS * scale)
+    with tempfile.TemporaryDirectory(prefix="hr-bench-") as name:
+        files = {setup.model: setup.model.write(Path(name)) for setup, _ in cases.values()}
+
+        def measure(case: tuple[Setup, Contestant]) -> Figures:
+            setup, contestant = case
+            print(f"{setup.title}: {contestant.name} …", file=sys.stderr)
+            return contestant.measure(files[setup.model], setup.threads, setup.ways, seconds)
+
+        return alternate(cases, measure, repeats=repeats)
+
+
+def tables(found: Found) -> list[Table]:
+    # A short run asks for the same model in more ways, under the same title.
+    titles = dict.fromkeys(setup.title for setup in (*SETUPS, *SHORT))
+    made = []
+    for title in titles:
+        of_title = {
+            name.removeprefix(f"{title}: "): rows for name, rows in found.items() if name.startswith(f"{title}: ")
+        }
+        for way in ALL:
+            of_way = {name: rows for name, rows in of_title.items() if _belongs(rows, way)}
+            if any(figure(way, "per_s") in row for rows in of_way.values() for row in rows):
+                made.append(table(f"{title}; {way.title}", of_way, _columns(way, of_way)))
+    return made
+
+
+def _belongs(rows: Sequence[Figures], way: Way) -> bool:
+    """Whether a contestant has a row in the table of a way: one that could not be measured at all
+    has a row without figures."""
+    return any(figure(way, "per_s") in row for row in rows) or not any(rows)
+
+
+def _columns(way: Way, found: Found) -> list[Column]:
+    per_s = figure(way, "per_s")
+
+    def middle(name: str) -> float:
+        return statistics.median(row[per_s] for row in found[name] if per_s in row)
+
+    of_peers = [peer.name for peer in PEER_SERVERS if any(found.get(peer.name, ()))]
+    versus_peer = [Column("vs best peer", per_s, kind="ratio", base=max(of_peers, key=middle))] if of_peers else []
+    return [
+        Column("answers/s", per_s, kind="spread"),
+        *versus_peer,
+        Column("vs in process", per_s, kind="ratio", base=IN_PROCESS.name),
+        Column("p50 ms", figure(way, "p50_ms"), ".2f"),
+        Column("p99 ms", figure(way, "p99_ms"), ".2f"),
+        Column("CPU ms", figure(way, "cpu_ms"), ".3f"),
+        Column("rows a run", figure(way, "rows_a_run"), ".1f"),
+    ]

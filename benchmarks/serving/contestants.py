@@ -1,0 +1,463 @@
+"""What serves the model, and how each is started and asked. Knows no table.
+
+All of them have one worker that runs the model, with at most 32 rows in a run unless the
+contestant's own defaults differ.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import msgspec
+import numpy as np
+import psutil
+from headrace_local.system import free_port
+
+from benchmarks.contestants import PEERS
+from benchmarks.http_load import post_for
+from benchmarks.measuring import Figures, PeerFailed, percentile
+from benchmarks.peers.counted_model import COUNTS
+from benchmarks.server import Bench, bench_redis
+from benchmarks.serving.models import N_FEATURES, ROW
+from benchmarks.serving.ways import Way
+
+ROOT = Path(__file__).parents[2]
+READY_WITHIN_S, STOP_WITHIN_S = 120.0, 60.0
+UVLOOP = {"use_uvloop": True}
+BATCHES = (1, 8, 16, 32, 64, 128, 256)
+# Run in Headrace's checkout, which may be another one: what it calls is what both have.
+PUBLISH = """
+import sys
+from pathlib import Path
+import anyio
+from shared_schemas.store.files import ArtifactStore
+from tests.support import inference_process, onnx_models, workers
+_, url, root, file, n_features = sys.argv
+async def main():
+    client = workers.connect(workers.RuntimeSettings(redis_url=url))
+    features = [f"f{i}" for i in range(int(n_features))]
+    store = ArtifactStore(Path(root))
+    content = Path(file).read_bytes()
+    model = onnx_models.a_model(store, content, name="table", task="tabular-regression", features=features)
+    print(await inference_process.publish(workers.Bench(client), model))
+    await client.aclose()
+anyio.run(main)
+"""
+
+
+class Running(ABC):
+    """A contestant that has been started. ask: -> (seconds for all, seconds for each request).
+    LookupError for a way that it does not have."""
+
+    @abstractmethod
+    def ask(self, way: Way, seconds: float) -> tuple[float, Sequence[float]]: ...
+
+    @abstractmethod
+    def cpu_s(self) -> Mapping[str, float]:
+        """So far, of each of its parts."""
+
+    @abstractmethod
+    def counts(self) -> tuple[float, float]:
+        """-> how many runs of the model so far, and how many rows they had"""
+
+    def measure(self, way: Way, seconds: float) -> Figures:
+        """A request with several rows counts as so many answers, and its latency is that of the
+        whole request."""
+        self.ask(way, seconds / 5)
+        cpu_s, calls, (n_runs, n_rows) = self.cpu_s(), self.redis_calls(), self.counts()
+        took_s, each_s = self.ask(way, seconds)
+        runs, rows = (now - before for now, before in zip(self.counts(), (n_runs, n_rows), strict=True))
+        n = len(each_s) * way.rows
+        parts_ms = {part: (now - cpu_s[part]) * 1000 / n for part, now in self.cpu_s().items() if part in cpu_s}
+        return {
+            "per_s": n / took_s,
+            "p50_ms": percentile(each_s, 0.5) * 1000,
+            "p99_ms": percentile(each_s, 0.99) * 1000,
+            "cpu_ms": sum(parts_ms.values()),
+            **{f"cpu_{part}_ms": ms for part, ms in parts_ms.items()},
+            "rows_a_run": rows / max(1.0, runs),
+            "redis_calls": (self.redis_calls() - calls) / n,
+        }
+
+    def redis_calls(self) -> int:
+        """Commands that Redis has run so far, those in scripts included."""
+        return 0
+
+
+class Served(Running):
+    """Over HTTP. redis: the Redis that only this contestant uses, if it has one."""
+
+    def __init__(
+        self,
+        port: int,
+        process: psutil.Process,
+        request_for: Callable[[Way], bytes],
+        is_right: Callable[[Way, bytes], bool],
+        counts: Callable[[], tuple[float, float]],
+        redis: Bench | None = None,
+    ) -> None:
+        self._port, self._process, self._counts, self._redis = port, process, counts, redis
+        self._request_for, self._is_right = request_for, is_right
+
+    def ask(self, way: Way, seconds: float) -> tuple[float, Sequence[float]]:
+        request = self._request_for(way)
+
+        async def load() -> tuple[float, list[float]]:
+            return await post_for(
+                self._port,
+                request,
+                seconds=seconds,
+                connections=way.connections,
+                is_right=lambda body: self._is_right(way, body),
+            )
+
+        return anyio.run(load, backend_options=UVLOOP)
+
+    def cpu_s(self) -> Mapping[str, float]:
+        return _cpu_s(self._process) | ({} if self._redis is None else {"redis": self._redis.used_cpu_s()})
+
+    def counts(self) -> tuple[float, float]:
+        return self._counts()
+
+    def redis_calls(self) -> int:
+        return 0 if self._redis is None else _calls(self._redis)
+
+
+class Contestant(msgspec.Struct, frozen=True):
+    """name: as in the tables. is_peer: whether it is the software of others, so that the others are
+    measured without it where it fails."""
+
+    name: str
+    is_peer: bool = False
+
+    def measure(self, model: Path, threads: int, ways: Sequence[Way], seconds: float) -> Figures:
+        """The figures of each way, named by `figure`. threads: of one run of the model."""
+        figures: dict[str, float] = {}
+        with self.running(model, threads) as running:
+            for way in ways:
+                try:
+                    measured = running.measure(way, seconds)
+                except LookupError:
+                    continue
+                except Exception as error:
+                    if not self.is_peer:
+                        raise
+                    print(f"{self.name}, {way.title}: {error}", file=sys.stderr)
+                    continue
+                figures |= {figure(way, name): value for name, value in measured.items()}
+        return figures
+
+    def running(self, model: Path, threads: int) -> Any:
+        raise NotImplementedError
+
+
+def figure(way: Way, name: str) -> str:
+    return f"{way.key}_{name}"
+
+
+class InProcess(Contestant, frozen=True):
+    """A run has at most as many rows as a way asks for at the same time. The batch with the most
+    rows per second counts."""
+
+    def measure(self, model: Path, threads: int, ways: Sequence[Way], seconds: float) -> Figures:
+        sizes = [str(size) for size in BATCHES]
+        command = [sys.executable, "onnx_peer.py", str(model), str(threads), str(seconds / 2), *sizes]
+        done = subprocess.run(command, cwd=PEERS, check=True, stdout=subprocess.PIPE)
+        found = {int(size): measured for size, measured in json.loads(done.stdout).items()}
+        figures: dict[str, float] = {}
+        for way in ways:
+            size = max((size for size in found if size <= way.connections * way.rows), key=lambda n: found[n]["per_s"])
+            figures |= {figure(way, name): value for name, value in (found[size] | {"rows_a_run": size}).items()}
+        return figures
+
+
+class Headrace(Contestant, frozen=True):
+    """`headrace up` of a checkout, with its defaults but for a Redis over TCP, no training worker,
+    and the threads of a run. All of its processes count, and Redis."""
+
+    checkout: Path = ROOT
+
+    @contextmanager
+    def running(self, model: Path, threads: int) -> Iterator[Served]:
+        python = str(self.checkout / ".venv/bin/python") if self.checkout != ROOT else sys.executable
+        with bench_redis() as bench:
+            data, port, metrics = bench.folder / "data", free_port(), free_port()
+            root = data / "artifacts"
+            published = [python, "-c", PUBLISH, bench.url, str(root), str(model), str(N_FEATURES)]
+            done = subprocess.run(published, cwd=self.checkout, check=True, stdout=subprocess.PIPE, env=_environment())
+            settings = {
+                "HEADRACE_DEVICE": "cpu",
+                "HEADRACE_INTRA_OP_THREADS": str(threads),
+                "HEADRACE_METRICS_PORT": str(metrics),
+            }
+            command = [python, "-m", "headrace.cli", "up", "--port", str(port), "--redis-url", bench.url]
+            command += ["--data-dir", str(data), "--training-workers", "0"]
+            with _started(self, command, bench.folder, settings, port, "/readyz") as process:
+                _until_a_worker_is_there(self, port)
+                ref = done.stdout.decode().strip()
+                yield Served(
+                    port,
+                    process,
+                    lambda way: _headrace_request(ref, way),
+                    _is_right_of_headrace,
+                    lambda: _batches(metrics),
+                    bench,
+                )
+
+
+class Peer(Contestant, frozen=True):
+    """A server of others. program: of benchmarks/peers. body: of a request with so many rows.
+    answers: the predictions in a response. most_rows: in one request."""
+
+    program: str = ""
+    path: str = ""
+    ready: str = ""
+    body: Callable[[int], object] = lambda _: None
+    answers: Callable[[Any], list[float]] = lambda _: []
+    most_rows: int = 512
+
+    @contextmanager
+    def running(self, model: Path, threads: int) -> Iterator[Served]:
+        with tempfile.TemporaryDirectory(prefix="hr-bench-") as name:
+            counts, port = Path(name) / "counts", free_port()
+            command = ["uv", "run", "--quiet", "--no-project", "--script", self.program, str(port), str(model)]
+            command += [str(threads), str(counts)]
+            with _started(self, command, Path(name), {}, port, self.ready, cwd=PEERS) as process:
+                self._check(port, model)
+                yield Served(port, process, self._request_for, lambda _, __: True, lambda: _counted(counts))
+
+    def _request_for(self, way: Way) -> bytes:
+        if way.form not in ("wait", "rows") or way.rows > self.most_rows:
+            raise LookupError(way.form)
+        return _request(self.path, self.body(way.rows))
+
+    def _check(self, port: int, model: Path) -> None:
+        """PeerFailed unless it answers two rows as ONNX Runtime does here."""
+        response = httpx.post(f"http://127.0.0.1:{port}{self.path}", json=self.body(2), timeout=READY_WITHIN_S)
+        expected = _expected(model)
+        if response.status_code != 200 or not np.allclose(self.answers(response.json()), expected, rtol=1e-3):
+            raise PeerFailed(f"answered {response.status_code} {response.text[:200]}, not {expected}")
+
+
+class RawLoop(Contestant, frozen=True):
+    """Over Redis alone."""
+
+    @contextmanager
+    def running(self, model: Path, threads: int) -> Iterator["_RawRunning"]:
+        with bench_redis() as bench:
+            counts = bench.folder / "counts"
+            command = [sys.executable, "raw_serving_peer.py", "work", bench.url, str(model), str(threads), str(counts)]
+            with _started(self, command, bench.folder, {}, None, "", cwd=PEERS) as process:
+                _until(self, process, counts.exists)
+                yield _RawRunning(bench, process, counts)
+
+
+class _RawRunning(Running):
+    def __init__(self, bench: Bench, process: psutil.Process, counts: Path) -> None:
+        self._bench, self._process, self._file = bench, process, counts
+
+    def ask(self, way: Way, seconds: float) -> tuple[float, Sequence[float]]:
+        if way.form != "wait":
+            raise LookupError(way.form)
+        command = [sys.executable, "raw_serving_peer.py", "ask", self._bench.url, str(seconds), str(way.connections)]
+        done = subprocess.run(command, cwd=PEERS, check=True, stdout=subprocess.PIPE)
+        printed = json.loads(done.stdout)
+        return printed["s"], [ms / 1000 for ms in printed["ms"]]
+
+    def cpu_s(self) -> Mapping[str, float]:
+        return _cpu_s(self._process) | {"redis": self._bench.used_cpu_s()}
+
+    def counts(self) -> tuple[float, float]:
+        return _counted(self._file)
+
+    def redis_calls(self) -> int:
+        return _calls(self._bench)
+
+
+HEADRACE = Headrace("Headrace")
+IN_PROCESS = InProcess("ONNX Runtime in process, best batch")
+RAW = RawLoop("raw Redis loop")
+_PLAIN = {"path": "/predict", "body": lambda n: {"rows": [ROW.tolist()] * n}}
+PEER_SERVERS = (
+    Peer(
+        "MLServer",
+        is_peer=True,
+        program="mlserver_peer.py",
+        path="/v2/models/table/infer",
+        ready="/v2/models/table/ready",
+        body=lambda n: {
+            "inputs": [{"name": "features", "shape": [n, N_FEATURES], "datatype": "FP32", "data": ROW.tolist() * n}]
+        },
+        answers=lambda body: body["outputs"][0]["data"],
+    ),
+    Peer(
+        "LitServe",
+        is_peer=True,
+        program="litserve_peer.py",
+        ready="/health",
+        answers=lambda body: body["prediction"],
+        **_PLAIN,
+    ),
+    Peer(
+        "BentoML",
+        is_peer=True,
+        program="bentoml_peer.py",
+        ready="/readyz",
+        answers=lambda body: body,
+        # It refuses a request with more rows than a run may have.
+        most_rows=32,
+        **_PLAIN,
+    ),
+)
+
+
+def _request(path: str, given: object, *headers: str) -> bytes:
+    body = json.dumps(given).encode()
+    head = [f"POST {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json", *headers]
+    return "\r\n".join([*head, f"Content-Length: {len(body)}", "", ""]).encode() + body
+
+
+def _headrace_request(ref: str, way: Way) -> bytes:
+    one = {"model_id": ref, "input_data": ROW.tolist()}
+    waits, streams = "Prefer: wait=60", "Accept: text/event-stream"
+    given, header = {
+        "wait": (one, waits),
+        "stream": (one, streams),
+        "jobs": ([one] * way.rows, streams),
+        "rows": (one | {"input_data": [ROW.tolist()] * way.rows}, waits),
+    }[way.form]
+    return _request("/jobs/inference", given, header)
+
+
+def _is_right_of_headrace(way: Way, body: bytes) -> bool:
+    n_predictions = way.rows if way.form == "rows" else 1
+    match way.form:
+        case "wait" | "rows":
+            return b'"status":"succeeded"' in body and body.count(b'"prediction"') == n_predictions
+        case "stream" | "jobs":
+            return body.count(b"event: done") == body.count(b'"prediction"') == way.rows
+
+
+def _expected(model: Path) -> list[float]:
+    import onnxruntime  # type: ignore[import-untyped]
+
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    [predictions] = session.run(None, {"features": np.stack([ROW, ROW])})
+    found: list[float] = predictions.tolist()
+    return found
+
+
+def _batches(port: int) -> tuple[float, float]:
+    name, found = "headrace_inference_batch_rows", dict[str, float]()
+    for line in httpx.get(f"http://127.0.0.1:{port}/metrics").text.splitlines():
+        key, _, value = line.rpartition(" ")
+        if key in (f"{name}_count", f"{name}_sum"):
+            found[key] = float(value)
+    return found[f"{name}_count"], found[f"{name}_sum"]
+
+
+def _counted(file: Path) -> tuple[float, float]:
+    return COUNTS.unpack(file.read_bytes())  # type: ignore[return-value]
+
+
+def _cpu_s(process: psutil.Process) -> dict[str, float]:
+    """Of a process and all that it started, by the module or program that each runs."""
+    parts: dict[str, float] = {}
+    for each in [process, *process.children(recursive=True)]:
+        try:
+            times, command = each.cpu_times(), each.cmdline()
+        except psutil.NoSuchProcess:
+            continue
+        if not command:  # It has ended, and its parent has not yet seen it.
+            continue
+        part = command[command.index("-m") + 1] if "-m" in command else Path(command[0]).name
+        used_s = times.user + times.system + times.children_user + times.children_system
+        parts[part] = parts.get(part, 0.0) + used_s
+    return parts
+
+
+def _calls(bench: Bench) -> int:
+    stats: dict[str, dict[str, int]] = bench.client.info("commandstats")
+    return sum(of_one["calls"] for of_one in stats.values())
+
+
+@contextmanager
+def _started(
+    contestant: Contestant,
+    command: Sequence[str],
+    folder: Path,
+    settings: Mapping[str, str],
+    port: int | None,
+    ready: str,
+    *,
+    cwd: Path | None = None,
+) -> Iterator[psutil.Process]:
+    """Its output goes to a file, as it would in production. ready: a path that answers 200 once it
+    serves."""
+    log = folder / "contestant.log"
+    with log.open("wb") as output:
+        process = psutil.Popen(
+            command, cwd=cwd, env=_environment() | settings, stdout=output, stderr=output, stdin=subprocess.DEVNULL
+        )
+    try:
+        if port is not None:
+            _until(contestant, process, lambda: _answers(f"http://127.0.0.1:{port}{ready}"))
+        yield process
+    except Exception as error:
+        raise _failed(contestant, f"{error}; its log ends with {log.read_text(errors='replace')[-600:]}") from error
+    finally:
+        _stop(process)
+
+
+def _stop(process: psutil.Popen) -> None:
+    """SIGTERM to the first process, which stops the others, and SIGKILL to those that are left."""
+    all_of_it = [process, *process.children(recursive=True)]
+    process.terminate()
+    psutil.wait_procs([process], timeout=STOP_WITHIN_S)
+    for each in all_of_it:
+        if each.is_running():
+            each.kill()
+    process.wait()
+
+
+def _until_a_worker_is_there(contestant: Contestant, port: int) -> None:
+    end = time.monotonic() + READY_WITHIN_S
+    while not httpx.get(f"http://127.0.0.1:{port}/workers").json().get("workers"):
+        if time.monotonic() > end:
+            raise _failed(contestant, "no worker came")
+        time.sleep(0.1)
+
+
+def _until(contestant: Contestant, process: psutil.Process, condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + READY_WITHIN_S
+    while not condition():
+        if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+            raise _failed(contestant, "it ended while it started")
+        if time.monotonic() > end:
+            raise _failed(contestant, f"it was not ready within {READY_WITHIN_S:.0f} s")
+        time.sleep(0.1)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5.0).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def _failed(contestant: Contestant, why: str) -> Exception:
+    return PeerFailed(why) if contestant.is_peer else RuntimeError(f"{contestant.name}: {why}")
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
