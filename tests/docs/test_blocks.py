@@ -17,7 +17,7 @@ from headrace import AsyncClient
 from shared_schemas.events import Measured, Progressed
 from shared_schemas.job import JobState
 from shared_schemas.kinds import JobKind
-from shared_schemas.models import ModelManifest
+from shared_schemas.models import EmbeddingSpec, ModelManifest
 from shared_schemas.outcome import Release, Success
 from shared_schemas.specs import TrainingSpec
 from shared_schemas.store.files import ArtifactStore
@@ -26,7 +26,7 @@ from worker_runtime import Attempt
 
 from tests.support.gateways import ROOT, driver, running_gateway
 from tests.support.inference_process import inference_process
-from tests.support.onnx_models import a_model, bigram, byte_tokenizer, mlp
+from tests.support.onnx_models import a_model, bigram, byte_tokenizer, encoder, mlp
 from tests.support.pages import Block, blocks, guides
 from tests.support.workers import ScriptedHandler, running_worker, success
 
@@ -74,6 +74,13 @@ def ready_models(artifacts: Path) -> dict[str, ModelManifest]:
     return {"mlp": wine.manifest, "transformer": prose.manifest}
 
 
+def sentence_encoder(artifacts: Path) -> ModelManifest:
+    table = np.random.default_rng(0).standard_normal((260, 8)).astype(np.float32)
+    spec = EmbeddingSpec(dimensions=10, pooling="mean", normalize=True)
+    text = {"tokenizer": byte_tokenizer(), "context_length": 64, "embedding": spec}
+    return a_model(ArtifactStore(artifacts), encoder(table), task="text-embedding", **text).manifest
+
+
 def run(block: Block, url: str, job_id: str) -> str:
     """-> the output of the block"""
     text = block.text.replace("http://127.0.0.1:8000", url).replace("localhost:8000", url.removeprefix("http://"))
@@ -98,6 +105,7 @@ async def test_every_block_that_is_not_marked_runs_and_no_job_of_it_fails(redis_
     assert len({block.page for block in shown}) >= 7
 
     async with driver(redis_url) as drive:
+        await drive.publish("minilm", manifest=sentence_encoder(tmp_path / "artifacts"))
         trainer = ReadyTrainer(drive.registry, ready_models(tmp_path / "artifacts"))
         with running_gateway(redis_url, tmp_path) as gateway, inference_process(redis_url, tmp_path / "artifacts"):
             async with running_worker(redis_url, trainer, lease_s=15.0), AsyncClient(gateway.url) as client:

@@ -13,6 +13,7 @@ from inference_worker.classification import classification_of
 from inference_worker.tasks import TASKS
 from inference_worker.tasks.tabular_regression import prediction_of
 from inference_worker.tasks.tensors import answers_of
+from inference_worker.tasks.text_embedding import EmbeddedText
 from inference_worker.tasks.text_generation import GeneratedText
 from shared_schemas.codec import encode_json
 from shared_schemas.inputs import INPUT_FORMS
@@ -28,6 +29,7 @@ ANSWERS: dict[str, msgspec.Struct] = {
     "tabular-regression": prediction_of(np.array(2.5)),
     "tensors": answers_of({"y": np.array([[0.5, np.nan]])}, {"y": "float64"}),
     "text-classification": CLASSIFIED,
+    "text-embedding": EmbeddedText(embedding=[0.6, -0.8], tokens=3),
     "text-generation": GeneratedText(text="once", finish_reason="stop", prompt_tokens=1, tokens=2),
 }
 

@@ -11,12 +11,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from shared_schemas.errors import ModelNotFound
-from shared_schemas.models import Model, ModelManifest, Task, TensorSpec
+from shared_schemas.models import EmbeddingSpec, Model, ModelManifest, Task, TensorSpec
 from shared_schemas.store.files import ArtifactStore
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 Floats = NDArray[np.float32]
 SPECIAL_TOKENS = ["<pad>", "<unk>", "<bos>", "<eos>"]
+BERT_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 _FEATURES = (TensorSpec(name="features", dtype="float32", shape=("batch", "n")),)
 _TEXT = (
     TensorSpec(name="input_ids", dtype="int64", shape=("batch", "length")),
@@ -63,7 +64,7 @@ def mlp(sizes: Sequence[int], *, seed: int = 0) -> bytes:
     return _save(nodes, [_features(sizes[0])], [_floats("logits", ["batch", sizes[-1]])], **constants)
 
 
-def bag_of_words(embeddings: Floats) -> bytes:
+def bag_of_words(embeddings: Floats, *, output: str = "logits") -> bytes:
     """input_ids [batch, length] -> logits [batch, k]: the mean of embeddings [vocabulary, k] under the mask."""
     axes, last = np.array([1], dtype=np.int64), np.array([2], dtype=np.int64)
     nodes = [
@@ -73,10 +74,31 @@ def bag_of_words(embeddings: Floats) -> bytes:
         helper.make_node("Mul", ["words", "mask3"], ["kept"]),
         helper.make_node("ReduceSum", ["kept", "axes"], ["sum"], keepdims=0),
         helper.make_node("ReduceSum", ["mask", "axes"], ["count"], keepdims=1),
-        helper.make_node("Div", ["sum", "count"], ["logits"]),
+        helper.make_node("Div", ["sum", "count"], [output]),
     ]
-    outputs = [_floats("logits", ["batch", embeddings.shape[1]])]
+    outputs = [_floats(output, ["batch", embeddings.shape[1]])]
     return _save(nodes, _text_inputs(), outputs, embeddings=embeddings, axes=axes, last=last)
+
+
+def encoder(table: Floats, *, dtype: int = TensorProto.FLOAT) -> bytes:
+    """input_ids [batch, length] -> last_hidden_state [batch, length, width + 2]: the row of the table for each token,
+    then the token's type, then the length of the run. The run fails for an id outside the table."""
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["rows"], axis=0),
+        helper.make_node("Cast", ["token_type_ids"], ["types"], to=TensorProto.FLOAT),
+        helper.make_node("Shape", ["input_ids"], ["length"], start=1),
+        helper.make_node("Cast", ["length"], ["run_length"], to=TensorProto.FLOAT),
+        helper.make_node("Shape", ["input_ids"], ["shape"]),
+        helper.make_node("Expand", ["run_length", "shape"], ["lengths"]),
+        helper.make_node("Unsqueeze", ["types", "last"], ["types3"]),
+        helper.make_node("Unsqueeze", ["lengths", "last"], ["lengths3"]),
+        helper.make_node("Concat", ["rows", "types3", "lengths3"], ["states"], axis=2),
+        helper.make_node("Cast", ["states"], ["last_hidden_state"], to=dtype),
+    ]
+    make: Callable[..., onnx.ValueInfoProto] = helper.make_tensor_value_info
+    inputs = [*_text_inputs(), make("token_type_ids", TensorProto.INT64, ["batch", "length"])]
+    outputs = [make("last_hidden_state", dtype, ["batch", "length", table.shape[1] + 2])]
+    return _save(nodes, inputs, outputs, table=table, last=np.array([2], dtype=np.int64))
 
 
 def bigram(table: Floats) -> bytes:
@@ -144,6 +166,20 @@ def byte_tokenizer(lines: Sequence[str] = (), *, vocabulary_size: int = 260) -> 
     return tokenizer.to_str().encode()
 
 
+def word_tokenizer(words: Sequence[str]) -> bytes:
+    """tokenizer.json of a BERT: [PAD] is 0, [UNK] 1, [CLS] 2, [SEP] 3, and the words follow. A text becomes [CLS], its
+    words, [SEP]."""
+    vocabulary = {token: i for i, token in enumerate([*BERT_TOKENS, *words])}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.add_special_tokens(BERT_TOKENS)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return tokenizer.to_str().encode()
+
+
 def a_model(
     store: ArtifactStore,
     onnx_file: bytes,
@@ -155,6 +191,7 @@ def a_model(
     features: Sequence[str] = (),
     tokenizer: bytes | None = None,
     context_length: int | None = None,
+    embedding: EmbeddingSpec | None = None,
 ) -> Model:
     """Put the files into the store, and describe the model as the registry would."""
     output = "prediction" if task == "tabular-regression" else "logits"
@@ -168,6 +205,7 @@ def a_model(
         labels=tuple(labels),
         features=tuple(features),
         context_length=context_length,
+        embedding=embedding,
     )
     made_by = "training-01arz3ndektsv4rrffq69g5fav"
     return Model(

@@ -60,6 +60,8 @@ def _answer(item: Any, *, is_text_seen: bool) -> Text:
             return Text.assemble("  ", (str(label), "bold green"), f" {score:.1%}  ", (others, "dim"))
         case {"prediction": prediction}:
             return Text.assemble("  ", (text.number(prediction), "bold green"))
+        case {"embedding": vector, "tokens": tokens}:
+            return _vector(vector, tokens)
         case {"outputs": {**outputs}}:
             return Text("\n").join(_tensor(str(name), tensor) for name, tensor in outputs.items())
         case {"text": made, "finish_reason": reason, "tokens": tokens}:
@@ -71,6 +73,17 @@ def _answer(item: Any, *, is_text_seen: bool) -> Text:
             )  # fmt: skip
         case _:
             return Text(msgspec.json.format(msgspec.json.encode(item), indent=2).decode())
+
+
+def _vector(vector: Any, tokens: Any) -> Text:
+    """The first numbers of the vector of a text."""
+    match vector:
+        case [*numbers]:
+            first = ", ".join(text.number(each) for each in numbers[:_MAX_VALUES])
+            more = f" … {len(numbers)} dimensions, {tokens} tokens"
+            return Text.assemble("  ", (first, "bold green"), (more, "dim"))
+        case _:
+            return Text.assemble("  ", ("no vector of finite numbers", "bold"), (f"  {tokens} tokens", "dim"))
 
 
 def _tensor(name: str, tensor: Any) -> Text:

@@ -73,14 +73,20 @@ def padded_length(length: int, *, longest: int) -> int:
     return min(step, longest)
 
 
-def text_row(ids: Sequence[int], *, longest: int, pad: int = 0, take: int | None = None) -> Row:
-    """ids: 1 to `longest` token ids -> input_ids and attention_mask, both int64 [padded_length], padded at the end."""
+def text_row(
+    ids: Sequence[int], *, longest: int, pad: int = 0, take: int | None = None, has_token_types: bool = False
+) -> Row:
+    """ids: 1 to `longest` token ids -> input_ids, attention_mask and, if the model takes them, token_type_ids: int64
+    [padded_length], padded at the end."""
     length = padded_length(len(ids), longest=longest)
     input_ids = np.full(length, pad, dtype=np.int64)
     input_ids[: len(ids)] = ids
     attention_mask = np.zeros(length, dtype=np.int64)
     attention_mask[: len(ids)] = 1
-    return Row({"input_ids": input_ids, "attention_mask": attention_mask}, take)
+    inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+    if has_token_types:
+        inputs["token_type_ids"] = np.zeros(length, dtype=np.int64)
+    return Row(inputs, take)
 
 
 def example_row(inputs: Iterable[TensorSpec], *, longest: int | None = None) -> Row:

@@ -8,6 +8,7 @@ Byte-level BPE writes each byte as one printable character, by the table of GPT-
 import codecs
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from anyio import to_thread
 from shared_schemas.artifacts import ArtifactRef
@@ -15,6 +16,7 @@ from shared_schemas.errors import AttemptFailed, InvalidInput
 from shared_schemas.models import ModelManifest
 from tokenizers import Tokenizer, decoders
 
+T = TypeVar("T")
 # Encoding more characters than this takes milliseconds, which would block the event loop.
 _LONG_TEXT = 10_000
 
@@ -31,6 +33,8 @@ class TextCodec:
         # If a user writes "<eos>", it is text, not the end token.
         self._tokenizer.encode_special_tokens = True
         self.n_tokens = self._tokenizer.get_vocab_size()
+        self.n_special = self._tokenizer.num_special_tokens_to_add(False)
+        """How many special tokens the tokenizer adds to a text."""
         self.pad_id = self._tokenizer.token_to_id("<pad>") or 0
         self.bos_id = self._tokenizer.token_to_id("<bos>")
         self.eos_id = self._tokenizer.token_to_id("<eos>")
@@ -52,6 +56,21 @@ class TextCodec:
             raise InvalidInput("the text is empty")
         return ids
 
+    async def encode_within(self, text: str, longest: int) -> tuple[list[int], int]:
+        """-> (at most `longest` ids, how many ids of the text were left out). The text is cut at its end, so the
+        special tokens after it stay. InvalidInput if the text itself has no tokens."""
+        room = longest - self.n_special
+
+        def encode() -> tuple[list[int], int]:
+            encoding = self._tokenizer.encode(text, add_special_tokens=False)
+            n_given = len(encoding.ids)
+            if n_given == 0:
+                raise InvalidInput("the text is empty")
+            encoding.truncate(room)
+            return self._tokenizer.post_process(encoding).ids, max(0, n_given - room)
+
+        return await _in_time(text, encode)
+
     async def encode_prompt(self, text: str) -> list[int]:
         """<bos>, if the tokenizer has it, and the ids of the text. InvalidInput if there are none."""
         ids = await self._ids(text, add_special_tokens=False)
@@ -69,9 +88,12 @@ class TextCodec:
         return bytes(_BYTE_OF[character] for character in token or "" if character in _BYTE_OF)
 
     async def _ids(self, text: str, *, add_special_tokens: bool) -> list[int]:
-        if len(text) <= _LONG_TEXT:
-            return self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
-        return await to_thread.run_sync(lambda: self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids)
+        return await _in_time(text, lambda: self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids)
+
+
+async def _in_time(text: str, encode: Callable[[], T]) -> T:
+    """Encode a short text at once, and a long one in a thread."""
+    return encode() if len(text) <= _LONG_TEXT else await to_thread.run_sync(encode)
 
 
 class TextStream:

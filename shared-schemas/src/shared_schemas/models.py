@@ -13,7 +13,14 @@ from shared_schemas.errors import MalformedId
 from shared_schemas.ids import ModelName
 from shared_schemas.numbers import whole_number
 
-Task = Literal["text-classification", "text-generation", "tabular-classification", "tabular-regression", "tensors"]
+Task = Literal[
+    "text-classification",
+    "text-embedding",
+    "text-generation",
+    "tabular-classification",
+    "tabular-regression",
+    "tensors",
+]
 Dtype = Literal[
     "float16",
     "bfloat16",
@@ -81,6 +88,19 @@ def batch_axis_of(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -
     return name if is_first else None
 
 
+class EmbeddingSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """How a model of the task text-embedding makes one vector of a text.
+
+    dimensions: of the vector. pooling: how the worker makes it of the output `last_hidden_state`: the mean over the
+    tokens, the state of the first token (cls) or that of the last. null if the graph pools by itself and has an output
+    `sentence_embedding`. normalize: whether the worker scales each vector to length 1.
+    """
+
+    dimensions: Annotated[int, Meta(ge=1, le=65_536)]
+    pooling: Literal["mean", "cls", "last"] | None
+    normalize: bool
+
+
 class DataFacts(msgspec.Struct, frozen=True, kw_only=True):
     """How the CSV of a training job was read.
 
@@ -110,10 +130,11 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     feature_ranges: the smallest and the largest value of each feature in the data; empty in a model
     of an older version. context_length: longest input in tokens. batch_axis: of a model of tensors,
     the first dimension of all its inputs and outputs, along which a worker may join the inputs of
-    several jobs; null where each input runs alone. metrics: on held-out rows; baseline: the same for
-    the trivial predictor (majority class, uniform tokens, mean target). data_sha256, code_sha256:
-    digests of the CSV and of the recipe. weights_sha256: of the trained parameters; equal for equal
-    seeds on a CPU. data: how the CSV was read, null in a model of an older version.
+    several jobs; null where each input runs alone. embedding: of a model of texts to vectors.
+    metrics: on held-out rows; baseline: the same for the trivial predictor (majority class, uniform
+    tokens, mean target). data_sha256, code_sha256: digests of the CSV and of the recipe.
+    weights_sha256: of the trained parameters; equal for equal seeds on a CPU. data: how the CSV was
+    read, null in a model of an older version.
     """
 
     task: Task
@@ -128,6 +149,7 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     target: str | None = None
     context_length: int | None = None
     batch_axis: str | None = None
+    embedding: EmbeddingSpec | None = None
     parameters: int = 0
     metrics: dict[str, float | None] = {}
     baseline: dict[str, float | None] = {}

@@ -215,6 +215,7 @@ def _hyperparameters(given: dict[str, Any], struct: type[msgspec.Struct]) -> msg
 class InferenceParameters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """Sampling of a language model; temperature 0 always takes the most likely token. top_k: of a
     language model, sample from the k most likely tokens; of a classifier, how many scores to
+    return, all by default. dimensions: of an embedding model, how many numbers of each vector to
     return, all by default."""
 
     temperature: Annotated[float, Meta(ge=0.0, le=10.0)] = 1.0
@@ -222,6 +223,7 @@ class InferenceParameters(msgspec.Struct, frozen=True, kw_only=True, omit_defaul
     max_tokens: Annotated[int, Meta(ge=1, le=8_192)] = 64
     seed: Seed | None = None
     stop: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...], Meta(max_length=8)] = ()
+    dimensions: Annotated[int, Meta(ge=1, le=65_536)] | None = None
 
 
 class InferenceSpec(JobOptions, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="inference"):

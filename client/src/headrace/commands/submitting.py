@@ -86,6 +86,7 @@ def _inference_options(parser: Parser) -> None:
     add("--max-tokens", type=whole())
     add("--temperature", type=number())
     add("--top-k", type=whole())
+    add("--dimensions", type=whole(), help="How many numbers of each vector.")
     add("--stop", action=Several, metavar="TEXT", help="End generation here; repeat for several.")
     add("--seed", type=whole())
 
@@ -93,7 +94,12 @@ def _inference_options(parser: Parser) -> None:
 def _inference(given: Given) -> Fields:
     items: list[Any] = [*given.inputs, *(_json_value(text) for text in given.row or [])]
     parameters = _given(
-        max_tokens=given.max_tokens, temperature=given.temperature, top_k=given.top_k, stop=given.stop, seed=given.seed
+        max_tokens=given.max_tokens,
+        temperature=given.temperature,
+        top_k=given.top_k,
+        stop=given.stop,
+        seed=given.seed,
+        dimensions=given.dimensions,
     )
     return Fields(
         required={"MODEL_ID": given.model_id, "TEXT or --row": items or None},

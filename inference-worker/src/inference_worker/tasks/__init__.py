@@ -12,6 +12,7 @@ from inference_worker.tasks.tabular_regression import TabularRegression
 from inference_worker.tasks.task import TaskType
 from inference_worker.tasks.tensors import Tensors
 from inference_worker.tasks.text_classification import TextClassification
+from inference_worker.tasks.text_embedding import TextEmbedding
 from inference_worker.tasks.text_generation import TextGeneration
 
 TASKS: dict[str, TaskType] = {
@@ -19,5 +20,6 @@ TASKS: dict[str, TaskType] = {
     "tabular-regression": TabularRegression,
     "tensors": Tensors,
     "text-classification": TextClassification,
+    "text-embedding": TextEmbedding,
     "text-generation": TextGeneration,
 }

@@ -18,6 +18,7 @@ from shared_schemas.models import ModelManifest, Task
 
 INPUT_FORMS: dict[Task, InputForm] = {
     "text-classification": TextForm(),
+    "text-embedding": TextForm(),
     "text-generation": TextForm(),
     "tabular-classification": FeatureForm(),
     "tabular-regression": FeatureForm(),

@@ -1,6 +1,7 @@
 """The form of input of the text tasks: one text. Pure.
 
-What a worker does with it is in `inference_worker.tasks.text_classification` and `.text_generation`.
+What a worker does with it is in `inference_worker.tasks.text_classification`, `.text_embedding` and
+`.text_generation`.
 """
 
 from typing import Any
