@@ -1,21 +1,29 @@
-"""Embeddings through a real gateway, Redis and worker."""
+"""Embeddings through a real gateway, Redis and worker: of a small encoder, and of MiniLM beside torch.
 
+The test of MiniLM runs with `-m minilm`. It exports the model as docs/serving.md says, which installs packages.
+"""
+
+import os
+import shutil
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from headrace import AsyncClient, BadRequest
 from shared_schemas.models import EmbeddingSpec, Model
 from shared_schemas.store.files import ArtifactStore
 
-from tests.support.gateways import driver, running_gateway
+from tests.support.gateways import ROOT, driver, running_gateway
 from tests.support.inference_process import inference_process
 from tests.support.onnx_models import a_model, encoder, word_tokenizer
 
 DEADLINE_S = 60.0
+EXPORT_S = 900.0
 LONG = "a queue on redis streams " * 12
 WORDS = sorted(set(LONG.split()))
 
@@ -59,3 +67,42 @@ async def test_a_list_of_texts_is_one_job_and_a_bad_text_fails_alone(redis_url: 
     vectors = [np.array(answer["embedding"]) for answer in alone]
     assert [np.linalg.norm(vector) for vector in vectors] == pytest.approx([1.0] * 4)
     np.testing.assert_allclose(cut["embedding"], vectors[0][:3] / np.linalg.norm(vectors[0][:3]), atol=1e-7)
+
+
+@pytest.fixture
+def minilm(tmp_path: Path) -> Path:
+    """The folder that the script writes."""
+    if shutil.which("uv") is None:
+        pytest.skip("uv runs the script that exports the model")
+    folder = tmp_path / "minilm"
+    environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    command = ["uv", "run", "--script", "docs/examples/export_minilm.py", str(folder)]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=EXPORT_S)
+    return folder
+
+
+@pytest.mark.minilm
+@pytest.mark.timeout(EXPORT_S + 2 * DEADLINE_S)
+async def test_the_vectors_of_minilm_are_those_of_torch(redis_url: str, tmp_path: Path, minilm: Path) -> None:
+    exported = msgspec.json.decode((minilm / "embedding.json").read_bytes())
+    expected = msgspec.json.decode((minilm / "expected.json").read_bytes())
+    model = a_model(
+        ArtifactStore(tmp_path / "artifacts"),
+        (minilm / "model.onnx").read_bytes(),
+        task="text-embedding",
+        tokenizer=(minilm / "tokenizer.json").read_bytes(),
+        context_length=exported["context_length"],
+        embedding=msgspec.convert(exported["embedding"], EmbeddingSpec),
+    )
+
+    async with serving(redis_url, tmp_path, model) as client:
+        answers = await ask(client, [each["text"] for each in expected])
+        alone = [await ask(client, each["text"]) for each in expected]
+
+    difference = np.abs(
+        np.array([answer["embedding"] for answer in answers]) - np.array([each["vector"] for each in expected])
+    ).max()
+    print(f"{len(expected)} texts, largest difference to torch {difference:.2e}")
+    assert difference < 1e-4
+    assert answers == alone
+    assert [answer.get("truncated_tokens", 0) > 0 for answer in answers] == [False] * (len(expected) - 1) + [True]

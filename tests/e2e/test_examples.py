@@ -1,5 +1,4 @@
-"""Each file of docs/examples is run: those that are tests here, the worker in
-test_example_worker.py."""
+"""Each file of docs/examples is run: those that are tests here, the others elsewhere."""
 
 import subprocess
 import sys
@@ -9,7 +8,8 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 TESTS = sorted(EXAMPLES.glob("test_*.py"))
-RUN_ELSEWHERE = {"protocol.py", "worker.py"}  # tests/e2e/test_example_worker.py
+# In test_embeddings.py, and in test_example_worker.py.
+RUN_ELSEWHERE = {"export_minilm.py", "protocol.py", "worker.py"}
 
 
 def test_every_example_is_run_by_a_test() -> None:
