@@ -2,7 +2,9 @@
 neither jobs nor contestants."""
 
 import asyncio
+import random
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count
 from typing import cast
@@ -63,6 +65,37 @@ class Poster(asyncio.Protocol):
         self._transport.write(request)
 
 
+class _PacedPoster(Poster):
+    """A connection that sends a request when one is due. due: when each was to be sent, of those
+    that found no free connection."""
+
+    def __init__(
+        self,
+        request: bytes,
+        free: "deque[_PacedPoster]",
+        due: deque[float],
+        took: list[float],
+        is_right: Callable[[bytes], bool],
+    ) -> None:
+        super().__init__(lambda: None, took, b"HTTP/1.1 200", is_right)
+        self._request, self._free, self._due = request, free, due
+
+    def send(self, due_at: float) -> None:
+        """Its latency counts from when it was due."""
+        self._sent_at = due_at
+        self._transport.write(self._request)
+
+    def close(self) -> None:
+        self.ended.set_result(None)
+        self._transport.close()
+
+    def _send(self) -> None:
+        if self._due:
+            self.send(self._due.popleft())
+        else:
+            self._free.append(self)
+
+
 def _is_whole(head: bytes, body: bytes) -> bool:
     """Whether all of a body has come. head: in lower case."""
     if b"\r\ntransfer-encoding: chunked" in head:
@@ -93,6 +126,36 @@ async def post_for(
         return request if time.perf_counter() < end else None
 
     return await _posted(port, lambda: Poster(requests, took, b"HTTP/1.1 200", is_right), connections), took
+
+
+async def post_at_rate(
+    port: int, request: bytes, *, per_s: float, seconds: float, connections: int, is_right: Callable[[bytes], bool]
+) -> tuple[float, list[float]]:
+    """As post_for, but the requests come at random times, so many per second on average, whether or
+    not the last ones have been answered."""
+    free, due, took = deque[_PacedPoster](), deque[float](), list[float]()
+    loop, gaps = asyncio.get_running_loop(), random.Random(17)  # noqa: S311 - not a secret
+    posters = [
+        (await loop.create_connection(lambda: _PacedPoster(request, free, due, took, is_right), "127.0.0.1", port))[1]
+        for _ in range(connections)
+    ]
+    began = next_at = time.perf_counter()
+    n = 0
+    while next_at < began + seconds:
+        while next_at <= time.perf_counter():
+            if free:
+                free.popleft().send(next_at)
+            else:
+                due.append(next_at)
+            n, next_at = n + 1, next_at + gaps.expovariate(per_s)
+        await asyncio.sleep(max(0.0, next_at - time.perf_counter()))
+    while len(took) < n:
+        if failed := [poster.ended for poster in posters if poster.ended.done()]:
+            await failed[0]
+        await asyncio.sleep(0.001)
+    for poster in posters:
+        poster.close()
+    return time.perf_counter() - began, took
 
 
 async def _posted(port: int, poster: Callable[[], Poster], connections: int) -> float:

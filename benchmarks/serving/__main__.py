@@ -18,8 +18,9 @@ from rich.console import Console
 from rich.table import Table as Shown
 
 from benchmarks.measuring import N_REPEATS, Column, alternate, table
-from benchmarks.serving.contestants import HEADRACE, Headrace, Running
+from benchmarks.serving.contestants import HEADRACE, Headrace
 from benchmarks.serving.models import LARGE, TINY
+from benchmarks.serving.running import Running
 from benchmarks.serving.ways import ALL
 
 THIS, OTHER = "this build", "the other"

@@ -5,35 +5,30 @@ contestant's own defaults differ.
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import anyio
 import httpx
-import msgspec
 import numpy as np
 import psutil
 from headrace_local.system import free_port
 
 from benchmarks.contestants import PEERS
-from benchmarks.http_load import post_for
-from benchmarks.measuring import Figures, PeerFailed, percentile
+from benchmarks.measuring import Figures, PeerFailed
 from benchmarks.peers.counted_model import COUNTS
 from benchmarks.server import Bench, bench_redis
 from benchmarks.serving.models import N_FEATURES, ROW
+from benchmarks.serving.processes import READY_WITHIN_S, cpu_s, environment, started, until
+from benchmarks.serving.running import Contestant, Running, Served, figure, redis_calls
 from benchmarks.serving.ways import Way
 
 ROOT = Path(__file__).parents[2]
-READY_WITHIN_S, STOP_WITHIN_S = 120.0, 60.0
-UVLOOP = {"use_uvloop": True}
 BATCHES = (1, 8, 16, 32, 64, 128, 256)
 # Run in Headrace's checkout, which may be another one: what it calls is what both have.
 PUBLISH = """
@@ -55,116 +50,6 @@ anyio.run(main)
 """
 
 
-class Running(ABC):
-    """A contestant that has been started. ask: -> (seconds for all, seconds for each request).
-    LookupError for a way that it does not have."""
-
-    @abstractmethod
-    def ask(self, way: Way, seconds: float) -> tuple[float, Sequence[float]]: ...
-
-    @abstractmethod
-    def cpu_s(self) -> Mapping[str, float]:
-        """So far, of each of its parts."""
-
-    @abstractmethod
-    def counts(self) -> tuple[float, float]:
-        """-> how many runs of the model so far, and how many rows they had"""
-
-    def measure(self, way: Way, seconds: float) -> Figures:
-        """A request with several rows counts as so many answers, and its latency is that of the
-        whole request."""
-        self.ask(way, seconds / 5)
-        cpu_s, calls, (n_runs, n_rows) = self.cpu_s(), self.redis_calls(), self.counts()
-        took_s, each_s = self.ask(way, seconds)
-        runs, rows = (now - before for now, before in zip(self.counts(), (n_runs, n_rows), strict=True))
-        n = len(each_s) * way.rows
-        parts_ms = {part: (now - cpu_s[part]) * 1000 / n for part, now in self.cpu_s().items() if part in cpu_s}
-        return {
-            "per_s": n / took_s,
-            "p50_ms": percentile(each_s, 0.5) * 1000,
-            "p99_ms": percentile(each_s, 0.99) * 1000,
-            "cpu_ms": sum(parts_ms.values()),
-            **{f"cpu_{part}_ms": ms for part, ms in parts_ms.items()},
-            "rows_a_run": rows / max(1.0, runs),
-            "redis_calls": (self.redis_calls() - calls) / n,
-        }
-
-    def redis_calls(self) -> int:
-        """Commands that Redis has run so far, those in scripts included."""
-        return 0
-
-
-class Served(Running):
-    """Over HTTP. redis: the Redis that only this contestant uses, if it has one."""
-
-    def __init__(
-        self,
-        port: int,
-        process: psutil.Process,
-        request_for: Callable[[Way], bytes],
-        is_right: Callable[[Way, bytes], bool],
-        counts: Callable[[], tuple[float, float]],
-        redis: Bench | None = None,
-    ) -> None:
-        self._port, self._process, self._counts, self._redis = port, process, counts, redis
-        self._request_for, self._is_right = request_for, is_right
-
-    def ask(self, way: Way, seconds: float) -> tuple[float, Sequence[float]]:
-        request = self._request_for(way)
-
-        async def load() -> tuple[float, list[float]]:
-            return await post_for(
-                self._port,
-                request,
-                seconds=seconds,
-                connections=way.connections,
-                is_right=lambda body: self._is_right(way, body),
-            )
-
-        return anyio.run(load, backend_options=UVLOOP)
-
-    def cpu_s(self) -> Mapping[str, float]:
-        return _cpu_s(self._process) | ({} if self._redis is None else {"redis": self._redis.used_cpu_s()})
-
-    def counts(self) -> tuple[float, float]:
-        return self._counts()
-
-    def redis_calls(self) -> int:
-        return 0 if self._redis is None else _calls(self._redis)
-
-
-class Contestant(msgspec.Struct, frozen=True):
-    """name: as in the tables. is_peer: whether it is the software of others, so that the others are
-    measured without it where it fails."""
-
-    name: str
-    is_peer: bool = False
-
-    def measure(self, model: Path, threads: int, ways: Sequence[Way], seconds: float) -> Figures:
-        """The figures of each way, named by `figure`. threads: of one run of the model."""
-        figures: dict[str, float] = {}
-        with self.running(model, threads) as running:
-            for way in ways:
-                try:
-                    measured = running.measure(way, seconds)
-                except LookupError:
-                    continue
-                except Exception as error:
-                    if not self.is_peer:
-                        raise
-                    print(f"{self.name}, {way.title}: {error}", file=sys.stderr)
-                    continue
-                figures |= {figure(way, name): value for name, value in measured.items()}
-        return figures
-
-    def running(self, model: Path, threads: int) -> Any:
-        raise NotImplementedError
-
-
-def figure(way: Way, name: str) -> str:
-    return f"{way.key}_{name}"
-
-
 class InProcess(Contestant, frozen=True):
     """A run has at most as many rows as a way asks for at the same time. The batch with the most
     rows per second counts."""
@@ -175,7 +60,7 @@ class InProcess(Contestant, frozen=True):
         done = subprocess.run(command, cwd=PEERS, check=True, stdout=subprocess.PIPE)
         found = {int(size): measured for size, measured in json.loads(done.stdout).items()}
         figures: dict[str, float] = {}
-        for way in ways:
+        for way in (way for way in ways if not way.per_s):
             size = max((size for size in found if size <= way.connections * way.rows), key=lambda n: found[n]["per_s"])
             figures |= {figure(way, name): value for name, value in (found[size] | {"rows_a_run": size}).items()}
         return figures
@@ -194,7 +79,7 @@ class Headrace(Contestant, frozen=True):
             data, port, metrics = bench.folder / "data", free_port(), free_port()
             root = data / "artifacts"
             published = [python, "-c", PUBLISH, bench.url, str(root), str(model), str(N_FEATURES)]
-            done = subprocess.run(published, cwd=self.checkout, check=True, stdout=subprocess.PIPE, env=_environment())
+            done = subprocess.run(published, cwd=self.checkout, check=True, stdout=subprocess.PIPE, env=environment())
             settings = {
                 "HEADRACE_DEVICE": "cpu",
                 "HEADRACE_INTRA_OP_THREADS": str(threads),
@@ -202,7 +87,7 @@ class Headrace(Contestant, frozen=True):
             }
             command = [python, "-m", "headrace.cli", "up", "--port", str(port), "--redis-url", bench.url]
             command += ["--data-dir", str(data), "--training-workers", "0"]
-            with _started(self, command, bench.folder, settings, port, "/readyz") as process:
+            with started(self.failed, command, bench.folder, settings, port, "/readyz") as process:
                 _until_a_worker_is_there(self, port)
                 ref = done.stdout.decode().strip()
                 yield Served(
@@ -232,7 +117,7 @@ class Peer(Contestant, frozen=True):
             counts, port = Path(name) / "counts", free_port()
             command = ["uv", "run", "--quiet", "--no-project", "--script", self.program, str(port), str(model)]
             command += [str(threads), str(counts)]
-            with _started(self, command, Path(name), {}, port, self.ready, cwd=PEERS) as process:
+            with started(self.failed, command, Path(name), {}, port, self.ready, cwd=PEERS) as process:
                 self._check(port, model)
                 yield Served(port, process, self._request_for, lambda _, __: True, lambda: _counted(counts))
 
@@ -257,8 +142,8 @@ class RawLoop(Contestant, frozen=True):
         with bench_redis() as bench:
             counts = bench.folder / "counts"
             command = [sys.executable, "raw_serving_peer.py", "work", bench.url, str(model), str(threads), str(counts)]
-            with _started(self, command, bench.folder, {}, None, "", cwd=PEERS) as process:
-                _until(self, process, counts.exists)
+            with started(self.failed, command, bench.folder, {}, None, "", cwd=PEERS) as process:
+                until(self.failed, process, counts.exists)
                 yield _RawRunning(bench, process, counts)
 
 
@@ -267,7 +152,7 @@ class _RawRunning(Running):
         self._bench, self._process, self._file = bench, process, counts
 
     def ask(self, way: Way, seconds: float) -> tuple[float, Sequence[float]]:
-        if way.form != "wait":
+        if way.form != "wait" or way.per_s:
             raise LookupError(way.form)
         command = [sys.executable, "raw_serving_peer.py", "ask", self._bench.url, str(seconds), str(way.connections)]
         done = subprocess.run(command, cwd=PEERS, check=True, stdout=subprocess.PIPE)
@@ -275,13 +160,13 @@ class _RawRunning(Running):
         return printed["s"], [ms / 1000 for ms in printed["ms"]]
 
     def cpu_s(self) -> Mapping[str, float]:
-        return _cpu_s(self._process) | {"redis": self._bench.used_cpu_s()}
+        return cpu_s(self._process) | {"redis": self._bench.used_cpu_s()}
 
     def counts(self) -> tuple[float, float]:
         return _counted(self._file)
 
     def redis_calls(self) -> int:
-        return _calls(self._bench)
+        return redis_calls(self._bench)
 
 
 HEADRACE = Headrace("Headrace")
@@ -370,94 +255,9 @@ def _counted(file: Path) -> tuple[float, float]:
     return COUNTS.unpack(file.read_bytes())  # type: ignore[return-value]
 
 
-def _cpu_s(process: psutil.Process) -> dict[str, float]:
-    """Of a process and all that it started, by the module or program that each runs."""
-    parts: dict[str, float] = {}
-    for each in [process, *process.children(recursive=True)]:
-        try:
-            times, command = each.cpu_times(), each.cmdline()
-        except psutil.NoSuchProcess:
-            continue
-        if not command:  # It has ended, and its parent has not yet seen it.
-            continue
-        part = command[command.index("-m") + 1] if "-m" in command else Path(command[0]).name
-        used_s = times.user + times.system + times.children_user + times.children_system
-        parts[part] = parts.get(part, 0.0) + used_s
-    return parts
-
-
-def _calls(bench: Bench) -> int:
-    stats: dict[str, dict[str, int]] = bench.client.info("commandstats")
-    return sum(of_one["calls"] for of_one in stats.values())
-
-
-@contextmanager
-def _started(
-    contestant: Contestant,
-    command: Sequence[str],
-    folder: Path,
-    settings: Mapping[str, str],
-    port: int | None,
-    ready: str,
-    *,
-    cwd: Path | None = None,
-) -> Iterator[psutil.Process]:
-    """Its output goes to a file, as it would in production. ready: a path that answers 200 once it
-    serves."""
-    log = folder / "contestant.log"
-    with log.open("wb") as output:
-        process = psutil.Popen(
-            command, cwd=cwd, env=_environment() | settings, stdout=output, stderr=output, stdin=subprocess.DEVNULL
-        )
-    try:
-        if port is not None:
-            _until(contestant, process, lambda: _answers(f"http://127.0.0.1:{port}{ready}"))
-        yield process
-    except Exception as error:
-        raise _failed(contestant, f"{error}; its log ends with {log.read_text(errors='replace')[-600:]}") from error
-    finally:
-        _stop(process)
-
-
-def _stop(process: psutil.Popen) -> None:
-    """SIGTERM to the first process, which stops the others, and SIGKILL to those that are left."""
-    all_of_it = [process, *process.children(recursive=True)]
-    process.terminate()
-    psutil.wait_procs([process], timeout=STOP_WITHIN_S)
-    for each in all_of_it:
-        if each.is_running():
-            each.kill()
-    process.wait()
-
-
 def _until_a_worker_is_there(contestant: Contestant, port: int) -> None:
     end = time.monotonic() + READY_WITHIN_S
     while not httpx.get(f"http://127.0.0.1:{port}/workers").json().get("workers"):
         if time.monotonic() > end:
-            raise _failed(contestant, "no worker came")
+            raise contestant.failed("no worker came")
         time.sleep(0.1)
-
-
-def _until(contestant: Contestant, process: psutil.Process, condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + READY_WITHIN_S
-    while not condition():
-        if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
-            raise _failed(contestant, "it ended while it started")
-        if time.monotonic() > end:
-            raise _failed(contestant, f"it was not ready within {READY_WITHIN_S:.0f} s")
-        time.sleep(0.1)
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=5.0).status_code == 200
-    except httpx.HTTPError:
-        return False
-
-
-def _failed(contestant: Contestant, why: str) -> Exception:
-    return PeerFailed(why) if contestant.is_peer else RuntimeError(f"{contestant.name}: {why}")
-
-
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
