@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.ids import parse_job_id
-from shared_schemas.models import ModelManifest, TensorSpec
+from shared_schemas.models import EmbeddingSpec, ModelManifest, TensorSpec
 from shared_schemas.outcome import Failure
 from shared_schemas.stream.schedule import Schedule
 
@@ -25,6 +25,11 @@ def tabular(features: tuple[str, ...] = FEATURES, dtype: str = "float64") -> Mod
 def texts() -> ModelManifest:
     tensor = TensorSpec(name="input_ids", dtype="int64", shape=("batch", "length"))
     return msgspec.structs.replace(a_manifest(), task="text-classification", inputs=(tensor,), labels=("a", "b"))
+
+
+def vectors(dimensions: int) -> ModelManifest:
+    spec = EmbeddingSpec(dimensions=dimensions, pooling="mean", normalize=True)
+    return msgspec.structs.replace(texts(), task="text-embedding", labels=(), embedding=spec)
 
 
 def tensors() -> ModelManifest:
@@ -128,6 +133,22 @@ async def test_what_may_have_an_answer_is_taken(
     for _ in range(2):
         answer = await http.post("/jobs/inference", json={"model_id": model, "input_data": data})
         assert answer.status_code == 202, answer.text
+
+
+async def test_more_dimensions_than_a_vector_has_are_refused(http: httpx.AsyncClient, drive: Driver) -> None:
+    await drive.publish("vectors", manifest=vectors(3))
+    await drive.publish("texts", manifest=texts())
+    answers = {}
+    for model, dimensions in (("vectors", 3), ("vectors", 4), ("vectors", None), ("texts", 4)):
+        parameters = {} if dimensions is None else {"dimensions": dimensions}
+        body = {"model_id": model, "input_data": "x", "parameters": parameters}
+        for _ in range(2):
+            answers[model, dimensions] = await http.post("/jobs/inference", json=body)
+
+    refused = answers.pop(("vectors", 4))
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_input")
+    assert [item["pointer"] for item in refused.json()["errors"]] == ["/parameters/dimensions"]
+    assert [answer.status_code for answer in answers.values()] == [202] * 3
 
 
 async def test_a_version_is_checked_by_its_own_manifest(http: httpx.AsyncClient, drive: Driver) -> None:

@@ -61,9 +61,11 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     path_fields: ClassVar[tuple[str, ...]] = ()
     # The field with the id of a job of the same kind, from whose last checkpoint this job continues.
     source_field: ClassVar[str | None] = None
-    # The field with a published model, which the gateway pins to a version, and the field with the input of that model.
+    # The field with a published model, which the gateway pins to a version, and the fields with the input of that model
+    # and with its InferenceParameters.
     model_field: ClassVar[str | None] = None
     input_field: ClassVar[str | None] = None
+    parameters_field: ClassVar[str | None] = None
     # The field with the name of the recipe that a worker runs.
     recipe_field: ClassVar[str | None] = None
     # An example of a body, for the OpenAPI document.
@@ -240,6 +242,7 @@ class InferenceSpec(JobOptions, frozen=True, kw_only=True, omit_defaults=True, t
 
     model_field = "model_id"
     input_field = "input_data"
+    parameters_field = "parameters"
     example: ClassVar = {"model_id": "model_123", "input_data": "sample text"}
 
     def pinned(self, *, queue: str, model: str | None, draw_seed: Callable[[], int]) -> Self:

@@ -67,7 +67,8 @@ class Admission:
         parents = await self._check_parents(spec) if needs_others else _NO_PARENTS
         pinned = await self._pin(spec, queue, {} if models is None else models, parents)
         if not is_again and pinned.model is not None and pinned.input_field is not None and pinned.model not in parents:
-            await self._signatures.check(pinned.model, getattr(pinned, pinned.input_field))
+            parameters = None if pinned.parameters_field is None else getattr(pinned, pinned.parameters_field)
+            await self._signatures.check(pinned.model, getattr(pinned, pinned.input_field), parameters)
         return pinned
 
     async def _check_queue(self, queue: QueueName, *, is_again: bool) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from shared_schemas.errors import InvalidInput, MalformedId, ModelNotFound, ModelUnreadable
-from shared_schemas.inputs import check_input, signature_of
+from shared_schemas.inputs import check_input, check_parameters, signature_of
 from shared_schemas.inputs.form import Signature
 from shared_schemas.models import Model
+from shared_schemas.specs import InferenceParameters
 
 from gateway.instrument import GatewayObserver
 
@@ -32,14 +33,14 @@ class Signatures:
         # The one that was read first stands first, and is forgotten first.
         self._kept: dict[str, Signature] = {}
 
-    async def check(self, version: str, input_data: Any) -> None:
+    async def check(self, version: str, input_data: Any, parameters: InferenceParameters | None = None) -> None:
         """version: `name@version`. InvalidInput, with a JSON pointer into the body, if a job with
-        this input can only fail. If the manifest cannot be read, every input passes, and the worker
+        this input and these parameters can only fail. If the manifest cannot be read, every input passes, and the worker
         reports what is wrong."""
         kept = self._kept.get(version)
         if kept is not None:
             try:
-                check_input(kept, input_data)
+                _check(kept, input_data, parameters)
                 return
             except InvalidInput:
                 # Redis may have been emptied or restored since. Only the manifest that it has now
@@ -48,7 +49,7 @@ class Signatures:
         read = await self._read(version)
         if read is not None:
             self._keep(version, read)
-            check_input(read, input_data)
+            _check(read, input_data, parameters)
 
     async def _read(self, version: str) -> Signature | None:
         try:
@@ -68,6 +69,12 @@ class Signatures:
         signature = self._kept.pop(version, None)
         if signature is not None:
             self._free_characters += _size(signature)
+
+
+def _check(signature: Signature, input_data: Any, parameters: InferenceParameters | None) -> None:
+    check_input(signature, input_data)
+    if parameters is not None:
+        check_parameters(signature, parameters)
 
 
 def _size(signature: Signature) -> int:

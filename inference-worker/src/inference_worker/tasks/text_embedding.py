@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from shared_schemas.errors import AttemptFailed, InvalidInput
-from shared_schemas.inputs.texts import text_of
+from shared_schemas.errors import AttemptFailed
+from shared_schemas.inputs.texts import dimensions_of, text_of
 from shared_schemas.models import ModelManifest
 
 from inference_worker.engines.batching import BatchingEngine
@@ -68,7 +68,7 @@ class TextEmbedding:
             raise AttemptFailed("model_unsupported", "the model's output does not fit the dimensions of its vectors")
 
     async def answer(self, item: Any, index: int, request: Request) -> EmbeddedText:
-        dimensions = self._dimensions(request.parameters.dimensions)
+        dimensions = dimensions_of(request.parameters.dimensions, self._made.dimensions)
         ids, n_cut = await self._codec.encode_within(text_of(item), self._longest)
         row = text_row(ids, longest=self._longest, pad=self._codec.pad_id, has_token_types=self._has_token_types)
         outputs = await self._engine.infer(row)
@@ -92,11 +92,6 @@ class TextEmbedding:
         vector = np.array(answer.embedding, dtype=np.float64)
         largest = max(float(np.abs(vector).max()), _SHORTEST_NORM)
         return msgspec.structs.replace(answer, embedding=np.round(vector / largest, 3).tolist())
-
-    def _dimensions(self, wanted: int | None) -> int:
-        if wanted is not None and wanted > self._made.dimensions:
-            raise InvalidInput(f"the vectors of this model have {self._made.dimensions} dimensions")
-        return wanted or self._made.dimensions
 
     def _pooled(self, output: Array, n_tokens: int) -> NDArray[np.float64]:
         """output: float [dimensions], or [length, dimensions] of which the first n_tokens are no padding."""

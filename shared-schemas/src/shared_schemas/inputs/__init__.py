@@ -13,8 +13,9 @@ from shared_schemas.errors import InvalidInput
 from shared_schemas.inputs.features import LARGEST_NUMBER, FeatureForm
 from shared_schemas.inputs.form import InputForm, Signature
 from shared_schemas.inputs.tensors import TensorForm
-from shared_schemas.inputs.texts import TextForm
+from shared_schemas.inputs.texts import TextForm, dimensions_of
 from shared_schemas.models import ModelManifest, Task
+from shared_schemas.specs import InferenceParameters
 
 INPUT_FORMS: dict[Task, InputForm] = {
     "text-classification": TextForm(),
@@ -37,6 +38,8 @@ class Inputs(msgspec.Struct, frozen=True):
 def signature_of(manifest: ModelManifest) -> Signature:
     if manifest.task == "tensors":
         return Signature(task=manifest.task, tensors=manifest.inputs)
+    if manifest.embedding is not None:
+        return Signature(task=manifest.task, dimensions=manifest.embedding.dimensions)
     dtype = next((spec.dtype for spec in manifest.inputs if spec.name == "features"), "float32")
     return Signature(
         task=manifest.task, features=manifest.features, largest=LARGEST_NUMBER.get(dtype, LARGEST_NUMBER["float32"])
@@ -66,6 +69,12 @@ def check_input(signature: Signature, input_data: Any) -> None:
             first = first or InvalidInput(str(error), pointer=at + within)
     if first is not None:
         raise first
+
+
+def check_parameters(signature: Signature, parameters: InferenceParameters) -> None:
+    """InvalidInput, with a JSON pointer into the body, if no input can be answered with these parameters."""
+    if signature.dimensions is not None:
+        dimensions_of(parameters.dimensions, signature.dimensions)
 
 
 def inputs_of(task: Task, input_data: Any) -> Inputs:

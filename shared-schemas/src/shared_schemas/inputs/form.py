@@ -10,12 +10,13 @@ from shared_schemas.models import Task, TensorSpec
 class Signature(msgspec.Struct, frozen=True, kw_only=True):
     """The parts of a manifest that decide which inputs fit. features, largest: of a tabular model; no
     number of an input may be further from zero than `largest`. tensors: of a model of the task
-    `tensors`."""
+    `tensors`. dimensions: of the vectors of an embedding model."""
 
     task: Task
     features: tuple[str, ...] = ()
     largest: float = 0.0
     tensors: tuple[TensorSpec, ...] = ()
+    dimensions: int | None = None
 
 
 class InputForm(Protocol):

@@ -23,6 +23,13 @@ class TextForm:
         text_of(item)
 
 
+def dimensions_of(wanted: int | None, most: int) -> int:
+    """How many numbers of a vector of `most` to return. InvalidInput if more are wanted."""
+    if wanted is not None and wanted > most:
+        raise InvalidInput(f"the vectors of this model have {most} dimensions", pointer="/parameters/dimensions")
+    return most if wanted is None else wanted
+
+
 def text_of(item: Any) -> str:
     if not isinstance(item, str):
         raise InvalidInput("this model takes a text")
