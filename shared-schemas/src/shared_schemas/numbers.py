@@ -42,7 +42,9 @@ def parse_number(text: str) -> float | None:
     try:
         value = float(text)
     except ValueError:
-        return None
+        # float() leaves the separators U+001C to U+001F, which strip() takes for white space, in a text of ASCII.
+        stripped = text.strip()
+        return parse_number(stripped) if len(stripped) < len(text) else None
     # float() also takes underscores, the digits of every script, and words: nan, inf, infinity.
     is_finite = value - value == 0
     if is_finite and text.isascii() and "_" not in text:

@@ -54,9 +54,10 @@ class Log:
             return
         facts = " ".join(f"{name}={value}" for name, value in fields.items() if name not in _LEFT_OUT)
         if fields.get("event") in _PRINTED_ONCE:
-            if facts in self._printed:
-                return
-            self._printed.add(facts)
+            with self._lock:
+                if facts in self._printed:
+                    return
+                self._printed.add(facts)
         self._print(service, str(fields.get("event", "")), facts, style=_LEVEL_STYLES.get(level, ""))
         if "exception" in fields:
             self._print(service, str(fields["exception"]), "", style="red")
