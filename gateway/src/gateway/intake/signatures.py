@@ -35,8 +35,8 @@ class Signatures:
 
     async def check(self, version: str, input_data: Any, parameters: InferenceParameters | None = None) -> None:
         """version: `name@version`. InvalidInput, with a JSON pointer into the body, if a job with
-        this input and these parameters can only fail. If the manifest cannot be read, every input passes, and the worker
-        reports what is wrong."""
+        this input and these parameters can only fail. If the manifest cannot be read, every input
+        passes, and the worker reports what is wrong."""
         kept = self._kept.get(version)
         if kept is not None:
             try:
