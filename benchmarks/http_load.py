@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import cast
+from typing import NamedTuple, cast
 
 _HEAD_END = b"\r\n\r\n"
 
@@ -22,9 +22,12 @@ class Poster(asyncio.Protocol):
         took: list[float],
         expected: bytes,
         is_right: Callable[[bytes], bool] = lambda _: True,
+        first: list[float] | None = None,
     ) -> None:
-        """expected: how each response begins. is_right: looks at each body."""
-        self._requests, self._took, self._expected, self._is_right = requests, took, expected, is_right
+        """expected: how each response begins. is_right: looks at each body. first: gets the time of
+        the connection's first request instead of `took`."""
+        self._requests, self._expected, self._is_right = requests, expected, is_right
+        self._took, self._took_next = took if first is None else first, took
         self._left, self._sent_at = b"", 0.0
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -44,6 +47,7 @@ class Poster(asyncio.Protocol):
         if not _is_whole(head.lower(), body):
             return
         self._took.append(time.perf_counter() - self._sent_at)
+        self._took = self._took_next
         if not self._is_right(body):
             self.ended.set_exception(RuntimeError(f"answered {body[-400:]!r}"))
             self._transport.abort()
@@ -114,23 +118,34 @@ async def post(port: int, request: bytes, *, n: int, connections: int, expected:
     return await _posted(port, lambda: Poster(requests, took, expected), connections), took
 
 
+class Posted(NamedTuple):
+    """s: for all. each_s, first_s: for each request, and for the first one of each connection,
+    which waits until the server has accepted the connection."""
+
+    s: float
+    each_s: Sequence[float]
+    first_s: Sequence[float] = ()
+
+
 async def post_for(
     port: int, request: bytes, *, seconds: float, connections: int, is_right: Callable[[bytes], bool]
-) -> tuple[float, list[float]]:
+) -> Posted:
     """Send the request again and again over so many connections, until so many seconds have passed,
-    and await the last responses. Each must have the status 200 and a body that is right.
-    -> (seconds for all, seconds for each)"""
-    took, end = list[float](), time.perf_counter() + seconds
+    and await the last responses. Each must have the status 200 and a body that is right."""
+    took, first, end = list[float](), list[float](), time.perf_counter() + seconds
 
     def requests() -> bytes | None:
         return request if time.perf_counter() < end else None
 
-    return await _posted(port, lambda: Poster(requests, took, b"HTTP/1.1 200", is_right), connections), took
+    def poster() -> Poster:
+        return Poster(requests, took, b"HTTP/1.1 200", is_right, first)
+
+    return Posted(await _posted(port, poster, connections), took, first)
 
 
 async def post_at_rate(
     port: int, request: bytes, *, per_s: float, seconds: float, connections: int, is_right: Callable[[bytes], bool]
-) -> tuple[float, list[float]]:
+) -> Posted:
     """As post_for, but the requests come at random times, so many per second on average, whether or
     not the last ones have been answered."""
     free, due, took = deque[_PacedPoster](), deque[float](), list[float]()
@@ -155,7 +170,7 @@ async def post_at_rate(
         await asyncio.sleep(0.001)
     for poster in posters:
         poster.close()
-    return time.perf_counter() - began, took
+    return Posted(time.perf_counter() - began, took)
 
 
 async def _posted(port: int, poster: Callable[[], Poster], connections: int) -> float:

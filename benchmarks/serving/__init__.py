@@ -6,10 +6,12 @@ as its output. ONNX Runtime in process has its rows at hand, and its best batch 
 that are no larger than what a way of asking has in flight. The raw Redis loop runs whatever waits,
 at most 32 rows, and promises nothing.
 
-An answer is one row. p50 and p99 are those of a request. *CPU ms* is that of an answer, of all
-processes of the contestant: for Headrace the gateway, the worker, `headrace up`, which shows their
-logs, and Redis. *vs best peer* and *vs in process* compare the answers per second; above 1, the
-contestant of the row has more. Where requests come at random times, all servers get the same rate.
+An answer is one row. p50 and p99 are those of a request, without the first one of each connection.
+All connections are opened at once, and *first ms* is the p99 of their first requests, which wait
+until the server has accepted the connection. *CPU ms* is that of an answer, of all processes of the
+contestant: for Headrace the gateway, the worker, `headrace up`, which shows their logs, and Redis.
+*vs best peer* and *vs in process* compare the answers per second; above 1, the contestant of the
+row has more. Where requests come at random times, all servers get the same rate.
 
 Ray Serve is left out. BentoML refuses a request with more than 32 rows, and has no figure where it
 answered 503. The peers have neither lists of jobs nor events.
@@ -143,6 +145,7 @@ def _columns(way: Way, found: Found) -> list[Column]:
         *versus,
         Column("p50 ms", figure(way, "p50_ms"), ".2f"),
         Column("p99 ms", figure(way, "p99_ms"), ".2f"),
+        Column("first ms", figure(way, "first_ms"), ".1f"),
         Column("CPU ms", figure(way, "cpu_ms"), ".3f"),
         Column("rows a run", figure(way, "rows_a_run"), ".1f"),
     ]

@@ -29,6 +29,7 @@ COLUMNS = [
     Column("ratio", "per_s", kind="ratio"),
     Column("p50 ms", "p50_ms", ".2f"),
     Column("p99 ms", "p99_ms", ".2f"),
+    Column("first ms", "first_ms", ".1f"),
     Column("CPU ms", "cpu_ms", ".3f"),
     Column("ratio", "cpu_ms", kind="ratio"),
     Column("gateway", "cpu_gateway_ms", ".3f"),

@@ -20,6 +20,7 @@ import psutil
 from headrace_local.system import free_port
 
 from benchmarks.contestants import PEERS
+from benchmarks.http_load import Posted
 from benchmarks.measuring import Figures, PeerFailed
 from benchmarks.peers.counted_model import COUNTS
 from benchmarks.server import Bench, bench_redis
@@ -151,13 +152,13 @@ class _RawRunning(Running):
     def __init__(self, bench: Bench, process: psutil.Process, counts: Path) -> None:
         self._bench, self._process, self._file = bench, process, counts
 
-    def ask(self, way: Way, seconds: float) -> tuple[float, Sequence[float]]:
+    def ask(self, way: Way, seconds: float) -> Posted:
         if way.form != "wait" or way.per_s:
             raise LookupError(way.form)
         command = [sys.executable, "raw_serving_peer.py", "ask", self._bench.url, str(seconds), str(way.connections)]
         done = subprocess.run(command, cwd=PEERS, check=True, stdout=subprocess.PIPE)
         printed = json.loads(done.stdout)
-        return printed["s"], [ms / 1000 for ms in printed["ms"]]
+        return Posted(printed["s"], [ms / 1000 for ms in printed["ms"]])
 
     def cpu_s(self) -> Mapping[str, float]:
         return cpu_s(self._process) | {"redis": self._bench.used_cpu_s()}
