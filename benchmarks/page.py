@@ -109,7 +109,7 @@ Each is the median of the ratios of all rounds. Machines differ, and a shared ma
 minute to minute. Compare only figures of one table.
 """
 # Columns that belong to the one before them, and stay beside it.
-_QUALIFIES = ("ratio", "vs first row", "vs XREAD", "vs best peer", "vs in process")
+_QUALIFIES = ("ratio", "vs first row", "vs XREAD", "vs best peer", "vs ORT")
 
 
 class Result(msgspec.Struct, frozen=True):

@@ -10,8 +10,9 @@ An answer is one row. p50 and p99 are those of a request, without the first one 
 All connections are opened at once, and *first ms* is the p99 of their first requests, which wait
 until the server has accepted the connection. *CPU ms* is that of an answer, of all processes of the
 contestant: for Headrace the gateway, the worker, `headrace up`, which shows their logs, and Redis.
-*vs best peer* and *vs in process* compare the answers per second; above 1, the contestant of the
-row has more. Where requests come at random times, all servers get the same rate.
+*vs best peer* and *vs ORT* compare the answers per second with those of the fastest peer and of
+ONNX Runtime in process. Where requests come at random times, all servers get the same rate, a share
+of what the best peer answers over 64 connections.
 
 Ray Serve is left out. BentoML refuses a request with more than 32 rows, and has no figure where it
 answered 503. The peers have neither lists of jobs nor events.
@@ -139,13 +140,13 @@ def _columns(way: Way, found: Found) -> list[Column]:
     if of_peers and not way.per_s:
         versus.append(Column("vs best peer", per_s, kind="ratio", base=max(of_peers, key=middle)))
     if IN_PROCESS.name in found:
-        versus.append(Column("vs in process", per_s, kind="ratio", base=IN_PROCESS.name))
+        versus.append(Column("vs ORT", per_s, kind="ratio", base=IN_PROCESS.name))
     return [
         Column("answers/s", per_s, kind="spread"),
         *versus,
         Column("p50 ms", figure(way, "p50_ms"), ".2f"),
         Column("p99 ms", figure(way, "p99_ms"), ".2f"),
-        Column("first ms", figure(way, "first_ms"), ".1f"),
+        Column("first ms", figure(way, "first_ms"), ".0f"),
         Column("CPU ms", figure(way, "cpu_ms"), ".3f"),
         Column("rows a run", figure(way, "rows_a_run"), ".1f"),
     ]

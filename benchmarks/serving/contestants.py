@@ -171,7 +171,7 @@ class _RawRunning(Running):
 
 
 HEADRACE = Headrace("Headrace")
-IN_PROCESS = InProcess("ONNX Runtime in process, best batch")
+IN_PROCESS = InProcess("ONNX Runtime in process")
 RAW = RawLoop("raw Redis loop")
 _PLAIN = {"path": "/predict", "body": lambda n: {"rows": [ROW.tolist()] * n}}
 PEER_SERVERS = (

@@ -34,7 +34,7 @@ class Way(msgspec.Struct, frozen=True):
     @property
     def title(self) -> str:
         if self.per_s:
-            return f"Prefer: wait, at random times, {LOAD:.0%} of the best peer's answers/s over 64 connections"
+            return f"Prefer: wait, at random times, {LOAD:.0%} of the best peer's answers/s"
         by = f"{self.connections} connection{'s' if self.connections > 1 else ''}"
         return {
             "wait": f"Prefer: wait, {by}",
