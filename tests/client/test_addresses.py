@@ -63,7 +63,7 @@ def test_a_file_may_name_the_profile_to_begin_with(home: Path) -> None:
         ("lab", "profiles = 3", "it has none"),
         ("lab", "[profiles", "is not TOML"),
         ("wrong", CONFIG, "'ulr'"),
-        ("none", CONFIG, "is no URL"),
+        ("none", CONFIG, "is not a URL"),
     ],
 )
 def test_a_profile_that_leads_nowhere_says_why_and_in_which_file(
@@ -120,7 +120,7 @@ MALFORMED = [
     ("http://gateway\n", "blank"),
     ("http://gateway/?a=1", "query"),
     ("http://gateway/#a", "fragment"),
-    ("http://" + "a" * 64 + ".example", "no name"),
+    ("http://" + "a" * 64 + ".example", "not a valid name"),
 ]
 
 

@@ -244,4 +244,4 @@ def test_up_takes_the_environment_variables_of_its_parts(tmp_path: Path) -> None
     assert queues == {"training-own", "inference-own"}
     assert list(artifacts.iterdir())
     assert [file.name for file in data.iterdir()] == ["own.csv"]
-    assert "HEADRACE_REDIS_PASSWORD_FILE is not heeded" in running.said
+    assert "HEADRACE_REDIS_PASSWORD_FILE has no effect" in running.said

@@ -198,7 +198,7 @@ async def test_a_bad_body_is_refused(
     assert await drive.count_jobs() == 0
 
 
-TIME = "expected a time as RFC 3339 has it, with its offset from UTC, such as 2030-01-31T12:00:00Z"
+TIME = "expected a time in the format of RFC 3339, with its offset from UTC, such as 2030-01-31T12:00:00Z"
 RULES: list[tuple[dict[str, Any], str, str]] = [
     # field, code of the item, what its detail has
     ({"run_at": "2030-01-01T00:00:00"}, "invalid_format", TIME),

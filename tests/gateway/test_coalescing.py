@@ -1,3 +1,5 @@
+"""Requests that arrive during a call to Redis share the next one, and each gets its own answer or error."""
+
 from collections.abc import Sequence
 
 import anyio
@@ -39,7 +41,7 @@ async def ask_all(coalescer: Coalescer[int, int], items: Sequence[int], *, n_byt
     return answers
 
 
-async def test_what_is_asked_while_a_call_is_under_way_goes_with_the_next_and_each_hears_its_own_answer() -> None:
+async def test_items_that_arrive_during_a_call_share_the_next_and_each_gets_its_own_answer() -> None:
     backend = Backend()
     coalescer = Coalescer(backend.call)
     answers: dict[int, object] = {}
@@ -65,7 +67,7 @@ async def test_what_is_asked_while_a_call_is_under_way_goes_with_the_next_and_ea
 @pytest.mark.parametrize(
     ("n_bytes", "sizes"), [(0, [1, CALL_ITEMS, CALL_ITEMS, 49]), (CALL_BYTES // 100, [1, 101, 101, 101, 101, 45])]
 )
-async def test_a_call_carries_so_many_items_and_bytes_and_no_more(n_bytes: int, sizes: list[int]) -> None:
+async def test_a_call_carries_at_most_so_many_items_and_bytes(n_bytes: int, sizes: list[int]) -> None:
     backend = Backend()
     coalescer = Coalescer(backend.call)
     backend.may_answer.set()
@@ -93,7 +95,7 @@ async def test_an_item_larger_than_a_call_goes_by_itself() -> None:
     assert backend.calls == [[1], [2], [3]]
 
 
-async def test_what_a_call_raises_all_its_callers_hear_and_the_next_call_is_made() -> None:
+async def test_all_callers_get_what_a_call_raises_and_the_next_call_is_made() -> None:
     backend = Backend()
     coalescer = Coalescer(backend.call)
     backend.may_answer.set()
@@ -110,7 +112,7 @@ async def test_what_a_call_raises_all_its_callers_hear_and_the_next_call_is_made
     assert back == {3: 9}
 
 
-async def test_an_item_that_brings_its_call_down_takes_no_other_with_it() -> None:
+async def test_an_item_that_fails_its_call_fails_no_other_item() -> None:
     backend = Backend()
     coalescer = Coalescer(backend.call)
     backend.may_answer.set()
@@ -123,7 +125,7 @@ async def test_an_item_that_brings_its_call_down_takes_no_other_with_it() -> Non
     assert answers == {1: 1, 1001: "1001 cannot be told", 2: 4}
 
 
-async def test_who_waits_when_the_gateway_stops_is_told_and_who_was_alone_hears_its_answer() -> None:
+async def test_waiting_callers_get_an_error_when_the_gateway_stops_and_a_lone_caller_gets_its_answer() -> None:
     backend = Backend()
     coalescer = Coalescer(backend.call)
     answers: dict[int, object] = {}
@@ -145,7 +147,7 @@ async def test_who_waits_when_the_gateway_stops_is_told_and_who_was_alone_hears_
     assert answers == {1: 1, 2: "the gateway is stopping"}
 
 
-async def test_who_is_answered_by_a_call_of_many_when_the_gateway_stops_is_told() -> None:
+async def test_callers_of_a_shared_call_get_an_error_when_the_gateway_stops() -> None:
     backend = Backend()
     coalescer = Coalescer(backend.call)
     answers: dict[int, object] = {}

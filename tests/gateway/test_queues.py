@@ -34,7 +34,7 @@ async def test_a_queue_that_nobody_declared_takes_no_job_and_is_not_made(
     [item] = answer.json()["errors"]
     assert (answer.status_code, answer.json()["code"]) == (422, "queue_unknown")
     assert (item["code"], item["pointer"]) == ("queue_unknown", pointer)
-    assert "known are training" in item["detail"]
+    assert "the known queues are training" in item["detail"]
     assert "lrage" not in answer.text
     assert await drive.count_jobs() == 0
     assert await listed(http) == ["inference", "training"]

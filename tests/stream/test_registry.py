@@ -1,3 +1,5 @@
+"""Which version of a model each reference pins, and that a replay publishes none."""
+
 import pytest
 from shared_schemas.errors import HeadraceError, ModelNotFound
 from shared_schemas.models import ModelRef

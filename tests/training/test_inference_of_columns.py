@@ -248,8 +248,8 @@ def test_what_looks_odd_about_classes_is_in_the_log(tmp_path: Path) -> None:
 
     assert list(made.notes) == [
         "classes of 'label' that are spelled in several ways: '1'",
-        "classes of 'label' that differ in case, spaces or form alone: 'Spam' and 'spam'",
-        "classes of 'label', no missing values: 'None'",
+        "classes of 'label' that differ only in case, spaces or form: 'Spam' and 'spam'",
+        "classes of 'label' that are not missing values: 'None'",
     ]
 
 
@@ -260,7 +260,7 @@ def test_classes_that_look_alike_are_in_the_log(tmp_path: Path, other: str) -> N
     made = prepared(tmp_path, table_of("text,label", rows), "transformer", hyperparameters=TINY)
 
     assert [note.split(":")[0] for note in made.notes] == [
-        "classes of 'label' that differ in case, spaces or form alone"
+        "classes of 'label' that differ only in case, spaces or form"
     ]
 
 
@@ -291,7 +291,7 @@ def test_hyperparameters_of_another_model_type_are_in_the_log(tmp_path: Path) ->
 
     made = prepared(tmp_path, table_of("a,b,kind", SIZES), "mlp", **spec)
 
-    assert "hyperparameters that this model type has not: heads, max_length" in made.describe()
+    assert "hyperparameters that this model type does not use: heads, max_length" in made.describe()
 
 
 def test_classes_without_a_training_row_or_a_held_out_row_are_in_the_log(tmp_path: Path) -> None:
@@ -301,7 +301,7 @@ def test_classes_without_a_training_row_or_a_held_out_row_are_in_the_log(tmp_pat
 
     made = experiment(assignment(tmp_path, seed=1, **job))
 
-    assert "classes of which no row is held out: 'cold'" in made.describe()
+    assert "classes without a row held out: 'cold'" in made.describe()
 
 
 def test_the_error_about_a_validation_text_that_is_too_short_names_the_validation_data(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def find(url: str | None = None, *, profile: str | None = None, environ: Mapping
 def address_of(url: object, what: str) -> Address:
     """Parse a URL. what: names the setting that holds it, for errors."""
     if not isinstance(url, str):
-        raise InvalidSettings(f"{what} is no URL: write one such as {DEFAULT_URL}")
+        raise InvalidSettings(f"{what} is not a URL: write one such as {DEFAULT_URL}")
     parts = _split(url.strip(), what)
     if parts.scheme not in _PORTS:
         if "://" not in url:
@@ -159,7 +159,7 @@ def _split(url: str, what: str) -> SplitResult:
     try:
         host.encode("idna")
     except UnicodeError:
-        raise InvalidSettings(f"{what} is malformed: its host is no name") from None
+        raise InvalidSettings(f"{what} is malformed: its host is not a valid name") from None
     return parts
 
 

@@ -68,7 +68,7 @@ def _answer(item: Any, *, is_text_seen: bool) -> Text:
             return Text.assemble(("" if is_text_seen else made, "green"), (f"  [{tokens} tokens, {reason}]", "dim"))
         case {"model": model, "metrics": values, "baseline": baseline}:
             return Text.assemble(
-                "  model ", (str(model or "none, as of any replay"), "bold"), f"  {text.metrics(values)}",
+                "  model ", (str(model or "none: a replay publishes no model"), "bold"), f"  {text.metrics(values)}",
                 (f"  (baseline: {text.metrics(baseline)})", "dim"),
             )  # fmt: skip
         case _:

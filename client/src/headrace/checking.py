@@ -87,7 +87,7 @@ def kind_of(given: Any, place: str) -> JobKind:
         if len(kinds) == 1:
             return kinds[0]
     wanted = (f"{_with_article(kind)} has {' and '.join(_required(kind))}" for kind in JobKind)
-    raise InvalidJob(f"{place} is no job: {', '.join(wanted)}")
+    raise InvalidJob(f"{place} is not a job: {', '.join(wanted)}")
 
 
 def _required(kind: JobKind) -> dict[str, None]:
@@ -112,7 +112,7 @@ def number_of(event: object) -> int:
     if event is None:
         return 0
     if not isinstance(event, Integral) or event < 0:
-        raise InvalidJob("events come after the number of one: a whole number from 0 on")
+        raise InvalidJob("after is the number of an event: a whole number, 0 or more")
     return int(event)
 
 

@@ -179,10 +179,10 @@ def _unknown(name: str, entry_point_group: str) -> int:
     known = below or [*dict.fromkeys(entry.name for entry in ENTRIES), *_plugged(entry_point_group)]
     close = get_close_matches(name, known, n=1)
     if name.startswith("-"):
-        _say(f"headrace: error: options stand after a command: headrace COMMAND {name.partition(' ')[0]} …")
+        _say(f"headrace: error: options go after a command: headrace COMMAND {name.partition(' ')[0]} …")
     else:
         _say(f"headrace: error: there is no command {name!r}" + (f"; is it {close[0]!r}?" if close else ""))
-    _say(f"Known are {', '.join(known)}.")
+    _say(f"The commands are {', '.join(known)}.")
     return _USAGE
 
 

@@ -127,7 +127,7 @@ def submit_list(
 ) -> Request[SubmittedJobs]:
     """InvalidJob names the first wrong job by its place, `jobs[3]`."""
     if isinstance(jobs, str | bytes | Mapping | JobOptions):
-        raise InvalidJob("a list of jobs is wanted, each a spec or a mapping with its fields")
+        raise InvalidJob("give a list of jobs, each a spec or a mapping with its fields")
     given = list(jobs)
     kinds = [kind_of(job, f"jobs[{i}]") for i, job in enumerate(given)]
     if len(set(kinds)) != 1:

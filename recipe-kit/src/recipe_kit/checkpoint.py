@@ -89,7 +89,7 @@ def save_checkpoint(
     series: tuple[SeriesState, bytes],
     owner: str,
 ) -> Checkpoint:
-    """Save all that a run needs to resume. vocabulary: what the weights belong with. series: from
+    """Save all that a run needs to resume. vocabulary: what gives the weights their meaning. series: from
     `Series.saved`. owner: unique to the attempt. -> the step and the file in the store."""
     series_state, lines = series
     generator = np.random.get_state(legacy=False)  # the global one, which a user's recipe may use
@@ -127,12 +127,12 @@ class LoadedCheckpoint:
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """What the weights belong with."""
+        """What gives the weights their meaning."""
         return self._metadata.vocabulary
 
     @property
     def series(self) -> tuple[SeriesState, bytes]:
-        """What `Series.saved` returned: the state, and the lines that are in no part yet."""
+        """What `Series.saved` returned: the state, and the lines that no file has yet."""
         lines = self._tensors.get(_LINES)
         return self._metadata.series, b"" if lines is None else lines.numpy().tobytes()
 

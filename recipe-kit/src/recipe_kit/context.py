@@ -86,7 +86,7 @@ class Context(Generic[H]):
 
     @property
     def vocabulary(self) -> Vocabulary | None:
-        """What the weights of the checkpoint belong with; None if there is no checkpoint."""
+        """What gives the weights of the checkpoint their meaning; None if there is no checkpoint."""
         return None if self.checkpoint is None else self.checkpoint.vocabulary
 
     def log(self, line: str, level: Literal["info", "warning", "error"] = "info") -> None:
@@ -129,7 +129,7 @@ class Context(Generic[H]):
     ) -> None:
         """Save a checkpoint, from which any worker can resume.
 
-        state: the steps that are done. vocabulary: what the weights belong with. metrics: those on
+        state: the steps that are done. vocabulary: what gives the weights their meaning. metrics: those on
         held-out rows, if they were measured at this step. is_best: whether this is the best
         checkpoint so far. The worker keeps the best and the newest few."""
         whole = msgspec.structs.replace(

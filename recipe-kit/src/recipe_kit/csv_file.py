@@ -249,7 +249,7 @@ class _Reader:
         if width < len(row) <= self._n_fields:
             raise DataRejected("data_column_missing", f"column {width + 1} has no name")
         by = "" if self._dialect.separator == "," else f" by {self._dialect.separator!r}"
-        advice = ": a text that holds a separator wants quotes around it" if len(row) > width else ""
+        advice = ": a text that contains a separator needs quotes around it" if len(row) > width else ""
         raise DataRejected("data_ragged", f"row {at} has {len(row)} fields, the header {width}{by}{advice}", row=at)
 
     def _store_rows(self) -> None:
@@ -312,9 +312,9 @@ def _check_names(names: Sequence[str]) -> None:
     out later. DataRejected."""
     _check_text(names, "the header", None)
     if len(names) > MOST_COLUMNS:
-        raise DataRejected("data_too_large", f"a data set may have {MOST_COLUMNS} columns")
+        raise DataRejected("data_too_large", f"a data set may have at most {MOST_COLUMNS} columns")
     if len(names) > 1 and all(_OTHER_QUOTES.fullmatch(name) for name in names):
-        raise DataRejected("data_format", 'the header has quotes of another kind: cells are quoted with " alone')
+        raise DataRejected("data_format", 'the header has quotes of another kind: only " can quote a cell')
     if _are_numbers_of_a_row(names):
         raise DataRejected("data_format", "the first line has numbers in place of column names: add a header")
     seen = set()

@@ -15,7 +15,7 @@ Opener = Callable[[], BinaryIO]
 
 class Data:
     """training: opens the file to train on. validation: opens the file to measure on; None if rows
-    of the first file are held out instead. Each call opens the file anew, at its start.
+    of the first file are held out instead. Each call opens the file again and reads from its start.
     DataRejected if it cannot be opened."""
 
     def __init__(self, training: Opener, validation: Opener | None = None) -> None:

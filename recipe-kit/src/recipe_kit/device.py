@@ -15,7 +15,7 @@ def choose(wanted: str) -> torch.device:
 
 
 def describe(device: torch.device) -> str:
-    """For a line of the log."""
+    """The device, for a line of the log."""
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     return f"cpu ({torch.get_num_threads()} threads)"

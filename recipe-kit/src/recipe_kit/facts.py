@@ -25,7 +25,8 @@ def log_start(
     lines: Sequence[str],
     baseline: dict[str, float | None],
 ) -> DataFacts:
-    """Log what a run on tables is made of, before its first step. -> the facts for its manifest.
+    """Log the data, the device and the baseline of a run on tables, before its first step. -> the
+    facts for its manifest.
 
     vocabulary: of the model.
     notes: what was decided about the data and why, one sentence each.

@@ -81,9 +81,9 @@ def remarks_on(cells: Sequence[str], column: str) -> list[str]:
     for same in spellings:
         by_case[_folded(same)].append(repr(same))
     if alike := [" and ".join(sorted(names)) for names in by_case.values() if len(names) > 1]:
-        remarks.append(f"classes of {column!r} that differ in case, spaces or form alone: {', '.join(sorted(alike))}")
+        remarks.append(f"classes of {column!r} that differ only in case, spaces or form: {', '.join(sorted(alike))}")
     if words := [repr(same) for same in spellings if same.casefold() in _LIKE_MISSING]:
-        remarks.append(f"classes of {column!r}, no missing values: {', '.join(sorted(words))}")
+        remarks.append(f"classes of {column!r} that are not missing values: {', '.join(sorted(words))}")
     return remarks
 
 
@@ -95,7 +95,7 @@ def classes_without_rows(classes: Sequence[str], training: Tensor, held_out: Ten
         seen = set(numbers.tolist())
         if absent := [repr(name) for i, name in enumerate(classes) if i not in seen]:
             more = f" and {len(absent) - _NAMED} more" if len(absent) > _NAMED else ""
-            lines.append(f"classes of which no row is {what}: {', '.join(absent[:_NAMED])}{more}")
+            lines.append(f"classes without a row {what}: {', '.join(absent[:_NAMED])}{more}")
     return lines
 
 
@@ -107,12 +107,12 @@ def majority_accuracy(training: Tensor, held_out: Tensor) -> float:
 
 
 def _folded(name: str) -> str:
-    """Equal for two names that a person may take for the same."""
+    """A form of the name that is equal for two names that a person may confuse."""
     return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 def _canonical(cell: str) -> str:
-    """The same for all spellings of one class."""
+    """The name of the class, which is the same for all its spellings."""
     if whole := _WHOLE.fullmatch(cell):
         return whole[1]
     folded = cell.casefold()
@@ -142,7 +142,7 @@ def _check_numbers(cells: Sequence[str], spellings: dict[str, set[str]], column:
         other = seen.setdefault(number, same)
         if other != same:
             row = 1 + max(min(cells.index(cell) for cell in spellings[name]) for name in (same, other))
-            message = f"row {row} of {column!r} is a number that an earlier row spells otherwise: write one of the two"
+            message = f"row {row} of {column!r} is a number that an earlier row spells differently: use one spelling"
             raise DataRejected("data_ambiguous_label", message, row=row, column=column)
 
 
@@ -155,5 +155,5 @@ def _check_booleans(cells: Sequence[str], spellings: dict[str, set[str]], column
         if not spellings.keys().isdisjoint(names)
     ]
     if len(rows) > 1:
-        message = f"{column!r} has true or false, and 1 or 0 as well: write one of the two, from row {max(rows)} on"
+        message = f"{column!r} has both true or false and 1 or 0, from row {max(rows)} on: use one of the two forms"
         raise DataRejected("data_ambiguous_label", message, row=max(rows), column=column)

@@ -103,7 +103,7 @@ def unused_of(wanted: msgspec.Struct, names: Sequence[str]) -> list[str]:
     """A line for the log if the job sets hyperparameters that change nothing; else none. wanted:
     the hyperparameters. names: of those that the model type does not use."""
     asked = [name for name in names if getattr(wanted, name) is not None]
-    return [f"hyperparameters that this model type has not: {', '.join(asked)}"] if asked else []
+    return [f"hyperparameters that this model type does not use: {', '.join(asked)}"] if asked else []
 
 
 def split_rows(n_rows: int, fraction: float, *, seed: int) -> tuple[list[int], list[int]]:

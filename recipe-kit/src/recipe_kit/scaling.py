@@ -78,7 +78,7 @@ def remarks(scaling: Scaling, x: Tensor, names: Sequence[str]) -> Iterator[str]:
     widths = (some[int(0.95 * (len(some) - 1))] - some[int(0.05 * (len(some) - 1))]) / scaling.scale
     squeezed = [name for name, width in zip(names, widths.tolist(), strict=True) if 0 < width < _LEAST_WIDTH]
     if squeezed:
-        yield f"a few values are so far from all others that these are hardly told apart: {_listed(squeezed)}"
+        yield f"a few values are so far from the others that those can hardly be distinguished: {_listed(squeezed)}"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -66,7 +66,7 @@ class Series:
             self._report(due)
 
     def saved(self) -> tuple[SeriesState, bytes]:
-        """What a checkpoint keeps: the state, and the lines that are in no part yet."""
+        """What a checkpoint keeps: the state, and the lines that no file has yet."""
         return self._state, bytes(self._rest)
 
     def end(self) -> ArtifactRef | None:

@@ -119,7 +119,7 @@ def read_table(source: Path | BinaryIO, *, prefix: str = "") -> Table:
     try:
         with source.open("rb") if isinstance(source, Path) else source as file:
             if os.fstat(file.fileno()).st_size > MOST_BYTES:
-                raise DataRejected("data_too_large", f"a data set may have {MOST_BYTES} bytes")
+                raise DataRejected("data_too_large", f"a data set may have at most {MOST_BYTES} bytes")
             return Table(read_csv(file), prefix)
     except OSError:
         raise DataRejected("data_not_readable", f"{prefix}the data cannot be read") from None
@@ -177,16 +177,18 @@ def _check_single(table: Table) -> None:
     [name] = table.columns
     ask = "say sep= in the first line if it separates cells, or name the text_column if it does not"
     if sign := next((sign for sign in _MAY_SEPARATE if sign in name), None):
-        raise table.fault("data_format", f"the header has one column, and {sign!r} stands in its name: {ask}")
+        raise table.fault("data_format", f"the header has one column, and its name contains {sign!r}: {ask}")
     words = name.casefold().split()
     if len(words) > 1 and not set(words).isdisjoint(_USUAL_LABELS[0]):
         raise table.fault(
-            "data_format", f"the header has one column, {name[:_LETTERS_SHOWN]!r}, of several names: {ask}"
+            "data_format",
+            f"the header has one column, {name[:_LETTERS_SHOWN]!r}, which looks like several names: {ask}",
         )
     for sign in SEPARATORS[1:]:
         counts = {cell.count(sign) for cell in table.column(name)}
         if len(counts) == 1 and counts != {0}:
-            raise table.fault("data_format", f"the header has one column, and every row as many {sign!r}: {ask}")
+            message = f"the header has one column, and every row has the same number of {sign!r}: {ask}"
+            raise table.fault("data_format", message)
 
 
 def listed(columns: Sequence[str]) -> str:

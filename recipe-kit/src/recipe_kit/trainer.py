@@ -38,7 +38,7 @@ class Trainer:
         and must not draw random numbers, or a resumed run would differ.
     headline: the name of the metric that decides which checkpoint is the best: the highest value if
         it is in HIGHER_IS_BETTER, else the lowest.
-    vocabulary: what the weights belong with.
+    vocabulary: what gives the weights their meaning.
     tokens_per_row: to report tokens per second; 0 for a model without tokens.
     """
 

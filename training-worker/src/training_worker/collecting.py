@@ -111,7 +111,7 @@ async def _check_owner(
     if not (adopt or (of_store is None and is_known)):
         raise StoreOfAnotherRedis(
             "this Redis does not know the files of the artifact store: it was emptied, or is another one. "
-            "To let go of all files that it does not refer to, collect once with --adopt"
+            "To remove all files that it does not refer to, collect once with --adopt"
         )
     if not dry_run:
         identity = await binding.identify(secrets.token_hex(16))

@@ -65,5 +65,5 @@ def _shape(spec: TrainingSpec, source: Vocabulary, names: Sequence[str]) -> dict
 
 
 def _contradiction(field: str, known: str) -> SpecRejected:
-    message = f"{field} contradicts the job in resume_from, which has {known}; leave it out to go on as that one"
+    message = f"{field} contradicts the job in resume_from, which has {known}; leave it out to use that"
     return SpecRejected(message, pointer=f"/{field}")

@@ -28,7 +28,7 @@ class Draining:
     def has_begun(self) -> bool:
         return self._begun.is_set()
 
-    async def begun(self) -> None:
+    async def wait_until_begun(self) -> None:
         await self._begun.wait()
 
     def begin(self) -> None:
@@ -81,7 +81,7 @@ class Draining:
                 job_id=attempt.job_id,
                 attempt=attempt.number,
                 worker=self._worker,
-                reason="Redis did not take its end; its lease will run out",
+                reason="Redis did not settle it in time; its lease will run out",
             )
 
     async def _give_grace(self) -> None:

@@ -218,7 +218,7 @@ class Worker:
 
     async def _register_draining(self, heartbeat: Heartbeat) -> None:
         """Show in GET /workers at once that this worker drains."""
-        await self._draining.begun()
+        await self._draining.wait_until_begun()
         heartbeat.beat_soon()
 
     async def _is_store_known(self, client: AsyncRedis, *, handle_signals: bool) -> bool:

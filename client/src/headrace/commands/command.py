@@ -106,7 +106,7 @@ class Several(argparse.Action):
         given = [value.strip() for value in values.split(",")] if known is not None else [values]
         for value in given:
             if known is not None and value not in known:
-                raise argparse.ArgumentError(self, f"{value!r} is unknown; known are {', '.join(known)}")
+                raise argparse.ArgumentError(self, f"{value!r} is unknown; use one of {', '.join(known)}")
         setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or []), *given])
 
 
@@ -120,7 +120,7 @@ def one_of(known: Iterable[str]) -> Callable[[str], str]:
 
     def read(text: str) -> str:
         if text not in names:
-            raise argparse.ArgumentTypeError(f"{text!r} is unknown; known are {', '.join(names)}")
+            raise argparse.ArgumentTypeError(f"{text!r} is unknown; use one of {', '.join(names)}")
         return text
 
     return read

@@ -126,12 +126,12 @@ def _check_selection(jobs: list[str] | None, given: Given) -> None:
     ways = (bool(jobs), any(value is not None for value in (given.queue, given.kind, given.code)), given.everything)
     if sum(ways) != 1:
         named = "name jobs, or " if jobs is not None else ""
-        raise WrongUsage(f"{named}choose by --queue, --kind and --code, or say --all")
+        raise WrongUsage(f"{named}choose by --queue, --kind and --code, or use --all")
 
 
 def _confirms(question: str) -> bool:
     if sys.stdin is None or not sys.stdin.isatty():
-        raise WrongUsage("nobody can be asked here: say --yes")
+        raise WrongUsage("there is no terminal to ask for confirmation: use --yes")
     err.print(f"{question} [y/N]: ", end="")
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 

@@ -121,7 +121,7 @@ class _Demo:
     def conclude(self, *, took_s: float, kept: Path | None) -> None:
         self._console.print("[dim]" + "─" * min(_LINE_WIDTH, self._console.width) + "[/]")
         if kept is None:
-            self._console.print("  The demo's jobs and models are gone with it. To look around among them:")
+            self._console.print("  The demo has removed its jobs and models. To keep them and look around:")
             self._commands("demo --keep")
             self._console.print("  To begin with nothing but the data sets:")
             self._commands("up")

@@ -14,7 +14,7 @@ _PREFIX = "HEADRACE_"
 # Variables that `headrace up` sets itself, and why.
 _IGNORED = {
     "HEADRACE_WORKER_NAME": "the workers are named training-1, inference-1, …",
-    "HEADRACE_LOG_FORMAT": "the lines of all parts are shown alike",
+    "HEADRACE_LOG_FORMAT": "all services are shown in one format",
 }
 _FOR_ANOTHER_REDIS = {
     "HEADRACE_REDIS_USER": "the embedded Redis has one user",
@@ -48,7 +48,7 @@ def ignored_variables(environ: Mapping[str, str], *, is_embedded: bool) -> list[
     """One sentence for each variable that is set and has no effect. is_embedded: the embedded Redis
     is used."""
     reasons = _IGNORED | (_FOR_ANOTHER_REDIS if is_embedded else {})
-    return [f"{name} is not heeded: {why}" for name, why in reasons.items() if environ.get(name)]
+    return [f"{name} has no effect: {why}" for name, why in reasons.items() if environ.get(name)]
 
 
 def inherited(environ: Mapping[str, str]) -> dict[str, str]:

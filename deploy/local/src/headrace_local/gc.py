@@ -1,6 +1,7 @@
 """`headrace gc`: removes files that nothing refers to from the artifact store of this machine.
 
-The training worker has the rules. Only this module imports it.
+`training_worker.collecting` decides which files to remove. No other module of this package imports
+the training worker.
 """
 
 import asyncio
@@ -47,7 +48,8 @@ def collect(
     try:
         return asyncio.run(run(settings, dry_run=dry_run, adopt=adopt))
     except BackendUnavailable:
-        raise NotCollected("Redis does not answer, which knows what is needed: is `headrace up` running?") from None
+        message = "Redis, which knows the files in use, does not answer: is `headrace up` running?"
+        raise NotCollected(message) from None
     except (StoreOfAnotherRedis, OSError) as error:
         raise NotCollected(str(error)) from None
 

@@ -16,7 +16,7 @@ class Cors(CORSMiddleware):
         # Starlette's text is "Disallowed CORS origin, method": it names what was refused, without
         # the values.
         refused = bytes(response.body).decode().removeprefix("Disallowed CORS ")
-        detail = f"a page of another origin may not call so ({refused}); HEADRACE_CORS_ORIGINS lists those that may"
+        detail = f"HEADRACE_CORS_ORIGINS does not allow this request from a page of another origin ({refused})"
         kept = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
         problem = ProblemError(response.status_code, "cors_refused", detail, headers=kept)
         return response_with_id(problem, random_bytes(8).hex())

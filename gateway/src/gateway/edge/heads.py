@@ -17,8 +17,11 @@ MOST_HEADERS = 1000
 
 def too_large(limit: int, *, is_target: bool) -> ProblemError:
     if is_target:
-        return ProblemError(414, "target_too_long", f"a head may have {limit} bytes, and the target fills it")
-    return ProblemError(431, "head_too_large", f"a head or trailers may have {limit} bytes and {MOST_HEADERS} lines")
+        return ProblemError(
+            414, "target_too_long", f"a head may have at most {limit} bytes, and the target alone takes that"
+        )
+    detail = f"a head or trailers may have at most {limit} bytes and {MOST_HEADERS} lines"
+    return ProblemError(431, "head_too_large", detail)
 
 
 def too_late(timeout_s: float) -> ProblemError:
@@ -34,9 +37,8 @@ def unknown_version() -> ProblemError:
 
 
 def too_many_connections() -> ProblemError:
-    return ProblemError(
-        503, "too_many_connections", "the gateway serves as many as it may", headers={"Retry-After": RETRY_AFTER_S}
-    )
+    detail = "the gateway has no room for another connection"
+    return ProblemError(503, "too_many_connections", detail, headers={"Retry-After": RETRY_AFTER_S})
 
 
 def response_bytes(problem: ProblemError, default_headers: list[tuple[bytes, bytes]]) -> bytes:

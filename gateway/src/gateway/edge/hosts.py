@@ -46,7 +46,7 @@ class Hosts:
         if self._allows(match["name"]):
             return None
         return ProblemError(
-            421, "host_not_allowed", "the gateway is not called by that name; HEADRACE_HOSTS lists those that it takes"
+            421, "host_not_allowed", "this host name is not accepted; HEADRACE_HOSTS sets the names that are"
         )
 
     def _allows(self, host: bytes) -> bool:

@@ -38,7 +38,7 @@ _TURN_PARTS = 500
 # How long a refused connection is read after the response. If it were reset while the client still
 # sends, the client would lose the response.
 _LINGER_S = 2.0
-# The part of a request that is read now.
+# What the connection reads now: nothing yet, the head of a request, or its body.
 _BETWEEN, _HEAD, _BODY = range(3)
 
 
@@ -223,7 +223,7 @@ class GatewayProtocol(HttpToolsProtocol):
             if self._n_framing > self._settings.max_head_bytes:
                 self._fault = self._too_large()
             elif self._place == _BODY and self._n_framing_left < 0:
-                self._fault = heads.malformed("there is more to the chunks of the body than what they hold")
+                self._fault = heads.malformed("the chunks of the body have much more framing than content")
         if self._fault is not None:
             self._refuse(self._fault)
         elif self._timer is None and (self._place == _HEAD or (self._place == _BETWEEN and not self._is_answering())):

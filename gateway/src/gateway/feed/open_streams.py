@@ -36,6 +36,5 @@ class OpenStream:
 def check_open_streams(most: int) -> None:
     """ProblemError 503 if `most` streams are open, or more."""
     if OpenStream.n_open >= most:
-        raise ProblemError(
-            503, TOO_MANY, "as many event streams are open as may be", headers={"Retry-After": RETRY_AFTER_S}
-        )
+        detail = "the gateway has no room for another event stream"
+        raise ProblemError(503, TOO_MANY, detail, headers={"Retry-After": RETRY_AFTER_S})

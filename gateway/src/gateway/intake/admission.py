@@ -84,7 +84,8 @@ class Admission:
             f" and {len(known) - _MOST_NAMED} more" if len(known) > _MOST_NAMED else ""
         )
         raise QueueUnknown(
-            f"no worker serves a queue of this name and no setting declares it; known are {named}", pointer="/queue"
+            f"no worker serves a queue of this name and no setting declares it; the known queues are {named}",
+            pointer="/queue",
         )
 
     async def _check_parents(self, spec: JobSpec) -> dict[str, Job]:

@@ -133,4 +133,4 @@ def _names_of(query: Any) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def _too_large(max_bytes: int) -> ProblemError:
-    return ProblemError(413, "body_too_large", f"a body may have {max_bytes} bytes", headers=_CLOSE)
+    return ProblemError(413, "body_too_large", f"a body may have at most {max_bytes} bytes", headers=_CLOSE)

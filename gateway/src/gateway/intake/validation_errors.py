@@ -19,7 +19,7 @@ _STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*?)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(?P<name>\w+)`")
-_A_TIME = "a time as RFC 3339 has it, with its offset from UTC, such as 2030-01-31T12:00:00Z"
+_A_TIME = "a time in the format of RFC 3339, with its offset from UTC, such as 2030-01-31T12:00:00Z"
 _BOUNDS = (">", "<", "length", "multiple", "range")
 
 
@@ -44,7 +44,7 @@ def item_of(message: str, kind: Any) -> ProblemItem:
         values = ", ".join(map(str, _allowed(kind, steps)))
         detail = "not one of the allowed values" + (f": {values}" if values else "")
         return ProblemItem(pointer=pointer, code="invalid_value", detail=detail)
-    # The end of a text as other languages and our OpenAPI document write it.
+    # A pattern ends in \Z in Python, and in $ in other languages and in our OpenAPI document.
     detail = (text[0].lower() + text[1:]).replace(r"\\Z'", "$'")
     if "matching regex" in text:
         return ProblemItem(pointer=pointer, code="invalid_format", detail=detail)

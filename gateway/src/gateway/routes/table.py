@@ -40,7 +40,7 @@ _JOBS, _DEAD_LETTERS, _EVENTS, _MODELS, _RECIPES, _QUEUES, _HEALTH = (
 )  # fmt: skip
 
 _DELETED = Answer("Deleted.")
-_ASKED_FOR = Answer("Asked for, not yet done.", JobStatus)
+_ASKED_FOR = Answer("The request is accepted and not carried out yet.", JobStatus)
 _ACCEPTED = Answer("Accepted. A list is answered with a list.", Submitted, for_list=SubmittedJobs)
 _FOLLOWED = {
     200: Answer("Events in order, each with its number.", EventPage, is_stream=True),

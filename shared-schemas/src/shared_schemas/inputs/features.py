@@ -66,7 +66,7 @@ def _from_object(item: Mapping[str, Any], features: Sequence[str], largest: floa
     if len(item) > len(features):
         unknown = next(str(name) for name in item if name not in features)
         if not _SHOWABLE.match(unknown):
-            raise InvalidInput("the input has a feature that the model has not")
+            raise InvalidInput("the input has a feature that the model does not have")
         raise DataRejected(_CODE, f"the model has no feature {unknown!r}", column=unknown)
     return [_number(item[name], name, largest) for name in features]
 

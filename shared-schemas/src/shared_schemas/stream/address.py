@@ -65,7 +65,7 @@ _OWN_OPTIONS = frozenset(
 )
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _BLANK = re.compile(r"[\x00-\x20\x7f-\xa0]")
-_ENCODE = "characters with a meaning in a URL, as / ? # @ [ and ], must be percent-encoded in a name or a password"
+_ENCODE = "characters with a meaning in a URL (/ ? # @ [ and ]) must be percent-encoded in a name or a password"
 
 
 def fault_of_url(url: str) -> str | None:
@@ -77,10 +77,10 @@ def fault_of_url(url: str) -> str | None:
     try:
         parts = urlsplit(url)
     except ValueError:
-        return f"cannot be taken apart: {_ENCODE}"
+        return f"cannot be parsed: {_ENCODE}"
     # A name or a password contains one of these characters. Nothing after it may be repeated.
     if parts.fragment or "#" in url or "@" in parts.query or (parts.scheme != "unix" and "@" in parts.path):
-        return f"has an @ or a # where none can be: {_ENCODE}"
+        return f"has an @ or a # in a place where neither can be: {_ENCODE}"
     fault = _fault_of_socket(parts) if parts.scheme == "unix" else _fault_of_host(parts)
     return fault or _fault_of_query(parts)
 
@@ -94,7 +94,7 @@ def has_credentials(url: str) -> bool:
 
 def _fault_of_socket(parts: SplitResult) -> str | None:
     if parts.netloc.rpartition("@")[2] or len(parts.path) < 2:
-        return "must name a socket by its whole path, as unix:///run/redis.sock"
+        return "must name a socket by its whole path, such as unix:///run/redis.sock"
     return None
 
 
@@ -106,7 +106,7 @@ def _fault_of_host(parts: SplitResult) -> str | None:
     if port == 0:
         return f"has a port that is not a whole number from 1 to 65535; {_ENCODE}"
     if re.fullmatch(r"/?|/[0-9]{1,6}", parts.path) is None:
-        return "must end with the number of a database, as /0"
+        return "must end with the number of a database, such as /0"
     return None
 
 
@@ -127,7 +127,7 @@ def _fault_of_query(parts: SplitResult) -> str | None:
             return f"has the option {name}, which is for rediss:// alone"
         if name not in allowed:
             known = ", ".join(sorted(allowed))
-            return f"has {_named(name)}, which is not known; known are {known}"
+            return f"has {_named(name)}, which is not known; the known options are {known}"
         if allowed[name].fullmatch(value) is None:
             return f"has the option {name} with a value that it cannot have"
     return _fault_together(parts, [name for name, _ in options])

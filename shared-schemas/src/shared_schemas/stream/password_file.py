@@ -23,7 +23,7 @@ class _PasswordFile(CredentialProvider):
             password = self._path.read_text().strip()
         except (OSError, ValueError) as error:
             # The file may come later. So this is retried like a lost connection.
-            raise ConnectionError("the file of the password cannot be read") from error
+            raise ConnectionError("the password file cannot be read") from error
         return (self._user, password) if self._user else (password,)
 
     async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:

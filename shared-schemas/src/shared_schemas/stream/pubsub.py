@@ -60,7 +60,7 @@ class PubSubConnection:
             replies = await self._read()
             if self._connection.is_stale:
                 self._is_cut = True
-                raise BackendUnavailable("Redis is another one now (the subscription was of the one before)")
+                raise BackendUnavailable("another Redis is the master now (the subscription was on the former one)")
             if not replies and has_pinged:
                 raise BackendUnavailable("Redis does not answer (the subscription is silent)")
             if not replies:

@@ -44,7 +44,7 @@ class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise SettingsRejected("HEADRACE_REDIS_USER: needs HEADRACE_REDIS_PASSWORD_FILE, which is not set")
         if self.redis_password_file and has_credentials(self.redis_url):
             raise SettingsRejected(
-                "HEADRACE_REDIS_URL: it has a password or a name, and so has HEADRACE_REDIS_PASSWORD_FILE"
+                "HEADRACE_REDIS_URL: leave out its user and password, since HEADRACE_REDIS_PASSWORD_FILE is set"
             )
 
     @property

@@ -89,7 +89,7 @@ class Experiment:
         inferred = source.features if source else tuple(c for c in table.columns if c != target)
         self.features = named or inferred
         if not self.features or target in self.features:
-            message = "there must be features beside the label"
+            message = "there must be features besides the label"
             if len(table.columns) == 1:
                 message += ": the header has one column, cells are separated by a comma, semicolon, tab or bar"
             raise DataRejected("data_column_missing", message, column=target)
@@ -108,7 +108,7 @@ class Experiment:
         if not named:
             rows = [repr(name) for name in self.features if name.casefold() in _ROW_NAMES]
             self.notes += [
-                f"{name} is a feature, though named like a row's number; see feature_columns" for name in rows
+                f"{name} is a feature, although it is named like a row number; see feature_columns" for name in rows
             ]
         x, y = self._read(table)
         if validation is None:
@@ -213,7 +213,7 @@ class MlpRecipe(Recipe[Hyperparameters]):
     def experiment(self, context: Context[Hyperparameters]) -> Experiment:
         """The data and the model, before training. SpecRejected, DataRejected."""
         if context.spec.task == "language-modeling":
-            raise SpecRejected("an mlp classifies or measures", pointer="/task")
+            raise SpecRejected("an mlp has the tasks classification and regression", pointer="/task")
         if context.spec.text_column is not None:
             raise SpecRejected("text_column is of no use to an mlp, which learns from numbers", pointer="/text_column")
         return Experiment(context)
