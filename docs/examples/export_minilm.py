@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from transformers import AutoModel
 
 DIMENSIONS = 384
-# sentence_bert_config.json of the package. The model itself has 512 positions.
+# The limit in sentence_bert_config.json of the package. The model itself has 512 positions.
 LONGEST = 256
 TEXTS = [
     "A queue on Redis Streams",

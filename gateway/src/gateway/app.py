@@ -41,7 +41,7 @@ def create_app(parts: Parts) -> ASGIApp:
     document."""
     services, settings = parts.services, parts.services.settings
     app = FastAPI(
-        # The table of routes has the document as well.
+        # A route of our own serves the document, so FastAPI must not.
         openapi_url=None,
         title="Headrace",
         version=version("headrace-gateway"),

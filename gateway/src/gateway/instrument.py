@@ -15,8 +15,9 @@ from shared_schemas.ids import QueueName
 
 
 class GatewayObserver:
-    """All events. Each method ignores its event; an observer overrides those that it wants. None of
-    them waits or raises. route: the template of a path, None if no route has the path."""
+    """All events. Here, each method ignores its event; an observer overrides the methods that it
+    wants. A method must not wait or raise. route: the template of a path, None if no route has the
+    path."""
 
     def request_served(
         self, request_id: str, method: str, route: str | None, status: int, answered_s: float, took_s: float
@@ -25,16 +26,16 @@ class GatewayObserver:
         application was done with the request. An event stream may still be open then."""
 
     def request_refused(self, code: str, status: int) -> None:
-        """Before there was a whole request, so the application did not see it."""
+        """The connection refused a request before it was complete, so the application did not see it."""
 
     def request_failed(self, request_id: str, method: str) -> None:
-        """With an exception that nobody foresaw, which is being handled."""
+        """An unexpected exception was raised. It is the one being handled."""
 
     def client_left(self, request_id: str, method: str) -> None:
-        """It disconnected while it sent the body."""
+        """The client disconnected while it sent the body."""
 
     def submissions_sent(self, count: int) -> None:
-        """One call to Redis carries so many jobs."""
+        """count: how many jobs one call to Redis carries."""
 
     def input_not_checked(self, model: str, error: Exception) -> None:
         """The manifest of the model cannot be read."""
@@ -46,23 +47,23 @@ class GatewayObserver:
     def stream_closed(self, request_id: str, open_s: float) -> None: ...
 
     def stream_failed(self) -> None:
-        """With an exception that nobody foresaw, which is being handled."""
+        """An unexpected exception was raised. It is the one being handled."""
 
     def stream_interrupted(self, error: Exception) -> None:
         """Redis is unavailable."""
 
     def slow_reader_dropped(self, send_timeout_s: float) -> None:
-        """It took nothing for so long, s."""
+        """send_timeout_s: how long the reader took nothing."""
 
     def subscription_lost(self, causes: Sequence[str]) -> None:
         """Redis is unavailable. Called once, until notifications arrive again."""
 
     def housekeeping_interrupted(self, redis: str, error: Exception) -> None:
-        """Redis, at this address, is unavailable. Called once, until it answers."""
+        """redis: its address. It is unavailable. Called once, until it answers."""
 
     def housekeeping_refused(self, queue: QueueName, error: Exception) -> None:
         """Redis refused a call for this queue."""
 
     def duty_failed(self, duty: str) -> None:
-        """With an exception that nobody foresaw, which is being handled. The duty is started
+        """An unexpected exception was raised. It is the one being handled. The duty is started
         again."""

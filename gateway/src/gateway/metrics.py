@@ -131,7 +131,7 @@ class _Queues(Collector):
 
 
 def exposition(queues: Sequence[QueueStatus] | None, *, is_up: bool | None) -> bytes:
-    """In Prometheus' text format. Arguments as of queue_families."""
+    """All metrics in Prometheus' text format. Takes the arguments of queue_families."""
     registry = CollectorRegistry()
     registry.register(_Queues(queues, is_up))
     return generate_latest(REGISTRY) + generate_latest(registry)

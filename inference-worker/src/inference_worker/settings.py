@@ -10,7 +10,7 @@ from inference_worker.engines.session import Device
 
 
 class Settings(RuntimeSettings, frozen=True, kw_only=True):
-    """The limits of a batch: see engines.batcher.BatchLimits."""
+    """engines.batcher.BatchLimits explains the limits of a batch."""
 
     artifacts_root: Annotated[
         str,

@@ -69,7 +69,8 @@ def encoded(event: JobEvent) -> EncodedEvent:
 def encoded_as(data: bytes, event: JobEvent) -> EncodedEvent:
     """As encoded, for an event that was decoded from `data`: uses these bytes again.
     UnicodeDecodeError."""
-    # Readers split at line ends, so `data` must be one line. The stamp goes right behind the brace.
+    # Readers split at line ends, so `data` must be one line. The script writes an opening
+    # brace and the stamp in front of the rest, so `data` must have no stamp yet.
     if event.n or event.at or event.attempt or b"\n" in data or b"\r" in data or not data.startswith(b'{"event":'):
         return encoded(msgspec.structs.replace(event, n=0, at=0, attempt=0))
     return EncodedEvent(str(event.__struct_config__.tag), data[1:].decode(), _kept_in(event))

@@ -1,6 +1,6 @@
 """Runs a training job: makes the assignment for a child process, and publishes its model.
 
-This module never imports torch. Only the child does, and it may crash without the worker.
+This module never imports torch. Only the child does. If the child crashes, the worker goes on.
 """
 
 import hashlib

@@ -46,7 +46,7 @@ async def capabilities() -> Capabilities:
 
 
 async def _listed() -> list[Listed]:
-    """What the process prints; nothing if it fails, which is logged."""
+    """What the process prints. If it fails, logs that and returns an empty list."""
     command = [sys.executable, "-m", "training_worker.registering"]
     try:
         with anyio.fail_after(LISTING_S):

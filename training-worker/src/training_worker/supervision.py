@@ -1,6 +1,6 @@
 """Supervises the child process of an attempt: starts it, relays its reports, and ends it.
 
-This module never imports torch. Only the child does, and it may crash without the worker.
+This module never imports torch. Only the child does. If the child crashes, the worker goes on.
 """
 
 import errno

@@ -1,6 +1,6 @@
 """What an operator should know about the Redis in use: logged once, and part of /readyz.
 
-Knows which questions to ask, not what makes a Redis unfit.
+Does not know what makes a Redis unfit: `shared_schemas.stream` does.
 """
 
 import anyio

@@ -51,7 +51,7 @@ class Notification:
 
 
 class Listener(Protocol):
-    """One open stream. No method may block: the next stream's turn comes when it returns."""
+    """One open stream. No method may block: the next stream is notified when it returns."""
 
     def expect(self, channel: str) -> None:
         """The channel is not subscribed yet. `confirm` follows as soon as it is."""

@@ -41,7 +41,7 @@ def wait_s(values: Iterable[str]) -> int:
         return 0
     if not value:
         return LONGEST_WAIT_S
-    # A number of any length is a time.
+    # A number above the limit, however long, is still a valid time. `whole_number` gives None for it.
     if not (value.isascii() and value.isdigit()):
         return 0
     seconds = whole_number(value, most=LONGEST_WAIT_S)

@@ -86,7 +86,8 @@ class Recipes:
 
 
 def _joined(registered: list[Capabilities | None]) -> dict[str, RecipeInfo] | None:
-    """The recipes of one queue. registered: by each of its workers; None where it says nothing."""
+    """The recipes of one queue. registered: by each of its workers; None for a
+    worker that does not say which recipes it has."""
     found: dict[str, RecipeInfo] = {}
     for capabilities in registered:
         if capabilities is None:

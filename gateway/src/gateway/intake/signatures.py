@@ -30,7 +30,7 @@ class Signatures:
         """resolve: reads a model by `name@version`. kept_characters: about how much is kept,
         counted in characters of the names of features and tensors."""
         self._resolve, self._observer, self._free_characters = resolve, observer, kept_characters
-        # The one that was read first stands first, and is forgotten first.
+        # In the order in which they were read. The oldest is forgotten first.
         self._kept: dict[str, Signature] = {}
 
     async def check(self, version: str, input_data: Any, parameters: InferenceParameters | None = None) -> None:

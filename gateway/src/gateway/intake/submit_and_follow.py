@@ -123,7 +123,7 @@ class SubmitAndFollow:
         return Accepted(job_ids, created, states)
 
     async def _states_of(self, job_ids: Sequence[JobId]) -> list[JobState]:
-        """JobExpired."""
+        """JobExpired if one of the jobs no longer exists."""
         states = await self._jobs.states(job_ids)
         found = [state for state in states.values() if state is not None]
         if len(found) < len(job_ids):
@@ -131,7 +131,7 @@ class SubmitAndFollow:
         return found
 
     def _check_followable(self, given: JobSpec | Sequence[JobSpec]) -> None:
-        """Before anything is stored. ProblemError 406, 503."""
+        """Called before anything is stored. ProblemError 406, 503."""
         if not isinstance(given, JobOptions) and len(given) > MOST_JOBS:
             raise ProblemError(406, "not_acceptable", f"one event stream follows at most {MOST_JOBS} jobs")
         check_open_streams(self._settings.max_streams)

@@ -184,8 +184,8 @@ def _relax_bodies(components: dict[str, Any], bodies: Iterable[str]) -> None:
 
 
 def _show_hyperparameters(components: dict[str, Any]) -> None:
-    """Those of each built-in recipe. Other recipes come and go with workers; GET /recipes shows
-    them."""
+    """Show the hyperparameters of each built-in recipe. Other recipes come and go with workers; GET
+    /recipes shows them."""
     for spec in SPECS.values():
         field = spec.recipe_field
         for name, struct in BUILT_IN_RECIPES.items() if field is not None else ():

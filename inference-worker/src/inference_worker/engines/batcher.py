@@ -14,9 +14,10 @@ from msgspec import Meta
 
 
 class BatchLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """max_batch: items of one run. max_elements: padded elements of one run; a single item may exceed it, since
-    it could never run otherwise. max_wait_ms: how long a batch that is not full waits for more items; with 0 it holds
-    what arrived while the model was busy, and an idle model never waits."""
+    """max_batch: the most items in one run. max_elements: the most elements in one run, with padding;
+    a single item may exceed it, since it could never run otherwise. max_wait_ms: how long a batch
+    that is not full waits for more items; with 0 it holds what arrived while the model was busy,
+    and an idle model never waits."""
 
     max_batch: Annotated[int, Meta(ge=1, le=4096)] = 32
     max_elements: Annotated[int, Meta(ge=1)] = 16_384

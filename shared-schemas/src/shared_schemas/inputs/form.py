@@ -20,7 +20,7 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InputForm(Protocol):
-    """What one input of a model may be, and how it differs from a list of inputs."""
+    """Decides what one input of a model may be, and how it differs from a list of inputs."""
 
     def fits(self, signature: Signature, input_data: Any) -> bool:
         """A quick check for the common case. True only if input_data needs no further check."""

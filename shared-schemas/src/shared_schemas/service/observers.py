@@ -11,9 +11,9 @@ T = TypeVar("T")
 
 
 def combined(kind: type[T], *observers: T) -> T:
-    """An observer that passes each event to the observers that override it, in their order. An
-    event that one observer wants costs no more than its method; one that nobody wants, an empty
-    call. kind: the class whose public methods are the events."""
+    """An observer that passes each event to the observers that override it, in their order. If
+    one observer overrides an event, the event calls its method directly. If none does, the event is an
+    empty call. kind: the class whose public methods are the events."""
     made = kind()
     for event, ignored in vars(kind).items():
         if event.startswith("_"):

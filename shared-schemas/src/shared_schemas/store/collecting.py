@@ -52,7 +52,7 @@ class Collection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextmanager
-def held(root: Path, *, exclusive: bool) -> Iterator[None]:
+def store_lock(root: Path, *, exclusive: bool) -> Iterator[None]:
     """Hold the lock of the store. Writers share it while they put a file in its place. A process
     that removes a file holds it exclusively."""
     descriptor = os.open(root / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -112,7 +112,7 @@ def identify(root: Path, identity: str) -> None:
 def _remove(root: Path, path: Path, references: References, *, grace_s: float, dry_run: bool) -> Collected | None:
     """None if the grace period is not over, or another process has removed the file."""
     # The lock decides: a writer of the same file replaces it either before its age is read here, or after its removal.
-    with held(root, exclusive=True), suppress(FileNotFoundError):
+    with store_lock(root, exclusive=True), suppress(FileNotFoundError):
         facts = path.stat()
         age_s = time.time() - facts.st_mtime
         if age_s <= grace_s:

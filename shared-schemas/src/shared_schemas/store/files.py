@@ -18,7 +18,7 @@ from typing import IO
 from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import ErrorInfo, HeadraceError, NotFound
 from shared_schemas.service.failpoints import failpoint
-from shared_schemas.store.collecting import held
+from shared_schemas.store.collecting import store_lock
 
 _CHUNK_BYTES = 1 << 20
 
@@ -127,7 +127,7 @@ class ArtifactStore:
             # mkstemp makes a file that only its owner can read. The user of another service reads this one.
             temporary.chmod(0o644)
             failpoint("artifact_written")
-            with held(self._root, exclusive=False):
+            with store_lock(self._root, exclusive=False):
                 temporary.replace(place)
             _sync_directory(place.parent)
             failpoint("artifact_renamed")

@@ -36,7 +36,7 @@ class Settlement(msgspec.Struct, frozen=True):
 
 
 class AttemptWriter:
-    """For all attempts of one queue in this process."""
+    """Writes for all attempts of one queue in this process."""
 
     def __init__(self, nodes: Nodes, queue: QueueName) -> None:
         self._client, self._tag = nodes.of_queue(queue), keys.tag(queue)
@@ -74,7 +74,7 @@ def _batch_item(batch: Batch) -> dict[str, Any]:
 
 
 def _settle_item(settlement: Settlement) -> tuple[Any, ...]:
-    """As settle.lua takes it: by place, because names would cost the script as much as values, for each item."""
+    """An item of settle.lua: a list, because names would cost the script as much as values, for each item."""
     batch = settlement.batch
     return (batch.claim.job_id, batch.claim.fence, batch.first, batch.events, *_ending(settlement.outcome))
 

@@ -149,8 +149,8 @@ class Claims:
     ) -> tuple[list[tuple[str, str, str]], list[Claim]]:
         """As wait, with a claim sent right behind it. Redis runs the claim as soon as the wait is over, without another
         round trip. It begins up to `slots` attempts, at most one for each lane, so that a worker that freezes in the
-        meantime delays few jobs. -> entries that were not begun, for the next `claim`; attempts that were begun. A wait
-        that ends with nothing costs one claim."""
+        meantime delays few jobs. -> entries whose attempt did not start, for the next `claim`; attempts that started. A
+        wait that ends with nothing costs one claim."""
         lanes = _lanes(is_idle=is_idle)
         arguments = self._arguments(slots, token=token, is_busy=not is_idle)
         arguments |= {"entries": (), "handed": [(lane, self.newest.get(lane, "0-0")) for lane in lanes]}

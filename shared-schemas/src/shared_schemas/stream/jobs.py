@@ -1,4 +1,4 @@
-"""Questions about stored jobs. Changes nothing."""
+"""Finds and lists stored jobs. Changes nothing."""
 
 from collections.abc import Sequence
 from typing import cast

@@ -48,7 +48,7 @@ def sets_of_dead_letters(code: str | None) -> list[str]:
 def page_arguments(
     sets: Sequence[str], *, states: Sequence[JobState], limit: int, before: JobId | None
 ) -> dict[str, Any]:
-    """Of list.lua; see page_of."""
+    """The arguments of list.lua; see page_of."""
     return {
         "sets": sets,
         "before": before or "",

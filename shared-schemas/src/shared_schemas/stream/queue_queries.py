@@ -1,4 +1,4 @@
-"""Questions to all queues at the same time. Knows which queues to ask from `queues`, and changes none."""
+"""Reads all queues at the same time. `queues` says which queues exist. Changes none."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -15,18 +15,18 @@ from shared_schemas.stream.workers import workers_of
 
 
 class QueueQueries:
-    """Each question takes one round trip for each node, and another only if queues were added since the last one."""
+    """Each method takes one round trip for each node, and another only if queues were added since the last one."""
 
     def __init__(self, nodes: Nodes, catalog: Queues) -> None:
         self._nodes, self._catalog = nodes, catalog
 
     async def statuses(self) -> list[QueueStatus]:
-        """The status of each queue."""
+        """The jobs and the number of workers of each queue."""
         replies = await self.ask(lambda _: STATUS_CALL)
         return [status_from(queue, reply) for queue, reply in replies.items()]
 
     async def status(self, queue: QueueName) -> QueueStatus:
-        """The status of one queue, whether it is listed or not."""
+        """The same for one queue, whether it is listed or not."""
         [status] = await statuses_of(self._nodes, [queue])
         return status
 

@@ -1,4 +1,4 @@
-"""How a queue stands: its jobs by state and lane, its dead letters, its workers. Does not know which queues exist."""
+"""Counts the jobs of a queue by state and lane, its dead letters and its workers. Does not know which queues exist."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which queues exist. Asks queues for nothing but whether they hold a job; `queue_queries` has the other questions.
+"""Which queues exist. Asks queues for nothing but whether they hold a job; `queue_queries` reads all else.
 
 Workers declare the queues that they serve, and a gateway declares those of its settings. A queue is forgotten if it has
 not been declared for long and holds no job. This takes two steps: for a while it is listed but takes no jobs, because

@@ -18,16 +18,16 @@ async def check_store(client: AsyncRedis) -> None:
     """SettingsRejected if the database has another version. A database without a version counts as
     one of this version: each job in it that does not fit is failed, or left alone."""
     with translate_errors():
-        mark = await reply_of(client.get(keys.STORE))
-        if mark is None and await client.set(keys.STORE, STORE_VERSION, nx=True) is None:
-            mark = await reply_of(client.get(keys.STORE))
-            if mark is None:
+        found = await reply_of(client.get(keys.STORE))
+        if found is None and await client.set(keys.STORE, STORE_VERSION, nx=True) is None:
+            found = await reply_of(client.get(keys.STORE))
+            if found is None:
                 # The key holds another type, which Headrace has not written.
                 await client.set(keys.STORE, STORE_VERSION)
-        if mark is not None and not (mark.isdigit() and len(mark) < 10):
+        if found is not None and not (found.isdigit() and len(found) < 10):
             await client.set(keys.STORE, STORE_VERSION)
-        elif mark is not None and int(mark) != STORE_VERSION:
+        elif found is not None and int(found) != STORE_VERSION:
             raise SettingsRejected(
-                f"HEADRACE_REDIS_URL: the database is of version {int(mark)} and this Headrace knows version "
+                f"HEADRACE_REDIS_URL: the database is of version {int(found)} and this Headrace knows version "
                 f"{STORE_VERSION}: run the version that wrote it, or name an empty database"
             )

@@ -95,7 +95,7 @@ def _composite(cursors: dict[JobId, int]) -> str:
 
 
 def one_line(data: bytes) -> bytes:
-    """The JSON on one line for every reader. U+0085, U+2028 and U+2029 may stand unescaped in JSON,
+    """The JSON on one line for every reader. U+0085, U+2028 and U+2029 may be unescaped in JSON,
     but str.splitlines and similar functions end a line there. They can only be within strings."""
     if b"\xe2\x80" in data:
         data = data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
