@@ -1,33 +1,23 @@
 """Models of the task tensors in a worker's handler: each dtype, any shape, joined with other jobs or alone."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import anyio
 import hypothesis.strategies as st
 import ml_dtypes
-import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from inference_worker.engines.session import bfloat16_bits
-from inference_worker.handler import InferenceHandler
-from inference_worker.loading import LoadedModels
-from inference_worker.settings import Settings
 from inference_worker.tasks.tensors import array_of
 from onnx import TensorProto, helper
-from shared_schemas.errors import AttemptFailed, InvalidInput
+from shared_schemas.errors import InvalidInput
 from shared_schemas.inputs.tensors import tensors_of
-from shared_schemas.models import Dtype, Model, TensorSpec
-from shared_schemas.outcome import Success
-from shared_schemas.specs import InferenceSpec
+from shared_schemas.models import Dtype, TensorSpec
 from shared_schemas.store.files import ArtifactStore
 
-from tests.support.attempts import CollectingAttempt
-from tests.support.onnx_models import Published
 from tests.support.onnx_tensors import DTYPES, a_tensor_model, graph, identity, numpy_type, read
+from tests.support.tensor_serving import an_identity, serving
 
 VALUES: dict[Dtype, list[Any]] = {
     "float16": [0.0, -0.0, 65504.0, 0.0999755859375, 5.960464477539063e-08, "NaN", "Infinity", "-Infinity"],
@@ -45,41 +35,6 @@ VALUES: dict[Dtype, list[Any]] = {
     "bool": [True, False],
     "string": ["", "a", "é\u0000b", "\U0001f600", "NaN", "x\u0000"],
 }
-
-
-class Serving:
-    def __init__(self, handler: InferenceHandler, models: LoadedModels) -> None:
-        self._handler, self.models = handler, models
-
-    async def outcome(self, input_data: Any, model_id: str = "model") -> Success:
-        outcome = await self._handler.run(CollectingAttempt(InferenceSpec(model_id=model_id, input_data=input_data)))
-        assert isinstance(outcome, Success)
-        return outcome
-
-    async def ask(self, input_data: Any, model_id: str = "model") -> Any:
-        return msgspec.json.decode((await self.outcome(input_data, model_id)).result)
-
-    async def failure(self, input_data: Any = None) -> str:
-        with pytest.raises(AttemptFailed) as failed:
-            await self.outcome(input_data or {"x": [1]})
-        return f"{failed.value.info().code}: {failed.value}"
-
-    async def count_runs(self) -> int:
-        async with self.models.use("model") as model:
-            return model.engine.n_runs
-
-
-@asynccontextmanager
-async def serving(folder: Path, *models: Model, max_wait_ms: float = 0.0) -> AsyncIterator[Serving]:
-    """The models' files are in the store of that folder."""
-    limits = Settings(device="cpu", intra_op_threads=1, max_wait_ms=max_wait_ms)
-    with anyio.fail_after(30):
-        async with LoadedModels(Published(*models).resolve, ArtifactStore(folder), limits) as loaded:
-            yield Serving(InferenceHandler(loaded, device="cpu"), loaded)
-
-
-def an_identity(folder: Path, dtype: Dtype, shape: Sequence[int | str | None] | None = ("n",), **options: Any) -> Model:
-    return a_tensor_model(ArtifactStore(folder), identity(dtype, shape), **options)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -285,123 +240,6 @@ async def test_an_output_that_no_result_can_hold_is_refused_before_it_is_written
     assert failure == "result_too_large: the result is larger than 16 MiB"
     assert answers[0]["error"]["code"] == "result_too_large"
     assert answers[1]["outputs"]["y"]["data"] == [0.0, 0.0]
-
-
-def sequence_out() -> bytes:
-    sequence = helper.make_sequence_type_proto(helper.make_tensor_type_proto(TensorProto.FLOAT, ["n"]))
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])
-    return graph([helper.make_node("SequenceConstruct", ["x"], ["y"])], [x], [helper.make_value_info("y", sequence)])
-
-
-def optional_in() -> bytes:
-    optional = helper.make_optional_type_proto(helper.make_tensor_type_proto(TensorProto.FLOAT, ["n"]))
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n"])
-    return graph([helper.make_node("OptionalGetElement", ["x"], ["y"])], [helper.make_value_info("x", optional)], [y])
-
-
-def float8() -> bytes:
-    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT8E4M3FN, ["n"]) for name in "xy"]
-    return graph([helper.make_node("Identity", ["x"], ["y"])], infos[:1], infos[1:])
-
-
-def bfloat16_of_strings() -> bytes:
-    x = helper.make_tensor_value_info("x", TensorProto.STRING, ["n"])
-    y = helper.make_tensor_value_info("y", TensorProto.BFLOAT16, ["n"])
-    nodes = [
-        helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT),
-        helper.make_node("Cast", ["f"], ["y"], to=TensorProto.BFLOAT16),
-    ]
-    return graph(nodes, [x], [y])
-
-
-@pytest.mark.parametrize(
-    ("model_file", "message"),
-    [
-        (sequence_out(), "the output 'y' is a seq(tensor(float)), which jobs cannot carry"),
-        (optional_in(), "the input 'x' is a optional(tensor(float)), which jobs cannot carry"),
-        (float8(), "the input 'x' is a tensor(float8e4m3fn), which jobs cannot carry"),
-        (bfloat16_of_strings(), "ONNX Runtime for Python cannot run a model from strings to bfloat16"),
-    ],
-)
-async def test_what_no_job_can_carry_is_refused_by_name(tmp_path: Path, model_file: bytes, message: str) -> None:
-    specs = (TensorSpec(name="x", dtype="float32", shape=("n",)),)
-    refused = a_tensor_model(ArtifactStore(tmp_path), model_file, inputs=specs, outputs=specs)
-
-    async with serving(tmp_path, refused) as model:
-        assert await model.failure() == f"model_unsupported: {message}"
-
-
-@pytest.mark.parametrize(
-    "specs",
-    [
-        (),
-        (TensorSpec(name="z", dtype="float32", shape=("n", 2)),),
-        (TensorSpec(name="x", dtype="float64", shape=("n", 2)),),
-        (TensorSpec(name="x", dtype="float32", shape=("n", 3)),),
-        (TensorSpec(name="x", dtype="float32", shape=("n",)),),
-        (TensorSpec(name="x", dtype="float32", shape=None),),
-        (TensorSpec(name="x", dtype="float32", shape=("n", 2)), TensorSpec(name="z", dtype="bool", shape=())),
-    ],
-)
-async def test_a_manifest_that_describes_another_model_is_refused(
-    tmp_path: Path, specs: tuple[TensorSpec, ...]
-) -> None:
-    outputs = (TensorSpec(name="y", dtype="float32", shape=("n", 2)),)
-    described = a_tensor_model(ArtifactStore(tmp_path), identity("float32", ("n", 2)), inputs=specs, outputs=outputs)
-
-    async with serving(tmp_path, described) as model:
-        failure = await model.failure({"x": [[1, 2]]})
-
-    assert failure == "model_unsupported: the manifest does not describe the inputs of the model"
-
-
-@pytest.mark.parametrize(
-    "specs",
-    [(), (TensorSpec(name="z", dtype="float32", shape=("n", 2)),), (TensorSpec(name="y", dtype="bool", shape=("n",)),)],
-)
-async def test_a_manifest_that_names_other_outputs_is_refused(tmp_path: Path, specs: tuple[TensorSpec, ...]) -> None:
-    inputs = (TensorSpec(name="x", dtype="float32", shape=("n", 2)),)
-    described = a_tensor_model(ArtifactStore(tmp_path), identity("float32", ("n", 2)), inputs=inputs, outputs=specs)
-
-    async with serving(tmp_path, described) as model:
-        failure = await model.failure({"x": [[1, 2]]})
-
-    assert failure == "model_unsupported: the manifest does not describe the outputs of the model"
-
-
-async def test_a_manifest_may_have_other_names_of_dimensions_and_smaller_ranges(tmp_path: Path) -> None:
-    """An export may name them anew, and leave open what is fixed."""
-    inputs = (TensorSpec(name="x", dtype="float32", shape=("rows", 2)),)
-    outputs = (TensorSpec(name="y", dtype="float32", shape=("rows", 2)),)
-    described = a_tensor_model(
-        ArtifactStore(tmp_path), identity("float32", ("s0", "s1")), batch_axis="rows", inputs=inputs, outputs=outputs
-    )
-
-    async with serving(tmp_path, described) as model:
-        answer = await model.ask({"x": [[1, 2]]})
-        with pytest.raises(InvalidInput):
-            await model.ask({"x": [[1, 2, 3]]})
-
-    assert answer["outputs"]["y"]["data"] == [1.0, 2.0]
-
-
-@pytest.mark.parametrize(("shape", "axis"), [(("n", 2), "m"), ((2, "n"), "n"), (("n", "n"), "n")])
-async def test_a_batch_axis_that_the_graph_does_not_have_is_refused(
-    tmp_path: Path, shape: tuple[int | str, ...], axis: str
-) -> None:
-    async with serving(tmp_path, an_identity(tmp_path, "float32", shape, batch_axis=axis)) as model:
-        assert "batch axis" in await model.failure({"x": [[1, 2], [3, 4]]})
-
-
-async def test_a_nameless_dimension_has_any_size(tmp_path: Path) -> None:
-    model_file = identity("float32", (None, None))
-    described = a_tensor_model(ArtifactStore(tmp_path), model_file)
-
-    async with serving(tmp_path, described) as model:
-        answer = await model.ask({"x": [[1, 2, 3]]})
-
-    assert described.manifest.inputs[0].shape == ("", "")
-    assert answer["outputs"]["y"]["shape"] == [1, 3]
 
 
 async def test_a_replay_of_a_model_that_runs_alone_repeats_every_bit_and_of_another_four_digits(tmp_path: Path) -> None:
