@@ -1,6 +1,8 @@
 """How a tensor is written in JSON, and what is refused: with a pointer to the value at fault, and without its text."""
 
 import math
+import sys
+from types import FrameType
 from typing import Any, get_args
 
 import hypothesis.strategies as st
@@ -29,6 +31,29 @@ def refusal(item: Any, *specs: TensorSpec) -> InvalidInput:
     with pytest.raises(InvalidInput) as refused:
         tensors_of(item, specs)
     return refused.value
+
+
+@pytest.mark.parametrize(("dtype", "good", "bad"), [("int8", 7, 128), ("float32", "NaN", True), ("string", "a", 1)])
+@pytest.mark.parametrize("place", [0, 1, 49_999, 99_998, 99_999])
+def test_a_bad_value_among_many_is_found_in_a_few_looks(dtype: Dtype, good: Any, bad: Any, place: int) -> None:
+    """A look at each would stop the gateway's event loop."""
+    values = [good] * 100_000
+    values[place] = bad
+    calls = 0
+
+    def count(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        with pytest.raises(InvalidInput) as refused:
+            tensors_of({"x": values}, [spec(dtype)])
+    finally:
+        sys.setprofile(None)
+
+    assert refused.value.pointer == f"/x/{place}"
+    assert calls < 200
 
 
 @given(st.lists(st.integers(0, 3), max_size=4).map(tuple), st.data())

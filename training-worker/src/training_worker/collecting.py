@@ -72,9 +72,11 @@ async def collect_for_ever(settings: TrainingSettings, client: AsyncRedis, queue
     """Collect every EVERY_S seconds, in turn with the other training workers. Returns at once if
     the grace period is 0, which means never."""
     binding, log = StoreBinding(Nodes(client)), structlog.get_logger()
+    has_fitted = False
     while settings.artifacts_grace_s:
         try:
             await check_store(client)
+            has_fitted = True
             if await binding.take_turn(every_s=EVERY_S):
                 done = await collect(
                     client,
@@ -88,8 +90,9 @@ async def collect_for_ever(settings: TrainingSettings, client: AsyncRedis, queue
                     waiting=done.waiting,
                 )  # fmt: skip
         except SettingsRejected as error:
-            # No later attempt could succeed. A worker that starts now makes the same check, and ends.
-            log.error("artifacts_not_collected", error=str(error))
+            # A worker that starts makes the same check, says why and ends.
+            if has_fitted:
+                log.error("artifacts_not_collected", error=str(error))
             return
         except (StoreOfAnotherRedis, OSError) as error:
             log.warning("artifacts_not_collected", error=str(error))

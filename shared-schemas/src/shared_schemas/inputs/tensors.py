@@ -95,7 +95,7 @@ def _tensor(value: Any, spec: TensorSpec) -> TensorValues:
             pointer=at,
         )
     if not _fit(values, spec.dtype):
-        wrong = next(index for index, each in enumerate(values) if not _fit([each], spec.dtype))
+        wrong = _first_unfit(values, spec.dtype)
         place = f"/data/{wrong}" if isinstance(value, Mapping) else _place(wrong, shape)
         raise InvalidInput(f"the input {spec.name!r} has a value that is not {_meant(spec.dtype)}", pointer=at + place)
     if spec.dtype in LARGEST_FLOAT and str in set(map(type, values)):
@@ -176,6 +176,19 @@ def _fit(values: list[Any], dtype: Dtype) -> bool:
         largest = LARGEST_FLOAT[dtype]
         return kinds <= _FLOATS and -largest <= min(values) and max(values) <= largest
     return kinds == ({bool} if dtype == "bool" else {str})
+
+
+def _first_unfit(values: list[Any], dtype: Dtype) -> int:
+    """The index of the first value that the dtype does not hold. There must be one."""
+    low, high = 0, len(values)
+    # A look at each value alone would stop the gateway's event loop for a second.
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _fit(values[low:middle], dtype):
+            low = middle
+        else:
+            high = middle
+    return low
 
 
 def _meant(dtype: Dtype) -> str:
