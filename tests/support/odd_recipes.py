@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,12 +22,19 @@ ROOT = Path(__file__).parents[2]
 def install(folder: Path, names: Sequence[str]) -> str:
     """Make the recipes of this module visible by entry points, as those of a user's package are. ->
     the PYTHONPATH for processes that must find them"""
-    package = folder / "site" / "odd_recipes-1.0.dist-info"
-    package.mkdir(parents=True)
-    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: odd-recipes\nVersion: 1.0\n")
-    points = "\n".join(f"{name.lower()} = tests.support.odd_recipes:{name}" for name in names)
-    (package / "entry_points.txt").write_text(f"[headrace.recipes]\n{points}\n")
+    points = {name.lower(): f"tests.support.odd_recipes:{name}" for name in names}
+    install_package(folder / "site", "odd_recipes", points)
     return os.pathsep.join([str(folder / "site"), str(ROOT)])
+
+
+def install_package(site: Path, name: str, recipes: Mapping[str, str]) -> None:
+    """Write the metadata of a package with these entry points, module:class by the recipe's name. site: a folder that
+    is or will be on the path of Python."""
+    package = site / f"{name}-1.0.dist-info"
+    package.mkdir(parents=True)
+    (package / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    points = "\n".join(f"{recipe} = {where}" for recipe, where in recipes.items())
+    (package / "entry_points.txt").write_text(f"[headrace.recipes]\n{points}\n")
 
 
 class OddHyperparameters(Hyperparameters, frozen=True, kw_only=True):
