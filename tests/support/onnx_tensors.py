@@ -1,6 +1,7 @@
 """Models of the task tensors: their signature as a publisher reads it from the file, and their tensors in JSON, written
 here without the code that is tested."""
 
+from base64 import b64decode
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, get_args
@@ -91,13 +92,34 @@ def written(array: Array, *, nested: bool) -> Any:
     return boxed.reshape(array.shape).tolist()
 
 
+def in_bytes(array: Array, dtype: Dtype) -> bytes:
+    """The bytes of a tensor, little-endian and in row-major order."""
+    if dtype != "string":
+        return np.ascontiguousarray(array.astype(numpy_type(dtype))).tobytes()
+    texts = [str(each).encode() for each in array.reshape(-1)]
+    return b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+
+
 def read(tensor: Any) -> Array:
     """An output of an answer."""
     dtype = tensor["dtype"]
+    if "base64" in tensor:
+        return _from_bytes(b64decode(tensor["base64"]), dtype).reshape(tensor["shape"])
     values = [float(each) if isinstance(each, str) and dtype != "string" else each for each in tensor["data"]]
     array = np.empty(len(values), dtype=numpy_type(dtype))
     array[:] = values
     return array.reshape(tensor["shape"])
+
+
+def _from_bytes(data: bytes, dtype: Dtype) -> Array:
+    if dtype != "string":
+        return np.frombuffer(data, dtype=numpy_type(dtype))
+    texts = list[str]()
+    while data:
+        end = 4 + int.from_bytes(data[:4], "little")
+        texts.append(data[4:end].decode())
+        data = data[end:]
+    return np.array(texts, dtype=np.object_)
 
 
 def _value(value: Any) -> Any:

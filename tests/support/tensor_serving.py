@@ -14,7 +14,7 @@ from inference_worker.settings import Settings
 from shared_schemas.errors import AttemptFailed
 from shared_schemas.models import Dtype, Model
 from shared_schemas.outcome import Success
-from shared_schemas.specs import InferenceSpec
+from shared_schemas.specs import InferenceParameters, InferenceSpec
 from shared_schemas.store.files import ArtifactStore
 
 from tests.support.attempts import CollectingAttempt
@@ -26,13 +26,15 @@ class Serving:
     def __init__(self, handler: InferenceHandler, models: LoadedModels) -> None:
         self._handler, self.models = handler, models
 
-    async def outcome(self, input_data: Any, model_id: str = "model") -> Success:
-        outcome = await self._handler.run(CollectingAttempt(InferenceSpec(model_id=model_id, input_data=input_data)))
+    async def outcome(self, input_data: Any, model_id: str = "model", **parameters: Any) -> Success:
+        given = InferenceParameters(**parameters)
+        spec = InferenceSpec(model_id=model_id, input_data=input_data, parameters=given)
+        outcome = await self._handler.run(CollectingAttempt(spec))
         assert isinstance(outcome, Success)
         return outcome
 
-    async def ask(self, input_data: Any, model_id: str = "model") -> Any:
-        return msgspec.json.decode((await self.outcome(input_data, model_id)).result)
+    async def ask(self, input_data: Any, model_id: str = "model", **parameters: Any) -> Any:
+        return msgspec.json.decode((await self.outcome(input_data, model_id, **parameters)).result)
 
     async def failure(self, input_data: Any = None) -> str:
         with pytest.raises(AttemptFailed) as failed:

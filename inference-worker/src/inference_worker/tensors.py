@@ -107,6 +107,31 @@ def numpy_dtype(dtype: Dtype) -> DTypeLike:
     return _KEPT_AS.get(dtype, dtype)
 
 
+def array_of_bytes(data: bytes, dtype: Dtype) -> Array:
+    """data: as `shared_schemas.inputs.tensor_bytes` says, no strings -> [n]. It shares the memory of the data, and must
+    not be written to."""
+    if dtype == "bfloat16":
+        return (np.frombuffer(data, dtype="<u2").astype(np.uint32) << 16).view(np.float32)
+    return np.frombuffer(data, dtype=np.dtype(dtype).newbyteorder("<"))
+
+
+def bytes_of_array(array: Array, dtype: Dtype) -> bytes:
+    """The reverse, of an array of any shape."""
+    if dtype == "bfloat16":
+        bits = np.ascontiguousarray(array, dtype=np.float32).view(np.uint32) >> 16
+        return bits.astype("<u2").tobytes()
+    return array.astype(np.dtype(dtype).newbyteorder("<"), copy=False).tobytes()
+
+
+def rounded_to_digits(array: Array, digits: int) -> NDArray[np.float64]:
+    """Each number to so many significant digits. What is not finite stays as it is."""
+    numbers = array.astype(np.float64)
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        scale = 10.0 ** (digits - 1 - np.floor(np.log10(np.abs(numbers))))
+        scaled = np.rint(numbers * scale) / scale
+    return np.where(np.isfinite(scaled), scaled, numbers)
+
+
 def stack(items: Sequence[Item]) -> Arrays:
     """n items of one shape -> what the model is given: of rows [...], arrays [n, ...]; of tensors [rows, ...], arrays
     [n * rows, ...]."""

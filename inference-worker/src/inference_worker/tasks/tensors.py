@@ -2,7 +2,8 @@
 
 It is the task of any ONNX model that has no other. Each input of a job is one run, unless the manifest names a batch
 axis: then its first dimension counts rows, and inputs of one shape share a run. How a tensor is written in JSON, and
-which inputs are accepted at all, is in `shared_schemas.inputs.tensors`, which a gateway uses too.
+which inputs are accepted at all, is in `shared_schemas.inputs.tensors`, which a gateway uses too. With the parameter
+`tensor_format`, answers have the bytes of tensors instead of their numbers.
 """
 
 from collections.abc import Sequence
@@ -11,13 +12,22 @@ from typing import Any, ClassVar
 import msgspec
 import numpy as np
 from shared_schemas.errors import AttemptFailed
-from shared_schemas.inputs.tensors import LARGEST_FLOAT, TensorValues, tensors_of
+from shared_schemas.inputs.tensor_bytes import bytes_of_strings
+from shared_schemas.inputs.tensors import LARGEST_FLOAT, TensorBytes, TensorValues, tensors_of
 from shared_schemas.models import Dtype, ModelManifest, TensorSpec, batch_axis_of
 
 from inference_worker.engines.batching import BatchingEngine
 from inference_worker.graph import Graph
 from inference_worker.tasks.task import Load, Request
-from inference_worker.tensors import Array, Arrays, WholeTensors, numpy_dtype
+from inference_worker.tensors import (
+    Array,
+    Arrays,
+    WholeTensors,
+    array_of_bytes,
+    bytes_of_array,
+    numpy_dtype,
+    rounded_to_digits,
+)
 
 _DIGITS = 4
 
@@ -30,10 +40,18 @@ class TensorAnswer(msgspec.Struct, frozen=True, kw_only=True):
     data: list[Any]
 
 
+class TensorBytesAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """base64: see `shared_schemas.inputs.tensor_bytes`. JSON has it as a text."""
+
+    dtype: Dtype
+    shape: tuple[int, ...]
+    base64: bytes
+
+
 class TensorAnswers(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """outputs: by name, in the order of the graph. nonfinite_count: of their numbers."""
 
-    outputs: dict[str, TensorAnswer]
+    outputs: dict[str, TensorAnswer | TensorBytesAnswer]
     nonfinite_count: int = 0
 
 
@@ -61,7 +79,11 @@ class Tensors:
         tensors = tensors_of(item, self._inputs)
         arrays = {spec.name: array_of(tensors[spec.name], spec.dtype) for spec in self._inputs}
         outputs = await self._engine.infer(WholeTensors(arrays, is_batched=self._is_batched))
-        # A value and its comma take two bytes. A small input may have outputs that fit into no memory as JSON.
+        # A small input may have outputs that fit into no memory as JSON.
+        if request.parameters.tensor_format == "base64":
+            request.reserve(sum(array.nbytes for array in outputs.values() if array.dtype != np.object_))
+            return bytes_answers_of(outputs, self._dtypes)
+        # A value and its comma take two bytes.
         request.reserve(2 * sum(array.size for array in outputs.values()))
         return answers_of(outputs, self._dtypes)
 
@@ -76,7 +98,7 @@ class Tensors:
 
 def answers_of(outputs: Arrays, dtypes: dict[str, Dtype]) -> TensorAnswers:
     n_bad = 0
-    answers: dict[str, TensorAnswer] = {}
+    answers: dict[str, TensorAnswer | TensorBytesAnswer] = {}
     for name, array in outputs.items():
         data = array.ravel().tolist()
         if dtypes[name] in LARGEST_FLOAT:
@@ -88,8 +110,22 @@ def answers_of(outputs: Arrays, dtypes: dict[str, Dtype]) -> TensorAnswers:
     return TensorAnswers(outputs=answers, nonfinite_count=n_bad)
 
 
-def array_of(tensor: TensorValues, dtype: Dtype) -> Array:
+def bytes_answers_of(outputs: Arrays, dtypes: dict[str, Dtype]) -> TensorAnswers:
+    n_bad = 0
+    answers: dict[str, TensorAnswer | TensorBytesAnswer] = {}
+    for name, array in outputs.items():
+        dtype = dtypes[name]
+        if dtype in LARGEST_FLOAT:
+            n_bad += array.size - int(np.count_nonzero(np.isfinite(array)))
+        data = bytes_of_strings(array.ravel().tolist()) if dtype == "string" else bytes_of_array(array, dtype)
+        answers[name] = TensorBytesAnswer(dtype=dtype, shape=array.shape, base64=data)
+    return TensorAnswers(outputs=answers, nonfinite_count=n_bad)
+
+
+def array_of(tensor: TensorValues | TensorBytes, dtype: Dtype) -> Array:
     """The dtype holds each of the values."""
+    if isinstance(tensor, TensorBytes):
+        return array_of_bytes(tensor.data, dtype).reshape(tensor.shape)
     return np.array(tensor.values, dtype=numpy_dtype(dtype)).reshape(tensor.shape)
 
 
@@ -97,9 +133,12 @@ def _written(value: float) -> str:
     return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
 
 
-def _rounded(tensor: TensorAnswer) -> TensorAnswer:
+def _rounded(tensor: TensorAnswer | TensorBytesAnswer) -> TensorAnswer | TensorBytesAnswer:
     if tensor.dtype not in LARGEST_FLOAT:
         return tensor
+    if isinstance(tensor, TensorBytesAnswer):
+        array = rounded_to_digits(array_of_bytes(tensor.base64, tensor.dtype), _DIGITS)
+        return msgspec.structs.replace(tensor, base64=bytes_of_array(array, "float64"))
     data = [each if isinstance(each, str) else float(f"{each:.{_DIGITS}g}") for each in tensor.data]
     return msgspec.structs.replace(tensor, data=data)
 

@@ -1,10 +1,12 @@
 """The form of input of the task tensors: an object with a tensor for each input of the model's graph. Pure.
 
-A tensor is written in one of two ways:
+A tensor is written in one of three ways:
 
 - as nested lists, or as a bare value if it has no dimensions: `[[1, 2], [3, 4]]`, `0.5`;
 - as an object, `{"shape": [2, 2], "data": [1, 2, 3, 4]}`: the values in row-major order. Only an object can say the
-  shape of a tensor without values, such as [0, 3]. It may name its `dtype`, which must be the model's.
+  shape of a tensor without values, such as [0, 3]. It may name its `dtype`, which must be the model's;
+- as an object with the bytes of the values, `{"shape": [1], "base64": "AACAPw=="}`, which
+  `shared_schemas.inputs.tensor_bytes` describes. The gateway may give the bytes themselves.
 
 Values are never cast into others. An integer, a boolean or a string stands for itself, and must fit the dtype. Floats
 are rounded to the nearest value of the dtype, but one beyond its range is refused. JSON has no NaN: it is written
@@ -22,6 +24,7 @@ from typing import Any, NamedTuple
 
 from shared_schemas.errors import InvalidInput
 from shared_schemas.inputs.form import Signature
+from shared_schemas.inputs.tensor_bytes import are_booleans, bytes_of_base64, is_of_size, strings_of
 from shared_schemas.models import Dtype, TensorSpec
 
 LARGEST_FLOAT: dict[str, float] = {
@@ -42,7 +45,7 @@ _INTEGERS: dict[str, tuple[int, int]] = {
     for bits in (8, 16, 32, 64)
 }
 _FLOATS = frozenset({int, float})
-_FIELDS = frozenset({"dtype", "shape", "data"})
+_FIELDS = frozenset({"dtype", "shape", "data", "base64"})
 
 
 class TensorForm:
@@ -69,7 +72,14 @@ class TensorValues(NamedTuple):
     values: list[Any]
 
 
-def tensors_of(item: Any, specs: Sequence[TensorSpec]) -> dict[str, TensorValues]:
+class TensorBytes(NamedTuple):
+    """data: as many values of the dtype as the shape has. No strings: those are TensorValues."""
+
+    shape: tuple[int, ...]
+    data: bytes
+
+
+def tensors_of(item: Any, specs: Sequence[TensorSpec]) -> dict[str, TensorValues | TensorBytes]:
     """The tensor of each input, by name. InvalidInput, with a pointer from the item to the tensor or value at fault."""
     if not isinstance(item, Mapping):
         raise InvalidInput("this model takes an object with a tensor for each of its inputs")
@@ -83,17 +93,15 @@ def tensors_of(item: Any, specs: Sequence[TensorSpec]) -> dict[str, TensorValues
     return tensors
 
 
-def _tensor(value: Any, spec: TensorSpec) -> TensorValues:
+def _tensor(value: Any, spec: TensorSpec) -> TensorValues | TensorBytes:
     at = _pointer(spec)
+    if isinstance(value, Mapping) and "base64" in value:
+        return _from_bytes(value, spec)
     if isinstance(value, Mapping):
         shape, values = _written_out(value, spec)
     else:
         shape, values = _nested(value, spec)
-    if not _fits_shape(shape, spec.shape):
-        raise InvalidInput(
-            f"the input {spec.name!r} has the shape {_shown(shape)}, but the model takes {_shown(spec.shape or ())}",
-            pointer=at,
-        )
+    _check_shape(shape, spec)
     if not _fit(values, spec.dtype):
         wrong = _first_unfit(values, spec.dtype)
         place = f"/data/{wrong}" if isinstance(value, Mapping) else _place(wrong, shape)
@@ -101,6 +109,41 @@ def _tensor(value: Any, spec: TensorSpec) -> TensorValues:
     if spec.dtype in LARGEST_FLOAT and str in set(map(type, values)):
         values = [NOT_FINITE[each] if isinstance(each, str) else each for each in values]
     return TensorValues(shape, values)
+
+
+def _from_bytes(value: Mapping[str, Any], spec: TensorSpec) -> TensorValues | TensorBytes:
+    given, at = value["base64"], f"{_pointer(spec)}/base64"
+    if "data" in value or not isinstance(given, str | bytes):
+        raise InvalidInput(f"the input {spec.name!r} has no text of base64 beside its shape", pointer=at)
+    shape = _shape_of(value, spec)
+    n_values = math.prod(shape)
+    if not n_values:
+        _check_empty(shape, spec)
+    try:
+        data = given if isinstance(given, bytes) else bytes_of_base64(given)
+    except ValueError:
+        raise InvalidInput(f"the input {spec.name!r} is not valid base64", pointer=at) from None
+    _check_shape(shape, spec)
+    if spec.dtype == "string":
+        return TensorValues(shape, _strings(data, n_values, spec))
+    if not is_of_size(data, spec.dtype, n_values):
+        raise InvalidInput(f"the input {spec.name!r} has another number of bytes than its shape takes", pointer=at)
+    if spec.dtype == "bool" and not are_booleans(data):
+        raise InvalidInput(f"the input {spec.name!r} has a byte that is neither 0 nor 1", pointer=at)
+    return TensorBytes(shape, data)
+
+
+def _strings(data: bytes, n_values: int, spec: TensorSpec) -> list[str]:
+    at = f"{_pointer(spec)}/base64"
+    try:
+        strings = strings_of(data)
+    except UnicodeDecodeError:
+        raise InvalidInput(f"the input {spec.name!r} has a string that is not UTF-8", pointer=at) from None
+    except ValueError:
+        raise InvalidInput(f"the input {spec.name!r} ends within a string", pointer=at) from None
+    if len(strings) != n_values:
+        raise InvalidInput(f"the input {spec.name!r} has another number of strings than its shape", pointer=at)
+    return strings
 
 
 def _nested(value: Any, spec: TensorSpec) -> tuple[tuple[int, ...], list[Any]]:
@@ -124,18 +167,42 @@ def _nested(value: Any, spec: TensorSpec) -> tuple[tuple[int, ...], list[Any]]:
 
 def _written_out(value: Mapping[str, Any], spec: TensorSpec) -> tuple[tuple[int, ...], list[Any]]:
     """-> (shape, values)"""
-    at, shape, data = _pointer(spec), value.get("shape"), value.get("data")
-    if not _FIELDS.issuperset(value) or not isinstance(shape, list) or not isinstance(data, list):
+    at, data = _pointer(spec), value.get("data")
+    if not isinstance(data, list):
+        raise InvalidInput(f"the input {spec.name!r} is not a list or an object of shape and data", pointer=at)
+    shape = _shape_of(value, spec)
+    if not data:
+        _check_empty(shape, spec)
+    if math.prod(shape) != len(data):
+        raise InvalidInput(f"the input {spec.name!r} has another number of values than its shape", pointer=f"{at}/data")
+    return shape, data
+
+
+def _shape_of(value: Mapping[str, Any], spec: TensorSpec) -> tuple[int, ...]:
+    """Of a tensor that is an object. Checks its dtype too."""
+    at, shape = _pointer(spec), value.get("shape")
+    if not _FIELDS.issuperset(value) or not isinstance(shape, list | tuple):
         raise InvalidInput(f"the input {spec.name!r} is not a list or an object of shape and data", pointer=at)
     if value.get("dtype", spec.dtype) != spec.dtype:
         raise InvalidInput(f"the input {spec.name!r} has the dtype {spec.dtype}", pointer=f"{at}/dtype")
     if len(shape) > MOST_DIMENSIONS or any(type(size) is not int or size < 0 for size in shape):
         raise InvalidInput(f"the input {spec.name!r} has no valid shape", pointer=f"{at}/shape")
-    if not data and math.prod(size for size in shape if size) > LARGEST_EMPTY:
-        raise InvalidInput(f"the input {spec.name!r} is too large for one without values", pointer=f"{at}/shape")
-    if math.prod(shape) != len(data):
-        raise InvalidInput(f"the input {spec.name!r} has another number of values than its shape", pointer=f"{at}/data")
-    return tuple(shape), data
+    return tuple(shape)
+
+
+def _check_empty(shape: tuple[int, ...], spec: TensorSpec) -> None:
+    if math.prod(size for size in shape if size) > LARGEST_EMPTY:
+        raise InvalidInput(
+            f"the input {spec.name!r} is too large for one without values", pointer=f"{_pointer(spec)}/shape"
+        )
+
+
+def _check_shape(shape: tuple[int, ...], spec: TensorSpec) -> None:
+    if not _fits_shape(shape, spec.shape):
+        raise InvalidInput(
+            f"the input {spec.name!r} has the shape {_shown(shape)}, but the model takes {_shown(spec.shape or ())}",
+            pointer=_pointer(spec),
+        )
 
 
 def _fits_shape(shape: tuple[int, ...], wanted: tuple[int | str, ...] | None) -> bool:
@@ -146,7 +213,7 @@ def _fits_shape(shape: tuple[int, ...], wanted: tuple[int | str, ...] | None) ->
     )
 
 
-def _check_sizes_agree(specs: Sequence[TensorSpec], tensors: Mapping[str, TensorValues]) -> None:
+def _check_sizes_agree(specs: Sequence[TensorSpec], tensors: Mapping[str, TensorValues | TensorBytes]) -> None:
     """InvalidInput if a dimension of one name has two sizes."""
     sizes: dict[str, tuple[int, str]] = {}
     for spec in specs:
