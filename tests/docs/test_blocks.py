@@ -17,7 +17,7 @@ from headrace import AsyncClient
 from shared_schemas.events import Measured, Progressed
 from shared_schemas.job import JobState
 from shared_schemas.kinds import JobKind
-from shared_schemas.models import EmbeddingSpec, ModelManifest
+from shared_schemas.models import EmbeddingSpec, ModelManifest, RerankSpec
 from shared_schemas.outcome import Release, Success
 from shared_schemas.specs import TrainingSpec
 from shared_schemas.store.files import ArtifactStore
@@ -26,7 +26,7 @@ from worker_runtime import Attempt
 
 from tests.support.gateways import ROOT, driver, running_gateway
 from tests.support.inference_process import inference_process
-from tests.support.onnx_models import a_model, bigram, byte_tokenizer, encoder, mlp
+from tests.support.onnx_models import a_model, bigram, byte_tokenizer, encoder, mlp, pair_scorer, word_tokenizer
 from tests.support.pages import Block, blocks, guides
 from tests.support.workers import ScriptedHandler, running_worker, success
 
@@ -81,6 +81,13 @@ def sentence_encoder(artifacts: Path) -> ModelManifest:
     return a_model(ArtifactStore(artifacts), encoder(table), task="text-embedding", **text).manifest
 
 
+def cross_encoder(artifacts: Path) -> ModelManifest:
+    table = np.random.default_rng(0).standard_normal(260).astype(np.float32) / 10
+    words = ["jobs", "wait", "in", "queue", "wheel"]
+    text = {"tokenizer": word_tokenizer(words), "context_length": 64, "rerank": RerankSpec(activation="sigmoid")}
+    return a_model(ArtifactStore(artifacts), pair_scorer(table), task="rerank", **text).manifest
+
+
 def run(block: Block, url: str, job_id: str) -> str:
     """-> the output of the block"""
     text = block.text.replace("http://127.0.0.1:8000", url).replace("localhost:8000", url.removeprefix("http://"))
@@ -106,6 +113,7 @@ async def test_every_block_that_is_not_marked_runs_and_no_job_of_it_fails(redis_
 
     async with driver(redis_url) as drive:
         await drive.publish("minilm", manifest=sentence_encoder(tmp_path / "artifacts"))
+        await drive.publish("reranker", manifest=cross_encoder(tmp_path / "artifacts"))
         trainer = ReadyTrainer(drive.registry, ready_models(tmp_path / "artifacts"))
         with running_gateway(redis_url, tmp_path) as gateway, inference_process(redis_url, tmp_path / "artifacts"):
             async with running_worker(redis_url, trainer, lease_s=15.0), AsyncClient(gateway.url) as client:

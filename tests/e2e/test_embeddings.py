@@ -6,40 +6,22 @@ The test of MiniLM runs with `-m minilm`. It exports the model as docs/serving.m
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
-from headrace import AsyncClient, BadRequest
-from shared_schemas.models import EmbeddingSpec, Model
+from headrace import BadRequest
+from shared_schemas.models import EmbeddingSpec
 from shared_schemas.store.files import ArtifactStore
 
-from tests.support.gateways import ROOT, driver, running_gateway
-from tests.support.inference_process import inference_process
+from tests.support.gateways import ROOT
 from tests.support.onnx_models import a_model, encoder, word_tokenizer
+from tests.support.serving_processes import DEADLINE_S, ask, serving
 
-DEADLINE_S = 60.0
 EXPORT_S = 900.0
 LONG = "a queue on redis streams " * 12
 WORDS = sorted(set(LONG.split()))
-
-
-@asynccontextmanager
-async def serving(redis_url: str, folder: Path, model: Model) -> AsyncIterator[AsyncClient]:
-    async with driver(redis_url) as drive:
-        await drive.publish(model.name, manifest=model.manifest)
-    with running_gateway(redis_url, folder) as gateway, inference_process(redis_url, folder / "artifacts"):
-        async with AsyncClient(gateway.url) as client:
-            yield client
-
-
-async def ask(client: AsyncClient, input_data: Any, **parameters: Any) -> Any:
-    job = await client.submit_inference(model_id="model", input_data=input_data, parameters=parameters)
-    return await client.result(job.job_id, timeout_s=DEADLINE_S)
 
 
 async def test_a_list_of_texts_is_one_job_and_a_bad_text_fails_alone(redis_url: str, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.ids import parse_job_id
-from shared_schemas.models import EmbeddingSpec, ModelManifest, TensorSpec
+from shared_schemas.models import EmbeddingSpec, ModelManifest, RerankSpec, TensorSpec
 from shared_schemas.outcome import Failure
 from shared_schemas.stream.schedule import Schedule
 
@@ -32,6 +32,10 @@ def vectors(dimensions: int) -> ModelManifest:
     return msgspec.structs.replace(texts(), task="text-embedding", labels=(), embedding=spec)
 
 
+def reranker() -> ModelManifest:
+    return msgspec.structs.replace(texts(), task="rerank", labels=(), rerank=RerankSpec(activation="sigmoid"))
+
+
 def tensors() -> ModelManifest:
     inputs = (
         TensorSpec(name="x", dtype="int8", shape=("n", 2)),
@@ -42,8 +46,10 @@ def tensors() -> ModelManifest:
 
 
 MODELS = {
-    "table": tabular(), "old": tabular(dtype="float32"), "text": texts(), "unnamed": a_manifest(), "raw": tensors()
+    "table": tabular(), "old": tabular(dtype="float32"), "text": texts(), "unnamed": a_manifest(), "raw": tensors(),
+    "rank": reranker(),
 }  # fmt: skip
+RANK = {"query": "q", "documents": ["d", ""]}
 RAW = {"x": [[1, 2]], "a/b ~c": [0.5], "flag": True}
 A, B = "/input_data/size", "/input_data/a~1b ~0c"
 
@@ -67,6 +73,17 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("object for a text", "text", {"text": CANARY}, "/input_data"),
     ("no text in a list", "text", [5, None], "/input_data/0"),
     ("no text at all", "text", [], "/input_data"),
+    ("no query", "rank", {"documents": ["d"]}, "/input_data/query"),
+    ("an empty query", "rank", RANK | {"query": ""}, "/input_data/query"),
+    ("a text for documents", "rank", RANK | {"documents": CANARY}, "/input_data/documents"),
+    ("no documents", "rank", RANK | {"documents": []}, "/input_data/documents"),
+    ("too many documents", "rank", RANK | {"documents": [""] * 10_001}, "/input_data/documents"),
+    ("a document that is no text", "rank", RANK | {"documents": ["d", {"text": CANARY}]}, "/input_data/documents/1"),
+    ("no best document", "rank", RANK | {"top_n": 0}, "/input_data/top_n"),
+    ("a boolean for a number of documents", "rank", RANK | {"top_n": True}, "/input_data/top_n"),
+    ("a field that no ranking has", "rank", RANK | {CANARY: 1}, "/input_data"),
+    ("a text for a ranking", "rank", CANARY, "/input_data"),
+    ("each ranking of a list", "rank", [RANK | {"query": 1}, 7], "/input_data/0/query"),
     ("no tensors", "raw", CANARY, "/input_data"),
     ("no input of tensors", "raw", [], "/input_data"),
     ("missing tensor", "raw", {"x": [[1, 2]], "a/b ~c": [0.5]}, "/input_data/flag"),
@@ -114,7 +131,7 @@ async def test_what_the_manifest_refuses_is_refused_with_a_pointer(
     published: None, http: httpx.AsyncClient, drive: Driver, model: str, data: Any, pointer: str
 ) -> None:
     before, body = await drive.count_jobs(), {"model_id": model, "input_data": data}
-    good = {"model_id": model, "input_data": {"text": "text", "raw": RAW}.get(model, [1, 2])}
+    good = {"model_id": model, "input_data": {"text": "text", "raw": RAW, "rank": RANK}.get(model, [1, 2])}
 
     alone = await http.post("/jobs/inference", json=body)
     third = await http.post("/jobs/inference", json=[good, good, body])

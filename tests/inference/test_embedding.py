@@ -1,29 +1,20 @@
 """Texts become vectors: pooled, normalised and cut as the manifest and the job say, each in a run of its own length."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import anyio
 import hypothesis.strategies as st
 import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
-from inference_worker.handler import InferenceHandler
-from inference_worker.loading import LoadedModels
-from inference_worker.settings import Settings
 from inference_worker.tasks.text_embedding import rounded
 from onnx import TensorProto
-from shared_schemas.errors import AttemptFailed, InvalidInput
 from shared_schemas.models import EmbeddingSpec, Model
-from shared_schemas.outcome import Success
-from shared_schemas.specs import InferenceParameters, InferenceSpec
 from shared_schemas.store.files import ArtifactStore
 
-from tests.support.attempts import CollectingAttempt
-from tests.support.onnx_models import Floats, Published, a_model, bag_of_words, encoder, linear, word_tokenizer
+from tests.support.onnx_models import Floats, a_model, bag_of_words, encoder, linear, word_tokenizer
+from tests.support.served_model import Serving, serving
 
 Pooling = Literal["mean", "cls", "last"]
 WORDS = [f"w{i}" for i in range(20)]
@@ -34,40 +25,6 @@ WIDTH = 3
 TABLE = np.random.default_rng(0).standard_normal((N_TOKENS, WIDTH)).astype(np.float32)
 TABLE[0] = 1e6  # padding, which no vector may show
 CONTEXT = 40
-
-
-class Serving:
-    def __init__(self, handler: InferenceHandler, models: LoadedModels) -> None:
-        self._handler, self._models = handler, models
-
-    async def outcome(self, input_data: Any, **parameters: Any) -> Success:
-        spec = InferenceSpec(model_id="model", input_data=input_data, parameters=InferenceParameters(**parameters))
-        outcome = await self._handler.run(CollectingAttempt(spec))
-        assert isinstance(outcome, Success)
-        return outcome
-
-    async def ask(self, input_data: Any, **parameters: Any) -> Any:
-        return msgspec.json.decode((await self.outcome(input_data, **parameters)).result)
-
-    async def vector(self, text: str, **parameters: Any) -> Any:
-        return np.array((await self.ask(text, **parameters))["embedding"])
-
-    async def failure(self, input_data: Any = "w0", **parameters: Any) -> str:
-        with pytest.raises((AttemptFailed, InvalidInput)) as failed:
-            await self.outcome(input_data, **parameters)
-        return f"{failed.value.info().code}: {failed.value}"
-
-    async def count_runs(self) -> int:
-        async with self._models.use("model") as model:
-            return model.engine.n_runs
-
-
-@asynccontextmanager
-async def serving(folder: Path, model: Model, *, max_wait_ms: float = 0.0) -> AsyncIterator[Serving]:
-    limits = Settings(device="cpu", intra_op_threads=1, max_wait_ms=max_wait_ms)
-    with anyio.fail_after(30):
-        async with LoadedModels(Published(model).resolve, ArtifactStore(folder), limits) as loaded:
-            yield Serving(InferenceHandler(loaded, device="cpu"), loaded)
 
 
 def an_encoder(
@@ -84,6 +41,10 @@ def an_encoder(
     given: dict[str, Any] = {"tokenizer": TOKENIZER, "context_length": CONTEXT, "embedding": spec, **options}
     file = encoder(TABLE) if onnx_file is None else onnx_file
     return a_model(ArtifactStore(folder), file, task="text-embedding", **given)
+
+
+async def embed(model: Serving, text: str, **parameters: Any) -> Any:
+    return np.array((await model.ask(text, **parameters))["embedding"])
 
 
 def states(text: str, *, run_length: int) -> Floats:
@@ -110,7 +71,7 @@ async def test_a_graph_may_pool_by_itself(tmp_path: Path) -> None:
     table = bag_of_words(TABLE, output="sentence_embedding")
 
     async with serving(tmp_path, an_encoder(tmp_path, pooling=None, onnx_file=table, dimensions=WIDTH)) as model:
-        vector = await model.vector("w1 w2 w3")
+        vector = await embed(model, "w1 w2 w3")
 
     np.testing.assert_allclose(vector, states("w1 w2 w3", run_length=16).mean(axis=0)[:WIDTH], rtol=1e-6)
 
@@ -120,14 +81,14 @@ async def test_the_states_may_have_other_floats(tmp_path: Path, dtype: int) -> N
     table = np.minimum(TABLE, 100.0)
 
     async with serving(tmp_path, an_encoder(tmp_path, onnx_file=encoder(table, dtype=dtype))) as model:
-        vector = await model.vector("w1 w2 w3")
+        vector = await embed(model, "w1 w2 w3")
 
     np.testing.assert_allclose(vector, states("w1 w2 w3", run_length=16).mean(axis=0), atol=2e-3)
 
 
 async def test_a_normalised_vector_has_length_one_after_it_is_cut_too(tmp_path: Path) -> None:
     async with serving(tmp_path, an_encoder(tmp_path, normalize=True)) as model:
-        whole, cut = await model.vector("w1 w2"), await model.vector("w1 w2", dimensions=2)
+        whole, cut = await embed(model, "w1 w2"), await embed(model, "w1 w2", dimensions=2)
         too_many = await model.failure("w1", dimensions=WIDTH + 3)
         too_many_of_list = await model.failure(["w1", "w2"], dimensions=WIDTH + 3)
 
@@ -140,7 +101,7 @@ async def test_a_normalised_vector_has_length_one_after_it_is_cut_too(tmp_path: 
 
 async def test_a_vector_that_is_not_normalised_is_only_cut(tmp_path: Path) -> None:
     async with serving(tmp_path, an_encoder(tmp_path)) as model:
-        whole, cut = await model.vector("w1 w2"), await model.vector("w1 w2", dimensions=2)
+        whole, cut = await embed(model, "w1 w2"), await embed(model, "w1 w2", dimensions=2)
 
     np.testing.assert_allclose(cut, whole[:2], rtol=1e-6)
 
@@ -264,7 +225,7 @@ async def test_a_model_that_does_not_fit_is_unsupported(tmp_path: Path, wrong: s
     options, said = WRONG[wrong]
 
     async with serving(tmp_path, an_encoder(tmp_path, **options)) as model:
-        failure = await model.failure()
+        failure = await model.failure("w0")
 
     assert failure.startswith("model_unsupported")
     assert said in failure
@@ -272,7 +233,7 @@ async def test_a_model_that_does_not_fit_is_unsupported(tmp_path: Path, wrong: s
 
 async def test_a_tokenizer_file_that_is_none_is_corrupt(tmp_path: Path) -> None:
     async with serving(tmp_path, an_encoder(tmp_path, tokenizer=b'{"model": 1}')) as model:
-        assert (await model.failure()).startswith("model_corrupt")
+        assert (await model.failure("w0")).startswith("model_corrupt")
 
 
 @given(numbers=st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=20))

@@ -11,6 +11,7 @@ from headrace import answer_lines
 from inference_worker import tasks
 from inference_worker.classification import classification_of
 from inference_worker.tasks import TASKS
+from inference_worker.tasks.rerank import RankedDocument, ranking_of
 from inference_worker.tasks.tabular_regression import prediction_of
 from inference_worker.tasks.tensors import answers_of
 from inference_worker.tasks.text_embedding import EmbeddedText
@@ -25,6 +26,7 @@ VOCABULARY = get_args(Task)
 WORKER = ROOT / "inference-worker/src/inference_worker"
 CLASSIFIED = classification_of(np.array([0.5, 1.5]), ("sad", "glad"))
 ANSWERS: dict[str, msgspec.Struct] = {
+    "rerank": ranking_of([RankedDocument(index=i, relevance_score=i / 9) for i in range(9)]),
     "tabular-classification": CLASSIFIED,
     "tabular-regression": prediction_of(np.array(2.5)),
     "tensors": answers_of({"y": np.array([[0.5, np.nan]])}, {"y": "float64"}),

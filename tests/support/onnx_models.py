@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from shared_schemas.errors import ModelNotFound
-from shared_schemas.models import EmbeddingSpec, Model, ModelManifest, Task, TensorSpec
+from shared_schemas.models import Model, ModelManifest, Task, TensorSpec
 from shared_schemas.store.files import ArtifactStore
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
@@ -101,6 +101,26 @@ def encoder(table: Floats, *, dtype: int = TensorProto.FLOAT) -> bytes:
     return _save(nodes, inputs, outputs, table=table, last=np.array([2], dtype=np.int64))
 
 
+def pair_scorer(table: Floats) -> bytes:
+    """input_ids [batch, length] -> logits [batch, 1]: the sum over the tokens of table [vocabulary] by token id, ten
+    times as much for tokens of type 1. The run fails for an id outside the table."""
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["values"], axis=0),
+        helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["token_type_ids"], ["types"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["types", "nine"], ["types9"]),
+        helper.make_node("Add", ["types9", "one"], ["weights"]),
+        helper.make_node("Mul", ["values", "mask"], ["kept"]),
+        helper.make_node("Mul", ["kept", "weights"], ["weighted"]),
+        helper.make_node("ReduceSum", ["weighted", "axes"], ["logits"], keepdims=1),
+    ]
+    make: Callable[..., onnx.ValueInfoProto] = helper.make_tensor_value_info
+    inputs = [*_text_inputs(), make("token_type_ids", TensorProto.INT64, ["batch", "length"])]
+    numbers = {"nine": np.array(9, dtype=np.float32), "one": np.array(1, dtype=np.float32)}
+    constants = {"table": table, "axes": np.array([1], dtype=np.int64), **numbers}
+    return _save(nodes, inputs, [_floats("logits", ["batch", 1])], **constants)
+
+
 def bigram(table: Floats) -> bytes:
     """input_ids [batch, length] -> logits [batch, length, vocabulary]: the row of the table for
     each token. The run fails for an id outside the table."""
@@ -168,14 +188,16 @@ def byte_tokenizer(lines: Sequence[str] = (), *, vocabulary_size: int = 260) -> 
 
 def word_tokenizer(words: Sequence[str]) -> bytes:
     """tokenizer.json of a BERT: [PAD] is 0, [UNK] 1, [CLS] 2, [SEP] 3, and the words follow. A text becomes [CLS], its
-    words, [SEP]."""
+    words, [SEP]; a pair [CLS], words, [SEP], and of type 1, words, [SEP]."""
     vocabulary = {token: i for i, token in enumerate([*BERT_TOKENS, *words])}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.add_special_tokens(BERT_TOKENS)
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
     return tokenizer.to_str().encode()
 
@@ -191,21 +213,22 @@ def a_model(
     features: Sequence[str] = (),
     tokenizer: bytes | None = None,
     context_length: int | None = None,
-    embedding: EmbeddingSpec | None = None,
+    **more: Any,
 ) -> Model:
-    """Put the files into the store, and describe the model as the registry would."""
+    """Put the files into the store, and describe the model as the registry would. more: other fields of the
+    manifest."""
     output = "prediction" if task == "tabular-regression" else "logits"
     manifest = ModelManifest(
         task=task,
         model_type="test",
         onnx=store.put_bytes(onnx_file),
-        inputs=_TEXT if task.startswith("text") else _FEATURES,
+        inputs=_FEATURES if tokenizer is None else _TEXT,
         outputs=(TensorSpec(name=output, dtype="float32", shape=("batch", "n")),),
         tokenizer=None if tokenizer is None else store.put_bytes(tokenizer),
         labels=tuple(labels),
         features=tuple(features),
         context_length=context_length,
-        embedding=embedding,
+        **more,
     )
     made_by = "training-01arz3ndektsv4rrffq69g5fav"
     return Model(

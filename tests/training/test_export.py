@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from recipe_kit.export import export_model
@@ -65,3 +67,25 @@ def test_an_export_is_one_checked_file_of_float32_with_a_batch_of_any_size(tmp_p
     assert proto.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
     assert all(tensor.data_location != onnx.TensorProto.EXTERNAL for tensor in proto.graph.initializer)
     assert {tensor.data_type for tensor in proto.graph.initializer} <= {onnx.TensorProto.FLOAT, onnx.TensorProto.INT64}
+
+
+class Difference(nn.Module):
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return a - b
+
+
+@pytest.mark.parametrize("n_rows", [1, 5])
+def test_one_tensor_may_be_the_example_of_two_inputs(tmp_path: Path, n_rows: int) -> None:
+    example, axes = torch.randn(n_rows, 3), {0: "batch"}
+    a, b = (TensorSpec(name=name, dtype="float32", shape=("batch", 3)) for name in ("a", "b"))
+    difference = TensorSpec(name="difference", dtype="float32", shape=("batch", 3))
+    export = Export(
+        examples=(example, example), inputs=(a, b), outputs=(difference,), dynamic=(axes, axes), classes_axis=None
+    )
+    store = ArtifactStore(tmp_path)
+
+    artifact, _ = export_model(Difference(), export, store)
+
+    session = onnxruntime.InferenceSession(store.verify(artifact).read_bytes(), providers=["CPUExecutionProvider"])
+    five, two = np.full((2, 3), 5, np.float32), np.full((2, 3), 2, np.float32)
+    assert (session.run(None, {"a": five, "b": two})[0] == 3).all()

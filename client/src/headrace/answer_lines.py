@@ -60,6 +60,9 @@ def _answer(item: Any, *, is_text_seen: bool) -> Text:
             return Text.assemble("  ", (str(label), "bold green"), f" {score:.1%}  ", (others, "dim"))
         case {"prediction": prediction}:
             return Text.assemble("  ", (text.number(prediction), "bold green"))
+        case {"results": [*results]}:
+            more = [Text(f"  and {len(results) - _MAX_VALUES} more", "dim")] if len(results) > _MAX_VALUES else []
+            return Text("\n").join([*map(_ranked, results[:_MAX_VALUES]), *more])
         case {"embedding": vector, "tokens": tokens}:
             return _vector(vector, tokens)
         case {"outputs": {**outputs}}:
@@ -73,6 +76,15 @@ def _answer(item: Any, *, is_text_seen: bool) -> Text:
             )  # fmt: skip
         case _:
             return Text(msgspec.json.format(msgspec.json.encode(item), indent=2).decode())
+
+
+def _ranked(document: Any) -> Text:
+    """One document of a ranking."""
+    match document:
+        case {"index": index, "relevance_score": score}:
+            return Text.assemble("  ", (text.number(score), "bold green"), (f"  document {index}", "dim"))
+        case _:
+            return Text(f"  {document}")
 
 
 def _vector(vector: Any, tokens: Any) -> Text:

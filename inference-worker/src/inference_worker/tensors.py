@@ -74,10 +74,16 @@ def padded_length(length: int, *, longest: int) -> int:
 
 
 def text_row(
-    ids: Sequence[int], *, longest: int, pad: int = 0, take: int | None = None, has_token_types: bool = False
+    ids: Sequence[int],
+    *,
+    longest: int,
+    pad: int = 0,
+    take: int | None = None,
+    has_token_types: bool = False,
+    token_types: Sequence[int] = (),
 ) -> Row:
     """ids: 1 to `longest` token ids -> input_ids, attention_mask and, if the model takes them, token_type_ids: int64
-    [padded_length], padded at the end."""
+    [padded_length], padded at the end. token_types: one for each id, or none for zeros."""
     length = padded_length(len(ids), longest=longest)
     input_ids = np.full(length, pad, dtype=np.int64)
     input_ids[: len(ids)] = ids
@@ -86,6 +92,7 @@ def text_row(
     inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
     if has_token_types:
         inputs["token_type_ids"] = np.zeros(length, dtype=np.int64)
+        inputs["token_type_ids"][: len(token_types)] = token_types
     return Row(inputs, take)
 
 

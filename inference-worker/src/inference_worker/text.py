@@ -6,7 +6,7 @@ Byte-level BPE writes each byte as one printable character, by the table of GPT-
 """
 
 import codecs
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +14,7 @@ from anyio import to_thread
 from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import AttemptFailed, InvalidInput
 from shared_schemas.models import ModelManifest
-from tokenizers import Tokenizer, decoders
+from tokenizers import Encoding, Tokenizer, decoders
 
 T = TypeVar("T")
 # Encoding more characters than this takes milliseconds, which would block the event loop.
@@ -28,6 +28,7 @@ class TextCodec:
             self._tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises bare Exception
             raise AttemptFailed("model_corrupt", "the tokenizer file is not valid") from error
+        padding = self._tokenizer.padding
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         # If a user writes "<eos>", it is text, not the end token.
@@ -35,7 +36,7 @@ class TextCodec:
         self.n_tokens = self._tokenizer.get_vocab_size()
         self.n_special = self._tokenizer.num_special_tokens_to_add(False)
         """How many special tokens the tokenizer adds to a text."""
-        self.pad_id = self._tokenizer.token_to_id("<pad>") or 0
+        self.pad_id = self._pad_id() if padding is None else padding["pad_id"]
         self.bos_id = self._tokenizer.token_to_id("<bos>")
         self.eos_id = self._tokenizer.token_to_id("<eos>")
         added = self._tokenizer.get_added_tokens_decoder()
@@ -56,20 +57,38 @@ class TextCodec:
             raise InvalidInput("the text is empty")
         return ids
 
-    async def encode_within(self, text: str, longest: int) -> tuple[list[int], int]:
+    async def encode_within(self, text: str, longest: int, *, may_be_empty: bool = False) -> tuple[list[int], int]:
         """-> (at most `longest` ids, how many ids of the text were left out). The text is cut at its end, so the
-        special tokens after it stay. InvalidInput if the text itself has no tokens."""
+        special tokens after it stay. longest: more than n_special. InvalidInput if the text itself has no tokens;
+        with may_be_empty, only if there are no special tokens either."""
         room = longest - self.n_special
 
         def encode() -> tuple[list[int], int]:
             encoding = self._tokenizer.encode(text, add_special_tokens=False)
             n_given = len(encoding.ids)
-            if n_given == 0:
+            if n_given == 0 and not (may_be_empty and self.n_special):
                 raise InvalidInput("the text is empty")
             encoding.truncate(room)
             return self._tokenizer.post_process(encoding).ids, max(0, n_given - room)
 
-        return await _in_time(text, encode)
+        return await _in_time(len(text), encode)
+
+    async def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each text, without special tokens."""
+        return await _in_time(
+            sum(map(len, texts)),
+            lambda: [each.ids for each in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)],
+        )
+
+    def check_room(self, longest: int) -> None:
+        """AttemptFailed model_unsupported if a context of so many tokens has room for special tokens only."""
+        if longest <= self.n_special:
+            raise AttemptFailed("model_unsupported", "the model's context has no room for a text")
+
+    def example_pair(self) -> Encoding:
+        """Two texts with the special tokens that the tokenizer puts around and between them. Each text has a token if
+        any text has one."""
+        return self._tokenizer.encode("a", "a")
 
     async def encode_prompt(self, text: str) -> list[int]:
         """<bos>, if the tokenizer has it, and the ids of the text. InvalidInput if there are none."""
@@ -88,12 +107,19 @@ class TextCodec:
         return bytes(_BYTE_OF[character] for character in token or "" if character in _BYTE_OF)
 
     async def _ids(self, text: str, *, add_special_tokens: bool) -> list[int]:
-        return await _in_time(text, lambda: self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids)
+        return await _in_time(
+            len(text), lambda: self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
+        )
+
+    def _pad_id(self) -> int:
+        """Of a tokenizer that does not say how it pads."""
+        known = [self._tokenizer.token_to_id(token) for token in ("<pad>", "[PAD]")]
+        return next((token_id for token_id in known if token_id is not None), 0)
 
 
-async def _in_time(text: str, encode: Callable[[], T]) -> T:
-    """Encode a short text at once, and a long one in a thread."""
-    return encode() if len(text) <= _LONG_TEXT else await to_thread.run_sync(encode)
+async def _in_time(n_characters: int, encode: Callable[[], T]) -> T:
+    """Encode short texts at once, and long ones in a thread."""
+    return encode() if n_characters <= _LONG_TEXT else await to_thread.run_sync(encode)
 
 
 class TextStream:

@@ -53,7 +53,7 @@ def _write(model: nn.Module, export: Export, path: Path) -> None:
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
             model,
-            _at_least_two(export.examples),
+            _own_examples(export.examples),
             dynamo=True,
             input_names=[spec.name for spec in export.inputs],
             output_names=[spec.name for spec in export.outputs],
@@ -96,6 +96,7 @@ def _agree(wanted: NDArray[np.float32], found: NDArray[np.float32], axis: int, t
     return bool((wanted.max(axis, keepdims=True) - np.take_along_axis(wanted, chosen, axis) <= 2 * tolerance).all())
 
 
-def _at_least_two(examples: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """With a single row, torch.export would make the batch dimension constant."""
-    return tuple(torch.cat([example, example]) if len(example) == 1 else example for example in examples)
+def _own_examples(examples: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """With a single row, torch.export would make the batch dimension constant. Given one tensor for two inputs, it
+    would read the same one for both."""
+    return tuple(torch.cat([example, example]) if len(example) == 1 else example.clone() for example in examples)

@@ -14,6 +14,7 @@ from shared_schemas.ids import ModelName
 from shared_schemas.numbers import whole_number
 
 Task = Literal[
+    "rerank",
     "text-classification",
     "text-embedding",
     "text-generation",
@@ -101,6 +102,18 @@ class EmbeddingSpec(msgspec.Struct, frozen=True, kw_only=True):
     normalize: bool
 
 
+class RerankSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """How a model of the task rerank reads a query with a document, and what its score means.
+
+    activation: sigmoid makes a score between 0 and 1 of the model's logit, identity returns the logit. truncation: what
+    is cut of a pair that is longer than the context, with the names of Hugging Face: the longer of the two texts until
+    both are of one length, then both (longest_first), or the document alone (only_second).
+    """
+
+    activation: Literal["sigmoid", "identity"]
+    truncation: Literal["longest_first", "only_second"] = "longest_first"
+
+
 class DataFacts(msgspec.Struct, frozen=True, kw_only=True):
     """How the CSV of a training job was read.
 
@@ -131,6 +144,7 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     of an older version. context_length: longest input in tokens. batch_axis: of a model of tensors,
     the first dimension of all its inputs and outputs, along which a worker may join the inputs of
     several jobs; null where each input runs alone. embedding: of a model of texts to vectors.
+    rerank: of a model that scores documents for a query.
     metrics: on held-out rows; baseline: the same for the trivial predictor (majority class, uniform
     tokens, mean target). data_sha256, code_sha256: digests of the CSV and of the recipe.
     weights_sha256: of the trained parameters; equal for equal seeds on a CPU. data: how the CSV was
@@ -150,6 +164,7 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     context_length: int | None = None
     batch_axis: str | None = None
     embedding: EmbeddingSpec | None = None
+    rerank: RerankSpec | None = None
     parameters: int = 0
     metrics: dict[str, float | None] = {}
     baseline: dict[str, float | None] = {}

@@ -24,6 +24,7 @@ class TextClassification:
     def __init__(self, manifest: ModelManifest, graph: Graph, engine: BatchingEngine, load: Load) -> None:
         check_graph(graph, "text-classification", inputs=TEXT_INPUTS, output="logits")
         self._codec, self._longest = open_codec(manifest, load)
+        self._codec.check_room(self._longest)
         self._labels = manifest.labels
         self._engine = engine
 
@@ -32,13 +33,13 @@ class TextClassification:
 
     async def answer(self, item: Any, index: int, request: Request) -> Classification:
         longest = self._longest
-        ids = await self._codec.encode(text_of(item))
-        outputs = await self._engine.infer(text_row(ids[:longest], longest=longest, pad=self._codec.pad_id))
+        ids, n_cut = await self._codec.encode_within(text_of(item), longest, may_be_empty=True)
+        outputs = await self._engine.infer(text_row(ids, longest=longest, pad=self._codec.pad_id))
         return classification_of(
             outputs["logits"],
             self._labels,
             top_k=request.parameters.top_k,
-            truncated_tokens=max(0, len(ids) - longest),
+            truncated_tokens=n_cut,
         )
 
     @staticmethod

@@ -54,8 +54,7 @@ class TextEmbedding:
         if next(spec.dtype for spec in graph.outputs if spec.name == self._output) not in _FLOATS:
             raise AttemptFailed("model_unsupported", f"the output {self._output} of a text-embedding model has floats")
         self._codec, self._longest = open_codec(manifest, load)
-        if self._longest <= self._codec.n_special:
-            raise AttemptFailed("model_unsupported", "the model's context has no room for a text")
+        self._codec.check_room(self._longest)
         first = example_row(graph.inputs, longest=self._longest).inputs["input_ids"]
         self._first_shape = (
             (self._made.dimensions,) if self._made.pooling is None else (*first.shape, self._made.dimensions)

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from shared_schemas.errors import InvalidInput
+from shared_schemas.inputs.documents import DocumentsForm
 from shared_schemas.inputs.features import LARGEST_NUMBER, FeatureForm
 from shared_schemas.inputs.form import InputForm, Signature
 from shared_schemas.inputs.tensors import TensorForm
@@ -18,6 +19,7 @@ from shared_schemas.models import ModelManifest, Task
 from shared_schemas.specs import InferenceParameters
 
 INPUT_FORMS: dict[Task, InputForm] = {
+    "rerank": DocumentsForm(),
     "text-classification": TextForm(),
     "text-embedding": TextForm(),
     "text-generation": TextForm(),
