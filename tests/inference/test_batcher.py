@@ -4,23 +4,35 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from inference_worker.engines.batcher import Batcher, BatchLimits
+from inference_worker.engines.batcher import Batcher, BatchLimits, Part, halves, n_rows_of
 
 SHAPES = {"small": 3, "middle": 16, "large": 70}
 
 
 class Item:
-    def __init__(self, number: int, shape: str) -> None:
-        self.number = number
-        self.shape = shape
+    """next_row: the first that was in no batch yet."""
+
+    def __init__(self, number: int, shape: str, rows: int = 1) -> None:
+        self.number, self.shape, self.rows, self.next_row = number, shape, rows, 0
         self.cancelled = False
 
+    @property
+    def left(self) -> int:
+        return self.rows - self.next_row
 
-def filled(batcher: Batcher[Item], shape: str, n: int, *, now: float = 0.0) -> list[Item]:
-    items = [Item(number, shape) for number in range(n)]
+
+def filled(batcher: Batcher[Item], shape: str, *rows: int, now: float = 0.0) -> list[Item]:
+    """Items of so many rows each."""
+    items = [Item(number, shape, n) for number, n in enumerate(rows)]
     for item in items:
-        batcher.append(item, shape=shape, elements=SHAPES[shape], now=now)
+        batcher.append(item, shape=shape, elements=SHAPES[shape], now=now, rows=item.rows)
     return items
+
+
+def items_of(parts: list[Part[Item]]) -> list[Item]:
+    """Of a batch whose items have one row each."""
+    assert all((part.first, part.end) == (0, 1) for part in parts)
+    return [part.item for part in parts]
 
 
 class BatcherRules(RuleBasedStateMachine):
@@ -34,13 +46,13 @@ class BatcherRules(RuleBasedStateMachine):
         self.waiting: dict[str, list[tuple[float, Item]]] = {shape: [] for shape in SHAPES}
         self.n_items = 0
 
-    @rule(shape=st.sampled_from(sorted(SHAPES)), later=st.floats(0.0, 2.0))
-    def append(self, shape: str, later: float) -> None:
+    @rule(shape=st.sampled_from(sorted(SHAPES)), later=st.floats(0.0, 2.0), rows=st.sampled_from([1, 1, 1, 2, 3, 9]))
+    def append(self, shape: str, later: float, rows: int) -> None:
         self.now += later
-        item = Item(self.n_items, shape)
+        item = Item(self.n_items, shape, rows)
         self.n_items += 1
         self.waiting[shape].append((self.now, item))
-        self.batcher.append(item, shape=shape, elements=SHAPES[shape], now=self.now)
+        self.batcher.append(item, shape=shape, elements=SHAPES[shape], now=self.now, rows=rows)
 
     @precondition(lambda self: any(self.waiting.values()))
     @rule(choice=st.randoms(use_true_random=False))
@@ -55,18 +67,28 @@ class BatcherRules(RuleBasedStateMachine):
         batch = self.batcher.next_batch(self.now, only_full=only_full)
         if not batch:
             assert only_full or all(
-                len(items) < self.room(shape) and self.now < items[0][0] + 1.0
+                self.rows(shape) < self.room(shape) and self.now < items[0][0] + 1.0
                 for shape, items in self.waiting.items()
                 if items
             )
             return
-        [shape] = {item.shape for item in batch}
-        expected = [item for _, item in self.waiting[shape][: self.room(shape)]]
-        assert batch == expected
-        assert len(batch) == 1 or len(batch) * SHAPES[shape] <= self.limits.max_elements
+        [shape] = {part.item.shape for part in batch}
+        n_rows = n_rows_of(batch)
+        assert n_rows == min(self.room(shape), self.rows(shape))
+        assert n_rows == 1 or n_rows * SHAPES[shape] <= self.limits.max_elements
         if only_full:
-            assert len(batch) == self.room(shape)
-        del self.waiting[shape][: len(batch)]
+            assert n_rows == self.room(shape)
+        arrived = {id(item): at for at, item in self.waiting[shape]}
+        assert arrived[id(batch[0].item)] == self.waiting[shape][0][0], "one that came later went first"
+        for part in batch:
+            assert part.first == part.item.next_row < part.end <= part.item.rows
+            part.item.next_row = part.end
+        taken = {id(part.item) for part in batch}
+        untouched = [(at, item) for at, item in self.waiting[shape] if id(item) not in taken]
+        if untouched:
+            turn = max(1, self.room(shape) // 4)
+            assert all(part.n_rows <= turn for part in batch), "one had more than its turn although others waited"
+        self.waiting[shape] = untouched + [(self.now, part.item) for part in batch if part.item.left]
 
     @invariant()
     def the_wait_ends_when_a_batch_is_ready(self) -> None:
@@ -74,7 +96,7 @@ class BatcherRules(RuleBasedStateMachine):
         assert (wait_s is None) == (not any(self.waiting.values()))
         if wait_s is not None:
             ready = [items[0][0] + 1.0 for items in self.waiting.values() if items]
-            is_any_full = any(len(items) >= self.room(shape) for shape, items in self.waiting.items())
+            is_any_full = any(self.rows(shape) >= self.room(shape) for shape in SHAPES)
             assert wait_s == pytest.approx(0.0 if is_any_full else max(0.0, min(ready) - self.now))
 
     def teardown(self) -> None:
@@ -86,6 +108,9 @@ class BatcherRules(RuleBasedStateMachine):
     def room(self, shape: str) -> int:
         return max(1, min(self.limits.max_batch, self.limits.max_elements // SHAPES[shape]))
 
+    def rows(self, shape: str) -> int:
+        return sum(item.left for _, item in self.waiting[shape])
+
 
 TestBatcherRules = BatcherRules.TestCase
 
@@ -93,46 +118,90 @@ TestBatcherRules = BatcherRules.TestCase
 @given(n=st.integers(1, 40))
 def test_without_a_wait_a_batch_is_what_is_already_waiting(n: int) -> None:
     batcher: Batcher[Item] = Batcher(BatchLimits(max_batch=16, max_elements=1000))
-    items = filled(batcher, "small", n)
+    items = filled(batcher, "small", *[1] * n)
 
-    assert batcher.next_batch(0.0) == items[:16]
+    assert items_of(batcher.next_batch(0.0)) == items[:16]
 
 
 def test_a_batch_that_is_not_full_waits_for_more_items_until_the_limit() -> None:
     batcher: Batcher[Item] = Batcher(BatchLimits(max_batch=16, max_elements=1000, max_wait_ms=5))
-    items = filled(batcher, "small", 2, now=1.0)
+    items = filled(batcher, "small", 1, 1, now=1.0)
 
     assert batcher.next_batch(1.004) == []
-    assert batcher.next_batch(1.0 + batcher.wait_s(1.0)) == items
+    assert items_of(batcher.next_batch(1.0 + batcher.wait_s(1.0))) == items
 
 
 def test_a_full_batch_does_not_wait() -> None:
     batcher: Batcher[Item] = Batcher(BatchLimits(max_batch=4, max_elements=1000, max_wait_ms=5))
-    items = filled(batcher, "small", 4)
+    items = filled(batcher, "small", 1, 1, 1, 1)
 
     assert batcher.wait_s(0.0) == 0.0
-    assert batcher.next_batch(0.0, only_full=True) == items
+    assert items_of(batcher.next_batch(0.0, only_full=True)) == items
 
 
-def test_an_item_larger_than_the_budget_runs_alone() -> None:
+def test_a_row_larger_than_the_budget_runs_alone() -> None:
     batcher: Batcher[Item] = Batcher(BatchLimits(max_batch=4, max_elements=64))
-    items = filled(batcher, "large", 2)
+    items = filled(batcher, "large", 1, 1)
 
-    assert [batcher.next_batch(0.0), batcher.next_batch(0.0)] == [[items[0]], [items[1]]]
+    assert [items_of(batcher.next_batch(0.0)), items_of(batcher.next_batch(0.0))] == [[items[0]], [items[1]]]
 
 
 def test_the_shape_that_has_waited_longest_goes_first() -> None:
     batcher: Batcher[Item] = Batcher(BatchLimits())
     [late] = filled(batcher, "small", 1, now=1.0)
-    filled(batcher, "middle", 3, now=2.0)
+    filled(batcher, "middle", 1, 1, 1, now=2.0)
 
-    assert batcher.next_batch(3.0) == [late]
+    assert items_of(batcher.next_batch(3.0)) == [late]
 
 
 def test_cancelled_items_do_not_fill_a_batch() -> None:
     batcher: Batcher[Item] = Batcher(BatchLimits(max_batch=4, max_elements=1000, max_wait_ms=1000))
-    items = filled(batcher, "small", 4)
+    items = filled(batcher, "small", 1, 1, 1, 1)
     items[1].cancelled = True
 
     assert batcher.next_batch(0.0) == []
-    assert batcher.next_batch(1.0) == [items[0], items[2], items[3]]
+    assert items_of(batcher.next_batch(1.0)) == [items[0], items[2], items[3]]
+
+
+def test_a_single_row_is_in_the_next_batch_however_long_the_lists_before_it() -> None:
+    batcher: Batcher[Item] = Batcher(BatchLimits(max_batch=16, max_elements=1000))
+    lists = filled(batcher, "small", 4096, 4096)
+    batcher.next_batch(0.0)
+    [single] = filled(batcher, "small", 1, now=1.0)
+
+    batch = batcher.next_batch(1.0)
+
+    assert (single in [part.item for part in batch], n_rows_of(batch)) == (True, 16)
+    assert {part.item for part in batch} == {*lists, single}
+
+
+def test_a_long_list_does_not_starve_another_shape() -> None:
+    batcher: Batcher[Item] = Batcher(BatchLimits(max_batch=4, max_elements=1000))
+    [long_list] = filled(batcher, "small", 4096)
+    [other] = filled(batcher, "middle", 1, now=0.5)
+
+    batches = [batcher.next_batch(now) for now in (1.0, 2.0, 3.0)]
+
+    assert [part.item for batch in batches for part in batch] == [long_list, other, long_list]
+
+
+def test_a_cancelled_list_ends_after_the_batch_it_is_in() -> None:
+    batcher: Batcher[Item] = Batcher(BatchLimits(max_batch=4, max_elements=1000))
+    [long_list] = filled(batcher, "small", 4096)
+    assert batcher.next_batch(0.0) == [Part(long_list, 0, 4)]
+    long_list.cancelled = True
+
+    assert (batcher.next_batch(1.0), batcher.wait_s(1.0), batcher.drain()) == ([], None, [])
+
+
+@given(ends=st.lists(st.integers(1, 9), min_size=1, max_size=6))
+def test_a_batch_in_halves_has_each_row_once_and_in_order(ends: list[int]) -> None:
+    parts = [Part(Item(number, "small", end + 2), 2, 2 + end) for number, end in enumerate(ends)]
+    if n_rows_of(parts) < 2:
+        return
+
+    before, after = halves(parts)
+
+    rows = [(part.item.number, place) for part in parts for place in range(part.first, part.end)]
+    assert [(part.item.number, place) for part in (*before, *after) for place in range(part.first, part.end)] == rows
+    assert n_rows_of(before) == len(rows) // 2

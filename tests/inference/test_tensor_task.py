@@ -179,7 +179,7 @@ async def test_without_a_batch_axis_each_input_of_a_job_runs_alone(tmp_path: Pat
         assert answer["outputs"]["y"]["data"] == [i / 2, -i / 2, -i / 2, i / 2]
 
 
-async def test_along_a_batch_axis_inputs_of_one_shape_share_a_run(tmp_path: Path) -> None:
+async def test_along_a_batch_axis_inputs_of_any_number_of_rows_share_a_run(tmp_path: Path) -> None:
     """Negative control of the test above: a model whose rows depend on each other answers otherwise."""
     inputs = [{"x": [[i, 0]] * (1 + i % 2)} for i in range(20)]
     store = ArtifactStore(tmp_path)
@@ -191,9 +191,20 @@ async def test_along_a_batch_axis_inputs_of_one_shape_share_a_run(tmp_path: Path
         n_runs = await model.count_runs()
         centred_rows = await model.ask([{"x": [[i, 0]]} for i in range(20)], "mixed")
 
-    assert n_runs < 10
+    assert n_runs < 4
     assert [read(answer["outputs"]["y"]).tolist() for answer in answers] == [each["x"] for each in inputs]
     assert any(any(answer["outputs"]["y"]["data"]) for answer in centred_rows)
+
+
+async def test_an_input_of_many_rows_runs_in_parts(tmp_path: Path) -> None:
+    rows = [[i, -i] for i in range(300)]
+
+    async with serving(tmp_path, an_identity(tmp_path, "float32", ("n", 2), batch_axis="n")) as model:
+        answer = await model.ask({"x": rows})
+        n_runs = await model.count_runs()
+
+    assert n_runs == 3, "of at most 128 rows each"
+    assert read(answer["outputs"]["y"]).tolist() == rows
 
 
 async def test_no_input_of_no_rows_disturbs_the_others(tmp_path: Path) -> None:

@@ -142,6 +142,21 @@ def running_sum(table: Floats) -> bytes:
 
 def endless_loop(n_features: int) -> bytes:
     """features [batch, n] -> prediction [batch], after a loop of 2**62 turns."""
+    return _looping(n_features, [], turns=np.array(2**62))
+
+
+def long_loop(n_features: int) -> bytes:
+    """features [batch, n] -> prediction [batch], after a loop of as many turns as the largest first feature says."""
+    nodes = [
+        helper.make_node("Gather", ["features", "zero"], ["each"], axis=1),
+        helper.make_node("ReduceMax", ["each"], ["most"], keepdims=0),
+        helper.make_node("Cast", ["most"], ["turns"], to=TensorProto.INT64),
+    ]
+    return _looping(n_features, nodes, zero=np.array(0, dtype=np.int64))
+
+
+def _looping(n_features: int, nodes: list[onnx.NodeProto], **constants: NDArray[Any]) -> bytes:
+    """nodes: they or the constants give `turns`."""
     body = helper.make_graph(
         [
             helper.make_node("Identity", ["go"], ["go_on"]),
@@ -156,10 +171,11 @@ def endless_loop(n_features: int) -> bytes:
         [helper.make_tensor_value_info("go_on", TensorProto.BOOL, []), _floats("value_next", ["batch"])],
     )
     nodes = [
+        *nodes,
         helper.make_node("ReduceSum", ["features", "axes"], ["sum"], keepdims=0),
         helper.make_node("Loop", ["turns", "yes", "sum"], ["prediction"], body=body),
     ]
-    constants = {"axes": np.array([1], dtype=np.int64), "turns": np.array(2**62), "yes": np.array(True)}
+    constants |= {"axes": np.array([1], dtype=np.int64), "yes": np.array(True)}
     return _save(nodes, [_features(n_features)], [_floats("prediction", ["batch"])], **constants)
 
 

@@ -23,7 +23,7 @@ class Settings(RuntimeSettings, frozen=True, kw_only=True):
         int,
         setting(
             "How many jobs run at once. They share batches",
-            change="you change max_batch. Twice that value keeps a model busy",
+            change="jobs of one input should fill larger batches. One run has the inputs of at most this many jobs",
             ge=1,
             le=10_000,
         ),
@@ -38,7 +38,9 @@ class Settings(RuntimeSettings, frozen=True, kw_only=True):
             ge=1,
         ),
     ] = 4 << 30
-    max_batch: Annotated[int, setting("The most inputs in one run of a model", ge=1, le=4096)] = 32
+    max_batch: Annotated[
+        int, setting("The most rows in one run of a model. A longer list runs in parts", ge=1, le=4096)
+    ] = 128
     max_batch_elements: Annotated[
         int,
         setting(
@@ -66,7 +68,12 @@ class Settings(RuntimeSettings, frozen=True, kw_only=True):
     ] = 0
     run_timeout_s: Annotated[
         float,
-        setting("The longest time for one run of a batch, in seconds", change="a model is slower", gt=0.0, le=3600.0),
+        setting(
+            "The longest time for one run of a batch, in seconds. The rows of a batch that took longer run one by one",
+            change="a model is slower",
+            gt=0.0,
+            le=3600.0,
+        ),
     ] = 60.0
     device: Annotated[Device, setting("auto uses CUDA if it works")] = "auto"
 

@@ -9,6 +9,7 @@ padding of a row does not depend on the other rows of its batch.
 
 import sys
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, TypeAlias
 
 import msgspec
@@ -24,7 +25,7 @@ _KEPT_AS: dict[Dtype, DTypeLike] = {"bfloat16": np.float32, "string": np.object_
 
 
 class Row(msgspec.Struct, frozen=True, eq=False):
-    """One item of a batch. inputs: by name, without the batch dimension. take: which position to keep of each output,
+    """One row of a batch. inputs: by name, without the batch dimension. take: which position to keep of each output,
     in its first dimension after the batch; None keeps all of them."""
 
     inputs: Arrays
@@ -38,27 +39,72 @@ class Row(msgspec.Struct, frozen=True, eq=False):
     def n_elements(self) -> int:
         return max(array.size for array in self.inputs.values())
 
+    @property
+    def n_rows(self) -> int:
+        return 1
 
-class WholeTensors(msgspec.Struct, frozen=True, eq=False):
-    """One item of a model that is given whole tensors, as its graph declares them. is_batched: the first dimension of
-    each counts rows, so it may run together with others of its shape. If not, it runs alone."""
+    def rows(self, first: int, end: int) -> Arrays:
+        return {name: array[np.newaxis] for name, array in self.inputs.items()}
+
+    def answer(self, outputs: Arrays) -> Arrays:
+        return {
+            name: np.array(array[0] if self.take is None else array[0, self.take]) for name, array in outputs.items()
+        }
+
+
+class Rows(msgspec.Struct, frozen=True, eq=False):
+    """Several rows, which may run apart and beside others of their shape. inputs: by name, each [rows, ...], with at
+    least one row."""
 
     inputs: Arrays
-    is_batched: bool
 
     @property
     def shape(self) -> Hashable:
-        if not self.is_batched:
-            return None
-        return tuple((name, array.shape, array.dtype.char) for name, array in self.inputs.items())
+        return tuple((name, array.shape[1:], array.dtype.char) for name, array in self.inputs.items())
+
+    @property
+    def n_elements(self) -> int:
+        return max(array.size // len(array) for array in self.inputs.values())
+
+    @property
+    def n_rows(self) -> int:
+        return len(next(iter(self.inputs.values())))
+
+    def rows(self, first: int, end: int) -> Arrays:
+        return {name: array[first:end] for name, array in self.inputs.items()}
+
+    def answer(self, outputs: Arrays) -> Arrays:
+        return {name: np.array(array) for name, array in outputs.items()}
+
+
+class WholeTensors(msgspec.Struct, frozen=True, eq=False):
+    """The inputs of a model that is given whole tensors, as its graph declares them. They run alone, as one row."""
+
+    inputs: Arrays
+
+    @property
+    def shape(self) -> Hashable:
+        return None
 
     @property
     def n_elements(self) -> int:
         """An item that runs alone fills every batch, so it waits for no others."""
-        return max(array.size for array in self.inputs.values()) if self.is_batched else sys.maxsize
+        return sys.maxsize
+
+    @property
+    def n_rows(self) -> int:
+        return 1
+
+    def rows(self, first: int, end: int) -> Arrays:
+        return self.inputs
+
+    def answer(self, outputs: Arrays) -> Arrays:
+        return outputs
 
 
-Item: TypeAlias = Row | WholeTensors
+# n_elements: of one row. rows: [end - first, ...] of each input. answer: of the outputs of all rows, each
+# [n_rows, ...]. An answer is a copy, so that it does not keep the batch in memory.
+Item: TypeAlias = Row | Rows | WholeTensors
 
 
 def padded_length(length: int, *, longest: int) -> int:
@@ -139,41 +185,28 @@ def rounded_to_digits(array: Array, digits: int) -> NDArray[np.float64]:
     return np.where(np.isfinite(scaled), scaled, numbers)
 
 
-def stack(items: Sequence[Item]) -> Arrays:
-    """n items of one shape -> what the model is given: of rows [...], arrays [n, ...]; of tensors [rows, ...], arrays
-    [n * rows, ...]."""
-    first = items[0]
-    if isinstance(first, Row):
-        return {name: np.stack([item.inputs[name] for item in items]) for name in first.inputs}
-    if len(items) == 1:
-        return first.inputs
-    return {name: np.concatenate([item.inputs[name] for item in items]) for name in first.inputs}
+def stack(parts: Sequence[Arrays]) -> Arrays:
+    """Arrays of one shape but for their first dimension -> one array of each name, with the rows of all."""
+    if len(parts) == 1:
+        return parts[0]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def split(outputs: Mapping[str, Array], items: Sequence[Item]) -> list[Arrays]:
-    """The reverse of stack, each part a copy, so that an item does not keep its batch in memory. ValueError if an
-    output has another first dimension than the items together."""
-    first = items[0]
-    if isinstance(first, WholeTensors) and len(items) == 1:
-        return [dict(outputs)]
-    n_rows = 1 if isinstance(first, Row) else next(iter(first.inputs.values())).shape[0]
+def split(outputs: Mapping[str, Array], n_rows: Sequence[int]) -> list[Arrays]:
+    """The reverse of stack, as views. n_rows: of each part. ValueError if an output has another number of rows."""
+    total = sum(n_rows)
     for name, array in outputs.items():
-        if array.ndim == 0 or array.shape[0] != len(items) * n_rows:
-            raise ValueError(f"output {name} has shape {array.shape}, expected {len(items) * n_rows} rows")
-    if isinstance(first, WholeTensors):
-        return [
-            {name: np.array(array[i * n_rows : (i + 1) * n_rows]) for name, array in outputs.items()}
-            for i in range(len(items))
-        ]
+        if array.ndim == 0 or len(array) != total:
+            raise ValueError(f"output {name} has shape {array.shape}, expected {total} rows")
+    ends = accumulate(n_rows)
     return [
-        {name: np.array(array[i] if row.take is None else array[i, row.take]) for name, array in outputs.items()}
-        for i, row in enumerate(items)
-        if isinstance(row, Row)
+        {name: array[end - n : end] for name, array in outputs.items()} for n, end in zip(n_rows, ends, strict=True)
     ]
 
 
 def softmax(logits: Array) -> NDArray[np.float64]:
-    """float [n] -> float64 [n] that sums to 1. It is not finite if the logits have a NaN or +inf, or are all -inf."""
+    """float [..., n] -> float64 [..., n] that sums to 1. It is not finite if the logits have a NaN or +inf, or are all
+    -inf."""
     with np.errstate(invalid="ignore"):
-        shifted = np.exp(logits.astype(np.float64) - np.max(logits))
-        return np.asarray(shifted / shifted.sum())
+        shifted = np.exp(logits.astype(np.float64) - np.max(logits, axis=-1, keepdims=True))
+        return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))

@@ -1,88 +1,139 @@
-"""Runs one loaded model in batches. Callers hand in rows; one loop forms batches, another runs them in a thread. An
-item of whole tensors counts as a row.
+"""Runs one loaded model in batches. Callers hand in items of one or more rows; one loop forms batches of their rows,
+another runs them.
 
 A channel that holds one batch connects the two loops. While the model is busy, only a full batch is formed ahead; a
 batch that could still grow stays open until the model is free. So batches grow under load, and an idle model starts at
 once. The engine knows neither jobs nor what the tensors mean.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
 import anyio
+import numpy as np
 import structlog
-from anyio import to_thread
 from anyio.abc import TaskStatus
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from shared_schemas.errors import AttemptFailed, HeadraceError, WorkerUnfit
 
 from inference_worker import metrics
-from inference_worker.engines.batcher import Batcher, BatchLimits
+from inference_worker.engines import batcher
+from inference_worker.engines.batcher import Batcher, BatchLimits, n_rows_of
+from inference_worker.engines.compute import ComputeThread, Share
 from inference_worker.engines.session import OrtSession
-from inference_worker.tensors import Arrays, Item, split, stack
+from inference_worker.tensors import Arrays, Item, Row, Rows, stack
 
 log = structlog.get_logger()
 
+# The largest row that is kept to test the session with.
+_KEPT_BYTES = 4 << 20
+# How many rows of a batch that took too long may take the whole limit once more, each alone.
+_LONG_RUNS = 2
+
+
+class RowOutputs(NamedTuple):
+    """outputs: of the rows without an error, in order; by name, each [rows, ...]. errors: by row."""
+
+    outputs: Arrays
+    errors: dict[int, HeadraceError]
+
 
 class _Call:
-    """A row, and the caller who waits for its outputs."""
+    """An item, and the caller who waits for its outputs. left: how many of its rows have no outcome yet."""
 
-    __slots__ = ("cancelled", "done", "error", "outputs", "row")
+    __slots__ = ("_found", "cancelled", "done", "error", "errors", "item", "left", "outputs")
 
-    def __init__(self, row: Item) -> None:
-        self.row = row
+    def __init__(self, item: Item) -> None:
+        self.item = item
         self.done = anyio.Event()
         self.cancelled = False
+        self.left = item.n_rows
         self.outputs: Arrays = {}
+        self.errors: dict[int, HeadraceError] = {}
         self.error: HeadraceError | None = None
+        self._found: list[tuple[int, Arrays]] = []
 
-    def succeed(self, outputs: Arrays) -> None:
-        self.outputs = outputs
-        self.done.set()
+    def succeed(self, part: "_Part", outputs: Arrays) -> None:
+        self._found.append((part.first, outputs))
+        self._count(part)
+
+    def fail_rows(self, part: "_Part", error: HeadraceError) -> None:
+        self.errors |= dict.fromkeys(range(part.first, part.end), error)
+        self._count(part)
 
     def fail(self, error: HeadraceError) -> None:
         self.error = error
         self.done.set()
 
+    def _count(self, part: "_Part") -> None:
+        self.left -= part.n_rows
+        if self.left or self.done.is_set():
+            return
+        found = [outputs for _, outputs in sorted(self._found, key=lambda each: each[0])]
+        try:
+            self.outputs = stack(found) if found else {}
+        except ValueError:
+            self.error = AttemptFailed("model_failed", "the outputs of the rows of one input have different shapes")
+        self.done.set()
+
+
+_Part: TypeAlias = batcher.Part[_Call]
+_Batch: TypeAlias = list[_Part]
+
 
 class BatchingEngine:
     def __init__(self, session: OrtSession, limits: BatchLimits, *, run_timeout_s: float = 60.0) -> None:
-        """run_timeout_s: a run that takes longer is stopped, and its callers get model_timeout."""
-        self._session = session
+        """run_timeout_s: a run that takes longer is stopped. Its rows then run one by one, and those that take too
+        long alone get model_timeout."""
         self._run_timeout_s = run_timeout_s
         self._batcher: Batcher[_Call] = Batcher(limits)
+        self._compute = ComputeThread(session)
         self._wake = anyio.Event()
         self._is_busy = False
         self._is_open = False
-        self._known_good_row: Item | None = None
+        self._known_good: Item | None = None
         self._report_lost = anyio.Event()
-        # ONNX Runtime uses several threads for one run. A second run at the same time would compete for them.
-        self._compute_thread = anyio.CapacityLimiter(1)
         self.n_runs = 0
         self.n_rows = 0
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled, then fail the callers who still wait with a retryable error. Reports that it has
         started once it accepts rows."""
-        sending, receiving = anyio.create_memory_object_stream[list[_Call]](1)
+        sending, receiving = anyio.create_memory_object_stream[_Batch](1)
         self._is_open = True
         try:
-            async with sending, receiving, anyio.create_task_group() as tasks:
-                tasks.start_soon(self._form_batches, sending)
-                tasks.start_soon(self._run_batches, receiving)
-                task_status.started()
+            with self._compute:
+                async with sending, receiving, anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._form_batches, sending)
+                    tasks.start_soon(self._run_batches, receiving)
+                    task_status.started()
         finally:
             self._is_open = False
             for call in self._batcher.drain():
                 call.fail(_stopping())
 
-    async def infer(self, row: Item) -> Arrays:
-        """The outputs for one row, without the batch dimension, or for one item of whole tensors.
+    async def infer(self, item: Item) -> Arrays:
+        """The outputs for an item: without the batch dimension for a Row, [rows, ...] for Rows.
 
-        AttemptFailed: model_failed if the model cannot process this row, even alone; model_timeout;
+        AttemptFailed: model_failed if the model cannot process this item, even alone; model_timeout;
         worker_stopping (retryable). WorkerUnfit if it no longer processes a row that it processed
-        before. If the caller is cancelled, its row leaves the queue."""
+        before. If the caller is cancelled, its rows leave the queue."""
+        call = await self._answered(item)
+        if call.errors:
+            raise call.errors[min(call.errors)]
+        return call.outputs
+
+    async def infer_rows(self, rows: Rows) -> RowOutputs:
+        """As infer, but a row that the model cannot process fails alone."""
+        call = await self._answered(rows)
+        return RowOutputs(call.outputs, call.errors)
+
+    async def _answered(self, item: Item) -> _Call:
         if not self._is_open:
             raise _stopping()
-        call = _Call(row)
-        self._batcher.append(call, shape=row.shape, elements=row.n_elements, now=anyio.current_time())
+        call = _Call(item)
+        now = anyio.current_time()
+        self._batcher.append(call, shape=item.shape, elements=item.n_elements, now=now, rows=call.left)
         self._wake.set()
         try:
             await call.done.wait()
@@ -95,9 +146,9 @@ class BatchingEngine:
             call.cancelled = True
         if call.error is not None:
             raise call.error
-        return call.outputs
+        return call
 
-    async def _form_batches(self, sending: MemoryObjectSendStream[list[_Call]]) -> None:
+    async def _form_batches(self, sending: MemoryObjectSendStream[_Batch]) -> None:
         while True:
             now = anyio.current_time()
             batch = self._batcher.next_batch(now, only_full=self._is_busy)
@@ -110,13 +161,14 @@ class BatchingEngine:
             with anyio.move_on_after(wait_s):
                 await self._wake.wait()
 
-    async def _run_batches(self, receiving: MemoryObjectReceiveStream[list[_Call]]) -> None:
+    async def _run_batches(self, receiving: MemoryObjectReceiveStream[_Batch]) -> None:
         try:
             async for batch in receiving:
                 try:
                     await self._run_batch(batch)
-                finally:
+                except BaseException:
                     _fail_unanswered(batch)
+                    raise
                 if receiving.statistics().current_buffer_used == 0:
                     self._is_busy = False
                     self._wake.set()
@@ -124,38 +176,66 @@ class BatchingEngine:
             while receiving.statistics().current_buffer_used:
                 _fail_unanswered(receiving.receive_nowait())
 
-    async def _run_batch(self, batch: list[_Call]) -> None:
-        """Complete every call. A batch that fails is split in halves until each row at fault fails alone."""
+    async def _run_batch(self, batch: _Batch) -> None:
+        """Give each row an outcome. A batch that fails is split in halves until each row at fault fails alone."""
         left = [batch]
         while left:
-            calls = [call for call in left.pop() if not call.cancelled]
-            if not calls:
+            parts = [part for part in left.pop() if not part.item.cancelled]
+            if not parts:
                 continue
-            metrics.BATCH_ROWS.observe(len(calls))
             try:
-                outputs = await self._run_rows([call.row for call in calls])
+                await self._run_parts(parts, limit_s=self._run_timeout_s)
+            except WorkerUnfit:
+                await self._report_unfit(parts[0].item)
+                left.append(parts)
             except Exception as error:  # every failure of a run goes to its callers
-                if len(calls) > 1 and not isinstance(error, TimeoutError):
-                    left += [calls[len(calls) // 2 :], calls[: len(calls) // 2]]
-                    continue
-                log.warning("run_failed", error=str(error.__cause__ or error))
-                if not await self._still_runs():
-                    await self._report_unfit(calls[0])
-                    left.append(calls[1:])
-                    continue
-                for call in calls:
-                    call.fail(_failure(error))
-            else:
-                self._known_good_row = self._known_good_row or calls[0].row
-                for call, row_outputs in zip(calls, outputs, strict=True):
-                    call.succeed(row_outputs)
+                if n_rows_of(parts) == 1:
+                    await self._fail_row(parts[0], error)
+                elif isinstance(error, TimeoutError):
+                    await self._run_one_by_one(parts)
+                else:
+                    left += reversed(batcher.halves(parts))
+
+    async def _run_one_by_one(self, parts: _Batch) -> None:
+        """Give each row of a batch that took too long an outcome. First each row gets its share of the limit of one
+        run. Of those that need more, _LONG_RUNS get the whole limit, and the others fail, so that a batch takes
+        _LONG_RUNS + 2 limits at most."""
+        rows = [batcher.Part(part.item, place, place + 1) for part in parts for place in range(part.first, part.end)]
+        log.warning("run_timed_out", rows=len(rows))
+        share_s = self._run_timeout_s / len(rows)
+        slow = [row for row in rows if not await self._ran_within(row, share_s)]
+        for row in slow[:_LONG_RUNS]:
+            if not await self._ran_within(row, self._run_timeout_s):
+                await self._fail_row(row, TimeoutError())
+        for row in slow[_LONG_RUNS:]:
+            # The row may be right, and slow because of others. A list would run as a whole again, with these others.
+            row.item.fail_rows(row, _timed_out(retryable=row.item.item.n_rows == 1))
+
+    async def _ran_within(self, row: _Part, limit_s: float) -> bool:
+        """False if the row took longer and has no outcome yet."""
+        if row.item.cancelled:
+            return True
+        try:
+            await self._run_parts([row], limit_s=limit_s)
+        except TimeoutError:
+            return False
+        except Exception as error:  # as above
+            await self._fail_row(row, error)
+        return True
+
+    async def _fail_row(self, row: _Part, error: Exception) -> None:
+        log.warning("run_failed", error=str(error.__cause__ or error) or type(error).__name__)
+        if isinstance(error, WorkerUnfit) or not await self._still_runs():
+            await self._report_unfit(row.item)
+        else:
+            row.item.fail_rows(row, _failure(error))
 
     async def _still_runs(self) -> bool:
         """Whether the model still processes a row that it processed before. If not, the fault is not in the rows."""
-        if self._known_good_row is None:
+        if self._known_good is None:
             return True
         try:
-            await self._run_rows([self._known_good_row])
+            await self._run_shares([(self._known_good, 0, 1)], limit_s=self._run_timeout_s)
         except Exception as error:  # the row is good, so the session is broken
             log.error("session_broken", error=str(error.__cause__ or error))
             return False
@@ -169,35 +249,54 @@ class BatchingEngine:
         if not call.cancelled:
             await self._report_lost.wait()
 
-    async def _run_rows(self, rows: list[Item]) -> list[Arrays]:
+    async def _run_parts(self, parts: _Batch, *, limit_s: float) -> None:
+        outputs = await self._run_shares([(part.item.item, part.first, part.end) for part in parts], limit_s=limit_s)
+        self._known_good = self._known_good or _kept(parts[0])
+        for part, part_outputs in zip(parts, outputs, strict=True):
+            part.item.succeed(part, part_outputs)
+
+    async def _run_shares(self, shares: Sequence[Share], *, limit_s: float) -> list[Arrays]:
+        n_rows = sum(end - first for _, first, end in shares)
+        metrics.BATCH_ROWS.observe(n_rows)
         self.n_runs += 1
-        self.n_rows += len(rows)
-        try:
-            with anyio.fail_after(self._run_timeout_s):
-                return await to_thread.run_sync(
-                    self._run_in_thread, rows, limiter=self._compute_thread, abandon_on_cancel=True
-                )
-        except BaseException:
-            # If the wait ends early, the thread keeps running. It holds the limiter until its run has ended.
-            self._session.terminate()
-            raise
-
-    def _run_in_thread(self, rows: list[Item]) -> list[Arrays]:
-        return split(self._session.run(stack(rows)), rows)
+        self.n_rows += n_rows
+        return await self._compute.run(shares, limit_s=limit_s)
 
 
-def _fail_unanswered(batch: list[_Call]) -> None:
-    for call in batch:
-        if not call.done.is_set():
-            call.fail(_stopping())
+def _kept(part: _Part) -> Item | None:
+    """A copy of one row that ran, unless it is large."""
+    item = part.item.item
+    if not isinstance(item, Row | Rows):
+        return item if _size(item.inputs) <= _KEPT_BYTES else None
+    row = {name: array[0] for name, array in item.rows(part.first, part.first + 1).items()}
+    if _size(row) > _KEPT_BYTES:
+        return None
+    return Row({name: np.array(array) for name, array in row.items()})
+
+
+def _size(arrays: Arrays) -> int:
+    """In bytes; of strings, about."""
+    return sum(
+        sum(map(len, array.flat)) if array.dtype.hasobject and array.size else array.nbytes for array in arrays.values()
+    )
+
+
+def _fail_unanswered(batch: _Batch) -> None:
+    for part in batch:
+        if not part.item.done.is_set():
+            part.item.fail(_stopping())
 
 
 def _failure(error: Exception) -> HeadraceError:
     if isinstance(error, TimeoutError):
-        return AttemptFailed("model_timeout", "the model took too long")
+        return _timed_out()
     if isinstance(error, HeadraceError):
         return error
     return AttemptFailed("model_failed", "the model could not process this input")
+
+
+def _timed_out(*, retryable: bool = False) -> AttemptFailed:
+    return AttemptFailed("model_timeout", "the model took too long", retryable=retryable)
 
 
 def _stopping() -> AttemptFailed:

@@ -46,8 +46,20 @@ _BFLOAT16 = 16
 _FATAL_ONLY = 4
 
 
+class Stop:
+    """Stops a run. `now` may be called from any thread, also before the run begins or after its end."""
+
+    def __init__(self) -> None:
+        self.options = onnxruntime.RunOptions()
+        self.options.log_severity_level = _FATAL_ONLY
+
+    def now(self) -> None:
+        """Make the run fail soon: before its next operator."""
+        self.options.terminate = True
+
+
 class OrtSession:
-    """A loaded model. It runs one batch at a time; `terminate` may be called from another thread."""
+    """A loaded model."""
 
     def __init__(self, path: Path, *, device: Device = "auto", intra_op_threads: int = 0) -> None:
         """intra_op_threads: 0 lets ONNX Runtime use one for each core. AttemptFailed: model_corrupt if the file is
@@ -72,7 +84,6 @@ class OrtSession:
             raise AttemptFailed(
                 "model_unsupported", "ONNX Runtime for Python cannot run a model from strings to bfloat16"
             )
-        self._run_options = onnxruntime.RunOptions()
 
     @property
     def provider(self) -> str:
@@ -82,10 +93,9 @@ class OrtSession:
     def device(self) -> str:
         return "cuda" if self.provider == "CUDAExecutionProvider" else "cpu"
 
-    def run(self, feed: Mapping[str, Array]) -> Arrays:
-        """feed: an array for each input. AttemptFailed model_failed if the model cannot process it."""
-        self._run_options = options = onnxruntime.RunOptions()
-        options.log_severity_level = _FATAL_ONLY
+    def run(self, feed: Mapping[str, Array], stop: Stop) -> Arrays:
+        """feed: an array for each input. AttemptFailed model_failed if the model cannot process it, or was stopped."""
+        options = stop.options
         try:
             failpoint("session_run")
             if self._has_bfloat16_outputs:
@@ -112,10 +122,6 @@ class OrtSession:
         if name in self._bfloat16_inputs:
             return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(bfloat16_bits(array), _BFLOAT16)
         return onnxruntime.OrtValue.ortvalue_from_numpy(np.asarray(array, order="C"))
-
-    def terminate(self) -> None:
-        """Make the current run fail soon."""
-        self._run_options.terminate = True
 
 
 def providers(device: Device) -> list[str]:

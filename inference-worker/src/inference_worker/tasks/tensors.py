@@ -1,9 +1,9 @@
 """The task tensors: whole tensors in, whole tensors out, as the model's graph declares them.
 
 It is the task of any ONNX model that has no other. Each input of a job is one run, unless the manifest names a batch
-axis: then its first dimension counts rows, and inputs of one shape share a run. How a tensor is written in JSON, and
-which inputs are accepted at all, is in `shared_schemas.inputs.tensors`, which a gateway uses too. With the parameter
-`tensor_format`, answers have the bytes of tensors instead of their numbers.
+axis: then the first dimension counts rows, and rows of one shape share runs, whatever inputs they belong to. How a
+tensor is written in JSON, and which inputs are accepted at all, is in `shared_schemas.inputs.tensors`, which a gateway
+uses too. With the parameter `tensor_format`, answers have the bytes of tensors instead of their numbers.
 """
 
 from collections.abc import Sequence
@@ -22,6 +22,7 @@ from inference_worker.tasks.task import Load, Request
 from inference_worker.tensors import (
     Array,
     Arrays,
+    Rows,
     WholeTensors,
     array_of_bytes,
     bytes_of_array,
@@ -78,7 +79,9 @@ class Tensors:
     async def answer(self, item: Any, index: int, request: Request) -> TensorAnswers:
         tensors = tensors_of(item, self._inputs)
         arrays = {spec.name: array_of(tensors[spec.name], spec.dtype) for spec in self._inputs}
-        outputs = await self._engine.infer(WholeTensors(arrays, is_batched=self._is_batched))
+        # Without rows, there is nothing to join.
+        is_rows = self._is_batched and all(len(array) for array in arrays.values())
+        outputs = await self._engine.infer(Rows(arrays) if is_rows else WholeTensors(arrays))
         # A small input may have outputs that fit into no memory as JSON.
         if request.parameters.tensor_format == "base64":
             request.reserve(sum(array.nbytes for array in outputs.values() if array.dtype != np.object_))

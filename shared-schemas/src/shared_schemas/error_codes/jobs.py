@@ -97,7 +97,7 @@ JOBS = (
     ErrorCode(
         code="model_timeout",
         job=False,
-        meaning="One run of the model took longer than HEADRACE_RUN_TIMEOUT_S.",
+        meaning="One run of the model on this input took longer than HEADRACE_RUN_TIMEOUT_S.",
         action="Send less at once, or raise the setting.",
     ),
     ErrorCode(
