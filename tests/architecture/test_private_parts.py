@@ -155,4 +155,5 @@ def test_two_modules_use_private_parts_of_redis_py() -> None:
     assert users == {
         ("shared-schemas/src/shared_schemas/stream/stale_master.py", "_writer"),
         ("shared-schemas/src/shared_schemas/stream/pubsub.py", "_reader"),
+        ("shared-schemas/src/shared_schemas/stream/pubsub.py", "_writer"),
     }

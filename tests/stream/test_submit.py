@@ -9,7 +9,9 @@ from shared_schemas.errors import IdempotencyConflict, JobExpired, JobNotFound, 
 from shared_schemas.ids import JobId, job_ids_from, new_job_id
 from shared_schemas.job import JobState
 from shared_schemas.specs import InferenceSpec, Priority
-from shared_schemas.stream.submission import Submission
+from shared_schemas.stream import keys
+from shared_schemas.stream.pubsub import PubSubConnection
+from shared_schemas.stream.submission import Stored, Submission
 
 from tests.support.queue_bench import OUTCOMES, queue_bench
 from tests.support.workers import INFERENCE
@@ -162,3 +164,33 @@ async def test_an_open_job_never_expires(redis_url: str) -> None:
         assert await side.client.zcard("{hr:inference}:expiring") == 0
         assert await side.schedule.sweep() == 0
         assert await side.settle(claim, OUTCOMES["success"])
+
+
+async def test_a_followed_job_is_answered_with_its_first_event_if_somebody_listens(redis_url: str) -> None:
+    heard, unheard, plain = an_id(1), an_id(2), an_id(3)
+    followed = [Submission(job_id=job_id, spec=SPEC, is_followed=True) for job_id in (heard, unheard)]
+    async with queue_bench(redis_url) as side, PubSubConnection(side.client) as pubsub:
+        await pubsub.subscribe(*map(keys.job_channel, (heard, plain)))
+        messages = pubsub.messages()
+        confirmed = [await anext(messages) for _ in range(2)]
+        made = await side.submitter.submit_many([*followed, Submission(job_id=plain, spec=SPEC)])
+        again = await side.submitter.submit_many(followed)
+        listed = await side.submitter.submit_list(
+            [Submission(job_id=job_id, spec=SPEC, is_followed=True) for job_id in job_ids_from(an_id(4), 2)]
+        )
+        [claim] = await side.claim(slots=1)
+        channel, payload = await anext(messages)
+        stored = {job_id: await side.client.hget(keys.job(job_id), "1") for job_id in (heard, unheard)}
+
+    assert {payload for _, payload in confirmed} == {None}
+    assert made == [
+        Stored(heard, created=True, first_event=b"1 " + stored[heard]),
+        Stored(unheard, created=True),
+        Stored(plain, created=True),
+    ]
+    assert again == [Stored(job_id, created=False) for job_id in (heard, unheard)]
+    assert [each.first_event for each in listed] == [None, None]
+    # Each later event is notified.
+    assert (claim.job_id, channel) == (heard, keys.job_channel(heard))
+    assert payload is not None
+    assert payload.startswith(b'2 state {"n":2,')

@@ -6,7 +6,7 @@ cut, the hub tells every listener to read its source again (MISSED). It keeps no
 cannot take a notification reads the event later.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from typing import Protocol, TypeVar, cast
@@ -65,20 +65,6 @@ class Listener(Protocol):
     def warn(self, signal: Signal) -> None: ...
 
 
-class _NullListener:
-    def expect(self, channel: str) -> None:
-        pass
-
-    def confirm(self, channel: str) -> None:
-        pass
-
-    def offer(self, channel: str, notification: Notification) -> None:
-        pass
-
-    def warn(self, signal: Signal) -> None:
-        pass
-
-
 class Hub:
     """connect: makes a new pub/sub connection. n_readings: how many streams may read their source
     at the same time."""
@@ -90,9 +76,14 @@ class Hub:
         # Streams that catch up take turns. Otherwise they would use up the connection pool, and new
         # requests would time out waiting for it.
         self.reading = anyio.CapacityLimiter(n_readings)
+        self._pubsub: PubSubConnection | None = None
+        self._n_connections = 0
         self._subscribers: dict[str, set[Listener]] = {}
+        # Channels that this connection was asked for, those that it has confirmed, and those that
+        # may have no listener any more.
         self._requested: set[str] = set()
         self._confirmed: set[str] = set()
+        self._left: set[str] = set()
         self._changed = anyio.Event()
         self._open_scopes: set[anyio.CancelScope] = set()
         self._closing = False
@@ -101,12 +92,22 @@ class Hub:
     def is_closing(self) -> bool:
         return self._closing
 
+    @property
+    def connection(self) -> int:
+        """The number of the newest connection. A channel that is confirmed by a later one may have
+        missed notifications."""
+        return self._n_connections
+
     async def run(self) -> None:
         backoff = Backoff(first_s=0.05, cap_s=1.0, jitter=0.0)
         while True:
             try:
                 async with self._connect() as pubsub:
                     await pubsub.subscribe(keys.GATEWAY_CHANNEL)
+                    self._n_connections += 1
+                    self._pubsub, self._requested = pubsub, set()
+                    self._left.clear()
+                    self._ask(self._subscribers)
                     async with anyio.create_task_group() as group:
                         group.start_soon(self._keep_subscribed, pubsub)
                         async for channel, payload in pubsub.messages():
@@ -120,6 +121,7 @@ class Hub:
                     causes = sorted({str(error) for error in errors.exceptions})
                     self._observer.subscription_lost(causes)
             finally:
+                self._pubsub = None
                 self._confirmed.clear()
             await anyio.sleep(backoff.next_s())
 
@@ -146,24 +148,21 @@ class Hub:
         """Have every open stream read its source again."""
         self._warn_all(Signal.MISSED)
 
-    @contextmanager
-    def expecting(self, channel: str) -> Iterator[None]:
-        """Subscribe to the channel during the block, so that the next listener need not wait."""
-        listener = _NullListener()
-        self.subscribe(listener, [channel])
-        try:
-            yield
-        finally:
-            self.unsubscribe(listener, [channel])
-
     def subscribe(self, listener: Listener, channels: Iterable[str]) -> None:
         if self._closing:
             listener.warn(Signal.CLOSING)
+        new = []
         for channel in channels:
             self._subscribers.setdefault(channel, set()).add(listener)
             if channel not in self._confirmed:
                 listener.expect(channel)
-        self._changed.set()
+            if channel not in self._requested:
+                new.append(channel)
+        try:
+            self._ask(new)
+        except BackendUnavailable:
+            # `_keep_subscribed` raises it as well.
+            self._changed.set()
 
     def unsubscribe(self, listener: Listener, channels: Iterable[str]) -> None:
         for channel in channels:
@@ -171,23 +170,25 @@ class Hub:
             group.discard(listener)
             if not group:
                 del self._subscribers[channel]
+                self._left.add(channel)
         self._changed.set()
 
+    def _ask(self, channels: Collection[str]) -> None:
+        """Ask for channels before anything else is sent to Redis in this turn of the event loop."""
+        if self._pubsub is not None and channels:
+            self._requested.update(channels)
+            self._pubsub.ask(subscribe=channels)
+
     async def _keep_subscribed(self, pubsub: PubSubConnection) -> None:
-        """Keep the connection subscribed to the channels that have listeners. One task sends these
-        commands for all streams: a stream that was cancelled in the middle of a command would break
-        the connection of the others, and two commands could overtake each other."""
-        self._requested = set()
+        """Leave the channels that have no listener any more, all that were left in one turn of the
+        event loop together."""
         while True:
             self._changed = anyio.Event()
-            wanted = set(self._subscribers)
-            new, unused = wanted - self._requested, self._requested - wanted
-            self._requested = wanted
-            self._confirmed &= wanted
-            if new:
-                await pubsub.subscribe(*new)
-            if unused:
-                await pubsub.unsubscribe(*unused)
+            unused = [channel for channel in self._left if channel not in self._subscribers]
+            self._left.clear()
+            self._requested.difference_update(unused)
+            self._confirmed.difference_update(unused)
+            pubsub.ask(unsubscribe=unused)
             await self._changed.wait()
 
     def _confirm(self, channel: str) -> None:

@@ -2,10 +2,11 @@
 transport.
 
 It subscribes first, then reads what is stored, then listens. So it either reads an event or is
-notified of it. While all is well, a notification goes to the reader within the call that brings it,
-without a task. In every other case (a number is missing, the reader is slow, the connection to
-Redis was cut) a task reads the source to its end, and then the stream listens again. The gateway
-therefore keeps nothing for a slow reader but its position.
+notified of it. Nothing is read of a job that was heard of from its first event on. While all is
+well, a notification goes to the reader within the call that brings it, without a task. In every
+other case (a number is missing, the reader is slow, the connection to Redis was cut) a task reads
+the source to its end, and then the stream listens again. The gateway therefore keeps nothing for a
+slow reader but its position.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ import anyio
 from shared_schemas.backoff import Backoff
 from shared_schemas.errors import BackendUnavailable
 
+from gateway.feed.heard import Heard
 from gateway.feed.hub import Hub, Notification, Signal
 from gateway.instrument import GatewayObserver
 
@@ -76,7 +78,7 @@ class Sink(Protocol[B_contra]):
         """Close the connection at once."""
 
 
-class EndOnly:
+class EndOnly(Generic[B]):
     """A sink that only waits for the end. ended: the stream ended, complete or not."""
 
     is_busy = False
@@ -84,7 +86,7 @@ class EndOnly:
     def __init__(self) -> None:
         self.ended = anyio.Event()
 
-    def push(self, batch: object) -> None:
+    def push(self, batch: B) -> None:
         pass
 
     def keep_alive(self) -> None:
@@ -113,6 +115,7 @@ class Subscription(Generic[B]):
         "_channels",
         "_confirmed",
         "_has_ended",
+        "_heard_on",
         "_hub",
         "_idle_s",
         "_is_listening",
@@ -141,6 +144,7 @@ class Subscription(Generic[B]):
         self._channels: frozenset[str] = frozenset()
         self._unconfirmed: set[str] = set()
         self._confirmed: anyio.Event | None = None
+        self._heard_on: int | None = None
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -148,10 +152,16 @@ class Subscription(Generic[B]):
         # _is_listening: all that is stored has been read, and notifications go to the sink at once.
         self._is_listening = self._has_ended = False
 
-    def begin(self) -> Self:
+    def begin(self, heard: Heard | None = None) -> Self:
+        """heard: what the source need not be read for."""
         self._timer = self._loop.call_later(self._idle_s, self._check_idle)
         self._subscribe()
-        self._read()
+        if heard is not None and heard.job_ids:
+            self._heard_on, self._is_listening = heard.connection, True
+            for channel, notification in heard.notifications():
+                self.offer(channel, notification)
+        else:
+            self._read()
         return self
 
     def close(self) -> None:
@@ -163,7 +173,8 @@ class Subscription(Generic[B]):
         self._unconfirmed.add(channel)
 
     def confirm(self, channel: str) -> None:
-        if channel not in self._unconfirmed:
+        is_other_connection = self._heard_on is not None and self._heard_on != self._hub.connection
+        if channel not in self._unconfirmed or is_other_connection:
             self.warn(Signal.MISSED)
             return
         self._unconfirmed.discard(channel)

@@ -58,9 +58,12 @@ def entries_of(notification: Notification) -> list[Entry]:
 
 class TimelineSource:
     """A Source that is over once every job has ended. cursors: for each job, the number of the last
-    event that the reader has."""
+    event that the reader has. heard: jobs that need not be read, because every event after the
+    cursor is offered."""
 
-    def __init__(self, hub: Hub, timeline: Timeline, cursors: dict[JobId, int]) -> None:
+    def __init__(
+        self, hub: Hub, timeline: Timeline, cursors: dict[JobId, int], *, heard: Collection[JobId] = ()
+    ) -> None:
         self._hub, self._timeline = hub, timeline
         self.cursors = dict(cursors)
         # Hashes of the events at the cursors, for jobs of which this stream has sent one. A
@@ -68,7 +71,7 @@ class TimelineSource:
         # by the time that this is noticed.
         self._last_hashes: dict[JobId, int] = {}
         self._open = set(cursors)
-        self._behind = set(cursors)
+        self._behind = set(cursors).difference(heard)
         self._jobs = {keys.job_channel(job_id): job_id for job_id in cursors}
 
     @property

@@ -40,6 +40,16 @@ LONGEST_LIST = 500
 _RETRIES_AT_ONCE = 50
 
 
+class StoredJob(msgspec.Struct, frozen=True):
+    """spec: as it is stored if this request created the job. first_event: see Stored; only if the
+    submission was followed."""
+
+    job_id: JobId
+    created: bool
+    spec: JobSpec
+    first_event: bytes | None = None
+
+
 class Submissions:
     """coalescer: joins single submissions that arrive together. submitter: stores lists."""
 
@@ -56,21 +66,25 @@ class Submissions:
         idempotency_key: str | None = None,
         replay_of: JobId | None = None,
         retry_of: JobId | None = None,
-    ) -> Stored:
-        """job_id: from `new_ids`; a new one by default. SpecRejected, InvalidInput, ModelNotFound,
-        IdempotencyConflict, StateConflict, BackendUnavailable."""
+        is_followed: bool = False,
+    ) -> StoredJob:
+        """job_id: from `new_ids`; a new one by default. is_followed: the caller has asked for the
+        channel of job_id. SpecRejected, InvalidInput, ModelNotFound, IdempotencyConflict,
+        StateConflict, BackendUnavailable."""
         queue = queue_for(spec)
         is_again = replay_of is not None or retry_of is not None
         pinned = await self._admission.admit(spec, queue, is_again=is_again)
         job_id = job_id or new_ids(queue, 1)[0]
-        submission = Submission(job_id=job_id, spec=pinned, replay_of=replay_of, retry_of=retry_of)
+        submission = Submission(
+            job_id=job_id, spec=pinned, replay_of=replay_of, retry_of=retry_of, is_followed=is_followed
+        )
         body = encode_json(spec)
         if idempotency_key is not None:
             submission = _with_key(submission, idempotency_key, body)
         stored = await self._coalescer.ask(submission, n_bytes=len(body))
         # The answer may say that the job exists because a lost call was repeated: if the id is the
         # one made here, this request created the job.
-        return Stored(stored.job_id, created=stored.job_id == job_id)
+        return StoredJob(stored.job_id, stored.job_id == job_id, pinned, stored.first_event)
 
     async def submit_list(self, specs: Sequence[JobSpec], *, idempotency_key: str | None = None) -> list[Stored]:
         """As submit, for jobs of one queue. All of them are stored in one step, or none. An error

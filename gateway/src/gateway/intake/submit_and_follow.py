@@ -13,20 +13,21 @@ import msgspec
 from shared_schemas.errors import JobExpired
 from shared_schemas.ids import JobId
 from shared_schemas.job import Job, JobState
+from shared_schemas.lifecycle import submitted
 from shared_schemas.service.failpoints import failpoint
 from shared_schemas.specs import JobOptions, JobSpec
-from shared_schemas.stream import keys
 from shared_schemas.stream.jobs import Jobs
-from shared_schemas.stream.submission import Stored
 from shared_schemas.stream.timeline import Timeline
 
 from gateway.edge.problems import ProblemError
+from gateway.feed.ended_job import EndedJob
+from gateway.feed.heard import Heard
 from gateway.feed.hub import Hub
 from gateway.feed.open_streams import check_open_streams
-from gateway.feed.subscription import EndOnly, Subscription
+from gateway.feed.subscription import Subscription
 from gateway.feed.timeline_source import MOST_JOBS, TimelineSource
 from gateway.instrument import GatewayObserver
-from gateway.intake.submission import Submissions, new_ids, queue_for
+from gateway.intake.submission import StoredJob, Submissions, new_ids, queue_for
 from gateway.settings import GatewaySettings
 
 
@@ -92,24 +93,26 @@ class SubmitAndFollow:
     async def _one(
         self, spec: JobSpec, idempotency_key: str | None, is_followed: bool, wait_s: float
     ) -> Accepted | Ended | Followed:
-        if is_followed or wait_s:
-            stored = await self._submit_expecting(spec, idempotency_key)
-        else:
+        if not (is_followed or wait_s):
             stored = await self._submissions.submit(spec, idempotency_key=idempotency_key)
-        failpoint("job_accepted")
-        job_id = stored.job_id
-        if is_followed:
-            return Followed((job_id,), stored.created)
-        if wait_s and await self._has_ended_within(job_id, wait_s):
-            return Ended(await self._jobs.find(job_id), stored.created)
-        state = _first_state(spec) if stored.created else (await self._jobs.find(job_id)).state
-        return Accepted((job_id,), stored.created, (state,))
-
-    async def _submit_expecting(self, spec: JobSpec, idempotency_key: str | None) -> Stored:
-        """Redis confirms the subscription while the job is stored."""
+            failpoint("job_accepted")
+            return await self._accepted(spec, stored)
         [new_id] = new_ids(queue_for(spec), 1)
-        with self._hub.expecting(keys.job_channel(new_id)):
-            return await self._submissions.submit(spec, job_id=new_id, idempotency_key=idempotency_key)
+        with Heard(self._hub, [new_id]) as heard:
+            stored = await self._submissions.submit(
+                spec, job_id=new_id, idempotency_key=idempotency_key, is_followed=True
+            )
+            failpoint("job_accepted")
+            if is_followed:
+                return Followed((stored.job_id,), stored.created)
+            if stored.first_event is not None:
+                heard.store({new_id: stored.first_event})
+            job = await self._end_within(stored, heard, wait_s)
+        return await self._accepted(spec, stored) if job is None else Ended(job, stored.created)
+
+    async def _accepted(self, spec: JobSpec, stored: StoredJob) -> Accepted:
+        state = _first_state(spec) if stored.created else (await self._jobs.find(stored.job_id)).state
+        return Accepted((stored.job_id,), stored.created, (state,))
 
     async def _list(
         self, specs: Sequence[JobSpec], idempotency_key: str | None, is_followed: bool
@@ -136,15 +139,18 @@ class SubmitAndFollow:
             raise ProblemError(406, "not_acceptable", f"one event stream follows at most {MOST_JOBS} jobs")
         check_open_streams(self._settings.max_streams)
 
-    async def _has_ended_within(self, job_id: JobId, wait_s: float) -> bool:
-        """Raises nothing, whatever happens while it waits: the job is stored."""
-        source, sink = TimelineSource(self._hub, self._timeline, {job_id: 0}), EndOnly()
-        with (
-            closing(Subscription(self._hub, source, sink, self._observer, idle_s=self._settings.keep_alive_s).begin()),
-            anyio.move_on_after(wait_s),
-        ):
+    async def _end_within(self, stored: StoredJob, heard: Heard, wait_s: float) -> Job | None:
+        """The job once it has ended. None if it has not. Raises nothing while it waits, whatever
+        happens: the job is stored."""
+        job_id = stored.job_id
+        source = TimelineSource(self._hub, self._timeline, {job_id: 0}, heard=heard.job_ids)
+        sink = EndedJob(submitted(job_id, stored.spec) if stored.created else None)
+        subscription = Subscription(self._hub, source, sink, self._observer, idle_s=self._settings.keep_alive_s)
+        with closing(subscription.begin(heard)), anyio.move_on_after(wait_s):
             await sink.ended.wait()
-        return source.is_over
+        if not source.is_over:
+            return None
+        return sink.job() or await self._jobs.find(job_id)
 
 
 def _first_state(spec: JobSpec) -> JobState:

@@ -28,7 +28,7 @@ PARTS: dict[type, tuple[dict[str, str], frozenset[str]]] = {
             # stale_master, pipelining
             "send_packed_command": "command check_health",
         },
-        # _reader: pubsub; _writer: stale_master; the others: both
+        # _reader: pubsub; the others: stale_master, pubsub
         frozenset({"_reader", "_writer", "is_connected", "socket_timeout"}),
     ),
     BlockingConnectionPool: (

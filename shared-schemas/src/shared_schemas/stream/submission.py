@@ -3,7 +3,7 @@ schedule. Knows no HTTP."""
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -24,7 +24,7 @@ _NO_OPTIONAL_FIELDS = (None,) * 5
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
     """job_id: made by the caller, so that a repeated call is harmless. idempotency_key: SHA-256 in hex of the client's
-    key. fingerprint: SHA-256 in hex of the decoded body."""
+    key. fingerprint: SHA-256 in hex of the decoded body. is_followed: the caller has asked for the job's channel."""
 
     job_id: JobId
     spec: JobSpec
@@ -32,13 +32,25 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str = ""
     replay_of: JobId | None = None
     retry_of: JobId | None = None
+    is_followed: bool = False
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """job_id: the job of this submission. created: False if it existed before."""
+    """job_id: the job of this submission. created: False if it existed before. first_event: the payload of a
+    notification; only if the submission was followed and this call created the job while its channel had a subscriber,
+    which is notified of every later event."""
 
     job_id: JobId
     created: bool
+    first_event: bytes | None = None
+
+
+class _Made(NamedTuple):
+    """how: "created", "exists", "conflict" or "retried". job_id: of the job that is stored. first_event: see Stored."""
+
+    how: str
+    job_id: JobId
+    first_event: bytes | None = None
 
 
 SubmitResult: TypeAlias = Stored | IdempotencyConflict | StateConflict
@@ -62,12 +74,12 @@ class Submitter:
         """As submit, for a list of jobs of one queue. The list has one idempotency key, that of its first job. All jobs
         are stored in one step, or none. Their ids must come from job_ids_from. IdempotencyConflict."""
         first = submissions[0]
-        made = await self.submit_all(queue_of(first.job_id), submissions, is_list=True)
-        answer = _submitted(*made[0])
+        made = await self._submit_all(queue_of(first.job_id), submissions, is_list=True)
+        answer = _submitted(made[0])
         if isinstance(answer, Exception):
             raise answer
         if answer.job_id == first.job_id:
-            return [Stored(submission.job_id, answer.created) for submission in submissions]
+            return [Stored(each.job_id, answer.created, each.first_event) for each in made]
         return [Stored(job_id, answer.created) for job_id in job_ids_from(answer.job_id, len(submissions))]
 
     async def submit_many(self, submissions: Sequence[Submission]) -> list[SubmitResult]:
@@ -77,21 +89,25 @@ class Submitter:
         for place, submission in enumerate(submissions):
             places.setdefault(queue_of(submission.job_id), []).append(place)
         for queue, of_queue in places.items():
-            made = await self.submit_all(queue, [submissions[place] for place in of_queue])
-            answers |= {place: _submitted(*answer) for place, answer in zip(of_queue, made, strict=True)}
+            made = await self._submit_all(queue, [submissions[place] for place in of_queue])
+            answers |= {place: _submitted(answer) for place, answer in zip(of_queue, made, strict=True)}
         return [answers[place] for place in range(len(submissions))]
 
-    async def submit_all(
+    async def submit_all(self, queue: QueueName, submissions: Sequence[Submission]) -> list[tuple[str, JobId]]:
+        """As submit, for many jobs of one queue in one step. -> for each job "created", "exists", "conflict" or
+        "retried", and the id of the job that is stored for it."""
+        return [(made.how, made.job_id) for made in await self._submit_all(queue, submissions)]
+
+    async def _submit_all(
         self, queue: QueueName, submissions: Sequence[Submission], *, is_list: bool = False
-    ) -> list[tuple[str, JobId]]:
-        """As submit, for many jobs of one queue in one step. is_list: all are created if the first one is, else none.
-        -> for each job "created", "exists", "conflict" or "retried", and the id of the job that is stored for it."""
+    ) -> list[_Made]:
+        """is_list: all are created if the first one is, else none."""
         has_keys = any(submission.idempotency_key is not None for submission in submissions)
         claimed = await claim_keys(self._nodes, submissions) if has_keys else {}
         if is_list and 0 in claimed:
             how, job_id = claimed[0]
             if how == "conflict":
-                return [claimed[0]] * len(submissions)
+                return [_Made(how, job_id)] * len(submissions)
             submissions = [
                 msgspec.structs.replace(each, job_id=its_id)
                 for each, its_id in zip(submissions, job_ids_from(job_id, len(submissions)), strict=True)
@@ -102,9 +118,9 @@ class Submitter:
 
     async def _submit_claimed(
         self, queue: QueueName, submissions: Sequence[Submission], claimed: dict[int, tuple[str, JobId]]
-    ) -> list[tuple[str, JobId]]:
+    ) -> list[_Made]:
         """Store each under the id that its key was claimed for; nothing for a key that has another body."""
-        answers = {place: claim for place, claim in claimed.items() if claim[0] == "conflict"}
+        answers = {place: _Made(*claim) for place, claim in claimed.items() if claim[0] == "conflict"}
         stored = {
             place: msgspec.structs.replace(each, job_id=claimed[place][1]) if place in claimed else each
             for place, each in enumerate(submissions)
@@ -115,38 +131,38 @@ class Submitter:
             answers |= dict(zip(stored, made, strict=True))
         return [answers[place] for place in range(len(submissions))]
 
-    async def _store(
-        self, queue: QueueName, submissions: Sequence[Submission], *, is_list: bool
-    ) -> list[tuple[str, JobId]]:
+    async def _store(self, queue: QueueName, submissions: Sequence[Submission], *, is_list: bool) -> list[_Made]:
         places: dict[tuple[Any, ...], int] = {}
+        arguments = {
+            "items": [_submit_item(submission, places) for submission in submissions],
+            "traits": list(places),
+            "is_list": is_list,
+            "version": WIRE_VERSION,
+            "queued": transition(Reason.SUBMITTED),
+            "idem_ttl_ms": IDEMPOTENCY_TTL_MS,
+        }
+        if followed := [place for place, submission in enumerate(submissions, 1) if submission.is_followed]:
+            arguments["followed"] = followed
         answers = await scripts.call(
-            self._nodes.of_queue(queue),
-            "submit",
-            keys.tag(queue),
-            {
-                "items": [_submit_item(submission, places) for submission in submissions],
-                "traits": list(places),
-                "is_list": is_list,
-                "version": WIRE_VERSION,
-                "queued": transition(Reason.SUBMITTED),
-                "idem_ttl_ms": IDEMPOTENCY_TTL_MS,
-            },
-            rare_arguments=_packed_for_submit(),
+            self._nodes.of_queue(queue), "submit", keys.tag(queue), arguments, rare_arguments=_packed_for_submit()
         )
-        made = [("created", submission.job_id) for submission in submissions]
-        for place, answer, known in answers:
-            made[place - 1] = (answer.decode(), JobId(known.decode()))
+        made = [_Made("created", submission.job_id) for submission in submissions]
+        for place, how, known in answers:
+            if how == b"followed":
+                made[place - 1] = _Made("created", submissions[place - 1].job_id, known)
+            else:
+                made[place - 1] = _Made(how.decode(), JobId(known.decode()))
         return made
 
 
-def _submitted(answer: str, job_id: JobId) -> SubmitResult:
-    match answer:
+def _submitted(made: _Made) -> SubmitResult:
+    match made.how:
         case "conflict":
             return IdempotencyConflict("this Idempotency-Key was used with another body")
         case "retried":
-            return StateConflict(f"the job was retried before, as {job_id}")
-        case _:
-            return Stored(job_id, created=answer == "created")
+            return StateConflict(f"the job was retried before, as {made.job_id}")
+        case how:
+            return Stored(made.job_id, how == "created", made.first_event)
 
 
 @cache

@@ -170,7 +170,7 @@ local function append(job, event, body)
   local n = parts[@N] + 1
   local number = text(n)
   local change = event .. ' {"n":' .. number .. ',"at":' .. NOW .. ',"attempt":' .. text(parts[@ATTEMPT]) .. ',' .. body
-  -- A new job needs no notification: nobody can have subscribed to it, and a reader reads the timeline first.
+  -- A new job needs no notification: a reader reads the timeline first, and `submit` gives its caller the event.
   if not job.is_new then
     local count = #new_events
     new_events[count + 1], new_events[count + 2], new_events[count + 3] = job, number, change

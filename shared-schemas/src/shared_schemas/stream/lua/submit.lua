@@ -6,11 +6,14 @@
 --          idem: SHA-256 of the Idempotency-Key; is_claimed: claim_keys assigned the key to this id, perhaps long ago
 --          is_list: the other jobs are created only if the first one is; else the answer for the first stands for all
 --          version; queued: transition; idem_ttl_ms
+--          followed: places of items whose submitter has asked for the channel of the job, or nil
 -- RARE     scheduled: transition
 -- RETURNS  for each item that was not created one of
 --          {its place, "exists", id}: the same call again, or the same Idempotency-Key and body
 --          {its place, "conflict", id}: the key was used with another body
 --          {its place, "retried", id}: the job in retry_of was retried before, as id
+--          then for each followed item that was created and whose channel has a subscriber
+--          {its place, "followed", its first event as a notification}; each later event is notified
 -- WHY      The Idempotency-Key, the job and its entry appear together or not at all.
 local names = {}
 for i, item in ipairs(args.items) do names[i] = key('job', item[1]) end
@@ -72,10 +75,24 @@ local function submit(name, id, spec, traits, more)
   if due or parts[@WAITING] then schedule(job, due, rare('scheduled')) else enqueue(job, lane, args.queued) end
 end
 
-local answers = {}
+-- firsts: by the name of the job's channel, which is that of its hash, its place and its first event.
+local answers, firsts, asked = {}, {}, {}
 for i, item in ipairs(args.items) do
   local answer, known = submit(names[i], item[1], item[2], args.traits[item[3]], item[4])
-  if answer then answers[#answers + 1] = { i, answer, known } end
+  if answer then
+    answers[#answers + 1] = { i, answer, known }
+  elseif args.followed then
+    firsts[names[i]] = { i, 'followed', '1 ' .. new_changes[#new_changes] }
+  end
   if args.is_list and i == 1 and answer then break end
+end
+for _, place in ipairs(args.followed or NOTHING) do
+  if firsts[names[place]] then asked[#asked + 1] = names[place] end
+end
+for first = 1, #asked, 1000 do
+  local counts = redis.call('PUBSUB', 'NUMSUB', unpack(asked, first, math.min(first + 999, #asked)))
+  for i = 1, #counts, 2 do
+    if counts[i + 1] > 0 then answers[#answers + 1] = firsts[counts[i]] end
+  end
 end
 return commit(answers)
