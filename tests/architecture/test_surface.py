@@ -13,8 +13,8 @@ SURFACE = {
         "ApiError", "AsyncClient", "BadRequest", "Checkpointed", "Client", "ClientClosed", "ClientError", "Conflict",
         "Done", "Emitted", "Gap", "Gone", "Hyperparameters", "InferenceParameters", "InferenceSpec", "InvalidJob",
         "InvalidSettings", "JobCancelled", "JobEnded", "JobFailed", "JobKind", "JobState", "Logged", "Measured",
-        "NotFound", "Priority", "Produced", "Progressed", "ProtocolError", "Settings", "StateChanged", "StreamEvent",
-        "TrainingSpec", "Unavailable", "Unreachable", "WaitTimedOut",
+        "NotFound", "Priority", "Produced", "Progressed", "ProtocolError", "QueueFull", "Settings", "StateChanged",
+        "StreamEvent", "TrainingSpec", "Unavailable", "Unreachable", "WaitTimedOut",
     },
 }  # fmt: skip
 

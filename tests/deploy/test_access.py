@@ -51,7 +51,7 @@ FORBIDDEN = [
 _QUEUE = {"promote_due", "sweep", "meet_dependencies", "request_cancel"}
 SCRIPTS = {
     "gateway": _QUEUE
-    | {"submit", "list", "attempts", "request_pause", "resume", "purge"}
+    | {"submit", "list", "attempts", "request_pause", "resume", "purge", "status", "position"}
     | {"look_up", "publish", "set_alias"},
     "worker": _QUEUE
     | {"claim", "record", "renew", "settle", "reclaim", "redeliver", "repair"}

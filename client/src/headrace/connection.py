@@ -11,7 +11,7 @@ from shared_schemas.retry import RetryPolicy
 
 from headrace.addresses import Address, find, proxy_for
 from headrace.endpoints import Request
-from headrace.errors import ApiError, Unreachable
+from headrace.errors import ApiError, QueueFull, Unreachable
 
 T = TypeVar("T")
 
@@ -78,9 +78,12 @@ def pause_before_resend(
 ) -> float:
     """-> seconds to wait before the request is sent again. If it may not be, raises
     the error for the caller."""
-    never_sent = isinstance(error, ConnectionFailed) and error.never_sent
+    # A request that found its queue full had no effect either.
+    never_sent = error.never_sent if isinstance(error, ConnectionFailed) else isinstance(error, QueueFull)
     may_help = error.retryable if isinstance(error, ApiError) else request.repeatable or never_sent
-    if failures > settings.retries or not may_help or not (request.repeatable or never_sent):
-        raise error if isinstance(error, ApiError) else route.unreachable(error) from error
     asked_s = (error.retry_after_s or 0.0) if isinstance(error, ApiError) else 0.0
+    # Sent again too early, it would find the queue full again.
+    is_too_long = isinstance(error, QueueFull) and asked_s > _LONGEST_WAIT_S
+    if failures > settings.retries or not may_help or is_too_long or not (request.repeatable or never_sent):
+        raise error if isinstance(error, ApiError) else route.unreachable(error) from error
     return min(asked_s, _LONGEST_WAIT_S) + _BACKOFF.delay_s(failures, rng)

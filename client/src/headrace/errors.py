@@ -7,6 +7,7 @@ ClientError
 │   │   └── Gone          410: it existed; its result_ttl has passed
 │   ├── Conflict          409: the job's state forbids it
 │   └── Unavailable       429, 502, 503, 504: the same call may succeed later
+│       └── QueueFull     429: as many jobs wait in the queue as its limit allows; nothing was stored
 ├── Unreachable           no contact with the gateway
 ├── ProtocolError         the answer does not come from a Headrace gateway, or is damaged
 ├── InvalidJob            a wrong spec or argument; nothing was sent
@@ -67,6 +68,10 @@ class Conflict(ApiError):
 
 class Unavailable(ApiError):
     retryable = True
+
+
+class QueueFull(Unavailable):
+    """retry_after_s follows from how fast the queue drains."""
 
 
 class Unreachable(ClientError):
@@ -132,6 +137,7 @@ _BY_STATUS: dict[int, type[ApiError]] = {
     HTTPStatus.SERVICE_UNAVAILABLE: Unavailable,
     HTTPStatus.GATEWAY_TIMEOUT: Unavailable,
 }
+_BY_CODE: dict[str, type[ApiError]] = {"queue_full": QueueFull}
 _decode_problem = msgspec.json.Decoder(Problem).decode
 
 
@@ -146,4 +152,5 @@ def api_error(status: int, body: bytes, *, retry_after: str | None = None) -> Ap
             type="about:blank", title="", status=status, detail=detail, instance="", code="http_error", request_id=""
         )
     delay_s = float(retry_after) if retry_after is not None and retry_after.isdigit() else None
-    return _BY_STATUS.get(status, ApiError)(status, problem, retry_after_s=delay_s)
+    kind = _BY_CODE.get(problem.code) or _BY_STATUS.get(status, ApiError)
+    return kind(status, problem, retry_after_s=delay_s)

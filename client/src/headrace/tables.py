@@ -156,7 +156,8 @@ def models(rows: Iterable[Model]) -> FittedTable:
 
 def queues(rows: Iterable[QueueStatus]) -> FittedTable:
     table = FittedTable(
-        {"queue": None, "workers": None, "jobs": 20, "dead": None, "oldest queued": None}, leave_out=("oldest queued",)
+        {"queue": None, "workers": None, "jobs": 20, "dead": None, "jobs/s": None, "oldest queued": None},
+        leave_out=("oldest queued", "jobs/s"),
     )
     for row in rows:
         counts = Text(" · ").join(
@@ -165,7 +166,8 @@ def queues(rows: Iterable[QueueStatus]) -> FittedTable:
             if row.jobs.get(value.value)
         )
         oldest = text.ago(row.oldest_queued_at) if row.oldest_queued_at is not None else ""
-        table.add(row.name, str(row.workers), counts, str(row.dead), oldest)
+        pace = "" if row.drain_per_s is None else text.number(row.drain_per_s)
+        table.add(row.name, str(row.workers), counts, str(row.dead), pace, oldest)
     return table
 
 
@@ -206,6 +208,8 @@ def status(row: JobStatus) -> Card:
     card.add_row("state", state(row.status.value))
     if row.queue_position is not None:
         card.add_row("position", f"{row.queue_position} ahead of it" if row.queue_position else "next in line")
+    if row.eta_s is not None:
+        card.add_row("begins" if row.estimated_start_at else "ends", f"in about {text.duration(row.eta_s)}")
     waiting = why_waiting(row)
     if waiting is not None:
         card.add_row("waiting", Text(waiting, style="yellow"))

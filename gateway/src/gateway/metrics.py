@@ -108,6 +108,12 @@ def queue_families(queues: Sequence[QueueStatus] | None, *, is_up: bool | None =
         "headrace_queue_workers", "Registered workers", ["queue"], (((queue.name,), queue.workers) for queue in queues)
     )
     yield _family(
+        "headrace_queue_drain_jobs_per_second",
+        "Attempts that end in a second while no slot of the workers is free; missing before the first end",
+        ["queue"],
+        (((queue.name,), queue.drain_per_s) for queue in queues if queue.drain_per_s is not None),
+    )
+    yield _family(
         "headrace_queue_oldest_waiting_seconds",
         "Seconds since the submission of the oldest queued job; 0 if none is queued",
         ["queue"],

@@ -13,7 +13,6 @@ from shared_schemas.stream.queues import Queues
 from shared_schemas.stream.registry import ModelRegistry
 from shared_schemas.stream.removal import Removal
 from shared_schemas.stream.timeline import Timeline
-from shared_schemas.stream.workers import Workers
 
 from gateway.feed.hub import Hub
 from gateway.instrument import GatewayObserver
@@ -32,7 +31,6 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     nodes: Nodes
     jobs: Jobs
     control: JobControl
-    workers: Workers
     catalog: Queues
     queue_queries: QueueQueries
     dead_letters: DeadLetters

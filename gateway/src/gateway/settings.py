@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from shared_schemas.errors import MalformedId
 from shared_schemas.ids import parse_queue
 from shared_schemas.service.settings import SettingsRejected, setting
+from shared_schemas.stream.queue_limits import QueueLimits, parse_limits
 from shared_schemas.stream.redis_settings import RedisSettings
 
 _HOST = re.compile(
@@ -113,6 +114,15 @@ class GatewaySettings(RedisSettings, frozen=True, kw_only=True):
             change="workers of a queue start only once it has jobs",
         ),
     ] = ()
+    queue_limits: Annotated[
+        tuple[str, ...],
+        setting(
+            "How many jobs may wait for a worker in each queue, comma-separated: `inference=10000` for one queue, "
+            "a number alone for all others, 0 for no limit. A job beyond that gets 429. Use the same value in all "
+            "gateways",
+            change="clients submit faster than workers finish, or Redis must not fill up",
+        ),
+    ] = ()
     queue_known_s: Annotated[
         float,
         setting(
@@ -143,6 +153,7 @@ class GatewaySettings(RedisSettings, frozen=True, kw_only=True):
                 parse_queue(name)
             except MalformedId as error:
                 raise SettingsRejected(f"HEADRACE_QUEUES: {error}") from None
+        self.limits()
         for host in self.hosts:
             if _HOST.fullmatch(host) is None:
                 raise SettingsRejected("HEADRACE_HOSTS: names without a scheme, port or path, *.example.org, or *")
@@ -151,3 +162,6 @@ class GatewaySettings(RedisSettings, frozen=True, kw_only=True):
                 raise SettingsRejected(
                     "HEADRACE_CORS_ORIGINS: origins as https://example.org:8443 without a path, or *"
                 )
+
+    def limits(self) -> QueueLimits:
+        return parse_limits(self.queue_limits, variable="HEADRACE_QUEUE_LIMITS")

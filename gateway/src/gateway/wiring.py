@@ -24,7 +24,6 @@ from shared_schemas.stream.registry import ModelRegistry
 from shared_schemas.stream.removal import Removal
 from shared_schemas.stream.submission import Stored, Submission, Submitter
 from shared_schemas.stream.timeline import Timeline
-from shared_schemas.stream.workers import Workers
 
 from gateway.feed.hub import Hub
 from gateway.instrument import GatewayObserver
@@ -58,20 +57,22 @@ def build(settings: GatewaySettings) -> Parts:
     client = connect(settings)
     # The two most frequent calls have a connection each, and keep it.
     for_submissions, for_pins = connect_one(settings), connect_one(settings)
-    nodes = Nodes(client)
+    nodes, limits = Nodes(client), settings.limits()
     jobs, timeline, registry = Jobs(nodes), Timeline(nodes), ModelRegistry(nodes)
     catalog = Queues(nodes, always=map(QueueName, settings.queues), known_s=settings.queue_known_s)
     queue_queries = QueueQueries(nodes, catalog)
     hub = Hub(lambda: PubSubConnection(client), observer, n_readings=settings.redis_connections // 2)
     joined_pins: Coalescer[str, ModelRef] = Coalescer(ModelRegistry(Nodes(for_pins)).pin)
     joined_submissions: Coalescer[Submission, Stored] = Coalescer(
-        Submitter(Nodes(for_submissions)).submit_many, count=observer.submissions_sent
+        Submitter(Nodes(for_submissions), limits=limits).submit_many, count=observer.submissions_sent
     )
     recipes = Recipes(queue_queries)
     admission = Admission(
         queues=catalog, jobs=jobs, pins=joined_pins, signatures=Signatures(registry.resolve, observer), recipes=recipes
     )
-    submissions = Submissions(admission=admission, coalescer=joined_submissions, submitter=Submitter(nodes), jobs=jobs)
+    submissions = Submissions(
+        admission=admission, coalescer=joined_submissions, submitter=Submitter(nodes, limits=limits), jobs=jobs
+    )
     services = Services(
         settings=settings,
         observer=observer,
@@ -79,7 +80,6 @@ def build(settings: GatewaySettings) -> Parts:
         nodes=nodes,
         jobs=jobs,
         control=JobControl(nodes),
-        workers=Workers(nodes),
         catalog=catalog,
         queue_queries=queue_queries,
         dead_letters=DeadLetters(nodes),

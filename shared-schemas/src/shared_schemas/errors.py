@@ -14,6 +14,7 @@
     ├── StateConflict         the job's state forbids the request
     │   └── InUse             something unfinished, or an alias, still needs what is to be deleted
     ├── IdempotencyConflict   the key was used before with another body
+    ├── QueueFull             as many jobs wait in the queue as its limit allows
     ├── ClaimLost             another attempt owns the job now: write nothing more
     ├── AttemptFailed         a handler's typed failure, retryable or not
     │   └── WorkerUnfit       this process can run nothing any more: its worker ends, others try again
@@ -120,6 +121,17 @@ class InUse(StateConflict):
 
 class IdempotencyConflict(HeadraceError):
     code = "idempotency_key_reused"
+
+
+class QueueFull(HeadraceError):
+    """retry_after_s: when there will be room again, as far as that is known."""
+
+    code = "queue_full"
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class ClaimLost(HeadraceError):

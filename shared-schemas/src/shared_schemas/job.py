@@ -52,8 +52,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     attempt: attempts begun. failures: attempts that failed; crashes: attempts whose worker was
     lost. due_at: when a scheduled job becomes due. started_at: begin of the newest attempt. worker:
-    which runs the job. metrics: the latest values by split. last_event: number of the newest event.
-    digest, facts: see events.Done.
+    which runs the job. progress_at: when the newest progress was recorded. metrics: the latest
+    values by split. last_event: number of the newest event. digest, facts: see events.Done.
     """
 
     id: JobId
@@ -73,6 +73,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cancel_requested: bool = False
     pause_requested: bool = False
     progress: Progress | None = None
+    progress_at: datetime | None = None
     metrics: dict[str, dict[str, float | None]] = {}
     checkpoint: Checkpoint | None = None
     result: msgspec.Raw = msgspec.field(default_factory=null)
@@ -107,7 +108,8 @@ class JobSummary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
     """jobs: how many are in each state. ready: queued jobs by lane. oldest_queued_at: submission of
     the oldest queued job. workers: how many are registered. log_from: the time of the oldest change
-    of state in the log, which `GET /events` reads."""
+    of state in the log, which `GET /events` reads. drain_per_s: attempts that end in a second while
+    no slot of the workers is free, as last measured; null before the first end."""
 
     name: QueueName
     kind: JobKind
@@ -115,6 +117,7 @@ class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
     ready: dict[str, int]
     dead: int
     workers: int
+    drain_per_s: float | None = None
     oldest_queued_at: datetime | None = None
     log_from: datetime | None = None
 

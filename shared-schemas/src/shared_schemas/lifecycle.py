@@ -93,7 +93,7 @@ def advance(job: Job, event: JobEvent) -> Job:
                 epoch=event.epoch,
                 message=event.message,
             )
-            return msgspec.structs.replace(job, progress=progress)
+            return msgspec.structs.replace(job, progress=progress, progress_at=from_ms(event.at))
         case Measured():
             return msgspec.structs.replace(job, metrics={**job.metrics, event.split: event.values})
         case Checkpointed():

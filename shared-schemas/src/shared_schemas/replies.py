@@ -49,10 +49,14 @@ class ReplayOf(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class JobDetails(Job, frozen=True, kw_only=True, omit_defaults=True):
     """All about a job. job_id, status: the same as id and state, by the names of all other
-    answers."""
+    answers. queue_position and the estimates: see JobStatus."""
 
     job_id: JobId
     status: JobState
+    queue_position: int | None = None
+    eta_s: float | None = None
+    estimated_start_at: datetime | None = None
+    estimated_end_at: datetime | None = None
     urls: dict[str, str] = {}
     replay: ReplayOf | None = None
 
@@ -68,8 +72,12 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 0
     queue_position: int | None = None
     workers: int | None = None
+    eta_s: float | None = None
+    estimated_start_at: datetime | None = None
+    estimated_end_at: datetime | None = None
     waits_for: tuple[JobId, ...] = ()
     progress: Progress | None = None
+    progress_at: datetime | None = None
     metrics: dict[str, dict[str, float | None]] = {}
     error: ErrorInfo | None = None
     result: msgspec.Raw = msgspec.field(default_factory=null)

@@ -13,7 +13,7 @@ import msgspec
 from shared_schemas.codec import encode_json
 from shared_schemas.job import Job
 
-from headrace import answer_lines
+from headrace import answer_lines, text
 from headrace.client import Client
 from headrace.commands.command import COMMAND, ExitCode, Given
 from headrace.endpoints import ended
@@ -26,6 +26,7 @@ from headrace.errors import (
     InvalidSettings,
     JobEnded,
     NotFound,
+    QueueFull,
     Unavailable,
     Unreachable,
     WaitTimedOut,
@@ -62,6 +63,8 @@ def report(error: ClientError) -> None:
             err.print(f"  {part.pointer or '/'}: {part.detail}")
         if error.request_id:
             err.print(f"  request {error.request_id}", "dim")
+    if isinstance(error, QueueFull) and error.retry_after_s is not None:
+        err.print(f"  there may be room in {text.duration(error.retry_after_s)}")
     if isinstance(error, Unreachable):
         err.print(f"  is it running? {COMMAND} up starts one; --url or HEADRACE_URL names another")
 

@@ -10,7 +10,7 @@ import anyio
 from fastapi import Request, Response
 from shared_schemas.codec import encode_json
 from shared_schemas.error_codes import status_of
-from shared_schemas.errors import HeadraceError, InvalidInput
+from shared_schemas.errors import HeadraceError, InvalidInput, QueueFull
 from shared_schemas.replies import Problem, ProblemItem
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
@@ -125,4 +125,6 @@ def _of_headrace_error(error: HeadraceError) -> ProblemError:
     if isinstance(error, InvalidInput) and error.pointer is not None:
         items = [ProblemItem(pointer=error.pointer, code=error.code, detail=str(error))]
     headers = {"Retry-After": RETRY_AFTER_S} if status == 503 else {}
+    if isinstance(error, QueueFull):
+        headers = {"Retry-After": str(error.retry_after_s)}
     return ProblemError(status, error.code, str(error), errors=items, headers=headers)

@@ -13,6 +13,7 @@ from shared_schemas.errors import (
     InvalidInput,
     MalformedId,
     ModelNotFound,
+    QueueFull,
     SpecRejected,
 )
 from shared_schemas.ids import (
@@ -27,7 +28,7 @@ from shared_schemas.ids import (
 )
 from shared_schemas.specs import JobSpec, kind_of_spec
 from shared_schemas.stream.jobs import Jobs
-from shared_schemas.stream.submission import Stored, Submission, Submitter
+from shared_schemas.stream.submission import Stored, Submission, Submitter, submitted
 
 from gateway.intake.admission import Admission
 from gateway.intake.coalescing import Coalescer
@@ -70,7 +71,7 @@ class Submissions:
     ) -> StoredJob:
         """job_id: from `new_ids`; a new one by default. is_followed: the caller has asked for the
         channel of job_id. SpecRejected, InvalidInput, ModelNotFound, IdempotencyConflict,
-        StateConflict, BackendUnavailable."""
+        StateConflict, QueueFull, BackendUnavailable."""
         queue = queue_for(spec)
         is_again = replay_of is not None or retry_of is not None
         pinned = await self._admission.admit(spec, queue, is_again=is_again)
@@ -84,7 +85,7 @@ class Submissions:
         stored = await self._coalescer.ask(submission, n_bytes=len(body))
         # The answer may say that the job exists because a lost call was repeated: if the id is the
         # one made here, this request created the job.
-        return StoredJob(stored.job_id, stored.job_id == job_id, pinned, stored.first_event)
+        return StoredJob(stored.job_id, stored.created or stored.job_id == job_id, pinned, stored.first_event)
 
     async def submit_list(self, specs: Sequence[JobSpec], *, idempotency_key: str | None = None) -> list[Stored]:
         """As submit, for jobs of one queue. All of them are stored in one step, or none. An error
@@ -106,7 +107,8 @@ class Submissions:
         if idempotency_key is not None:
             submissions[0] = _with_key(submissions[0], idempotency_key, encode_json(specs))
         made = await self._submitter.submit_list(submissions)
-        return [Stored(each.job_id, created=made[0].job_id == ids[0]) for each in made]
+        created = made[0].created or made[0].job_id == ids[0]
+        return [Stored(each.job_id, created=created) for each in made]
 
     async def retry_all(self, job_ids: Sequence[JobId]) -> dict[JobId, JobId | ErrorInfo]:
         """Run failed jobs again, in this order, some at a time in one step each. -> for each job
@@ -136,7 +138,9 @@ class Submissions:
                 answers[job_id] = SpecRejected("the job's specification cannot be read").info()
         if submissions:
             made = await self._submitter.submit_all(queue, list(submissions.values()))
-            answers |= {job_id: retried_as for job_id, (_, retried_as) in zip(submissions, made, strict=True)}
+            for job_id, each in zip(submissions, made, strict=True):
+                result = submitted(each)
+                answers[job_id] = result.info() if isinstance(result, QueueFull) else each.job_id
         return answers
 
 

@@ -247,6 +247,15 @@ ANSWERS = (
         action="Put the file under the data root, and give its path relative to that root.",
     ),
     ErrorCode(
+        code="queue_full",
+        status=429,
+        meaning="As many jobs wait in the queue as HEADRACE_QUEUE_LIMITS allows. Nothing was stored.",
+        action=(
+            "Send the same request again after Retry-After, start more workers, or raise the setting. "
+            "Retry-After follows from how fast the queue has drained."
+        ),
+    ),
+    ErrorCode(
         code="queue_not_found",
         status=404,
         meaning="There is no such queue.",

@@ -1,19 +1,32 @@
 """Finds and lists stored jobs. Changes nothing."""
 
 from collections.abc import Sequence
-from typing import cast
+
+import msgspec
 
 from shared_schemas.errors import JobExpired, JobNotFound, JobUnreadable
 from shared_schemas.ids import JobId, QueueName, queue_of
 from shared_schemas.job import Job, JobState
-from shared_schemas.stream import keys
-from shared_schemas.stream.damage import or_nothing, reply_of
-from shared_schemas.stream.keys import LANES
+from shared_schemas.stream import keys, scripts
+from shared_schemas.stream.damage import reply_of
+from shared_schemas.stream.drain_rate import DrainRate
+from shared_schemas.stream.keys import LANES, Lane
 from shared_schemas.stream.listing import Page, page_of, sets_of_jobs
 from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.packed_job import UNREADABLE, parts_as_text
 from shared_schemas.stream.redis_errors import translate_errors
 from shared_schemas.stream.stored_jobs import JOB_UNREADABLE, fields_of, job_of
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """position: how many jobs are served before this one. It is exact up to 100 in its lane. Beyond
+    that, jobs that became ready late are counted where they would be had they been ready at once.
+    workers: of its queue. starts_in_s: an estimate; None if nothing has been measured, or nobody
+    serves the queue."""
+
+    position: int
+    workers: int
+    starts_in_s: float | None
 
 
 class Jobs:
@@ -49,22 +62,21 @@ class Jobs:
         wanted, sets = tuple(states) or tuple(JobState), sets_of_jobs(states, tag)
         return await page_of(self._nodes.of_queue(queue), queue, sets, states=wanted, limit=limit, before=before)
 
-    async def queue_position(self, job_id: JobId) -> int | None:
-        """How many jobs are served before this one; None unless it is queued."""
+    async def waiting(self, job_id: JobId) -> Waiting | None:
+        """What a queued job waits for; None unless it is queued."""
         queue = queue_of(job_id)
-        with translate_errors():
-            pipeline = self._nodes.of_queue(queue).pipeline(transaction=True)
-            for lane in LANES:
-                listing = keys.listing(queue, JobState.QUEUED, lane)
-                pipeline.zrank(listing, job_id)
-                pipeline.zcard(listing)
-            replies = or_nothing(await pipeline.execute(raise_on_error=False))
-        ahead = 0
-        for rank, size in zip(replies[::2], replies[1::2], strict=True):
-            if rank is not None:
-                return ahead + cast(int, rank)
-            ahead += size or 0
-        return None
+        reply = await scripts.call(
+            self._nodes.of_queue(queue), "position", keys.tag(queue), {"id": job_id, "lanes": LANES}
+        )
+        position, lane, workers, ended, took_ms, since_ms = reply
+        if position < 0:
+            return None
+        rate = DrainRate.measured(ended, took_ms)
+        starts_in_s = None
+        # A job that must run alone starts once a worker runs nothing, which no rate tells.
+        if rate is not None and workers > 0 and lane.decode() != Lane.ALONE:
+            starts_in_s = rate.starts_in_s(position, since_s=None if since_ms < 0 else since_ms / 1000)
+        return Waiting(position=position, workers=workers, starts_in_s=starts_in_s)
 
     async def states(self, job_ids: Sequence[JobId]) -> dict[JobId, JobState | None]:
         """The state of each job; None for a job that does not exist."""

@@ -28,7 +28,10 @@ from shared_schemas.stream.transitions import row_of, set_of, transition
 # Scripts that work on the model registry, and on what belongs to no single queue. All others work on one queue.
 OF_REGISTRY = frozenset({"delete_version", "look_up", "publish", "set_alias", "stage"})
 OF_ALL_QUEUES = frozenset({"queues"})
-_QUEUE_PRELUDES, _REGISTRY_PRELUDES = ("prelude", "load_prelude", "commit_prelude"), ("registry_prelude",)
+_QUEUE_PRELUDES, _REGISTRY_PRELUDES = (
+    ("prelude", "pace_prelude", "load_prelude", "commit_prelude"),
+    ("registry_prelude",),
+)
 
 CORRUPT_JOB = ErrorInfo(code="corrupt_record", message="what Redis kept of the job was damaged")
 _PLACES = {part.upper(): str(place) for place, part in enumerate(JOB_PARTS, 1)}
@@ -88,9 +91,11 @@ def _constants() -> dict[str, str]:
     names, as arguments; SHORT_BYTES: the longest event in such a field; GROUP, FRONT, ALONE: names
     of the consumer group and of two lanes; MOST: above it, a number of Lua no longer grows by one;
     LOG_LENGTH: about how many changes the log keeps if its key does not say; LOG_LINES: at most so
-    many changes in one entry; LOG_STEP: the log is trimmed after so many changes; STATE_IS_KNOWN,
-    LANE_IS_KNOWN, HOME_IS_KNOWN: comparisons of the variables `state`, `lane` and `home` with every
-    name that each may have.
+    many changes in one entry; LOG_STEP: the log is trimmed after so many changes; QUEUED: the state
+    of jobs that wait for a worker; PACE_ENDS: a pace is measured over so many ends of attempts, if
+    there were as many; EXACT_PLACES: the position of a job is exact if at most so many are before
+    it in its lane; LANE_NAMES: the lanes as an array; STATE_IS_KNOWN, LANE_IS_KNOWN, HOME_IS_KNOWN:
+    comparisons of the variables `state`, `lane` and `home` with every name that each may have.
     """
     corrupt = {**transition(Reason.FAILED, error=CORRUPT_JOB), "error": encode_json(CORRUPT_JOB).decode()}
     known: dict[str, Any] = {
@@ -106,13 +111,17 @@ def _constants() -> dict[str, str]:
         "GROUP": GROUP,
         "FRONT": Lane.FRONT,
         "ALONE": Lane.ALONE,
+        "QUEUED": JobState.QUEUED,
         "MOST": 2**53,
         "LOG_LENGTH": 100_000,
         "LOG_LINES": 16,
         "LOG_STEP": 1000,
+        "PACE_ENDS": 32,
+        "EXACT_PLACES": 100,
     }
     return {name: _in_lua(value) for name, value in known.items()} | {
         "SHORT_FIELDS": ", ".join(map(_in_lua, SHORT_FIELDS)),
+        "LANE_NAMES": "{" + ", ".join(map(_in_lua, Lane)) + "}",
         "STATE_IS_KNOWN": _is_one_of("state", JobState),
         "LANE_IS_KNOWN": _is_one_of("lane", Lane),
         "HOME_IS_KNOWN": _is_one_of("home", Lane),

@@ -36,7 +36,7 @@ def job_of(job_id: JobId, fields: dict[str, bytes]) -> Job:
     def text(name: str) -> str | None:
         return fields[name].decode() if name in fields else None
 
-    state = JobState(fields["state"].decode())
+    state, progressed = JobState(fields["state"].decode()), _progressed(fields.get("progress"))
     spec = decode_spec(fields["spec"])
     replay_of, retry_of = text("replay_of"), text("retry_of")
     return Job(
@@ -56,7 +56,8 @@ def job_of(job_id: JobId, fields: dict[str, bytes]) -> Job:
         worker=text("worker"),
         cancel_requested="cancel" in fields,
         pause_requested="pause" in fields,
-        progress=_progress(fields.get("progress")),
+        progress=_progress(progressed),
+        progress_at=from_ms(progressed.at) if progressed else None,
         metrics=_metrics(fields),
         checkpoint=checkpoint_of(fields.get("checkpoint")),
         result=msgspec.Raw(fields.get("result", b"null")),
@@ -69,13 +70,17 @@ def job_of(job_id: JobId, fields: dict[str, bytes]) -> Job:
     )
 
 
-def _progress(data: bytes | None) -> Progress | None:
+def _progressed(data: bytes | None) -> Progressed | None:
     """None also if it cannot be read. The next progress event replaces it."""
     try:
         event = decode_event(data) if data else None
     except UNREADABLE:
         event = None
-    if not isinstance(event, Progressed):
+    return event if isinstance(event, Progressed) else None
+
+
+def _progress(event: Progressed | None) -> Progress | None:
+    if event is None:
         return None
     return Progress(
         fraction=event.fraction,
@@ -116,7 +121,7 @@ def summary_of(queue: QueueName, row: list[Any]) -> JobSummary:
 def _summary_of(queue: QueueName, row: list[Any]) -> JobSummary:
     job_id = JobId(row[0].decode())
     packed, progress_data, error = row[1:-1]
-    fact, progress = parts_as_text(packed), _progress(progress_data)
+    fact, progress = parts_as_text(packed), _progress(_progressed(progress_data))
     return JobSummary(
         id=job_id,
         kind=kind_of(job_id),

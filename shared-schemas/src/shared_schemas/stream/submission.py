@@ -8,14 +8,16 @@ from typing import Any, NamedTuple, TypeAlias
 import msgspec
 
 from shared_schemas.codec import WIRE_VERSION, encode_json
-from shared_schemas.errors import IdempotencyConflict, StateConflict
+from shared_schemas.errors import IdempotencyConflict, QueueFull, SpecRejected, StateConflict
 from shared_schemas.events import Reason
 from shared_schemas.ids import JobId, QueueName, job_ids_from, queue_of
 from shared_schemas.specs import JobSpec, Priority
 from shared_schemas.stream import keys, scripts
+from shared_schemas.stream.drain_rate import DrainRate, retry_after_s
 from shared_schemas.stream.idempotency import IDEMPOTENCY_TTL_MS, claim_keys, is_claimed_first
 from shared_schemas.stream.keys import Lane
 from shared_schemas.stream.nodes import Nodes
+from shared_schemas.stream.queue_limits import NO_LIMITS, QueueLimits
 from shared_schemas.stream.transitions import packed_arguments, transition
 
 _LANE_OF = {priority: Lane(priority.value) for priority in Priority}
@@ -45,25 +47,29 @@ class Stored(msgspec.Struct, frozen=True):
     first_event: bytes | None = None
 
 
-class _Made(NamedTuple):
-    """how: "created", "exists", "conflict" or "retried". job_id: of the job that is stored. first_event: see Stored."""
+class Made(NamedTuple):
+    """how: "created", "exists", "conflict", "retried" or "full". job_id: of the job that is stored; for "full", why.
+    first_event: see Stored."""
 
     how: str
     job_id: JobId
     first_event: bytes | None = None
 
 
-SubmitResult: TypeAlias = Stored | IdempotencyConflict | StateConflict
+SubmitResult: TypeAlias = Stored | IdempotencyConflict | StateConflict | QueueFull
 
 
 class Submitter:
-    def __init__(self, nodes: Nodes) -> None:
-        self._nodes = nodes
+    """limits: how many jobs may wait in each queue."""
+
+    def __init__(self, nodes: Nodes, *, limits: QueueLimits = NO_LIMITS) -> None:
+        self._nodes, self._limits = nodes, limits
 
     async def submit(self, submission: Submission) -> Stored:
         """Store the job. It is ready, or scheduled if it waits for a time or for other jobs.
 
         IdempotencyConflict: the key was used with another body. StateConflict: the job in retry_of was retried.
+        QueueFull.
         """
         [answer] = await self.submit_many([submission])
         if isinstance(answer, Exception):
@@ -72,10 +78,15 @@ class Submitter:
 
     async def submit_list(self, submissions: Sequence[Submission]) -> list[Stored]:
         """As submit, for a list of jobs of one queue. The list has one idempotency key, that of its first job. All jobs
-        are stored in one step, or none. Their ids must come from job_ids_from. IdempotencyConflict."""
+        are stored in one step, or none. Their ids must come from job_ids_from. IdempotencyConflict; QueueFull;
+        SpecRejected if the list is longer than its queue may ever be."""
         first = submissions[0]
-        made = await self._submit_all(queue_of(first.job_id), submissions, is_list=True)
-        answer = _submitted(made[0])
+        queue = queue_of(first.job_id)
+        made = await self._submit_all(queue, submissions, is_list=True)
+        answer = submitted(made[0])
+        limit = self._limits.of(queue)
+        if isinstance(answer, QueueFull) and limit is not None and len(submissions) > limit:
+            raise SpecRejected(f"at most {limit} jobs may wait in this queue, and the list has {len(submissions)}")
         if isinstance(answer, Exception):
             raise answer
         if answer.job_id == first.job_id:
@@ -90,24 +101,23 @@ class Submitter:
             places.setdefault(queue_of(submission.job_id), []).append(place)
         for queue, of_queue in places.items():
             made = await self._submit_all(queue, [submissions[place] for place in of_queue])
-            answers |= {place: _submitted(answer) for place, answer in zip(of_queue, made, strict=True)}
+            answers |= {place: submitted(answer) for place, answer in zip(of_queue, made, strict=True)}
         return [answers[place] for place in range(len(submissions))]
 
-    async def submit_all(self, queue: QueueName, submissions: Sequence[Submission]) -> list[tuple[str, JobId]]:
-        """As submit, for many jobs of one queue in one step. -> for each job "created", "exists", "conflict" or
-        "retried", and the id of the job that is stored for it."""
-        return [(made.how, made.job_id) for made in await self._submit_all(queue, submissions)]
+    async def submit_all(self, queue: QueueName, submissions: Sequence[Submission]) -> list[Made]:
+        """As submit, for many jobs of one queue in one step. `submitted` makes results of the answers."""
+        return await self._submit_all(queue, submissions)
 
     async def _submit_all(
         self, queue: QueueName, submissions: Sequence[Submission], *, is_list: bool = False
-    ) -> list[_Made]:
+    ) -> list[Made]:
         """is_list: all are created if the first one is, else none."""
         has_keys = any(submission.idempotency_key is not None for submission in submissions)
         claimed = await claim_keys(self._nodes, submissions) if has_keys else {}
         if is_list and 0 in claimed:
             how, job_id = claimed[0]
             if how == "conflict":
-                return [_Made(how, job_id)] * len(submissions)
+                return [Made(how, job_id)] * len(submissions)
             submissions = [
                 msgspec.structs.replace(each, job_id=its_id)
                 for each, its_id in zip(submissions, job_ids_from(job_id, len(submissions)), strict=True)
@@ -118,9 +128,9 @@ class Submitter:
 
     async def _submit_claimed(
         self, queue: QueueName, submissions: Sequence[Submission], claimed: dict[int, tuple[str, JobId]]
-    ) -> list[_Made]:
+    ) -> list[Made]:
         """Store each under the id that its key was claimed for; nothing for a key that has another body."""
-        answers = {place: _Made(*claim) for place, claim in claimed.items() if claim[0] == "conflict"}
+        answers = {place: Made(*claim) for place, claim in claimed.items() if claim[0] == "conflict"}
         stored = {
             place: msgspec.structs.replace(each, job_id=claimed[place][1]) if place in claimed else each
             for place, each in enumerate(submissions)
@@ -131,7 +141,7 @@ class Submitter:
             answers |= dict(zip(stored, made, strict=True))
         return [answers[place] for place in range(len(submissions))]
 
-    async def _store(self, queue: QueueName, submissions: Sequence[Submission], *, is_list: bool) -> list[_Made]:
+    async def _store(self, queue: QueueName, submissions: Sequence[Submission], *, is_list: bool) -> list[Made]:
         places: dict[tuple[Any, ...], int] = {}
         arguments = {
             "items": [_submit_item(submission, places) for submission in submissions],
@@ -141,22 +151,32 @@ class Submitter:
             "queued": transition(Reason.SUBMITTED),
             "idem_ttl_ms": IDEMPOTENCY_TTL_MS,
         }
+        limit = self._limits.of(queue)
+        if limit is not None:
+            arguments["limit"] = limit
         if followed := [place for place, submission in enumerate(submissions, 1) if submission.is_followed]:
             arguments["followed"] = followed
         answers = await scripts.call(
             self._nodes.of_queue(queue), "submit", keys.tag(queue), arguments, rare_arguments=_packed_for_submit()
         )
-        made = [_Made("created", submission.job_id) for submission in submissions]
+        made = [Made("created", submission.job_id) for submission in submissions]
         for place, how, known in answers:
             if how == b"followed":
-                made[place - 1] = _Made("created", submissions[place - 1].job_id, known)
+                made[place - 1] = Made("created", submissions[place - 1].job_id, known)
             else:
-                made[place - 1] = _Made(how.decode(), JobId(known.decode()))
+                made[place - 1] = Made(how.decode(), JobId(known.decode()))
         return made
 
 
-def _submitted(made: _Made) -> SubmitResult:
+def submitted(made: Made) -> SubmitResult:
+    """What submit.lua answers for one job."""
     match made.how:
+        case "full":
+            waiting, ended, took_ms = map(int, made.job_id.split())
+            return QueueFull(
+                f"{waiting} jobs wait in the queue, as many as its limit allows",
+                retry_after_s=retry_after_s(DrainRate.measured(ended, took_ms)),
+            )
         case "conflict":
             return IdempotencyConflict("this Idempotency-Key was used with another body")
         case "retried":

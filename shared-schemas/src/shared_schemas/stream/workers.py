@@ -4,7 +4,7 @@ queue."""
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -14,9 +14,7 @@ from shared_schemas.ids import JobId, QueueName, is_job_id, kind_of_queue
 from shared_schemas.job import WorkerStatus
 from shared_schemas.lifecycle import from_ms
 from shared_schemas.stream import keys, scripts
-from shared_schemas.stream.damage import reply_of
 from shared_schemas.stream.nodes import Nodes
-from shared_schemas.stream.redis_errors import translate_errors
 
 # At most as long as a time in ms.
 _NUMBER = re.compile(r"[0-9]{1,14}")
@@ -28,13 +26,6 @@ class Workers:
 
     async def registered(self, queue: QueueName) -> list[WorkerStatus]:
         return workers_of(queue, await scripts.call(self._nodes.of_queue(queue), "workers", keys.tag(queue), {}))
-
-    async def count(self, queue: QueueName) -> int:
-        """How many are registered."""
-        client = self._nodes.of_queue(queue)
-        with translate_errors():
-            seconds, _ = await client.time()
-            return cast(int, await reply_of(client.zcount(keys.workers(queue), seconds * 1000, "+inf")) or 0)
 
 
 def worker_facts(

@@ -16,6 +16,7 @@ from shared_schemas.job import Job, JobState
 from shared_schemas.replies import JobDetails, JobResult, JobStatus, ReplayOf, Submitted
 
 from gateway.services import Services
+from gateway.surfaces.native.estimates import estimate
 
 _VERBS = ("status", "events", "result", "cancel")
 
@@ -45,22 +46,35 @@ def submitted(job_id: JobId, state: JobState) -> Submitted:
 
 async def details(services: Services, job: Job) -> JobDetails:
     fields = {field: getattr(job, field) for field in job.__struct_fields__}
+    about = await estimate(services, job)
     return JobDetails(
-        **fields, job_id=job.id, status=job.state, urls=urls_of(job.id), replay=await _replay(services, job)
+        **fields,
+        job_id=job.id,
+        status=job.state,
+        queue_position=about.queue_position,
+        eta_s=about.eta_s,
+        estimated_start_at=about.estimated_start_at,
+        estimated_end_at=about.estimated_end_at,
+        urls=urls_of(job.id),
+        replay=await _replay(services, job),
     )
 
 
 async def status(services: Services, job: Job) -> JobStatus:
-    is_queued = job.state is JobState.QUEUED
+    about = await estimate(services, job)
     return JobStatus(
         job_id=job.id,
         kind=job.kind,
         status=job.state,
         attempt=job.attempt,
-        queue_position=await services.jobs.queue_position(job.id) if is_queued else None,
-        workers=await services.workers.count(job.queue) if is_queued else None,
+        queue_position=about.queue_position,
+        workers=about.workers,
+        eta_s=about.eta_s,
+        estimated_start_at=about.estimated_start_at,
+        estimated_end_at=about.estimated_end_at,
         waits_for=await _waits_for(services, job),
         progress=job.progress,
+        progress_at=job.progress_at,
         metrics=job.metrics,
         error=job.error,
         result=job.result,

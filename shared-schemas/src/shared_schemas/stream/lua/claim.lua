@@ -15,7 +15,7 @@
 --          is_unsure: an entry is of a job that this worker runs already, and `held` was nil. Without `held` the script
 --          cannot tell a lost answer from an attempt that goes on
 -- WHY      One script reads entries and begins their attempts, so that no entry is left delivered and not begun.
-local begun, is_begun, lease_end, is_unsure = {}, {}, ms(now + args.lease_ms), 0
+local begun, is_begun, lease_end, is_unsure, free = {}, {}, ms(now + args.lease_ms), 0, args.slots
 
 local function answer(job)
   is_begun[job.id] = true
@@ -73,6 +73,12 @@ local function begin(lane, entry, id)
   answer(job)
 end
 
+-- suspects_wait: 0 | 1. -> the answer of the call
+local function done(suspects_wait)
+  if #begun > 0 then is_short = #begun < free end
+  return commit({ begun, suspects_wait, is_unsure, now })
+end
+
 local function read(lane, count)
   local name = key('ready', lane)
   -- Most lanes are empty, and XLEN costs less than XREADGROUP.
@@ -112,12 +118,12 @@ end
 if args.handed then
   begin_handed()
   -- The blocking read of a worker that runs nothing includes the lane of suspects.
-  return commit({ begun, args.is_busy and has_undelivered(@ALONE) and 1 or 0, is_unsure, now })
+  return done(args.is_busy and has_undelivered(@ALONE) and 1 or 0)
 end
 for _, handed in ipairs(args.entries) do begin(handed[1], handed[2], handed[3]) end
 while args.slots > 0 and has_undelivered(@ALONE) do
   -- The worker runs something, so it begins nothing more. It will soon run nothing, and can begin the suspect.
-  if #begun > 0 or args.is_busy then return commit({ begun, 1, is_unsure, now }) end
+  if #begun > 0 or args.is_busy then return done(1) end
   for _, entry in ipairs(read(@ALONE, 1) or {}) do begin(@ALONE, entry[1], entry[2] and entry[2][2]) end
 end
 for _, lane in ipairs(args.lanes) do
@@ -128,4 +134,4 @@ for _, lane in ipairs(args.lanes) do
     for _, entry in ipairs(entries) do begin(lane, entry[1], entry[2] and entry[2][2]) end
   end
 end
-return commit({ begun, 0, is_unsure, now })
+return done(0)

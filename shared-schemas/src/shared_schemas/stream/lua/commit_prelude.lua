@@ -16,15 +16,51 @@ local function id_after(id)
   return at, n + 1
 end
 
+-- Whether jobs wait for a worker. Every lane is empty most of the time but `normal`.
+local function is_backlogged()
+  for _, lane in ipairs({ 'normal', 'high', 'low', @FRONT, @ALONE }) do
+    if safe_call('ZCARD', tag .. listing(@QUEUED, lane)) > 0 then return true end
+  end
+  return false
+end
+
+-- What the new entries say of the pace: "<ended> <until> <busy> <since>". The queue is busy while attempts run and no
+-- slot of a worker is known to be free. busy: how long it was so, ms, without the time since `since`, ms, which is 0 if
+-- it is not busy now. ended: attempts that ended in that time. until: `busy` at the last of these ends.
+local function next_pace(newest)
+  local last = newest and newest[2][6] or '0 0 0 0'
+  if n_ended == 0 and is_short == nil then return last end
+  local ended, till, busy, since = pace_of(last)
+  if not ended then ended, till, busy, since = 0, 0, 0, 0 end
+  if since > 0 and n_ended > 0 then
+    ended = ended + n_ended
+    till = busy + math.max(0, now - since)
+  end
+  local is_busy = since > 0
+  if is_short ~= nil then
+    is_busy = not is_short
+  elseif is_busy and safe_call('ZCARD', tag .. 'leases') == 0 then
+    -- The worker will soon claim again if jobs wait. That time counts, because it is part of each job's turn.
+    is_busy = is_backlogged()
+  end
+  if is_busy and since == 0 then since = now end
+  if not is_busy and since > 0 then
+    busy = busy + math.max(0, now - since)
+    since = 0
+  end
+  return ms(ended) .. ' ' .. ms(till) .. ' ' .. ms(busy) .. ' ' .. ms(since)
+end
+
 -- Appends the new changes, many in one entry, because an entry with many costs as much as an entry with one. An entry
 -- has the id of its last change, and the changes before it have the ids just below. call: redis.call, or redis.pcall.
+-- pace: see next_pace.
 -- -> false if redis.pcall failed, because the stream has had an id as high before
-local function append_to_log(call, at, n, count)
+local function append_to_log(call, at, n, count, pace)
   local changes = #new_changes / 2
   for first = 1, changes, @LOG_LINES do
     local last = math.min(first + @LOG_LINES - 1, changes)
     local reply = call('XADD', LOG, ms(at) .. '-' .. ms(n + last - 1), 'count', ms(count + last),
-      'changes', table.concat(new_changes, '\n', first * 2 - 1, last * 2))
+      'changes', table.concat(new_changes, '\n', first * 2 - 1, last * 2), 'pace', pace)
     if reply.err then return false end
   end
   return true
@@ -32,7 +68,7 @@ end
 
 -- Appends the changes to a log whose newest entries were deleted: Redis accepts only ids above theirs.
 -- -> as write_log, and how many changes the log has had
-local function append_behind_last_id(count)
+local function append_behind_last_id(count, pace)
   -- For a log with an entry of the highest possible id, which no script wrote and no entry can follow. Valkey 9
   -- accepts no id below one that was deleted, so this creates the stream again, with all entries that a script wrote:
   -- where indexes are lost as well, only the log names their jobs. @LOG_LENGTH entries bound the memory for this.
@@ -40,7 +76,7 @@ local function append_behind_last_id(count)
   local function rebuild_log()
     local kept = {}
     for _, entry in ipairs(redis.call('XREVRANGE', LOG, '999999999999999-0', '-', 'COUNT', @LOG_LENGTH)) do
-      if #entry[2] == 4 then kept[#kept + 1] = entry end
+      if #entry[2] == 4 or #entry[2] == 6 then kept[#kept + 1] = entry end
     end
     redis.call('DEL', LOG)
     for i = #kept, 1, -1 do redis.call('XADD', LOG, kept[i][1], unpack(kept[i][2])) end
@@ -53,9 +89,9 @@ local function append_behind_last_id(count)
   for i = 1, #facts, 2 do
     if facts[i] == 'last-generated-id' then at, n = id_after(facts[i + 1]) end
   end
-  if not append_to_log(redis.pcall, at, n, count) then
+  if not append_to_log(redis.pcall, at, n, count, pace) then
     at, n, count = rebuild_log()
-    append_to_log(redis.call, at, n, count)
+    append_to_log(redis.call, at, n, count, pace)
   end
   return at, n, count
 end
@@ -65,8 +101,9 @@ local function write_log()
   local newest = safe_call('XREVRANGE', LOG, '+', '-', 'COUNT', '1')[1]
   local count = count_of(newest)
   local at, n = id_after(newest and newest[1] or '0-0')
-  if not append_to_log(redis.pcall, at, n, count) then
-    at, n, count = append_behind_last_id(count)
+  local pace = next_pace(newest)
+  if not append_to_log(redis.pcall, at, n, count, pace) then
+    at, n, count = append_behind_last_id(count, pace)
   end
   local now_count = count + #new_changes / 2
   if math.floor(count / @LOG_STEP) < math.floor(now_count / @LOG_STEP) then

@@ -58,7 +58,11 @@ local NOW = ms(now)
 -- loaded: jobs by id. zsets: by name, for each member its new score, or false to remove it. acknowledged: by lane,
 -- ids of entries. new_events: job, number and event, one after the other. new_changes: job id and event, one after
 -- the other.
-local loaded, zsets, acknowledged, new_events, new_changes = {}, {}, {}, {}, {}
+local loaded = {}
+local zsets, acknowledged, new_events, new_changes = {}, {}, {}, {}
+-- For the pace of the queue, which the log keeps. n_ended: attempts that the call has ended. is_short: whether the call
+-- claimed fewer jobs than its worker had slots for; nil if it claimed none.
+local n_ended, is_short = 0, nil
 
 -- job.given: fields of the hash to write, each followed by its value. values: of the fields that were read; nil for a
 -- new job.

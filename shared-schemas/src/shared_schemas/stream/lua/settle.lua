@@ -21,6 +21,7 @@ local function settle(id, fence, first, events, how, reason, body, delay_ms, res
   append_new(job, first, events)
   acknowledge(parts[@LANE], parts[@ENTRY])
   local pause = let_go(job)
+  n_ended = n_ended + 1
   set(job, @SETTLED, fence)
   if how == 'finish' then
     finish(job, transition)

@@ -4,6 +4,7 @@
 --          more: {run_at (ms), deadline_after_ms, idem, is_claimed, fingerprint, replay_of, retry_of}, with those
 --          that apply
 --          idem: SHA-256 of the Idempotency-Key; is_claimed: claim_keys assigned the key to this id, perhaps long ago
+--          limit: at most so many jobs may wait for a worker, or nil
 --          is_list: the other jobs are created only if the first one is; else the answer for the first stands for all
 --          version; queued: transition; idem_ttl_ms
 --          followed: places of items whose submitter has asked for the channel of the job, or nil
@@ -12,6 +13,8 @@
 --          {its place, "exists", id}: the same call again, or the same Idempotency-Key and body
 --          {its place, "conflict", id}: the key was used with another body
 --          {its place, "retried", id}: the job in retry_of was retried before, as id
+--          {its place, "full", "<jobs that wait> <attempts that ended in the measured time> <that time, ms>"}: the job
+--          would wait for a worker, and the limit is reached; the first of a list: there is no room for all of them
 --          then for each followed item that was created and whose channel has a subscriber
 --          {its place, "followed", its first event as a notification}; each later event is notified
 -- WHY      The Idempotency-Key, the job and its entry appear together or not at all.
@@ -26,7 +29,31 @@ end
 
 local NOTHING = {}
 
-local function submit(name, id, spec, traits, more)
+-- How many more jobs may wait for a worker.
+local room, why_full = math.huge, nil
+if args.limit then
+  room = args.limit
+  for _, lane in ipairs(@LANE_NAMES) do room = room - safe_call('ZCARD', tag .. listing(args.queued.state, lane)) end
+end
+
+-- A job for a later time, or behind others, waits for no worker yet. It is not counted, and not refused.
+local function is_for_now(traits, more) return traits[4] == '' and not (more.run_at and more.run_at > now) end
+
+-- Whether the jobs from this place on that would be queued now have no room.
+local function is_full(place)
+  local last, needed = args.is_list and #args.items or place, 0
+  for i = place, last do
+    if is_for_now(args.traits[args.items[i][3]], args.items[i][4] or NOTHING) then needed = needed + 1 end
+  end
+  if needed <= room or needed == 0 then return false end
+  if not why_full then
+    local ended, took = measure_pace()
+    why_full = ms(args.limit - room) .. ' ' .. ms(ended) .. ' ' .. ms(took)
+  end
+  return true
+end
+
+local function submit(place, name, id, spec, traits, more)
   more = more or NOTHING
   local lane, tags, depends_on = traits[1], traits[3], traits[4]
   local meant = more.fingerprint or '-'
@@ -41,6 +68,7 @@ local function submit(name, id, spec, traits, more)
   if more.is_claimed and redis.call('EXISTS', key('gone', id), key('deleted', id)) > 0 then return 'exists', id end
   local origin = more.retry_of and peek(more.retry_of)
   if origin and origin.parts[@RETRIED_AS] then return 'retried', origin.parts[@RETRIED_AS] end
+  if args.limit and not (args.is_list and place > 1) and is_full(place) then return 'full', why_full end
 
   local parts = { false, lane, lane, args.version, NOW, traits[5], 0, 0, 0, 0, traits[2], tags, false, 0, 0 }
   local job = track(id, name, parts)
@@ -72,13 +100,16 @@ local function submit(name, id, spec, traits, more)
     add('waiting', '0', id)
   end
   local due = more.run_at and more.run_at > now and more.run_at or nil
-  if due or parts[@WAITING] then schedule(job, due, rare('scheduled')) else enqueue(job, lane, args.queued) end
+  if due or parts[@WAITING] then schedule(job, due, rare('scheduled')) else
+    room = room - 1
+    enqueue(job, lane, args.queued)
+  end
 end
 
 -- firsts: by the name of the job's channel, which is that of its hash, its place and its first event.
 local answers, firsts, asked = {}, {}, {}
 for i, item in ipairs(args.items) do
-  local answer, known = submit(names[i], item[1], item[2], args.traits[item[3]], item[4])
+  local answer, known = submit(i, names[i], item[1], item[2], args.traits[item[3]], item[4])
   if answer then
     answers[#answers + 1] = { i, answer, known }
   elseif args.followed then
