@@ -4,12 +4,17 @@ import numpy as np
 import pytest
 from inference_worker.classification import classification_of
 from inference_worker.tasks.tabular_classification import TabularClassification
-from inference_worker.tasks.tabular_regression import TabularRegression, prediction_of
+from inference_worker.tasks.tabular_regression import Prediction, TabularRegression, predictions_of
 from inference_worker.tasks.text_classification import TextClassification
 from inference_worker.tasks.text_generation import GeneratedText, TextGeneration
 from shared_schemas.codec import encode_json
 
 LABELS = ("red", "green", "blue")
+
+
+def prediction_of(value: float) -> Prediction:
+    [prediction] = predictions_of(np.array([value]))
+    return prediction
 
 
 def test_a_classification_has_the_likeliest_label_and_scores_from_high_to_low() -> None:
@@ -33,8 +38,8 @@ def test_a_score_that_is_not_finite_becomes_null_and_is_counted(bad: float) -> N
 
 
 def test_a_prediction_that_is_not_finite_becomes_null_and_is_counted() -> None:
-    assert encode_json(prediction_of(np.array([np.nan]))) == b'{"prediction":null,"nonfinite_count":1}'
-    assert encode_json(prediction_of(np.array(2.5))) == b'{"prediction":2.5}'
+    assert encode_json(prediction_of(np.nan)) == b'{"prediction":null,"nonfinite_count":1}'
+    assert encode_json(prediction_of(2.5)) == b'{"prediction":2.5}'
 
 
 @pytest.mark.parametrize("task", [TabularClassification, TextClassification])
@@ -52,9 +57,9 @@ def test_a_replay_may_differ_in_the_last_bits_of_a_score_and_in_nothing_else(
 def test_a_replay_may_differ_in_the_last_bits_of_a_prediction_and_in_nothing_else() -> None:
     reproducible = TabularRegression.reproducible
 
-    assert reproducible(prediction_of(np.array(12345.678))) == reproducible(prediction_of(np.array(12345.679)))
-    assert reproducible(prediction_of(np.array(1.25))) != reproducible(prediction_of(np.array(1.26)))
-    assert reproducible(prediction_of(np.array(np.nan))) == prediction_of(np.array(np.nan))
+    assert reproducible(prediction_of(12345.678)) == reproducible(prediction_of(12345.679))
+    assert reproducible(prediction_of(1.25)) != reproducible(prediction_of(1.26))
+    assert reproducible(prediction_of(np.nan)) == prediction_of(np.nan)
 
 
 def test_a_replay_writes_every_character_again() -> None:

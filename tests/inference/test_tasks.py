@@ -12,7 +12,7 @@ from inference_worker import tasks
 from inference_worker.classification import classification_of
 from inference_worker.tasks import TASKS
 from inference_worker.tasks.rerank import RankedDocument, ranking_of
-from inference_worker.tasks.tabular_regression import prediction_of
+from inference_worker.tasks.tabular_regression import predictions_of
 from inference_worker.tasks.tensors import answers_of
 from inference_worker.tasks.text_embedding import EmbeddedText
 from inference_worker.tasks.text_generation import GeneratedText
@@ -28,7 +28,7 @@ CLASSIFIED = classification_of(np.array([0.5, 1.5]), ("sad", "glad"))
 ANSWERS: dict[str, msgspec.Struct] = {
     "rerank": ranking_of([RankedDocument(index=i, relevance_score=i / 9) for i in range(9)]),
     "tabular-classification": CLASSIFIED,
-    "tabular-regression": prediction_of(np.array(2.5)),
+    "tabular-regression": predictions_of(np.array([2.5]))[0],
     "tensors": answers_of({"y": np.array([[0.5, np.nan]])}, {"y": "float64"}),
     "text-classification": CLASSIFIED,
     "text-embedding": EmbeddedText(embedding=[0.6, -0.8], tokens=3),

@@ -6,7 +6,9 @@ An answer is what a job returns for one input. The result of a job is its one an
 
 import hashlib
 import os
-from typing import Any
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import anyio
 import msgspec
@@ -19,6 +21,7 @@ from shared_schemas.outcome import Release, Success
 from shared_schemas.service.process import processor
 from shared_schemas.specs import InferenceSpec
 from worker_runtime.handler import Attempt, StopReason
+from worker_runtime.outbox import PROGRESS_INTERVAL_S
 from worker_runtime.running import RESULT_BYTES, RESULT_TOO_LARGE
 
 from inference_worker.engines.session import Device, runtime_facts
@@ -26,7 +29,10 @@ from inference_worker.loading import LoadedModels
 from inference_worker.model import LoadedModel
 from inference_worker.results import Refused, refused
 from inference_worker.sampling import seed_of
-from inference_worker.tasks.task import FinishReason, ModelTask, Request
+from inference_worker.tasks.task import FinishReason, ListTask, ModelTask, Request
+
+# How many parts of a list are answered at the same time, at least.
+_PARTS = 3
 
 
 class InferenceHandler:
@@ -56,12 +62,17 @@ class InferenceHandler:
             run = _Run(attempt, spec, model, inputs.items)
             facts = self._facts | {"device": model.session.device}
             if not inputs.is_list and not model.task.takes_many_runs:
-                return _success(model.task, await run.answer(0), facts)
+                return _success(_encoded(model.task, await run.answer(0)), facts)
             if not await run.answer_all(at_once=self._items_in_flight):
                 return Release()
-        if not inputs.is_list:
-            return _success(model.task, run.answer_to_only(), facts)
-        return _success(model.task, run.answers_to_list(), facts)
+        return _success(run.answers_to_list() if inputs.is_list else run.answer_to_only(), facts)
+
+
+class _Encoded(NamedTuple):
+    """JSON. same: of the part of an answer that a replay must give again."""
+
+    answer: bytes
+    same: bytes
 
 
 class _Run:
@@ -70,16 +81,21 @@ class _Run:
     def __init__(self, attempt: Attempt, spec: InferenceSpec, model: LoadedModel, items: tuple[Any, ...]) -> None:
         self._attempt = attempt
         self._task = model.task
+        self._list_task: ListTask[Any] | None = model.task if isinstance(model.task, ListTask) else None
         self._items = items
         seed = seed_of(attempt.job_id) if spec.parameters.seed is None else spec.parameters.seed
         self._request = Request(spec.parameters, seed, self._emit, self._reserve)
         self._room_bytes = RESULT_BYTES
-        self._answers: dict[int, msgspec.Struct] = {}
+        # By the place of the first of several answers, which are separated by commas.
+        self._answers: dict[int, _Encoded] = {}
+        self._n_answers = 0
         self._errors: dict[int, HeadraceError] = {}
+        self._progress_due = 0.0
 
     async def answer_all(self, *, at_once: int) -> bool:
         """False if the job was paused before all were answered."""
-        left = iter(range(len(self._items)))
+        step = 1 if self._list_task is None else self._list_task.inputs_at_once
+        left = iter(range(0, len(self._items), step))
 
         async def watch() -> None:
             # A drain needs nothing here: answers take seconds, and the runtime cancels a job that
@@ -88,31 +104,32 @@ class _Run:
                 work.cancel_scope.cancel()
 
         async def answer_some() -> None:
-            for index in left:
-                await self._answer_in_place(index)
+            for first in left:
+                await self._answer_in_place(range(first, min(first + step, len(self._items))))
 
         try:
             async with anyio.create_task_group() as watching:
                 async with anyio.create_task_group() as work:
                     watching.start_soon(watch)
-                    for _ in range(min(at_once, len(self._items))):
+                    # With several parts on their way, the model never waits for the next one to be read.
+                    for _ in range(max(_PARTS, min(at_once, len(self._items)) // step)):
                         work.start_soon(answer_some)
                 watching.cancel_scope.cancel()
         except ExceptionGroup as group:
             raise _first(group) from group
-        return len(self._answers) == len(self._items)
+        return self._n_answers == len(self._items)
 
     async def answer(self, index: int) -> msgspec.Struct:
         """InvalidInput, AttemptFailed."""
         answer: msgspec.Struct = await self._task.answer(self._items[index], index, self._request)
         return answer
 
-    def answer_to_only(self) -> msgspec.Struct:
+    def answer_to_only(self) -> _Encoded:
         if self._errors:
             raise self._errors[0]
         return self._answers[0]
 
-    def answers_to_list(self) -> list[msgspec.Struct]:
+    def answers_to_list(self) -> _Encoded:
         """The answers in the order of the inputs. Raises if all inputs were refused, or if one
         failed with a retryable error, because another attempt may answer all of them."""
         for error in self._errors.values():
@@ -121,19 +138,30 @@ class _Run:
         if len(self._errors) == len(self._items):
             info = self._errors[0].info()
             raise AttemptFailed(info.code, f"no input could be used; the first: {info.message}")
-        return [self._answers[index] for index in range(len(self._items))]
+        return _joined(self._answers[place] for place in sorted(self._answers))
 
-    async def _answer_in_place(self, index: int) -> None:
+    async def _answer_in_place(self, places: range) -> None:
+        answers = await self._answers_or_errors(places)
+        self._errors |= {
+            place: answer for place, answer in zip(places, answers, strict=True) if isinstance(answer, HeadraceError)
+        }
+        # Encoded at once, while the model runs, because all answers of a long list would take seconds.
+        self._answers[places.start] = _encoded_list(self._task, answers)
+        self._n_answers += len(places)
+        n_done, n_items, now = self._n_answers, len(self._items), time.monotonic()
+        if n_items > 1 and (n_done == n_items or now >= self._progress_due):
+            self._progress_due = now + PROGRESS_INTERVAL_S
+            await self._attempt.record(Progressed(fraction=n_done / n_items, step=n_done, total=n_items))
+
+    async def _answers_or_errors(self, places: range) -> list[msgspec.Struct | HeadraceError]:
         try:
-            self._answers[index] = await self.answer(index)
+            if self._list_task is not None:
+                return await self._list_task.answer_list(self._items[places.start : places.stop], self._request)
+            return [await self.answer(place) for place in places]
         except WorkerUnfit:
             raise
         except (InvalidInput, AttemptFailed) as error:
-            self._errors[index] = error
-            self._answers[index] = refused(error)
-        n_done, n_items = len(self._answers), len(self._items)
-        if n_items > 1:
-            await self._attempt.record(Progressed(fraction=n_done / n_items, step=n_done, total=n_items))
+            return [error] * len(places)
 
     async def _emit(self, index: int, chunk: str, finish_reason: FinishReason | None) -> None:
         await self._attempt.record(Emitted(chunk=chunk, index=index, finish_reason=finish_reason))
@@ -149,10 +177,21 @@ def _first(group: ExceptionGroup[Exception]) -> Exception:
     return _first(error) if isinstance(error, ExceptionGroup) else error
 
 
-def _success(task: ModelTask[Any], answer: msgspec.Struct | list[msgspec.Struct], facts: dict[str, str]) -> Success:
-    same: Any
-    if isinstance(answer, list):
-        same = [one if isinstance(one, Refused) else task.reproducible(one) for one in answer]
-    else:
-        same = task.reproducible(answer)
-    return Success(msgspec.Raw(encode_json(answer)), hashlib.sha256(encode_json(same)).hexdigest(), facts)
+def _encoded(task: ModelTask[Any], answer: msgspec.Struct) -> _Encoded:
+    return _Encoded(encode_json(answer), encode_json(task.reproducible(answer)))
+
+
+def _encoded_list(task: ModelTask[Any], answers: Sequence[msgspec.Struct | HeadraceError]) -> _Encoded:
+    """Without the brackets."""
+    shown = [refused(answer) if isinstance(answer, HeadraceError) else answer for answer in answers]
+    same = [one if isinstance(one, Refused) else task.reproducible(one) for one in shown]
+    return _Encoded(encode_json(shown)[1:-1], encode_json(same)[1:-1])
+
+
+def _joined(parts: Iterable[_Encoded]) -> _Encoded:
+    answers, same = zip(*parts, strict=True)
+    return _Encoded(b"[%s]" % b",".join(answers), b"[%s]" % b",".join(same))
+
+
+def _success(encoded: _Encoded, facts: dict[str, str]) -> Success:
+    return Success(msgspec.Raw(encoded.answer), hashlib.sha256(encoded.same).hexdigest(), facts)

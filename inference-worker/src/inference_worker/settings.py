@@ -28,7 +28,14 @@ class Settings(RuntimeSettings, frozen=True, kw_only=True):
             le=10_000,
         ),
     ] = 64
-    items_in_flight: Annotated[int, setting("How many inputs of one job are processed at once", ge=1, le=4096)] = 64
+    items_in_flight: Annotated[
+        int,
+        setting(
+            "How many inputs of one job are processed at once. Of a tabular model, it is at least 3 times 128 rows",
+            ge=1,
+            le=4096,
+        ),
+    ] = 64
     models_bytes: Annotated[
         int,
         setting(

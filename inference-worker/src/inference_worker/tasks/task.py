@@ -1,11 +1,12 @@
 """What every task must offer. It knows neither jobs nor how models are loaded."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import msgspec
 from shared_schemas.artifacts import ArtifactRef
+from shared_schemas.errors import HeadraceError
 from shared_schemas.models import ModelManifest
 from shared_schemas.specs import InferenceParameters
 
@@ -54,6 +55,23 @@ class ModelTask(Protocol[A]):
 
     def reproducible(self, answer: A) -> A:
         """The part of an answer that a replay of the job must give again. The job's digest is made of it."""
+        ...
+
+
+@runtime_checkable
+class ListTask(Protocol[A]):
+    """A ModelTask that answers many inputs of a job together as well, which costs far less than one by one.
+
+    inputs_at_once: how many at most, so that the event loop is never busy with them for long.
+    """
+
+    @property
+    def inputs_at_once(self) -> int: ...
+
+    async def answer_list(self, items: Sequence[Any], request: Request) -> list[A | HeadraceError]:
+        """For each input its answer, or why it has none: InvalidInput, DataRejected; AttemptFailed model_failed,
+        model_timeout. Raises what concerns all of them: AttemptFailed worker_stopping (retryable), result_too_large;
+        WorkerUnfit."""
         ...
 
 
