@@ -88,6 +88,13 @@ def cross_encoder(artifacts: Path) -> ModelManifest:
     return a_model(ArtifactStore(artifacts), pair_scorer(table), task="rerank", **text).manifest
 
 
+def token_classifier(artifacts: Path) -> ModelManifest:
+    table = np.random.default_rng(0).standard_normal((260, 3)).astype(np.float32)
+    text = {"tokenizer": word_tokenizer(["ada", "lovelace", "london"]), "context_length": 64}
+    labels = ("O", "B-PER", "I-PER")
+    return a_model(ArtifactStore(artifacts), bigram(table), task="token-classification", labels=labels, **text).manifest
+
+
 def run(block: Block, url: str, job_id: str) -> str:
     """-> the output of the block"""
     text = block.text.replace("http://127.0.0.1:8000", url).replace("localhost:8000", url.removeprefix("http://"))
@@ -114,6 +121,7 @@ async def test_every_block_that_is_not_marked_runs_and_no_job_of_it_fails(redis_
     async with driver(redis_url) as drive:
         await drive.publish("minilm", manifest=sentence_encoder(tmp_path / "artifacts"))
         await drive.publish("reranker", manifest=cross_encoder(tmp_path / "artifacts"))
+        await drive.publish("ner", manifest=token_classifier(tmp_path / "artifacts"))
         trainer = ReadyTrainer(drive.registry, ready_models(tmp_path / "artifacts"))
         with running_gateway(redis_url, tmp_path) as gateway, inference_process(redis_url, tmp_path / "artifacts"):
             async with running_worker(redis_url, trainer, lease_s=15.0), AsyncClient(gateway.url) as client:

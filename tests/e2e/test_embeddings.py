@@ -3,9 +3,6 @@
 The test of MiniLM runs with `-m minilm`. It exports the model as docs/serving.md says, which installs packages.
 """
 
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import msgspec
@@ -15,11 +12,10 @@ from headrace import BadRequest
 from shared_schemas.models import EmbeddingSpec
 from shared_schemas.store.files import ArtifactStore
 
-from tests.support.gateways import ROOT
 from tests.support.onnx_models import a_model, encoder, word_tokenizer
+from tests.support.references import LONGEST_S, written_by
 from tests.support.serving_processes import DEADLINE_S, ask, serving
 
-EXPORT_S = 900.0
 LONG = "a queue on redis streams " * 12
 WORDS = sorted(set(LONG.split()))
 
@@ -54,17 +50,11 @@ async def test_a_list_of_texts_is_one_job_and_a_bad_text_fails_alone(redis_url: 
 @pytest.fixture
 def minilm(tmp_path: Path) -> Path:
     """The folder that the script writes."""
-    if shutil.which("uv") is None:
-        pytest.skip("uv runs the script that exports the model")
-    folder = tmp_path / "minilm"
-    environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
-    command = ["uv", "run", "--script", "docs/examples/export_minilm.py", str(folder)]
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=EXPORT_S)
-    return folder
+    return written_by("docs/examples/export_minilm.py", tmp_path / "minilm")
 
 
 @pytest.mark.minilm
-@pytest.mark.timeout(EXPORT_S + 2 * DEADLINE_S)
+@pytest.mark.timeout(LONGEST_S + 2 * DEADLINE_S)
 async def test_the_vectors_of_minilm_are_those_of_torch(redis_url: str, tmp_path: Path, minilm: Path) -> None:
     exported = msgspec.json.decode((minilm / "embedding.json").read_bytes())
     expected = msgspec.json.decode((minilm / "expected.json").read_bytes())

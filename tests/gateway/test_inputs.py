@@ -168,6 +168,16 @@ async def test_more_dimensions_than_a_vector_has_are_refused(http: httpx.AsyncCl
     assert [answer.status_code for answer in answers.values()] == [202] * 3
 
 
+async def test_an_aggregation_that_does_not_exist_is_refused(published: None, http: httpx.AsyncClient) -> None:
+    body = {"model_id": "text", "input_data": "x", "parameters": {"aggregation": CANARY}}
+
+    answer = await http.post("/jobs/inference", json=body)
+
+    assert answer.status_code == 422
+    assert [item["pointer"] for item in answer.json()["errors"]] == ["/parameters/aggregation"]
+    assert CANARY not in answer.text
+
+
 async def test_a_version_is_checked_by_its_own_manifest(http: httpx.AsyncClient, drive: Driver) -> None:
     await drive.publish("m", manifest=tabular(("a",)))
     await drive.publish("m", manifest=tabular(("a", "b")))

@@ -16,6 +16,7 @@ from inference_worker.tasks.tabular_regression import predictions_of
 from inference_worker.tasks.tensors import answers_of
 from inference_worker.tasks.text_embedding import EmbeddedText
 from inference_worker.tasks.text_generation import GeneratedText
+from inference_worker.tasks.token_classification import Entity, LabelledText
 from shared_schemas.codec import encode_json
 from shared_schemas.inputs import INPUT_FORMS
 from shared_schemas.models import Task
@@ -32,6 +33,9 @@ ANSWERS: dict[str, msgspec.Struct] = {
     "tensors": answers_of({"y": np.array([[0.5, np.nan]])}, {"y": "float64"}),
     "text-classification": CLASSIFIED,
     "text-embedding": EmbeddedText(embedding=[0.6, -0.8], tokens=3),
+    "token-classification": LabelledText(
+        entities=(Entity(label="PER", score=0.9, start=0, end=3, text="Ada"),), tokens=5
+    ),
     "text-generation": GeneratedText(text="once", finish_reason="stop", prompt_tokens=1, tokens=2),
 }
 

@@ -54,6 +54,17 @@ class CrossEncoder(nn.Module):
         return self.head(torch.tanh(states[:, 0]))
 
 
+class TokenClassifier(nn.Module):
+    """(B, L) int64 each -> (B, L, n_labels) float32"""
+
+    def __init__(self, n_tokens: int, n_labels: int) -> None:
+        super().__init__()
+        self.encoder, self.head = Encoder(n_tokens), nn.Linear(WIDTH, n_labels)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        return self.head(self.encoder(input_ids, attention_mask, token_type_ids))
+
+
 def seeded(make: type[nn.Module], *sizes: int, seed: int = 0) -> nn.Module:
     """A model with random weights, which are the same each time."""
     with torch.random.fork_rng():

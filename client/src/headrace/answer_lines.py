@@ -60,6 +60,8 @@ def _answer(item: Any, *, is_text_seen: bool) -> Text:
             return Text.assemble("  ", (str(label), "bold green"), f" {score:.1%}  ", (others, "dim"))
         case {"prediction": prediction}:
             return Text.assemble("  ", (text.number(prediction), "bold green"))
+        case {"entities": entities, "tokens": tokens}:
+            return _entities(entities, tokens)
         case {"results": [*results]}:
             more = [Text(f"  and {len(results) - _MAX_VALUES} more", "dim")] if len(results) > _MAX_VALUES else []
             return Text("\n").join([*map(_ranked, results[:_MAX_VALUES]), *more])
@@ -76,6 +78,25 @@ def _answer(item: Any, *, is_text_seen: bool) -> Text:
             )  # fmt: skip
         case _:
             return Text(msgspec.json.format(msgspec.json.encode(item), indent=2).decode())
+
+
+def _entities(entities: Any, tokens: Any) -> Text:
+    """The entities of a text, one in a line."""
+    match entities:
+        case [_, *_]:
+            return Text("\n").join(map(_entity, entities))
+        case _:
+            found = "no entities" if entities == [] else "no scores that are finite"
+            return Text.assemble("  ", (found, "bold"), (f"  {tokens} tokens", "dim"))
+
+
+def _entity(entity: Any) -> Text:
+    match entity:
+        case {"label": label, "score": score, "start": start, "end": end, "text": part}:
+            place = (f"  from {start} to {end}", "dim")
+            return Text.assemble("  ", (str(label), "bold green"), f" {score:.1%}  {part}", place)
+        case _:
+            return Text(f"  {entity}")
 
 
 def _ranked(document: Any) -> Text:

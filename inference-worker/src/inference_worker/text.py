@@ -8,7 +8,7 @@ Byte-level BPE writes each byte as one printable character, by the table of GPT-
 import codecs
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from anyio import to_thread
 from shared_schemas.artifacts import ArtifactRef
@@ -19,6 +19,21 @@ from tokenizers import Encoding, Tokenizer, decoders
 T = TypeVar("T")
 # Encoding more characters than this takes milliseconds, which would block the event loop.
 _LONG_TEXT = 10_000
+
+
+class Spans(NamedTuple):
+    """A text in tokens, and where each token is.
+
+    ids: with the special tokens. first: the place in `ids` of the first token of the text; the others follow it.
+    offsets: of each token of the text, (start, end) in it, in Unicode code points. begins_word: for each of them.
+    n_cut: how many tokens at the end of the text were left out.
+    """
+
+    ids: list[int]
+    first: int
+    offsets: list[tuple[int, int]]
+    begins_word: list[bool]
+    n_cut: int
 
 
 class TextCodec:
@@ -80,6 +95,28 @@ class TextCodec:
             lambda: [each.ids for each in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)],
         )
 
+    async def encode_spans(self, text: str, longest: int) -> Spans:
+        """As encode_within, with the place of each token in the text."""
+
+        def encode() -> Spans:
+            encoding = self._tokenizer.encode(text)
+            is_special = encoding.special_tokens_mask
+            if 0 not in is_special:
+                raise InvalidInput("the text is empty")
+            first, n_given = is_special.index(0), is_special.count(0)
+            n_kept = min(n_given, longest - self.n_special)
+            # post_process would trim the places of byte-level tokens a second time, so the ids are cut here.
+            kept = slice(first, first + n_kept)
+            return Spans(
+                ids=[*encoding.ids[: kept.stop], *encoding.ids[first + n_given :]],
+                first=first,
+                offsets=encoding.offsets[kept],
+                begins_word=self._begins_word(text, encoding.offsets[kept], encoding.word_ids[kept]),
+                n_cut=n_given - n_kept,
+            )
+
+        return await _in_time(len(text), encode)
+
     def check_room(self, longest: int) -> None:
         """AttemptFailed model_unsupported if a context of so many tokens has room for special tokens only."""
         if longest <= self.n_special:
@@ -110,6 +147,13 @@ class TextCodec:
         return await _in_time(
             len(text), lambda: self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
         )
+
+    def _begins_word(self, text: str, offsets: list[tuple[int, int]], word_ids: list[int | None]) -> list[bool]:
+        """For each token of a text. A tokenizer that marks the tokens inside a word, such as WordPiece, knows the
+        words. Of another, words are what white space separates."""
+        if getattr(self._tokenizer.model, "continuing_subword_prefix", None):
+            return [place == 0 or word_ids[place] != word_ids[place - 1] for place in range(len(word_ids))]
+        return [start == 0 or any(each.isspace() for each in text[start - 1 : start + 1]) for start, _ in offsets]
 
     def _pad_id(self) -> int:
         """Of a tokenizer that does not say how it pads."""

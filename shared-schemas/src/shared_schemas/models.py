@@ -12,6 +12,7 @@ from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import MalformedId
 from shared_schemas.ids import ModelName
 from shared_schemas.numbers import whole_number
+from shared_schemas.specs import Aggregation
 
 Task = Literal[
     "rerank",
@@ -21,6 +22,7 @@ Task = Literal[
     "tabular-classification",
     "tabular-regression",
     "tensors",
+    "token-classification",
 ]
 Dtype = Literal[
     "float16",
@@ -114,6 +116,18 @@ class RerankSpec(msgspec.Struct, frozen=True, kw_only=True):
     truncation: Literal["longest_first", "only_second"] = "longest_first"
 
 
+class TokenLabelSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """How a model of the task token-classification joins its tokens, unless a job asks for another way.
+
+    aggregation: with the names of Hugging Face. none: each token alone. simple: neighbours of one label together.
+    first, average, max: the tokens of a word first agree on the label of the first token, of the mean scores, or of
+    the highest score. ignored_labels: what is left out of the answer.
+    """
+
+    aggregation: Aggregation = "simple"
+    ignored_labels: tuple[str, ...] = ("O",)
+
+
 class DataFacts(msgspec.Struct, frozen=True, kw_only=True):
     """How the CSV of a training job was read.
 
@@ -144,7 +158,7 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     of an older version. context_length: longest input in tokens. batch_axis: of a model of tensors,
     the first dimension of all its inputs and outputs, along which a worker may join the inputs of
     several jobs; null where each input runs alone. embedding: of a model of texts to vectors.
-    rerank: of a model that scores documents for a query.
+    rerank: of a model that scores documents for a query. token_labels: of a model that labels each token of a text.
     metrics: on held-out rows; baseline: the same for the trivial predictor (majority class, uniform
     tokens, mean target). data_sha256, code_sha256: digests of the CSV and of the recipe.
     weights_sha256: of the trained parameters; equal for equal seeds on a CPU. data: how the CSV was
@@ -165,6 +179,7 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     batch_axis: str | None = None
     embedding: EmbeddingSpec | None = None
     rerank: RerankSpec | None = None
+    token_labels: TokenLabelSpec | None = None
     parameters: int = 0
     metrics: dict[str, float | None] = {}
     baseline: dict[str, float | None] = {}

@@ -214,12 +214,16 @@ def _hyperparameters(given: dict[str, Any], struct: type[msgspec.Struct]) -> msg
         raise ValueError(f"{text} - at `$.hyperparameters{path or '`'}") from None
 
 
+Aggregation = Literal["none", "simple", "first", "average", "max"]
+
+
 class InferenceParameters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """Sampling of a language model; temperature 0 always takes the most likely token. top_k: of a
     language model, sample from the k most likely tokens; of a classifier, how many scores to
     return, all by default. dimensions: of an embedding model, how many numbers of each vector to
     return, all by default. tensor_format: of a model of tensors, whether answers have numbers in
-    `data` or bytes in `base64`."""
+    `data` or bytes in `base64`. aggregation: of a token classifier, how tokens become entities; as
+    the manifest says by default."""
 
     temperature: Annotated[float, Meta(ge=0.0, le=10.0)] = 1.0
     top_k: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
@@ -228,6 +232,7 @@ class InferenceParameters(msgspec.Struct, frozen=True, kw_only=True, omit_defaul
     stop: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...], Meta(max_length=8)] = ()
     dimensions: Annotated[int, Meta(ge=1, le=65_536)] | None = None
     tensor_format: Literal["data", "base64"] = "data"
+    aggregation: Aggregation | None = None
 
 
 class InferenceSpec(JobOptions, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="inference"):

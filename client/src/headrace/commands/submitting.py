@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 from shared_schemas.codec import encode_json
 from shared_schemas.kinds import JobKind
 from shared_schemas.replies import Submitted
-from shared_schemas.specs import BUILT_IN_RECIPES, SPECS, Priority
+from shared_schemas.specs import BUILT_IN_RECIPES, SPECS, Aggregation, Priority
 
 from headrace.client import Client
 from headrace.commands.command import Command, Given, Parser, Several, WrongUsage, number, one_of, whole
@@ -87,6 +87,7 @@ def _inference_options(parser: Parser) -> None:
     add("--temperature", type=number())
     add("--top-k", type=whole())
     add("--dimensions", type=whole(), help="How many numbers of each vector.")
+    add("--aggregation", type=one_of(get_args(Aggregation)), help="How tokens become entities.")
     add("--stop", action=Several, metavar="TEXT", help="End generation here; repeat for several.")
     add("--seed", type=whole())
 
@@ -100,6 +101,7 @@ def _inference(given: Given) -> Fields:
         stop=given.stop,
         seed=given.seed,
         dimensions=given.dimensions,
+        aggregation=given.aggregation,
     )
     return Fields(
         required={"MODEL_ID": given.model_id, "TEXT or --row": items or None},

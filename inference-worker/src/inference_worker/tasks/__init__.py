@@ -15,6 +15,7 @@ from inference_worker.tasks.tensors import Tensors
 from inference_worker.tasks.text_classification import TextClassification
 from inference_worker.tasks.text_embedding import TextEmbedding
 from inference_worker.tasks.text_generation import TextGeneration
+from inference_worker.tasks.token_classification import TokenClassification
 
 TASKS: dict[str, TaskType] = {
     "rerank": Rerank,
@@ -24,4 +25,5 @@ TASKS: dict[str, TaskType] = {
     "text-classification": TextClassification,
     "text-embedding": TextEmbedding,
     "text-generation": TextGeneration,
+    "token-classification": TokenClassification,
 }

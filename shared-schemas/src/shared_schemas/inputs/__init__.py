@@ -26,6 +26,7 @@ INPUT_FORMS: dict[Task, InputForm] = {
     "tabular-classification": FeatureForm(),
     "tabular-regression": FeatureForm(),
     "tensors": TensorForm(),
+    "token-classification": TextForm(),
 }
 
 

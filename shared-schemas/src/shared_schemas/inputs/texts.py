@@ -1,7 +1,7 @@
 """The form of input of the text tasks: one text. Pure.
 
-What a worker does with it is in `inference_worker.tasks.text_classification`, `.text_embedding` and
-`.text_generation`.
+What a worker does with it is in `inference_worker.tasks.text_classification`, `.text_embedding`,
+`.text_generation` and `.token_classification`.
 """
 
 from typing import Any
