@@ -82,6 +82,7 @@ async def _running(parts: Parts) -> AsyncIterator[None]:
         services.hub.close()
         duties.cancel_scope.cancel()
     await parts.close()
+    observer.process_ending()
     log.info("gateway_stopped")
 
 

@@ -19,6 +19,9 @@ class GatewayObserver:
     wants. A method must not wait or raise. route: the template of a path, None if no route has the
     path."""
 
+    def process_ending(self) -> None:
+        """Nothing more is reported."""
+
     def request_served(
         self, request_id: str, method: str, route: str | None, status: int, answered_s: float, took_s: float
     ) -> None:

@@ -5,18 +5,31 @@ from collections.abc import Sequence
 
 import structlog
 from shared_schemas.ids import QueueName
+from shared_schemas.service.summed_lines import SummedLines
 
 from gateway.instrument import GatewayObserver
 
+_FIRST_ERROR = 400
+
 
 class GatewayLog(GatewayObserver):
-    def __init__(self) -> None:
+    """lines_per_s: of requests that succeed, and of streams that end; see SummedLines."""
+
+    def __init__(self, *, lines_per_s: int) -> None:
         # A bound logger looks up its configuration once, and not for each line.
         self._log = structlog.get_logger().bind()
+        self._served = SummedLines(lines_per_s, self._requests_served)
+        self._closed = SummedLines(lines_per_s, self._streams_closed)
+
+    def process_ending(self) -> None:
+        self._served.sum_up()
+        self._closed.sum_up()
 
     def request_served(
         self, request_id: str, method: str, route: str | None, status: int, answered_s: float, took_s: float
     ) -> None:
+        if 0 < status < _FIRST_ERROR and not self._served.may_write(took_s):
+            return
         self._log.info(
             "request_served",
             request_id=request_id,
@@ -25,6 +38,12 @@ class GatewayLog(GatewayObserver):
             status=status,
             took_ms=round(took_s * 1000, 2),
         )
+
+    def _requests_served(self, count: int, median_s: float) -> None:
+        self._log.info("requests_served", count=count, median_ms=round(median_s * 1000, 2))
+
+    def _streams_closed(self, count: int, median_s: float) -> None:
+        self._log.info("streams_closed", count=count, median_s=round(median_s, 3))
 
     def request_refused(self, code: str, status: int) -> None:
         self._log.info("request_refused", code=code, status=status)
@@ -42,7 +61,8 @@ class GatewayLog(GatewayObserver):
         self._log.warning("model_unreadable", model=model)
 
     def stream_closed(self, request_id: str, open_s: float) -> None:
-        self._log.info("stream_closed", request_id=request_id, took_s=round(open_s, 3))
+        if self._closed.may_write(open_s):
+            self._log.info("stream_closed", request_id=request_id, took_s=round(open_s, 3))
 
     def stream_failed(self) -> None:
         self._log.exception("stream_failed")

@@ -144,6 +144,15 @@ class GatewaySettings(RedisSettings, frozen=True, kw_only=True):
         Literal["auto", "json", "console"],
         setting("The format of the logs on stderr; auto is console on a terminal, else json"),
     ] = "auto"
+    log_lines_per_s: Annotated[
+        int,
+        setting(
+            "How many lines about requests that succeed, and about event streams that end, are logged in a second. "
+            "The others of that second become one line that counts them. Errors are always logged",
+            change="you need a line for each request",
+            ge=0,
+        ),
+    ] = 20
 
     def __post_init__(self) -> None:
         """SettingsRejected."""

@@ -53,7 +53,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
 def build(settings: GatewaySettings) -> Parts:
     """Connects nothing: the first command does."""
-    observer = combined(GatewayObserver, GatewayMetrics(), GatewayLog())
+    observer = combined(GatewayObserver, GatewayMetrics(), GatewayLog(lines_per_s=settings.log_lines_per_s))
     client = connect(settings)
     # The two most frequent calls have a connection each, and keep it.
     for_submissions, for_pins = connect_one(settings), connect_one(settings)

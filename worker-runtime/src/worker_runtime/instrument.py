@@ -23,6 +23,9 @@ class QueueObserver:
     methods that it wants. A method must not wait or raise. The heartbeat calls its methods from its
     own thread."""
 
+    def worker_ending(self) -> None:
+        """Nothing more is reported."""
+
     def jobs_claimed(self, claims: Sequence[Claim]) -> None:
         """claims: of one call, at least one."""
 

@@ -6,7 +6,8 @@ Operators search for the names and fields, so these must not change without need
 import structlog
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.ids import JobId, QueueName
-from shared_schemas.outcome import Outcome
+from shared_schemas.outcome import Outcome, Success
+from shared_schemas.service.summed_lines import SummedLines
 from shared_schemas.stream.claims import Claim
 
 from worker_runtime.attempt import RunningAttempt
@@ -14,10 +15,16 @@ from worker_runtime.instrument import QueueObserver
 
 
 class QueueLog(QueueObserver):
-    def __init__(self, queue: QueueName, *, worker: str) -> None:
+    """lines_per_s: of attempts that succeed; see SummedLines."""
+
+    def __init__(self, queue: QueueName, *, worker: str, lines_per_s: int) -> None:
         self._queue, self._worker = queue, worker
+        self._succeeded = SummedLines(lines_per_s, self._attempts_settled)
         # One logger for all lines, because structlog binds a new logger at its first line.
         self._log = structlog.get_logger()
+
+    def worker_ending(self) -> None:
+        self._succeeded.sum_up()
 
     def claiming_interrupted(self, error: Exception) -> None:
         self._log.warning("claiming_interrupted", queue=self._queue, error=str(error))
@@ -43,7 +50,13 @@ class QueueLog(QueueObserver):
         )
 
     def attempt_settled(self, attempt: RunningAttempt, outcome: Outcome, run_s: float) -> None:
-        self._log_outcome("attempt_settled", attempt, outcome, run_s)
+        if not isinstance(outcome, Success) or self._succeeded.may_write(run_s):
+            self._log_outcome("attempt_settled", attempt, outcome, run_s)
+
+    def _attempts_settled(self, count: int, median_s: float) -> None:
+        self._log.info(
+            "attempts_settled", count=count, worker=self._worker, outcome="success", median_s=round(median_s, 4)
+        )
 
     def settle_refused(self, attempt: RunningAttempt, outcome: Outcome, run_s: float) -> None:
         self._log_outcome("settle_refused", attempt, outcome, run_s)

@@ -54,3 +54,12 @@ class RuntimeSettings(RedisSettings, frozen=True, kw_only=True):
         Literal["auto", "json", "console"],
         setting("The format of the logs on stderr; auto is console on a terminal, else json"),
     ] = "auto"
+    log_lines_per_s: Annotated[
+        int,
+        setting(
+            "How many lines about attempts that succeed are logged in a second. The others of that second become "
+            "one line that counts them. Failures are always logged",
+            change="you need a line for each attempt",
+            ge=0,
+        ),
+    ] = 20

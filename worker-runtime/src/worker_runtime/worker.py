@@ -75,8 +75,11 @@ class Worker:
         self.name = f"{settings.worker_name or f'{socket.gethostname()}-{os.getpid()}'}-{secrets.token_hex(3)}"
         self.unfit: ErrorInfo | None = None
         self._monitor = listen(settings.metrics_port)
+        lines_per_s = settings.log_lines_per_s
         self._observers = {
-            queue: combined(QueueObserver, QueueMetrics(queue), QueueLog(queue, worker=self.name))
+            queue: combined(
+                QueueObserver, QueueMetrics(queue), QueueLog(queue, worker=self.name, lines_per_s=lines_per_s)
+            )
             for queue in self.queues
         }
         self._active = ActiveAttempts(settings.slots)
@@ -147,6 +150,8 @@ class Worker:
                 # A renewal that has begun would register the worker again.
                 await anyio.to_thread.run_sync(heartbeat.join, CLOSING_S / 2)
                 await self._close(claims.values(), [client, *writers.values(), *readers.values()])
+            for observer in self._observers.values():
+                observer.worker_ending()
         log.info("worker_stopped")
 
     async def _claim(self, claiming: list[Claiming], attempts: TaskGroup) -> None:

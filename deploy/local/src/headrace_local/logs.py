@@ -20,8 +20,8 @@ _LEVEL_STYLES = {"debug": "dim", "info": "", "warning": "yellow", "error": "bold
 _LEVELS = tuple(_LEVEL_STYLES)
 _NAME_WIDTH = 12
 _KEPT_LINES = 40
-# One line for each request: too much unless somebody asked for it.
-_FINE_EVENTS = frozenset({"request_served", "stream_closed"})
+# Lines about requests: too much unless somebody asked for them.
+_FINE_EVENTS = frozenset({"request_served", "requests_served", "stream_closed", "streams_closed"})
 # All services share one Redis, and each logs this about it.
 _PRINTED_ONCE = frozenset({"redis_known_bug"})
 # Printed elsewhere in the line, or the same on every line.

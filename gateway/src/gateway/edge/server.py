@@ -1,9 +1,11 @@
-"""Runs uvicorn for the gateway: structured logs, a limit on the drain, and GatewayProtocol for
-connections.
+"""Runs uvicorn for the gateway: structured logs, a limit on the drain, GatewayProtocol for
+connections, and many of them accepted at once.
 
 Knows no route.
 """
 
+import asyncio
+import socket
 import sys
 from functools import partial
 
@@ -17,6 +19,7 @@ from gateway.edge.protocol import GatewayProtocol
 from gateway.instrument import GatewayObserver
 from gateway.settings import GatewaySettings
 
+ACCEPTED_A_TURN = 32
 _KEEP_ALIVE_S = 30
 # Files for Redis, the logs, and connections that are accepted only to be refused.
 _OTHER_FILES = 256
@@ -41,7 +44,29 @@ def serve(app: ASGIApp, settings: GatewaySettings, observer: GatewayObserver) ->
     )
     tune_garbage_collector()
     structlog.get_logger().info("gateway_starting", host=settings.host, port=settings.port)
-    uvicorn.Server(config).run()
+    _Server(config).run()
+
+
+class _Server(uvicorn.Server):
+    """Accepts up to ACCEPTED_A_TURN connections of each address in a turn of the event loop.
+
+    uvloop accepts one connection of each listening socket in a turn. A turn serves all open
+    connections, so among many new connections the last ones would wait until the others had sent
+    and got many requests. Copies of a listening socket share one queue of connections."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        loop = asyncio.get_running_loop()
+        for listening in [sock for server in self.servers for sock in server.sockets]:
+            for _ in range(ACCEPTED_A_TURN - 1):
+                copy = await loop.create_server(self._protocol, sock=listening.dup(), backlog=self.config.backlog)
+                self.servers.append(copy)
+
+    def _protocol(self) -> asyncio.Protocol:
+        protocol: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
 
 
 def fit_to_open_files(settings: GatewaySettings) -> GatewaySettings:
