@@ -7,7 +7,7 @@ reads. msgspec checks the bounds while it decodes. Times are RFC 3339 with an of
 No other module depends on the kind of a spec. It asks the spec what it refers to: see JobOptions.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from functools import reduce
@@ -103,9 +103,9 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         """source: the spec of the job that `source_field` names. SpecRejected if this job cannot
         continue from it."""
 
-    def pinned(self, *, queue: str, model: str | None, draw_seed: Callable[[], int]) -> Self:
+    def pinned(self, *, queue: str, model: str | None, new_seed: int) -> Self:
         """The spec with all that a replay must repeat: the queue, the version of the model, and a
-        seed."""
+        seed. new_seed: for a spec that has none."""
         versions = {} if self.model_field is None else {self.model_field: model}
         return msgspec.structs.replace(self, queue=queue, **versions)
 
@@ -201,8 +201,8 @@ class TrainingSpec(JobOptions, frozen=True, kw_only=True, omit_defaults=True, ta
         if None not in (self.task, source.task) and self.task != source.task:
             raise SpecRejected("the job in resume_from had another task", pointer="/task")
 
-    def pinned(self, *, queue: str, model: str | None, draw_seed: Callable[[], int]) -> Self:
-        return msgspec.structs.replace(self, queue=queue, seed=draw_seed() if self.seed is None else self.seed)
+    def pinned(self, *, queue: str, model: str | None, new_seed: int) -> Self:
+        return msgspec.structs.replace(self, queue=queue, seed=new_seed if self.seed is None else self.seed)
 
 
 def _hyperparameters(given: dict[str, Any], struct: type[msgspec.Struct]) -> msgspec.Struct:
@@ -252,10 +252,10 @@ class InferenceSpec(JobOptions, frozen=True, kw_only=True, omit_defaults=True, t
     parameters_field = "parameters"
     example: ClassVar = {"model_id": "model_123", "input_data": "sample text"}
 
-    def pinned(self, *, queue: str, model: str | None, draw_seed: Callable[[], int]) -> Self:
+    def pinned(self, *, queue: str, model: str | None, new_seed: int) -> Self:
         parameters = self.parameters
         if parameters.seed is None:
-            parameters = msgspec.structs.replace(parameters, seed=draw_seed())
+            parameters = msgspec.structs.replace(parameters, seed=new_seed)
         return msgspec.structs.replace(self, queue=queue, model_id=model, parameters=parameters)
 
 

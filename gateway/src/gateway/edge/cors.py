@@ -1,11 +1,12 @@
 """CORS: which other origins may call. A refusal is a problem document. Knows no route."""
 
+import os
+
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 from gateway.edge.problems import ProblemError, response_with_id
-from gateway.random_pool import random_bytes
 
 
 class Cors(CORSMiddleware):
@@ -19,4 +20,4 @@ class Cors(CORSMiddleware):
         detail = f"HEADRACE_CORS_ORIGINS does not allow this request from a page of another origin ({refused})"
         kept = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
         problem = ProblemError(response.status_code, "cors_refused", detail, headers=kept)
-        return response_with_id(problem, random_bytes(8).hex())
+        return response_with_id(problem, os.urandom(8).hex())

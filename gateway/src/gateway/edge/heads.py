@@ -4,12 +4,12 @@ route.
 The application sees none of these requests, so a problem is written here as a whole response.
 """
 
+import os
 from http import HTTPStatus
 
 from shared_schemas.codec import encode_json
 
 from gateway.edge.problems import PROBLEM_JSON, RETRY_AFTER_S, ProblemError, body_of
-from gateway.random_pool import random_bytes
 
 # A short header takes more memory than its bytes, so a limit on bytes alone is not enough.
 MOST_HEADERS = 1000
@@ -43,7 +43,7 @@ def too_many_connections() -> ProblemError:
 
 def response_bytes(problem: ProblemError, default_headers: list[tuple[bytes, bytes]]) -> bytes:
     """The whole response. The connection ends after it."""
-    request_id = random_bytes(8).hex()
+    request_id = os.urandom(8).hex()
     body = encode_json(body_of(problem, request_id))
     headers = {
         "content-type": PROBLEM_JSON,

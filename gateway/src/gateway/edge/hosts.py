@@ -31,15 +31,11 @@ class Hosts:
         if self._takes_addresses:
             self._names |= {_plain(socket.gethostname()), _plain(listens_on)}
         # Nearly all requests name one of a few hosts.
-        self._verdict = lru_cache(maxsize=256)(self._judge)
+        self.refusal_of = lru_cache(maxsize=256)(self._refusal_of)
 
-    def check(self, host: bytes | None, n_given: int, http_version: str) -> ProblemError | None:
-        """host: the header, sent n_given times. -> None if the request may be served"""
-        if host is None and http_version == "1.0":
-            return None
-        return self._verdict(host if n_given == 1 else None)
-
-    def _judge(self, host: bytes | None) -> ProblemError | None:
+    def _refusal_of(self, host: bytes | None) -> ProblemError | None:
+        """host: the header; None if it was not sent, or more than once. -> None if the request may
+        be served."""
         match = None if host is None else _HOST.fullmatch(host.strip())
         if match is None:
             return ProblemError(400, "malformed_request", "a request names its host once, in Host")

@@ -4,6 +4,7 @@ an error into a problem.
 Pure ASGI, so that event streams pass unbuffered. Knows no route.
 """
 
+import os
 import re
 import time
 
@@ -14,7 +15,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.edge.hosts import Hosts
 from gateway.edge.problems import internal, problem_of, response_of
 from gateway.instrument import GatewayObserver
-from gateway.random_pool import random_bytes
 
 _VALID_ID = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 
@@ -33,7 +33,7 @@ class RequestContext:
                 host, n_hosts = value, n_hosts + 1
             elif name == b"x-request-id":
                 client_id = value
-        request_id = client_id if _VALID_ID.fullmatch(client_id) else random_bytes(8).hex().encode()
+        request_id = client_id if _VALID_ID.fullmatch(client_id) else os.urandom(8).hex().encode()
         scope.setdefault("state", {})["request_id"] = request_id.decode()
         began, status, answered_s = time.perf_counter(), 0, 0.0
 
@@ -45,7 +45,9 @@ class RequestContext:
             await send(message)
 
         try:
-            refusal = self._hosts.check(host, n_hosts, scope["http_version"])
+            # HTTP/1.0 has no Host.
+            is_judged = n_hosts > 0 or scope["http_version"] != "1.0"
+            refusal = self._hosts.refusal_of(host if n_hosts == 1 else None) if is_judged else None
             if refusal is None:
                 await self._app(scope, receive, send_with_id)
             else:

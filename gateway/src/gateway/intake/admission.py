@@ -4,6 +4,7 @@ repeat.
 Knows neither job ids nor how a job is stored.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -12,14 +13,13 @@ from shared_schemas.errors import JobExpired, JobNotFound, JobUnreadable, Malfor
 from shared_schemas.ids import QueueName, is_job_id, kind_of_queue, parse_job_id
 from shared_schemas.job import Job
 from shared_schemas.models import ModelRef
-from shared_schemas.specs import JobSpec, kind_of_spec
+from shared_schemas.specs import BUILT_IN_RECIPES, JobSpec, kind_of_spec
 from shared_schemas.stream.jobs import Jobs
 from shared_schemas.stream.queues import Queues
 
 from gateway.intake.coalescing import Coalescer
 from gateway.intake.recipes import Recipes
 from gateway.intake.signatures import Signatures
-from gateway.random_pool import random_bytes
 
 _MOST_SEED = 2**31 - 1
 # How many queues an error message names.
@@ -57,19 +57,23 @@ class Admission:
         before, and it must be able to end as that job did. SpecRejected, InvalidInput,
         ModelNotFound, BackendUnavailable.
         """
-        # Each of these checks costs a call, and most jobs need none of them.
+        # Most jobs need only some of these checks, and a call costs time.
+        recipe, source, model = spec.recipe, spec.source, spec.model
         if queue not in self._queues.always:
             await self._check_queue(queue, is_again=is_again)
-        if spec.recipe is not None and not is_again:
-            spec = await self._recipes.checked(spec, queue)
+        # The spec itself has checked the hyperparameters of a built-in recipe.
+        if recipe is not None and recipe not in BUILT_IN_RECIPES and not is_again:
+            spec = await self._recipes.checked(spec, recipe, queue)
         _check_paths(spec)
-        needs_others = spec.depends_on or spec.source is not None
-        parents = await self._check_parents(spec) if needs_others else _NO_PARENTS
-        pinned = await self._pin(spec, queue, {} if models is None else models, parents)
-        if not is_again and pinned.model is not None and pinned.input_field is not None and pinned.model not in parents:
-            parameters = None if pinned.parameters_field is None else getattr(pinned, pinned.parameters_field)
-            await self._signatures.check(pinned.model, getattr(pinned, pinned.input_field), parameters)
-        return pinned
+        parents = await self._check_parents(spec, source) if spec.depends_on or source is not None else _NO_PARENTS
+        if model is not None:
+            version = await self._pin(model, {} if models is None else models, parents)
+            if not is_again and spec.input_field is not None and version not in parents:
+                parameters = None if spec.parameters_field is None else getattr(spec, spec.parameters_field)
+                await self._signatures.check(version, getattr(spec, spec.input_field), parameters)
+            model = version
+        new_seed = int.from_bytes(os.urandom(4)) & _MOST_SEED
+        return spec.pinned(queue=queue, model=model, new_seed=new_seed)
 
     async def _check_queue(self, queue: QueueName, *, is_again: bool) -> None:
         """A misspelled name would make a queue that nobody serves. is_again: the queue took a job
@@ -88,14 +92,14 @@ class Admission:
             pointer="/queue",
         )
 
-    async def _check_parents(self, spec: JobSpec) -> dict[str, Job]:
-        """-> the jobs that it depends on, by the ids in the spec."""
+    async def _check_parents(self, spec: JobSpec, source: str | None) -> dict[str, Job]:
+        """source: of the spec. -> the jobs that it depends on, by the ids in the spec."""
         parents = {
             parent: await self._find(parent, pointer=f"/depends_on/{i}") for i, parent in enumerate(spec.depends_on)
         }
-        if spec.source is not None:
+        if source is not None:
             pointer = f"/{spec.source_field}"
-            _check_source(spec, await self._find(spec.source, pointer=pointer), pointer=pointer)
+            _check_source(spec, await self._find(source, pointer=pointer), pointer=pointer)
         return parents
 
     async def _find(self, text: str, *, pointer: str) -> Job:
@@ -104,19 +108,15 @@ class Admission:
         except (MalformedId, JobNotFound, JobExpired):
             raise SpecRejected("there is no such job", pointer=pointer) from None
 
-    async def _pin(
-        self, spec: JobSpec, queue: QueueName, models: dict[str, str], parents: Mapping[str, Job]
-    ) -> JobSpec:
-        """Fix what a replay must repeat: the queue, the seed and the version of the model."""
-        model = spec.model
-        # The model of a parent will exist by the time this job may run.
-        if model is not None and model in parents:
+    async def _pin(self, model: str, models: dict[str, str], parents: Mapping[str, Job]) -> str:
+        """-> the version of the model; the id of a parent stays as it is, because its model will
+        exist by the time this job may run."""
+        if model in parents:
             _check_publishes(parents[model])
-        elif model is not None:
-            if model not in models:
-                models[model] = await self._pinned_model(model)
-            model = models[model]
-        return spec.pinned(queue=queue, model=model, draw_seed=_new_seed)
+            return model
+        if model not in models:
+            models[model] = await self._pinned_model(model)
+        return models[model]
 
     async def _pinned_model(self, model_id: str) -> str:
         try:
@@ -146,10 +146,6 @@ def _check_source(spec: JobSpec, source: Job, *, pointer: str) -> None:
     if source.state.is_terminal and source.checkpoint is None:
         raise SpecRejected("that job ended without a checkpoint to go on from", pointer=pointer)
     spec.check_source(source.spec)
-
-
-def _new_seed() -> int:
-    return int.from_bytes(random_bytes(4)) & _MOST_SEED
 
 
 def _check_publishes(job: Job) -> None:

@@ -45,13 +45,10 @@ class Recipes:
         found = {info.name: info for infos in self._by_queue.values() for info in (infos or {}).values()}
         return [info for _, info in sorted((found | {info.name: info for info in built_in_recipes()}).items())]
 
-    async def checked(self, spec: JobSpec, queue: QueueName) -> JobSpec:
-        """The spec with the hyperparameters that its recipe gets: without nulls, and with 5.0 as a
-        whole number where the recipe wants one. Does not ask Redis about a built-in recipe, whose
-        hyperparameters the spec itself has checked. UnknownModelType, SpecRejected."""
-        name = spec.recipe
-        if name is None or name in BUILT_IN_RECIPES:
-            return spec
+    async def checked(self, spec: JobSpec, name: str, queue: QueueName) -> JobSpec:
+        """name: of a recipe that is not built in. -> the spec with the hyperparameters that the
+        recipe gets: without nulls, and with 5.0 as a whole number where the recipe wants one.
+        UnknownModelType, SpecRejected."""
         # Where no worker had said which recipes it has, one may have done so since.
         if time.monotonic() < self._fresh_until and self._by_queue.get(queue) is not None:
             try:

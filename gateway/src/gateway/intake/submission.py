@@ -1,6 +1,7 @@
 """From decoded bodies to stored jobs, one or many. Knows no transport."""
 
 import hashlib
+import os
 import time
 from collections.abc import Sequence
 
@@ -32,7 +33,6 @@ from shared_schemas.stream.submission import Stored, Submission, Submitter, subm
 
 from gateway.intake.admission import Admission
 from gateway.intake.coalescing import Coalescer
-from gateway.random_pool import random_bytes
 
 # A list is stored in one step, and Redis does nothing else meanwhile.
 LONGEST_LIST = 500
@@ -160,7 +160,7 @@ def queue_for(spec: JobSpec) -> QueueName:
 
 def new_ids(queue: QueueName, n: int) -> list[JobId]:
     """n: more than one for a list, whose ids are all computed from the first."""
-    first = new_job_id(queue, now_ms=time.time_ns() // 1_000_000, entropy=random_bytes(10))
+    first = new_job_id(queue, now_ms=time.time_ns() // 1_000_000, entropy=os.urandom(10))
     return [first] if n == 1 else job_ids_from(first, n)
 
 

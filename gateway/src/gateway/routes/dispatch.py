@@ -50,7 +50,7 @@ class Dispatcher:
         path = scope["path"]
         if root_path := scope.get("root_path"):
             path = path.removeprefix(root_path)
-        match = self._paths.find(path)
+        match = self._paths[path]
         route = None if match is None else match.routes.get(scope["method"])
         if match is None or route is None:
             response = self._unserved(path, scope["method"], match)
@@ -62,10 +62,12 @@ class Dispatcher:
     async def answer(self, route: Route, request: Request, parameters: dict[str, str]) -> Response:
         """Decode the request, then call the handler. ProblemError, HeadraceError."""
         query = None if route.query is None else read_query(request, route.query)
+        # Faster than request.headers, which searches the whole list for each name.
+        headers = dict(reversed(request.scope["headers"]))
         body = None
         if route.body is not None:
-            body = await read_json(request, self._decoders[id(route)], self._services.settings)
-        return await route.handler(Call(self._services, request, parameters, query, body))
+            body = await read_json(request, headers, self._decoders[id(route)], self._services.settings)
+        return await route.handler(Call(self._services, request, headers, parameters, query, body))
 
     def endpoint(self, route: Route) -> Callable[[Request], Awaitable[Response]]:
         """What FastAPI is given as the endpoint of the route."""

@@ -34,11 +34,13 @@ class Match(msgspec.Struct, frozen=True, gc=False):
         return _with_implied(self.routes)
 
 
-class Paths:
-    """A path without parameters wins over one with parameters: /jobs/training is not a job."""
+class Paths(dict[str, Match | None]):
+    """The Match of each path, None where no route has it. A path without parameters wins over one
+    with parameters: /jobs/training is not a job."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
-        self._exact: dict[str, dict[str, Route]] = {}
+        super().__init__()
+        exact: dict[str, dict[str, Route]] = {}
         self._root = _Node()
         methods = set[str]()
         for route in routes:
@@ -46,14 +48,12 @@ class Paths:
             if "{" in route.path:
                 self._add(route)
             else:
-                self._exact.setdefault(route.path, {})[route.method] = route
-        self._exact_matches = {path: Match(found, _NO_PARAMETERS) for path, found in self._exact.items()}
+                exact.setdefault(route.path, {})[route.method] = route
+        self.update({path: Match(found, _NO_PARAMETERS) for path, found in exact.items()})
         self.methods = _with_implied(methods)
 
-    def find(self, path: str) -> Match | None:
-        match = self._exact_matches.get(path)
-        if match is not None:
-            return match
+    def __missing__(self, path: str) -> Match | None:
+        """Not stored, because callers choose the paths."""
         node, values = self._root, []
         for segment in path.split("/"):
             inner = node.literal.get(segment)

@@ -3,7 +3,7 @@
 Knows neither how a row is found nor how it is described.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -16,11 +16,12 @@ B = TypeVar("B", covariant=True)
 
 
 class Call(msgspec.Struct, Generic[Q, B], frozen=True):
-    """One request, decoded. path: the parameters in the path. query, body: the Structs of the row;
-    None if the row has none."""
+    """One request, decoded. headers: the first value of each, by its name in lower case. path: the
+    parameters in the path. query, body: the Structs of the row; None if the row has none."""
 
     services: Services
     request: Request
+    headers: Mapping[bytes, bytes]
     path: dict[str, str]
     query: Q
     body: B

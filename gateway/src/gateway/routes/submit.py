@@ -14,7 +14,6 @@ from shared_schemas.specs import JobOptions, JobSpec
 from gateway.edge.problems import ProblemError
 from gateway.feed.stream_response import SSE
 from gateway.intake import preferences
-from gateway.intake.body import headers_of
 from gateway.intake.submit_and_follow import Accepted, Ended, Followed
 from gateway.routes.route import Call
 from gateway.services import Services
@@ -25,12 +24,11 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 async def submit_jobs(call: Call[None, JobSpec | Sequence[JobSpec]]) -> Response:
-    given = headers_of(call.request)
-    wait_s = preferences.wait_s(call.request.headers.getlist("prefer")) if b"prefer" in given else 0
+    wait_s = preferences.wait_s(call.request.headers.getlist("prefer")) if b"prefer" in call.headers else 0
     outcome = await call.services.submit_and_follow(
         call.body,
-        idempotency_key=_idempotency_key(call.request) if b"idempotency-key" in given else None,
-        is_followed=SSE.encode() in given.get(b"accept", b"").lower(),
+        idempotency_key=_idempotency_key(call.request) if b"idempotency-key" in call.headers else None,
+        is_followed=SSE.encode() in call.headers.get(b"accept", b"").lower(),
         wait_s=wait_s,
     )
     return await _response_to(call.services, outcome, wait_s, is_list=not isinstance(call.body, JobOptions))

@@ -41,6 +41,7 @@ All keys of a queue share its hash tag, so every script runs in one slot of Redi
 """
 
 from enum import StrEnum
+from functools import lru_cache
 
 from shared_schemas.ids import JobId, QueueName, queue_of
 
@@ -74,6 +75,7 @@ class Lane(StrEnum):
 LANES = tuple(Lane)
 
 
+@lru_cache(maxsize=1024)
 def tag(queue: QueueName) -> str:
     return f"{{hr:{queue}}}:"
 

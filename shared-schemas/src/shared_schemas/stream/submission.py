@@ -1,7 +1,7 @@
 """Stores new jobs, each in one step with its first event and its place in a lane or in the
 schedule. Knows no HTTP."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
@@ -148,7 +148,7 @@ class Submitter:
             "traits": list(places),
             "is_list": is_list,
             "version": WIRE_VERSION,
-            "queued": transition(Reason.SUBMITTED),
+            "queued": _queued(),
             "idem_ttl_ms": IDEMPOTENCY_TTL_MS,
         }
         limit = self._limits.of(queue)
@@ -183,6 +183,11 @@ def submitted(made: Made) -> SubmitResult:
             return StateConflict(f"the job was retried before, as {made.job_id}")
         case how:
             return Stored(made.job_id, how == "created", made.first_event)
+
+
+@cache
+def _queued() -> Mapping[str, Any]:
+    return transition(Reason.SUBMITTED)
 
 
 @cache
