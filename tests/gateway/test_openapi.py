@@ -39,6 +39,20 @@ EXPECTED = {
     ("post", "/dead-letters/purge"),
     ("get", "/healthz"),
     ("get", "/readyz"),
+    ("get", "/v2"),
+    ("get", "/v2/health/live"),
+    ("get", "/v2/health/ready"),
+    ("get", "/v2/models/stats"),
+    *(
+        ("get", f"/v2/models/{{name}}{version}{suffix}")
+        for version in ("", "/versions/{version}")
+        for suffix in ("", "/ready", "/config", "/stats")
+    ),
+    ("post", "/v2/models/{name}/infer"),
+    ("post", "/v2/models/{name}/versions/{version}/infer"),
+    ("post", "/v2/repository/index"),
+    ("post", "/v2/repository/models/{name}/load"),
+    ("post", "/v2/repository/models/{name}/unload"),
 }
 
 
@@ -90,8 +104,12 @@ async def test_every_operation_has_its_parameters_answers_and_problems(document:
         for status, answer in operation["responses"].items():
             assert answer["description"], path
             if status.startswith(("4", "5")) and path != "/readyz":
-                schema = answer["content"]["application/problem+json"]["schema"]
-                assert schema["$ref"].endswith("/Problem"), (method, path, status)
+                media_type, schema = (
+                    ("application/json", "/OipError")
+                    if path.startswith("/v2")
+                    else ("application/problem+json", "/Problem")
+                )
+                assert answer["content"][media_type]["schema"]["$ref"].endswith(schema), (method, path, status)
 
 
 @pytest.mark.parametrize(("path", "spec"), [("/jobs/training", TrainingSpec), ("/jobs/inference", InferenceSpec)])

@@ -29,10 +29,21 @@ from gateway.routes import openapi
 from gateway.routes.dispatch import Dispatcher
 from gateway.routes.table import ROUTES
 from gateway.settings import GatewaySettings
+from gateway.surfaces.v2.errors import error_of
 from gateway.wiring import Parts, build
 
 _PAUSE_S = 1.0
-_EXPOSED = ("Allow", "Idempotency-Replayed", "Location", "Preference-Applied", "Retry-After", "X-Request-ID")
+_EXPOSED = (
+    "Allow",
+    "Headrace-Job-Id",
+    "Idempotency-Replayed",
+    "Inference-Header-Content-Length",
+    "Location",
+    "Preference-Applied",
+    "Retry-After",
+    "X-Request-ID",
+)
+_ERROR_FORMS = {"v2": error_of}
 _DESCRIPTION = "Submit training and inference jobs, and watch them live."
 
 
@@ -50,7 +61,8 @@ def create_app(parts: Parts) -> ASGIApp:
     )
     dispatcher = Dispatcher(app, services, ROUTES)
     openapi.install(app, ROUTES, dispatcher.endpoint)
-    edge: ASGIApp = RequestContext(dispatcher, Hosts(settings.hosts, listens_on=settings.host), services.observer)
+    hosts = Hosts(settings.hosts, listens_on=settings.host)
+    edge: ASGIApp = RequestContext(dispatcher, hosts, services.observer, _ERROR_FORMS)
     if not settings.cors_origins:
         return edge
     # Outermost, because a page can read the answer to a failure only if that has these headers too.

@@ -15,7 +15,9 @@ from shared_schemas.stream.removal import Removal
 from shared_schemas.stream.timeline import Timeline
 
 from gateway.feed.hub import Hub
+from gateway.infer_statistics import InferStatistics
 from gateway.instrument import GatewayObserver
+from gateway.intake.known_models import KnownModels
 from gateway.intake.recipes import Recipes
 from gateway.intake.submission import Submissions
 from gateway.intake.submit_and_follow import SubmitAndFollow
@@ -42,3 +44,5 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     submissions: Submissions
     submit_and_follow: SubmitAndFollow
     hub: Hub
+    known_models: KnownModels
+    infer_statistics: InferStatistics

@@ -43,6 +43,15 @@ class GatewaySettings(RedisSettings, frozen=True, kw_only=True):
     body_timeout_s: Annotated[
         float, setting("The longest time for a body to arrive, in seconds. A slower one gets 408", gt=0.0)
     ] = 30.0
+    infer_wait_s: Annotated[
+        float,
+        setting(
+            "How long POST /v2/models/{name}/infer waits for the job to end, in seconds. Then it gets 504 with the "
+            "id of the job. Stock clients give up after 60",
+            change="models take longer, and clients wait for them",
+            gt=0.0,
+        ),
+    ] = 50.0
     keep_alive_s: Annotated[
         float,
         setting(

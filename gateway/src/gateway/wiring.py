@@ -26,9 +26,11 @@ from shared_schemas.stream.submission import Stored, Submission, Submitter
 from shared_schemas.stream.timeline import Timeline
 
 from gateway.feed.hub import Hub
+from gateway.infer_statistics import InferStatistics
 from gateway.instrument import GatewayObserver
 from gateway.intake.admission import Admission
 from gateway.intake.coalescing import Coalescer
+from gateway.intake.known_models import KnownModels
 from gateway.intake.recipes import Recipes
 from gateway.intake.signatures import Signatures
 from gateway.intake.submission import Submissions
@@ -93,6 +95,8 @@ def build(settings: GatewaySettings) -> Parts:
             submissions=submissions, jobs=jobs, timeline=timeline, hub=hub, settings=settings, observer=observer
         ),
         hub=hub,
+        known_models=KnownModels(registry.resolve),
+        infer_statistics=InferStatistics(),
     )
     return Parts(
         services=services,

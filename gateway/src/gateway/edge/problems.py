@@ -1,12 +1,14 @@
 """Errors as application/problem+json (RFC 9457). A problem says what is wrong, and never repeats
 what was sent.
 
-Knows no route.
+A surface of the API may write its errors in another form. Knows no route.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import anyio
+import msgspec
 from fastapi import Request, Response
 from shared_schemas.codec import encode_json
 from shared_schemas.error_codes import status_of
@@ -33,6 +35,7 @@ _TITLES = {
     500: "Internal error",
     501: "Not implemented",
     503: "Service unavailable",
+    504: "Gateway timeout",
     505: "HTTP version not supported",
 }
 RETRY_AFTER_S = "2"
@@ -59,6 +62,18 @@ class ProblemError(Exception):
         self.errors, self.headers = tuple(errors), dict(headers or {})
 
 
+class ErrorBody(msgspec.Struct, frozen=True):
+    """An error as it is sent."""
+
+    status: int
+    body: bytes
+    media_type: str
+
+
+# (problem, id of the request) -> how a surface of the API writes it
+ErrorForm: TypeAlias = Callable[[ProblemError, str], ErrorBody]
+
+
 def body_of(problem: ProblemError, request_id: str) -> Problem:
     return Problem(
         type=f"urn:headrace:problem:{problem.code}",
@@ -72,14 +87,18 @@ def body_of(problem: ProblemError, request_id: str) -> Problem:
     )
 
 
-def response_of(problem: ProblemError, request: Request) -> Response:
-    return response_with_id(problem, request_id(request))
+def as_problem(problem: ProblemError, request_id: str) -> ErrorBody:
+    return ErrorBody(problem.status, encode_json(body_of(problem, request_id)), PROBLEM_JSON)
 
 
-def response_with_id(problem: ProblemError, request_id: str) -> Response:
+def response_of(problem: ProblemError, request: Request, form: ErrorForm = as_problem) -> Response:
+    return response_with_id(problem, request_id(request), form)
+
+
+def response_with_id(problem: ProblemError, request_id: str, form: ErrorForm = as_problem) -> Response:
     kind = _LingeringResponse if problem.status in _BODY_UNREAD else Response
-    body = encode_json(body_of(problem, request_id))
-    return kind(body, problem.status, headers=problem.headers, media_type=PROBLEM_JSON)
+    made = form(problem, request_id)
+    return kind(made.body, made.status, headers=problem.headers, media_type=made.media_type)
 
 
 class _LingeringResponse(Response):

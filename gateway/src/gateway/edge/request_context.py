@@ -1,27 +1,33 @@
 """Surrounds every request: checks its Host, gives it an id, reports it to the observer, and turns
 an error into a problem.
 
-Pure ASGI, so that event streams pass unbuffered. Knows no route.
+Pure ASGI, so that event streams pass unbuffered. Knows no route, but the beginnings of paths whose errors have another
+form.
 """
 
 import os
 import re
 import time
+from collections.abc import Mapping
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.edge.hosts import Hosts
-from gateway.edge.problems import internal, problem_of, response_of
+from gateway.edge.problems import ErrorForm, as_problem, internal, problem_of, response_of
 from gateway.instrument import GatewayObserver
 
 _VALID_ID = re.compile(rb"[A-Za-z0-9_-]{8,64}")
 
 
 class RequestContext:
-    def __init__(self, app: ASGIApp, hosts: Hosts, observer: GatewayObserver) -> None:
-        self._app, self._hosts, self._observer = app, hosts, observer
+    """error_forms: by the first part of a path, such as `v2`. Other errors are problems."""
+
+    def __init__(
+        self, app: ASGIApp, hosts: Hosts, observer: GatewayObserver, error_forms: Mapping[str, ErrorForm] = {}
+    ) -> None:
+        self._app, self._hosts, self._observer, self._error_forms = app, hosts, observer, error_forms
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -51,7 +57,7 @@ class RequestContext:
             if refusal is None:
                 await self._app(scope, receive, send_with_id)
             else:
-                await response_of(refusal, Request(scope))(scope, receive, send_with_id)
+                await response_of(refusal, Request(scope), self._form(scope))(scope, receive, send_with_id)
         except ClientDisconnect:
             # It disconnected while it sent the body, so nobody is left to answer.
             self._observer.client_left(request_id.decode(), scope["method"])
@@ -60,9 +66,14 @@ class RequestContext:
             if problem is None:
                 self._observer.request_failed(request_id.decode(), scope["method"])
             if status == 0:
-                await response_of(problem or internal(), Request(scope))(scope, receive, send_with_id)
+                response = response_of(problem or internal(), Request(scope), self._form(scope))
+                await response(scope, receive, send_with_id)
         finally:
             # The template, not the path: a path holds text of the caller.
             route = getattr(scope.get("route"), "path", None)
             took_s = time.perf_counter() - began
             self._observer.request_served(request_id.decode(), scope["method"], route, status, answered_s, took_s)
+
+    def _form(self, scope: Scope) -> ErrorForm:
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        return self._error_forms.get(path.lstrip("/").partition("/")[0], as_problem)

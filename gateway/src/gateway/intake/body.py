@@ -33,16 +33,29 @@ async def read_json(
 ) -> T:
     """The body as the decoder's Struct. headers: of the request, by names in lower case.
     ProblemError 400, 408, 413, 415 or 422."""
-    max_bytes = settings.max_body_bytes
-    declared = headers.get(b"content-length")
-    # The server has checked that it is a number.
-    if declared is not None and int(declared) > max_bytes:
-        raise _too_large(max_bytes)
+    _check_declared_size(headers, settings.max_body_bytes)
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise ProblemError(415, "encoding_unsupported", "send the body without Content-Encoding")
     if _MEDIA.fullmatch(headers.get(b"content-type", b"")) is None:
         raise ProblemError(415, "media_type_unsupported", "send the body as application/json in UTF-8")
-    body = bytearray()
+    return decode(await _whole(request, settings), decoder)
+
+
+async def read_bytes(request: Request, headers: Mapping[bytes, bytes], settings: GatewaySettings) -> bytes:
+    """The body as it was sent, whatever it is. ProblemError 408, 413."""
+    _check_declared_size(headers, settings.max_body_bytes)
+    return await _whole(request, settings)
+
+
+def _check_declared_size(headers: Mapping[bytes, bytes], max_bytes: int) -> None:
+    declared = headers.get(b"content-length")
+    # The server has checked that it is a number.
+    if declared is not None and int(declared) > max_bytes:
+        raise _too_large(max_bytes)
+
+
+async def _whole(request: Request, settings: GatewaySettings) -> bytes:
+    max_bytes, body = settings.max_body_bytes, bytearray()
     # Most bodies arrive together with their heads.
     rest = run_until_blocked(_read(request, body, max_bytes))
     if rest is not None:
@@ -51,7 +64,7 @@ async def read_json(
                 await rest
         except TimeoutError:
             raise ProblemError(408, "body_timeout", "the body took too long to arrive", headers=_CLOSE) from None
-    return decode(bytes(body), decoder)
+    return bytes(body)
 
 
 async def _read(request: Request, body: bytearray, max_bytes: int) -> None:

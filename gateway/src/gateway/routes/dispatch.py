@@ -33,7 +33,7 @@ class Dispatcher:
         """app: the FastAPI application, which has the lifespan and the description of the
         routes."""
         self._app, self._services, self._paths = app, services, Paths(routes)
-        self._decoders = {id(route): decoder_of(route) for route in routes if route.body is not None}
+        self._decoders = {id(route): decoder_of(route) for route in routes if _is_decoded(route)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -65,7 +65,7 @@ class Dispatcher:
         # Faster than request.headers, which searches the whole list for each name.
         headers = dict(reversed(request.scope["headers"]))
         body = None
-        if route.body is not None:
+        if _is_decoded(route):
             body = await read_json(request, headers, self._decoders[id(route)], self._services.settings)
         return await route.handler(Call(self._services, request, headers, parameters, query, body))
 
@@ -85,6 +85,10 @@ class Dispatcher:
         if method == "OPTIONS":
             return Response(status_code=204, headers=headers)
         raise ProblemError(405, "method_not_allowed", "this route has no such method", headers=headers)
+
+
+def _is_decoded(route: Route) -> bool:
+    return route.body is not None and not route.reads_body
 
 
 def decoder_of(route: Route) -> "msgspec.json.Decoder[Any]":

@@ -10,6 +10,7 @@ from gateway import metrics
 from gateway.duties.redis_advice import advice
 from gateway.edge.problems import RETRY_AFTER_S
 from gateway.routes.route import PlainCall
+from gateway.services import Services
 from gateway.surfaces.native import responses
 
 # Probes give up before a command to Redis does.
@@ -23,7 +24,15 @@ async def healthz(_: PlainCall) -> Response:
 
 async def readyz(call: PlainCall) -> Response:
     """The process can serve: Redis answers and can be trusted with jobs. 503 says what is wrong."""
-    services = call.services
+    faults, warnings = await faults_of(call.services)
+    if not faults:
+        return responses.json_response(Health(status="ok", warnings=tuple(warnings)))
+    health = Health(status="unavailable", faults=tuple(faults), warnings=tuple(warnings))
+    return responses.json_response(health, 503, {"Retry-After": RETRY_AFTER_S})
+
+
+async def faults_of(services: Services) -> tuple[list[str], list[str]]:
+    """-> why the process cannot serve, nothing if it can; what is not as it should be"""
     faults, warnings = ["Redis does not answer"], list[str]()
     with anyio.move_on_after(_PATIENCE_S):
         try:
@@ -32,10 +41,7 @@ async def readyz(call: PlainCall) -> Response:
             faults = [str(error)]
     if services.hub.is_closing:
         faults.append("the gateway is shutting down")
-    if not faults:
-        return responses.json_response(Health(status="ok", warnings=tuple(warnings)))
-    health = Health(status="unavailable", faults=tuple(faults), warnings=tuple(warnings))
-    return responses.json_response(health, 503, {"Retry-After": RETRY_AFTER_S})
+    return faults, warnings
 
 
 async def read_metrics(call: PlainCall) -> Response:

@@ -84,6 +84,8 @@ def _types(routes: Iterable[Route]) -> Iterator[Any]:
             yield from (field.type for field in msgspec.structs.fields(route.query))
         if route.body is not None:
             yield route.body
+        if route.error is not None:
+            yield route.error
         for answer in route.answers.values():
             yield from (kind for kind in (answer.kind, answer.for_list) if kind is not None)
             if answer.is_stream:
@@ -98,7 +100,7 @@ def _operation(route: Route) -> dict[str, Any]:
     responses = {str(status): _response(answer) for status, answer in route.answers.items()}
     # Any operation may be refused because the request itself is malformed.
     for status in (*map(str, route.problems), "default"):
-        responses.setdefault(status, _PROBLEM)
+        responses.setdefault(status, _PROBLEM if route.error is None else _error(route.error))
     operation: dict[str, Any] = {"responses": responses}
     if parameters:
         operation["parameters"] = parameters
@@ -121,8 +123,14 @@ def _response(answer: Answer) -> dict[str, Any]:
         return {"description": answer.description}
     one = _reference(answer.kind)
     schema = one if answer.for_list is None else {"oneOf": [one, _reference(answer.for_list)]}
+    if answer.is_list:
+        schema = {"type": "array", "items": one}
     streams = _STREAMS if answer.is_stream else {}
     return {"description": answer.description, "content": {**streams, "application/json": {"schema": schema}}}
+
+
+def _error(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    return {"description": "An error.", "content": {"application/json": {"schema": _reference(kind)}}}
 
 
 def _reference(struct: type[msgspec.Struct]) -> dict[str, Any]:

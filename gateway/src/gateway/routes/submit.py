@@ -27,7 +27,7 @@ async def submit_jobs(call: Call[None, JobSpec | Sequence[JobSpec]]) -> Response
     wait_s = preferences.wait_s(call.request.headers.getlist("prefer")) if b"prefer" in call.headers else 0
     outcome = await call.services.submit_and_follow(
         call.body,
-        idempotency_key=_idempotency_key(call.request) if b"idempotency-key" in call.headers else None,
+        idempotency_key=idempotency_key(call.request) if b"idempotency-key" in call.headers else None,
         is_followed=SSE.encode() in call.headers.get(b"accept", b"").lower(),
         wait_s=wait_s,
     )
@@ -58,7 +58,7 @@ def _first_id(outcome: Accepted | Ended | Followed) -> str:
     return outcome.job.id if isinstance(outcome, Ended) else outcome.job_ids[0]
 
 
-def _idempotency_key(request: Request) -> str:
+def idempotency_key(request: Request) -> str:
     """ProblemError 400."""
     keys = request.headers.getlist("idempotency-key")
     if len(keys) > 1 or _KEY.fullmatch(keys[0]) is None:

@@ -33,6 +33,7 @@ from shared_schemas.specs import SPECS
 
 from gateway.intake.submission import LONGEST_LIST
 from gateway.routes import dead_letters, docs, events, health, jobs, models, queues, recipes, submit
+from gateway.routes.oip_table import OIP_ROUTES
 from gateway.routes.route import Answer, Header, Route
 
 _JOBS, _DEAD_LETTERS, _EVENTS, _MODELS, _RECIPES, _QUEUES, _HEALTH = (
@@ -327,6 +328,7 @@ ROUTES = (
         tag=_HEALTH,
         answers={**_done(Health), 503: Answer("It cannot serve now.", Health)},
     ),
+    *OIP_ROUTES,
     Route(method="GET", path="/metrics", handler=health.read_metrics, tag=None),
     Route(method="GET", path="/openapi.json", handler=docs.read_document, tag=None),
     Route(method="GET", path="/docs", handler=docs.read_docs, tag=None),

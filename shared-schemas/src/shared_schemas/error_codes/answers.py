@@ -30,8 +30,8 @@ ANSWERS = (
     ErrorCode(
         code="encoding_unsupported",
         status=415,
-        meaning="The request has a Content-Encoding.",
-        action="Send the body uncompressed.",
+        meaning="The request has a Content-Encoding that the route does not take.",
+        action="Send the body uncompressed. POST /v2/models/{name}/infer also takes gzip and deflate.",
     ),
     ErrorCode(
         code="filter_required",
@@ -87,6 +87,24 @@ ANSWERS = (
         status=409,
         meaning="A job that has not ended, or an alias, still needs what should be deleted.",
         action="Let the job that the detail names end, cancel it, or move the alias.",
+    ),
+    ErrorCode(
+        code="infer_cancelled",
+        status=409,
+        meaning="The job of an inference request was cancelled while the request waited.",
+        action="Find out who cancelled the job that the error names, or send the request again.",
+    ),
+    ErrorCode(
+        code="infer_outputs_missing",
+        status=500,
+        meaning="The result of the job of an inference request has other outputs than the model.",
+        action="Update the workers. Look at the result of the job that the error names.",
+    ),
+    ErrorCode(
+        code="infer_timeout",
+        status=504,
+        meaning="The job of an inference request has not ended within HEADRACE_INFER_WAIT_S, or its own timeout.",
+        action="Ask for the result of the job that the error names. Sending the request again makes another job.",
     ),
     ErrorCode(
         code="internal",
@@ -232,6 +250,18 @@ ANSWERS = (
         status=404,
         meaning="What the path names does not exist.",
         action="Check the path.",
+    ),
+    ErrorCode(
+        code="not_offered",
+        status=501,
+        meaning="The Open Inference Protocol has this request, and Headrace does not serve it.",
+        action="Do what the error says instead.",
+    ),
+    ErrorCode(
+        code="not_ready",
+        status=503,
+        meaning="The gateway cannot serve, or no worker for inference is running.",
+        action="Look at GET /readyz and GET /workers.",
     ),
     ErrorCode(
         code="out_of_range",
