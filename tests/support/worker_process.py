@@ -104,6 +104,14 @@ async def tick(attempt: Attempt) -> Success:
     raise AssertionError("unreachable")
 
 
+async def rest(attempt: Attempt) -> Success:
+    """Take as many seconds as the job's input says."""
+    assert isinstance(attempt.spec, InferenceSpec)
+    assert isinstance(attempt.spec.input_data, float)
+    await anyio.sleep(attempt.spec.input_data)
+    return await answer(attempt)
+
+
 async def obey(attempt: Attempt) -> Success | Release:
     """Do what the job's input says."""
     assert isinstance(attempt.spec, InferenceSpec)
@@ -111,7 +119,8 @@ async def obey(attempt: Attempt) -> Success | Release:
 
 
 BEHAVIOURS = {
-    f.__name__: f for f in (answer, say, hang, speak, linger, block, freeze, crash, refuse, stumble, let_go, tick, obey)
+    f.__name__: f
+    for f in (answer, say, hang, speak, linger, block, freeze, crash, refuse, stumble, let_go, tick, rest, obey)
 }
 
 

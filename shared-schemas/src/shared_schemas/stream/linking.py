@@ -116,7 +116,7 @@ def _constants() -> dict[str, str]:
         "LOG_LENGTH": 100_000,
         "LOG_LINES": 16,
         "LOG_STEP": 1000,
-        "PACE_ENDS": 32,
+        "PACE_ENDS": 64,
         "EXACT_PLACES": 100,
     }
     return {name: _in_lua(value) for name, value in known.items()} | {

@@ -20,7 +20,7 @@ local function measure_pace()
   local ended, till, busy, since = pace_in(safe_call('XREVRANGE', tag .. 'log', '+', '-', 'COUNT', 1)[1])
   if not ended then return 0, 0, -1 end
   local n, took = 0, 0
-  for _, span in ipairs({ 60000, 600000, 3600000, 86400000 }) do
+  for _, span in ipairs({ 500, 3000, 20000, 180000, 3600000, 86400000 }) do
     local first = safe_call('XRANGE', tag .. 'log', ms(math.max(0, now - span)), '+', 'COUNT', 1)[1]
     local first_ended, first_till = pace_in(first)
     -- An entry of an older version has no pace. The first one that follows begins at 0.
