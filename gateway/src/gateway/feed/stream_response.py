@@ -32,7 +32,8 @@ _HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"
 
 class StreamResponse(Response, Generic[B]):
     """opening: the first bytes of the body. follow: called with the open stream; begins to send
-    what is followed, and stops when its result is closed."""
+    what is followed, and stops when its result is closed. held: closed also if nothing is ever
+    followed, because the reader has left."""
 
     def __init__(
         self,
@@ -44,7 +45,9 @@ class StreamResponse(Response, Generic[B]):
         media_type: str,
         send_timeout_s: float,
         headers: Mapping[str, str] | None = None,
+        held: Closable | None = None,
     ) -> None:
+        self._held = held
         self._opening, self._follow, self._observer = opening, follow, observer
         keep_alive = _KEEP_ALIVE if media_type == SSE else b""
         self._stream_to = partial(
@@ -54,6 +57,13 @@ class StreamResponse(Response, Generic[B]):
         del self.headers["content-length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            if self._held is not None:
+                self._held.close()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         if HEAD_ONLY in scope:
             await send({"type": "http.response.body", "body": b"", "more_body": False})

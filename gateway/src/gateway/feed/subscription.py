@@ -153,15 +153,18 @@ class Subscription(Generic[B]):
         self._is_listening = self._has_ended = False
 
     def begin(self, heard: Heard | None = None) -> Self:
-        """heard: what the source need not be read for."""
+        """heard: of the jobs for which the source need not be read."""
         self._timer = self._loop.call_later(self._idle_s, self._check_idle)
         self._subscribe()
-        if heard is not None and heard.job_ids:
+        if heard is None or not heard.job_ids:
+            self._read()
+        elif heard.has_missed:
+            self._source.miss()
+            self._read()
+        else:
             self._heard_on, self._is_listening = heard.connection, True
             for channel, notification in heard.notifications():
                 self.offer(channel, notification)
-        else:
-            self._read()
         return self
 
     def close(self) -> None:
@@ -173,13 +176,13 @@ class Subscription(Generic[B]):
         self._unconfirmed.add(channel)
 
     def confirm(self, channel: str) -> None:
+        is_again = channel not in self._unconfirmed
         is_other_connection = self._heard_on is not None and self._heard_on != self._hub.connection
-        if channel not in self._unconfirmed or is_other_connection:
-            self.warn(Signal.MISSED)
-            return
         self._unconfirmed.discard(channel)
         if self._confirmed is not None and not self._unconfirmed:
             self._confirmed.set()
+        if is_again or is_other_connection:
+            self.warn(Signal.MISSED)
 
     def offer(self, channel: str, notification: Notification) -> None:
         if not self._is_listening:

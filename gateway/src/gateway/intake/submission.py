@@ -87,11 +87,18 @@ class Submissions:
         # one made here, this request created the job.
         return StoredJob(stored.job_id, stored.created or stored.job_id == job_id, pinned, stored.first_event)
 
-    async def submit_list(self, specs: Sequence[JobSpec], *, idempotency_key: str | None = None) -> list[Stored]:
+    async def submit_list(
+        self,
+        specs: Sequence[JobSpec],
+        *,
+        job_ids: Sequence[JobId] | None = None,
+        idempotency_key: str | None = None,
+        is_followed: bool = False,
+    ) -> list[Stored]:
         """As submit, for jobs of one queue. All of them are stored in one step, or none. An error
         says at which place of the list it is."""
         queue, models = queue_for(specs[0]), dict[str, str]()
-        ids = new_ids(queue, len(specs))
+        ids = job_ids or new_ids(queue, len(specs))
         submissions = []
         for place, (spec, job_id) in enumerate(zip(specs, ids, strict=True)):
             try:
@@ -103,12 +110,12 @@ class Submissions:
                 raise
             except ModelNotFound as error:
                 raise ModelNotFound(f"job {place} of the list, counted from 0: {error}") from None
-            submissions.append(Submission(job_id=job_id, spec=pinned))
+            submissions.append(Submission(job_id=job_id, spec=pinned, is_followed=is_followed))
         if idempotency_key is not None:
             submissions[0] = _with_key(submissions[0], idempotency_key, encode_json(specs))
         made = await self._submitter.submit_list(submissions)
         created = made[0].created or made[0].job_id == ids[0]
-        return [Stored(each.job_id, created=created) for each in made]
+        return [Stored(each.job_id, created, each.first_event) for each in made]
 
     async def retry_all(self, job_ids: Sequence[JobId]) -> dict[JobId, JobId | ErrorInfo]:
         """Run failed jobs again, in this order, some at a time in one step each. -> for each job

@@ -5,7 +5,7 @@ its own format. Knows no transport and no frames.
 """
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 
 import anyio
@@ -48,10 +48,12 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 class Followed(msgspec.Struct, frozen=True):
-    """Stored, and to be followed from their first event on."""
+    """Stored, and to be followed from their first event on. heard: what came so far. Whoever
+    follows the jobs closes it."""
 
     job_ids: Sequence[JobId]
     created: bool
+    heard: Heard
 
 
 class SubmitAndFollow:
@@ -98,15 +100,16 @@ class SubmitAndFollow:
             failpoint("job_accepted")
             return await self._accepted(spec, stored)
         [new_id] = new_ids(queue_for(spec), 1)
-        with Heard(self._hub, [new_id]) as heard:
+        with ExitStack() as stack:
+            heard = stack.enter_context(closing(Heard(self._hub, [new_id])))
             stored = await self._submissions.submit(
                 spec, job_id=new_id, idempotency_key=idempotency_key, is_followed=True
             )
             failpoint("job_accepted")
+            heard.store([stored])
             if is_followed:
-                return Followed((stored.job_id,), stored.created)
-            if stored.first_event is not None:
-                heard.store({new_id: stored.first_event})
+                stack.pop_all()
+                return Followed((stored.job_id,), stored.created, heard)
             job = await self._end_within(stored, heard, wait_s)
         return await self._accepted(spec, stored) if job is None else Ended(job, stored.created)
 
@@ -117,11 +120,18 @@ class SubmitAndFollow:
     async def _list(
         self, specs: Sequence[JobSpec], idempotency_key: str | None, is_followed: bool
     ) -> Accepted | Followed:
-        stored = await self._submissions.submit_list(specs, idempotency_key=idempotency_key)
-        failpoint("job_accepted")
-        job_ids, created = [each.job_id for each in stored], stored[0].created
-        if is_followed:
-            return Followed(job_ids, created)
+        new = new_ids(queue_for(specs[0]), len(specs))
+        with ExitStack() as stack:
+            heard = stack.enter_context(closing(Heard(self._hub, new if is_followed else ())))
+            stored = await self._submissions.submit_list(
+                specs, job_ids=new, idempotency_key=idempotency_key, is_followed=is_followed
+            )
+            failpoint("job_accepted")
+            job_ids, created = [each.job_id for each in stored], stored[0].created
+            if is_followed:
+                heard.store(stored)
+                stack.pop_all()
+                return Followed(job_ids, created, heard)
         states = list(map(_first_state, specs)) if created else await self._states_of(job_ids)
         return Accepted(job_ids, created, states)
 

@@ -44,8 +44,10 @@ async def _response_to(
         headers["Idempotency-Replayed"] = "true"
     if isinstance(outcome, Followed):
         if is_list:
-            return stream_of_jobs(services, dict.fromkeys(outcome.job_ids, 0), media_type=SSE, headers=headers)
-        return stream_of_job(services, outcome.job_ids[0], after=0, media_type=SSE, headers=headers)
+            places = dict.fromkeys(outcome.job_ids, 0)
+            return stream_of_jobs(services, places, heard=outcome.heard, media_type=SSE, headers=headers)
+        [job_id] = outcome.job_ids
+        return stream_of_job(services, job_id, after=0, heard=outcome.heard, media_type=SSE, headers=headers)
     if wait_s and not is_list:
         headers["Preference-Applied"] = f"wait={wait_s}"
     if isinstance(outcome, Ended):

@@ -1,13 +1,14 @@
 """Event streams of Headrace's own API, in the media type that the reader asked for. Knows no
 request."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from fastapi import Response
 from shared_schemas.ids import JobId
 
 from gateway.feed.change_log_source import ChangeLogSource, LogBatch
+from gateway.feed.heard import Heard
 from gateway.feed.reader_stream import ReaderStream
 from gateway.feed.stream_response import SSE, CutAtOnce, StreamResponse
 from gateway.feed.subscription import Source, Subscription
@@ -23,14 +24,16 @@ def stream_of_job(
     job_id: JobId,
     *,
     after: int,
+    heard: Heard | None = None,
     media_type: str,
     follow: bool = True,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    """after: the number of the last event that the reader has. follow: false ends the stream with
-    the last event that there is now."""
-    source = TimelineSource(services.hub, services.timeline, {job_id: after})
-    return _respond(services, source, one_job(media_type), media_type, follow=follow, headers=headers)
+    """after: the number of the last event that the reader has. heard: of this job from its first
+    event on; the response closes it. follow: false ends the stream with the last event that there
+    is now."""
+    source = TimelineSource(services.hub, services.timeline, {job_id: after}, heard=_jobs_in(heard))
+    return _respond(services, source, one_job(media_type), media_type, heard=heard, follow=follow, headers=headers)
 
 
 def stream_of_jobs(
@@ -38,14 +41,17 @@ def stream_of_jobs(
     places: dict[JobId, int],
     *,
     followed: dict[JobId, int] | None = None,
+    heard: Heard | None = None,
     media_type: str,
     follow: bool = True,
     headers: dict[str, str] | None = None,
 ) -> Response:
     """places: the reader's last number in each job. followed: only these jobs, those that have not
-    ended; all by default."""
-    source = TimelineSource(services.hub, services.timeline, places if followed is None else followed)
-    return _respond(services, source, many_jobs(media_type, places), media_type, follow=follow, headers=headers)
+    ended; all by default. heard: as in stream_of_job."""
+    cursors = places if followed is None else followed
+    source = TimelineSource(services.hub, services.timeline, cursors, heard=_jobs_in(heard))
+    encode = many_jobs(media_type, places)
+    return _respond(services, source, encode, media_type, heard=heard, follow=follow, headers=headers)
 
 
 def stream_of_log(
@@ -70,6 +76,7 @@ def _respond(
     media_type: str,
     *,
     first: bytes | None = None,
+    heard: Heard | None = None,
     follow: bool = True,
     headers: dict[str, str] | None = None,
 ) -> Response:
@@ -79,7 +86,10 @@ def _respond(
         subscription = Subscription(
             services.hub, source, stream, observer, idle_s=settings.keep_alive_s, is_live=follow
         )
-        return subscription.begin()
+        subscription.begin(heard)
+        if heard is not None:
+            heard.close()
+        return subscription
 
     return StreamResponse(
         opening(media_type) if first is None else first,
@@ -89,4 +99,9 @@ def _respond(
         media_type=media_type,
         send_timeout_s=settings.send_timeout_s,
         headers=headers,
+        held=heard,
     )
+
+
+def _jobs_in(heard: Heard | None) -> Collection[JobId]:
+    return () if heard is None else heard.job_ids
