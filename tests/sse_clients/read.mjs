@@ -4,15 +4,15 @@
 import { EventSource } from "eventsource";
 
 const [client, url] = process.argv.slice(2);
-const tell = (what) => console.log(JSON.stringify(what));
+const report = (what) => console.log(JSON.stringify(what));
 const names = ["state", "progress", "metric", "log", "output", "checkpoint", "artifact", "done", "gap"];
 
 if (client === "eventsource") {
   const source = new EventSource(url);
-  for (const name of names) source.addEventListener(name, (event) => tell({ id: event.lastEventId, event: name }));
+  for (const name of names) source.addEventListener(name, (event) => report({ id: event.lastEventId, event: name }));
   source.addEventListener("error", (event) => {
-    tell({ error: event.message ?? "the line ended", code: event.code });
-    if (source.readyState === EventSource.CLOSED) tell({ over: "told" });
+    report({ error: event.message ?? "the line ended", code: event.code });
+    if (source.readyState === EventSource.CLOSED) report({ over: "reported" });
   });
 } else {
   // It is made for pages.
@@ -20,7 +20,7 @@ if (client === "eventsource") {
   globalThis.document = { hidden: false, addEventListener() {}, removeEventListener() {} };
   const { fetchEventSource } = await import("@microsoft/fetch-event-source");
   fetchEventSource(url, {
-    onmessage: (event) => event.event && tell({ id: event.id, event: event.event }),
-    onerror: (error) => { tell({ error: String(error) }); },
-  }).then(() => tell({ over: "silent" }), (error) => tell({ over: "told", error: String(error) }));
+    onmessage: (event) => event.event && report({ id: event.id, event: event.event }),
+    onerror: (error) => { report({ error: String(error) }); },
+  }).then(() => report({ over: "silent" }), (error) => report({ over: "reported", error: String(error) }));
 }

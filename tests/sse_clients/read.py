@@ -12,7 +12,7 @@ from httpx_sse import SSEError, connect_sse
 from requests_sse import EventSource
 
 
-def tell(**what: object) -> None:
+def report(**what: object) -> None:
     print(json.dumps(what), flush=True)
 
 
@@ -20,16 +20,16 @@ def by_httpx(url: str) -> None:
     with httpx.Client(timeout=None, trust_env=False) as client, connect_sse(client, "GET", url) as source:  # noqa: S113
         for event in source.iter_sse():
             if event.data:
-                tell(id=event.id, event=event.event)
+                report(id=event.id, event=event.event)
 
 
 def by_requests(url: str) -> None:
     def failed() -> None:
-        tell(error="the line ended")
+        report(error="the line ended")
 
     with EventSource(url, on_error=failed, timeout=60) as source:
         for event in source:
-            tell(id=event.last_event_id, event=event.type)
+            report(id=event.last_event_id, event=event.type)
 
 
 def main() -> None:
@@ -37,9 +37,9 @@ def main() -> None:
     try:
         {"httpx-sse": by_httpx, "requests-sse": by_requests}[client](url)
     except (httpx.HTTPError, SSEError, requests.RequestException) as error:
-        tell(over="told", error=f"{type(error).__name__}: {error}")
+        report(over="reported", error=f"{type(error).__name__}: {error}")
     else:
-        tell(over="silent")
+        report(over="silent")
 
 
 main()

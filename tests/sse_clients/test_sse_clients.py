@@ -62,19 +62,19 @@ def command(client: str, request: pytest.FixtureRequest) -> list[str]:
 
 
 class Reader:
-    """heard: the events' numbers. told: all that it said."""
+    """heard: the events' numbers. reported: all that it said."""
 
     def __init__(self, process: anyio.abc.Process) -> None:
         self._process, self._lines = process, self._read()
-        self.told: list[dict[str, Any]] = []
+        self.reported: list[dict[str, Any]] = []
 
     @property
     def heard(self) -> list[int]:
-        return [int(line["id"]) for line in self.told if "id" in line]
+        return [int(line["id"]) for line in self.reported if "id" in line]
 
     @property
     def n_errors(self) -> int:
-        return len([line for line in self.told if "error" in line])
+        return len([line for line in self.reported if "error" in line])
 
     async def _read(self) -> AsyncIterator[dict[str, Any]]:
         assert self._process.stdout is not None
@@ -87,7 +87,7 @@ class Reader:
     async def until(self, found: Callable[["Reader"], bool]) -> None:
         with anyio.fail_after(DEADLINE_S):
             while not found(self):
-                self.told.append(await anext(self._lines))
+                self.reported.append(await anext(self._lines))
 
     async def outcome(self, *, goes_on_to: int | None = None) -> Outcome:
         """goes_on_to: number of the event that is heard if it goes on."""
@@ -96,14 +96,14 @@ class Reader:
             return Outcome.GOES_ON
         if not self._is_over:
             return Outcome.ASKS
-        return Outcome.TOLD if self.told[-1]["over"] == "told" else Outcome.SILENT
+        return Outcome.REPORTED if self.reported[-1]["over"] == "reported" else Outcome.SILENT
 
     @property
     def _is_over(self) -> bool:
-        return bool(self.told) and "over" in self.told[-1]
+        return bool(self.reported) and "over" in self.reported[-1]
 
     def _errors_in_a_row(self) -> int:
-        last = [("error" in line) for line in self.told]
+        last = [("error" in line) for line in self.reported]
         return len(last) - 1 - max((i for i, is_error in enumerate(last) if not is_error), default=-1)
 
 

@@ -18,7 +18,7 @@ COMMAND = "uv run python -m tests.support.sse_clients"
 
 class Outcome(StrEnum):
     GOES_ON = "continues"
-    TOLD = "reports an error"
+    REPORTED = "reports an error"
     SILENT = "stops silently"
     ASKS = "never stops"
 
@@ -26,7 +26,7 @@ class Outcome(StrEnum):
 NPM = ("eventsource", "fetch-event-source")
 PYPI = ("httpx-sse", "requests-sse")
 CLIENTS = (*NPM, *PYPI)
-_G, _T, _S, _A = Outcome.GOES_ON, Outcome.TOLD, Outcome.SILENT, Outcome.ASKS
+_G, _T, _S, _A = Outcome.GOES_ON, Outcome.REPORTED, Outcome.SILENT, Outcome.ASKS
 # For each situation, what each client does, in the order of CLIENTS.
 SITUATIONS: dict[str, tuple[Outcome, ...]] = {
     "`done` and a clean end": (_T, _S, _S, _T),
