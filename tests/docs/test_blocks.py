@@ -17,7 +17,7 @@ from headrace import AsyncClient
 from shared_schemas.events import Measured, Progressed
 from shared_schemas.job import JobState
 from shared_schemas.kinds import JobKind
-from shared_schemas.models import EmbeddingSpec, ModelManifest, RerankSpec
+from shared_schemas.models import EmbeddingSpec, ImageSpec, ModelManifest, RerankSpec
 from shared_schemas.outcome import Release, Success
 from shared_schemas.specs import TrainingSpec
 from shared_schemas.store.files import ArtifactStore
@@ -26,7 +26,16 @@ from worker_runtime import Attempt
 
 from tests.support.gateways import ROOT, driver, running_gateway
 from tests.support.inference_process import inference_process
-from tests.support.onnx_models import a_model, bigram, byte_tokenizer, encoder, mlp, pair_scorer, word_tokenizer
+from tests.support.onnx_models import (
+    a_model,
+    bigram,
+    byte_tokenizer,
+    encoder,
+    mean_colour,
+    mlp,
+    pair_scorer,
+    word_tokenizer,
+)
 from tests.support.pages import Block, blocks, guides
 from tests.support.workers import ScriptedHandler, running_worker, success
 
@@ -95,6 +104,12 @@ def token_classifier(artifacts: Path) -> ModelManifest:
     return a_model(ArtifactStore(artifacts), bigram(table), task="token-classification", labels=labels, **text).manifest
 
 
+def image_classifier(artifacts: Path) -> ModelManifest:
+    spec, labels = ImageSpec(height=8, width=8), ("red", "green", "blue")
+    file = mean_colour([3, 8, 8])
+    return a_model(ArtifactStore(artifacts), file, task="image-classification", labels=labels, image=spec).manifest
+
+
 def run(block: Block, url: str, job_id: str) -> str:
     """-> the output of the block"""
     text = block.text.replace("http://127.0.0.1:8000", url).replace("localhost:8000", url.removeprefix("http://"))
@@ -122,6 +137,7 @@ async def test_every_block_that_is_not_marked_runs_and_no_job_of_it_fails(redis_
         await drive.publish("minilm", manifest=sentence_encoder(tmp_path / "artifacts"))
         await drive.publish("reranker", manifest=cross_encoder(tmp_path / "artifacts"))
         await drive.publish("ner", manifest=token_classifier(tmp_path / "artifacts"))
+        await drive.publish("colours", manifest=image_classifier(tmp_path / "artifacts"))
         trainer = ReadyTrainer(drive.registry, ready_models(tmp_path / "artifacts"))
         with running_gateway(redis_url, tmp_path) as gateway, inference_process(redis_url, tmp_path / "artifacts"):
             async with running_worker(redis_url, trainer, lease_s=15.0), AsyncClient(gateway.url) as client:

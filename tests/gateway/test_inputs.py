@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.ids import parse_job_id
-from shared_schemas.models import EmbeddingSpec, ModelManifest, RerankSpec, TensorSpec
+from shared_schemas.models import EmbeddingSpec, ImageSpec, ModelManifest, RerankSpec, TensorSpec
 from shared_schemas.outcome import Failure
 from shared_schemas.stream.schedule import Schedule
 
@@ -36,6 +36,10 @@ def reranker() -> ModelManifest:
     return msgspec.structs.replace(texts(), task="rerank", labels=(), rerank=RerankSpec(activation="sigmoid"))
 
 
+def images() -> ModelManifest:
+    return msgspec.structs.replace(a_manifest(), task="image-classification", image=ImageSpec(height=2, width=2))
+
+
 def tensors() -> ModelManifest:
     inputs = (
         TensorSpec(name="x", dtype="int8", shape=("n", 2)),
@@ -48,6 +52,7 @@ def tensors() -> ModelManifest:
 MODELS = {
     "table": tabular(), "old": tabular(dtype="float32"), "text": texts(), "unnamed": a_manifest(), "raw": tensors(),
     "rank": reranker(),
+    "image": images(),
 }  # fmt: skip
 RANK = {"query": "q", "documents": ["d", ""]}
 RAW = {"x": [[1, 2]], "a/b ~c": [0.5], "flag": True}
@@ -73,6 +78,15 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("object for a text", "text", {"text": CANARY}, "/input_data"),
     ("no text in a list", "text", [5, None], "/input_data/0"),
     ("no text at all", "text", [], "/input_data"),
+    ("no image", "image", None, "/input_data"),
+    ("an empty image", "image", "", "/input_data"),
+    ("an image that is no base64", "image", {"image": f"{CANARY}!"}, "/input_data/image"),
+    ("base64 for URLs", "image", "_-8=", "/input_data"),
+    ("base64 without its padding", "image", "aGVsbG8", "/input_data"),
+    ("base64 in lines", "image", "aGVs\nbG8=", "/input_data"),
+    ("a number for an image", "image", {"image": 5}, "/input_data/image"),
+    ("a field that no image has", "image", {"image": "aGVsbG8=", CANARY: 1}, "/input_data"),
+    ("each image of a list", "image", [{"image": "x"}, 7], "/input_data/0/image"),
     ("no query", "rank", {"documents": ["d"]}, "/input_data/query"),
     ("an empty query", "rank", RANK | {"query": ""}, "/input_data/query"),
     ("a text for documents", "rank", RANK | {"documents": CANARY}, "/input_data/documents"),
@@ -131,7 +145,10 @@ async def test_what_the_manifest_refuses_is_refused_with_a_pointer(
     published: None, http: httpx.AsyncClient, drive: Driver, model: str, data: Any, pointer: str
 ) -> None:
     before, body = await drive.count_jobs(), {"model_id": model, "input_data": data}
-    good = {"model_id": model, "input_data": {"text": "text", "raw": RAW, "rank": RANK}.get(model, [1, 2])}
+    good = {
+        "model_id": model,
+        "input_data": {"text": "text", "raw": RAW, "rank": RANK, "image": "aGVsbG8="}.get(model, [1, 2]),
+    }
 
     alone = await http.post("/jobs/inference", json=body)
     third = await http.post("/jobs/inference", json=[good, good, body])

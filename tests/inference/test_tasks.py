@@ -27,6 +27,7 @@ VOCABULARY = get_args(Task)
 WORKER = ROOT / "inference-worker/src/inference_worker"
 CLASSIFIED = classification_of(np.array([0.5, 1.5]), ("sad", "glad"))
 ANSWERS: dict[str, msgspec.Struct] = {
+    "image-classification": CLASSIFIED,
     "rerank": ranking_of([RankedDocument(index=i, relevance_score=i / 9) for i in range(9)]),
     "tabular-classification": CLASSIFIED,
     "tabular-regression": predictions_of(np.array([2.5]))[0],

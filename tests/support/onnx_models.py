@@ -121,6 +121,17 @@ def pair_scorer(table: Floats) -> bytes:
     return _save(nodes, inputs, [_floats("logits", ["batch", 1])], **constants)
 
 
+def mean_colour(shape: Sequence[int | str], *, dtype: int = TensorProto.FLOAT, axes: Sequence[int] = (2, 3)) -> bytes:
+    """pixel_values [batch, *shape] -> logits [batch, channels]: the mean of each channel. axes: of the pixels."""
+    nodes = [
+        helper.make_node("Cast", ["pixel_values"], ["values"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["values", "axes"], ["logits"], keepdims=0),
+    ]
+    make: Callable[..., onnx.ValueInfoProto] = helper.make_tensor_value_info
+    inputs = [make("pixel_values", dtype, ["batch", *shape])]
+    return _save(nodes, inputs, [_floats("logits", ["batch", "channels"])], axes=np.array(axes, dtype=np.int64))
+
+
 def bigram(table: Floats) -> bytes:
     """input_ids [batch, length] -> logits [batch, length, vocabulary]: the row of the table for
     each token. The run fails for an id outside the table."""

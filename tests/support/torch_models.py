@@ -65,6 +65,43 @@ class TokenClassifier(nn.Module):
         return self.head(self.encoder(input_ids, attention_mask, token_type_ids))
 
 
+class ConvolutionalNetwork(nn.Module):
+    """(B, 3, H, W) float32 -> (B, n_labels) float32"""
+
+    def __init__(self, n_labels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 8, 3, stride=2, padding=1),
+            nn.GELU(),
+            nn.Conv2d(8, 16, 3, stride=2, padding=1),
+            nn.GELU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(16, n_labels),
+        )
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        return self.layers(pixel_values)
+
+
+def exported_pictures(model: nn.Module, path: Path, *, height: int, width: int) -> bytes:
+    """The ONNX file of a model of pixel_values [batch, 3, height, width], with one output `logits`."""
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    with torch.no_grad():
+        program = torch.onnx.export(
+            model,
+            (torch.ones((2, 3, height, width)),),
+            dynamo=True,
+            input_names=["pixel_values"],
+            output_names=["logits"],
+            dynamic_shapes=({0: batch},),
+            verbose=False,
+        )
+    program.save(str(path), external_data=False)
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    return path.read_bytes()
+
+
 def seeded(make: type[nn.Module], *sizes: int, seed: int = 0) -> nn.Module:
     """A model with random weights, which are the same each time."""
     with torch.random.fork_rng():

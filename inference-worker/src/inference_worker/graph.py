@@ -11,6 +11,7 @@ INTEGERS, FLOATS = frozenset({"int64"}), frozenset({"float32", "float64"})
 TEXT_INPUTS = {"input_ids": INTEGERS, "attention_mask": INTEGERS}
 # Models of the family of BERT may take it. A single text is all zeros.
 TOKEN_TYPES = {"token_type_ids": INTEGERS}
+PIXEL_INPUTS = {"pixel_values": frozenset({"uint8", "float16", "float32", "float64"})}
 FEATURE_INPUTS = {"features": FLOATS}
 
 

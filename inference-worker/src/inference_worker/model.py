@@ -36,7 +36,9 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         model_unsupported if the run fails, or its outputs do not fit the task."""
         if not self.task.takes_ones:
             return
-        row = example_row(self.session.inputs, longest=self.manifest.context_length)
+        image = self.manifest.image
+        shape = None if image is None else image.shape
+        row = example_row(self.session.inputs, longest=self.manifest.context_length, shape=shape)
         try:
             with anyio.fail_after(_WARM_UP_S):
                 outputs = await self.engine.infer(row)

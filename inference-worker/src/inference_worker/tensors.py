@@ -142,13 +142,17 @@ def text_row(
     return Row(inputs, take)
 
 
-def example_row(inputs: Iterable[TensorSpec], *, longest: int | None = None) -> Row:
-    """A row of ones for the warm-up. Each dimension that varies is 16, or `longest` if that is less."""
+def example_row(
+    inputs: Iterable[TensorSpec], *, longest: int | None = None, shape: tuple[int, ...] | None = None
+) -> Row:
+    """A row of ones for the warm-up. shape: of each input without the batch, if the manifest has it. If not, each
+    dimension that varies is 16, or `longest` if that is less."""
     varying = _SHORTEST if longest is None else min(_SHORTEST, longest)
     return Row(
         {
             spec.name: np.ones(
-                [d if isinstance(d, int) else varying for d in (spec.shape or ())[1:]], numpy_dtype(spec.dtype)
+                shape or [d if isinstance(d, int) else varying for d in (spec.shape or ())[1:]],
+                numpy_dtype(spec.dtype),
             )
             for spec in inputs
         }

@@ -15,6 +15,7 @@ from shared_schemas.numbers import whole_number
 from shared_schemas.specs import Aggregation
 
 Task = Literal[
+    "image-classification",
     "rerank",
     "text-classification",
     "text-embedding",
@@ -91,6 +92,9 @@ def batch_axis_of(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -
     return name if is_first else None
 
 
+ColourValue = Annotated[int, Meta(ge=0, le=255)]
+
+
 class EmbeddingSpec(msgspec.Struct, frozen=True, kw_only=True):
     """How a model of the task text-embedding makes one vector of a text.
 
@@ -128,6 +132,40 @@ class TokenLabelSpec(msgspec.Struct, frozen=True, kw_only=True):
     ignored_labels: tuple[str, ...] = ("O",)
 
 
+class ImageSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """How a picture becomes the input `pixel_values` of a model.
+
+    height, width: of what the model takes, in pixels. resize: stretch makes the whole picture of that size;
+    shortest_edge first resizes the picture so that its shorter side has `shortest_edge` pixels, and then cuts the
+    middle out. interpolation: of Pillow, which looks at all pixels where it makes a picture smaller, unless it is
+    nearest.
+    channels: their number and order; L is grey. layout: NCHW or NHWC, where N is the batch.
+
+    scale, mean, std: a value is (pixel * scale - mean) / std, with a mean and a std for each channel, or none for 0 and
+    1. A graph whose input is uint8 gets the pixels from 0 to 255 themselves, so it has none of these. background: the
+    colour behind transparent pixels; null ignores transparency, as torchvision and transformers do.
+    """
+
+    height: Annotated[int, Meta(ge=1, le=8_192)]
+    width: Annotated[int, Meta(ge=1, le=8_192)]
+    resize: Literal["stretch", "shortest_edge"] = "stretch"
+    shortest_edge: Annotated[int, Meta(ge=1, le=8_192)] | None = None
+    interpolation: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = "bilinear"
+    channels: Literal["RGB", "BGR", "L"] = "RGB"
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    scale: float = 1 / 255
+    mean: Annotated[tuple[float, ...], Meta(max_length=3)] = ()
+    std: Annotated[tuple[float, ...], Meta(max_length=3)] = ()
+    background: tuple[ColourValue, ColourValue, ColourValue] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of pixel_values, without the batch."""
+        n_channels = 1 if self.channels == "L" else 3
+        size = (self.height, self.width)
+        return (n_channels, *size) if self.layout == "NCHW" else (*size, n_channels)
+
+
 class DataFacts(msgspec.Struct, frozen=True, kw_only=True):
     """How the CSV of a training job was read.
 
@@ -159,6 +197,7 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     the first dimension of all its inputs and outputs, along which a worker may join the inputs of
     several jobs; null where each input runs alone. embedding: of a model of texts to vectors.
     rerank: of a model that scores documents for a query. token_labels: of a model that labels each token of a text.
+    image: of a model of pictures.
     metrics: on held-out rows; baseline: the same for the trivial predictor (majority class, uniform
     tokens, mean target). data_sha256, code_sha256: digests of the CSV and of the recipe.
     weights_sha256: of the trained parameters; equal for equal seeds on a CPU. data: how the CSV was
@@ -180,6 +219,7 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     embedding: EmbeddingSpec | None = None
     rerank: RerankSpec | None = None
     token_labels: TokenLabelSpec | None = None
+    image: ImageSpec | None = None
     parameters: int = 0
     metrics: dict[str, float | None] = {}
     baseline: dict[str, float | None] = {}

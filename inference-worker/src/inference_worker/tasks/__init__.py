@@ -7,6 +7,7 @@ and a file here with an entry in TASKS. If its answers have a new shape, add a l
 A task has these other places because a gateway checks inputs and a client shows answers, and neither has numpy.
 """
 
+from inference_worker.tasks.image_classification import ImageClassification
 from inference_worker.tasks.rerank import Rerank
 from inference_worker.tasks.tabular_classification import TabularClassification
 from inference_worker.tasks.tabular_regression import TabularRegression
@@ -18,6 +19,7 @@ from inference_worker.tasks.text_generation import TextGeneration
 from inference_worker.tasks.token_classification import TokenClassification
 
 TASKS: dict[str, TaskType] = {
+    "image-classification": ImageClassification,
     "rerank": Rerank,
     "tabular-classification": TabularClassification,
     "tabular-regression": TabularRegression,

@@ -13,12 +13,14 @@ from shared_schemas.errors import InvalidInput
 from shared_schemas.inputs.documents import DocumentsForm
 from shared_schemas.inputs.features import LARGEST_NUMBER, FeatureForm
 from shared_schemas.inputs.form import InputForm, Signature
+from shared_schemas.inputs.images import ImageForm
 from shared_schemas.inputs.tensors import TensorForm
 from shared_schemas.inputs.texts import TextForm, dimensions_of
 from shared_schemas.models import ModelManifest, Task
 from shared_schemas.specs import InferenceParameters
 
 INPUT_FORMS: dict[Task, InputForm] = {
+    "image-classification": ImageForm(),
     "rerank": DocumentsForm(),
     "text-classification": TextForm(),
     "text-embedding": TextForm(),
