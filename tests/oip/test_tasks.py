@@ -1,10 +1,13 @@
 """Models of other tasks than tensors: rows in, columns out, with the same answers as a native job."""
 
+import base64
+import io
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
@@ -22,6 +25,12 @@ def texts(values: list[str], *, binary: bool = True) -> InferInput:
     made = InferInput("text", [len(values)], "BYTES")
     made.set_data_from_numpy(np.array([each.encode() for each in values], dtype=np.object_), binary_data=binary)
     return made
+
+
+def picture(colour: tuple[int, int, int], form: str) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (20, 10), colour).save(file, form)
+    return file.getvalue()
 
 
 def native(http: httpx.Client, model: str, input_data: Any, **parameters: Any) -> Any:
@@ -95,6 +104,45 @@ def test_texts_are_continued_with_the_parameters_of_a_job(triton: InferenceServe
     assert decoded(result.as_numpy("finish_reason")) == [each["finish_reason"] for each in expected]
     stops = native(http, "prose", given, max_tokens=5, seed=7, stop=["e"])
     assert decoded(stopped.as_numpy("generated_text")) == [each["text"] for each in stops]
+
+
+def test_images_come_as_files_in_binary_and_in_base64_in_json(
+    triton: InferenceServerClient, http: httpx.Client
+) -> None:
+    files = [picture((250, 20, 20), "PNG"), picture((20, 250, 20), "JPEG")]
+    in_text = [base64.b64encode(file).decode() for file in files]
+    answers = []
+    for values, binary in ((files, True), (in_text, False), (in_text, True)):
+        given = InferInput("image", [2], "BYTES")
+        given.set_data_from_numpy(np.array(values, dtype=np.object_), binary_data=binary)
+        if values is in_text and binary:
+            with pytest.raises(InferenceServerException, match="neither JPEG nor PNG"):
+                triton.infer("colours", [given])
+        else:
+            answers.append(triton.infer("colours", [given]).as_numpy("scores").tolist())
+
+    expected = native(http, "colours", in_text)
+    scores = [[each["scores"][label] for label in LABELS] for each in expected]
+    assert answers == [np.array(scores, dtype=np.float32).tolist()] * 2
+
+
+@pytest.mark.parametrize(
+    ("shape", "given", "message"),
+    [
+        ([1, 1], ["a"], "another shape"),
+        ([2], ["a"], "another shape"),
+        ([0], [], "another shape"),
+        ([1], ["no base64"], "not valid base64"),
+        ([1], [7], "in base64"),
+    ],
+)
+def test_images_that_do_not_fit_are_refused(http: httpx.Client, shape: list[int], given: Any, message: str) -> None:
+    body = {"inputs": [{"name": "image", "shape": shape, "datatype": "BYTES", "data": given}]}
+
+    answer = http.post("/v2/models/colours/infer", json=body)
+
+    assert answer.status_code == 400
+    assert message in answer.json()["error"]
 
 
 def test_metadata_describe_rows(triton: InferenceServerClient) -> None:

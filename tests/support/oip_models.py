@@ -2,11 +2,20 @@
 
 import numpy as np
 from onnx import TensorProto, helper
-from shared_schemas.models import EmbeddingSpec, Model
+from shared_schemas.models import EmbeddingSpec, ImageSpec, Model
 from shared_schemas.store.files import ArtifactStore
 
 from tests.support.gateways import driver
-from tests.support.onnx_models import a_model, bag_of_words, bigram, byte_tokenizer, encoder, linear, regression
+from tests.support.onnx_models import (
+    a_model,
+    bag_of_words,
+    bigram,
+    byte_tokenizer,
+    encoder,
+    linear,
+    mean_colour,
+    regression,
+)
 from tests.support.onnx_tensors import DTYPES, a_tensor_model, graph, identity
 
 LABELS = ("first", "second", "third")
@@ -41,6 +50,7 @@ def models(store: ArtifactStore) -> list[Model]:
     words = rng.standard_normal((260, 3)).astype(np.float32)
     letters = rng.standard_normal((260, 260)).astype(np.float32)
     vectors = EmbeddingSpec(dimensions=6, pooling="mean", normalize=True)
+    image = ImageSpec(height=8, width=6)
     bias = np.zeros(3, dtype=np.float32)
     return [
         *(a_tensor_model(store, identity(dtype, None), name=f"any-{dtype}") for dtype in DTYPES),
@@ -50,6 +60,7 @@ def models(store: ArtifactStore) -> list[Model]:
         a_model(store, linear(WEIGHTS, bias), name="wine", labels=LABELS, features=FEATURES),
         a_model(store, linear(2 * WEIGHTS, bias), name="wine", labels=LABELS, features=FEATURES),
         a_model(store, linear(WEIGHTS, bias), name="ranks", task="rerank"),
+        a_model(store, mean_colour([3, 8, 6]), name="colours", task="image-classification", labels=LABELS, image=image),
         a_model(store, regression(WEIGHTS[:, 0]), name="price", task="tabular-regression", features=FEATURES),
         a_model(store, bag_of_words(words), name="topic", task="text-classification", labels=LABELS, **text),
         a_model(store, encoder(table), name="vectors", task="text-embedding", embedding=vectors, **text),

@@ -45,16 +45,21 @@ def are_booleans(data: bytes) -> bool:
 
 def strings_of(data: bytes) -> list[str]:
     """ValueError if the data ends within a string, or a string is not UTF-8."""
-    strings, at, end = list[str](), 0, len(data)
+    return [part.decode() for part in parts_of(data)]
+
+
+def parts_of(data: bytes) -> list[bytes]:
+    """What follows each length. ValueError if the data ends within a part."""
+    parts, at, end = list[bytes](), 0, len(data)
     while at < end:
         if end - at < _LENGTH.size:
             raise ValueError("the data ends within a length")
         start = at + _LENGTH.size
         at = start + _LENGTH.unpack_from(data, at)[0]
         if at > end:
-            raise ValueError("the data ends within a string")
-        strings.append(data[start:at].decode())
-    return strings
+            raise ValueError("the data ends within a part")
+        parts.append(data[start:at])
+    return parts
 
 
 def bytes_of_strings(strings: Iterable[str]) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 from shared_schemas.errors import AttemptFailed, InvalidInput
+from shared_schemas.inputs.tensor_bytes import parts_of
 from shared_schemas.inputs.tensors import TensorBytes, tensors_of
 from shared_schemas.models import Dtype, ModelManifest, TensorSpec
 
@@ -158,6 +159,28 @@ class RowsForm:
         return {}
 
 
+class ImagesForm(RowsForm):
+    """As Form. A row is the file of an image: as it is in binary data, and in base64 in JSON."""
+
+    def input_data(self, sent: Sequence[Sent]) -> list[bytes] | list[str]:
+        [spec] = self._takes
+        tensor = next((each.tensor for each in sent if each.name == spec.name), None)
+        at = f"/{spec.name}"
+        if tensor is None:
+            raise InvalidInput(f"the input {spec.name!r} is missing", pointer=at)
+        if len(sent) > 1:
+            raise InvalidInput("the model does not have all of these inputs")
+        if tensor["dtype"] != spec.dtype:
+            raise InvalidInput(f"the input {spec.name!r} is not BYTES", pointer=at)
+        try:
+            files = parts_of(tensor["base64"]) if "base64" in tensor else tensor["data"]
+        except ValueError:
+            raise InvalidInput(f"the input {spec.name!r} ends within a file", pointer=at) from None
+        if tensor["shape"] != [len(files)] or not files:
+            raise InvalidInput(f"the input {spec.name!r} has another shape than [rows], or no rows", pointer=at)
+        return list(files)
+
+
 def _column(column: Column, answers: Sequence[Any]) -> Given:
     parts: Iterable[Any] = map(column.of, answers)
     values = list(parts) if column.size is None else [value for part in parts for value in part]
@@ -177,6 +200,10 @@ def _shown(spec: TensorSpec) -> OipTensor:
 
 def _text(*columns: Column, parameters: Sequence[str] = ()) -> RowsForm:
     return RowsForm((TensorSpec(name="text", dtype="string", shape=(_ROWS,)),), columns, *parameters)
+
+
+def _images(manifest: ModelManifest) -> ImagesForm:
+    return ImagesForm((TensorSpec(name="image", dtype="string", shape=(_ROWS,)),), _scores(manifest))
 
 
 def _features(manifest: ModelManifest, *columns: Column) -> RowsForm:
@@ -218,6 +245,7 @@ def _generation() -> RowsForm:
 
 
 FORMS: Mapping[str, Callable[[ModelManifest], Form]] = {
+    "image-classification": _images,
     "tensors": TensorsForm,
     "tabular-classification": lambda manifest: _features(manifest, *_scores(manifest)),
     "tabular-regression": lambda manifest: _features(
