@@ -6,6 +6,7 @@ cut, the hub tells every listener to read its source again (MISSED). It keeps no
 cannot take a notification reads the event later.
 """
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -20,6 +21,9 @@ from shared_schemas.stream.pubsub import PubSubConnection
 
 from gateway.instrument import GatewayObserver
 
+# A channel without a listener is left with the next command, or after so many seconds: a command of
+# its own would cost as much as the subscription.
+_LEAVES_WITHIN_S = 0.05
 # Listeners that receive a notification in one turn of the event loop: a few milliseconds.
 _LISTENERS_A_TURN = 256
 
@@ -79,11 +83,12 @@ class Hub:
         self._pubsub: PubSubConnection | None = None
         self._n_connections = 0
         self._subscribers: dict[str, set[Listener]] = {}
-        # Channels that this connection was asked for, those that it has confirmed, and those that
-        # may have no listener any more.
+        # Channels that this connection was asked for, those that it has confirmed, those that may
+        # have no listener any more, and those that it is asked for in the next turn.
         self._requested: set[str] = set()
         self._confirmed: set[str] = set()
         self._left: set[str] = set()
+        self._later: set[str] | None = None
         self._changed = anyio.Event()
         self._open_scopes: set[anyio.CancelScope] = set()
         self._closing = False
@@ -158,8 +163,23 @@ class Hub:
                 listener.expect(channel)
             if channel not in self._requested:
                 new.append(channel)
+        if self._later is not None:
+            self._later.update(new)
+        elif new:
+            self._ask_or_wake(new)
+            # Further listeners of this turn of the event loop share one command, sent in the next
+            # turn before anything that they do then.
+            self._later = set()
+            asyncio.get_running_loop().call_soon(self._ask_for_later)
+
+    def _ask_for_later(self) -> None:
+        later, self._later = self._later or set(), None
+        # Some may have no listener any more.
+        self._ask_or_wake((later - self._requested).intersection(self._subscribers))
+
+    def _ask_or_wake(self, channels: Collection[str]) -> None:
         try:
-            self._ask(new)
+            self._ask(channels)
         except BackendUnavailable:
             # `_keep_subscribed` raises it as well.
             self._changed.set()
@@ -177,19 +197,23 @@ class Hub:
         """Ask for channels before anything else is sent to Redis in this turn of the event loop."""
         if self._pubsub is not None and channels:
             self._requested.update(channels)
-            self._pubsub.ask(subscribe=channels)
+            self._pubsub.ask(subscribe=channels, unsubscribe=self._unused())
+
+    def _unused(self) -> Collection[str]:
+        """The channels to leave now."""
+        unused = self._left.difference(self._subscribers)
+        self._left.clear()
+        self._requested -= unused
+        self._confirmed -= unused
+        return unused
 
     async def _keep_subscribed(self, pubsub: PubSubConnection) -> None:
-        """Leave the channels that have no listener any more, all that were left in one turn of the
-        event loop together."""
+        """Leave the channels that have no listener any more, unless `_ask` does so first."""
         while True:
-            self._changed = anyio.Event()
-            unused = [channel for channel in self._left if channel not in self._subscribers]
-            self._left.clear()
-            self._requested.difference_update(unused)
-            self._confirmed.difference_update(unused)
-            pubsub.ask(unsubscribe=unused)
             await self._changed.wait()
+            await anyio.sleep(_LEAVES_WITHIN_S)
+            self._changed = anyio.Event()
+            pubsub.ask(unsubscribe=self._unused())
 
     def _confirm(self, channel: str) -> None:
         # The confirmation may come after all listeners have left.

@@ -18,6 +18,7 @@ import anyio
 from shared_schemas.backoff import Backoff
 from shared_schemas.errors import BackendUnavailable
 
+from gateway.eager import run_until_blocked
 from gateway.feed.heard import Heard
 from gateway.feed.hub import Hub, Notification, Signal
 from gateway.instrument import GatewayObserver
@@ -84,7 +85,7 @@ class EndOnly(Generic[B]):
     is_busy = False
 
     def __init__(self) -> None:
-        self.ended = anyio.Event()
+        self.ended = asyncio.Event()
 
     def push(self, batch: B) -> None:
         pass
@@ -146,7 +147,7 @@ class Subscription(Generic[B]):
         self._confirmed: anyio.Event | None = None
         self._heard_on: int | None = None
         self._loop = asyncio.get_running_loop()
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._active_at = self._loop.time()
         # _is_listening: all that is stored has been read, and notifications go to the sink at once.
@@ -196,7 +197,12 @@ class Subscription(Generic[B]):
         except Exception:  # an error in this stream must not keep the notification from the others
             self._fail()
             return
-        if self._source.is_behind or self._source.is_over or self._sink.is_busy:
+        if self._source.is_over and not (self._unconfirmed or self._sink.is_busy or self._hub.is_closing):
+            # Nearly always this ends without waiting for anything.
+            self._is_listening = False
+            if (rest := run_until_blocked(self._guarded(self._catch_up))) is not None:
+                self._task = asyncio.ensure_future(rest)
+        elif self._source.is_behind or self._source.is_over or self._sink.is_busy:
             self._read()
 
     def warn(self, signal: Signal) -> None:

@@ -4,11 +4,11 @@ A surface decodes a request into specs, calls `SubmitAndFollow` once, and encode
 its own format. Knows no transport and no frames.
 """
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 
-import anyio
 import msgspec
 from shared_schemas.errors import JobExpired
 from shared_schemas.ids import JobId
@@ -156,8 +156,13 @@ class SubmitAndFollow:
         source = TimelineSource(self._hub, self._timeline, {job_id: 0}, heard=heard.job_ids)
         sink = EndedJob(submitted(job_id, stored.spec) if stored.created else None)
         subscription = Subscription(self._hub, source, sink, self._observer, idle_s=self._settings.keep_alive_s)
-        with closing(subscription.begin(heard)), anyio.move_on_after(wait_s):
-            await sink.ended.wait()
+        with closing(subscription.begin(heard)):
+            # A cancel scope would cost more than the rest of the wait.
+            too_late = asyncio.get_running_loop().call_later(wait_s, sink.ended.set)
+            try:
+                await sink.ended.wait()
+            finally:
+                too_late.cancel()
         if not source.is_over:
             return None
         return sink.job() or await self._jobs.find(job_id)

@@ -56,10 +56,12 @@ class PubSubConnection:
         """As subscribe, then unsubscribe, but without waiting until the system has taken the commands. Whatever is sent
         on another connection afterwards leaves this process later. BackendUnavailable."""
         writer = self._open_writer()
+        asked = ((b"SUBSCRIBE", subscribe), (b"UNSUBSCRIBE", unsubscribe))
+        commands = b"".join(_command(verb, channels) for verb, channels in asked if channels)
+        if not commands:
+            return
         try:
-            for verb, channels in ((b"SUBSCRIBE", subscribe), (b"UNSUBSCRIBE", unsubscribe)):
-                if channels:
-                    writer.write(_command(verb, channels))
+            writer.write(commands)
         # uvloop raises RuntimeError for a write to a connection that was reset.
         except (OSError, RuntimeError) as error:
             self._is_cut = True
