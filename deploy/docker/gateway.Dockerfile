@@ -28,10 +28,11 @@ RUN --mount=type=cache,target=/root/.cache/uv touch /before \
 FROM docker.io/library/python:${PYTHON}-slim
 # What is mounted takes the owner of the folder it is mounted on.
 RUN useradd --uid 10001 --user-group --no-create-home headrace \
-  && mkdir /secrets && chown 10001:10001 /secrets
+  && mkdir /artifacts /secrets && chown 10001:10001 /artifacts /secrets
 COPY --from=dependencies /app /app
 COPY --from=own /own /
-ENV PATH=/app/bin:$PATH PYTHONUNBUFFERED=1 HEADRACE_HOST=0.0.0.0 HEADRACE_PORT=8000
+ENV PATH=/app/bin:$PATH PYTHONUNBUFFERED=1 HEADRACE_HOST=0.0.0.0 HEADRACE_PORT=8000 \
+    HEADRACE_ARTIFACTS_ROOT=/artifacts
 USER 10001:10001
 EXPOSE 8000
 ENTRYPOINT ["gateway"]

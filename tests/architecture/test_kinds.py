@@ -20,6 +20,7 @@ NAMED = {
     "gateway/src/gateway/routes/dead_letters.py": "an example of a queue, in the OpenAPI document",
     "gateway/src/gateway/routes/infer.py": "a request of the Open Inference Protocol is an inference job",
     "gateway/src/gateway/routes/oip.py": "a model is ready if a worker for inference is",
+    "gateway/src/gateway/routes/table.py": "POST /models is another name of the route of one kind",
     "client/src/headrace/__init__.py": "exports the specs",
     "client/src/headrace/client.py": "submit_training and submit_inference, with the types of their specs",
     "client/src/headrace/async_client.py": "the same, awaited",

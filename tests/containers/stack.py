@@ -27,7 +27,7 @@ BASES = {
     "UV": ("ghcr.io/astral-sh/uv:{}", "latest"),
     "REDIS": ("docker.io/library/redis:{}", "8"),
 }
-PARTS = ("redis", "gateway", "training-worker", "inference-worker")
+PARTS = ("redis", "gateway", "training-worker", "inference-worker", "publishing-worker")
 
 
 def engine() -> tuple[str, list[str]] | None:

@@ -26,7 +26,7 @@ LIBC = ctypes.CDLL(None)
 LONG = Hyperparameters(epochs=100_000)
 # Signals that come sooner count as the same press of Ctrl-C.
 TWO_PRESSES_S = 0.6
-NO_WORKERS = ("--training-workers", "0", "--inference-workers", "0")
+NO_WORKERS = ("--training-workers", "0", "--inference-workers", "0", "--publishing-workers", "0")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
 
 

@@ -15,6 +15,8 @@ from tests.support.gateways import MODEL, Driver
 EXPECTED = {
     ("post", "/jobs/training"),
     ("post", "/jobs/inference"),
+    ("post", "/jobs/publishing"),
+    ("post", "/models"),
     ("get", "/jobs"),
     ("get", "/jobs/{job_id}"),
     ("get", "/jobs/{job_id}/status"),
@@ -27,6 +29,9 @@ EXPECTED = {
     ("get", "/models/{name}"),
     ("get", "/models/{name}/versions/{version}"),
     ("delete", "/models/{name}/versions/{version}"),
+    ("get", "/models/{name}/versions/{version}/file"),
+    ("put", "/files/{sha256}"),
+    ("get", "/files/{sha256}"),
     ("delete", "/jobs/{job_id}"),
     ("put", "/models/{name}/aliases/{alias}"),
     ("get", "/queues"),

@@ -37,7 +37,7 @@ async def test_a_queue_that_nobody_declared_takes_no_job_and_is_not_made(
     assert "the known queues are training" in item["detail"]
     assert "lrage" not in answer.text
     assert await drive.count_jobs() == 0
-    assert await listed(http) == ["inference", "training"]
+    assert await listed(http) == ["inference", "publishing", "training"]
 
 
 async def test_a_queue_takes_jobs_as_soon_as_a_worker_serves_it(http: httpx.AsyncClient, redis_url: str) -> None:
@@ -46,7 +46,7 @@ async def test_a_queue_takes_jobs_as_soon_as_a_worker_serves_it(http: httpx.Asyn
 
     async with queue_bench(redis_url, QueueName("training-fresh")):
         assert (await http.post("/jobs/training", json=body)).status_code == 202
-    assert await listed(http) == ["inference", "training", "training-fresh"]
+    assert await listed(http) == ["inference", "publishing", "training", "training-fresh"]
 
 
 async def test_a_setting_declares_queues_for_every_gateway(redis_url: str, tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ async def test_a_setting_declares_queues_for_every_gateway(redis_url: str, tmp_p
             job = {"model_id": MODEL, "input_data": 1, "queue": "inference-gpu"}
             for http in (one, other):
                 assert (await http.post("/jobs/inference", json=job)).status_code == 202
-                assert await listed(http) == ["inference", "inference-gpu", "training", "training-large"]
+                assert await listed(http) == ["inference", "inference-gpu", "publishing", "training", "training-large"]
 
 
 async def test_a_job_is_retried_and_replayed_in_its_queue_whoever_declares_that(

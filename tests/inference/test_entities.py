@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from inference_worker.entities import Labels
-from shared_schemas.specs import Aggregation
+from shared_schemas.models import Aggregation
 
 LABELS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
 # Micro|soft Ada | Love|lace| in |Lon|don

@@ -61,12 +61,13 @@ class Gateway:
         gateway`. module: another module to run, with its arguments."""
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._log = log
+        self._log, self.folder = log, log.parent
         self.module = ["uvicorn", "gateway.app:app", "--port", str(self.port)] if is_bare else module
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")},
             "HEADRACE_REDIS_URL": redis_url,
             "HEADRACE_PORT": str(self.port),
+            "HEADRACE_ARTIFACTS_ROOT": str(log.parent / "artifacts"),
             **{f"HEADRACE_{name.upper()}": str(value) for name, value in settings.items()},
         }
         self.process: subprocess.Popen[bytes] | None = None

@@ -22,15 +22,22 @@ from tests.support.armed import command as armed_command
 from tests.support.workers import Bench
 
 MODULE = "inference_worker"
+PUBLISHING = "inference_worker.publishing"
 _TRAINING = default_queue(JobKind.TRAINING)
 
 
 @contextmanager
 def inference_process(
-    redis_url: str, artifacts: Path, *, armed: tuple[str, str, int] | None = None, **settings: object
+    redis_url: str,
+    artifacts: Path,
+    *,
+    armed: tuple[str, str, int] | None = None,
+    module: str = MODULE,
+    **settings: object,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A worker process, killed at the end of the block. armed: an action, the failpoint where it
-    happens, and the number of times that the point must be reached."""
+    happens, and the number of times that the point must be reached. module: PUBLISHING for a worker
+    that publishes."""
     environment = {
         **os.environ,
         "HEADRACE_REDIS_URL": redis_url,
@@ -39,10 +46,10 @@ def inference_process(
         "HEADRACE_INTRA_OP_THREADS": "1",
         **{f"HEADRACE_{name.upper()}": str(value) for name, value in settings.items()},
     }
-    command = [sys.executable, "-m", MODULE]
+    command = [sys.executable, "-m", module]
     if armed is not None:
         action, point, nth = armed
-        command = armed_command(action, point, MODULE, nth=nth)
+        command = armed_command(action, point, module, nth=nth)
     process = subprocess.Popen(command, cwd=ROOT, env=environment)
     try:
         yield process

@@ -18,6 +18,7 @@ import msgspec
 import training_worker.metrics
 import worker_runtime.metrics
 from gateway.settings import GatewaySettings
+from inference_worker.publishing.settings import PublishingSettings
 from inference_worker.settings import Settings as InferenceSettings
 from msgspec import Meta
 from prometheus_client.metrics import MetricWrapperBase
@@ -34,6 +35,7 @@ PARTS: dict[str, tuple[type[msgspec.Struct], type[msgspec.Struct] | None]] = {
     "Gateway": (GatewaySettings, RedisSettings),
     "Workers": (RuntimeSettings, RedisSettings),
     "Inference workers": (InferenceSettings, RuntimeSettings),
+    "Publishing workers": (PublishingSettings, RuntimeSettings),
     "Training workers": (TrainingSettings, RuntimeSettings),
 }
 METRIC_MODULES = {

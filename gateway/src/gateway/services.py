@@ -17,6 +17,7 @@ from shared_schemas.stream.timeline import Timeline
 from gateway.feed.hub import Hub
 from gateway.infer_statistics import InferStatistics
 from gateway.instrument import GatewayObserver
+from gateway.intake.files import Files
 from gateway.intake.known_models import KnownModels
 from gateway.intake.recipes import Recipes
 from gateway.intake.submission import Submissions
@@ -41,6 +42,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     registry: ModelRegistry
     removal: Removal
     recipes: Recipes
+    files: Files
     submissions: Submissions
     submit_and_follow: SubmitAndFollow
     hub: Hub

@@ -41,7 +41,12 @@ class GatewaySettings(RedisSettings, frozen=True, kw_only=True):
         ),
     ] = 1_048_576
     body_timeout_s: Annotated[
-        float, setting("The longest time for a body to arrive, in seconds. A slower one gets 408", gt=0.0)
+        float,
+        setting(
+            "The longest time for a body to arrive, in seconds, and for the next bytes of a file that is uploaded. A "
+            "slower one gets 408",
+            gt=0.0,
+        ),
     ] = 30.0
     infer_wait_s: Annotated[
         float,
@@ -52,6 +57,21 @@ class GatewaySettings(RedisSettings, frozen=True, kw_only=True):
             gt=0.0,
         ),
     ] = 50.0
+    artifacts_root: Annotated[
+        str,
+        setting(
+            "The folder that gets the files of models. Workers must use the same one",
+            change="the gateway runs outside a container",
+        ),
+    ] = "/data/artifacts"
+    max_file_bytes: Annotated[
+        int,
+        setting(
+            "The largest file that can be uploaded, in bytes. A larger one gets 413",
+            change="the disk is small. ONNX allows no larger file than the default",
+            ge=1,
+        ),
+    ] = 2 << 30
     keep_alive_s: Annotated[
         float,
         setting(
@@ -118,8 +138,8 @@ class GatewaySettings(RedisSettings, frozen=True, kw_only=True):
     queues: Annotated[
         tuple[str, ...],
         setting(
-            "Queues that accept jobs before a worker has served them, comma-separated; training and inference "
-            "always do",
+            "Queues that accept jobs before a worker has served them, comma-separated; training, inference and "
+            "publishing always do",
             change="workers of a queue start only once it has jobs",
         ),
     ] = ()

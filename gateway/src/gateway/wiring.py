@@ -30,6 +30,7 @@ from gateway.infer_statistics import InferStatistics
 from gateway.instrument import GatewayObserver
 from gateway.intake.admission import Admission
 from gateway.intake.coalescing import Coalescer
+from gateway.intake.files import Files
 from gateway.intake.known_models import KnownModels
 from gateway.intake.recipes import Recipes
 from gateway.intake.signatures import Signatures
@@ -68,9 +69,14 @@ def build(settings: GatewaySettings) -> Parts:
     joined_submissions: Coalescer[Submission, Stored] = Coalescer(
         Submitter(Nodes(for_submissions), limits=limits).submit_many, count=observer.submissions_sent
     )
-    recipes = Recipes(queue_queries)
+    recipes, files = Recipes(queue_queries), Files(settings)
     admission = Admission(
-        queues=catalog, jobs=jobs, pins=joined_pins, signatures=Signatures(registry.resolve, observer), recipes=recipes
+        queues=catalog,
+        jobs=jobs,
+        pins=joined_pins,
+        signatures=Signatures(registry.resolve, observer),
+        recipes=recipes,
+        files=files,
     )
     submissions = Submissions(
         admission=admission, coalescer=joined_submissions, submitter=Submitter(nodes, limits=limits), jobs=jobs
@@ -90,6 +96,7 @@ def build(settings: GatewaySettings) -> Parts:
         registry=registry,
         removal=Removal(nodes),
         recipes=recipes,
+        files=files,
         submissions=submissions,
         submit_and_follow=SubmitAndFollow(
             submissions=submissions, jobs=jobs, timeline=timeline, hub=hub, settings=settings, observer=observer

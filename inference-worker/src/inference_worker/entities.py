@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from shared_schemas.specs import Aggregation
+from shared_schemas.models import Aggregation
 
 _PREFIXED = re.compile(r"([BIELSU])-(.+)", re.DOTALL)
 _BEGINS = frozenset("BSU")

@@ -51,15 +51,16 @@ def open_model(model: Model, store: ArtifactStore, settings: Settings) -> Loaded
     """Verify the files and load them. Blocks. AttemptFailed: model_unavailable (retryable), model_corrupt,
     model_unsupported."""
     manifest = model.manifest
-    path = _verified(store, manifest.onnx)
+    path = verified(store, manifest.onnx)
     check_is_one_file(path)
     session = OrtSession(path, device=settings.device, intra_op_threads=settings.intra_op_threads)
     engine = BatchingEngine(session, settings.batching, run_timeout_s=settings.run_timeout_s)
-    task = TASKS[manifest.task](manifest, session, engine, partial(_verified, store))
+    task = TASKS[manifest.task](manifest, session, engine, partial(verified, store))
     return LoadedModel(ref=model.ref, manifest=manifest, session=session, engine=engine, task=task)
 
 
-def _verified(store: ArtifactStore, ref: ArtifactRef) -> Path:
+def verified(store: ArtifactStore, ref: ArtifactRef) -> Path:
+    """The path of a file whose contents are those that it is named by. Blocks. AttemptFailed."""
     try:
         return store.verify(ref)
     except (ArtifactMissing, OSError) as error:

@@ -8,11 +8,12 @@ stricter: a reference counts even if a later field replaces it.
 """
 
 import mmap
+from collections.abc import Iterator
 from pathlib import Path
 
 from shared_schemas.errors import AttemptFailed
 
-_VARINT, _FIXED64, _LENGTH, _START_GROUP, _END_GROUP, _FIXED32 = range(6)
+VARINT, _FIXED64, LENGTH, _START_GROUP, _END_GROUP, _FIXED32 = range(6)
 _FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
 # The longest tag or length, and the longest value, in bytes; the deepest nesting of groups. All are protobuf's limits.
 _LONGEST_TAG, _LONGEST_VARINT, _DEEPEST = 5, 10, 100
@@ -44,26 +45,33 @@ def _refers_outside(data: mmap.mmap) -> bool:
     left = [("Model", 0, len(data))]
     while left:
         message, start, end = left.pop()
-        position = start
-        while position < end:
-            number, wire_type, position = _tag(data, position, end)
-            if wire_type == _VARINT:
-                value, position = _varint(data, position, end, most_bytes=_LONGEST_VARINT)
-                if message == "Tensor" and number == _DATA_LOCATION and value != 0:
-                    return True
-            elif wire_type == _LENGTH:
-                length, position = _length_at(data, position, end)
-                if message == "Tensor" and number == _EXTERNAL_DATA:
-                    return True
-                if number in _CHILDREN[message]:
-                    left.append((_CHILDREN[message][number], position, position + length))
-                position += length
-            elif wire_type == _START_GROUP:
-                # ONNX has no group fields, so this one is unknown, and so is everything in it.
-                position = _after_group(data, position, end, number)
-            else:
-                position = _after_fixed(position, end, wire_type)
+        for number, wire_type, value, after in fields(data, start, end):
+            if message == "Tensor" and number == _DATA_LOCATION and wire_type == VARINT and value != 0:
+                return True
+            if message == "Tensor" and number == _EXTERNAL_DATA and wire_type == LENGTH:
+                return True
+            if wire_type == LENGTH and number in _CHILDREN[message]:
+                left.append((_CHILDREN[message][number], value, after))
     return False
+
+
+def fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """The fields of one message. -> (field number, wire type, the value of a VARINT or else where the
+    contents begin, where they end). AttemptFailed model_corrupt."""
+    position = start
+    while position < end:
+        number, wire_type, begin = _tag(data, position, end)
+        if wire_type == VARINT:
+            value, position = _varint(data, begin, end, most_bytes=_LONGEST_VARINT)
+        elif wire_type == LENGTH:
+            length, value = _length_at(data, begin, end)
+            position = value + length
+        elif wire_type == _START_GROUP:
+            # ONNX has no group fields, so this one is unknown, and so is everything in it.
+            value, position = begin, _after_group(data, begin, end, number)
+        else:
+            value, position = begin, _after_fixed(begin, end, wire_type)
+        yield number, wire_type, value, position
 
 
 def _tag(data: mmap.mmap, position: int, end: int) -> tuple[int, int, int]:
@@ -98,9 +106,9 @@ def _after_group(data: mmap.mmap, position: int, end: int, number: int) -> int:
             open_groups.append(number)
         elif wire_type == _END_GROUP and number == open_groups[-1]:
             open_groups.pop()
-        elif wire_type == _VARINT:
+        elif wire_type == VARINT:
             _, position = _varint(data, position, end, most_bytes=_LONGEST_VARINT)
-        elif wire_type == _LENGTH:
+        elif wire_type == LENGTH:
             length, position = _length_at(data, position, end)
             position += length
         else:

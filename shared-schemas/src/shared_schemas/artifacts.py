@@ -4,11 +4,13 @@ from typing import Annotated
 
 import msgspec
 
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+
 
 class ArtifactRef(msgspec.Struct, frozen=True, kw_only=True):
     """sha256: lower-case hex of the contents, which is also the file's name in the store."""
 
-    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    sha256: Sha256
     n_bytes: int
     media_type: str = "application/octet-stream"
 

@@ -31,3 +31,4 @@ class JobKind(StrEnum):
 
     TRAINING = "training", "Train a model on a CSV and publish it."
     INFERENCE = "inference", "Run a published model.", False
+    PUBLISHING = "publishing", "Check an ONNX file and publish it as a model."

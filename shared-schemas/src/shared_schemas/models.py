@@ -12,7 +12,6 @@ from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import MalformedId
 from shared_schemas.ids import ModelName
 from shared_schemas.numbers import whole_number
-from shared_schemas.specs import Aggregation
 
 Task = Literal[
     "image-classification",
@@ -41,6 +40,8 @@ Dtype = Literal[
     "bool",
     "string",
 ]
+# How the labels of tokens become entities, with the names of Hugging Face.
+Aggregation = Literal["none", "simple", "first", "average", "max"]
 
 _REFERENCE = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]{0,62})(@(?P<version>[a-z0-9][a-z0-9._-]{0,31}))?")
 
@@ -187,28 +188,21 @@ class DataFacts(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...]
 
 
-class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """All that an inference worker needs to run a model, and how the model was trained.
+class ModelDescription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What who publishes a model says about it: the part of its manifest that no file of it shows.
 
-    onnx: one file without external data. tokenizer: tokenizer.json of Hugging Face `tokenizers`.
-    labels: class names by output index. features: column names by input index, in training order.
-    feature_ranges: the smallest and the largest value of each feature in the data; empty in a model
-    of an older version. context_length: longest input in tokens. batch_axis: of a model of tensors,
-    the first dimension of all its inputs and outputs, along which a worker may join the inputs of
-    several jobs; null where each input runs alone. embedding: of a model of texts to vectors.
-    rerank: of a model that scores documents for a query. token_labels: of a model that labels each token of a text.
-    image: of a model of pictures.
-    metrics: on held-out rows; baseline: the same for the trivial predictor (majority class, uniform
-    tokens, mean target). data_sha256, code_sha256: digests of the CSV and of the recipe.
-    weights_sha256: of the trained parameters; equal for equal seeds on a CPU. data: how the CSV was
-    read, null in a model of an older version.
+    tokenizer: tokenizer.json of Hugging Face `tokenizers`. labels: class names by output index.
+    features: column names by input index. feature_ranges: the smallest and the largest value of each
+    feature in the training data; empty if they are not known. target: the column that is predicted.
+    context_length: longest input in tokens. batch_axis: of a model of tensors, the first dimension of
+    all its inputs and outputs, along which a worker may join the inputs of several jobs; null where
+    each input runs alone. embedding: of a model of texts to vectors. rerank: of a model that scores
+    documents for a query. token_labels: of a model that labels each token of a text. image: of a model of
+    pictures. metrics: on held-out rows; baseline: the same for the trivial predictor (majority class,
+    uniform tokens, mean target).
     """
 
     task: Task
-    model_type: str
-    onnx: ArtifactRef
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
     tokenizer: ArtifactRef | None = None
     labels: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
@@ -220,9 +214,24 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     rerank: RerankSpec | None = None
     token_labels: TokenLabelSpec | None = None
     image: ImageSpec | None = None
-    parameters: int = 0
     metrics: dict[str, float | None] = {}
     baseline: dict[str, float | None] = {}
+
+
+class ModelManifest(ModelDescription, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=False):
+    """All that an inference worker needs to run a model, and how the model was trained.
+
+    onnx: one file without external data. opset: of the standard operators. data_sha256, code_sha256:
+    digests of the CSV and of the recipe. weights_sha256: of the trained parameters; equal for equal
+    seeds on a CPU. data: how the CSV was read, null in a model of an older version, and in one that
+    was not trained here.
+    """
+
+    model_type: str
+    onnx: ArtifactRef
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    parameters: int = 0
     hyperparameters: dict[str, Any] = {}
     seed: int = 0
     data_sha256: str = ""
@@ -258,3 +267,17 @@ class TrainingResult(msgspec.Struct, frozen=True, kw_only=True):
     steps: int
     weights_sha256: str
     onnx_sha256: str
+
+
+class PublishingResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a publishing job returns. model: the reference it was published under, null for a replay,
+    which publishes nothing. ran: whether the model was run once; false for a model of tensors that
+    takes no tensors of ones."""
+
+    model: str | None
+    task: Task
+    onnx: ArtifactRef
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    opset: int
+    ran: bool

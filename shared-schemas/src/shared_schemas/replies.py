@@ -187,6 +187,15 @@ class EventPage(msgspec.Struct, frozen=True, kw_only=True):
     done: bool
 
 
+class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of the artifact store. n_bytes: how much of it is there. An upload goes on from that
+    byte until is_complete."""
+
+    sha256: str
+    n_bytes: int
+    is_complete: bool
+
+
 class ModelPage(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[Model, ...]
     next_cursor: str | None = None

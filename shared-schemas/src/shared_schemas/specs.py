@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 import msgspec
 from msgspec import Meta
 
+from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import SpecRejected
 from shared_schemas.ids import ModelName
 from shared_schemas.kinds import JobKind
+from shared_schemas.models import Aggregation, ModelDescription
 from shared_schemas.retry import RetryPolicy
 
 Tag = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z", max_length=64)]
@@ -27,6 +29,9 @@ PathText = Annotated[str, Meta(min_length=1, max_length=1024)]
 ColumnName = Annotated[str, Meta(min_length=1, max_length=256)]
 Seed = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Duration = Annotated[float, Meta(gt=0.0, le=30 * 86_400.0)]
+
+
+_NO_FILES: Mapping[str, ArtifactRef] = {}
 
 
 class Priority(StrEnum):
@@ -98,6 +103,11 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     @property
     def model(self) -> str | None:
         return None if self.model_field is None else getattr(self, self.model_field)
+
+    @property
+    def files(self) -> Mapping[str, ArtifactRef]:
+        """The files of the artifact store that the job needs, by JSON pointers into the spec."""
+        return _NO_FILES
 
     def check_source(self, source: "JobOptions") -> None:
         """source: the spec of the job that `source_field` names. SpecRejected if this job cannot
@@ -214,9 +224,6 @@ def _hyperparameters(given: dict[str, Any], struct: type[msgspec.Struct]) -> msg
         raise ValueError(f"{text} - at `$.hyperparameters{path or '`'}") from None
 
 
-Aggregation = Literal["none", "simple", "first", "average", "max"]
-
-
 class InferenceParameters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """Sampling of a language model; temperature 0 always takes the most likely token. top_k: of a
     language model, sample from the k most likely tokens; of a classifier, how many scores to
@@ -257,6 +264,30 @@ class InferenceSpec(JobOptions, frozen=True, kw_only=True, omit_defaults=True, t
         if parameters.seed is None:
             parameters = msgspec.structs.replace(parameters, seed=new_seed)
         return msgspec.structs.replace(self, queue=queue, model_id=model, parameters=parameters)
+
+
+class PublishingSpec(JobOptions, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="publishing"):
+    """Check an ONNX file and publish it as the next version of a model.
+
+    name: of the model. onnx, and the files in the manifest: what `PUT /files/{sha256}` answered.
+    manifest: what the file does not show; the task `tensors` needs nothing of it.
+    """
+
+    name: ModelName
+    onnx: ArtifactRef
+    manifest: ModelDescription = ModelDescription(task="tensors")
+
+    example: ClassVar = {"name": "resnet", "onnx": {"sha256": "0" * 64, "n_bytes": 102_442_450}}
+
+    @property
+    def subject(self) -> str:
+        return self.name
+
+    @property
+    def files(self) -> dict[str, ArtifactRef]:
+        described = ((name, getattr(self.manifest, name)) for name in self.manifest.__struct_fields__)
+        found = {f"/manifest/{name}": value for name, value in described if isinstance(value, ArtifactRef)}
+        return {"/onnx": self.onnx, **found}
 
 
 # For each kind, the Struct that is tagged with its name.

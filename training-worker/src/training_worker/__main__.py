@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from pathlib import Path
 
 import structlog
 from shared_schemas.errors import JobExpired, JobNotFound
@@ -11,7 +10,6 @@ from shared_schemas.job import Checkpoint
 from shared_schemas.models import ModelManifest, ModelRef
 from shared_schemas.service.process import settings_checked
 from shared_schemas.service.settings import from_environ
-from shared_schemas.store.files import ArtifactStore
 from shared_schemas.stream.connection import connect
 from shared_schemas.stream.jobs import Jobs
 from shared_schemas.stream.nodes import Nodes
@@ -19,17 +17,14 @@ from shared_schemas.stream.registry import ModelRegistry
 from worker_runtime import Worker, configure_logs
 from worker_runtime.process import run_process
 
-from training_worker.collecting import collect_for_ever
+from training_worker.collecting import collect_for_ever, sweep
 from training_worker.handler import TrainingHandler
 from training_worker.registering import capabilities
 from training_worker.settings import TrainingSettings
 
-# No file takes this long to write, so a half-written file of this age was left by a dead process.
-LEFTOVERS_S = 86_400.0
-
 
 async def serve(settings: TrainingSettings) -> None:
-    ArtifactStore(Path(settings.artifacts_root)).sweep(older_than_s=LEFTOVERS_S)
+    sweep(settings)
     client = connect(settings)
     nodes = Nodes(client)
     registry, jobs = ModelRegistry(nodes), Jobs(nodes)

@@ -5,17 +5,15 @@ supervisor. Only `_run` imports torch, which takes seconds, so that the child is
 supervisor before that. It knows no Redis and no job id.
 """
 
-import ctypes
 import os
-import signal
 import sys
 import threading
 import traceback
-from pathlib import Path
 from typing import IO
 
 from shared_schemas.errors import ErrorInfo, HeadraceError
 from shared_schemas.events import JobEvent
+from shared_schemas.service.child import die_with
 
 from training_worker.messages import (
     Crashed,
@@ -28,10 +26,6 @@ from training_worker.messages import (
     frame,
     read_frame,
 )
-
-PR_SET_PDEATHSIG = 1
-# proc(5): when memory runs out, the kernel kills the process with the highest score first.
-OOM_SCORE_FIRST = "1000"
 
 
 class MessageWriter:
@@ -51,7 +45,7 @@ class MessageWriter:
 
 def main() -> None:
     parent = int(sys.argv[1])
-    _die_with(parent)
+    die_with(parent)
     # Standard output is the pipe for messages. What user code prints goes to standard error
     # instead, and becomes lines of the job's log.
     messages = MessageWriter(os.fdopen(os.dup(1), "wb"))
@@ -112,17 +106,6 @@ def _follow_supervisor(
         # There is nothing to save yet, and loading torch may still take seconds.
         messages.send(Stopped())
         os._exit(0)
-
-
-def _die_with(parent: int) -> None:
-    """Exit if the supervisor is already dead. On Linux, the kernel also kills this process when the
-    supervisor dies for any reason, and before the supervisor when memory runs out."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        Path("/proc/self/oom_score_adj").write_text(OOM_SCORE_FIRST)
-    if os.getppid() != parent:
-        # The supervisor had died before prctl was called.
-        os._exit(1)
 
 
 if __name__ == "__main__":

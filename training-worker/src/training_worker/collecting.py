@@ -28,6 +28,7 @@ from shared_schemas.service.process import settings_checked
 from shared_schemas.service.settings import SettingsRejected, from_environ
 from shared_schemas.store import collecting
 from shared_schemas.store.collecting import Collection
+from shared_schemas.store.files import ArtifactStore, StoreUnwritable
 from shared_schemas.stream.connection import AsyncRedis, connect
 from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.references import StoreBinding, read_references
@@ -36,6 +37,9 @@ from shared_schemas.stream.store_version import check_store
 from training_worker.settings import TrainingSettings
 
 EVERY_S = 3600.0
+# No file takes this long to write, so a half-written file of this age was left by a dead process, or
+# is an upload that nobody goes on with.
+LEFTOVERS_S = 86_400.0
 _AWAY = 1
 
 
@@ -68,6 +72,11 @@ async def collect(
     return await to_thread.run_sync(files)
 
 
+def sweep(settings: TrainingSettings) -> None:
+    """Remove what is half-written and old. StoreUnwritable, OSError."""
+    ArtifactStore(Path(settings.artifacts_root)).sweep(older_than_s=LEFTOVERS_S)
+
+
 async def collect_for_ever(settings: TrainingSettings, client: AsyncRedis, queues: Sequence[QueueName]) -> None:
     """Collect every EVERY_S seconds, in turn with the other training workers. Returns at once if
     the grace period is 0, which means never."""
@@ -85,6 +94,7 @@ async def collect_for_ever(settings: TrainingSettings, client: AsyncRedis, queue
                     grace_s=settings.artifacts_grace_s,
                     queues=queues,
                 )
+                await to_thread.run_sync(lambda: sweep(settings))
                 log.info(
                     "artifacts_collected", files=len(done.collected), bytes=done.n_bytes, kept=done.kept,
                     waiting=done.waiting,
@@ -94,7 +104,7 @@ async def collect_for_ever(settings: TrainingSettings, client: AsyncRedis, queue
             if has_fitted:
                 log.error("artifacts_not_collected", error=str(error))
             return
-        except (StoreOfAnotherRedis, OSError) as error:
+        except (StoreOfAnotherRedis, StoreUnwritable, OSError) as error:
             log.warning("artifacts_not_collected", error=str(error))
         except BackendUnavailable:
             # The other duties of the worker log it.

@@ -21,6 +21,7 @@ from anyio.streams.text import TextReceiveStream
 from shared_schemas.codec import EncodedEvent, encoded_as
 from shared_schemas.errors import AttemptFailed
 from shared_schemas.events import Checkpointed, Logged, Measured, Progressed
+from shared_schemas.service.child import without_secrets
 from shared_schemas.service.failpoints import failpoint
 from shared_schemas.store.files import ArtifactStore
 from worker_runtime import Attempt, StopReason
@@ -49,7 +50,6 @@ REAP_S = 5.0
 # its last message, and may arrive later.
 LAST_LINES_S = 1.0
 LINE_CHARACTERS = 8192
-_SECRET = re.compile(r"HEADRACE_REDIS|PASSWORD|SECRET|TOKEN", re.IGNORECASE)
 _NEW_LINE = re.compile(r"[\r\n]+")
 _THREADS = ("OMP_NUM_THREADS", "RAYON_NUM_THREADS")
 
@@ -184,7 +184,7 @@ def _no_process(error: OSError) -> AttemptFailed:
 def child_environment(threads: int) -> dict[str, str]:
     """This process' environment without secrets, such as the password of Redis, which user code
     must not see. threads: of the libraries of the child; 0 lets each decide."""
-    kept = {name: value for name, value in os.environ.items() if not _SECRET.search(name)}
+    kept = without_secrets(os.environ)
     # PASSIVE: a waiting thread of torch sleeps, so that other processes can use its core.
     limits = {"OMP_WAIT_POLICY": "PASSIVE"} | (dict.fromkeys(_THREADS, str(threads)) if threads else {})
     # Unbuffered: the job's log shows what user code prints at once.

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 from shared_schemas.codec import encode_json
 from shared_schemas.kinds import JobKind
+from shared_schemas.models import Aggregation
 from shared_schemas.replies import Submitted
-from shared_schemas.specs import BUILT_IN_RECIPES, SPECS, Aggregation, Priority
+from shared_schemas.specs import BUILT_IN_RECIPES, SPECS, Priority
 
 from headrace.client import Client
 from headrace.commands.command import Command, Given, Parser, Several, WrongUsage, number, one_of, whole

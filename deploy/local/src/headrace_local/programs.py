@@ -22,4 +22,5 @@ class Program(NamedTuple):
 PROGRAMS = {
     JobKind.TRAINING: Program("training_worker", "TrainingSettings"),
     JobKind.INFERENCE: Program("inference_worker", "Settings"),
+    JobKind.PUBLISHING: Program("inference_worker.publishing", "PublishingSettings"),
 }

@@ -28,6 +28,7 @@ _TITLES = {
     413: "Body too large",
     414: "Target too long",
     415: "Unsupported media type",
+    416: "Range not satisfiable",
     421: "Misdirected request",
     422: "Unprocessable content",
     429: "Too many requests",
@@ -37,11 +38,13 @@ _TITLES = {
     503: "Service unavailable",
     504: "Gateway timeout",
     505: "HTTP version not supported",
+    507: "Insufficient storage",
 }
 RETRY_AFTER_S = "2"
 PROBLEM_JSON = "application/problem+json"
-# Statuses that are sent before the body has been read to its end.
+# Statuses that are sent before the body has been read to its end, and the header of other such answers.
 _BODY_UNREAD = (408, 413)
+CLOSE = {"Connection": "close"}
 _LINGER_S = 2.0
 
 
@@ -96,7 +99,8 @@ def response_of(problem: ProblemError, request: Request, form: ErrorForm = as_pr
 
 
 def response_with_id(problem: ProblemError, request_id: str, form: ErrorForm = as_problem) -> Response:
-    kind = _LingeringResponse if problem.status in _BODY_UNREAD else Response
+    is_unread = problem.status in _BODY_UNREAD or CLOSE.items() <= problem.headers.items()
+    kind = _LingeringResponse if is_unread else Response
     made = form(problem, request_id)
     return kind(made.body, made.status, headers=problem.headers, media_type=made.media_type)
 
@@ -137,13 +141,15 @@ def internal() -> ProblemError:
 
 
 def _of_headrace_error(error: HeadraceError) -> ProblemError:
-    status = status_of(error.code)
+    # What the store could not do is an instance with a code of its own.
+    code = error.info().code
+    status = status_of(code)
     if status == 500:
         return internal()
     items = []
     if isinstance(error, InvalidInput) and error.pointer is not None:
-        items = [ProblemItem(pointer=error.pointer, code=error.code, detail=str(error))]
+        items = [ProblemItem(pointer=error.pointer, code=code, detail=str(error))]
     headers = {"Retry-After": RETRY_AFTER_S} if status == 503 else {}
     if isinstance(error, QueueFull):
         headers = {"Retry-After": str(error.retry_after_s)}
-    return ProblemError(status, error.code, str(error), errors=items, headers=headers)
+    return ProblemError(status, code, str(error), errors=items, headers=headers)

@@ -18,6 +18,7 @@ from shared_schemas.stream.jobs import Jobs
 from shared_schemas.stream.queues import Queues
 
 from gateway.intake.coalescing import Coalescer
+from gateway.intake.files import Files
 from gateway.intake.recipes import Recipes
 from gateway.intake.signatures import Signatures
 
@@ -33,6 +34,10 @@ class PathNotAllowed(SpecRejected):
     code = "path_not_allowed"
 
 
+class FileUnknown(SpecRejected):
+    code = "file_not_found"
+
+
 class QueueUnknown(SpecRejected):
     code = "queue_unknown"
 
@@ -41,10 +46,17 @@ class Admission:
     """pins: the version of each model that is asked for by name."""
 
     def __init__(
-        self, *, queues: Queues, jobs: Jobs, pins: Coalescer[str, ModelRef], signatures: Signatures, recipes: Recipes
+        self,
+        *,
+        queues: Queues,
+        jobs: Jobs,
+        pins: Coalescer[str, ModelRef],
+        signatures: Signatures,
+        recipes: Recipes,
+        files: Files,
     ) -> None:
         self._queues, self._jobs, self._pins = queues, jobs, pins
-        self._signatures, self._recipes = signatures, recipes
+        self._signatures, self._recipes, self._files = signatures, recipes, files
 
     async def admit(
         self, spec: JobSpec, queue: QueueName, *, is_again: bool = False, models: dict[str, str] | None = None
@@ -53,9 +65,9 @@ class Admission:
         is_again: a retry or a replay. models: the pinned version of each model name that earlier
         specs of the same list have; new ones are added.
 
-        The input and the recipe of a retry or a replay are not checked: its job was accepted
-        before, and it must be able to end as that job did. SpecRejected, InvalidInput,
-        ModelNotFound, BackendUnavailable.
+        The input, the files and the recipe of a retry or a replay are not checked: its job was
+        accepted before, and it must be able to end as that job did. SpecRejected, InvalidInput,
+        ModelNotFound, BackendUnavailable, StoreUnwritable.
         """
         # Most jobs need only some of these checks, and a call costs time.
         recipe, source, model = spec.recipe, spec.source, spec.model
@@ -65,6 +77,10 @@ class Admission:
         if recipe is not None and recipe not in BUILT_IN_RECIPES and not is_again:
             spec = await self._recipes.checked(spec, recipe, queue)
         _check_paths(spec)
+        for pointer, ref in spec.files.items():
+            # The file must outlive the time until the job refers to it.
+            if not await self._files.renew(ref) and not is_again:
+                raise FileUnknown("the store has no such file: send it with PUT /files/{sha256}", pointer=pointer)
         parents = await self._check_parents(spec, source) if spec.depends_on or source is not None else _NO_PARENTS
         if model is not None:
             version = await self._pin(model, {} if models is None else models, parents)

@@ -15,15 +15,13 @@ from shared_schemas.codec import encode_json
 from shared_schemas.replies import ProblemItem
 
 from gateway.eager import run_until_blocked
-from gateway.edge.problems import ProblemError
+from gateway.edge.problems import CLOSE, ProblemError
 from gateway.intake.leniency import alternatives, as_meant, type_of
 from gateway.intake.validation_errors import item_of, shown
 from gateway.settings import GatewaySettings
 
 T = TypeVar("T")
 
-# Otherwise the rest of the body would be read as the next request.
-_CLOSE = {"Connection": "close"}
 _syntax = msgspec.json.Decoder(msgspec.Raw)
 _MEDIA = re.compile(rb'application/json\s*(;\s*charset="?utf-8"?\s*)?', re.IGNORECASE)
 
@@ -34,8 +32,7 @@ async def read_json(
     """The body as the decoder's Struct. headers: of the request, by names in lower case.
     ProblemError 400, 408, 413, 415 or 422."""
     _check_declared_size(headers, settings.max_body_bytes)
-    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise ProblemError(415, "encoding_unsupported", "send the body without Content-Encoding")
+    check_encoding(headers)
     if _MEDIA.fullmatch(headers.get(b"content-type", b"")) is None:
         raise ProblemError(415, "media_type_unsupported", "send the body as application/json in UTF-8")
     return decode(await _whole(request, settings), decoder)
@@ -63,8 +60,14 @@ async def _whole(request: Request, settings: GatewaySettings) -> bytes:
             async with asyncio.timeout(settings.body_timeout_s):
                 await rest
         except TimeoutError:
-            raise ProblemError(408, "body_timeout", "the body took too long to arrive", headers=_CLOSE) from None
+            raise ProblemError(408, "body_timeout", "the body took too long to arrive", headers=CLOSE) from None
     return bytes(body)
+
+
+def check_encoding(headers: Mapping[bytes, bytes]) -> None:
+    """ProblemError 415."""
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise ProblemError(415, "encoding_unsupported", "send the body without Content-Encoding")
 
 
 async def _read(request: Request, body: bytearray, max_bytes: int) -> None:
@@ -143,4 +146,4 @@ def _names_of(query: Any) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def _too_large(max_bytes: int) -> ProblemError:
-    return ProblemError(413, "body_too_large", f"a body may have at most {max_bytes} bytes", headers=_CLOSE)
+    return ProblemError(413, "body_too_large", f"a body may have at most {max_bytes} bytes", headers=CLOSE)

@@ -8,13 +8,16 @@ from msgspec import Meta
 from shared_schemas.errors import MalformedId, ModelNotFound
 from shared_schemas.models import Model, ModelRef, parse_model_reference
 from shared_schemas.replies import AliasRequest, ModelPage, ModelVersions, ProblemItem
+from shared_schemas.store.files import ArtifactMissing
 from shared_schemas.stream.registry import ModelList
 
 from gateway.edge.problems import ProblemError
 from gateway.instrument import GatewayObserver
+from gateway.routes.files import FileNotFound
 from gateway.routes.paging import Limit
 from gateway.routes.route import Call, PlainCall
 from gateway.surfaces.native import responses
+from gateway.surfaces.native.download import download
 
 # Lua in Redis cannot tell integers above this one apart.
 _GREATEST = 2**53
@@ -40,12 +43,25 @@ async def get_model(call: PlainCall) -> Response:
 
 async def get_version(call: PlainCall) -> Response:
     """One version of a model, by number or alias."""
-    name, version = _without_version(call.path["name"]), call.path["version"]
+    return responses.json_response(await _version_of(call))
+
+
+async def get_model_file(call: PlainCall) -> Response:
+    """The ONNX file of a version, by number or alias, or with `Range` a part of it. The ETag is its
+    sha256."""
+    found = await _version_of(call)
+    ref, services = found.manifest.onnx, call.services
     try:
-        found = await call.services.registry.resolve(f"{name}@{version}")
-    except MalformedId:
-        raise ModelNotFound("no such version is published") from None
-    return responses.json_response(found)
+        path = await services.files.path(ref)
+    except ArtifactMissing:
+        raise FileNotFound("the file of this version is not in the store") from None
+    return download(
+        call.request.scope,
+        path,
+        ref,
+        filename=f"{found.name}-{found.version}.onnx",
+        send_timeout_s=services.settings.send_timeout_s,
+    )
 
 
 async def delete_version(call: PlainCall) -> Response:
@@ -78,6 +94,14 @@ async def set_alias(call: Call[None, AliasRequest]) -> Response:
         item = ProblemItem(pointer="alias", code="invalid_value", detail="not a name for an alias")
         raise ProblemError(422, "invalid_parameter", "the alias is not valid", errors=[item])
     return responses.json_response(await call.services.registry.set_alias(name, parsed, call.body.version))
+
+
+async def _version_of(call: PlainCall) -> Model:
+    name, version = _without_version(call.path["name"]), call.path["version"]
+    try:
+        return await call.services.registry.resolve(f"{name}@{version}")
+    except MalformedId:
+        raise ModelNotFound("no such version is published") from None
 
 
 def _readable(observer: GatewayObserver, found: ModelList) -> tuple[Model, ...]:

@@ -15,6 +15,7 @@ from shared_schemas.specs import BUILT_IN_RECIPES, SPECS
 from gateway.routes.route import Answer, Header, Route
 
 _TEMPLATE = "#/components/schemas/{name}"
+_FILE = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 _PROBLEM = {
     "description": "A problem, RFC 9457.",
     "content": {"application/problem+json": {"schema": {"$ref": _TEMPLATE.format(name="Problem")}}},
@@ -107,6 +108,8 @@ def _operation(route: Route) -> dict[str, Any]:
     if route.body is not None:
         content = {"schema": _body(route), "example": route.example}
         operation["requestBody"] = {"required": True, "content": {"application/json": content}}
+    if route.takes_file:
+        operation["requestBody"] = {"required": True, "content": _FILE}
     return operation
 
 
@@ -119,6 +122,8 @@ def _body(route: Route) -> dict[str, Any]:
 
 
 def _response(answer: Answer) -> dict[str, Any]:
+    if answer.is_file:
+        return {"description": answer.description, "content": _FILE}
     if answer.kind is None:
         return {"description": answer.description}
     one = _reference(answer.kind)

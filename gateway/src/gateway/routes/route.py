@@ -34,13 +34,14 @@ Handler = Callable[[Call[Any, Any]], Awaitable[Response]]
 class Answer(msgspec.Struct, frozen=True):
     """What a status means, and its body. kind: None if there is no body. for_list: the body if a
     list was sent. is_stream: the same events also come as server-sent events or NDJSON. is_list: the
-    body is a list of them."""
+    body is a list of them. is_file: the body is the bytes of a file."""
 
     description: str
     kind: type[msgspec.Struct] | None = None
     for_list: type[msgspec.Struct] | None = None
     is_stream: bool = False
     is_list: bool = False
+    is_file: bool = False
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -54,7 +55,8 @@ class Header(msgspec.Struct, frozen=True):
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """handler: its name and docstring become those of the route, unless a name or description is
     given here. query, body: Structs that the request is decoded as. reads_body: the handler reads
-    the body itself, and `body` only describes it. max_list: how many bodies may
+    the body itself, and `body` only describes it. takes_file: the handler reads the body itself, as
+    the bytes of a file. max_list: how many bodies may
     be sent as a list, which the handler gets as a tuple; 0 allows one body only. cursor_header: a
     header that wins over the query parameter `after`. answers, problems: by status. error: the body
     of problems in another form. tag: None keeps
@@ -69,6 +71,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     query: type[msgspec.Struct] | None = None
     body: type[msgspec.Struct] | None = None
     reads_body: bool = False
+    takes_file: bool = False
     max_list: int = 0
     example: dict[str, Any] | None = None
     headers: tuple[Header, ...] = ()

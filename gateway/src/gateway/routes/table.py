@@ -25,24 +25,26 @@ from shared_schemas.replies import (
     ModelVersions,
     Queues,
     RecipeList,
+    StoredFile,
     Submitted,
     SubmittedJobs,
     Workers,
 )
-from shared_schemas.specs import SPECS
+from shared_schemas.specs import SPECS, PublishingSpec
 
 from gateway.intake.submission import LONGEST_LIST
-from gateway.routes import dead_letters, docs, events, health, jobs, models, queues, recipes, submit
+from gateway.routes import dead_letters, docs, events, files, health, jobs, models, queues, recipes, submit
 from gateway.routes.oip_table import OIP_ROUTES
 from gateway.routes.route import Answer, Header, Route
 
-_JOBS, _DEAD_LETTERS, _EVENTS, _MODELS, _RECIPES, _QUEUES, _HEALTH = (
-    "jobs", "dead letters", "events", "models", "recipes", "queues", "health"
+_JOBS, _DEAD_LETTERS, _EVENTS, _MODELS, _FILES, _RECIPES, _QUEUES, _HEALTH = (
+    "jobs", "dead letters", "events", "models", "files", "recipes", "queues", "health"
 )  # fmt: skip
 
 _DELETED = Answer("Deleted.")
 _ASKED_FOR = Answer("The request is accepted and not carried out yet.", JobStatus)
 _ACCEPTED = Answer("Accepted. A list is answered with a list.", Submitted, for_list=SubmittedJobs)
+_ENDED = Answer("It ended within the time that Prefer gave.", JobDetails)
 _FOLLOWED = {
     200: Answer("Events in order, each with its number.", EventPage, is_stream=True),
     204: Answer("The reader has all events, and there will be no more."),
@@ -51,7 +53,7 @@ _FOLLOWED = {
 # have stored it.
 _OF_A_JOB = (404, 410, 501, 503)
 _OF_A_BODY = (400, 408, 413, 415, 422)
-_OF_A_SUBMISSION = (*_OF_A_BODY, 404, 406, 501, 503)
+_OF_A_SUBMISSION = (*_OF_A_BODY, 404, 406, 501, 503, 507)
 _OF_EVENTS = (404, 406, 410, 422, 501, 503)
 _SUBMISSION_HEADERS = (
     Header(
@@ -87,7 +89,7 @@ ROUTES = (
             max_list=LONGEST_LIST,
             example=SPECS[kind].example,
             headers=_SUBMISSION_HEADERS,
-            answers={202: _ACCEPTED, 200: Answer("It ended within the time that Prefer gave.", JobDetails)},
+            answers={202: _ACCEPTED, 200: _ENDED},
             problems=_OF_A_SUBMISSION,
         )
         for kind in JobKind
@@ -248,6 +250,19 @@ ROUTES = (
         problems=(422, 503),
     ),
     Route(
+        method="POST",
+        path="/models",
+        handler=submit.submit_jobs,
+        name="publish_model",
+        description="Check an ONNX file that was uploaded, and publish it. It is a job of the kind publishing.",
+        tag=_MODELS,
+        body=PublishingSpec,
+        example=PublishingSpec.example,
+        headers=_SUBMISSION_HEADERS,
+        answers={202: Answer("Accepted.", Submitted), 200: _ENDED},
+        problems=_OF_A_SUBMISSION,
+    ),
+    Route(
         method="GET",
         path="/models/{name}",
         handler=models.get_model,
@@ -262,6 +277,18 @@ ROUTES = (
         tag=_MODELS,
         answers=_done(Model),
         problems=(404, 501, 503),
+    ),
+    Route(
+        method="GET",
+        path="/models/{name}/versions/{version}/file",
+        handler=models.get_model_file,
+        tag=_MODELS,
+        answers={
+            200: Answer("The ONNX file.", is_file=True),
+            206: Answer("The part that Range asks for.", is_file=True),
+            304: Answer("The reader has this file."),
+        },
+        problems=(404, 416, 501, 503, 507),
     ),
     Route(
         method="DELETE",
@@ -280,6 +307,30 @@ ROUTES = (
         example={"version": 1},
         answers=_done(Model),
         problems=(*_OF_A_BODY, 404, 503),
+    ),
+    Route(
+        method="PUT",
+        path="/files/{sha256}",
+        handler=files.put_file,
+        tag=_FILES,
+        takes_file=True,
+        headers=(
+            Header(
+                "Content-Range",
+                "`bytes FIRST-LAST/TOTAL`: the body is a part of the file.",
+                pattern=r"^bytes [0-9]+-[0-9]+/[0-9]+\Z",
+            ),
+        ),
+        answers={201: Answer("The file is complete.", StoredFile), 202: Answer("Parts are missing.", StoredFile)},
+        problems=(*_OF_A_BODY, 409, 503, 507),
+    ),
+    Route(
+        method="GET",
+        path="/files/{sha256}",
+        handler=files.get_file,
+        tag=_FILES,
+        answers=_done(StoredFile),
+        problems=(404, 422, 503, 507),
     ),
     Route(
         method="GET",

@@ -28,10 +28,29 @@ ANSWERS = (
         action="Add the page's origin to HEADRACE_CORS_ORIGINS.",
     ),
     ErrorCode(
+        code="digest_mismatch",
+        status=422,
+        meaning="The contents that were uploaded do not have the sha256 in the path.",
+        action="Compute the sha256 again, and upload the file again from its beginning.",
+    ),
+    ErrorCode(
         code="encoding_unsupported",
         status=415,
         meaning="The request has a Content-Encoding that the route does not take.",
         action="Send the body uncompressed. POST /v2/models/{name}/infer also takes gzip and deflate.",
+    ),
+    ErrorCode(
+        code="file_not_found",
+        status=404,
+        part=True,
+        meaning="The artifact store has no such file, or one of another size.",
+        action="Upload the file again with PUT /files/{sha256}, and name it by the answer.",
+    ),
+    ErrorCode(
+        code="file_too_large",
+        status=413,
+        meaning="The file is larger than HEADRACE_MAX_FILE_BYTES.",
+        action="Raise the setting. ONNX itself allows 2 GiB in one file.",
     ),
     ErrorCode(
         code="filter_required",
@@ -299,6 +318,12 @@ ANSWERS = (
         action=("Check its spelling. Start its worker first, or name it in the gateway's HEADRACE_QUEUES."),
     ),
     ErrorCode(
+        code="range_not_satisfiable",
+        status=416,
+        meaning="The file ends before the range that the request asks for.",
+        action="Ask for a range within the size that Content-Range names.",
+    ),
+    ErrorCode(
         code="route_not_found",
         status=404,
         meaning="The API has no such path.",
@@ -349,6 +374,18 @@ ANSWERS = (
         part=True,
         meaning="The route has no query parameter of this name.",
         action="Check its spelling.",
+    ),
+    ErrorCode(
+        code="upload_in_progress",
+        status=409,
+        meaning="Another request is writing the same file.",
+        action="Ask GET /files/{sha256} until it is complete, or send the rest a moment later.",
+    ),
+    ErrorCode(
+        code="upload_offset_wrong",
+        status=409,
+        meaning="The part that was sent does not begin where the stored part of the file ends.",
+        action="Ask GET /files/{sha256} how many bytes are there, and send the rest.",
     ),
     ErrorCode(
         code="wrong_type",

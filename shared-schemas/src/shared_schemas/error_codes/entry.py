@@ -3,7 +3,7 @@
 import msgspec
 
 # With these HTTP statuses, the same request may succeed later without a change.
-_LATER = frozenset({408, 429, 503})
+_LATER = frozenset({408, 429, 503, 507})
 
 
 class ErrorCode(msgspec.Struct, frozen=True, kw_only=True):

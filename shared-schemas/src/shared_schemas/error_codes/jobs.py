@@ -80,7 +80,7 @@ JOBS = (
         code="model_corrupt",
         job=False,
         meaning="The model file is damaged or is not valid ONNX.",
-        action="Restore the file, or train again.",
+        action="Restore the file, or train or export it again.",
     ),
     ErrorCode(
         code="model_failed",
@@ -126,6 +126,7 @@ JOBS = (
     ),
     ErrorCode(
         code="no_space",
+        status=507,
         job=True,
         meaning="The disk of the artifact store is full.",
         action="Make room.",
@@ -133,8 +134,9 @@ JOBS = (
     ErrorCode(
         code="out_of_memory",
         job=False,
-        meaning="The training needed more memory than there is.",
-        action="Lower batch_size, width or max_length.",
+        meaning="The training needed more memory than there is, or a model to publish more than "
+        "HEADRACE_PROBE_MEMORY_BYTES.",
+        action="Lower batch_size, width or max_length; for a model, raise the setting.",
     ),
     ErrorCode(
         code="poison",
@@ -168,15 +170,17 @@ JOBS = (
     ),
     ErrorCode(
         code="store_failed",
+        status=503,
         job=True,
         meaning="The artifact store cannot be written.",
         action="Look at its disk.",
     ),
     ErrorCode(
         code="store_read_only",
+        status=503,
         job=True,
         meaning="The artifact store is mounted read-only.",
-        action="Mount it so that workers can write to it.",
+        action="Mount it so that gateways and workers can write to it.",
     ),
     ErrorCode(
         code="timeout",
@@ -200,7 +204,7 @@ JOBS = (
     ErrorCode(
         code="worker_process_died",
         job=True,
-        meaning="The training process was killed or crashed.",
+        meaning="The process that trains, or checks a model, was killed or crashed.",
         action="If it happens again, look at the machine's memory and the worker's log.",
     ),
     ErrorCode(

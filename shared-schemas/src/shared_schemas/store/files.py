@@ -5,6 +5,7 @@ renamed. Two attempts may write the same contents at the same time.
 """
 
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
@@ -31,6 +32,27 @@ class ArtifactCorrupt(HeadraceError):
     code = "artifact_corrupt"
 
 
+class UploadInProgress(HeadraceError):
+    """Another request writes the same file now."""
+
+    code = "upload_in_progress"
+    retryable = True
+
+
+class UploadOffsetWrong(HeadraceError):
+    """n_bytes: how much of the file is there."""
+
+    code = "upload_offset_wrong"
+
+    def __init__(self, n_bytes: int) -> None:
+        super().__init__(f"the upload goes on at byte {n_bytes}")
+        self.n_bytes = n_bytes
+
+
+class DigestMismatch(HeadraceError):
+    code = "digest_mismatch"
+
+
 class StoreUnwritable(HeadraceError):
     """The disk is the cause, not the job: the same write may work later, or on another machine. Its
     codes are STORE_FAULTS."""
@@ -44,6 +66,7 @@ class StoreUnwritable(HeadraceError):
         return ErrorInfo(code=self._fault, message=str(self), retryable=True)
 
 
+NO_SPACE = "no_space"
 _FAULTS = {
     "ENOSPC": ("no_space", "the artifact store is full"),
     "EDQUOT": ("no_space", "the artifact store is full"),
@@ -91,6 +114,38 @@ class ArtifactStore:
             raise ArtifactCorrupt(f"artifact {ref.sha256} does not have the contents it is named by")
         return path
 
+    def received(self, sha256: str) -> tuple[int, bool] | None:
+        """How many bytes of a file are here, and whether that is all of it. None if there are none."""
+        for path, is_complete in ((self._place(sha256), True), (self._part(sha256), False)):
+            # The last part may arrive meanwhile.
+            with suppress(FileNotFoundError):
+                return path.stat().st_size, is_complete
+        return None
+
+    @_writing()
+    def renew(self, ref: ArtifactRef) -> bool:
+        """Begin the grace period of a file anew. -> whether the file is here, in this size"""
+        with suppress(FileNotFoundError), store_lock(self._root, exclusive=False):
+            path = self._place(ref.sha256)
+            if path.stat().st_size == ref.n_bytes:
+                os.utime(path)
+                return True
+        return False
+
+    @contextmanager
+    def receive(self, sha256: str, *, offset: int) -> Iterator["Upload"]:
+        """Write a part of a file that begins at `offset`; what is there beyond it is written again.
+        UploadInProgress, UploadOffsetWrong, StoreUnwritable."""
+        part = self._part(sha256)
+        with _writing():
+            upload = Upload(self, sha256, _opened_alone(part), part)
+        try:
+            with _writing():
+                upload.begin_at(offset)
+            yield upload
+        finally:
+            upload.close()
+
     def remove(self, ref: ArtifactRef) -> None:
         """Remove a file that nobody but the caller uses. Does nothing if it is gone. OSError."""
         self._place(ref.sha256).unlink(missing_ok=True)
@@ -107,8 +162,25 @@ class ArtifactStore:
                     removed += 1
         return removed
 
+    def put_in_place(self, temporary: Path, sha256: str) -> None:
+        """Give a complete file, which is synced already, its name. OSError."""
+        place = self._place(sha256)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        # The write may have taken long, or the file may exist. Its grace period begins now.
+        os.utime(temporary)
+        # Only its owner can read a temporary file. The user of another service reads this one.
+        temporary.chmod(0o644)
+        failpoint("artifact_written")
+        with store_lock(self._root, exclusive=False):
+            temporary.replace(place)
+        _sync_directory(place.parent)
+        failpoint("artifact_renamed")
+
     def _place(self, sha256: str) -> Path:
         return self._root / "sha256" / sha256[:2] / sha256
+
+    def _part(self, sha256: str) -> Path:
+        return self._incoming / f"{sha256}.part"
 
     @_writing()
     def _put(self, write: Callable[[IO[bytes]], object], media_type: str) -> ArtifactRef:
@@ -120,20 +192,96 @@ class ArtifactStore:
                 target.flush()
                 os.fsync(target.fileno())
             sha256, n_bytes = _digest(temporary), temporary.stat().st_size
-            place = self._place(sha256)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            # The write may have taken long, or the file may exist. Its grace period begins now.
-            os.utime(temporary)
-            # mkstemp makes a file that only its owner can read. The user of another service reads this one.
-            temporary.chmod(0o644)
-            failpoint("artifact_written")
-            with store_lock(self._root, exclusive=False):
-                temporary.replace(place)
-            _sync_directory(place.parent)
-            failpoint("artifact_renamed")
+            self.put_in_place(temporary, sha256)
         finally:
             temporary.unlink(missing_ok=True)
         return ArtifactRef(sha256=sha256, n_bytes=n_bytes, media_type=media_type)
+
+
+class Upload:
+    """A part of a file, from one writer. What is written stays if the writer leaves, so that the next
+    one goes on there; ArtifactStore.sweep removes it in the end. Blocks."""
+
+    def __init__(self, store: ArtifactStore, sha256: str, descriptor: int, part: Path) -> None:
+        self._store, self._sha256, self._descriptor, self._part = store, sha256, descriptor, part
+        self.n_bytes = 0
+        # Of a file that comes in one part. One in several parts is read again at its end.
+        self._digest: hashlib._Hash | None = None
+
+    def begin_at(self, offset: int) -> None:
+        n_bytes = os.fstat(self._descriptor).st_size
+        if offset > n_bytes:
+            raise UploadOffsetWrong(n_bytes)
+        os.truncate(self._descriptor, offset)
+        os.lseek(self._descriptor, offset, os.SEEK_SET)
+        self.n_bytes, self._digest = offset, None if offset else hashlib.sha256()
+
+    def write(self, data: bytes) -> None:
+        """StoreUnwritable. If the disk is full, the part is removed, so that others have room."""
+        left = memoryview(data)
+        with self._removed_if_full():
+            while left:
+                n_written = os.write(self._descriptor, left)
+                if self._digest is not None:
+                    self._digest.update(left[:n_written])
+                self.n_bytes += n_written
+                left = left[n_written:]
+
+    def finish(self) -> ArtifactRef:
+        """Put the file in its place. DigestMismatch if these are other contents; then nothing of them
+        is kept. StoreUnwritable."""
+        with _writing():
+            sha256 = _digest(self._part) if self._digest is None else self._digest.hexdigest()
+        if sha256 != self._sha256:
+            self.discard()
+            raise DigestMismatch("the contents do not have the sha256 in the path; nothing of them is kept")
+        with self._removed_if_full():
+            os.fsync(self._descriptor)
+            self._store.put_in_place(self._part, self._sha256)
+        return ArtifactRef(sha256=self._sha256, n_bytes=self.n_bytes)
+
+    def discard(self) -> None:
+        """Keep nothing of the file."""
+        self._part.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """An empty part would say no more than none."""
+        if os.fstat(self._descriptor).st_size == 0:
+            self._part.unlink(missing_ok=True)
+        os.close(self._descriptor)
+
+    @contextmanager
+    def _removed_if_full(self) -> Iterator[None]:
+        try:
+            with _writing():
+                yield
+        except StoreUnwritable as error:
+            if error.info().code == NO_SPACE:
+                self.discard()
+            raise
+
+
+def _opened_alone(path: Path) -> int:
+    """The file, locked for this writer. UploadInProgress, OSError."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The writer before this one may have renamed or removed what was opened.
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            raise UploadInProgress("another request is writing this file") from None
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                os.close(descriptor)
+                raise
+            # This file system has no locks. Two writers at once end with a wrong digest.
+            return descriptor
+        os.close(descriptor)
 
 
 def _digest(path: Path) -> str:

@@ -1,0 +1,32 @@
+"""What a worker's child process needs, which runs code or files of users: it dies with its worker, and
+has no secrets. Knows no worker.
+"""
+
+import ctypes
+import os
+import re
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+# proc(5): when memory runs out, the kernel kills the process with the highest score first.
+OOM_SCORE_FIRST = "1000"
+_SECRET = re.compile(r"HEADRACE_REDIS|PASSWORD|SECRET|TOKEN", re.IGNORECASE)
+
+
+def die_with(parent: int) -> None:
+    """Exit if the parent is already dead. On Linux, the kernel also kills this process when the
+    parent dies for any reason, and before the parent when memory runs out."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        Path("/proc/self/oom_score_adj").write_text(OOM_SCORE_FIRST)
+    if os.getppid() != parent:
+        # The parent had died before prctl was called.
+        os._exit(1)
+
+
+def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without secrets, such as the password of Redis."""
+    return {name: value for name, value in environ.items() if not _SECRET.search(name)}
