@@ -195,7 +195,8 @@ async def test_the_facts_of_an_answer_are_complete_and_short(tmp_path: Path) -> 
 
     for outcome in outcomes:
         assert isinstance(outcome, Success)
-        assert {"device", "threads", "processor", "onnxruntime"} == outcome.facts.keys()
+        made_with = {"device", "threads", "processor", "onnxruntime"}
+        assert made_with | {"batch_invariant", "batch_sizes"} == outcome.facts.keys()
         assert outcome.facts["device"] == "cpu"
         assert len(msgspec.json.encode(outcome.facts)) < 200
 

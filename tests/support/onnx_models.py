@@ -64,6 +64,85 @@ def mlp(sizes: Sequence[int], *, seed: int = 0) -> bytes:
     return _save(nodes, [_features(sizes[0])], [_floats("logits", ["batch", sizes[-1]])], **constants)
 
 
+def int4(n_in: int, n_out: int, *, seed: int = 0) -> bytes:
+    """features [batch, n_in] -> logits [batch, n_out], with weights of 4 bits in blocks of 32."""
+    rng = np.random.default_rng(seed)
+    weights = rng.integers(0, 256, (n_out, n_in // 32, 16)).astype(np.uint8)
+    scales = (rng.standard_normal(n_out * n_in // 32) / n_in**0.5).astype(np.float32)
+    product = helper.make_node(
+        "MatMulNBits",
+        ["features", "weights", "scales"],
+        ["logits"],
+        domain="com.microsoft",
+        K=n_in,
+        N=n_out,
+        bits=4,
+        block_size=32,
+    )
+    outputs = [_floats("logits", ["batch", n_out])]
+    return _save([product], [_features(n_in)], outputs, weights=weights, scales=scales)
+
+
+def int8_dynamic(n_in: int, n_out: int, *, seed: int = 0) -> bytes:
+    """features [batch, n_in] -> logits [batch, n_out]. The features are quantised with one scale for the whole batch,
+    as `quantize_dynamic` of ONNX Runtime does it."""
+    rng = np.random.default_rng(seed)
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["features"], ["quantised", "scale", "zero"]),
+        helper.make_node("MatMulInteger", ["quantised", "weights", "zero"], ["sums"]),
+        helper.make_node("Cast", ["sums"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["numbers", "scale"], ["scaled"]),
+        helper.make_node("Mul", ["scaled", "weight_scale"], ["logits"]),
+    ]
+    weights = rng.integers(-127, 128, (n_in, n_out)).astype(np.int8)
+    weight_scale = np.array(1 / 127 / n_in**0.5, dtype=np.float32)
+    outputs = [_floats("logits", ["batch", n_out])]
+    return _save(nodes, [_features(n_in)], outputs, weights=weights, weight_scale=weight_scale)
+
+
+def normed(n_in: int, n_out: int, *, seed: int = 0) -> bytes:
+    """features [batch, n_in] -> logits [batch, n_out]: a layer norm, a product, GELU, another product."""
+    rng = np.random.default_rng(seed)
+    nodes = [
+        helper.make_node("LayerNormalization", ["features", "gain"], ["normed"]),
+        helper.make_node("Gemm", ["normed", "first"], ["hidden"]),
+        helper.make_node("Gelu", ["hidden"], ["active"]),
+        helper.make_node("MatMul", ["active", "second"], ["logits"]),
+    ]
+    constants = {
+        "gain": np.ones(n_in, dtype=np.float32),
+        "first": (rng.standard_normal((n_in, 100)) / n_in**0.5).astype(np.float32),
+        "second": (rng.standard_normal((100, n_out)) / 10).astype(np.float32),
+    }
+    return _save(nodes, [_features(n_in)], [_floats("logits", ["batch", n_out])], **constants)
+
+
+def convolution(side: int, n_out: int, *, seed: int = 0) -> bytes:
+    """features [batch, side * side] -> logits [batch, n_out]: of an image, through one layer of 3 x 3 filters."""
+    rng = np.random.default_rng(seed)
+    nodes = [
+        helper.make_node("Reshape", ["features", "image"], ["pixels"]),
+        helper.make_node("Conv", ["pixels", "filters"], ["seen"], pads=[1, 1, 1, 1]),
+        helper.make_node("Flatten", ["seen"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "weights"], ["logits"]),
+    ]
+    constants = {
+        "image": np.array([-1, 1, side, side], dtype=np.int64),
+        "filters": rng.standard_normal((8, 1, 3, 3)).astype(np.float32),
+        "weights": (rng.standard_normal((8 * side * side, n_out)) / side).astype(np.float32),
+    }
+    return _save(nodes, [_features(side * side)], [_floats("logits", ["batch", n_out])], **constants)
+
+
+def product64(n_in: int, n_out: int, *, seed: int = 0) -> bytes:
+    """features [batch, n_in] -> logits [batch, n_out] in float64."""
+    weights = np.random.default_rng(seed).standard_normal((n_in, n_out)) / n_in**0.5
+    nodes = [helper.make_node("Gemm", ["features", "weights"], ["logits"])]
+    make: Callable[..., onnx.ValueInfoProto] = helper.make_tensor_value_info
+    inputs = [make("features", TensorProto.DOUBLE, ["batch", n_in])]
+    return _save(nodes, inputs, [make("logits", TensorProto.DOUBLE, ["batch", n_out])], weights=weights)
+
+
 def bag_of_words(embeddings: Floats, *, output: str = "logits") -> bytes:
     """input_ids [batch, length] -> logits [batch, k]: the mean of embeddings [vocabulary, k] under the mask."""
     axes, last = np.array([1], dtype=np.int64), np.array([2], dtype=np.int64)
@@ -303,6 +382,7 @@ def _save(
 ) -> bytes:
     initializers = [numpy_helper.from_array(array, name) for name, array in constants.items()]
     graph = helper.make_graph(nodes, "graph", inputs, outputs, initializers)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
     onnx.checker.check_model(model)
     return model.SerializeToString()

@@ -24,12 +24,13 @@ from worker_runtime.handler import Attempt, StopReason
 from worker_runtime.outbox import PROGRESS_INTERVAL_S
 from worker_runtime.running import RESULT_BYTES, RESULT_TOO_LARGE
 
+from inference_worker.engines.invariance import Invariance
 from inference_worker.engines.session import Device, runtime_facts
 from inference_worker.loading import LoadedModels
 from inference_worker.model import LoadedModel
 from inference_worker.results import Refused, refused
 from inference_worker.sampling import seed_of
-from inference_worker.tasks.task import FinishReason, ListTask, ModelTask, Request
+from inference_worker.tasks.task import FinishReason, ListTask, Request
 
 # How many parts of a list are answered at the same time, at least.
 _PARTS = 3
@@ -60,9 +61,9 @@ class InferenceHandler:
         async with self._models.use(spec.model_id) as model:
             inputs = inputs_of(model.manifest.task, spec.input_data)
             run = _Run(attempt, spec, model, inputs.items)
-            facts = self._facts | {"device": model.session.device}
+            facts = self._facts | {"device": model.session.device} | _facts_of(model.engine.invariance)
             if not inputs.is_list and not model.task.takes_many_runs:
-                return _success(_encoded(model.task, await run.answer(0)), facts)
+                return _success(run.encoded(await run.answer(0)), facts)
             if not await run.answer_all(at_once=self._items_in_flight):
                 return Release()
         return _success(run.answers_to_list() if inputs.is_list else run.answer_to_only(), facts)
@@ -84,7 +85,9 @@ class _Run:
         self._list_task: ListTask[Any] | None = model.task if isinstance(model.task, ListTask) else None
         self._items = items
         seed = seed_of(attempt.job_id) if spec.parameters.seed is None else spec.parameters.seed
-        self._request = Request(spec.parameters, seed, self._emit, self._reserve)
+        self._is_exact = spec.parameters.reproducible
+        alone = self._is_exact and model.engine.invariance.sizes is None
+        self._request = Request(spec.parameters, seed, self._emit, self._reserve, alone)
         self._room_bytes = RESULT_BYTES
         # By the place of the first of several answers, which are separated by commas.
         self._answers: dict[int, _Encoded] = {}
@@ -140,13 +143,28 @@ class _Run:
             raise AttemptFailed(info.code, f"no input could be used; the first: {info.message}")
         return _joined(self._answers[place] for place in sorted(self._answers))
 
+    def encoded(self, answer: msgspec.Struct) -> _Encoded:
+        return _Encoded(encode_json(answer), encode_json(self._same(answer)))
+
+    def _encoded_list(self, answers: Sequence[msgspec.Struct | HeadraceError]) -> _Encoded:
+        """Without the brackets."""
+        shown = [refused(answer) if isinstance(answer, HeadraceError) else answer for answer in answers]
+        same = [one if isinstance(one, Refused) else self._same(one) for one in shown]
+        return _Encoded(encode_json(shown)[1:-1], encode_json(same)[1:-1])
+
+    def _same(self, answer: msgspec.Struct) -> msgspec.Struct:
+        if self._is_exact:
+            return answer
+        same: msgspec.Struct = self._task.reproducible(answer)
+        return same
+
     async def _answer_in_place(self, places: range) -> None:
         answers = await self._answers_or_errors(places)
         self._errors |= {
             place: answer for place, answer in zip(places, answers, strict=True) if isinstance(answer, HeadraceError)
         }
         # Encoded at once, while the model runs, because all answers of a long list would take seconds.
-        self._answers[places.start] = _encoded_list(self._task, answers)
+        self._answers[places.start] = self._encoded_list(answers)
         self._n_answers += len(places)
         n_done, n_items, now = self._n_answers, len(self._items), time.monotonic()
         if n_items > 1 and (n_done == n_items or now >= self._progress_due):
@@ -177,20 +195,17 @@ def _first(group: ExceptionGroup[Exception]) -> Exception:
     return _first(error) if isinstance(error, ExceptionGroup) else error
 
 
-def _encoded(task: ModelTask[Any], answer: msgspec.Struct) -> _Encoded:
-    return _Encoded(encode_json(answer), encode_json(task.reproducible(answer)))
-
-
-def _encoded_list(task: ModelTask[Any], answers: Sequence[msgspec.Struct | HeadraceError]) -> _Encoded:
-    """Without the brackets."""
-    shown = [refused(answer) if isinstance(answer, HeadraceError) else answer for answer in answers]
-    same = [one if isinstance(one, Refused) else task.reproducible(one) for one in shown]
-    return _Encoded(encode_json(shown)[1:-1], encode_json(same)[1:-1])
-
-
 def _joined(parts: Iterable[_Encoded]) -> _Encoded:
     answers, same = zip(*parts, strict=True)
     return _Encoded(b"[%s]" % b",".join(answers), b"[%s]" % b",".join(same))
+
+
+def _facts_of(invariance: Invariance) -> dict[str, str]:
+    if not invariance.is_known:
+        return {"batch_invariant": "unknown"}
+    if invariance.sizes is None:
+        return {"batch_invariant": "no"}
+    return {"batch_invariant": "yes", "batch_sizes": str(invariance.sizes)}
 
 
 def _success(encoded: _Encoded, facts: dict[str, str]) -> Success:

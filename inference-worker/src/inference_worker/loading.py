@@ -144,7 +144,13 @@ class LoadedModels:
                     entry.model = loaded
                     entry.has_ended_loading.set()
                     seconds = round(anyio.current_time() - started_s, 3)
-                    log.info("model_loaded", model=str(model.ref), seconds=seconds, provider=loaded.session.provider)
+                    log.info(
+                        "model_loaded",
+                        model=str(model.ref),
+                        seconds=seconds,
+                        provider=loaded.session.provider,
+                        batch_sizes=str(loaded.engine.invariance.sizes),
+                    )
                 else:
                     await self._refuse(entry, error)
                     serving.cancel_scope.cancel()

@@ -14,10 +14,16 @@ _AT_ONCE = 64
 
 
 async def infer_all(
-    engine: BatchingEngine, parts: Sequence[T], *, row_of: Callable[[T], Row], length_of: Callable[[T], int]
+    engine: BatchingEngine,
+    parts: Sequence[T],
+    *,
+    row_of: Callable[[T], Row],
+    length_of: Callable[[T], int],
+    alone: bool,
 ) -> list[Arrays | AttemptFailed]:
-    """The outputs of the row of each part, or its error, in the order of the parts. An error after which another
-    attempt may succeed is raised instead, because it is not the fault of a row: AttemptFailed, WorkerUnfit."""
+    """The outputs of the row of each part, or its error, in the order of the parts. alone: see BatchingEngine.infer. An
+    error after which another attempt may succeed is raised instead, because it is not the fault of a row:
+    AttemptFailed, WorkerUnfit."""
     outputs: list[Arrays | AttemptFailed] = [{}] * len(parts)
     ended_by: list[AttemptFailed] = []
     # Rows of one length share a run, so they wait side by side. Few rows are made ahead, because many take much memory.
@@ -26,7 +32,7 @@ async def infer_all(
     async def infer_some(scope: anyio.CancelScope) -> None:
         for place in left:
             try:
-                outputs[place] = await engine.infer(row_of(parts[place]))
+                outputs[place] = await engine.infer(row_of(parts[place]), alone=alone)
             except AttemptFailed as error:
                 if isinstance(error, WorkerUnfit) or error.info().retryable:
                     ended_by.append(error)

@@ -1,5 +1,7 @@
 """A loaded model: its manifest, its session, its engine and its task. It knows no other model."""
 
+import threading
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,10 @@ from shared_schemas.errors import AttemptFailed, HeadraceError
 from shared_schemas.models import Model, ModelManifest, ModelRef
 from shared_schemas.store.files import ArtifactCorrupt, ArtifactMissing, ArtifactStore
 
+from inference_worker.engines.batcher import BatchLimits
 from inference_worker.engines.batching import BatchingEngine
-from inference_worker.engines.session import OrtSession
+from inference_worker.engines.invariance import ALWAYS, UNKNOWN, Invariance, combined, probed, sample_rows
+from inference_worker.engines.session import OrtSession, Stop
 from inference_worker.onnx_file import check_is_one_file
 from inference_worker.settings import Settings
 from inference_worker.tasks import TASKS
@@ -20,6 +24,8 @@ from inference_worker.tasks.task import ModelTask
 from inference_worker.tensors import example_row
 
 _WARM_UP_S = 60.0
+# Of a dimension that varies besides the batch, such as that of a text.
+_PROBED_LENGTHS = (16, 64)
 
 
 class LoadedModel(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -54,9 +60,41 @@ def open_model(model: Model, store: ArtifactStore, settings: Settings) -> Loaded
     path = verified(store, manifest.onnx)
     check_is_one_file(path)
     session = OrtSession(path, device=settings.device, intra_op_threads=settings.intra_op_threads)
-    engine = BatchingEngine(session, settings.batching, run_timeout_s=settings.run_timeout_s)
+    engine = BatchingEngine(
+        session,
+        settings.batching,
+        run_timeout_s=settings.run_timeout_s,
+        invariance=_invariance(session, manifest, settings.batching, settings.probe_s),
+    )
     task = TASKS[manifest.task](manifest, session, engine, partial(verified, store))
     return LoadedModel(ref=model.ref, manifest=manifest, session=session, engine=engine, task=task)
+
+
+def _invariance(session: OrtSession, manifest: ModelManifest, limits: BatchLimits, within_s: float) -> Invariance:
+    """Blocks, for ten times within_s of real time at most."""
+    if not TASKS[manifest.task].takes_ones and manifest.batch_axis is None:
+        # Nobody knows which dimension counts rows, so each input runs alone.
+        return ALWAYS
+    longest = manifest.context_length or max(_PROBED_LENGTHS)
+    varies = any(isinstance(size, str) for spec in session.inputs for size in (spec.shape or ())[1:])
+    lengths = sorted({min(length, longest) for length in _PROBED_LENGTHS}) if varies else [1]
+    found, stop = list[Invariance](), Stop()
+    alarm = threading.Timer(10 * within_s, stop.now)
+    alarm.start()
+    try:
+        for length in lengths:
+            one = sample_rows(session.inputs, 1, varying=length)
+            if not one or not within_s:
+                return UNKNOWN
+            rows = sample_rows(session.inputs, limits.room(max(array.size for array in one.values())), varying=length)
+            if rows is None:
+                return UNKNOWN
+            # The time of this thread, because a busy machine would change the result.
+            share_s = within_s / len(lengths)
+            found.append(probed(partial(session.run, stop=stop), rows, within_s=share_s, clock=time.thread_time))
+    finally:
+        alarm.cancel()
+    return combined(found)
 
 
 def verified(store: ArtifactStore, ref: ArtifactRef) -> Path:

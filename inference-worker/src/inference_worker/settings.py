@@ -82,6 +82,16 @@ class Settings(RuntimeSettings, frozen=True, kw_only=True):
             le=3600.0,
         ),
     ] = 60.0
+    probe_s: Annotated[
+        float,
+        setting(
+            "How long a model is tried at most when it is loaded, in seconds of CPU time, to find the sizes of batches "
+            "in which a row has the same bits. 0 turns it off",
+            change="large models should be tried as well, or no job asks to be reproducible",
+            ge=0.0,
+            le=600.0,
+        ),
+    ] = 1.0
     device: Annotated[Device, setting("auto uses CUDA if it works")] = "auto"
 
     @property

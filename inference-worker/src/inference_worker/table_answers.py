@@ -14,14 +14,14 @@ T = TypeVar("T")
 
 
 async def answers_of_table(
-    engine: BatchingEngine, table: FeatureTable, answers_of: Callable[[Array, Arrays], list[T]]
+    engine: BatchingEngine, table: FeatureTable, answers_of: Callable[[Array, Arrays], list[T]], *, alone: bool
 ) -> list[T | HeadraceError]:
     """answers_of(rows, outputs): the answers to rows that the model could process. -> for each item of the table its
     answer, or the error of its row. Raises as BatchingEngine.infer_rows does."""
     rows, errors = table
     places = [place for place in range(len(rows) + len(errors)) if place not in errors]
     if places:
-        outputs, failed = await engine.infer_rows(Rows({"features": rows}))
+        outputs, failed = await engine.infer_rows(Rows({"features": rows}), alone=alone)
         if failed:
             errors = errors | {places[row]: error for row, error in failed.items()}
             kept = [row for row in range(len(rows)) if row not in failed]

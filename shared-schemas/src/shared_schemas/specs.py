@@ -230,7 +230,8 @@ class InferenceParameters(msgspec.Struct, frozen=True, kw_only=True, omit_defaul
     return, all by default. dimensions: of an embedding model, how many numbers of each vector to
     return, all by default. tensor_format: of a model of tensors, whether answers have numbers in
     `data` or bytes in `base64`. aggregation: of a token classifier, how tokens become entities; as
-    the manifest says by default."""
+    the manifest says by default. reproducible: whether answers must not depend on what runs beside
+    them, so that a replay has to repeat every digit."""
 
     temperature: Annotated[float, Meta(ge=0.0, le=10.0)] = 1.0
     top_k: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
@@ -240,6 +241,7 @@ class InferenceParameters(msgspec.Struct, frozen=True, kw_only=True, omit_defaul
     dimensions: Annotated[int, Meta(ge=1, le=65_536)] | None = None
     tensor_format: Literal["data", "base64"] = "data"
     aggregation: Aggregation | None = None
+    reproducible: bool = False
 
 
 class InferenceSpec(JobOptions, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="inference"):

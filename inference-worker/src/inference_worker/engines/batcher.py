@@ -29,6 +29,10 @@ class BatchLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_elements: Annotated[int, Meta(ge=1)] = 16_384
     max_wait_ms: Annotated[float, Meta(ge=0.0, le=10_000.0)] = 0.0
 
+    def room(self, elements: int) -> int:
+        """How many rows of so many elements a run may have."""
+        return max(1, min(self.max_batch, self.max_elements // max(1, elements)))
+
 
 class Waiting(Protocol):
     """cancelled: nobody waits for this item any more."""
@@ -144,7 +148,7 @@ class Batcher(Generic[T]):
         return not only_full and now >= arrived + self._max_wait_s
 
     def _is_full(self, bucket: _Bucket[T]) -> bool:
-        left = self._room(bucket)
+        left = self._limits.room(bucket.elements)
         for entry in bucket.entries:
             if not entry.item.cancelled:
                 left -= entry.end - entry.first
@@ -152,12 +156,9 @@ class Batcher(Generic[T]):
                     return True
         return False
 
-    def _room(self, bucket: _Bucket[T]) -> int:
-        return max(1, min(self._limits.max_batch, self._limits.max_elements // max(1, bucket.elements)))
-
     def _take(self, shape: Hashable, now: float) -> list[Part[T]]:
         bucket = self._buckets[shape]
-        room = self._room(bucket)
+        room = self._limits.room(bucket.elements)
         turn, taken = max(1, room // _TURN), dict[int, Part[T]]()
         while bucket.entries and room:
             entry = bucket.entries.popleft()

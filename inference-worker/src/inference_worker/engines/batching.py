@@ -6,10 +6,12 @@ batch that could still grow stays open until the model is free. So batches grow 
 once. The engine knows neither jobs nor what the tensors mean.
 """
 
+import sys
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 import anyio
+import msgspec
 import numpy as np
 import structlog
 from anyio.abc import TaskStatus
@@ -20,6 +22,7 @@ from inference_worker import metrics
 from inference_worker.engines import batcher
 from inference_worker.engines.batcher import Batcher, BatchLimits, n_rows_of
 from inference_worker.engines.compute import ComputeThread, Share
+from inference_worker.engines.invariance import UNKNOWN, Invariance
 from inference_worker.engines.session import OrtSession
 from inference_worker.tensors import Arrays, Item, Row, Rows, stack
 
@@ -82,12 +85,24 @@ _Batch: TypeAlias = list[_Part]
 
 
 class BatchingEngine:
-    def __init__(self, session: OrtSession, limits: BatchLimits, *, run_timeout_s: float = 60.0) -> None:
-        """run_timeout_s: a run that takes longer is stopped. Its rows then run one by one, and those that take too
+    def __init__(
+        self,
+        session: OrtSession,
+        limits: BatchLimits,
+        *,
+        run_timeout_s: float = 60.0,
+        invariance: Invariance = UNKNOWN,
+    ) -> None:
+        """invariance: of the model; its runs have sizes in which a row has the same bits, if there are any.
+        run_timeout_s: a run that takes longer is stopped. Its rows then run one by one, and those that take too
         long alone get model_timeout."""
         self._run_timeout_s = run_timeout_s
+        self.invariance = invariance
+        if invariance.sizes is not None and invariance.sizes.largest is not None:
+            max_batch = min(limits.max_batch, invariance.sizes.largest)
+            limits = msgspec.structs.replace(limits, max_batch=max_batch)
         self._batcher: Batcher[_Call] = Batcher(limits)
-        self._compute = ComputeThread(session)
+        self._compute = ComputeThread(session, invariance.sizes)
         self._wake = anyio.Event()
         self._is_busy = False
         self._is_open = False
@@ -112,28 +127,30 @@ class BatchingEngine:
             for call in self._batcher.drain():
                 call.fail(_stopping())
 
-    async def infer(self, item: Item) -> Arrays:
-        """The outputs for an item: without the batch dimension for a Row, [rows, ...] for Rows.
+    async def infer(self, item: Item, *, alone: bool = False) -> Arrays:
+        """The outputs for an item: without the batch dimension for a Row, [rows, ...] for Rows. alone: each of its rows
+        runs without others.
 
         AttemptFailed: model_failed if the model cannot process this item, even alone; model_timeout;
         worker_stopping (retryable). WorkerUnfit if it no longer processes a row that it processed
         before. If the caller is cancelled, its rows leave the queue."""
-        call = await self._answered(item)
+        call = await self._answered(item, alone=alone)
         if call.errors:
             raise call.errors[min(call.errors)]
         return call.outputs
 
-    async def infer_rows(self, rows: Rows) -> RowOutputs:
+    async def infer_rows(self, rows: Rows, *, alone: bool = False) -> RowOutputs:
         """As infer, but a row that the model cannot process fails alone."""
-        call = await self._answered(rows)
+        call = await self._answered(rows, alone=alone)
         return RowOutputs(call.outputs, call.errors)
 
-    async def _answered(self, item: Item) -> _Call:
+    async def _answered(self, item: Item, *, alone: bool) -> _Call:
         if not self._is_open:
             raise _stopping()
         call = _Call(item)
-        now = anyio.current_time()
-        self._batcher.append(call, shape=item.shape, elements=item.n_elements, now=now, rows=call.left)
+        # A shape of its own, with rows that fill a run.
+        shape, elements = (call, sys.maxsize) if alone else (item.shape, item.n_elements)
+        self._batcher.append(call, shape=shape, elements=elements, now=anyio.current_time(), rows=call.left)
         self._wake.set()
         try:
             await call.done.wait()

@@ -12,8 +12,11 @@ from queue import SimpleQueue
 from typing import TypeAlias
 
 import anyio
+import numpy as np
 from shared_schemas.errors import WorkerUnfit
+from shared_schemas.service.failpoints import failpoint
 
+from inference_worker.engines.invariance import RowSizes
 from inference_worker.engines.session import OrtSession, Stop
 from inference_worker.tensors import Arrays, Item, WholeTensors, split, stack
 
@@ -28,10 +31,10 @@ class _Run:
         self.error: Exception | None = None
         self._loop = loop
 
-    def do(self, session: OrtSession) -> None:
+    def do(self, session: OrtSession, sizes: RowSizes) -> None:
         """Called in the thread."""
         try:
-            self.outputs = _outputs(session, self.shares, self.stop)
+            self.outputs = _outputs(session, sizes, self.shares, self.stop)
         except Exception as error:  # whoever waits for the run decides what it means
             self.error = error
         # The loop is closed if its process ends while a run cannot be stopped.
@@ -42,9 +45,10 @@ class _Run:
 class ComputeThread:
     """A context manager: the thread ends with it, or as soon as its last run has ended."""
 
-    def __init__(self, session: OrtSession, *, stopping_s: float = 30.0) -> None:
-        """stopping_s: how long a run may go on after it was told to stop. After that, only a new process helps."""
-        self._session, self._stopping_s = session, stopping_s
+    def __init__(self, session: OrtSession, sizes: RowSizes | None = None, *, stopping_s: float = 30.0) -> None:
+        """sizes: that runs are padded to, with copies of a row.
+        stopping_s: how long a run may go on after it was told to stop. After that, only a new process helps."""
+        self._session, self._sizes, self._stopping_s = session, sizes or RowSizes(), stopping_s
         self._runs: SimpleQueue[_Run | None] = SimpleQueue()
         self._last: _Run | None = None
 
@@ -85,14 +89,19 @@ class ComputeThread:
 
     def _work(self) -> None:
         while (run := self._runs.get()) is not None:
-            run.do(self._session)
+            run.do(self._session, self._sizes)
             # While no run waits, the last one must not stay in memory.
             del run
 
 
-def _outputs(session: OrtSession, shares: Sequence[Share], stop: Stop) -> list[Arrays]:
-    outputs = session.run(stack([item.rows(first, end) for item, first, end in shares]), stop)
+def _outputs(session: OrtSession, sizes: RowSizes, shares: Sequence[Share], stop: Stop) -> list[Arrays]:
+    failpoint("session_run")
+    rows = stack([item.rows(first, end) for item, first, end in shares])
     if isinstance(shares[0][0], WholeTensors):
-        return [outputs]
-    parts = split(outputs, [end - first for _, first, end in shares])
-    return [item.answer(part) for (item, _, _), part in zip(shares, parts, strict=True)]
+        return [session.run(rows, stop)]
+    n_rows = [end - first for _, first, end in shares]
+    n_more = sizes.padded(sum(n_rows)) - sum(n_rows)
+    if n_more:
+        rows = stack([rows, {name: np.repeat(array[-1:], n_more, axis=0) for name, array in rows.items()}])
+    parts = split(session.run(rows, stop), [*n_rows, n_more])
+    return [item.answer(part) for (item, _, _), part in zip(shares, parts, strict=False)]

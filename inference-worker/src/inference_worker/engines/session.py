@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidProtobuf  # type: ignore[import-untyped]
 from shared_schemas.errors import AttemptFailed
 from shared_schemas.models import Dtype, TensorSpec
-from shared_schemas.service.failpoints import failpoint
 
 from inference_worker.tensors import Array, Arrays
 
@@ -97,7 +96,6 @@ class OrtSession:
         """feed: an array for each input. AttemptFailed model_failed if the model cannot process it, or was stopped."""
         options = stop.options
         try:
-            failpoint("session_run")
             if self._has_bfloat16_outputs:
                 return self._run_with_values(feed, options)
             given = {

@@ -44,7 +44,7 @@ class ImageClassification:
     async def answer(self, item: Any, index: int, request: Request) -> Classification:
         data = image_of(item)
         values = await to_thread.run_sync(pixel_values, data, self._spec, self._dtype, limiter=self._reading)
-        outputs = await self._engine.infer(Row({"pixel_values": values}))
+        outputs = await self._engine.infer(Row({"pixel_values": values}), alone=request.alone)
         return classification_of(outputs["logits"], self._labels, top_k=request.parameters.top_k)
 
     @staticmethod

@@ -64,7 +64,9 @@ class Rerank:
     async def answer(self, item: Any, index: int, request: Request) -> Ranking:
         query, documents, top_n = documents_of(item)
         pairs = await self._pairs.encode(query, documents)
-        outputs = await infer_all(self._engine, pairs, row_of=self._row, length_of=lambda pair: len(pair.ids))
+        outputs = await infer_all(
+            self._engine, pairs, row_of=self._row, length_of=lambda pair: len(pair.ids), alone=request.alone
+        )
         failures = [each for each in outputs if isinstance(each, AttemptFailed)]
         if len(failures) == len(outputs):
             raise failures[0]

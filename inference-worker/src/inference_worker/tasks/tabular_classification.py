@@ -42,12 +42,15 @@ class TabularClassification:
 
     async def answer(self, item: Any, index: int, request: Request) -> Classification:
         rows = self._features.row(item)[np.newaxis]
-        outputs = await self._engine.infer(Rows({"features": rows}))
+        outputs = await self._engine.infer(Rows({"features": rows}), alone=request.alone)
         return self._answers(rows, outputs, request)[0]
 
     async def answer_list(self, items: Sequence[Any], request: Request) -> list[Classification | HeadraceError]:
         return await answers_of_table(
-            self._engine, self._features.table(items), lambda rows, outputs: self._answers(rows, outputs, request)
+            self._engine,
+            self._features.table(items),
+            lambda rows, outputs: self._answers(rows, outputs, request),
+            alone=request.alone,
         )
 
     def _answers(self, rows: Array, outputs: Arrays, request: Request) -> list[Classification]:

@@ -46,10 +46,11 @@ class TabularRegression:
 
     async def answer(self, item: Any, index: int, request: Request) -> Prediction:
         rows = self._features.row(item)[np.newaxis]
-        return self._answers(rows, await self._engine.infer(Rows({"features": rows})))[0]
+        outputs = await self._engine.infer(Rows({"features": rows}), alone=request.alone)
+        return self._answers(rows, outputs)[0]
 
     async def answer_list(self, items: Sequence[Any], request: Request) -> list[Prediction | HeadraceError]:
-        return await answers_of_table(self._engine, self._features.table(items), self._answers)
+        return await answers_of_table(self._engine, self._features.table(items), self._answers, alone=request.alone)
 
     def _answers(self, rows: Array, outputs: Arrays) -> list[Prediction]:
         return predictions_of(outputs["prediction"], self._features.warnings(rows))

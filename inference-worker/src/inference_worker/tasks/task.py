@@ -27,12 +27,14 @@ class Request(msgspec.Struct, frozen=True, eq=False):
     emit(index, chunk, finish_reason): show a part of the answer to input `index` before the answer is complete.
     reserve(n_bytes): ask before making an answer that may be large, whose JSON takes at least so many bytes.
     AttemptFailed result_too_large if the job's result could not be stored with it.
+    alone: whether the engine should run each input without others, because the job asks to be reproducible.
     """
 
     parameters: InferenceParameters
     seed: int
     emit: Emit
     reserve: Reserve
+    alone: bool = False
 
 
 class ModelTask(Protocol[A]):
@@ -77,6 +79,10 @@ class ListTask(Protocol[A]):
 
 class TaskType(Protocol):
     """Makes the ModelTask of one model."""
+
+    # Of the ModelTask.
+    @property
+    def takes_ones(self) -> bool: ...
 
     def __call__(self, manifest: ModelManifest, graph: Graph, engine: BatchingEngine, load: Load) -> ModelTask[Any]:
         """load: gives the verified file of an artifact. AttemptFailed: model_unsupported if the graph or the manifest

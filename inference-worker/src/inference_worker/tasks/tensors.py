@@ -81,7 +81,7 @@ class Tensors:
         arrays = {spec.name: array_of(tensors[spec.name], spec.dtype) for spec in self._inputs}
         # Without rows, there is nothing to join.
         is_rows = self._is_batched and all(len(array) for array in arrays.values())
-        outputs = await self._engine.infer(Rows(arrays) if is_rows else WholeTensors(arrays))
+        outputs = await self._engine.infer(Rows(arrays) if is_rows else WholeTensors(arrays), alone=request.alone)
         # A small input may have outputs that fit into no memory as JSON.
         if request.parameters.tensor_format == "base64":
             request.reserve(sum(array.nbytes for array in outputs.values() if array.dtype != np.object_))

@@ -34,7 +34,7 @@ class TextClassification:
     async def answer(self, item: Any, index: int, request: Request) -> Classification:
         longest = self._longest
         ids, n_cut = await self._codec.encode_within(text_of(item), longest, may_be_empty=True)
-        outputs = await self._engine.infer(text_row(ids, longest=longest, pad=self._codec.pad_id))
+        outputs = await self._engine.infer(text_row(ids, longest=longest, pad=self._codec.pad_id), alone=request.alone)
         return classification_of(
             outputs["logits"],
             self._labels,

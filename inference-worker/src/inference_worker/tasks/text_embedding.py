@@ -70,7 +70,7 @@ class TextEmbedding:
         dimensions = dimensions_of(request.parameters.dimensions, self._made.dimensions)
         ids, n_cut = await self._codec.encode_within(text_of(item), self._longest)
         row = text_row(ids, longest=self._longest, pad=self._codec.pad_id, has_token_types=self._has_token_types)
-        outputs = await self._engine.infer(row)
+        outputs = await self._engine.infer(row, alone=request.alone)
         vector = self._pooled(outputs[self._output], len(ids))[:dimensions]
         n_bad = int(np.count_nonzero(~np.isfinite(vector)))
         if self._made.normalize and not n_bad:

@@ -61,7 +61,7 @@ class TextGeneration:
         while reason is None:
             window = ids[-context_length:]
             row = text_row(window, longest=context_length, pad=codec.pad_id, take=len(window) - 1)
-            outputs = await self._engine.infer(row)
+            outputs = await self._engine.infer(row, alone=request.alone)
             token = next_token(
                 outputs["logits"][: codec.n_tokens],
                 rng,

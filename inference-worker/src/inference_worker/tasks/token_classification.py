@@ -67,7 +67,7 @@ class TokenClassification:
         text = text_of(item)
         spans = await self._codec.encode_spans(text, self._longest)
         row = text_row(spans.ids, longest=self._longest, pad=self._codec.pad_id, has_token_types=self._has_token_types)
-        outputs = await self._engine.infer(row)
+        outputs = await self._engine.infer(row, alone=request.alone)
         logits = outputs["logits"][spans.first : spans.first + len(spans.offsets)]
         n_bad = int(np.count_nonzero(~np.isfinite(logits)))
         entities: tuple[Entity, ...] | None = None
