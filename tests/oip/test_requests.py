@@ -362,6 +362,14 @@ def test_errors_of_other_paths_are_problems(http: httpx.Client) -> None:
         assert http.get(path).headers["content-type"] == "application/problem+json"
 
 
+def test_what_is_ready_says_so_as_kserve_has_it(http: httpx.Client) -> None:
+    """Its clients read the body, where that of Triton reads the status alone."""
+    assert http.get("/v2/health/live").json() == {"live": True}
+    assert http.get("/v2/health/ready").json() == {"ready": True}
+    assert http.get("/v2/models/wine@1/ready").json() == {"name": "wine", "ready": True}
+    assert http.post("/v2/repository/models/wine/load").json() == {"name": "wine", "load": True}
+
+
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"ready": true}'])
 def test_the_index_takes_an_empty_body(http: httpx.Client, body: bytes) -> None:
     assert http.post("/v2/repository/index", content=body).status_code == 200

@@ -17,7 +17,7 @@ from gateway.routes.route import PlainCall
 from gateway.services import Services
 from gateway.surfaces.native.responses import json_response
 from gateway.surfaces.v2 import description
-from gateway.surfaces.v2.schemas import OipIndexEntry, OipServer, OipStats
+from gateway.surfaces.v2.schemas import OipIndexEntry, OipLive, OipLoaded, OipModelReady, OipReady, OipServer, OipStats
 
 _SERVER = OipServer(
     name="headrace", version=version("headrace-gateway"), extensions=tuple(sorted(description.EXTENSIONS))
@@ -34,7 +34,7 @@ async def server_metadata(_: PlainCall) -> Response:
 
 async def live(_: PlainCall) -> Response:
     """The process answers."""
-    return Response()
+    return json_response(OipLive())
 
 
 async def ready(call: PlainCall) -> Response:
@@ -42,7 +42,7 @@ async def ready(call: PlainCall) -> Response:
     faults, _ = await faults_of(call.services)
     if faults:
         raise ProblemError(503, "not_ready", "; ".join(faults), headers={"Retry-After": RETRY_AFTER_S})
-    return Response()
+    return json_response(OipReady())
 
 
 async def model_metadata(call: PlainCall) -> Response:
@@ -58,13 +58,14 @@ async def model_metadata(call: PlainCall) -> Response:
 async def model_ready(call: PlainCall) -> Response:
     """The model is published, the gateway can serve, and a worker for inference is registered. Workers load a model
     when the first request for it comes."""
-    await _model(call)
+    model = await _model(call)
     workers = await call.services.queue_queries.workers()
     if not any(worker.queue == _QUEUE for worker in workers):
         raise ProblemError(
             503, "not_ready", "no worker for inference is running", headers={"Retry-After": RETRY_AFTER_S}
         )
-    return await ready(call)
+    await ready(call)
+    return json_response(OipModelReady(model.name))
 
 
 async def model_config(call: PlainCall) -> Response:
@@ -110,8 +111,7 @@ async def load_model(call: PlainCall) -> Response:
     body = await read_bytes(call.request, call.headers, call.services.settings)
     if body.strip() and decode(body, description.LOAD_REQUEST).parameters:
         raise ProblemError(422, "invalid_body", _NOT_LOADED)
-    await _model(call)
-    return Response()
+    return json_response(OipLoaded((await _model(call)).name))
 
 
 async def unload_model(call: PlainCall) -> Response:

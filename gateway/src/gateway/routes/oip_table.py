@@ -10,8 +10,12 @@ from gateway.surfaces.v2.schemas import (
     OipIndexRequest,
     OipInferRequest,
     OipInferResponse,
+    OipLive,
+    OipLoaded,
     OipLoadRequest,
     OipModel,
+    OipModelReady,
+    OipReady,
     OipServer,
     OipStats,
 )
@@ -20,10 +24,9 @@ _TAG = "open inference protocol"
 _MODEL = "/v2/models/{name}"
 _VERSION = _MODEL + "/versions/{version}"
 _OF_A_MODEL = (404, 501, 503)
-_EMPTY = {200: Answer("Yes.")}
 _HEADERS = (
-    Header(BINARY_HEADER, "How many bytes of the body are JSON. Binary data follows."),
-    Header("Content-Encoding", "gzip or deflate."),
+    Header(BINARY_HEADER, "How many bytes of the body are JSON. Binary data follows.", pattern=r"^[0-9]{1,16}\Z"),
+    Header("Content-Encoding", "Of the body.", pattern=r"^(gzip|deflate|identity)\Z"),
     Header("Idempotency-Key", "As for `POST /jobs/inference`: the same request again gets the answer of the same job."),
 )
 _EXAMPLE = {"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1.5, 2]}]}
@@ -89,11 +92,11 @@ def _shared_memory(kind: str) -> tuple[Route, ...]:
 
 OIP_ROUTES = (
     _get("/v2", oip.server_metadata, {200: Answer("Done.", OipServer)}),
-    _get("/v2/health/live", oip.live, _EMPTY, name="server_live"),
-    _get("/v2/health/ready", oip.ready, _EMPTY, 503, name="server_ready"),
+    _get("/v2/health/live", oip.live, {200: Answer("Yes.", OipLive)}, name="server_live"),
+    _get("/v2/health/ready", oip.ready, {200: Answer("Yes.", OipReady)}, 503, name="server_ready"),
     _get("/v2/models/stats", oip.all_statistics, {200: Answer("Done.", OipStats)}),
     *_of_a_model("", oip.model_metadata, {200: Answer("Done.", OipModel)}),
-    *_of_a_model("/ready", oip.model_ready, _EMPTY),
+    *_of_a_model("/ready", oip.model_ready, {200: Answer("Yes.", OipModelReady)}),
     *_of_a_model("/config", oip.model_config, {200: Answer("Done.", OipConfig)}),
     *_of_a_model("/stats", oip.model_statistics, {200: Answer("Done.", OipStats)}),
     _infer(_MODEL + "/infer", "infer"),
@@ -105,6 +108,7 @@ OIP_ROUTES = (
         tag=_TAG,
         body=OipIndexRequest,
         reads_body=True,
+        is_body_optional=True,
         example={},
         answers={200: Answer("Done.", OipIndexEntry, is_list=True)},
         problems=(400, 408, 413, 503),
@@ -117,8 +121,9 @@ OIP_ROUTES = (
         tag=_TAG,
         body=OipLoadRequest,
         reads_body=True,
+        is_body_optional=True,
         example={},
-        answers=_EMPTY,
+        answers={200: Answer("Done.", OipLoaded)},
         problems=(400, 404, 408, 413, 501, 503),
         error=OipError,
     ),

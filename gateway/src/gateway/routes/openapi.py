@@ -107,7 +107,7 @@ def _operation(route: Route) -> dict[str, Any]:
         operation["parameters"] = parameters
     if route.body is not None:
         content = {"schema": _body(route), "example": route.example}
-        operation["requestBody"] = {"required": True, "content": {"application/json": content}}
+        operation["requestBody"] = {"required": not route.is_body_optional, "content": {"application/json": content}}
     if route.takes_file:
         operation["requestBody"] = {"required": True, "content": _FILE}
     return operation

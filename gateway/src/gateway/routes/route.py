@@ -55,8 +55,8 @@ class Header(msgspec.Struct, frozen=True):
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """handler: its name and docstring become those of the route, unless a name or description is
     given here. query, body: Structs that the request is decoded as. reads_body: the handler reads
-    the body itself, and `body` only describes it. takes_file: the handler reads the body itself, as
-    the bytes of a file. max_list: how many bodies may
+    the body itself, and `body` only describes it. is_body_optional: there may be none. takes_file:
+    the handler reads the body itself, as the bytes of a file. max_list: how many bodies may
     be sent as a list, which the handler gets as a tuple; 0 allows one body only. cursor_header: a
     header that wins over the query parameter `after`. answers, problems: by status. error: the body
     of problems in another form. tag: None keeps
@@ -71,6 +71,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     query: type[msgspec.Struct] | None = None
     body: type[msgspec.Struct] | None = None
     reads_body: bool = False
+    is_body_optional: bool = False
     takes_file: bool = False
     max_list: int = 0
     example: dict[str, Any] | None = None

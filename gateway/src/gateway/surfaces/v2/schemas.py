@@ -16,6 +16,24 @@ class OipError(msgspec.Struct, frozen=True):
     error: str
 
 
+class OipLive(msgspec.Struct, frozen=True):
+    live: Literal[True] = True
+
+
+class OipReady(msgspec.Struct, frozen=True):
+    ready: Literal[True] = True
+
+
+class OipModelReady(msgspec.Struct, frozen=True):
+    name: str
+    ready: Literal[True] = True
+
+
+class OipLoaded(msgspec.Struct, frozen=True):
+    name: str
+    load: Literal[True] = True
+
+
 class OipServer(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     version: str
