@@ -1,6 +1,8 @@
 """The commands of docs/own-model.md publish a model, in order."""
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -20,13 +22,18 @@ def test_the_commands_of_the_page_publish_a_model(redis_url: str, tmp_path: Path
     # So that an upload can go on at byte 700.
     model += b"\x32" + b"\x80\x08" + bytes(1024)
     (tmp_path / "model.onnx").write_bytes(model)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     shown = [block for block in blocks(PAGE) if block.mark == MARK]
 
     with publishing_system(redis_url, tmp_path) as gateway:
-        script = "\n".join(block.text for block in shown).replace("localhost:8000", gateway.url.removeprefix("http://"))
+        script = "\n".join(
+            block.text if block.language == "sh" else f"python - <<'END'\n{block.text}END" for block in shown
+        )
+        for name in ("127.0.0.1:8000", "localhost:8000"):
+            script = script.replace(name, gateway.url.removeprefix("http://"))
         done = subprocess.run(
             ["bash", "-c", SHELL + script],
-            env=ENVIRONMENT,
+            env=ENVIRONMENT | {"PATH": path, "HEADRACE_URL": gateway.url},
             cwd=tmp_path,
             capture_output=True,
             text=True,
@@ -34,8 +41,8 @@ def test_the_commands_of_the_page_publish_a_model(redis_url: str, tmp_path: Path
         )
 
     assert done.returncode == 0, (done.stdout, done.stderr)
-    assert len(shown) == 4
-    assert (tmp_path / "copy.onnx").read_bytes() == model
+    assert len(shown) == 7
+    assert (tmp_path / "copy.onnx").read_bytes() == (tmp_path / "own.onnx").read_bytes() == model
     printed = done.stdout.replace("}{", "}\n{").splitlines()
     job = next(msgspec.json.decode(line) for line in printed if '"job_id":"publishing-' in line)
-    assert job["result"]["model"] == "own@1"
+    assert job["result"]["model"] == "own@3"

@@ -8,11 +8,12 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from headrace import BadRequest
+from headrace import AsyncClient, BadRequest
 from shared_schemas.models import EmbeddingSpec
 from shared_schemas.store.files import ArtifactStore
 
 from tests.support.onnx_models import a_model, encoder, word_tokenizer
+from tests.support.publishing import publishing_system
 from tests.support.references import LONGEST_S, written_by
 from tests.support.serving_processes import DEADLINE_S, ask, serving
 
@@ -58,19 +59,21 @@ def minilm(tmp_path: Path) -> Path:
 async def test_the_vectors_of_minilm_are_those_of_torch(redis_url: str, tmp_path: Path, minilm: Path) -> None:
     exported = msgspec.json.decode((minilm / "embedding.json").read_bytes())
     expected = msgspec.json.decode((minilm / "expected.json").read_bytes())
-    model = a_model(
-        ArtifactStore(tmp_path / "artifacts"),
-        (minilm / "model.onnx").read_bytes(),
-        task="text-embedding",
-        tokenizer=(minilm / "tokenizer.json").read_bytes(),
-        context_length=exported["context_length"],
-        embedding=msgspec.convert(exported["embedding"], EmbeddingSpec),
-    )
 
-    async with serving(redis_url, tmp_path, model) as client:
-        answers = await ask(client, [each["text"] for each in expected])
-        alone = [await ask(client, each["text"]) for each in expected]
+    with publishing_system(redis_url, tmp_path) as gateway:
+        async with AsyncClient(gateway.url) as client:
+            model = await client.publish(
+                minilm / "model.onnx",
+                name="model",
+                task="text-embedding",
+                tokenizer=minilm / "tokenizer.json",
+                **exported,
+                timeout_s=DEADLINE_S,
+            )
+            answers = await ask(client, [each["text"] for each in expected])
+            alone = [await ask(client, each["text"]) for each in expected]
 
+    assert str(model.ref) == "model@1"
     difference = np.abs(
         np.array([answer["embedding"] for answer in answers]) - np.array([each["vector"] for each in expected])
     ).max()

@@ -76,8 +76,23 @@ def _answer(item: Any, *, is_text_seen: bool) -> Text:
                 "  model ", (str(model or "none: a replay publishes no model"), "bold"), f"  {text.metrics(values)}",
                 (f"  (baseline: {text.metrics(baseline)})", "dim"),
             )  # fmt: skip
+        case {"model": model, "onnx": _, "inputs": [*takes], "outputs": [*gives]}:
+            named = str(model or "none: a replay publishes no model")
+            made_of = f"  {', '.join(map(_declared, takes))} → {', '.join(map(_declared, gives))}"
+            return Text.assemble("  model ", (named, "bold"), (made_of, "dim"))
         case _:
             return Text(msgspec.json.format(msgspec.json.encode(item), indent=2).decode())
+
+
+def _declared(tensor: Any) -> str:
+    """An input or output of a model, such as `x float32[n, 2]`."""
+    match tensor:
+        case {"name": name, "dtype": dtype, "shape": [*sizes]}:
+            return f"{name} {dtype}[{', '.join(str(size or '?') for size in sizes)}]"
+        case {"name": name, "dtype": dtype}:
+            return f"{name} {dtype}"
+        case _:
+            return str(tensor)
 
 
 def _entities(entities: Any, tokens: Any) -> Text:

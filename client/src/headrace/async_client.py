@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from uuid import UUID
@@ -14,13 +15,16 @@ from uuid import UUID
 import anyio
 import httpx2
 import msgspec
+from anyio import to_thread
 from anyio.lowlevel import RunVar
+from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.attempts import AttemptSummary
 from shared_schemas.capabilities import RecipeInfo
 from shared_schemas.events import StreamEvent
 from shared_schemas.ids import JobId
 from shared_schemas.job import JobState, QueueStatus, WorkerStatus
 from shared_schemas.kinds import JobKind
+from shared_schemas.models import ModelDescription
 from shared_schemas.replies import (
     DeadLetterSelection,
     DeadLettersPurged,
@@ -37,6 +41,7 @@ from headrace.connection import HEADERS, ConnectionFailed, Route, Settings, paus
 from headrace.endpoints import Page, Request, T, ended
 from headrace.errors import ApiError, ClientClosed, Unreachable, WaitTimedOut
 from headrace.following import Following, Received
+from headrace.transfers import Contents, Downloading, OnProgress, Publication, Source, Target, Uploading
 from headrace.wire import tls_context
 
 A = TypeVar("A", DeadLettersRetried, DeadLettersPurged)
@@ -263,6 +268,49 @@ class AsyncClient:
 
     async def model(self, name: str) -> Rows[Model]:
         return Rows((await self.send(endpoints.model(name))).versions)
+
+    async def model_version(self, name: str, version: int | str = "latest") -> Model:
+        return await self.send(endpoints.model_version(name, version))
+
+    async def publish(
+        self,
+        model: Contents,
+        *,
+        name: str,
+        manifest: ModelDescription | Mapping[str, Any] | None = None,
+        idempotency_key: str | UUID | None = None,
+        timeout_s: float | None = None,
+        on_progress: OnProgress | None = None,
+        **fields: Any,
+    ) -> Model:
+        made = Publication(model, manifest, fields)
+        refs = {field: await self.upload(file, on_progress=on_progress) for field, file in made.files.items()}
+        job = await self.submit(JobKind.PUBLISHING, made.spec(name, refs), idempotency_key=idempotency_key)
+        result = await self.result(job.job_id, timeout_s=timeout_s)
+        published, _, version = result["model"].rpartition("@")
+        return await self.model_version(published, version)
+
+    async def upload(self, file: Contents, *, on_progress: OnProgress | None = None) -> ArtifactRef:
+        uploading = Uploading(await to_thread.run_sync(Source, file), on_progress)
+        while (request := await to_thread.run_sync(uploading.next)) is not None:
+            try:
+                uploading.took(await self.send(request))
+            except ApiError as error:
+                await anyio.sleep(uploading.refused(error))
+        return uploading.ref
+
+    async def download(
+        self,
+        name: str,
+        target: Target | None = None,
+        *,
+        version: int | str = "latest",
+        on_progress: OnProgress | None = None,
+    ) -> Path:
+        downloading = Downloading(await self.model_version(name, version), target, on_progress)
+        while (request := downloading.next()) is not None:
+            await to_thread.run_sync(downloading.took, await self.send(request))
+        return await to_thread.run_sync(downloading.finish)
 
     async def set_alias(self, name: str, alias: str, version: int) -> Model:
         return await self.send(endpoints.set_alias(name, alias, version))

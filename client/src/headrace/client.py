@@ -8,17 +8,20 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
 import msgspec
+from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.attempts import AttemptSummary
 from shared_schemas.capabilities import RecipeInfo
 from shared_schemas.events import StreamEvent
 from shared_schemas.ids import JobId
 from shared_schemas.job import JobState, QueueStatus, WorkerStatus
 from shared_schemas.kinds import JobKind
+from shared_schemas.models import ModelDescription
 from shared_schemas.replies import (
     DeadLetterSelection,
     DeadLettersPurged,
@@ -35,6 +38,7 @@ from headrace.connection import HEADERS, ConnectionFailed, Settings, pause_befor
 from headrace.endpoints import Page, Request, T, ended
 from headrace.errors import ApiError, Unreachable
 from headrace.following import Following, Received
+from headrace.transfers import Contents, Downloading, OnProgress, Publication, Source, Target, Uploading
 from headrace.wire import ConnectionPool
 
 A = TypeVar("A", DeadLettersRetried, DeadLettersPurged)
@@ -284,6 +288,55 @@ class Client:
     def model(self, name: str) -> Rows[Model]:
         """Every version of a model, newest first."""
         return Rows(self.send(endpoints.model(name)).versions)
+
+    def model_version(self, name: str, version: int | str = "latest") -> Model:
+        """One version of a model, by its number or an alias."""
+        return self.send(endpoints.model_version(name, version))
+
+    def publish(
+        self,
+        model: Contents,
+        *,
+        name: str,
+        manifest: ModelDescription | Mapping[str, Any] | None = None,
+        idempotency_key: str | UUID | None = None,
+        timeout_s: float | None = None,
+        on_progress: OnProgress | None = None,
+        **fields: Any,
+    ) -> Model:
+        """Publish an ONNX file, and wait until it is checked. model: a path, bytes or an ONNX ModelProto.
+        manifest, fields: what the file does not show, such as labels=["no", "yes"]; files in it are given
+        like the model. on_progress: called with the bytes uploaded and all. JobFailed if it is refused."""
+        made = Publication(model, manifest, fields)
+        refs = {field: self.upload(file, on_progress=on_progress) for field, file in made.files.items()}
+        job = self.submit(JobKind.PUBLISHING, made.spec(name, refs), idempotency_key=idempotency_key)
+        published, _, version = self.result(job.job_id, timeout_s=timeout_s)["model"].rpartition("@")
+        return self.model_version(published, version)
+
+    def upload(self, file: Contents, *, on_progress: OnProgress | None = None) -> ArtifactRef:
+        """Upload a file. Goes on where an earlier upload broke, and sends nothing if the file is there."""
+        uploading = Uploading(Source(file), on_progress)
+        while (request := uploading.next()) is not None:
+            try:
+                uploading.took(self.send(request))
+            except ApiError as error:
+                time.sleep(uploading.refused(error))
+        return uploading.ref
+
+    def download(
+        self,
+        name: str,
+        target: Target | None = None,
+        *,
+        version: int | str = "latest",
+        on_progress: OnProgress | None = None,
+    ) -> Path:
+        """Download the ONNX file of a version. Goes on where an earlier download broke. target: a file or
+        a folder; `name-version.onnx` by default. -> its path"""
+        downloading = Downloading(self.model_version(name, version), target, on_progress)
+        while (request := downloading.next()) is not None:
+            downloading.took(self.send(request))
+        return downloading.finish()
 
     def set_alias(self, name: str, alias: str, version: int) -> Model:
         return self.send(endpoints.set_alias(name, alias, version))

@@ -8,6 +8,7 @@ from urllib.parse import quote, urlencode
 from uuid import UUID
 
 import msgspec
+from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.codec import encode_json
 from shared_schemas.job import Job, JobState
 from shared_schemas.kinds import JobKind
@@ -18,6 +19,7 @@ from shared_schemas.replies import (
     JobAttempts,
     Queues,
     RecipeList,
+    StoredFile,
     Submitted,
     SubmittedJobs,
     Workers,
@@ -83,6 +85,7 @@ _decode_jobs = msgspec.json.Decoder(JobPage).decode
 _model = msgspec.json.Decoder(Model).decode
 _decode_models = msgspec.json.Decoder(ModelPage).decode
 _versions = msgspec.json.Decoder(ModelVersions).decode
+_stored = msgspec.json.Decoder(StoredFile).decode
 _queues = msgspec.json.Decoder(Queues).decode
 _workers = msgspec.json.Decoder(Workers).decode
 _recipes = msgspec.json.Decoder(RecipeList).decode
@@ -245,6 +248,28 @@ def model(name: str) -> Request[ModelVersions]:
     return Request(method="GET", path=f"/models/{_segment(name)}", decode=_versions)
 
 
+def model_version(name: str, version: int | str) -> Request[Model]:
+    return Request(method="GET", path=_version_path(name, version), decode=_model)
+
+
+def model_part(name: str, version: int, start: int, end: int) -> Request[bytes]:
+    """Bytes start to end - 1 of the ONNX file."""
+    headers = {"range": f"bytes={start}-{end - 1}", "accept": "application/octet-stream"}
+    return Request(method="GET", path=f"{_version_path(name, version)}/file", decode=bytes, headers=headers)
+
+
+def stored_file(sha256: str) -> Request[StoredFile]:
+    return Request(method="GET", path=f"/files/{sha256}", decode=_stored)
+
+
+def put_part(ref: ArtifactRef, start: int, part: bytes) -> Request[StoredFile]:
+    """The bytes from `start` on of a file that is the whole `ref`."""
+    end = start + len(part)
+    span = {"content-range": f"bytes {start}-{end - 1}/{ref.n_bytes}"} if len(part) < ref.n_bytes else {}
+    headers = {"content-type": "application/octet-stream", **span}
+    return Request(method="PUT", path=f"/files/{ref.sha256}", decode=_stored, headers=headers, body=part)
+
+
 def set_alias(name: str, alias: str, version: int) -> Request[Model]:
     return Request(
         method="PUT",
@@ -256,7 +281,7 @@ def set_alias(name: str, alias: str, version: int) -> Request[Model]:
 
 
 def delete_model(name: str, version: int) -> Request[None]:
-    return _deleting(f"/models/{_segment(name)}/versions/{version}")
+    return _deleting(_version_path(name, version))
 
 
 def queues() -> Request[Queues]:
@@ -292,6 +317,10 @@ def ended(job: Job) -> msgspec.Raw:
 
 def _kind(kind: str | None) -> str | None:
     return None if kind is None else one_of(JobKind, kind, "kind").value
+
+
+def _version_path(name: str, version: int | str) -> str:
+    return f"/models/{_segment(name)}/versions/{_segment(str(version))}"
 
 
 def _job_path(job_id: str, verb: str = "") -> str:

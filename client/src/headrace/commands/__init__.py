@@ -19,7 +19,7 @@ class Entry(NamedTuple):
     section: str
 
 
-SECTIONS = ("Submit", "Watch", "Manage jobs", "Dead letters", "The system", "On this machine")
+SECTIONS = ("Submit", "Watch", "Manage jobs", "Dead letters", "Models", "The system", "On this machine")
 ENTRIES = tuple(
     Entry(name, text, module, section)
     for section, module, names in (
@@ -64,6 +64,14 @@ ENTRIES = tuple(
                 "dead-letters show": "Show a dead letter: its error and every attempt.",
                 "dead-letters retry": "Run dead letters again, each as a new job.",
                 "dead-letters purge": "Take dead letters off the list.",
+            },
+        ),
+        (
+            "Models",
+            "headrace.commands.publishing",
+            {
+                "publish": "Publish an ONNX file as a model.",
+                "download": "Download the ONNX file of a model.",
             },
         ),
         (
