@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import numpy as np
 import pytest
 import structlog
@@ -105,6 +106,21 @@ async def test_a_full_batch_runs_although_more_time_to_wait_is_left(tmp_path: Pa
             await answers(engine, rows)
 
     assert engine.n_runs == 1
+
+
+async def test_callers_that_come_in_consecutive_turns_of_the_event_loop_share_a_run(tmp_path: Path) -> None:
+    async with serving(bigram(TABLE), tmp_path) as engine:
+
+        async def ask_after(turns: int) -> None:
+            for _ in range(turns):
+                await anyio.lowlevel.checkpoint()
+            await engine.infer(text_row([turns], longest=16, take=0))
+
+        async with anyio.create_task_group() as callers:
+            for turns in range(8):
+                callers.start_soon(ask_after, turns)
+
+    assert (engine.n_runs, engine.n_rows) == (1, 8)
 
 
 async def test_the_row_of_a_cancelled_caller_never_runs(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import anyio
@@ -82,7 +83,6 @@ class _Run:
     def __init__(self, attempt: Attempt, spec: InferenceSpec, model: LoadedModel, items: tuple[Any, ...]) -> None:
         self._attempt = attempt
         self._task = model.task
-        self._list_task: ListTask[Any] | None = model.task if isinstance(model.task, ListTask) else None
         self._items = items
         seed = seed_of(attempt.job_id) if spec.parameters.seed is None else spec.parameters.seed
         self._is_exact = spec.parameters.reproducible
@@ -94,6 +94,11 @@ class _Run:
         self._n_answers = 0
         self._errors: dict[int, HeadraceError] = {}
         self._progress_due = 0.0
+
+    @cached_property
+    def _list_task(self) -> ListTask[Any] | None:
+        # Only lists need it, and to compare a class with a protocol takes as long as a small model.
+        return self._task if isinstance(self._task, ListTask) else None
 
     async def answer_all(self, *, at_once: int) -> bool:
         """False if the job was paused before all were answered."""

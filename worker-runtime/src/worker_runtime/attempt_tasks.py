@@ -3,10 +3,10 @@
 Knows no handler and no Redis.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-import anyio
 from anyio.abc import TaskGroup
 
 from worker_runtime.attempt import RunningAttempt
@@ -23,7 +23,8 @@ class AttemptTasks:
     def __init__(self, run: Callable[[RunningAttempt], Awaitable[None]]) -> None:
         self._run = run
         self._waiting: deque[RunningAttempt] = deque()
-        self._idle: list[anyio.Event] = []
+        # Not of anyio, which looks for its backend at each event.
+        self._idle: list[asyncio.Event] = []
         self._n_waking = 0
 
     def start(self, attempt: RunningAttempt, tasks: TaskGroup) -> None:
@@ -45,6 +46,6 @@ class AttemptTasks:
                 attempt = self._waiting.popleft()
                 self._wake(tasks)
                 await self._run(attempt)
-            woken = anyio.Event()
+            woken = asyncio.Event()
             self._idle.append(woken)
             await woken.wait()

@@ -4,6 +4,7 @@ Knows no handler.
 """
 
 import secrets
+import time
 
 import anyio
 from anyio.abc import TaskGroup
@@ -25,8 +26,8 @@ WAIT_S, IDLE_WAIT_S = 1.0, 2.0
 # Turns of the event loop in which a short attempt can run, end and be sent for settlement.
 TURNS = 2
 MANY_SLOTS = 16
-# If a job waited for longer than this, in seconds, others are probably waiting too.
-ALONE_S = 0.002
+# If a job waited for longer than this, or the wait for it ended sooner, in seconds, others are probably waiting too.
+ALONE_S, AT_ONCE_S = 0.002, 0.0005
 
 
 class Claiming:
@@ -52,6 +53,8 @@ class Claiming:
         self._at_once = active.slots if active.slots < MANY_SLOTS else active.slots // 2
         self._entries: list[tuple[str, str, str]] = []
         self._is_only, self._claims_ahead = is_only, False
+        # Whether the last claim for new entries began any attempt.
+        self._finds_more = False
 
     async def run(self, attempts: TaskGroup) -> None:
         backoff, must_recover, may_be_more = Backoff(), True, True
@@ -104,6 +107,7 @@ class Claiming:
             slots = 0 if self._draining.has_begun else min(max(0, self._active.free), self._at_once)
             if slots == 0 and not self._entries:
                 return False
+            had_entries = bool(self._entries)
             claims = await self._claims.claim(
                 slots,
                 token=secrets.token_urlsafe(6),
@@ -114,6 +118,7 @@ class Claiming:
                 entries=self._entries,
             )
             self._entries = []
+            self._finds_more = bool(claims) and not had_entries
             self._begin(claims, attempts)
         return len(claims) == slots
 
@@ -156,18 +161,42 @@ class Claiming:
     async def _wait_for_entry(self, attempts: TaskGroup, timeout_s: float, *, is_idle: bool) -> bool:
         if self._claims_ahead:
             slots = min(self._active.free, self._at_once)
+            asked_at = time.monotonic()
             self._entries, claims = await self._claims.wait_to_claim(
                 slots, token=secrets.token_urlsafe(6), timeout_s=timeout_s, is_idle=is_idle
             )
-            self._begin(claims, attempts)
+            came_at_once = time.monotonic() - asked_at < AT_ONCE_S
             self._claims_ahead = bool(claims or self._entries)
-            return any(claim.waited_s > ALONE_S for claim in claims)
+            if self._finds_more and self._may_claim_beside(claims, slots):
+                return await self._claim_more(claims, slots - len(claims), attempts)
+            self._begin(claims, attempts)
+            return bool(claims) and (came_at_once or any(claim.waited_s > ALONE_S for claim in claims))
         self._entries = await self._claims.wait(timeout_s=timeout_s, is_idle=is_idle)
         # The next wait carries a claim only if this one delivered entries: an idle worker would
         # send it in vain. A worker with several queues never does so, because each queue would
         # count the same free slots.
         self._claims_ahead = self._is_only and bool(self._entries)
         return bool(self._entries) or not is_idle
+
+    def _may_claim_beside(self, claims: list[Claim], slots: int) -> bool:
+        return (
+            0 < len(claims) < slots
+            and not any(claim.must_run_alone for claim in claims)
+            and not (self._entries or self._claims.wants_idle_worker or self._claims.needs_recovery)
+            and not self._draining.has_begun
+        )
+
+    async def _claim_more(self, claims: list[Claim], slots: int, attempts: TaskGroup) -> bool:
+        """Claim what waits beside these, and begin all of them together, so that they share a batch. -> whether still
+        more jobs may be ready."""
+        try:
+            more = await self._claims.claim(slots, token=secrets.token_urlsafe(6), is_busy=True)
+        finally:
+            # In Redis these have begun, whatever became of the call.
+            self._begin(claims, attempts)
+        self._finds_more = bool(more)
+        self._begin(more, attempts)
+        return len(more) == slots
 
     async def _hand_back(self) -> None:
         try:

@@ -10,6 +10,8 @@ from shared_schemas.kinds import JobKind
 from shared_schemas.service.settings import SettingsRejected, from_environ, setting
 from shared_schemas.stream.address import fault_of_url
 
+from headrace_local.programs import PROGRAMS
+
 _PREFIX = "HEADRACE_"
 # Variables that `headrace up` sets itself, and why.
 _IGNORED = {
@@ -65,8 +67,9 @@ def with_redis_url(environ: Mapping[str, str], redis_url: str, *, is_embedded: b
 
 def for_kind(environ: Mapping[str, str], kind: JobKind) -> dict[str, str]:
     """`environ` for the workers of one kind: HEADRACE_QUEUES is reduced to the queues of
-    that kind. MalformedId."""
+    that kind, and only what is measured has a port for metrics. MalformedId."""
     names = [name for name in environ.get("HEADRACE_QUEUES", "").split(",") if name]
     own = [name for name in names if kind_of_queue(parse_queue(name)) is kind]
-    left = {name: value for name, value in environ.items() if name != "HEADRACE_QUEUES"}
+    others = {"HEADRACE_QUEUES"} | (set() if PROGRAMS[kind].is_measured else {"HEADRACE_METRICS_PORT"})
+    left = {name: value for name, value in environ.items() if name not in others}
     return left | ({"HEADRACE_QUEUES": ",".join(own)} if own else {})

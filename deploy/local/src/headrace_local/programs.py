@@ -9,10 +9,11 @@ from shared_schemas.kinds import JobKind
 
 class Program(NamedTuple):
     """module: what `python -m` runs. settings: the name of its Struct in the module's
-    `settings`."""
+    `settings`. is_measured: whether it serves metrics at HEADRACE_METRICS_PORT."""
 
     module: str
     settings: str
+    is_measured: bool = True
 
     def load_settings(self) -> type[msgspec.Struct]:
         settings: type[msgspec.Struct] = getattr(import_module(f"{self.module}.settings"), self.settings)
@@ -22,5 +23,5 @@ class Program(NamedTuple):
 PROGRAMS = {
     JobKind.TRAINING: Program("training_worker", "TrainingSettings"),
     JobKind.INFERENCE: Program("inference_worker", "Settings"),
-    JobKind.PUBLISHING: Program("inference_worker.publishing", "PublishingSettings"),
+    JobKind.PUBLISHING: Program("inference_worker.publishing", "PublishingSettings", is_measured=False),
 }

@@ -149,7 +149,10 @@ def check_settings(config: SystemConfig) -> None:
             from_environ(parts[kind], prefix="HEADRACE_", environ=for_kind(environment, kind))
         except MalformedId as error:
             raise SettingsRejected(f"HEADRACE_QUEUES: {error}") from None
-    if config.environment.get("HEADRACE_METRICS_PORT", "0") != "0" and len(_workers(config)) > 1:
+    measured = [
+        name for name, kind in _workers(config) if "HEADRACE_METRICS_PORT" in for_kind(config.environment, kind)
+    ]
+    if config.environment.get("HEADRACE_METRICS_PORT", "0") != "0" and len(measured) > 1:
         raise SettingsRejected("HEADRACE_METRICS_PORT: the workers of one machine cannot share a port")
     root = config.given_data_root
     if root is not None and not root.is_dir():

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import structlog
 from anyio.abc import TaskStatus
+from anyio.lowlevel import checkpoint
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from shared_schemas.errors import AttemptFailed, HeadraceError, WorkerUnfit
 
@@ -105,6 +106,7 @@ class BatchingEngine:
         self._compute = ComputeThread(session, invariance.sizes)
         self._wake = anyio.Event()
         self._is_busy = False
+        self._n_came = 0
         self._is_open = False
         self._known_good: Item | None = None
         self._report_lost = anyio.Event()
@@ -151,6 +153,7 @@ class BatchingEngine:
         # A shape of its own, with rows that fill a run.
         shape, elements = (call, sys.maxsize) if alone else (item.shape, item.n_elements)
         self._batcher.append(call, shape=shape, elements=elements, now=anyio.current_time(), rows=call.left)
+        self._n_came += 1
         self._wake.set()
         try:
             await call.done.wait()
@@ -177,6 +180,15 @@ class BatchingEngine:
             wait_s = None if self._is_busy else self._batcher.wait_s(now)
             with anyio.move_on_after(wait_s):
                 await self._wake.wait()
+            await self._until_all_have_come()
+
+    async def _until_all_have_come(self) -> None:
+        """Callers who began together come within a few turns of the event loop, a few in each turn. An idle model
+        would run the first of them alone."""
+        n_before = -1
+        while n_before != self._n_came:
+            n_before = self._n_came
+            await checkpoint()
 
     async def _run_batches(self, receiving: MemoryObjectReceiveStream[_Batch]) -> None:
         try:
