@@ -96,7 +96,7 @@ class Headrace(Contestant, frozen=True):
                     process,
                     lambda way: _headrace_request(ref, way),
                     _is_right_of_headrace,
-                    lambda: _batches(metrics),
+                    lambda: batches(metrics),
                     bench,
                 )
 
@@ -125,7 +125,7 @@ class Peer(Contestant, frozen=True):
     def _request_for(self, way: Way) -> bytes:
         if way.form not in ("wait", "rows") or way.rows > self.most_rows:
             raise LookupError(way.form)
-        return _request(self.path, self.body(way.rows))
+        return request(self.path, self.body(way.rows))
 
     def _check(self, port: int, model: Path) -> None:
         """PeerFailed unless it answers two rows as ONNX Runtime does here."""
@@ -207,7 +207,7 @@ PEER_SERVERS = (
 )
 
 
-def _request(path: str, given: object, *headers: str) -> bytes:
+def request(path: str, given: object, *headers: str) -> bytes:
     body = json.dumps(given).encode()
     head = [f"POST {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json", *headers]
     return "\r\n".join([*head, f"Content-Length: {len(body)}", "", ""]).encode() + body
@@ -222,7 +222,7 @@ def _headrace_request(ref: str, way: Way) -> bytes:
         "jobs": ([one] * way.rows, streams),
         "rows": (one | {"input_data": [ROW.tolist()] * way.rows}, waits),
     }[way.form]
-    return _request("/jobs/inference", given, header)
+    return request("/jobs/inference", given, header)
 
 
 def _is_right_of_headrace(way: Way, body: bytes) -> bool:
@@ -243,7 +243,7 @@ def _expected(model: Path) -> list[float]:
     return found
 
 
-def _batches(port: int) -> tuple[float, float]:
+def batches(port: int) -> tuple[float, float]:
     name, found = "headrace_inference_batch_rows", dict[str, float]()
     for line in httpx.get(f"http://127.0.0.1:{port}/metrics").text.splitlines():
         key, _, value = line.rpartition(" ")

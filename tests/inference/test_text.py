@@ -9,7 +9,7 @@ from inference_worker.text import TextCodec, TextStream
 from shared_schemas.errors import AttemptFailed, InvalidInput
 from tokenizers import Tokenizer
 
-from tests.support.onnx_models import byte_tokenizer
+from tests.support.onnx_models import byte_tokenizer, word_tokenizer
 
 LINES = ["naïve café, 日本語 and 🙂🙃", "the cat sat on the mat", "the naïve cat sat in the café"]
 
@@ -111,3 +111,39 @@ def test_a_broken_tokenizer_file_is_corrupt(tmp_path: Path) -> None:
     with pytest.raises(AttemptFailed) as refusal:
         TextCodec(path)
     assert refusal.value.info().code == "model_corrupt"
+
+
+@given(texts=st.lists(st.text("ab <>eos", max_size=30), max_size=5), longest=st.integers(3, 20))
+async def test_texts_are_encoded_together_as_alone(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str], longest: int
+) -> None:
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    path.write_bytes(word_tokenizer(["a", "b"]))
+    words = TextCodec(path)
+
+    together = await words.encode_all_within(texts, longest)
+
+    for text, found in zip(texts, together, strict=True):
+        if found is None:
+            with pytest.raises(InvalidInput):
+                await words.encode_within(text, longest)
+            assert await words.encode_within(text, longest, may_be_empty=True) == ([2, 3], 0)
+        else:
+            assert found == await words.encode_within(text, longest)
+            ids, n_cut = found
+            assert (ids[0], ids[-1]) == (2, 3)
+            assert len(ids) <= longest
+            assert not n_cut or len(ids) == longest
+
+
+async def test_a_cut_text_has_the_tokens_that_the_tokenizer_keeps(tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    path.write_bytes(word_tokenizer(["a", "b"]))
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.enable_truncation(8)
+    words = TextCodec(path)
+
+    for text in ("a b " * 2, "a b " * 4, "b " * 20_000):
+        ids, n_cut = await words.encode_within(text, 8)
+        assert ids == tokenizer.encode(text).ids
+        assert len(ids) + n_cut == len(text.split()) + 2

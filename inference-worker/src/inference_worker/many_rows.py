@@ -1,10 +1,10 @@
-"""Runs many rows of one input. It knows neither what the rows mean nor how they are batched."""
+"""Runs many rows of one job side by side. It knows neither what the rows mean nor how they are batched."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import anyio
-from shared_schemas.errors import AttemptFailed, WorkerUnfit
+from shared_schemas.errors import AttemptFailed, HeadraceError, WorkerUnfit
 
 from inference_worker.engines.batching import BatchingEngine
 from inference_worker.tensors import Arrays, Row
@@ -46,3 +46,25 @@ async def infer_all(
     if ended_by:
         raise ended_by[0]
     return outputs
+
+
+async def in_order(calls: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+    """What each of them returns, side by side. Raises what the first of them raises that fails."""
+    found: dict[int, T] = {}
+    failed: list[HeadraceError] = []
+
+    async def call(place: int, scope: anyio.CancelScope) -> None:
+        try:
+            found[place] = await calls[place]()
+        except HeadraceError as error:
+            failed.append(error)
+            scope.cancel()
+
+    if len(calls) == 1:
+        return [await calls[0]()]
+    async with anyio.create_task_group() as tasks:
+        for place in range(len(calls)):
+            tasks.start_soon(call, place, tasks.cancel_scope)
+    if failed:
+        raise failed[0]
+    return [found[place] for place in range(len(calls))]

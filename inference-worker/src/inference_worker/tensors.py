@@ -142,6 +142,20 @@ def text_row(
     return Row(inputs, take)
 
 
+def text_rows(rows: Sequence[Sequence[int]], *, longest: int, pad: int = 0, has_token_types: bool = False) -> Rows:
+    """As text_row, for texts of one padded length."""
+    shape = len(rows), padded_length(len(rows[0]), longest=longest)
+    input_ids = np.full(shape, pad, dtype=np.int64)
+    attention_mask = np.zeros(shape, dtype=np.int64)
+    for place, ids in enumerate(rows):
+        input_ids[place, : len(ids)] = ids
+        attention_mask[place, : len(ids)] = 1
+    inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+    if has_token_types:
+        inputs["token_type_ids"] = np.zeros(shape, dtype=np.int64)
+    return Rows(inputs)
+
+
 def example_row(
     inputs: Iterable[TensorSpec], *, longest: int | None = None, shape: tuple[int, ...] | None = None
 ) -> Row:

@@ -76,17 +76,23 @@ class TextCodec:
         """-> (at most `longest` ids, how many ids of the text were left out). The text is cut at its end, so the
         special tokens after it stay. longest: more than n_special. InvalidInput if the text itself has no tokens;
         with may_be_empty, only if there are no special tokens either."""
-        room = longest - self.n_special
 
         def encode() -> tuple[list[int], int]:
-            encoding = self._tokenizer.encode(text, add_special_tokens=False)
-            n_given = len(encoding.ids)
-            if n_given == 0 and not (may_be_empty and self.n_special):
+            encoding = self._tokenizer.encode(text)
+            cut = _cut(encoding, longest, self.n_special)
+            if cut is None and not (may_be_empty and self.n_special):
                 raise InvalidInput("the text is empty")
-            encoding.truncate(room)
-            return self._tokenizer.post_process(encoding).ids, max(0, n_given - room)
+            return cut or (encoding.ids, 0)
 
         return await _in_time(len(text), encode)
+
+    async def encode_all_within(self, texts: Sequence[str], longest: int) -> list[tuple[list[int], int] | None]:
+        """As encode_within for each text, or None for a text without tokens."""
+
+        def encode() -> list[tuple[list[int], int] | None]:
+            return [_cut(each, longest, self.n_special) for each in self._tokenizer.encode_batch_fast(texts)]
+
+        return await _in_time(sum(map(len, texts)), encode)
 
     async def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text, without special tokens."""
@@ -159,6 +165,19 @@ class TextCodec:
         """Of a tokenizer that does not say how it pads."""
         known = [self._tokenizer.token_to_id(token) for token in ("<pad>", "[PAD]")]
         return next((token_id for token_id in known if token_id is not None), 0)
+
+
+def _cut(encoding: Encoding, longest: int, n_special: int) -> tuple[list[int], int] | None:
+    """-> (at most `longest` ids, how many were left out), or None if there are only special tokens. What is left out is
+    the end of the text, before the special tokens that follow it."""
+    ids = encoding.ids
+    n_cut = max(0, len(ids) - longest)
+    if len(ids) <= n_special:
+        return None
+    if n_cut:
+        end = len(ids) - encoding.special_tokens_mask[::-1].index(0)
+        ids = [*ids[: end - n_cut], *ids[end:]]
+    return ids, n_cut
 
 
 async def _in_time(n_characters: int, encode: Callable[[], T]) -> T:

@@ -6,23 +6,28 @@ Each text is padded to the length of its own bucket, so a short text never pays 
 Which inputs are accepted at all is checked in `shared_schemas.inputs.texts`, which a gateway uses too.
 """
 
-from typing import Any, ClassVar
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from shared_schemas.errors import AttemptFailed
+from shared_schemas.errors import AttemptFailed, HeadraceError, InvalidInput
 from shared_schemas.inputs.texts import dimensions_of, text_of
 from shared_schemas.models import ModelManifest
 
 from inference_worker.engines.batching import BatchingEngine
 from inference_worker.graph import TEXT_INPUTS, TOKEN_TYPES, Graph, check_graph
+from inference_worker.many_rows import in_order
 from inference_worker.results import TRUNCATED, AnswerWarning
 from inference_worker.tasks.task import Load, Request
-from inference_worker.tensors import Array, Arrays, example_row, text_row
+from inference_worker.tensors import Array, Arrays, example_row, padded_length, text_rows
 from inference_worker.text import open_codec
 
 _FLOATS = frozenset({"float16", "float32", "float64"})
+# They are turned into tokens together, and into JSON together, which takes some milliseconds.
+_AT_ONCE = 256
 _STATES, _VECTOR = "last_hidden_state", "sentence_embedding"
 # No two numbers of type float32 have the same nine digits.
 _DIGITS = 9
@@ -39,6 +44,14 @@ class EmbeddedText(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     nonfinite_count: int = 0
     truncated_tokens: int = 0
     warnings: tuple[AnswerWarning, ...] = ()
+
+
+class _Text(NamedTuple):
+    """One text of a list, in tokens. place: in the list. n_cut: how many tokens of it were left out."""
+
+    place: int
+    ids: list[int]
+    n_cut: int
 
 
 class TextEmbedding:
@@ -66,22 +79,72 @@ class TextEmbedding:
         if outputs[self._output].shape != self._first_shape:
             raise AttemptFailed("model_unsupported", "the model's output does not fit the dimensions of its vectors")
 
+    @property
+    def inputs_at_once(self) -> int:
+        return _AT_ONCE
+
     async def answer(self, item: Any, index: int, request: Request) -> EmbeddedText:
+        [answer] = await self.answer_list([item], request)
+        if isinstance(answer, HeadraceError):
+            raise answer
+        return answer
+
+    async def answer_list(self, items: Sequence[Any], request: Request) -> list[EmbeddedText | HeadraceError]:
         dimensions = dimensions_of(request.parameters.dimensions, self._made.dimensions)
-        ids, n_cut = await self._codec.encode_within(text_of(item), self._longest)
-        row = text_row(ids, longest=self._longest, pad=self._codec.pad_id, has_token_types=self._has_token_types)
-        outputs = await self._engine.infer(row, alone=request.alone)
-        vector = self._pooled(outputs[self._output], len(ids))[:dimensions]
-        n_bad = int(np.count_nonzero(~np.isfinite(vector)))
-        if self._made.normalize and not n_bad:
-            vector = vector / max(float(np.linalg.norm(vector)), _SHORTEST_NORM)
-        return EmbeddedText(
-            embedding=None if n_bad else rounded(vector),
-            tokens=len(ids) + n_cut,
-            nonfinite_count=n_bad,
-            truncated_tokens=n_cut,
-            warnings=TRUNCATED if n_cut else (),
+        answers: list[EmbeddedText | HeadraceError] = [InvalidInput("the text is empty")] * len(items)
+        texts = list[tuple[int, str]]()
+        for place, item in enumerate(items):
+            try:
+                texts.append((place, text_of(item)))
+            except InvalidInput as error:
+                answers[place] = error
+        encoded = await self._codec.encode_all_within([text for _, text in texts], self._longest)
+        buckets: dict[int, list[_Text]] = {}
+        for (place, _), each in zip(texts, encoded, strict=True):
+            if each is not None:
+                length = padded_length(len(each[0]), longest=self._longest)
+                buckets.setdefault(length, []).append(_Text(place, *each))
+        for embedded in await in_order(
+            [partial(self._embedded, bucket, dimensions, alone=request.alone) for bucket in buckets.values()]
+        ):
+            for place, answer in embedded:
+                answers[place] = answer
+        return answers
+
+    async def _embedded(
+        self, texts: Sequence[_Text], dimensions: int, *, alone: bool
+    ) -> list[tuple[int, EmbeddedText | HeadraceError]]:
+        """texts: of one padded length. -> the place of each and its answer"""
+        rows = text_rows(
+            [text.ids for text in texts],
+            longest=self._longest,
+            pad=self._codec.pad_id,
+            has_token_types=self._has_token_types,
         )
+        outputs, errors = await self._engine.infer_rows(rows, alone=alone)
+        found = [(texts[row].place, error) for row, error in errors.items()]
+        kept = [text for row, text in enumerate(texts) if row not in errors]
+        return [*found, *(self._answers(kept, outputs[self._output], dimensions) if kept else ())]
+
+    def _answers(self, texts: Sequence[_Text], output: Array, dimensions: int) -> Iterator[tuple[int, EmbeddedText]]:
+        """output: [texts, dimensions] or [texts, length, dimensions]"""
+        pooled = [self._pooled(each, len(text.ids)) for each, text in zip(output, texts, strict=True)]
+        vectors = np.stack(pooled)[:, :dimensions].astype(np.float64)
+        n_bad = np.count_nonzero(~np.isfinite(vectors), axis=1).tolist()
+        if self._made.normalize:
+            with np.errstate(invalid="ignore"):
+                vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _SHORTEST_NORM)
+        for text, vector, bad in zip(texts, rounded(vectors), n_bad, strict=True):
+            yield (
+                text.place,
+                EmbeddedText(
+                    embedding=None if bad else vector,
+                    tokens=len(text.ids) + text.n_cut,
+                    nonfinite_count=bad,
+                    truncated_tokens=text.n_cut,
+                    warnings=TRUNCATED if text.n_cut else (),
+                ),
+            )
 
     @staticmethod
     def reproducible(answer: EmbeddedText) -> EmbeddedText:
@@ -92,25 +155,24 @@ class TextEmbedding:
         largest = max(float(np.abs(vector).max()), _SHORTEST_NORM)
         return msgspec.structs.replace(answer, embedding=np.round(vector / largest, 3).tolist())
 
-    def _pooled(self, output: Array, n_tokens: int) -> NDArray[np.float64]:
+    def _pooled(self, output: Array, n_tokens: int) -> Array:
         """output: float [dimensions], or [length, dimensions] of which the first n_tokens are no padding."""
         match self._made.pooling:
             case None:
-                pooled = output
+                return output
             case "mean":
-                pooled = output[:n_tokens].mean(axis=0, dtype=np.float64)
+                return np.asarray(output[:n_tokens].mean(axis=0, dtype=np.float64))
             case "cls":
-                pooled = output[0]
+                return np.asarray(output[0])
             case "last":
-                pooled = output[n_tokens - 1]
-        return pooled.astype(np.float64)
+                return np.asarray(output[n_tokens - 1])
 
 
-def rounded(vector: NDArray[np.float64]) -> list[float]:
-    """vector: finite. Each number with as many digits as a float32 needs, which take half the space in JSON of those of
-    a float64."""
+def rounded(vectors: NDArray[np.float64]) -> list[Any]:
+    """Nested lists of the numbers, each finite one with as many digits as a float32 needs, which take half the space in
+    JSON of those of a float64."""
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        scale = 10.0 ** (_DIGITS - 1 - np.floor(np.log10(np.abs(vector))))
-        scaled = np.rint(vector * scale) / scale
-    numbers: list[float] = np.where(np.isfinite(scaled), scaled, vector).tolist()
+        scale = 10.0 ** (_DIGITS - 1 - np.floor(np.log10(np.abs(vectors))))
+        scaled = np.rint(vectors * scale) / scale
+    numbers: list[Any] = np.where(np.isfinite(scaled), scaled, vectors).tolist()
     return numbers
