@@ -1,6 +1,8 @@
 """Models are published and downloaded with both clients and the command line. With a real gateway,
 Redis and workers."""
 
+import base64
+import io
 import os
 import subprocess
 import sys
@@ -16,11 +18,12 @@ import redis
 from headrace import AsyncClient, Client, InvalidJob, JobFailed, ProtocolError, Settings
 from headrace.endpoints import put_part
 from headrace.transfers import PART_BYTES, Source
+from PIL import Image
 from shared_schemas.models import ModelDescription
 from shared_schemas.store.files import ArtifactStore
 
 from tests.support.gateways import ROOT, Gateway
-from tests.support.onnx_models import encoder, linear, word_tokenizer
+from tests.support.onnx_models import bigram, encoder, linear, mean_colour, pair_scorer, word_tokenizer
 from tests.support.onnx_tensors import identity
 from tests.support.publishing import publishing_system
 from tests.support.redis_server import RedisServer
@@ -232,3 +235,37 @@ def test_the_command_line_says_what_is_wrong(
     (tmp_path / "bad.onnx").write_bytes(b"<html></html>")
 
     assert says in headrace(gateway, *arguments, cwd=tmp_path, code=code)
+
+
+def test_a_reranker_a_token_classifier_and_an_image_classifier_are_published_and_asked(client: Client) -> None:
+    words = word_tokenizer(["ada", "mill"])
+    text = {"tokenizer": words, "context_length": 16}
+    scores = np.array([0, 0, 0, 0, 1, 2], dtype=np.float32)
+    labels = np.zeros((6, 2), dtype=np.float32)
+    labels[4, 1] = 9.0
+    file = io.BytesIO()
+    Image.new("RGB", (9, 9), "red").save(file, "PNG")
+    cases: dict[str, tuple[bytes, dict[str, Any], Any]] = {
+        "rerank": (
+            pair_scorer(scores),
+            {**text, "rerank": {"activation": "identity"}},
+            {"query": "ada", "documents": ["ada", "mill"]},
+        ),
+        "token-classification": (bigram(labels), {**text, "labels": ["O", "B-PER"]}, "mill ada"),
+        "image-classification": (
+            mean_colour([3, 4, 4]),
+            {"labels": ["r", "g", "b"], "image": {"height": 4, "width": 4}},
+            base64.b64encode(file.getvalue()).decode(),
+        ),
+    }
+    answers = {}
+    for task, (graph, fields, given) in cases.items():
+        made = client.publish(graph, name=task, task=task, timeout_s=DEADLINE_S, **fields)
+        job = client.submit_inference(model_id=str(made.ref), input_data=given)
+        answers[task] = client.result(job.job_id, timeout_s=DEADLINE_S)
+
+    assert [each["index"] for each in answers["rerank"]["results"]] == [1, 0]
+    assert [each["text"] for each in answers["token-classification"]["entities"]] == ["ada"]
+    assert answers["image-classification"]["label"] == "r"
+    with pytest.raises(JobFailed, match="how it scores"):
+        client.publish(pair_scorer(scores), name="none", task="rerank", timeout_s=DEADLINE_S, **text)
