@@ -201,6 +201,18 @@ async def test_a_name_follows_its_newest_version_from_one_request_to_the_next(re
                 assert old.json()["model_version"] == "1"
 
 
+async def test_a_request_for_a_queue_that_is_full_is_told_when_to_come_back(redis_url: str, tmp_path: Path) -> None:
+    options = {"queue_limits": "inference=1", "infer_wait_s": 0.2}
+    async with without_worker(redis_url, tmp_path, **options) as gateway, gateway.client() as http:
+        first = await http.post(INFER, json=request())
+        second = await http.post(INFER, json=request())
+
+    assert (first.status_code, second.status_code) == (504, 429)
+    assert second.json().keys() == {"error"}
+    assert int(second.headers["retry-after"]) > 0
+    assert JOB_HEADER not in second.headers
+
+
 async def test_redis_that_is_away_is_a_503_with_a_text(own_redis: Any, tmp_path: Path) -> None:
     async with without_worker(own_redis.url, tmp_path, redis_timeout_s=1) as gateway, gateway.client() as http:
         own_redis.kill()
