@@ -69,9 +69,12 @@ class InProcess(Contestant, frozen=True):
 
 class Headrace(Contestant, frozen=True):
     """`headrace up` of a checkout, with its defaults but for a Redis over TCP, no training worker,
-    and the threads of a run. All of its processes count, and Redis."""
+    and the threads of a run. All of its processes count, and Redis. settings: others.
+    training_workers: with them, runs of the model are not counted."""
 
     checkout: Path = ROOT
+    training_workers: int = 0
+    settings: Mapping[str, str] = {}
 
     @contextmanager
     def running(self, model: Path, threads: int) -> Iterator[Served]:
@@ -84,10 +87,12 @@ class Headrace(Contestant, frozen=True):
             settings = {
                 "HEADRACE_DEVICE": "cpu",
                 "HEADRACE_INTRA_OP_THREADS": str(threads),
-                "HEADRACE_METRICS_PORT": str(metrics),
+                # The workers of one machine cannot share a port.
+                **({} if self.training_workers else {"HEADRACE_METRICS_PORT": str(metrics)}),
+                **self.settings,
             }
             command = [python, "-m", "headrace.cli", "up", "--port", str(port), "--redis-url", bench.url]
-            command += ["--data-dir", str(data), "--training-workers", "0"]
+            command += ["--data-dir", str(data), "--training-workers", str(self.training_workers)]
             with started(self.failed, command, bench.folder, settings, port, "/readyz") as process:
                 _until_a_worker_is_there(self, port)
                 ref = done.stdout.decode().strip()

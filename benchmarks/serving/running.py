@@ -72,7 +72,7 @@ class Served(Running):
         counts: Callable[[], tuple[float, float]],
         redis: Bench | None = None,
     ) -> None:
-        self._port, self._process, self._counts, self._redis = port, process, counts, redis
+        self.port, self._process, self._counts, self._redis = port, process, counts, redis
         self._request_for, self._is_right = request_for, is_right
 
     def ask(self, way: Way, seconds: float) -> Posted:
@@ -84,7 +84,7 @@ class Served(Running):
         async def load() -> Posted:
             if way.per_s:
                 return await post_at_rate(
-                    self._port,
+                    self.port,
                     request,
                     per_s=way.per_s,
                     seconds=seconds,
@@ -92,7 +92,7 @@ class Served(Running):
                     is_right=is_right,
                 )
             return await post_for(
-                self._port,
+                self.port,
                 request,
                 seconds=seconds,
                 connections=way.connections,

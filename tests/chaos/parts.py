@@ -104,6 +104,7 @@ def trainer(redis_url: str, folder: Path, mark: str) -> Part:
     """A real training worker, whose data root is folder/data."""
     environment = {"HEADRACE_REDIS_URL": redis_url, "HEADRACE_LEASE_S": "5", "HEADRACE_LOG_FORMAT": "json", MARK: mark}
     environment |= {"HEADRACE_DATA_ROOT": str(folder / "data"), "HEADRACE_ARTIFACTS_ROOT": str(folder / "artifacts")}
+    environment |= {"HEADRACE_NICENESS": "0"}
     return Part("trainer-0", "trainer", ["training_worker"], environment, folder / "trainer-0.log")
 
 

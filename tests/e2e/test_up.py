@@ -27,7 +27,9 @@ LONG = Hyperparameters(epochs=100_000)
 # Signals that come sooner count as the same press of Ctrl-C.
 TWO_PRESSES_S = 0.6
 NO_WORKERS = ("--training-workers", "0", "--inference-workers", "0", "--publishing-workers", "0")
+# The niceness: tests that run beside it have as good a claim to the cores.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
+ENVIRONMENT |= {"HEADRACE_NICENESS": "0"}
 
 
 class Up:

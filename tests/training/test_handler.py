@@ -1,5 +1,6 @@
 """Attempts in real child processes: what they publish, how they stop, and how they die."""
 
+import os
 import signal
 import sys
 import time
@@ -59,7 +60,12 @@ def odd_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def handler_for(
-    root: Path, published: Published, *, stall_timeout_s: float = 60.0, start_timeout_s: float = 600.0
+    root: Path,
+    published: Published,
+    *,
+    stall_timeout_s: float = 60.0,
+    start_timeout_s: float = 600.0,
+    niceness: int = 0,
 ) -> TrainingHandler:
     settings = TrainingSettings(
         data_root=str(root),
@@ -68,6 +74,7 @@ def handler_for(
         threads=1,
         stall_timeout_s=stall_timeout_s,
         start_timeout_s=start_timeout_s,
+        niceness=niceness,
     )
     return TrainingHandler(settings, published.publish, published.find_checkpoint)
 
@@ -94,6 +101,12 @@ def lines_of(attempt: CollectingAttempt) -> list[str]:
 
 def children() -> list[psutil.Process]:
     return [child for child in psutil.Process().children() if "training_worker.child" in " ".join(child.cmdline())]
+
+
+def session_niceness(pid: int) -> int | None:
+    """None if the kernel does not group processes by session."""
+    group = Path(f"/proc/{pid}/autogroup")
+    return int(group.read_text().rpartition(" ")[2]) if group.exists() else None
 
 
 @asynccontextmanager
@@ -222,6 +235,24 @@ async def test_cancelling_frees_the_child_and_all_that_it_has_started_at_once(
     for pid in pids:
         # This process is not the parent of the grandchild, so another process reaps it.
         assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+async def test_a_child_and_what_it_starts_give_way_to_other_processes(tmp_path: Path, odd_recipes: None) -> None:
+    attempt = attempt_at(tmp_path, "hanging")
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+
+    async with cancelled_at_the_end(handler_for(tmp_path, Published(), niceness=13), attempt):
+        await attempt.until(lambda events: "still here" in lines_of(attempt), within_s=STARTED_S)
+        pids = [int(pid) for pid in (tmp_path / "mark").read_text().split()]
+        threads = [thread.id for thread in psutil.Process(pids[0]).threads()]
+        nice = {os.getpriority(os.PRIO_PROCESS, each) for each in (*pids, *threads)}
+        policies = {os.sched_getscheduler(each) for each in (*pids, *threads)}
+        session = session_niceness(pids[0])
+
+    assert nice == {max(13, ours)}
+    assert policies == {os.SCHED_BATCH}
+    assert session in (13, None)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == ours
 
 
 async def test_cancelling_while_the_child_still_starts_leaves_nothing(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import IO
 
 from shared_schemas.errors import ErrorInfo, HeadraceError
 from shared_schemas.events import JobEvent
-from shared_schemas.service.child import die_with
+from shared_schemas.service.child import die_with, give_way
 
 from training_worker.messages import (
     Crashed,
@@ -44,8 +44,10 @@ class MessageWriter:
 
 
 def main() -> None:
-    parent = int(sys.argv[1])
+    """Arguments: the id of the supervisor's process, and the niceness."""
+    parent, niceness = map(int, sys.argv[1:])
     die_with(parent)
+    give_way(niceness)
     # Standard output is the pipe for messages. What user code prints goes to standard error
     # instead, and becomes lines of the job's log.
     messages = MessageWriter(os.fdopen(os.dup(1), "wb"))

@@ -50,11 +50,11 @@ class TrainingHandler:
         assert isinstance(spec, TrainingSpec)  # noqa: S101 - the queue's name says so
         assignment = await self._assignment(attempt, spec)
         limits = Limits(stall_s=self._settings.stall_timeout_s, start_s=self._settings.start_timeout_s)
-        kept = self._settings.checkpoints_kept
-        end = await supervise(attempt, assignment, limits, checkpoints_kept=kept)
+        kept, niceness = self._settings.checkpoints_kept, self._settings.niceness
+        end = await supervise(attempt, assignment, limits, checkpoints_kept=kept, niceness=niceness)
         while _lacks_checkpoint(end) and await self._has_moved(assignment):
             assignment = await self._assignment(attempt, spec)
-            end = await supervise(attempt, assignment, limits, checkpoints_kept=kept)
+            end = await supervise(attempt, assignment, limits, checkpoints_kept=kept, niceness=niceness)
         match end:
             case Stopped():
                 return Release()

@@ -31,6 +31,15 @@ class TrainingSettings(RuntimeSettings, frozen=True, kw_only=True):
             le=1024,
         ),
     ] = 0
+    niceness: Annotated[
+        int,
+        setting(
+            "How far training processes give way to all others on the machine, from 0, not at all, to 19",
+            change="training should take its share of the cores beside inference",
+            ge=0,
+            le=19,
+        ),
+    ] = 10
     stall_timeout_s: Annotated[
         float,
         setting(

@@ -65,9 +65,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     start_s: float
 
 
-async def supervise(attempt: Attempt, assignment: Assignment, limits: Limits, *, checkpoints_kept: int) -> End:
+async def supervise(
+    attempt: Attempt, assignment: Assignment, limits: Limits, *, checkpoints_kept: int, niceness: int = 0
+) -> End:
     """Run the attempt in a child process and relay its reports to the timeline.
 
+    niceness: of the child, see shared_schemas.service.child.give_way.
     checkpoints_kept: how many of the newest checkpoints stay in the store, besides the best one.
     -> how the child ended. AttemptFailed no_process, worker_process_died, training_stalled,
     recipe_failed, all retryable. However this ends, even by cancellation, no process of the child's
@@ -76,7 +79,7 @@ async def supervise(attempt: Attempt, assignment: Assignment, limits: Limits, *,
     watchdog = _Watchdog(limits)
     retention = Retention(attempt, ArtifactStore(Path(assignment.artifacts_root)), kept=checkpoints_kept)
     await attempt.record(Logged(line="starting the training process, which loads PyTorch first"))
-    async with _child(assignment) as (child, pipe):
+    async with _child(assignment, niceness) as (child, pipe):
         async with anyio.create_task_group() as group:
             all_lines = anyio.Event()
             group.start_soon(_relay_lines, child, attempt, all_lines)
@@ -138,7 +141,7 @@ class _Watchdog:
 
 
 @asynccontextmanager
-async def _child(assignment: Assignment) -> AsyncIterator[tuple[Process, Pipe]]:
+async def _child(assignment: Assignment, niceness: int) -> AsyncIterator[tuple[Process, Pipe]]:
     """Start a child and send it its assignment. -> the child, and the pipe of its messages. However
     the block is left, no process of the child's session remains."""
     pipe = _pipe()
@@ -146,7 +149,7 @@ async def _child(assignment: Assignment) -> AsyncIterator[tuple[Process, Pipe]]:
     with anyio.CancelScope(shield=True):
         try:
             child = await anyio.open_process(
-                [sys.executable, "-m", "training_worker.child", str(os.getpid())],
+                [sys.executable, "-m", "training_worker.child", str(os.getpid()), str(niceness)],
                 stdout=pipe.writing,
                 start_new_session=True,
                 env=child_environment(assignment.threads),

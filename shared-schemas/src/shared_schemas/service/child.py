@@ -1,5 +1,5 @@
-"""What a worker's child process needs, which runs code or files of users: it dies with its worker, and
-has no secrets. Knows no worker.
+"""What a worker's child process needs, which runs code or files of users: it dies with its worker, has no
+secrets, and gives way to other processes. Knows no worker.
 """
 
 import ctypes
@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
@@ -25,6 +26,25 @@ def die_with(parent: int) -> None:
     if os.getppid() != parent:
         # The parent had died before prctl was called.
         os._exit(1)
+
+
+def give_way(niceness: int) -> None:
+    """Let other processes of the machine run first. niceness: from 0, which changes nothing, to 19. To be called before
+    this process starts threads, which inherit it. What the system does not allow is left out."""
+    if not niceness:
+        return
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, max(niceness, os.getpriority(os.PRIO_PROCESS, 0)))
+    if sys.platform != "linux":
+        return
+    with suppress(OSError):
+        # It never takes a core away from a process that has just been woken.
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    if os.getsid(0) == os.getpid():
+        # sched(7): where the kernel groups processes by session, niceness counts only within a session. Between
+        # sessions, that of the session counts.
+        with suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(niceness))
 
 
 def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
