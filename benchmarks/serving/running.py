@@ -38,7 +38,7 @@ class Running(ABC):
         whole request. The first request of each connection has a latency of its own, because all
         connections are opened at once."""
         self.ask(way, seconds / 5)
-        cpu_s, calls, (n_runs, n_rows) = self.cpu_s(), self.redisredis_calls(), self.counts()
+        cpu_s, calls, (n_runs, n_rows) = self.cpu_s(), self.redis_calls(), self.counts()
         asked = self.ask(way, seconds)
         runs, rows = (now - before for now, before in zip(self.counts(), (n_runs, n_rows), strict=True))
         n = (len(asked.each_s) + len(asked.first_s)) * way.rows
@@ -52,10 +52,10 @@ class Running(ABC):
             "cpu_ms": sum(parts_ms.values()),
             **{f"cpu_{part}_ms": ms for part, ms in parts_ms.items()},
             "rows_a_run": rows / max(1.0, runs),
-            "redis_calls": (self.redisredis_calls() - calls) / n,
+            "redis_calls": (self.redis_calls() - calls) / n,
         }
 
-    def redisredis_calls(self) -> int:
+    def redis_calls(self) -> int:
         """Commands that Redis has run so far, those in scripts included."""
         return 0
 
@@ -107,7 +107,7 @@ class Served(Running):
     def counts(self) -> tuple[float, float]:
         return self._counts()
 
-    def redisredis_calls(self) -> int:
+    def redis_calls(self) -> int:
         return 0 if self._redis is None else redis_calls(self._redis)
 
 
