@@ -100,6 +100,14 @@ async def test_a_model_that_takes_no_ones_is_published_without_a_run(user: Publi
     assert answer["outputs"]["y"]["shape"] == [2, 3]
 
 
+async def test_an_endless_model_of_any_task_is_refused(user: Publisher) -> None:
+    manifest = {"task": "tabular-regression", "features": ["a", "b", "c"]}
+
+    job = await user.publish(endless_loop(3), "bad", manifest=manifest)
+
+    assert (job["status"], job["error"]["code"]) == ("failed", "model_timeout")
+
+
 class Canary:
     def __init__(self, path: Path) -> None:
         self.path = path

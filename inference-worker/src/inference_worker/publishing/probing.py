@@ -45,7 +45,9 @@ def probe(given: Assignment, *, enter: Callable[[Phase], None]) -> Checked:
 
 
 def _probe(given: Assignment, enter: Callable[[Phase], None]) -> Checked:
-    store, settings = ArtifactStore(Path(given.artifacts_root)), Settings(run_timeout_s=min(given.timeout_s, 3600.0))
+    store = ArtifactStore(Path(given.artifacts_root))
+    # CUDA reserves more address space than the limit of this process.
+    settings = Settings(device="cpu", run_timeout_s=min(given.timeout_s, 3600.0))
     enter("checking")
     path = verified(store, given.onnx)
     check_is_one_file(path)
@@ -95,6 +97,8 @@ async def _run_as_served(loaded: LoadedModel) -> None:
         except AttemptFailed as error:
             failure = error
         serving.cancel_scope.cancel()
+    if failure is not None and _is_about_time(failure):
+        raise AttemptFailed("model_timeout", "the model did not end its first run in time") from failure
     if failure is not None:
         raise failure
 
@@ -122,6 +126,13 @@ def _is_about_memory(error: BaseException) -> bool:
     if cause is None:
         return False
     return isinstance(cause, MemoryError) or _NO_MEMORY.search(str(cause)) is not None or _is_about_memory(cause)
+
+
+def _is_about_time(error: BaseException) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, TimeoutError) or (
+        isinstance(cause, HeadraceError) and cause.info().code == "model_timeout"
+    )
 
 
 def _out_of_memory() -> AttemptFailed:
