@@ -25,7 +25,7 @@ PAGE = ROOT / "docs" / "open-inference-protocol.md"
 _BETWEEN = re.compile(r"(<!-- triton: [^\n]* -->\n).*(<!-- end of triton -->\n)", re.DOTALL)
 
 
-class _Header(InferenceServerClientPlugin):  # type: ignore[misc]
+class _Header(InferenceServerClientPlugin):
     def __call__(self, request: Any) -> None:
         request.headers = {**(request.headers or {}), "X-Request-ID": "from-a-plugin"}
 
