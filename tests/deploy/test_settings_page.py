@@ -22,7 +22,10 @@ def test_the_page_lists_every_setting_and_every_metric() -> None:
 
 
 # Settings that are lists of something other than names, with a valid value.
-LISTS = {"cors_origins": ("https://a.example", "http://localhost:3000")}
+LISTS = {
+    "cors_origins": ("https://a.example", "http://localhost:3000"),
+    "queue_limits": ("inference=10000", "500"),
+}
 
 
 @pytest.mark.parametrize("settings", [settings for settings, _ in PARTS.values()])

@@ -75,8 +75,8 @@ async def test_one_call_with_many_keys_answers_for_each(redis_url: str) -> None:
         made = await side.submitter.submit_all(OTHER, asked)
 
         assert isinstance(conflict, IdempotencyConflict)
-        assert [how for how, _ in made] == ["exists", "exists", "conflict", "exists", "exists"]
-        assert [job_id for _, job_id in made][:4] == [
+        assert [each.how for each in made] == ["exists", "exists", "conflict", "exists", "exists"]
+        assert [each.job_id for each in made][:4] == [
             asked[0].job_id,
             asked[1].job_id,
             keyed(0).job_id,
