@@ -40,7 +40,7 @@ from tests.support.workers import INFERENCE, Bench, a_submission, bench, success
 OF_REGISTRY = ("stage", "publish", "set_alias", "look_up")
 OF_DEAD_LETTERS = ("attempts", "purge")
 OF_LEDGER = ("submit", "request_cancel", "request_pause", "resume", "list", "claim_keys")
-OF_QUEUES = ("queues", "status", "workers")
+OF_QUEUES = ("queues", "status", "workers", "position")
 OF_REMOVAL = ("delete", "delete_version")
 
 
@@ -246,12 +246,14 @@ async def test_a_question_about_queues_whose_reply_was_lost_is_answered(redis_ur
                 queues = Queues(far.nodes)
                 queries = QueueQueries(far.nodes, queues)
                 named, status = await queues.review(), await queries.status(INFERENCE)
-                workers = await queries.workers()
+                workers, waiting = await queries.workers(), await far.jobs.waiting(job_id)
 
-        assert [sighting.count for sighting in dropped] == [3, 3, 3]
+        assert [sighting.count for sighting in dropped] == [3, 3, 3, 3]
         assert INFERENCE in named
         assert status.jobs[JobState.QUEUED] == 1, job_id
         assert workers == []
+        assert waiting is not None
+        assert (waiting.position, waiting.workers) == (0, 0)
 
 
 @pytest.mark.quick
