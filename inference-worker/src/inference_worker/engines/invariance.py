@@ -27,6 +27,7 @@ Run: TypeAlias = Callable[[Arrays], Mapping[str, Array]]
 _SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 17, 20, 24, 31, 32, 33, 40, 48, 65)
 # How many runs of each size; of large sizes, two.
 _WINDOWS, _FEW = 8, 24
+_SLOW_FIRST = 5
 # Padding a single row to more than this would cost more than it is worth.
 _LARGEST_SMALLEST = 4
 _MOST_NUMBERS, _MOST_OUTPUT_BYTES = 1 << 22, 1 << 28
@@ -81,14 +82,19 @@ def probed(run: Run, rows: Arrays, *, within_s: float, clock: Callable[[], float
     sizes = sorted({*(size for size in (*_SIZES, *range(64, most, 32)) if size < most), most - 1, most})
     outputs: dict[int, _Windows] = {}
     try:
-        # The first run of a session is slow, and says how large the model is.
         first = run(_part(rows, 0, 1))
         if sum(array.nbytes for array in first.values()) * most > _MOST_OUTPUT_BYTES:
             return UNKNOWN
-        if clock() > began + within_s / 2:
+        # The jobs that wait for a large model should not wait for a trial that cannot end in time. The first run of a
+        # session is slower than the others.
+        again = clock()
+        if again - began > within_s / _SLOW_FIRST:
+            return UNKNOWN
+        run(_part(rows, 0, 1))
+        if (clock() - again) * sum(map(_n_windows, sizes)) > within_s:
             return UNKNOWN
         for size in sizes:
-            starts = np.linspace(0, most - size, _WINDOWS if size <= _FEW else 2).astype(int).tolist()
+            starts = np.linspace(0, most - size, _n_windows(size)).astype(int).tolist()
             outputs[size] = {start: _digests(run(_part(rows, start, size)), size) for start in starts}
             if clock() > began + within_s:
                 return UNKNOWN
@@ -121,6 +127,10 @@ def _sample(random: np.random.Generator, spec: TensorSpec, shape: tuple[int, ...
         return (np.arange(shape[-1]) < random.integers(1, shape[-1] + 1, (shape[0], 1))).astype(np.float64)
     # Integers are mostly places in a table, and every table has these two.
     return random.integers(0, 2, shape).astype(np.float64)
+
+
+def _n_windows(size: int) -> int:
+    return _WINDOWS if size <= _FEW else 2
 
 
 def _part(rows: Arrays, start: int, size: int) -> Arrays:
