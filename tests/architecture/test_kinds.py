@@ -18,6 +18,7 @@ NAMED = {
     "shared-schemas/src/shared_schemas/specs.py": "the spec of each kind",
     "shared-schemas/src/shared_schemas/stream/idempotency.py": "the protocol: keys of requests lie in this slot",
     "gateway/src/gateway/routes/dead_letters.py": "an example of a queue, in the OpenAPI document",
+    "shared-schemas/src/shared_schemas/batches.py": "a line of a batch is an inference job",
     "gateway/src/gateway/routes/infer.py": "a request of the Open Inference Protocol is an inference job",
     "gateway/src/gateway/routes/oip.py": "a model is ready if a worker for inference is",
     "gateway/src/gateway/routes/table.py": "POST /models is another name of the route of one kind",

@@ -1,6 +1,7 @@
 """Submissions that are sent many times at once, or interrupted by the death of the gateway: each
 makes one job."""
 
+import json
 import signal
 from collections import Counter
 from pathlib import Path
@@ -12,10 +13,11 @@ import pytest
 from headrace import AsyncClient, Settings
 from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
+from shared_schemas.stream import keys
 
 from tests.support.armed import command
 from tests.support.dead_letters import made_dead
-from tests.support.gateways import TRAINING, TRAINING_BODY, Gateway, driver, running_gateway
+from tests.support.gateways import INFERENCE, MODEL, TRAINING, TRAINING_BODY, Gateway, driver, running_gateway
 
 N = 100
 KEY = {"Idempotency-Key": "one-key"}
@@ -166,3 +168,37 @@ async def test_a_bulk_retry_during_which_the_gateway_died_continues_where_it_was
     assert n_jobs == 2 * len(made)
     assert not any(standing.listed for standing in retried)
     assert len({standing.retried_as for standing in retried} - {None}) == len(made)
+
+
+@pytest.mark.quick
+@pytest.mark.fault(
+    "requests", "the gateway is killed behind the lines of a batch that it has stored and not noted",
+    sees="no connection; the batch sent again continues, and each line is one job",
+)  # fmt: skip
+@pytest.mark.parametrize("nth", [1, 3])
+async def test_a_batch_whose_gateway_dies_before_it_notes_its_lines_is_stored_once(
+    redis_url: str, tmp_path: Path, nth: int
+) -> None:
+    lines = [{"custom_id": str(n), "body": {"model_id": MODEL, "input_data": n}} for n in range(500)]
+    content = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    headers = {**KEY, "content-type": "application/jsonl"}
+    async with driver(redis_url) as drive:
+        await drive.publish()
+        gateway = armed(redis_url, tmp_path, "batch_lines_stored", nth=nth)
+        try:
+            async with gateway.client() as http:
+                with pytest.raises(httpx.TransportError):
+                    await http.post("/batches", content=content, headers=headers)
+            await killed(gateway)
+            stored = await drive.client.xlen(keys.ready(INFERENCE, keys.Lane.NORMAL))
+            gateway.start()
+            async with gateway.client() as http:
+                [interrupted] = (await http.get("/batches")).json()["batches"]
+                batch = (await http.post("/batches", content=content, headers=headers)).json()
+        finally:
+            gateway.stop()
+
+        assert stored == min(nth * 200, 500)
+        assert (interrupted["status"], interrupted["batch_id"]) == ("receiving", batch["batch_id"])
+        assert (batch["n_lines"], batch["jobs"]["queued"], batch["n_invalid"]) == (500, 500, 0)
+        assert await drive.client.xlen(keys.ready(INFERENCE, keys.Lane.NORMAL)) == 500

@@ -51,7 +51,18 @@ FORBIDDEN = [
 _QUEUE = {"promote_due", "sweep", "meet_dependencies", "request_cancel"}
 SCRIPTS = {
     "gateway": _QUEUE
-    | {"submit", "list", "attempts", "request_pause", "resume", "purge", "status", "position"}
+    | {
+        "submit",
+        "list",
+        "attempts",
+        "request_pause",
+        "resume",
+        "purge",
+        "status",
+        "position",
+        "batch_store",
+        "batch_status",
+    }
     | {"look_up", "publish", "set_alias"},
     "worker": _QUEUE
     | {"claim", "record", "renew", "settle", "reclaim", "redeliver", "repair"}

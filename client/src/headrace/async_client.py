@@ -36,6 +36,7 @@ from shared_schemas.specs import InferenceSpec, JobSpec, TrainingSpec
 
 from headrace import endpoints
 from headrace.answers import AsyncListing, DeadLetter, DeadLetterDetails, JobDetails, JobStatus, JobSummary, Model, Rows
+from headrace.batch_calls import AsyncBatchCalls
 from headrace.checking import seconds_of
 from headrace.connection import HEADERS, ConnectionFailed, Route, Settings, pause_before_resend, settings_and_route
 from headrace.endpoints import Page, Request, T, ended
@@ -47,7 +48,7 @@ from headrace.wire import tls_context
 A = TypeVar("A", DeadLettersRetried, DeadLettersPurged)
 
 
-class AsyncClient:
+class AsyncClient(AsyncBatchCalls):
     """An async client of one gateway, with the methods of Client, which documents them.
 
     It can be used in several event loops: each has its own connections. If you leave a loop over

@@ -33,6 +33,7 @@ from shared_schemas.specs import InferenceSpec, JobSpec, TrainingSpec
 
 from headrace import endpoints
 from headrace.answers import DeadLetter, DeadLetterDetails, JobDetails, JobStatus, JobSummary, Listing, Model, Rows
+from headrace.batch_calls import BatchCalls
 from headrace.checking import seconds_of
 from headrace.connection import HEADERS, ConnectionFailed, Settings, pause_before_resend, settings_and_route
 from headrace.endpoints import Page, Request, T, ended
@@ -44,7 +45,7 @@ from headrace.wire import ConnectionPool
 A = TypeVar("A", DeadLettersRetried, DeadLettersPurged)
 
 
-class Client:
+class Client(BatchCalls):
     """A blocking client of one gateway. Several threads can share it. Close it after use, or use it
     in `with`.
 
@@ -183,8 +184,7 @@ class Client:
         return msgspec.json.decode(ended(self.wait(job_id, timeout_s=timeout_s)))
 
     def cancel(self, job_id: str) -> JobStatus:
-        """Cancel the job. If it is running, ask its attempt to end; `events`
-        shows when it has ended."""
+        """Cancel the job. If it is running, ask its attempt to end; `events` shows when it has ended."""
         return self.send(endpoints.cancel(job_id))
 
     def pause(self, job_id: str) -> JobStatus:

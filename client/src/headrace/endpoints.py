@@ -142,14 +142,19 @@ def submit_list(
 
 def submit_body(kind: JobKind | str, body: bytes, *, idempotency_key: str | UUID | None) -> Request[Submitted]:
     kind = one_of(JobKind, kind, "kind")
+    headers = {"content-type": "application/json", **key_header(idempotency_key)}
+    return Request(method="POST", path=f"/jobs/{kind.value}", decode=_submitted, headers=headers, body=body)
+
+
+def key_header(idempotency_key: str | UUID | None) -> dict[str, str]:
+    """A new key if none is given. InvalidJob."""
     if isinstance(idempotency_key, UUID):
         idempotency_key = str(idempotency_key)
     if idempotency_key is not None:
         is_text = isinstance(idempotency_key, str)
         if not is_text or not (idempotency_key.isascii() and idempotency_key.isprintable()):
             raise InvalidJob("an idempotency key is a text of printable ASCII characters")
-    headers = {"content-type": "application/json", "idempotency-key": idempotency_key or os.urandom(16).hex()}
-    return Request(method="POST", path=f"/jobs/{kind.value}", decode=_submitted, headers=headers, body=body)
+    return {"idempotency-key": idempotency_key or os.urandom(16).hex()}
 
 
 def job(job_id: str) -> Request[JobDetails]:
@@ -195,7 +200,7 @@ def list_jobs(
     wanted = [states] if isinstance(states, str) else list(states or ())
     wanted += [] if state is None else [state]
     statuses = tuple(("status", one_of(JobState, state, "state").value) for state in wanted)
-    params = _params(kind=_kind(kind), queue=queue, tag=tag, limit=limit, cursor=cursor)
+    params = params_of(kind=_kind(kind), queue=queue, tag=tag, limit=limit, cursor=cursor)
     return Request(method="GET", path="/jobs", decode=_jobs, params=(*params, *statuses))
 
 
@@ -215,12 +220,12 @@ def dead_letters(
     limit: int | None = None,
     cursor: str | None = None,
 ) -> Request[Page[DeadLetter]]:
-    params = _params(queue=queue, kind=_kind(kind), code=code, limit=limit, cursor=cursor)
+    params = params_of(queue=queue, kind=_kind(kind), code=code, limit=limit, cursor=cursor)
     return Request(method="GET", path="/dead-letters", decode=_dead_letters, params=params)
 
 
 def dead_letter(job_id: str) -> Request[DeadLetterDetails]:
-    return Request(method="GET", path=f"/dead-letters/{_segment(id_of(job_id))}", decode=_dead_letter)
+    return Request(method="GET", path=f"/dead-letters/{segment(id_of(job_id))}", decode=_dead_letter)
 
 
 def retry_dead_letters(selection: DeadLetterSelection) -> Request[DeadLettersRetried]:
@@ -241,11 +246,11 @@ def selection_of(**fields: str | bool | int | None) -> DeadLetterSelection:
 
 
 def list_models(*, limit: int | None = None, cursor: str | None = None) -> Request[Page[Model]]:
-    return Request(method="GET", path="/models", decode=_models, params=_params(limit=limit, cursor=cursor))
+    return Request(method="GET", path="/models", decode=_models, params=params_of(limit=limit, cursor=cursor))
 
 
 def model(name: str) -> Request[ModelVersions]:
-    return Request(method="GET", path=f"/models/{_segment(name)}", decode=_versions)
+    return Request(method="GET", path=f"/models/{segment(name)}", decode=_versions)
 
 
 def model_version(name: str, version: int | str) -> Request[Model]:
@@ -273,7 +278,7 @@ def put_part(ref: ArtifactRef, start: int, part: bytes) -> Request[StoredFile]:
 def set_alias(name: str, alias: str, version: int) -> Request[Model]:
     return Request(
         method="PUT",
-        path=f"/models/{_segment(name)}/aliases/{_segment(alias)}",
+        path=f"/models/{segment(name)}/aliases/{segment(alias)}",
         decode=_model,
         headers={"content-type": "application/json"},
         body=encode_json({"version": version}),
@@ -320,11 +325,11 @@ def _kind(kind: str | None) -> str | None:
 
 
 def _version_path(name: str, version: int | str) -> str:
-    return f"/models/{_segment(name)}/versions/{_segment(str(version))}"
+    return f"/models/{segment(name)}/versions/{segment(str(version))}"
 
 
 def _job_path(job_id: str, verb: str = "") -> str:
-    return f"/jobs/{_segment(id_of(job_id))}" + (f"/{verb}" if verb else "")
+    return f"/jobs/{segment(id_of(job_id))}" + (f"/{verb}" if verb else "")
 
 
 def _deleting(path: str) -> Request[None]:
@@ -344,9 +349,9 @@ def _of_dead_letters(verb: str, selection: DeadLetterSelection, decode: Callable
     )
 
 
-def _segment(text: str) -> str:
+def segment(text: str) -> str:
     return quote(text, safe="@")
 
 
-def _params(**values: str | int | None) -> tuple[tuple[str, str], ...]:
+def params_of(**values: str | int | None) -> tuple[tuple[str, str], ...]:
     return tuple((name, str(value)) for name, value in values.items() if value is not None)

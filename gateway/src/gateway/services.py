@@ -2,6 +2,7 @@
 it in its Call."""
 
 import msgspec
+from shared_schemas.stream.batches import Batches
 from shared_schemas.stream.change_log import ChangeLog
 from shared_schemas.stream.connection import AsyncRedis
 from shared_schemas.stream.control import JobControl
@@ -17,6 +18,7 @@ from shared_schemas.stream.timeline import Timeline
 from gateway.feed.hub import Hub
 from gateway.infer_statistics import InferStatistics
 from gateway.instrument import GatewayObserver
+from gateway.intake.batch_upload import BatchUploads
 from gateway.intake.files import Files
 from gateway.intake.known_models import KnownModels
 from gateway.intake.recipes import Recipes
@@ -44,6 +46,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     recipes: Recipes
     files: Files
     submissions: Submissions
+    batches: Batches
+    batch_uploads: BatchUploads
     submit_and_follow: SubmitAndFollow
     hub: Hub
     known_models: KnownModels

@@ -40,6 +40,17 @@ class GatewaySettings(RedisSettings, frozen=True, kw_only=True):
             ge=1024,
         ),
     ] = 1_048_576
+    batch_lines: Annotated[
+        int, setting("The most lines of a batch. One with more gets 413, and is cancelled", ge=1, le=1_000_000)
+    ] = 50_000
+    batch_bytes: Annotated[
+        int,
+        setting(
+            "The most bytes of all lines of a batch. One with more gets 413, and is cancelled",
+            change="inputs are larger. Redis stores each of them",
+            ge=1024,
+        ),
+    ] = 209_715_200
     body_timeout_s: Annotated[
         float,
         setting(

@@ -11,6 +11,7 @@ import msgspec
 from shared_schemas.ids import QueueName
 from shared_schemas.models import ModelRef
 from shared_schemas.service.observers import combined
+from shared_schemas.stream.batches import Batches
 from shared_schemas.stream.change_log import ChangeLog
 from shared_schemas.stream.connection import AsyncRedis, connect, connect_one
 from shared_schemas.stream.control import JobControl
@@ -29,6 +30,7 @@ from gateway.feed.hub import Hub
 from gateway.infer_statistics import InferStatistics
 from gateway.instrument import GatewayObserver
 from gateway.intake.admission import Admission
+from gateway.intake.batch_upload import BatchUploads
 from gateway.intake.coalescing import Coalescer
 from gateway.intake.files import Files
 from gateway.intake.known_models import KnownModels
@@ -81,13 +83,14 @@ def build(settings: GatewaySettings) -> Parts:
     submissions = Submissions(
         admission=admission, coalescer=joined_submissions, submitter=Submitter(nodes, limits=limits), jobs=jobs
     )
+    batches, control = Batches(nodes), JobControl(nodes)
     services = Services(
         settings=settings,
         observer=observer,
         client=client,
         nodes=nodes,
         jobs=jobs,
-        control=JobControl(nodes),
+        control=control,
         catalog=catalog,
         queue_queries=queue_queries,
         dead_letters=DeadLetters(nodes),
@@ -98,6 +101,14 @@ def build(settings: GatewaySettings) -> Parts:
         recipes=recipes,
         files=files,
         submissions=submissions,
+        batches=batches,
+        batch_uploads=BatchUploads(
+            batches=batches,
+            admission=admission,
+            submitter=Submitter(nodes, limits=limits),
+            control=control,
+            settings=settings,
+        ),
         submit_and_follow=SubmitAndFollow(
             submissions=submissions, jobs=jobs, timeline=timeline, hub=hub, settings=settings, observer=observer
         ),

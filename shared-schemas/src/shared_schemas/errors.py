@@ -7,6 +7,7 @@
     │   └── MalformedId       a job id, queue name or model reference that cannot be parsed
     ├── NotFound              the thing named does not exist
     │   ├── JobNotFound
+    │   ├── BatchNotFound
     │   └── ModelNotFound
     ├── JobExpired            it existed; its result_ttl has passed
     ├── JobUnreadable         it was written by another version, or damaged
@@ -93,6 +94,10 @@ class NotFound(HeadraceError):
 
 class JobNotFound(NotFound):
     code = "job_not_found"
+
+
+class BatchNotFound(NotFound):
+    code = "batch_not_found"
 
 
 class ModelNotFound(NotFound):

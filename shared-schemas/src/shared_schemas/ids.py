@@ -22,6 +22,7 @@ ModelName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}\Z",
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _ULID_LENGTH = 26
+_BATCH = "batch-"
 _QUEUE_PATTERN = rf"(?P<kind>{'|'.join(JobKind)})(-[a-z0-9]{{1,24}}){{0,2}}(\.[0-9]{{1,3}})?"
 _ULID_PATTERN = "[0-7][0-9a-hjkmnp-tv-z]{25}"
 _QUEUE = re.compile(_QUEUE_PATTERN)
@@ -108,6 +109,27 @@ def _ulid(number: int) -> str:
 @lru_cache(maxsize=4)
 def _front(number: int) -> str:
     return "".join([_PAIRS[(number >> shift) & 1023] for shift in range(100, -1, -10)])
+
+
+def batch_id_of(base: JobId) -> str:
+    """base: an id that no job has. The jobs of the batch have those that follow it."""
+    return f"{_BATCH}{base}"
+
+
+def base_of_batch(batch_id: str) -> JobId:
+    """MalformedId."""
+    if not batch_id.startswith(_BATCH):
+        raise MalformedId("not a batch id")
+    return parse_job_id(batch_id.removeprefix(_BATCH))
+
+
+def job_of_line(base: JobId, line: int) -> JobId:
+    """base: of the batch. line: counted from 1."""
+    return JobId(f"{queue_of(base)}-{_ulid(_number_of(base) + line)}")
+
+
+def line_of_job(base: JobId, job_id: JobId) -> int:
+    return _number_of(job_id) - _number_of(base)
 
 
 def ulid_of(job_id: JobId) -> str:

@@ -19,7 +19,7 @@ class Entry(NamedTuple):
     section: str
 
 
-SECTIONS = ("Submit", "Watch", "Manage jobs", "Dead letters", "Models", "The system", "On this machine")
+SECTIONS = ("Submit", "Batches", "Watch", "Manage jobs", "Dead letters", "Models", "The system", "On this machine")
 ENTRIES = tuple(
     Entry(name, text, module, section)
     for section, module, names in (
@@ -27,6 +27,18 @@ ENTRIES = tuple(
             "Submit",
             "headrace.commands.submitting",
             {f"submit {kind}": kind.summary for kind in JobKind},
+        ),
+        (
+            "Batches",
+            "headrace.commands.batches",
+            {
+                "batch submit": "Submit each line of a file as an inference job.",
+                "batch list": "List the newest batches.",
+                "batch status": "Show how far a batch is.",
+                "batch output": "Print the results of a batch so far.",
+                "batch errors": "Print the lines and jobs of a batch that failed.",
+                "batch cancel": "Cancel all jobs of a batch that have not ended.",
+            },
         ),
         (
             "Watch",

@@ -130,6 +130,8 @@ def _response(answer: Answer) -> dict[str, Any]:
     schema = one if answer.for_list is None else {"oneOf": [one, _reference(answer.for_list)]}
     if answer.is_list:
         schema = {"type": "array", "items": one}
+    if answer.is_lines:
+        return {"description": answer.description, "content": {"application/jsonl": {"schema": one}}}
     streams = _STREAMS if answer.is_stream else {}
     return {"description": answer.description, "content": {**streams, "application/json": {"schema": schema}}}
 

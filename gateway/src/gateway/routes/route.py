@@ -34,7 +34,8 @@ Handler = Callable[[Call[Any, Any]], Awaitable[Response]]
 class Answer(msgspec.Struct, frozen=True):
     """What a status means, and its body. kind: None if there is no body. for_list: the body if a
     list was sent. is_stream: the same events also come as server-sent events or NDJSON. is_list: the
-    body is a list of them. is_file: the body is the bytes of a file."""
+    body is a list of them. is_file: the body is the bytes of a file. is_lines: it is JSON lines,
+    each of that kind."""
 
     description: str
     kind: type[msgspec.Struct] | None = None
@@ -42,6 +43,7 @@ class Answer(msgspec.Struct, frozen=True):
     is_stream: bool = False
     is_list: bool = False
     is_file: bool = False
+    is_lines: bool = False
 
 
 class Header(msgspec.Struct, frozen=True):

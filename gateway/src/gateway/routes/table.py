@@ -34,6 +34,7 @@ from shared_schemas.specs import SPECS, PublishingSpec
 
 from gateway.intake.submission import LONGEST_LIST
 from gateway.routes import dead_letters, docs, events, files, health, jobs, models, queues, recipes, submit
+from gateway.routes.batch_table import BATCH_ROUTES
 from gateway.routes.oip_table import OIP_ROUTES
 from gateway.routes.route import Answer, Header, Route
 
@@ -53,7 +54,7 @@ _FOLLOWED = {
 # have stored it.
 _OF_A_JOB = (404, 410, 501, 503)
 _OF_A_BODY = (400, 408, 413, 415, 422)
-_OF_A_SUBMISSION = (*_OF_A_BODY, 404, 406, 501, 503, 507)
+_OF_A_SUBMISSION = (*_OF_A_BODY, 404, 406, 429, 501, 503, 507)
 _OF_EVENTS = (404, 406, 410, 422, 501, 503)
 _SUBMISSION_HEADERS = (
     Header(
@@ -94,6 +95,7 @@ ROUTES = (
         )
         for kind in JobKind
     ),
+    *BATCH_ROUTES,
     Route(
         method="GET",
         path="/jobs",
@@ -173,7 +175,7 @@ ROUTES = (
         handler=jobs.retry_job,
         tag=_JOBS,
         answers={202: Answer("Done.", Submitted)},
-        problems=(*_OF_A_JOB, 409),
+        problems=(*_OF_A_JOB, 409, 429),
     ),
     Route(
         method="POST",
@@ -181,7 +183,7 @@ ROUTES = (
         handler=jobs.replay_job,
         tag=_JOBS,
         answers={202: Answer("Done.", Submitted)},
-        problems=(*_OF_A_JOB, 409),
+        problems=(*_OF_A_JOB, 409, 429),
     ),
     Route(
         method="GET",

@@ -10,6 +10,12 @@ ANSWERS = (
         action=("Send the same request again after Retry-After. Send a submission again with its Idempotency-Key."),
     ),
     ErrorCode(
+        code="batch_not_found",
+        status=404,
+        meaning="No batch has this id.",
+        action="Check the id. A batch is forgotten 30 days after its lines were sent.",
+    ),
+    ErrorCode(
         code="body_timeout",
         status=408,
         meaning="The body took longer to arrive than HEADRACE_BODY_TIMEOUT_S.",
@@ -299,10 +305,7 @@ ANSWERS = (
         code="queue_full",
         status=429,
         meaning="As many jobs wait in the queue as HEADRACE_QUEUE_LIMITS allows. Nothing was stored.",
-        action=(
-            "Send the same request again after Retry-After, start more workers, or raise the setting. "
-            "Retry-After follows from how fast the queue has drained."
-        ),
+        action="Send the same request again after Retry-After, start more workers, or raise the setting.",
     ),
     ErrorCode(
         code="queue_not_found",

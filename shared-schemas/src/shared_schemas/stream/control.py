@@ -3,6 +3,8 @@
 A job that is not running changes at once. For a running job the request is kept, and its attempt acts on it.
 """
 
+from collections.abc import Sequence
+
 from shared_schemas.codec import encode_json
 from shared_schemas.errors import ErrorInfo, JobNotFound, StateConflict
 from shared_schemas.events import Reason
@@ -40,6 +42,20 @@ class JobControl:
         if answer[0] == b"refused" and answer[1].decode() == JobState.CANCELLED:
             return JobState.CANCELLED
         return _as_state(answer, {b"cancelled": JobState.CANCELLED, b"requested": JobState.RUNNING})
+
+    async def cancel_all(self, job_ids: Sequence[JobId]) -> None:
+        """As cancel, for jobs of one queue, in one step. Those that have ended or are gone stay as they are."""
+        sources = TRANSITIONS[Reason.CANCELLED].sources - {JobState.RUNNING}
+        await scripts.call(
+            self._nodes.of_job(job_ids[0]),
+            "request_cancel",
+            keys.tag(queue_of(job_ids[0])),
+            {
+                "ids": job_ids,
+                "cancelled": transition(Reason.CANCELLED, sources=sources),
+                "requested": transition(Reason.CANCEL_REQUESTED),
+            },
+        )
 
     async def pause(self, job_id: JobId) -> JobState:
         """Pause the job now if it is not running, else ask its attempt to save a checkpoint and let go. -> paused or

@@ -19,6 +19,9 @@
     {hr:<queue>}:log_length                string   about how many changes it keeps, as a gateway sets it
     {hr:<queue>}:workers                   zset     workers by the end of their registration, ms
     {hr:<queue>}:worker:<name>             hash     one worker
+    {hr:<queue>}:batches                   zset     batches, by the time when they are forgotten, ms
+    {hr:<queue>}:batch:<id>                hash     lines, digest, models, created, whole, cancelled
+    {hr:<queue>}:batch_errors:<id>         hash     for each line that is no job, by its number, why
     {hr:<queue>}:mend                      string   an index was lost: how far `repair` has read the log
     {hr}:declared                          zset     the declared queues by the time of their last declaration, ms;
                                                     less than 0: since when the queue takes no jobs
@@ -106,6 +109,14 @@ def log(queue: QueueName) -> str:
 
 def waiting(queue: QueueName) -> str:
     return f"{tag(queue)}waiting"
+
+
+def batches(queue: QueueName) -> str:
+    return f"{tag(queue)}batches"
+
+
+def batch_errors(queue: QueueName, batch_id: str) -> str:
+    return f"{tag(queue)}batch_errors:{batch_id}"
 
 
 def log_length(queue: QueueName) -> str:
