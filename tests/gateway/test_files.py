@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import random
 import shutil
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -21,7 +22,8 @@ from tests.support.tiny_disk import tiny_disk
 
 DEADLINE_S = 20.0
 CAP = 6 << 20
-CONTENT = os.urandom(3 << 20)
+# The same in each process of a run, because names of tests contain its digest.
+CONTENT = random.Random(7).randbytes(3 << 20)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 SENT = len(CONTENT) * 7 // 10
 
