@@ -70,7 +70,7 @@ SCRIPTS = {
 }
 # What they call without a script, and what the scripts call under a name that is computed.
 DIRECTLY = {
-    "gateway": {"hgetall", "sadd", "smembers", "zcard", "zcount", "zrangebylex", "zrank", "zrevrange"},
+    "gateway": {"hgetall", "hscan", "sadd", "smembers", "zcard", "zcount", "zrangebylex", "zrank", "zrevrange"},
     "worker": {"hgetall", "smembers", "xgroup|delconsumer"},
 }
 FOR_ALL = {
