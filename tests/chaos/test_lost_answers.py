@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from shared_schemas.attempts import attempts_of
+from shared_schemas.batches import BatchState
 from shared_schemas.codec import decode_event
 from shared_schemas.errors import JobNotFound
 from shared_schemas.events import Reason
@@ -18,6 +19,7 @@ from shared_schemas.job import JobState
 from shared_schemas.models import ModelRef
 from shared_schemas.specs import TrainingSpec
 from shared_schemas.stream import keys
+from shared_schemas.stream.batches import Batches
 from shared_schemas.stream.connection import connect
 from shared_schemas.stream.control import JobControl
 from shared_schemas.stream.dead_letters import DeadLetters
@@ -41,13 +43,14 @@ OF_REGISTRY = ("stage", "publish", "set_alias", "look_up")
 OF_DEAD_LETTERS = ("attempts", "purge")
 OF_LEDGER = ("submit", "request_cancel", "request_pause", "resume", "list", "claim_keys")
 OF_QUEUES = ("queues", "status", "workers", "position")
+OF_BATCHES = ("batch_store", "batch_status")
 OF_REMOVAL = ("delete", "delete_version")
 
 
 def test_no_script_is_left_out() -> None:
     named = {name for name, _ in (*OF_WORKERS, *OF_ENDS)} - {"XREADGROUP"}
 
-    known = named.union(OF_HOUSEKEEPING, OF_REGISTRY, OF_DEAD_LETTERS, OF_LEDGER, OF_QUEUES, OF_REMOVAL)
+    known = named.union(OF_HOUSEKEEPING, OF_REGISTRY, OF_DEAD_LETTERS, OF_LEDGER, OF_QUEUES, OF_BATCHES, OF_REMOVAL)
     assert known == set(script_names().values())
 
 
@@ -254,6 +257,26 @@ async def test_a_question_about_queues_whose_reply_was_lost_is_answered(redis_ur
         assert workers == []
         assert waiting is not None
         assert (waiting.position, waiting.workers) == (0, 0)
+
+
+@pytest.mark.quick
+@pytest.mark.fault(
+    "replies", "the connection breaks before the reply to a call about a batch", sees="the batch, noted once"
+)
+async def test_what_is_noted_of_a_batch_is_noted_once(redis_url: str) -> None:
+    base = a_submission().job_id
+    async with bench(redis_url) as side:
+        with fault_proxy(redis_url) as proxy:
+            dropped = [proxy.drop_reply(command, times=3) for command in OF_BATCHES]
+            async with bench(proxy.url) as far:
+                batches = Batches(far.nodes)
+                noted = await batches.note(base, lines=2, digest="d", models=b"{}", errors=[(2, b"{}")], is_whole=True)
+                status = await batches.status(base)
+
+        assert [sighting.count for sighting in dropped] == [3, 3]
+        assert (noted.lines, noted.digest, noted.is_whole) == (2, "d", True)
+        assert (status.n_lines, status.n_invalid, status.status) == (2, 1, BatchState.COMPLETED)
+        assert await Batches(side.nodes).newest(INFERENCE) == [base]
 
 
 @pytest.mark.quick

@@ -243,7 +243,7 @@ def test_up_takes_the_environment_variables_of_its_parts(tmp_path: Path) -> None
         assert running.interrupt() == 0
 
     assert ended.state is JobState.SUCCEEDED
-    assert queues == {"training-own", "inference-own"}
+    assert queues == {"training-own", "inference-own", "publishing"}
     assert list(artifacts.iterdir())
     assert [file.name for file in data.iterdir()] == ["own.csv"]
     assert "HEADRACE_REDIS_PASSWORD_FILE has no effect" in running.said

@@ -216,6 +216,17 @@ async def test_an_unknown_batch_is_not_found(http: httpx.AsyncClient, batch_id: 
     assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(404, "batch_not_found")] * 2
 
 
+async def test_a_batch_that_has_ended_is_not_cancelled(http: httpx.AsyncClient, drive: Driver) -> None:
+    await drive.publish()
+    batch = (await post(http, file_of([a_line(1), a_line(2)]))).json()
+    await run(drive, 2)
+
+    answer = await http.post(f"/batches/{batch['batch_id']}/cancel")
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "state_conflict")
+    assert (await http.get(f"/batches/{batch['batch_id']}")).json()["status"] == "completed"
+
+
 async def test_cancelling_a_batch_cancels_all_that_has_not_ended(http: httpx.AsyncClient, drive: Driver) -> None:
     await drive.publish()
     later = "2100-01-01T00:00:00Z"

@@ -183,7 +183,14 @@ def test_a_request_that_is_wrong_is_refused(http: httpx.Client, fields: dict[str
     check_refused(http.post(ROWS, json={"inputs": [one(data=[1, 2])]} | fields), message)
 
 
-@pytest.mark.parametrize("timeout", [10**18, 2**63, 10**30])
+def test_half_of_a_surrogate_pair_beside_a_nan_is_not_json(http: httpx.Client) -> None:
+    body = b'{"id": "\\ud800", "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [NaN]}]}'
+    answer = http.post(ROWS, content=body, headers={"Content-Type": "application/json"})
+
+    assert (answer.status_code, "not valid JSON" in answer.json()["error"]) == (400, True)
+
+
+@pytest.mark.parametrize("timeout", [10**18, 2**63, 10**30, 10**400])
 def test_a_timeout_may_be_longer_than_anything_waits(http: httpx.Client, timeout: int) -> None:
     assert sent(http, one(data=[1, 2]), parameters={"timeout": timeout}).status_code == 200
 

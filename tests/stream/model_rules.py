@@ -25,7 +25,7 @@ from shared_schemas.stream.idempotency import claim_keys
 from shared_schemas.stream.keys import LANES, Lane
 from shared_schemas.stream.queue_status import statuses_of
 from shared_schemas.stream.removal import Removal
-from shared_schemas.stream.submission import Submission
+from shared_schemas.stream.submission import Made, Submission
 from shared_schemas.stream.timeline import Timeline
 from shared_schemas.stream.workers import worker_facts
 
@@ -96,8 +96,8 @@ class CallerRules(Machine):
         lane = Lane(priority.value)
         job = ModelJob(job_id, lane, lane, ttl, depends_on=parents)
 
-        def expected() -> list[tuple[str, JobId]]:
-            answer = model.submit(
+        def expected() -> list[Made]:
+            how, its_id = model.submit(
                 job,
                 run_at=None if run_in is None else model.now + run_in,
                 deadline_after=deadline,
@@ -105,7 +105,7 @@ class CallerRules(Machine):
                 fingerprint=fingerprint,
                 retry_of=retry_of,
             )
-            return [answer]
+            return [Made(how, its_id)]
 
         self.both(lambda: self.bench.submitter.submit_all(INFERENCE, [submission]), expected, again=again)
 

@@ -12,7 +12,7 @@ KEPT, STEP = 100_000, 1_000
 
 async def submit(side: Bench, n: int) -> list[str]:
     made = await side.submitter.submit_all(INFERENCE, [a_submission() for _ in range(n)])
-    return [job_id for _, job_id in made]
+    return [each.job_id for each in made]
 
 
 async def test_changes_of_one_step_share_entries_and_have_ids_of_their_own(redis_url: str) -> None:

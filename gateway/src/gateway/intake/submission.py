@@ -83,9 +83,8 @@ class Submissions:
         if idempotency_key is not None:
             submission = _with_key(submission, idempotency_key, body)
         stored = await self._coalescer.ask(submission, n_bytes=len(body))
-        # The answer may say that the job exists because a lost call was repeated: if the id is the
-        # one made here, this request created the job.
-        return StoredJob(stored.job_id, stored.created or stored.job_id == job_id, pinned, stored.first_event)
+        created = stored.created or (stored.job_id == job_id and await self._is_stored(job_id, pinned))
+        return StoredJob(stored.job_id, created, pinned, stored.first_event)
 
     async def submit_list(
         self,
@@ -114,8 +113,14 @@ class Submissions:
         if idempotency_key is not None:
             submissions[0] = _with_key(submissions[0], idempotency_key, encode_json(specs))
         made = await self._submitter.submit_list(submissions)
-        created = made[0].created or made[0].job_id == ids[0]
+        created = made[0].created or (made[0].job_id == ids[0] and await self._is_stored(ids[0], submissions[0].spec))
         return [Stored(each.job_id, created, each.first_event) for each in made]
+
+    async def _is_stored(self, job_id: JobId, spec: JobSpec) -> bool:
+        """Whether the job, which exists under an id that this request made, is this request's own: its
+        answer was lost, and the call repeated. If not, another request with the same
+        Idempotency-Key stored its own spec, with another seed, under the id that the key has."""
+        return encode_json((await self._jobs.find(job_id)).spec) == encode_json(spec)
 
     async def retry_all(self, job_ids: Sequence[JobId]) -> dict[JobId, JobId | ErrorInfo]:
         """Run failed jobs again, in this order, some at a time in one step each. -> for each job

@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 
 import msgspec
-from shared_schemas.errors import JobExpired
+from shared_schemas.errors import BackendUnavailable, JobExpired, JobNotFound
 from shared_schemas.ids import JobId
 from shared_schemas.job import Job, JobState
 from shared_schemas.lifecycle import submitted
@@ -165,7 +165,13 @@ class SubmitAndFollow:
                 too_late.cancel()
         if not source.is_over:
             return None
-        return sink.job() or await self._jobs.find(job_id)
+        if (job := sink.job()) is not None:
+            return job
+        try:
+            return await self._jobs.find(job_id)
+        except (BackendUnavailable, JobExpired, JobNotFound):
+            # The caller gets the id, with which it can ask later.
+            return None
 
 
 def _first_state(spec: JobSpec) -> JobState:

@@ -67,6 +67,6 @@ BATCH_ROUTES = (
         handler=batches.cancel_batch,
         tag=_TAG,
         answers={202: Answer("Its jobs are cancelled or asked to end.", Batch)},
-        problems=(404, 503),
+        problems=(404, 409, 503),
     ),
 )

@@ -19,7 +19,7 @@ from shared_schemas.batches import (
     BatchState,
 )
 from shared_schemas.codec import encode_json
-from shared_schemas.errors import BatchNotFound, ErrorInfo, MalformedId
+from shared_schemas.errors import BatchNotFound, ErrorInfo, MalformedId, StateConflict
 from shared_schemas.ids import JobId, base_of_batch, default_queue, job_of_line, line_of_job
 from shared_schemas.job import JobState
 from shared_schemas.stream.batches import EndedJob
@@ -97,7 +97,10 @@ async def get_batch(call: PlainCall) -> Response:
 async def cancel_batch(call: PlainCall) -> Response:
     """Cancel every job of the batch that has not ended. The answer comes once all of them are
     cancelled or asked to end. If it is lost, repeat the request."""
-    await call.services.batch_uploads.cancel(base := _base(call))
+    base = _base(call)
+    if (await call.services.batches.status(base)).status is BatchState.COMPLETED:
+        raise StateConflict("all jobs of the batch have ended")
+    await call.services.batch_uploads.cancel(base)
     return json_response(await _batch(call.services, base), 202)
 
 

@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import functools
 import io
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -43,6 +44,11 @@ _DTYPES: dict[str, Dtype] = {
 # ONNX's number of the type, https://github.com/onnx/onnx/blob/main/onnx/onnx.proto, TensorProto.DataType.
 _BFLOAT16 = 16
 _FATAL_ONLY = 4
+_LONGEST_REASON = 300
+# The kind of the error, what failed, and the function of its source.
+_ABOUT_ITSELF = re.compile(
+    r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*?failed:)?(/\S+\.(cc|h):\d+ .*?\)( const)? )?", re.DOTALL
+)
 
 
 class Stop:
@@ -73,7 +79,7 @@ class OrtSession:
         except InvalidProtobuf as error:
             raise AttemptFailed("model_corrupt", "the model file is not valid ONNX") from error
         except Exception as error:  # onnxruntime raises many unrelated classes for the same fault
-            raise AttemptFailed("model_unsupported", "ONNX Runtime cannot load this model") from error
+            raise AttemptFailed("model_unsupported", _cannot_load(error, path)) from error
         self.inputs = tuple(_spec(node, "input") for node in self._session.get_inputs())
         self.outputs = tuple(_spec(node, "output") for node in self._session.get_outputs())
         self._output_names = [spec.name for spec in self.outputs]
@@ -120,6 +126,13 @@ class OrtSession:
         if name in self._bfloat16_inputs:
             return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(bfloat16_bits(array), _BFLOAT16)
         return onnxruntime.OrtValue.ortvalue_from_numpy(np.asarray(array, order="C"))
+
+
+def _cannot_load(error: Exception, path: Path) -> str:
+    """What ONNX Runtime says about the model, without the places in its source and on this machine."""
+    said = _ABOUT_ITSELF.sub("", str(error).replace(str(path), "").strip())
+    reason = "".join(char if char.isprintable() else " " for char in said[:_LONGEST_REASON]).strip()
+    return f"ONNX Runtime cannot load this model: {reason}" if reason else "ONNX Runtime cannot load this model"
 
 
 def providers(device: Device) -> list[str]:

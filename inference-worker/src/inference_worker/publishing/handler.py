@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 import msgspec
 from shared_schemas.codec import encode_json
 from shared_schemas.errors import SpecRejected
-from shared_schemas.events import Logged, Produced
+from shared_schemas.events import Logged, Produced, Progressed
 from shared_schemas.ids import JobId
 from shared_schemas.kinds import JobKind
 from shared_schemas.models import ModelManifest, ModelRef, PublishingResult
@@ -61,6 +61,7 @@ class PublishingHandler:
             await attempt.record(Produced(name="model.onnx", artifact=manifest.onnx, model=model))
         else:
             await attempt.record(Logged(line="a replay publishes no model"))
+        await attempt.record(Progressed(fraction=1.0, message="checked"))
         result = PublishingResult(
             model=model,
             task=manifest.task,

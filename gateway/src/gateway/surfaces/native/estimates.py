@@ -47,7 +47,7 @@ async def _of_queued(services: Services, job: Job) -> Estimate:
     waiting = await services.jobs.waiting(job.id)
     if waiting is None:
         return _UNKNOWN
-    eta_s = waiting.starts_in_s
+    eta_s = None if waiting.starts_in_s is None else round(waiting.starts_in_s, 1)
     return Estimate(
         queue_position=waiting.position,
         workers=waiting.workers,
@@ -67,7 +67,7 @@ async def _of_running(services: Services, job: Job) -> Estimate:
     if took_s <= 0 or gained <= 0:
         return _UNKNOWN
     ends_at = _in(job.progress_at, took_s / gained * (1 - job.progress.fraction))
-    eta_s = None if ends_at is None else max(0.0, (ends_at - datetime.now(UTC)).total_seconds())
+    eta_s = None if ends_at is None else round(max(0.0, (ends_at - datetime.now(UTC)).total_seconds()), 1)
     return Estimate(eta_s=eta_s, estimated_end_at=ends_at)
 
 

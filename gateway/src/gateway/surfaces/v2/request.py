@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+from shared_schemas.codec import encode_json
 from shared_schemas.inputs.tensors import MOST_DIMENSIONS
 from shared_schemas.numbers import whole_number
 from shared_schemas.replies import ProblemItem
@@ -20,6 +21,7 @@ from gateway.surfaces.v2.schemas import OipInferRequest, OipInput, OipRequestedO
 BINARY_HEADER = "Inference-Header-Content-Length"
 
 _decoder = msgspec.json.Decoder(OipInferRequest)
+_LARGEST = 2**63 - 1
 _SHARED_MEMORY = ("shared_memory_region", "shared_memory_byte_size", "shared_memory_offset")
 
 
@@ -96,9 +98,12 @@ def _decode(text: bytes) -> OipInferRequest:
             raise
         try:
             # In the data of a tensor, these words are texts.
-            return msgspec.convert(json.loads(text.decode(), parse_constant=str), OipInferRequest)
+            given = msgspec.convert(json.loads(text.decode(), parse_constant=str), OipInferRequest)
+            # Python's reader takes half of a surrogate pair, which no UTF-8 can hold.
+            encode_json(given)
         except (ValueError, RecursionError):
             raise error from None
+        return given
 
 
 def _sent(inputs: Sequence[OipInput], blobs: memoryview) -> list[Sent]:
@@ -182,5 +187,6 @@ def _flag(given: Any, pointer: str) -> bool | None:
 
 def _count(given: Any, pointer: str) -> int:
     if type(given) is int and given >= 0:
-        return given
+        # No more than a float can hold.
+        return min(given, _LARGEST)
     raise refused("not a whole number from 0", pointer)

@@ -57,11 +57,9 @@ for _, lane in ipairs(args.lanes) do
   if lane == parts[@LANE] then break end
   ahead = ahead + safe_call('ZCARD', tag .. listing(parts[@STATE], lane))
 end
-local guess = by_time()
-local is_near = guess <= @EXACT_PLACES or parts[@LANE] == @FRONT
 local ended, took, since = measure_pace()
 return {
-  ahead + (is_near and by_entry() or guess),
+  ahead + (by_entry() or by_time()),
   parts[@LANE],
   safe_call('ZCOUNT', tag .. 'workers', ms(now), '+inf'),
   ended,
