@@ -1,6 +1,8 @@
 """A submission that waits for the end of its job, or streams its events: it answers what `GET` says later, whatever
 happened to the job or to the connections meanwhile."""
 
+import os
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -404,3 +406,49 @@ async def test_a_reader_that_left_before_its_stream_began_leaves_no_channel_behi
             with anyio.fail_after(DEADLINE_S):
                 while await drive.client.pubsub_channels("*:job:*"):  # noqa: ASYNC110 - nothing announces it
                     await anyio.sleep(0.02)
+
+
+@pytest.mark.quick
+@pytest.mark.fault(
+    "gateways",
+    "a gateway is stopped after it claimed an Idempotency-Key; another one stores the job of that key",
+    sees="the job as it is stored, from both",
+)
+async def test_a_key_in_flight_on_two_gateways_is_answered_with_the_stored_spec_by_both(
+    own_redis: RedisServer, tmp_path: Path
+) -> None:
+    """Each of them draws another seed."""
+    first, second, key = Waiting(), Waiting(), {**WAIT, "Idempotency-Key": "one"}
+    armed = ("tests.support.armed", "stop", "after_claim_keys", "1", "gateway")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    with (
+        running_gateway(own_redis.url, tmp_path / "a", module=armed, redis_timeout_s=DEADLINE_S) as slow,
+        running_gateway(own_redis.url, tmp_path / "b") as quick,
+    ):
+        async with slow.client() as asked, quick.client() as http, driver(own_redis.url) as drive:
+            claims = drive.claims(TRAINING)
+            await claims.open()
+            async with anyio.create_task_group() as group:
+                group.start_soon(first.run, asked, TRAINING_BODY, key)
+                await until_stopped(slow.pid)
+                group.start_soon(second.run, http, TRAINING_BODY, key)
+                entries = await claims.wait(timeout_s=2.0)
+                [claim] = await claims.claim(1, token="a", entries=entries)
+                os.kill(slow.pid, signal.SIGCONT)
+                await drive.settle(claim, succeeded({"answer": 42}))
+
+            for each in (first, second):
+                await has_the_answer_of_get(http, each, claim.job_id)
+            answers = [each.answer for each in (first, second) if each.answer is not None]
+            assert sum("idempotency-replayed" not in answer.headers for answer in answers) == 1
+
+
+def is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+async def until_stopped(pid: int) -> None:
+    with anyio.fail_after(DEADLINE_S):
+        while not is_stopped(pid):  # noqa: ASYNC110 - nothing announces it
+            await anyio.sleep(0.01)
