@@ -24,7 +24,7 @@ from training_worker.collecting import collect
 
 from tests.support.gateways import Gateway
 from tests.support.onnx_models import endless_loop, linear, with_external_data
-from tests.support.onnx_tensors import identity
+from tests.support.onnx_tensors import graph, identity
 from tests.support.publishing import Publisher, a_huge_tensor, of_one_node, publisher, publishing_system
 from tests.support.redis_server import RedisServer
 
@@ -125,6 +125,31 @@ def zipped() -> bytes:
 
 WHOLE = linear(np.ones((64, 8), np.float32), np.zeros(8, np.float32))
 SAFETENSORS = (1 << 40).to_bytes(8, "little") + b'{"a": {"dtype": "F32"}}'
+NAMED = onnx.helper.make_model(
+    onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["first"], ["second"])],
+        "graph",
+        [onnx.helper.make_tensor_value_info("first", onnx.TensorProto.FLOAT, ["third"])],
+        [onnx.helper.make_tensor_value_info("second", onnx.TensorProto.FLOAT, ["third"])],
+    ),
+    opset_imports=[onnx.helper.make_opsetid("", 21)],
+    ir_version=10,
+).SerializeToString()
+
+
+def not_utf8(name: str) -> bytes:
+    """An identity in which this name is no text. The onnx package does not write one."""
+    contents = NAMED.replace(name.encode(), b"\xff" * len(name))
+    assert contents != NAMED
+    return contents
+
+
+def without_outputs() -> bytes:
+    model = onnx.load_from_string(GOOD)
+    model.graph.ClearField("output")
+    return bytes(model.SerializeToString())
+
+
 BAD = {
     "empty": (b"", "model_corrupt"),
     "random": (os.urandom(5000), "model_corrupt"),
@@ -139,6 +164,14 @@ BAD = {
     "an opset of the future": (of_one_node("Identity", opset=9999), "model_unsupported"),
     "10^12 numbers": (a_huge_tensor(), "out_of_memory"),
     "an endless loop": (endless_loop(3), "model_timeout"),
+    "a name of an input that is not UTF-8": (not_utf8("first"), "model_unsupported"),
+    "a name of an output that is not UTF-8": (not_utf8("second"), "model_unsupported"),
+    "a name of a dimension that is not UTF-8": (not_utf8("third"), "model_unsupported"),
+    "no outputs": (without_outputs(), "model_unsupported"),
+    "300 dimensions": (identity("float32", [1] * 300), "model_unsupported"),
+    "33 dimensions": (identity("float32", [1] * 33), "model_unsupported"),
+    "an input of 10^12 numbers": (identity("float32", [10**12]), "out_of_memory"),
+    "an input of 2^63 numbers": (identity("float32", [2**62, 2]), "out_of_memory"),
 }
 
 
@@ -150,8 +183,21 @@ async def test_a_bad_file_is_refused_with_its_reason_and_never_visible(user: Pub
 
     assert (job["status"], job["error"]["code"]) == ("failed", code), job["error"]
     assert job["attempt"] == 1
+    assert "retryable" not in job["error"]
     assert await user.versions("bad") == []
     assert await user.http.get("/dead-letters/" + job["job_id"])
+
+
+async def test_a_file_that_breaks_the_check_itself_is_tried_once(user: Publisher) -> None:
+    features = onnx.helper.make_tensor_value_info("features", onnx.TensorProto.FLOAT, ["n", 2, 2**62])
+    value = onnx.helper.make_tensor_value_info("value", onnx.TensorProto.FLOAT, ["n", 2, 2**62])
+    contents = graph([onnx.helper.make_node("Identity", ["features"], ["value"])], [features], [value])
+
+    job = await user.publish(contents, "bad", manifest={"task": "tabular-regression", "features": ["a", "b"]})
+
+    assert (job["status"], job["error"]["code"]) == ("failed", "model_unsupported"), job["error"]
+    assert job["attempt"] == 1
+    assert "retryable" not in job["error"]
 
 
 async def test_a_pickle_is_never_loaded(user: Publisher, tmp_path: Path) -> None:

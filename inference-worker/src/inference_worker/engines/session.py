@@ -80,8 +80,11 @@ class OrtSession:
             raise AttemptFailed("model_corrupt", "the model file is not valid ONNX") from error
         except Exception as error:  # onnxruntime raises many unrelated classes for the same fault
             raise AttemptFailed("model_unsupported", _cannot_load(error, path)) from error
-        self.inputs = tuple(_spec(node, "input") for node in self._session.get_inputs())
-        self.outputs = tuple(_spec(node, "output") for node in self._session.get_outputs())
+        try:
+            self.inputs = tuple(_spec(node, "input") for node in self._session.get_inputs())
+            self.outputs = tuple(_spec(node, "output") for node in self._session.get_outputs())
+        except UnicodeDecodeError as error:  # ONNX Runtime loads a model whose names are no text
+            raise AttemptFailed("model_unsupported", "a name of an input or output is not UTF-8") from error
         self._output_names = [spec.name for spec in self.outputs]
         self._bfloat16_inputs = {spec.name for spec in self.inputs if spec.dtype == "bfloat16"}
         self._has_bfloat16_outputs = any(spec.dtype == "bfloat16" for spec in self.outputs)

@@ -7,9 +7,10 @@ A crash ends only this process. It dies with its supervisor. It knows no Redis a
 import os
 import resource
 import sys
+import traceback
 from typing import IO
 
-from shared_schemas.errors import HeadraceError
+from shared_schemas.errors import ErrorInfo, HeadraceError
 from shared_schemas.service.child import die_with
 
 from inference_worker.publishing.messages import Entered, Refused, decode_assignment, line_of
@@ -31,6 +32,14 @@ def main() -> None:
         _send(reports, line_of(probe(assignment, enter=lambda phase: _send(reports, line_of(Entered(phase))))))
     except HeadraceError as error:
         _send(reports, line_of(Refused(error.info())))
+    except OSError:
+        # The fault of the machine, not of the file. The supervisor sees the process end.
+        raise
+    except Exception as error:  # a file that nobody expected must not be tried again and again
+        fault = ErrorInfo(
+            code="model_unsupported", message=f"the check of the file failed ({type(error).__name__})", retryable=False
+        )
+        _send(reports, line_of(Refused(fault, traceback=traceback.format_exc())))
     # This skips the interpreter's shutdown, which would wait for threads of a run that does not end.
     os._exit(0)
 

@@ -37,7 +37,10 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True, tag="checked"):
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):
+    """traceback: of an exception that nobody expected, for the log."""
+
     error: ErrorInfo
+    traceback: str = ""
 
 
 Report = Entered | Checked | Refused

@@ -12,6 +12,7 @@ import anyio
 import msgspec
 import numpy as np
 from shared_schemas.errors import AttemptFailed, HeadraceError
+from shared_schemas.inputs.tensors import MOST_DIMENSIONS
 from shared_schemas.models import ModelDescription, ModelManifest, ModelRef, TensorSpec
 from shared_schemas.store.files import ArtifactStore
 
@@ -69,6 +70,15 @@ def _probe(given: Assignment, enter: Callable[[Phase], None]) -> Checked:
 
 def _manifest(given: Assignment, session: OrtSession, contents: Contents) -> ModelManifest:
     described = {field: getattr(given.description, field) for field in ModelDescription.__struct_fields__}
+    if not session.outputs:
+        raise AttemptFailed("model_unsupported", "the model has no outputs")
+    for spec in (*session.inputs, *session.outputs):
+        if len(spec.shape or ()) > MOST_DIMENSIONS:
+            raise AttemptFailed(
+                "model_unsupported",
+                f"{spec.name[:64]!r} has {len(spec.shape or ())} dimensions; tensors of jobs have at most "
+                f"{MOST_DIMENSIONS}",
+            )
     return ModelManifest(
         **described,
         model_type=_MODEL_TYPE,
@@ -106,7 +116,10 @@ async def _run_as_served(loaded: LoadedModel) -> None:
 def _runs(session: OrtSession, inputs: Sequence[TensorSpec]) -> bool:
     """Whether the model takes tensors of ones. If not, it may still take others, as a Reshape does
     that is told the shape."""
-    feed = {spec.name: _ones(spec) for spec in inputs}
+    try:
+        feed = {spec.name: _ones(spec) for spec in inputs}
+    except ValueError as error:  # numpy raises it instead of MemoryError for a size beyond its integers
+        raise _out_of_memory() from error
     try:
         session.run(feed, Stop())
     except AttemptFailed as error:

@@ -80,7 +80,9 @@ async def check(attempt: Attempt, assignment: Assignment) -> Checked:
     match end:
         case Checked():
             return end
-        case Refused(error=error):
+        case Refused(error=error, traceback=traceback):
+            if traceback:
+                structlog.get_logger().error("probe_failed", job_id=attempt.job_id, output=traceback[-_KEPT_OUTPUT:])
             raise AttemptFailed(error.code, error.message, retryable=error.retryable)
     if output:
         structlog.get_logger().warning(
