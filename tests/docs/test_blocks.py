@@ -43,6 +43,7 @@ DEADLINE_S = 60.0
 RUNNABLE = ("sh", "python")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
 JOB_ID = re.compile(r'"job_id":"((?:training|inference)-[0-9a-z]{26})"')
+BATCH_ID = re.compile(r'"batch_id":"(batch-[a-z]+-[0-9a-z]{26})"')
 # A failed request must fail the command. `uv run` is skipped, because it would check the environment each time.
 SHELL = """
 set -euo pipefail
@@ -110,14 +111,14 @@ def image_classifier(artifacts: Path) -> ModelManifest:
     return a_model(ArtifactStore(artifacts), file, task="image-classification", labels=labels, image=spec).manifest
 
 
-def run(block: Block, url: str, job_id: str) -> str:
+def run(block: Block, url: str, job_id: str, batch_id: str) -> str:
     """-> the output of the block"""
     text = block.text.replace("http://127.0.0.1:8000", url).replace("localhost:8000", url.removeprefix("http://"))
     command = ["bash", "-c", SHELL + text] if block.language == "sh" else [sys.executable, "-c", text]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         command,
-        env=ENVIRONMENT | {"PATH": path, "HEADRACE_URL": url, "JOB": job_id},
+        env=ENVIRONMENT | {"PATH": path, "HEADRACE_URL": url, "JOB": job_id, "BATCH": batch_id},
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -129,7 +130,8 @@ def run(block: Block, url: str, job_id: str) -> str:
 
 
 async def test_every_block_that_is_not_marked_runs_and_no_job_of_it_fails(redis_url: str, tmp_path: Path) -> None:
-    """$JOB is the job that the page submitted last, or a finished job if it submitted none."""
+    """$JOB is the job that the page submitted last, or a finished job if it submitted none. $BATCH is the last batch of
+    all pages."""
     shown = [block for page in guides() for block in blocks(page) if not block.mark and block.language in RUNNABLE]
     assert len({block.page for block in shown}) >= 7
 
@@ -145,11 +147,14 @@ async def test_every_block_that_is_not_marked_runs_and_no_job_of_it_fails(redis_
                     ready = await client.submit_training(model_type=model_type, data_path="x.csv", output_model=name)
                     await client.result(ready.job_id, timeout_s=DEADLINE_S)
                 latest = dict.fromkeys((block.page for block in shown), str(ready.job_id))
+                batch_id = ""
                 for block in shown:
-                    written = await anyio.to_thread.run_sync(run, block, gateway.url, latest[block.page])
+                    written = await anyio.to_thread.run_sync(run, block, gateway.url, latest[block.page], batch_id)
                     latest[block.page] = (JOB_ID.findall(written) or [latest[block.page]])[-1]
+                    batch_id = (BATCH_ID.findall(written) or [batch_id])[-1]
                     if "curl -N" in block.text:
-                        assert "event: done" in written, block.place
+                        ended = '"custom_id":"row-1"' if "follow=true" in block.text else "event: done"
+                        assert ended in written, block.place
                 async for job in client.list():
                     ended = await client.wait(job.id, timeout_s=DEADLINE_S)
                     assert ended.state is JobState.SUCCEEDED, ended

@@ -41,7 +41,7 @@ def test_the_commands_of_the_page_publish_a_model(redis_url: str, tmp_path: Path
         )
 
     assert done.returncode == 0, (done.stdout, done.stderr)
-    assert len(shown) == 7
+    assert len(shown) == 9
     assert (tmp_path / "copy.onnx").read_bytes() == (tmp_path / "own.onnx").read_bytes() == model
     printed = done.stdout.replace("}{", "}\n{").splitlines()
     job = next(msgspec.json.decode(line) for line in printed if '"job_id":"publishing-' in line)
