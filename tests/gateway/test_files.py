@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import anyio
 import httpx
+import psutil
 import pytest
 from msgspec.structs import replace
 from shared_schemas.artifacts import ArtifactRef
@@ -100,6 +101,28 @@ async def test_a_file_is_in_the_store_under_its_sha256_once_it_is_complete(
     path = store.verify(ArtifactRef(sha256=SHA256, n_bytes=len(CONTENT)))
     assert path.stat().st_mode & 0o777 == 0o644
     assert kept(folder) == [path]
+
+
+async def test_a_complete_file_is_hashed_again_only_if_it_has_changed(
+    served: Gateway, http: httpx.AsyncClient, folder: Path
+) -> None:
+    await http.put(f"/files/{SHA256}", content=CONTENT)
+    process = psutil.Process(served.pid)
+
+    def n_bytes_read() -> int:
+        return int(process.io_counters().read_chars)
+
+    before = n_bytes_read()
+    for _ in range(10):
+        assert (await http.put(f"/files/{SHA256}", content=b"x")).status_code == 201
+    read = n_bytes_read() - before
+    [path] = kept(folder)
+    path.write_bytes(CONTENT[:-1] + b"x")
+    mended = await http.put(f"/files/{SHA256}", content=CONTENT)
+
+    assert len(CONTENT) <= read < 2 * len(CONTENT)
+    assert mended.status_code == 201
+    assert path.read_bytes() == CONTENT
 
 
 async def test_an_upload_that_broke_goes_on_from_what_had_arrived(

@@ -18,7 +18,7 @@ from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import HeadraceError
 from shared_schemas.numbers import whole_number
 from shared_schemas.replies import StoredFile
-from shared_schemas.store.files import ArtifactCorrupt, ArtifactMissing, ArtifactStore, Upload
+from shared_schemas.store.files import ArtifactCorrupt, ArtifactMissing, ArtifactStore, FileState, Upload
 from starlette.requests import ClientDisconnect
 
 from gateway.edge.problems import CLOSE, ProblemError, internal, problem_of
@@ -29,6 +29,10 @@ from gateway.settings import GatewaySettings
 _RANGE = re.compile(rb"bytes ([0-9]{1,20})-([0-9]{1,20})/([0-9]{1,20})", re.IGNORECASE)
 # Bytes that are written at once, in a thread.
 _PIECE_BYTES = 1 << 20
+# Files that are hashed at a time. More would only take the threads from other requests.
+_HASHED_AT_ONCE = 2
+# Files of which the gateway remembers that they are whole.
+_MOST_VERIFIED = 1024
 
 
 class _Span(NamedTuple):
@@ -46,6 +50,9 @@ class Files:
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
+        self._hashing, self._renewing = anyio.CapacityLimiter(_HASHED_AT_ONCE), anyio.CapacityLimiter(1)
+        # By sha256. A file that has changed since is hashed again.
+        self._verified: dict[str, FileState] = {}
 
     async def received(self, sha256: str) -> StoredFile | None:
         """StoreUnwritable."""
@@ -58,7 +65,10 @@ class Files:
 
     async def renew(self, ref: ArtifactRef) -> bool:
         """Keep the file for another grace period. -> whether it is here. StoreUnwritable."""
-        return await to_thread.run_sync(lambda: self._store().renew(ref))
+        before, is_here, after = await to_thread.run_sync(self._renew, ref, limiter=self._renewing)
+        if after is not None and before is not None and self._verified.get(ref.sha256) == before:
+            self._verified[ref.sha256] = after
+        return is_here
 
     async def receive(self, request: Request, headers: Mapping[bytes, bytes], sha256: str) -> StoredFile:
         """Take the body, which is the file or a part of it. headers: by names in lower case. -> what is
@@ -69,7 +79,7 @@ class Files:
             found = await self.received(sha256)
             if found is not None and found.is_complete:
                 ref = ArtifactRef(sha256=sha256, n_bytes=found.n_bytes)
-                if await to_thread.run_sync(self._is_whole, ref):
+                if await self._is_whole(ref):
                     return await self._received_again(request, ref)
             return await self._receive(request, sha256, span)
         except (HeadraceError, ProblemError) as error:
@@ -100,7 +110,8 @@ class Files:
             await _write(upload, unwritten)
             if span.total is not None and upload.n_bytes < span.total:
                 return StoredFile(sha256=sha256, n_bytes=upload.n_bytes, is_complete=False)
-            ref = await to_thread.run_sync(upload.finish)
+            # What came in several parts is read again.
+            ref = await to_thread.run_sync(upload.finish, limiter=None if upload.is_hashed else self._hashing)
         return StoredFile(sha256=ref.sha256, n_bytes=ref.n_bytes, is_complete=True)
 
     async def _received_again(self, request: Request, ref: ArtifactRef) -> StoredFile:
@@ -157,13 +168,32 @@ class Files:
         if n_bytes > most:
             raise ProblemError(413, "file_too_large", f"a file may have at most {most} bytes")
 
-    def _is_whole(self, ref: ArtifactRef) -> bool:
+    async def _is_whole(self, ref: ArtifactRef) -> bool:
         """Whether the file has the contents that it is named by. If not, an upload mends it."""
-        try:
-            self._store().verify(ref)
-        except (ArtifactCorrupt, ArtifactMissing):
+        state = await to_thread.run_sync(self._verify, ref, limiter=self._hashing)
+        if state is None:
             return False
+        self._verified[ref.sha256] = state
+        if len(self._verified) > _MOST_VERIFIED:
+            del self._verified[next(iter(self._verified))]
         return True
+
+    def _verify(self, ref: ArtifactRef) -> FileState | None:
+        """The state in which the file is whole. It is read only if it has changed."""
+        store = self._store()
+        state = store.state(ref.sha256)
+        if state is None or state == self._verified.get(ref.sha256):
+            return state
+        try:
+            store.verify(ref)
+        except (ArtifactCorrupt, ArtifactMissing):
+            return None
+        return state
+
+    def _renew(self, ref: ArtifactRef) -> tuple[FileState | None, bool, FileState | None]:
+        """-> the state before, whether the file is here, the state after"""
+        store = self._store()
+        return store.state(ref.sha256), store.renew(ref), store.state(ref.sha256)
 
     def _store(self) -> ArtifactStore:
         return ArtifactStore(Path(self._settings.artifacts_root))

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import ErrorInfo, HeadraceError, NotFound
@@ -83,6 +83,14 @@ def _writing() -> Iterator[None]:
         raise StoreUnwritable(error) from error
 
 
+class FileState(NamedTuple):
+    """What changes when a file is written to or replaced."""
+
+    inode: int
+    n_bytes: int
+    mtime_ns: int
+
+
 class ArtifactStore:
     """Files under root/sha256/<two hex digits>/<sha256>."""
 
@@ -113,6 +121,14 @@ class ArtifactStore:
         if path.stat().st_size != ref.n_bytes or _digest(path) != ref.sha256:
             raise ArtifactCorrupt(f"artifact {ref.sha256} does not have the contents it is named by")
         return path
+
+    def state(self, sha256: str) -> FileState | None:
+        """The state of a complete file. None if it is not here."""
+        try:
+            found = self._place(sha256).stat()
+        except FileNotFoundError:
+            return None
+        return FileState(found.st_ino, found.st_size, found.st_mtime_ns)
 
     def received(self, sha256: str) -> tuple[int, bool] | None:
         """How many bytes of a file are here, and whether that is all of it. None if there are none."""
@@ -207,6 +223,11 @@ class Upload:
         self.n_bytes = 0
         # Of a file that comes in one part. One in several parts is read again at its end.
         self._digest: hashlib._Hash | None = None
+
+    @property
+    def is_hashed(self) -> bool:
+        """Whether `finish` need not read the file again."""
+        return self._digest is not None
 
     def begin_at(self, offset: int) -> None:
         n_bytes = os.fstat(self._descriptor).st_size
