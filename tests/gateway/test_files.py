@@ -187,6 +187,35 @@ async def test_a_file_above_the_cap_is_refused_and_not_kept(http: httpx.AsyncCli
     assert kept(folder) == []
 
 
+async def test_an_upload_follows_no_link_out_of_the_store(
+    http: httpx.AsyncClient, folder: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.write_bytes(b"of somebody else")
+    other.chmod(0o600)
+    part = folder / "artifacts" / "incoming" / f"{SHA256}.part"
+    part.parent.mkdir(parents=True)
+    part.symlink_to(other)
+
+    told = await http.get(f"/files/{SHA256}")
+    stored = await http.put(f"/files/{SHA256}", content=CONTENT)
+    part.unlink()
+
+    assert of(told) == (404, "file_not_found")
+    assert of(stored) == (503, "store_failed")
+    assert other.read_bytes() == b"of somebody else"
+    assert other.stat().st_mode & 0o777 == 0o600
+
+
+async def test_only_a_regular_file_counts_as_received(http: httpx.AsyncClient, folder: Path) -> None:
+    store = folder / "artifacts"
+    for path in (store / "sha256" / SHA256[:2] / SHA256, store / "incoming" / f"{SHA256}.part"):
+        path.mkdir(parents=True)
+
+    assert of(await http.get(f"/files/{SHA256}")) == (404, "file_not_found")
+    assert of(await http.put(f"/files/{SHA256}", content=CONTENT)) == (503, "store_failed")
+
+
 async def test_a_file_has_one_writer_at_a_time(served: Gateway, http: httpx.AsyncClient) -> None:
     with begun(served, CONTENT[: 1 << 20]):
         await until_there(http, 1 << 20)

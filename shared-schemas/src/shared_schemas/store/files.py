@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -135,7 +136,9 @@ class ArtifactStore:
         for path, is_complete in ((self._place(sha256), True), (self._part(sha256), False)):
             # The last part may arrive meanwhile.
             with suppress(FileNotFoundError):
-                return path.stat().st_size, is_complete
+                found = path.stat(follow_symlinks=is_complete)
+                if stat.S_ISREG(found.st_mode):
+                    return found.st_size, is_complete
         return None
 
     @_writing()
@@ -184,8 +187,6 @@ class ArtifactStore:
         place.parent.mkdir(parents=True, exist_ok=True)
         # The write may have taken long, or the file may exist. Its grace period begins now.
         os.utime(temporary)
-        # Only its owner can read a temporary file. The user of another service reads this one.
-        temporary.chmod(0o644)
         failpoint("artifact_written")
         with store_lock(self._root, exclusive=False):
             temporary.replace(place)
@@ -206,6 +207,7 @@ class ArtifactStore:
             with os.fdopen(descriptor, "wb") as target:
                 write(target)
                 target.flush()
+                _share(target.fileno())
                 os.fsync(target.fileno())
             sha256, n_bytes = _digest(temporary), temporary.stat().st_size
             self.put_in_place(temporary, sha256)
@@ -257,6 +259,7 @@ class Upload:
             self.discard()
             raise DigestMismatch("the contents do not have the sha256 in the path; nothing of them is kept")
         with self._removed_if_full():
+            _share(self._descriptor)
             os.fsync(self._descriptor)
             self._store.put_in_place(self._part, self._sha256)
         return ArtifactRef(sha256=self._sha256, n_bytes=self.n_bytes)
@@ -285,11 +288,12 @@ class Upload:
 def _opened_alone(path: Path) -> int:
     """The file, locked for this writer. UploadInProgress, OSError."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # A link would lead out of the store.
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The writer before this one may have renamed or removed what was opened.
-            if os.path.samestat(os.fstat(descriptor), path.stat()):
+            if os.path.samestat(os.fstat(descriptor), path.lstat()):
                 return descriptor
         except BlockingIOError:
             os.close(descriptor)
@@ -303,6 +307,11 @@ def _opened_alone(path: Path) -> int:
             # This file system has no locks. Two writers at once end with a wrong digest.
             return descriptor
         os.close(descriptor)
+
+
+def _share(descriptor: int) -> None:
+    """Only its owner can read a temporary file. The user of another service reads a complete one."""
+    os.fchmod(descriptor, 0o644)
 
 
 def _digest(path: Path) -> str:
