@@ -12,6 +12,7 @@ import msgspec
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 from shared_schemas.attempts import attempts_of
+from shared_schemas.batches import BatchState
 from shared_schemas.codec import decode_event, encoded
 from shared_schemas.errors import InUse, StateConflict
 from shared_schemas.ids import JobId, created_ms, new_job_id
@@ -19,6 +20,7 @@ from shared_schemas.job import JobState
 from shared_schemas.lifecycle import from_ms
 from shared_schemas.specs import InferenceSpec, Priority, TrainingSpec
 from shared_schemas.stream.attempt_writer import Batch, Settlement
+from shared_schemas.stream.batches import Batches
 from shared_schemas.stream.claims import Claim
 from shared_schemas.stream.dead_letters import DeadLetters
 from shared_schemas.stream.idempotency import claim_keys
@@ -197,6 +199,16 @@ class CallerRules(Machine):
             wanted = attempts_of([decode_event(event) for event in events])
             return attempts_of([decode_event(event) for event in await timeline.read_attempts(job_id)]) == wanted
 
+        async def waits(job_id: JobId) -> bool:
+            return await self.bench.jobs.waiting(job_id) is not None
+
+        async def batch() -> tuple[int, int, BatchState]:
+            """A batch without jobs, older than all jobs."""
+            batches, base = Batches(self.bench.nodes), new_job_id(INFERENCE, now_ms=1, entropy=bytes(10))
+            noted = await batches.note(base, lines=1, digest="d", models=b"{}", is_whole=True)
+            status = await batches.status(base)
+            return noted.lines, status.n_lines, status.status
+
         async def registered() -> set[str]:
             return {worker.name for worker in await self.bench.workers.registered(INFERENCE)}
 
@@ -223,8 +235,11 @@ class CallerRules(Machine):
         alive = {name for name, end in model.workers.items() if end > model.now and name in model.registrations}
         self.both(registered, lambda: alive)
         self.both(status, counted)
+        self.both(batch, lambda: (1, 1, BatchState.COMPLETED))
         if model.jobs:
-            self.both(lambda: attempts(model.job_at(n).id), lambda: True)
+            job = model.job_at(n)
+            self.both(lambda: attempts(job.id), lambda: True)
+            self.both(lambda: waits(job.id), lambda: job.state is JobState.QUEUED)
 
     def purge(self, ns: list[int]) -> None:
         ids = list(dict.fromkeys(self.model.job_at(n).id for n in ns if self.model.jobs))

@@ -59,7 +59,7 @@ async def _submitted(side: Bench, n: int) -> list[JobId]:
     ids = []
     for first in range(0, n, _AT_ONCE):
         made = await side.submitter.submit_all(INFERENCE, [a_submission() for _ in range(min(_AT_ONCE, n - first))])
-        ids += [job_id for _, job_id in made]
+        ids += [each.job_id for each in made]
     return ids
 
 
