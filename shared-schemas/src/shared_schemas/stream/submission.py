@@ -3,7 +3,7 @@ schedule. Knows no HTTP."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -47,7 +47,7 @@ class Stored(msgspec.Struct, frozen=True):
     first_event: bytes | None = None
 
 
-class Made(NamedTuple):
+class Made(msgspec.Struct, frozen=True, gc=False):
     """how: "created", "exists", "conflict", "retried" or "full". job_id: of the job that is stored; for "full", why.
     first_event: see Stored."""
 
