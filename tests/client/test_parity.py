@@ -13,8 +13,9 @@ import pytest
 from headrace import AsyncClient, Client
 from headrace.answers import AsyncListing, Listing
 from headrace.batch_calls import AsyncBatchCalls, BatchCalls
+from headrace.model_calls import AsyncModelCalls, ModelCalls
 
-TWINS = [(Client, AsyncClient), (BatchCalls, AsyncBatchCalls), (Listing, AsyncListing)]
+TWINS = [(Client, AsyncClient), (BatchCalls, AsyncBatchCalls), (ModelCalls, AsyncModelCalls), (Listing, AsyncListing)]
 # An async program bounds a loop over events with anyio.fail_after or asyncio.timeout.
 ONLY_BLOCKING_PARAMETERS = {("follow", "timeout_s")}
 # Python closes a blocking generator that is left early by itself, but not an async one.

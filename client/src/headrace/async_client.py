@@ -7,7 +7,6 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from uuid import UUID
@@ -15,16 +14,13 @@ from uuid import UUID
 import anyio
 import httpx2
 import msgspec
-from anyio import to_thread
 from anyio.lowlevel import RunVar
-from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.attempts import AttemptSummary
 from shared_schemas.capabilities import RecipeInfo
 from shared_schemas.events import StreamEvent
 from shared_schemas.ids import JobId
 from shared_schemas.job import JobState, QueueStatus, WorkerStatus
 from shared_schemas.kinds import JobKind
-from shared_schemas.models import ModelDescription
 from shared_schemas.replies import (
     DeadLetterSelection,
     DeadLettersPurged,
@@ -35,20 +31,20 @@ from shared_schemas.replies import (
 from shared_schemas.specs import InferenceSpec, JobSpec, TrainingSpec
 
 from headrace import endpoints
-from headrace.answers import AsyncListing, DeadLetter, DeadLetterDetails, JobDetails, JobStatus, JobSummary, Model, Rows
+from headrace.answers import AsyncListing, DeadLetter, DeadLetterDetails, JobDetails, JobStatus, JobSummary, Rows
 from headrace.batch_calls import AsyncBatchCalls
 from headrace.checking import seconds_of
 from headrace.connection import HEADERS, ConnectionFailed, Route, Settings, pause_before_resend, settings_and_route
 from headrace.endpoints import Page, Request, T, ended
 from headrace.errors import ApiError, ClientClosed, Unreachable, WaitTimedOut
 from headrace.following import Following, Received
-from headrace.transfers import Contents, Downloading, OnProgress, Publication, Source, Target, Uploading
+from headrace.model_calls import AsyncModelCalls
 from headrace.wire import tls_context
 
 A = TypeVar("A", DeadLettersRetried, DeadLettersPurged)
 
 
-class AsyncClient(AsyncBatchCalls):
+class AsyncClient(AsyncBatchCalls, AsyncModelCalls):
     """An async client of one gateway, with the methods of Client, which documents them.
 
     It can be used in several event loops: each has its own connections. If you leave a loop over
@@ -263,63 +259,6 @@ class AsyncClient(AsyncBatchCalls):
         selection = endpoints.selection_of(queue=queue, kind=kind, code=code, all=all, limit=limit)
         pages = self._act(endpoints.purge_dead_letters, selection, to_end=limit is None)
         return [job_id async for page in pages for job_id in page.job_ids]
-
-    def models(self) -> AsyncListing[Model]:
-        return self._rows(lambda cursor: endpoints.list_models(cursor=cursor))
-
-    async def model(self, name: str) -> Rows[Model]:
-        return Rows((await self.send(endpoints.model(name))).versions)
-
-    async def model_version(self, name: str, version: int | str = "latest") -> Model:
-        return await self.send(endpoints.model_version(name, version))
-
-    async def publish(
-        self,
-        model: Contents,
-        *,
-        name: str,
-        manifest: ModelDescription | Mapping[str, Any] | None = None,
-        idempotency_key: str | UUID | None = None,
-        timeout_s: float | None = None,
-        on_progress: OnProgress | None = None,
-        **fields: Any,
-    ) -> Model:
-        made = Publication(model, manifest, fields)
-        refs = {field: await self.upload(file, on_progress=on_progress) for field, file in made.files.items()}
-        job = await self.submit(JobKind.PUBLISHING, made.spec(name, refs), idempotency_key=idempotency_key)
-        result = await self.result(job.job_id, timeout_s=timeout_s)
-        published, _, version = result["model"].rpartition("@")
-        return await self.model_version(published, version)
-
-    async def upload(self, file: Contents, *, on_progress: OnProgress | None = None) -> ArtifactRef:
-        uploading = Uploading(await to_thread.run_sync(Source, file), on_progress)
-        while (request := await to_thread.run_sync(uploading.next)) is not None:
-            try:
-                uploading.took(await self.send(request))
-            except ApiError as error:
-                await anyio.sleep(uploading.refused(error))
-        return uploading.ref
-
-    async def download(
-        self,
-        name: str,
-        target: Target | None = None,
-        *,
-        version: int | str = "latest",
-        on_progress: OnProgress | None = None,
-    ) -> Path:
-        downloading = Downloading(await self.model_version(name, version), target, on_progress)
-        while (request := downloading.next()) is not None:
-            await to_thread.run_sync(downloading.took, await self.send(request))
-        return await to_thread.run_sync(downloading.finish)
-
-    async def set_alias(self, name: str, alias: str, version: int) -> Model:
-        return await self.send(endpoints.set_alias(name, alias, version))
-
-    async def delete_model(self, name: str, version: int) -> None:
-        """Delete a version. The alias `latest` moves to the newest one left. Conflict if another
-        alias names the version, or if an unfinished job uses it."""
-        await self.send(endpoints.delete_model(name, version))
 
     async def queues(self) -> Rows[QueueStatus]:
         return Rows((await self.send(endpoints.queues())).queues)

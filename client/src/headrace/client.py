@@ -8,20 +8,17 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
 import msgspec
-from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.attempts import AttemptSummary
 from shared_schemas.capabilities import RecipeInfo
 from shared_schemas.events import StreamEvent
 from shared_schemas.ids import JobId
 from shared_schemas.job import JobState, QueueStatus, WorkerStatus
 from shared_schemas.kinds import JobKind
-from shared_schemas.models import ModelDescription
 from shared_schemas.replies import (
     DeadLetterSelection,
     DeadLettersPurged,
@@ -32,20 +29,20 @@ from shared_schemas.replies import (
 from shared_schemas.specs import InferenceSpec, JobSpec, TrainingSpec
 
 from headrace import endpoints
-from headrace.answers import DeadLetter, DeadLetterDetails, JobDetails, JobStatus, JobSummary, Listing, Model, Rows
+from headrace.answers import DeadLetter, DeadLetterDetails, JobDetails, JobStatus, JobSummary, Listing, Rows
 from headrace.batch_calls import BatchCalls
 from headrace.checking import seconds_of
 from headrace.connection import HEADERS, ConnectionFailed, Settings, pause_before_resend, settings_and_route
 from headrace.endpoints import Page, Request, T, ended
 from headrace.errors import ApiError, Unreachable
 from headrace.following import Following, Received
-from headrace.transfers import Contents, Downloading, OnProgress, Publication, Source, Target, Uploading
+from headrace.model_calls import ModelCalls
 from headrace.wire import ConnectionPool
 
 A = TypeVar("A", DeadLettersRetried, DeadLettersPurged)
 
 
-class Client(BatchCalls):
+class Client(BatchCalls, ModelCalls):
     """A blocking client of one gateway. Several threads can share it. Close it after use, or use it
     in `with`.
 
@@ -280,71 +277,6 @@ class Client(BatchCalls):
         selection = endpoints.selection_of(queue=queue, kind=kind, code=code, all=all, limit=limit)
         pages = self._act(endpoints.purge_dead_letters, selection, to_end=limit is None)
         return [job_id for page in pages for job_id in page.job_ids]
-
-    def models(self) -> Listing[Model]:
-        """The newest version of each published model."""
-        return self._rows(lambda cursor: endpoints.list_models(cursor=cursor))
-
-    def model(self, name: str) -> Rows[Model]:
-        """Every version of a model, newest first."""
-        return Rows(self.send(endpoints.model(name)).versions)
-
-    def model_version(self, name: str, version: int | str = "latest") -> Model:
-        """One version of a model, by its number or an alias."""
-        return self.send(endpoints.model_version(name, version))
-
-    def publish(
-        self,
-        model: Contents,
-        *,
-        name: str,
-        manifest: ModelDescription | Mapping[str, Any] | None = None,
-        idempotency_key: str | UUID | None = None,
-        timeout_s: float | None = None,
-        on_progress: OnProgress | None = None,
-        **fields: Any,
-    ) -> Model:
-        """Publish an ONNX file, and wait until it is checked. model: a path, bytes or an ONNX ModelProto.
-        manifest, fields: what the file does not show, such as labels=["no", "yes"]; files in it are given
-        like the model. on_progress: called with the bytes uploaded and all. JobFailed if it is refused."""
-        made = Publication(model, manifest, fields)
-        refs = {field: self.upload(file, on_progress=on_progress) for field, file in made.files.items()}
-        job = self.submit(JobKind.PUBLISHING, made.spec(name, refs), idempotency_key=idempotency_key)
-        published, _, version = self.result(job.job_id, timeout_s=timeout_s)["model"].rpartition("@")
-        return self.model_version(published, version)
-
-    def upload(self, file: Contents, *, on_progress: OnProgress | None = None) -> ArtifactRef:
-        """Upload a file. Goes on where an earlier upload broke, and sends nothing if the file is there."""
-        uploading = Uploading(Source(file), on_progress)
-        while (request := uploading.next()) is not None:
-            try:
-                uploading.took(self.send(request))
-            except ApiError as error:
-                time.sleep(uploading.refused(error))
-        return uploading.ref
-
-    def download(
-        self,
-        name: str,
-        target: Target | None = None,
-        *,
-        version: int | str = "latest",
-        on_progress: OnProgress | None = None,
-    ) -> Path:
-        """Download the ONNX file of a version. Goes on where an earlier download broke. target: a file or
-        a folder; `name-version.onnx` by default. -> its path"""
-        downloading = Downloading(self.model_version(name, version), target, on_progress)
-        while (request := downloading.next()) is not None:
-            downloading.took(self.send(request))
-        return downloading.finish()
-
-    def set_alias(self, name: str, alias: str, version: int) -> Model:
-        return self.send(endpoints.set_alias(name, alias, version))
-
-    def delete_model(self, name: str, version: int) -> None:
-        """Delete a version. The alias `latest` moves to the newest one left. Conflict if another
-        alias names the version, or if an unfinished job uses it."""
-        self.send(endpoints.delete_model(name, version))
 
     def queues(self) -> Rows[QueueStatus]:
         return Rows(self.send(endpoints.queues()).queues)
