@@ -238,6 +238,8 @@ async def test_a_manifest_that_does_not_fit_the_file_is_refused(user: Publisher)
         ({"manifest": {"task": "magic"}}, 422, "/manifest/task"),
         ({"manifest": {"task": "tensors", "lables": []}}, 422, "/manifest/lables"),
         ({"manifest": {"labels": ["a"]}}, 422, "/manifest"),
+        ({"manifest": {"task": "rerank", "rerank": {"activation": "identity", "top": 1}}}, 422, "/manifest/rerank/top"),
+        ({"manifest": {"task": "tensors", "image": {"height": 1, "wdth": 1}}}, 422, "/manifest/image/wdth"),
         (
             {"manifest": {"task": "text-embedding", "tokenizer": {"sha256": "1" * 64, "n_bytes": 5}}},
             404,

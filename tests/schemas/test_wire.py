@@ -17,6 +17,7 @@ from shared_schemas.codec import (
 )
 from shared_schemas.events import Done, Emitted, JobEvent, Reason
 from shared_schemas.job import JobState
+from shared_schemas.models import BatchingSpec
 from shared_schemas.specs import InferenceSpec, TrainingSpec
 
 GOLDEN = Path(__file__).parent / "golden" / f"v{WIRE_VERSION}"
@@ -30,6 +31,16 @@ def test_a_stored_shape_is_still_read_and_written_the_same(path: Path) -> None:
     value = DECODERS[path.stem.split("-")[0]](stored)
 
     assert msgspec.json.decode(encode_json(value)) == msgspec.json.decode(stored)
+
+
+def test_a_stored_manifest_may_have_fields_of_a_newer_version_in_its_parts() -> None:
+    stored = msgspec.json.decode((GOLDEN / "manifest-table.json").read_bytes())
+    batching = {"max_batch": 3, "strategy": "of the future"}
+
+    manifest = decode_manifest(encode_json({**stored, "batching": batching, "colour": "of the future"}))
+
+    assert manifest.batching == BatchingSpec(max_batch=3)
+    assert manifest.model_type == stored["model_type"]
 
 
 def test_every_event_has_a_golden_file() -> None:

@@ -1,7 +1,7 @@
 """A gateway with an inference worker and a publishing worker, and what a user sends to publish."""
 
 import hashlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,11 +60,14 @@ class Publisher:
 
 
 @contextmanager
-def publishing_system(redis_url: str, folder: Path, **settings: object) -> Iterator[Gateway]:
+def publishing_system(
+    redis_url: str, folder: Path, *, serving: Mapping[str, object] | None = None, **settings: object
+) -> Iterator[Gateway]:
+    """serving: settings of the inference worker. settings: of the publishing worker."""
     artifacts = folder / "artifacts"
     with (
         running_gateway(redis_url, folder) as gateway,
-        inference_process(redis_url, artifacts),
+        inference_process(redis_url, artifacts, **(serving or {})),
         inference_process(redis_url, artifacts, module=PUBLISHING, **settings),
     ):
         yield gateway

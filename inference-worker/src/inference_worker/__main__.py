@@ -29,12 +29,7 @@ async def serve(settings: Settings) -> ErrorInfo | None:
     store = ArtifactStore(Path(settings.artifacts_root))
     try:
         models = LoadedModels(ModelRegistry(Nodes(redis)).resolve, store, settings)
-        handler = InferenceHandler(
-            models,
-            items_in_flight=settings.items_in_flight,
-            device=settings.device,
-            threads=settings.intra_op_threads,
-        )
+        handler = InferenceHandler(models, items_in_flight=settings.items_in_flight, device=settings.device)
         worker = Worker(settings, handler)
         async with models:
             await worker.run()

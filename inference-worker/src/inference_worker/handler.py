@@ -5,7 +5,6 @@ An answer is what a job returns for one input. The result of a job is its one an
 """
 
 import hashlib
-import os
 import time
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -40,15 +39,12 @@ _PARTS = 3
 class InferenceHandler:
     kind = JobKind.INFERENCE
 
-    def __init__(
-        self, models: LoadedModels, *, items_in_flight: int = 64, device: Device = "auto", threads: int = 0
-    ) -> None:
-        """items_in_flight: how many inputs of one job are answered at the same time. threads: of
-        each model's session; 0 means one for each core."""
+    def __init__(self, models: LoadedModels, *, items_in_flight: int = 64, device: Device = "auto") -> None:
+        """items_in_flight: how many inputs of one job are answered at the same time."""
         self._models = models
         self._items_in_flight = items_in_flight
         self._device: Device = device
-        self._facts = runtime_facts(device) | {"processor": processor(), "threads": str(threads or os.cpu_count() or 1)}
+        self._facts = runtime_facts(device) | {"processor": processor()}
 
     def describe(self) -> dict[str, str]:
         return runtime_facts(self._device)
@@ -62,7 +58,7 @@ class InferenceHandler:
         async with self._models.use(spec.model_id) as model:
             inputs = inputs_of(model.manifest.task, spec.input_data)
             run = _Run(attempt, spec, model, inputs.items)
-            facts = self._facts | {"device": model.session.device} | _facts_of(model.engine.invariance)
+            facts = self._facts | model.session.facts | _facts_of(model.engine.invariance)
             if not inputs.is_list and not model.task.takes_many_runs:
                 return _success(run.encoded(await run.answer(0)), facts)
             if not await run.answer_all(at_once=self._items_in_flight):

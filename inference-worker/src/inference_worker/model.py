@@ -10,13 +10,13 @@ import anyio
 import msgspec
 from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import AttemptFailed, HeadraceError
-from shared_schemas.models import Model, ModelManifest, ModelRef
+from shared_schemas.models import Model, ModelDevice, ModelManifest, ModelRef
 from shared_schemas.store.files import ArtifactCorrupt, ArtifactMissing, ArtifactStore
 
 from inference_worker.engines.batcher import BatchLimits
 from inference_worker.engines.batching import BatchingEngine
 from inference_worker.engines.invariance import ALWAYS, UNKNOWN, Invariance, combined, probed, sample_rows
-from inference_worker.engines.session import OrtSession, Stop
+from inference_worker.engines.session import Device, OrtSession, Stop, providers
 from inference_worker.onnx_file import check_is_one_file
 from inference_worker.settings import Settings
 from inference_worker.tasks import TASKS
@@ -47,33 +47,58 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         row = example_row(self.session.inputs, longest=self.manifest.context_length, shape=shape)
         try:
             with anyio.fail_after(_WARM_UP_S):
-                outputs = await self.engine.infer(row)
+                # Alone, because nobody else comes to fill a batch.
+                outputs = await self.engine.infer(row, alone=True)
         except (HeadraceError, TimeoutError) as error:
             raise AttemptFailed("model_unsupported", "the model failed its first run") from error
         self.task.check_first_outputs(outputs)
 
 
 def open_model(model: Model, store: ArtifactStore, settings: Settings) -> LoadedModel:
-    """Verify the files and load them. Blocks. AttemptFailed: model_unavailable (retryable), model_corrupt,
-    model_unsupported."""
+    """Verify the files and load them. Blocks. AttemptFailed: model_unavailable and device_unavailable (both
+    retryable), model_corrupt, model_unsupported."""
     manifest = model.manifest
+    device, limits = _device(manifest.device, settings.device), limits_of(manifest, settings.batching)
     path = verified(store, manifest.onnx)
     check_is_one_file(path)
-    session = OrtSession(path, device=settings.device, intra_op_threads=settings.intra_op_threads)
+    session = OrtSession(path, device=device, intra_op_threads=manifest.threads or settings.intra_op_threads)
     engine = BatchingEngine(
         session,
-        settings.batching,
+        limits,
         run_timeout_s=settings.run_timeout_s,
-        invariance=_invariance(session, manifest, settings.batching, settings.probe_s),
+        invariance=_invariance(session, manifest, limits, settings.probe_s),
     )
     task = TASKS[manifest.task](manifest, session, engine, partial(verified, store))
     return LoadedModel(ref=model.ref, manifest=manifest, session=session, engine=engine, task=task)
 
 
+def limits_of(manifest: ModelManifest, limits: BatchLimits) -> BatchLimits:
+    """limits: of the worker -> those of the model."""
+    batching = manifest.batching
+    if batching is None:
+        return limits
+    if not batching.batchable:
+        return msgspec.structs.replace(limits, max_batch=1)
+    return msgspec.structs.replace(
+        limits,
+        max_batch=limits.max_batch if batching.max_batch is None else min(limits.max_batch, batching.max_batch),
+        max_wait_ms=limits.max_wait_ms if batching.max_wait_ms is None else batching.max_wait_ms,
+    )
+
+
+def _device(wanted: ModelDevice, device: Device) -> Device:
+    """wanted: by the manifest. device: of the worker. AttemptFailed."""
+    if wanted == "cuda" and len(providers(device)) == 1:
+        raise AttemptFailed(
+            "device_unavailable", "the model's manifest asks for cuda, and this worker runs on the CPU", retryable=True
+        )
+    return "cpu" if wanted == "cpu" else device
+
+
 def _invariance(session: OrtSession, manifest: ModelManifest, limits: BatchLimits, within_s: float) -> Invariance:
     """Blocks, for ten times within_s of real time at most."""
-    if not TASKS[manifest.task].takes_ones and manifest.batch_axis is None:
-        # Nobody knows which dimension counts rows, so each input runs alone.
+    # Without a batch axis nobody knows which dimension counts rows, so each input runs alone.
+    if limits.max_batch == 1 or (not TASKS[manifest.task].takes_ones and manifest.batch_axis is None):
         return ALWAYS
     longest = manifest.context_length or max(_PROBED_LENGTHS)
     varies = any(isinstance(size, str) for spec in session.inputs for size in (spec.shape or ())[1:])

@@ -40,6 +40,8 @@ Dtype = Literal[
     "bool",
     "string",
 ]
+# Where a model runs: where its worker decides, or on one of these. A model with the wish cuda runs nowhere else.
+ModelDevice = Literal["auto", "cpu", "cuda"]
 # How the labels of tokens become entities, with the names of Hugging Face.
 Aggregation = Literal["none", "simple", "first", "average", "max"]
 
@@ -167,6 +169,19 @@ class ImageSpec(msgspec.Struct, frozen=True, kw_only=True):
         return (n_channels, *size) if self.layout == "NCHW" else (*size, n_channels)
 
 
+class BatchingSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which rows of a model share a run, where the settings of a worker would decide otherwise.
+
+    batchable: false runs each row alone. max_batch: the most rows in one run; the smaller of this and the worker's own
+    limit holds. max_wait_ms: how long a batch that is not full waits for more rows, in place of the worker's setting;
+    with 0 an idle model starts at once. null leaves both to the worker.
+    """
+
+    batchable: bool = True
+    max_batch: Annotated[int, Meta(ge=1, le=4096)] | None = None
+    max_wait_ms: Annotated[float, Meta(ge=0.0, le=10_000.0)] | None = None
+
+
 class DataFacts(msgspec.Struct, frozen=True, kw_only=True):
     """How the CSV of a training job was read.
 
@@ -198,8 +213,10 @@ class ModelDescription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     all its inputs and outputs, along which a worker may join the inputs of several jobs; null where
     each input runs alone. embedding: of a model of texts to vectors. rerank: of a model that scores
     documents for a query. token_labels: of a model that labels each token of a text. image: of a model of
-    pictures. metrics: on held-out rows; baseline: the same for the trivial predictor (majority class,
-    uniform tokens, mean target).
+    pictures. batching: which rows share a run; null leaves it to the worker. device: where the model
+    runs. threads: how many one run of it uses on the CPU; null leaves it to the worker. metrics: on
+    held-out rows; baseline: the same for the trivial predictor (majority class, uniform tokens, mean
+    target).
     """
 
     task: Task
@@ -214,6 +231,9 @@ class ModelDescription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     rerank: RerankSpec | None = None
     token_labels: TokenLabelSpec | None = None
     image: ImageSpec | None = None
+    batching: BatchingSpec | None = None
+    device: ModelDevice = "auto"
+    threads: Annotated[int, Meta(ge=1, le=1024)] | None = None
     metrics: dict[str, float | None] = {}
     baseline: dict[str, float | None] = {}
 

@@ -19,9 +19,10 @@ from msgspec import Meta
 
 from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.errors import SpecRejected
+from shared_schemas.given_manifest import GivenManifest
 from shared_schemas.ids import ModelName
 from shared_schemas.kinds import JobKind
-from shared_schemas.models import Aggregation, ModelDescription
+from shared_schemas.models import Aggregation
 from shared_schemas.retry import RetryPolicy
 
 Tag = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z", max_length=64)]
@@ -277,7 +278,7 @@ class PublishingSpec(JobOptions, frozen=True, kw_only=True, omit_defaults=True, 
 
     name: ModelName
     onnx: ArtifactRef
-    manifest: ModelDescription = ModelDescription(task="tensors")
+    manifest: GivenManifest = GivenManifest(task="tensors")
 
     example: ClassVar = {"name": "resnet", "onnx": {"sha256": "0" * 64, "n_bytes": 102_442_450}}
 

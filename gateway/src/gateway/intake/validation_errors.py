@@ -48,8 +48,12 @@ def item_of(message: str, kind: Any) -> ProblemItem:
     detail = (text[0].lower() + text[1:]).replace(r"\\Z'", "$'")
     if "matching regex" in text:
         return ProblemItem(pointer=pointer, code="invalid_format", detail=detail)
-    is_bound = any(word in text for word in _BOUNDS)
-    return ProblemItem(pointer=pointer, code="out_of_range" if is_bound else "wrong_type", detail=detail)
+    if any(word in text for word in _BOUNDS):
+        return ProblemItem(pointer=pointer, code="out_of_range", detail=detail)
+    # What a Struct itself says of fields that contradict each other begins in another way.
+    return ProblemItem(
+        pointer=pointer, code="wrong_type" if text.startswith("Expected") else "invalid_value", detail=detail
+    )
 
 
 def shown(name: str) -> str:

@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import functools
 import io
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -69,6 +70,7 @@ class OrtSession:
     def __init__(self, path: Path, *, device: Device = "auto", intra_op_threads: int = 0) -> None:
         """intra_op_threads: 0 lets ONNX Runtime use one for each core. AttemptFailed: model_corrupt if the file is
         not ONNX, model_unsupported if this runtime cannot run it."""
+        self.threads = intra_op_threads or os.cpu_count() or 1
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = intra_op_threads
         options.log_severity_level = _FATAL_ONLY
@@ -100,6 +102,10 @@ class OrtSession:
     @property
     def device(self) -> str:
         return "cuda" if self.provider == "CUDAExecutionProvider" else "cpu"
+
+    @property
+    def facts(self) -> dict[str, str]:
+        return {"device": self.device, "threads": str(self.threads)}
 
     def run(self, feed: Mapping[str, Array], stop: Stop) -> Arrays:
         """feed: an array for each input. AttemptFailed model_failed if the model cannot process it, or was stopped."""

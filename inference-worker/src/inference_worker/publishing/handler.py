@@ -54,6 +54,8 @@ class PublishingHandler:
         if not found.ran:
             line = "the model takes no tensors of ones, so it was loaded and not run"
             await attempt.record(Logged(line=line, level="warning"))
+        if manifest.device == "cuda":
+            await attempt.record(Logged(line="the model asks for cuda; it was checked on the CPU"))
         model = None
         # A replay is only compared with the job that it repeats, and must not become the newest version.
         if attempt.replay_of is None:

@@ -18,7 +18,7 @@ from shared_schemas.store.files import ArtifactStore
 
 from inference_worker.engines.batching import BatchingEngine
 from inference_worker.engines.session import OrtSession, Stop, runtime_facts
-from inference_worker.model import LoadedModel, verified
+from inference_worker.model import LoadedModel, limits_of, verified
 from inference_worker.onnx_file import check_is_one_file
 from inference_worker.publishing.contents import Contents, read_contents
 from inference_worker.publishing.messages import Assignment, Checked, Phase
@@ -54,9 +54,10 @@ def _probe(given: Assignment, enter: Callable[[Phase], None]) -> Checked:
     check_is_one_file(path)
     contents = read_contents(path, allowed_domains=frozenset(given.allowed_domains))
     enter("loading")
-    session = OrtSession(path, device=settings.device)
+    session = OrtSession(path, device=settings.device, intra_op_threads=given.description.threads or 0)
     manifest = _manifest(given, session, contents)
-    engine = BatchingEngine(session, settings.batching, run_timeout_s=settings.run_timeout_s)
+    limits = limits_of(manifest, settings.batching)
+    engine = BatchingEngine(session, limits, run_timeout_s=settings.run_timeout_s)
     task = TASKS[manifest.task](manifest, session, engine, partial(verified, store))
     loaded = LoadedModel(ref=_REF, manifest=manifest, session=session, engine=engine, task=task)
     enter("running")
@@ -65,7 +66,7 @@ def _probe(given: Assignment, enter: Callable[[Phase], None]) -> Checked:
         ran = True
     else:
         ran = _runs(session, manifest.inputs)
-    return Checked(manifest=manifest, ran=ran, facts=runtime_facts(settings.device) | {"device": session.device})
+    return Checked(manifest=manifest, ran=ran, facts=runtime_facts(settings.device) | session.facts)
 
 
 def _manifest(given: Assignment, session: OrtSession, contents: Contents) -> ModelManifest:

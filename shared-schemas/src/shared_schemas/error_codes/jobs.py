@@ -64,6 +64,12 @@ JOBS = (
         action="Nothing for the job. If it happens again, look at the device.",
     ),
     ErrorCode(
+        code="device_unavailable",
+        job=True,
+        meaning="The model or the training needs a device that the worker does not have.",
+        action="Start a worker with that device, or publish the model with another `device`.",
+    ),
+    ErrorCode(
         code="export_mismatch",
         job=False,
         meaning="The exported ONNX model does not give the results of the trained model.",
