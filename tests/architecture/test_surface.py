@@ -11,10 +11,10 @@ SURFACE = {
     },
     "headrace": {
         "ApiError", "AsyncClient", "BadRequest", "Checkpointed", "Client", "ClientClosed", "ClientError", "Conflict",
-        "Done", "Emitted", "Gap", "Gone", "Hyperparameters", "InferenceParameters", "InferenceSpec", "InvalidJob",
-        "InvalidSettings", "JobCancelled", "JobEnded", "JobFailed", "JobKind", "JobState", "Logged", "Measured",
-        "NotFound", "Priority", "Produced", "Progressed", "ProtocolError", "QueueFull", "Settings", "StateChanged",
-        "StreamEvent", "TrainingSpec", "Unavailable", "Unreachable", "WaitTimedOut",
+        "Done", "Emitted", "ExportFailed", "Gap", "Gone", "Hyperparameters", "InferenceParameters", "InferenceSpec",
+        "InvalidJob", "InvalidSettings", "JobCancelled", "JobEnded", "JobFailed", "JobKind", "JobState", "Logged",
+        "Measured", "NotFound", "Priority", "Produced", "Progressed", "ProtocolError", "QueueFull", "Settings",
+        "StateChanged", "StreamEvent", "TrainingSpec", "Unavailable", "Unreachable", "WaitTimedOut",
     },
 }  # fmt: skip
 

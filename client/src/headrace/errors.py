@@ -11,6 +11,7 @@ ClientError
 ├── Unreachable           no contact with the gateway
 ├── ProtocolError         the answer does not come from a Headrace gateway, or is damaged
 ├── InvalidJob            a wrong spec or argument; nothing was sent
+│   └── ExportFailed      an object has no ONNX file that agrees with it
 ├── InvalidSettings       the URL, profile or proxy cannot be used
 ├── ClientClosed          the client is closed
 ├── WaitTimedOut          the job has not ended in time; also a TimeoutError
@@ -85,6 +86,12 @@ class ProtocolError(ClientError):
 
 class InvalidJob(ClientError):
     code = "invalid_spec"
+
+
+class ExportFailed(InvalidJob):
+    """No file was made of an object, or its answers differ from those of the object."""
+
+    code = "export_failed"
 
 
 class InvalidSettings(ClientError):

@@ -3,6 +3,7 @@
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -59,19 +60,22 @@ class ModelCalls:
 
     def publish(
         self,
-        model: Contents,
+        model: object,
         *,
         name: str,
+        example: object = None,
         manifest: ModelDescription | Mapping[str, Any] | None = None,
         idempotency_key: str | UUID | None = None,
         timeout_s: float | None = None,
         on_progress: OnProgress | None = None,
         **fields: Any,
     ) -> Model:
-        """Publish an ONNX file, and wait until it is checked. model: a path, bytes or an ONNX ModelProto.
-        manifest, fields: what the file does not show, such as labels=["no", "yes"]; files in it are given
-        like the model. on_progress: called with the bytes uploaded and all. JobFailed if it is refused."""
-        made = Publication(model, manifest, fields)
+        """Publish an ONNX file, and wait until it is checked. model: a path, bytes or an ONNX ModelProto; or a
+        scikit-learn estimator or a PyTorch module, which is exported first and must agree with the file on the
+        example. example: rows that the estimator or the module takes. manifest, fields: what the file does not
+        show, such as labels=["no", "yes"]; files in it are given as paths or bytes. on_progress: called with the
+        bytes uploaded and all. JobFailed if the file is refused, ExportFailed if none could be made."""
+        made = Publication(model, manifest, fields, example=example)
         refs = {field: self.upload(file, on_progress=on_progress) for field, file in made.files.items()}
         job = self.submit(JobKind.PUBLISHING, made.spec(name, refs), idempotency_key=idempotency_key)
         published, _, version = self.result(job.job_id, timeout_s=timeout_s)["model"].rpartition("@")
@@ -145,16 +149,17 @@ class AsyncModelCalls:
 
     async def publish(
         self,
-        model: Contents,
+        model: object,
         *,
         name: str,
+        example: object = None,
         manifest: ModelDescription | Mapping[str, Any] | None = None,
         idempotency_key: str | UUID | None = None,
         timeout_s: float | None = None,
         on_progress: OnProgress | None = None,
         **fields: Any,
     ) -> Model:
-        made = Publication(model, manifest, fields)
+        made = await to_thread.run_sync(partial(Publication, model, manifest, fields, example=example))
         refs = {field: await self.upload(file, on_progress=on_progress) for field, file in made.files.items()}
         job = await self.submit(JobKind.PUBLISHING, made.spec(name, refs), idempotency_key=idempotency_key)
         result = await self.result(job.job_id, timeout_s=timeout_s)

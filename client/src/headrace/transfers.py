@@ -20,6 +20,7 @@ from shared_schemas.replies import StoredFile
 from headrace import endpoints
 from headrace.endpoints import Request
 from headrace.errors import ApiError, InvalidJob, ProtocolError
+from headrace.exporting import exported
 
 PART_BYTES = 8 << 20
 _READ_BYTES = 1 << 20
@@ -55,7 +56,7 @@ class Source:
             case Serializable():
                 self._data = given.SerializeToString()
             case _:
-                raise InvalidJob(f"give a path, bytes or an ONNX ModelProto, not {type(given).__name__}")
+                raise InvalidJob(f"give a path, bytes, an ONNX ModelProto or an object, not {type(given).__name__}")
         digest, n_bytes = hashlib.sha256(), 0
         while piece := self.read(n_bytes, _READ_BYTES):
             digest.update(piece)
@@ -171,18 +172,27 @@ class Publication:
     """What to publish. files: what to upload, by the field of the manifest; `onnx` for the model."""
 
     def __init__(
-        self, model: Contents, manifest: ModelDescription | Mapping[str, Any] | None, fields: Mapping[str, Any]
+        self,
+        model: object,
+        manifest: ModelDescription | Mapping[str, Any] | None,
+        fields: Mapping[str, Any],
+        *,
+        example: object = None,
     ) -> None:
-        """manifest, fields: together they are the manifest. A file in it may be given like the model."""
+        """model: Contents, or an object that is exported, with the example that exporting needs. manifest, fields:
+        together they are the manifest. A file in it may be given like the model. InvalidJob, ExportFailed."""
         given: dict[str, Any] = {}
         if isinstance(manifest, msgspec.Struct):
             given = {name: getattr(manifest, name) for name in manifest.__struct_fields__}
         elif manifest is not None:
             given = dict(manifest)
         given |= {name: value for name, value in fields.items() if value is not None}
+        made = exported(model, example, given)
+        if made is not None:
+            model, given = made.contents, made.shown | given
         # A mapping and an ArtifactRef name a file that was uploaded before.
         names = [name for name in given.keys() & _FILES if not isinstance(given[name], Mapping | ArtifactRef | None)]
-        self.files: dict[str, Contents] = {"onnx": model, **{name: given.pop(name) for name in sorted(names)}}
+        self.files: dict[str, Any] = {"onnx": model, **{name: given.pop(name) for name in sorted(names)}}
         self._manifest = given
 
     def spec(self, name: str, refs: Mapping[str, ArtifactRef]) -> dict[str, Any]:

@@ -17,6 +17,12 @@ CLIENT = (
         action="Look at the class that was raised.",
     ),
     ErrorCode(
+        code="export_failed",
+        client=False,
+        meaning="No ONNX file could be made of an object, or its answers differ from those of the object.",
+        action="The message says which. Export the object yourself, and publish the file.",
+    ),
+    ErrorCode(
         code="invalid_settings",
         client=False,
         meaning="The URL, profile or proxy is not valid.",
