@@ -17,6 +17,7 @@ from shared_schemas.events import Reason
 from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
 from shared_schemas.models import ModelRef
+from shared_schemas.outcome import Success
 from shared_schemas.specs import TrainingSpec
 from shared_schemas.stream import keys
 from shared_schemas.stream.batches import Batches
@@ -30,6 +31,7 @@ from shared_schemas.stream.queues import Queues
 from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.registry import ModelRegistry
 from shared_schemas.stream.removal import Removal
+from shared_schemas.stream.result_cache import ResultCache
 from shared_schemas.stream.submission import Submission
 
 from tests.chaos.test_lost_replies import OF_ENDS, OF_HOUSEKEEPING, OF_WORKERS
@@ -45,12 +47,14 @@ OF_LEDGER = ("submit", "request_cancel", "request_pause", "resume", "list", "cla
 OF_QUEUES = ("queues", "status", "workers", "position")
 OF_BATCHES = ("batch_store", "batch_status")
 OF_REMOVAL = ("delete", "delete_version")
+OF_CACHE = ("cache_get", "cache_put")
 
 
 def test_no_script_is_left_out() -> None:
     named = {name for name, _ in (*OF_WORKERS, *OF_ENDS)} - {"XREADGROUP"}
 
     known = named.union(OF_HOUSEKEEPING, OF_REGISTRY, OF_DEAD_LETTERS, OF_LEDGER, OF_QUEUES, OF_BATCHES, OF_REMOVAL)
+    known = known.union(OF_CACHE)
     assert known == set(script_names().values())
 
 
@@ -301,3 +305,24 @@ async def test_a_deletion_whose_reply_was_lost_is_done(redis_url: str) -> None:
         with pytest.raises(JobNotFound):
             await side.jobs.find(trained)
         assert (await registry.list_models()).models == []
+
+
+@pytest.mark.quick
+@pytest.mark.fault(
+    "replies", "the connection breaks before the reply to a call about the cache", sees="the job that has the result"
+)
+async def test_what_the_cache_found_is_asked_again_after_a_lost_reply(redis_url: str) -> None:
+    async with queue_bench(redis_url) as side:
+        job_id = await side.submit()
+        [claim] = await side.claim()
+        with fault_proxy(redis_url) as proxy:
+            dropped = [proxy.drop_reply(command, times=3) for command in OF_CACHE]
+            async with bench(proxy.url) as far:
+                results = ResultCache(far.nodes, most=10, age_s=60.0)
+                await results.put("0" * 64, job_id)
+                await side.settle(claim, Success(msgspec.Raw(b'"kept"'), "digest"))
+                found = await results.get(INFERENCE, "0" * 64)
+
+        assert [sighting.count for sighting in dropped] == [3, 3]
+        assert found is not None
+        assert (found.job_id, found.result) == (job_id, b'"kept"')

@@ -66,7 +66,7 @@ SCRIPTS = {
     | {"look_up", "publish", "set_alias"},
     "worker": _QUEUE
     | {"claim", "record", "renew", "settle", "reclaim", "redeliver", "repair"}
-    | {"look_up", "publish", "stage"},
+    | {"look_up", "publish", "stage", "cache_get", "cache_put"},
 }
 # What they call without a script, and what the scripts call under a name that is computed.
 DIRECTLY = {

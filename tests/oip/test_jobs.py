@@ -71,6 +71,19 @@ def test_priorities_are_lanes(http: httpx.Client, given: int, priority: str) -> 
     assert http.get(f"/jobs/{job_id}").json()["priority"] == priority
 
 
+def test_a_request_may_take_the_result_of_an_earlier_job(http: httpx.Client) -> None:
+    body = request(parameters={"cache": True})
+    body["inputs"][0]["data"] = [7.25, -1]
+    answers = [http.post(INFER, json=body) for _ in range(2)]
+    refused = http.post(INFER, json=request(parameters={"cache": "yes"}))
+
+    first, second = (http.get(f"/jobs/{answer.headers[JOB_HEADER]}").json() for answer in answers)
+    assert answers[0].json()["outputs"] == answers[1].json()["outputs"]
+    assert "cached_from" not in first
+    assert second["cached_from"] == first["id"]
+    assert refused.status_code == 400
+
+
 def test_a_failed_request_names_its_job_too(http: httpx.Client) -> None:
     body = {"inputs": [{"name": "x", "shape": [3], "datatype": "FP32", "data": [1, 2, 3]}]}
 

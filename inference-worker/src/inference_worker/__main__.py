@@ -13,6 +13,7 @@ from shared_schemas.store.files import ArtifactStore
 from shared_schemas.stream.connection import connect
 from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.registry import ModelRegistry
+from shared_schemas.stream.result_cache import ResultCache
 from worker_runtime.process import run_process
 from worker_runtime.worker import Worker
 
@@ -28,8 +29,14 @@ async def serve(settings: Settings) -> ErrorInfo | None:
     redis = connect(settings)
     store = ArtifactStore(Path(settings.artifacts_root))
     try:
-        models = LoadedModels(ModelRegistry(Nodes(redis)).resolve, store, settings)
-        handler = InferenceHandler(models, items_in_flight=settings.items_in_flight, device=settings.device)
+        nodes = Nodes(redis)
+        models = LoadedModels(ModelRegistry(nodes).resolve, store, settings)
+        handler = InferenceHandler(
+            models,
+            items_in_flight=settings.items_in_flight,
+            device=settings.device,
+            results=ResultCache(nodes, most=settings.cache_entries, age_s=settings.cache_age_s),
+        )
         worker = Worker(settings, handler)
         async with models:
             await worker.run()

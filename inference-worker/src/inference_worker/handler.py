@@ -7,7 +7,7 @@ An answer is what a job returns for one input. The result of a job is its one an
 import hashlib
 import time
 from collections.abc import Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import anyio
@@ -20,10 +20,12 @@ from shared_schemas.kinds import JobKind
 from shared_schemas.outcome import Release, Success
 from shared_schemas.service.process import processor
 from shared_schemas.specs import InferenceSpec
+from shared_schemas.stream.result_cache import ResultCache
 from worker_runtime.handler import Attempt, StopReason
 from worker_runtime.outbox import PROGRESS_INTERVAL_S
 from worker_runtime.running import RESULT_BYTES, RESULT_TOO_LARGE
 
+from inference_worker.caching import Answered, Cache
 from inference_worker.engines.invariance import Invariance
 from inference_worker.engines.session import Device, runtime_facts
 from inference_worker.loading import LoadedModels
@@ -39,11 +41,20 @@ _PARTS = 3
 class InferenceHandler:
     kind = JobKind.INFERENCE
 
-    def __init__(self, models: LoadedModels, *, items_in_flight: int = 64, device: Device = "auto") -> None:
-        """items_in_flight: how many inputs of one job are answered at the same time."""
+    def __init__(
+        self,
+        models: LoadedModels,
+        *,
+        items_in_flight: int = 64,
+        device: Device = "auto",
+        results: ResultCache | None = None,
+    ) -> None:
+        """items_in_flight: how many inputs of one job are answered at the same time. results: of
+        earlier jobs, for jobs that ask for them."""
         self._models = models
         self._items_in_flight = items_in_flight
         self._device: Device = device
+        self._cache = None if results is None else Cache(results, facts=runtime_facts(device))
         self._facts = runtime_facts(device) | {"processor": processor()}
 
     def describe(self) -> dict[str, str]:
@@ -55,15 +66,22 @@ class InferenceHandler:
         spec = attempt.spec
         if not isinstance(spec, InferenceSpec):
             raise SpecRejected("not an inference job")
+        if self._cache is None or not self._cache.serves(attempt, spec):
+            return (await self._answered(attempt, spec)).outcome
+        manifest = await self._models.manifest_of(spec.model_id)
+        return await self._cache.answer(attempt, spec, manifest, partial(self._answered, attempt, spec))
+
+    async def _answered(self, attempt: Attempt, spec: InferenceSpec) -> Answered:
         async with self._models.use(spec.model_id) as model:
             inputs = inputs_of(model.manifest.task, spec.input_data)
             run = _Run(attempt, spec, model, inputs.items)
             facts = self._facts | model.session.facts | _facts_of(model.engine.invariance)
             if not inputs.is_list and not model.task.takes_many_runs:
-                return _success(run.encoded(await run.answer(0)), facts)
+                return Answered(_success(run.encoded(await run.answer(0)), facts), is_whole=True)
             if not await run.answer_all(at_once=self._items_in_flight):
-                return Release()
-        return _success(run.answers_to_list() if inputs.is_list else run.answer_to_only(), facts)
+                return Answered(Release(), is_whole=False)
+        encoded = run.answers_to_list() if inputs.is_list else run.answer_to_only()
+        return Answered(_success(encoded, facts), is_whole=run.is_whole)
 
 
 class _Encoded(NamedTuple):
@@ -127,6 +145,11 @@ class _Run:
         """InvalidInput, AttemptFailed."""
         answer: msgspec.Struct = await self._task.answer(self._items[index], index, self._request)
         return answer
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no answer so far is an error."""
+        return not self._errors
 
     def answer_to_only(self) -> _Encoded:
         if self._errors:

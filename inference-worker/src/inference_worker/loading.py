@@ -16,7 +16,7 @@ import structlog
 from anyio import to_thread
 from anyio.abc import TaskGroup
 from shared_schemas.errors import AttemptFailed, ErrorInfo, HeadraceError, MalformedId, WorkerUnfit
-from shared_schemas.models import Model, ModelRef, parse_model_reference
+from shared_schemas.models import Model, ModelManifest, ModelRef, parse_model_reference
 from shared_schemas.store.files import ArtifactStore
 
 from inference_worker.model import LoadedModel, open_model
@@ -95,6 +95,14 @@ class LoadedModels:
         finally:
             entry.n_users -= 1
             self._evict_idle(0)
+
+    async def manifest_of(self, model_id: str) -> ModelManifest:
+        """Without loading the model. ModelNotFound, MalformedId, BackendUnavailable."""
+        ref = _exact_version(model_id)
+        entry = None if ref is None else self._entries.get(ref)
+        if entry is not None and entry.model is not None:
+            return entry.model.manifest
+        return (await self._resolve(model_id)).manifest
 
     async def _entry_of(self, model_id: str) -> _Entry:
         ref = _exact_version(model_id)

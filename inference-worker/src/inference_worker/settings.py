@@ -73,6 +73,24 @@ class Settings(RuntimeSettings, frozen=True, kw_only=True):
             le=1024,
         ),
     ] = 0
+    cache_entries: Annotated[
+        int,
+        setting(
+            "How many results of a queue the cache finds again, for jobs with `cache`. The oldest make room for new "
+            "ones. 0 turns the cache off",
+            change="more questions come again. Each takes less than 500 bytes of Redis; results stay in their jobs",
+            ge=0,
+            le=10_000_000,
+        ),
+    ] = 10_000
+    cache_age_s: Annotated[
+        float,
+        setting(
+            "For how long the cache finds a result, in seconds. It finds none whose job has expired or was deleted",
+            ge=1.0,
+            le=365 * 86_400.0,
+        ),
+    ] = 86_400.0
     run_timeout_s: Annotated[
         float,
         setting(

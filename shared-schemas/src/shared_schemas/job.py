@@ -12,6 +12,9 @@ from shared_schemas.kinds import JobKind
 from shared_schemas.raw import null, readable
 from shared_schemas.specs import JobSpec, Priority
 
+# The fact of a result that names the job from which it was taken.
+CACHED_FROM = "cached_from"
+
 
 class JobState(StrEnum):
     """scheduled: waits for a time, a back-off or another job. queued: waits for a worker. running:

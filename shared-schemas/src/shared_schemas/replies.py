@@ -49,7 +49,7 @@ class ReplayOf(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class JobDetails(Job, frozen=True, kw_only=True, omit_defaults=True):
     """All about a job. job_id, status: the same as id and state, by the names of all other
-    answers. queue_position and the estimates: see JobStatus."""
+    answers. queue_position, the estimates and cached_from: see JobStatus."""
 
     job_id: JobId
     status: JobState
@@ -57,6 +57,7 @@ class JobDetails(Job, frozen=True, kw_only=True, omit_defaults=True):
     eta_s: float | None = None
     estimated_start_at: datetime | None = None
     estimated_end_at: datetime | None = None
+    cached_from: JobId | None = None
     urls: dict[str, str] = {}
     replay: ReplayOf | None = None
 
@@ -64,7 +65,8 @@ class JobDetails(Job, frozen=True, kw_only=True, omit_defaults=True):
 class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a job. queue_position: how many jobs are served before this one; workers: how
     many serve its queue; both are null unless it is queued. waits_for: jobs that must still succeed
-    before a scheduled one may run. result: what it returned, null until it has succeeded."""
+    before a scheduled one may run. result: what it returned, null until it has succeeded.
+    cached_from: the job that made the result, null unless the result came from the cache."""
 
     job_id: JobId
     kind: JobKind
@@ -81,6 +83,7 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, dict[str, float | None]] = {}
     error: ErrorInfo | None = None
     result: msgspec.Raw = msgspec.field(default_factory=null)
+    cached_from: JobId | None = None
     cancel_requested: bool = False
     pause_requested: bool = False
     worker: str | None = None
@@ -96,11 +99,12 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobResult(msgspec.Struct, frozen=True, kw_only=True):
-    """How a finished job ended."""
+    """How a finished job ended. cached_from: see JobStatus."""
 
     job_id: JobId
     status: JobState
     result: msgspec.Raw = msgspec.field(default_factory=null)
+    cached_from: JobId | None = None
     error: ErrorInfo | None = None
 
 

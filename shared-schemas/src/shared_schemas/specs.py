@@ -250,12 +250,15 @@ class InferenceSpec(JobOptions, frozen=True, kw_only=True, omit_defaults=True, t
 
     model_id: `name`, `name@version`, `name@alias` or the id of the training job that made the
     model. The gateway pins it to a version at submission. input_data: one input (a text, an object
-    of features, a list of numbers) or a list of inputs, which are one job together.
+    of features, a list of numbers) or a list of inputs, which are one job together. cache: whether
+    the result may be that of an earlier job with the same model, input and parameters, and may be
+    given to later ones.
     """
 
     model_id: Annotated[str, Meta(min_length=1, max_length=128)]
     input_data: Any
     parameters: InferenceParameters = InferenceParameters()
+    cache: bool = False
 
     model_field = "model_id"
     input_field = "input_data"

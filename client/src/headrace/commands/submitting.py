@@ -91,6 +91,7 @@ def _inference_options(parser: Parser) -> None:
     add("--aggregation", type=one_of(get_args(Aggregation)), help="How tokens become entities.")
     add("--stop", action=Several, metavar="TEXT", help="End generation here; repeat for several.")
     add("--seed", type=whole())
+    add("--cache", action="store_true", help="Take the result of an earlier job with the same question.")
 
 
 def _inference(given: Given) -> Fields:
@@ -110,6 +111,7 @@ def _inference(given: Given) -> Fields:
             model_id=given.model_id,
             input_data=(items[0] if len(items) == 1 else items) if items else None,
             parameters=parameters or None,
+            cache=given.cache or None,
         ),
     )
 

@@ -115,6 +115,7 @@ def _prepare(asked: Asked, reference: str, model: Model) -> _Prepared:
         input_data=form.input_data(asked.inputs),
         parameters=_parameters(given),
         priority=_priority(asked.priority),
+        cache=asked.cache,
         timeout_s=timeout_s,
         start_deadline_s=timeout_s,
         tags=(asked.id,) if is_tag else (),

@@ -77,6 +77,17 @@ class ListTask(Protocol[A]):
         ...
 
 
+@runtime_checkable
+class SampledTask(Protocol):
+    """A TaskType whose answers may depend on the seed, and are shown while they grow."""
+
+    def depends_on_seed(self, parameters: InferenceParameters) -> bool: ...
+
+    def as_chunk(self, answer: Any) -> tuple[str, FinishReason]:
+        """answer: as JSON decodes it. -> what an answer that is complete at once emits"""
+        ...
+
+
 class TaskType(Protocol):
     """Makes the ModelTask of one model."""
 

@@ -10,6 +10,7 @@ import msgspec
 from shared_schemas.errors import AttemptFailed
 from shared_schemas.inputs.texts import text_of
 from shared_schemas.models import ModelManifest
+from shared_schemas.specs import InferenceParameters
 
 from inference_worker.engines.batching import BatchingEngine
 from inference_worker.graph import TEXT_INPUTS, Graph, check_graph
@@ -91,6 +92,15 @@ class TextGeneration:
             truncated_prompt_tokens=truncated,
             warnings=TRUNCATED if truncated else (),
         )
+
+    @staticmethod
+    def depends_on_seed(parameters: InferenceParameters) -> bool:
+        return parameters.temperature > 0.0
+
+    @staticmethod
+    def as_chunk(answer: Any) -> tuple[str, FinishReason]:
+        whole = msgspec.convert(answer, GeneratedText)
+        return whole.text, whole.finish_reason
 
     @staticmethod
     def reproducible(answer: GeneratedText) -> GeneratedText:

@@ -22,6 +22,8 @@
     {hr:<queue>}:batches                   zset     batches, by the time when they are forgotten, ms
     {hr:<queue>}:batch:<id>                hash     lines, digest, models, created, whole, cancelled
     {hr:<queue>}:batch_errors:<id>         hash     for each line that is no job, by its number, why
+    {hr:<queue>}:cached                    zset     digests of questions with a cached result, by when it was made, ms
+    {hr:<queue>}:cached:<digest>           string   id of the job that has the result
     {hr:<queue>}:mend                      string   an index was lost: how far `repair` has read the log
     {hr}:declared                          zset     the declared queues by the time of their last declaration, ms;
                                                     less than 0: since when the queue takes no jobs

@@ -12,7 +12,7 @@ from shared_schemas.codec import decode_event, encode_json
 from shared_schemas.errors import JobExpired, JobNotFound, JobUnreadable
 from shared_schemas.events import StreamEvent
 from shared_schemas.ids import JobId
-from shared_schemas.job import Job, JobState
+from shared_schemas.job import CACHED_FROM, Job, JobState
 from shared_schemas.replies import JobDetails, JobResult, JobStatus, ReplayOf, Submitted
 
 from gateway.services import Services
@@ -55,6 +55,7 @@ async def details(services: Services, job: Job) -> JobDetails:
         eta_s=about.eta_s,
         estimated_start_at=about.estimated_start_at,
         estimated_end_at=about.estimated_end_at,
+        cached_from=_cached_from(job),
         urls=urls_of(job.id),
         replay=await _replay(services, job),
     )
@@ -78,6 +79,7 @@ async def status(services: Services, job: Job) -> JobStatus:
         metrics=job.metrics,
         error=job.error,
         result=job.result,
+        cached_from=_cached_from(job),
         cancel_requested=job.cancel_requested,
         pause_requested=job.pause_requested,
         worker=job.worker,
@@ -102,7 +104,12 @@ def _readable(events: list[bytes]) -> Iterator[StreamEvent]:
 
 
 def result(job: Job) -> JobResult:
-    return JobResult(job_id=job.id, status=job.state, result=job.result, error=job.error)
+    return JobResult(job_id=job.id, status=job.state, result=job.result, cached_from=_cached_from(job), error=job.error)
+
+
+def _cached_from(job: Job) -> JobId | None:
+    made_by = job.facts.get(CACHED_FROM)
+    return None if made_by is None else JobId(made_by)
 
 
 async def _waits_for(services: Services, job: Job) -> tuple[JobId, ...]:
@@ -132,7 +139,7 @@ def _differences(job: Job, original: Job) -> tuple[str, ...]:
         return ("state",)
     if not (job.facts and original.facts):
         return ()
-    names = sorted(job.facts.keys() | original.facts.keys())
+    names = sorted((job.facts.keys() | original.facts.keys()) - {CACHED_FROM})
     return tuple(name for name in names if job.facts.get(name) != original.facts.get(name)) or ("unknown",)
 
 

@@ -47,7 +47,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """An inference request. outputs: empty for all of them. is_binary: of outputs that do not say themselves. others:
-    the parameters that are not of this protocol."""
+    the parameters that are not of this protocol. cache: see InferenceSpec."""
 
     id: str
     inputs: tuple[Sent, ...]
@@ -55,6 +55,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     is_binary: bool
     timeout_us: int
     priority: int
+    cache: bool
     others: Mapping[str, Any]
 
 
@@ -80,6 +81,7 @@ def read_request(body: bytes, header_length: str | None) -> Asked:
         is_binary=bool(_flag(given.pop("binary_data_output", None), "/parameters/binary_data_output")),
         timeout_us=_count(given.pop("timeout", 0), "/parameters/timeout"),
         priority=_count(given.pop("priority", 0), "/parameters/priority"),
+        cache=bool(_flag(given.pop("cache", None), "/parameters/cache")),
         others=given,
     )
 
