@@ -34,6 +34,16 @@ def decode_spec(data: bytes) -> JobSpec:
         raise
 
 
+def with_encoded_input(*specs: JobSpec) -> tuple[JobSpec, ...]:
+    """specs: of one kind, with the same input. -> the same with the input as a msgspec.Raw of the JSON
+    that encode_json writes for it. So a long input is encoded once, however often its specs are."""
+    field = specs[0].input_field
+    if field is None:
+        return specs
+    encoded_input = {field: msgspec.Raw(encode_json(getattr(specs[0], field)))}
+    return tuple(msgspec.structs.replace(spec, **encoded_input) for spec in specs)
+
+
 def _known(value: dict[str, Any], struct: type[msgspec.Struct]) -> dict[str, Any]:
     """value without the fields that the Struct, or a Struct within it, does not have."""
     types: dict[str | None, Any] = {struct.__struct_config__.tag_field: str} | {

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 import msgspec
-from shared_schemas.codec import encode_json
+from shared_schemas.codec import encode_json, with_encoded_input
 from shared_schemas.errors import (
     BackendUnavailable,
     ErrorInfo,
@@ -75,6 +75,7 @@ class Submissions:
         queue = queue_for(spec)
         is_again = replay_of is not None or retry_of is not None
         pinned = await self._admission.admit(spec, queue, is_again=is_again)
+        spec, pinned = with_encoded_input(spec, pinned)
         job_id = job_id or new_ids(queue, 1)[0]
         submission = Submission(
             job_id=job_id, spec=pinned, replay_of=replay_of, retry_of=retry_of, is_followed=is_followed
