@@ -45,14 +45,21 @@ _FORMATS: dict[Dtype, str] = {
 
 
 def values_of_bytes(data: bytes, dtype: Dtype) -> list[Any]:
-    """data: whole values of a dtype other than bfloat16. ValueError for strings that are not whole."""
+    """data: whole values. ValueError for strings that are not whole."""
     if dtype == "string":
         return list(strings_of(data))
+    if dtype == "bfloat16":
+        # The upper half of a float32.
+        halves = struct.unpack(f"<{len(data) // 2}H", data)
+        return list(
+            struct.unpack(f"<{len(halves)}f", struct.pack(f"<{len(halves)}I", *(half << 16 for half in halves)))
+        )
     return list(struct.unpack(f"<{len(data) // SIZES[dtype]}{_FORMATS[dtype]}", data))
 
 
 def bytes_of_values(values: Sequence[Any], dtype: Dtype) -> bytes:
-    """The reverse. A float that is not finite may be a text. Of numbers beyond float32, the float32 is infinite."""
+    """The reverse, of a dtype other than bfloat16. A float that is not finite may be a text. Of numbers beyond float32,
+    the float32 is infinite."""
     if dtype == "string":
         return bytes_of_strings(values)
     if dtype in LARGEST_FLOAT:

@@ -22,6 +22,7 @@ from gateway.surfaces.v2.schemas import (
 
 EXTENSIONS = (
     "binary_tensor_data",
+    "classification",
     "model_configuration",
     "model_repository",
     "parameters",

@@ -14,7 +14,7 @@ from shared_schemas.inputs.tensor_bytes import parts_of
 from shared_schemas.inputs.tensors import TensorBytes, tensors_of
 from shared_schemas.models import Dtype, ModelManifest, TensorSpec
 
-from gateway.surfaces.v2.datatypes import DATATYPE_OF, bytes_of_values, in_json, values_of_bytes
+from gateway.surfaces.v2.datatypes import DATATYPE_OF, Datatype, bytes_of_values, in_json, values_of_bytes
 from gateway.surfaces.v2.request import Sent, refused
 from gateway.surfaces.v2.schemas import OipTensor
 
@@ -22,7 +22,8 @@ _ROWS = "rows"
 
 
 class Given(msgspec.Struct, frozen=True, kw_only=True):
-    """An output of a finished job. One of these is not None. data: JSON. values: may be not finite."""
+    """An output of a finished job. One of data, values and binary is not None. data: JSON. values: may be not finite.
+    is_batched: whether its first dimension counts rows. labels: of the values of a row, if the model has any."""
 
     name: str
     dtype: Dtype
@@ -30,22 +31,23 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
     data: msgspec.Raw | None = None
     values: Sequence[Any] | None = None
     binary: bytes | None = None
+    is_batched: bool = False
+    labels: tuple[str, ...] = ()
+
+    def as_values(self) -> Sequence[Any]:
+        """A float that is not finite may be a text."""
+        if self.values is not None:
+            return self.values
+        if self.binary is not None:
+            return values_of_bytes(self.binary, self.dtype)
+        found: list[Any] = msgspec.json.decode(self.data or b"[]")
+        return found
 
     def as_bytes(self) -> bytes:
-        if self.binary is not None:
-            return self.binary
-        values = self.values
-        if values is None:
-            values = msgspec.json.decode(self.data or b"[]")
-        return bytes_of_values(values, self.dtype)
+        return self.binary if self.binary is not None else bytes_of_values(self.as_values(), self.dtype)
 
     def as_json(self) -> Any:
-        if self.data is not None:
-            return self.data
-        values = self.values
-        if values is None:
-            values = values_of_bytes(self.binary or b"", self.dtype)
-        return in_json(values)
+        return self.data if self.data is not None else in_json(self.as_values())
 
 
 class Form(Protocol):
@@ -91,9 +93,10 @@ class TensorsForm:
 
     def __init__(self, manifest: ModelManifest) -> None:
         self.inputs, self.outputs = tuple(map(_shown, manifest.inputs)), tuple(map(_shown, manifest.outputs))
-        self._is_batched = manifest.batch_axis is not None
+        self._is_batched, self._labels = manifest.batch_axis is not None, manifest.labels
 
     def input_data(self, sent: Sequence[Sent]) -> Any:
+        _check_datatypes(sent, {each.name: (each.datatype,) for each in self.inputs})
         return {each.name: each.tensor for each in sent}
 
     def n_rows(self, sent: Sequence[Sent]) -> int:
@@ -102,7 +105,15 @@ class TensorsForm:
     def outputs_of(self, result: msgspec.Raw) -> dict[str, Given]:
         found = _tensor_outputs.decode(result).outputs
         return {
-            name: Given(name=name, dtype=each.dtype, shape=each.shape, data=each.data or None, binary=each.base64)
+            name: Given(
+                name=name,
+                dtype=each.dtype,
+                shape=each.shape,
+                data=each.data or None,
+                binary=each.base64,
+                is_batched=self._is_batched,
+                labels=self._labels,
+            )
             for name, each in found.items()
         }
 
@@ -111,12 +122,13 @@ class TensorsForm:
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True):
-    """An output with a part of each answer. size: of the part; None if it is one value. of: takes the part out of an
-    answer; a number that is null was not finite."""
+    """An output with a part of each answer. size: of the part; None if it is one value. labels: of its values, if they
+    have any. of: takes the part out of an answer; a number that is null was not finite."""
 
     name: str
     dtype: Dtype
     size: int | None = None
+    labels: tuple[str, ...] = ()
     of: Callable[[Any], Any]
 
 
@@ -131,6 +143,7 @@ class RowsForm:
         )
 
     def input_data(self, sent: Sequence[Sent]) -> Any:
+        _check_datatypes(sent, {self._takes[0].name: [DATATYPE_OF[each.dtype] for each in self._takes]})
         given = {each.name: each.tensor for each in sent}
         dtype = given.get(self._takes[0].name, {}).get("dtype")
         spec = next((each for each in self._takes if each.dtype == dtype), self._takes[0])
@@ -170,8 +183,7 @@ class ImagesForm(RowsForm):
             raise InvalidInput(f"the input {spec.name!r} is missing", pointer=at)
         if len(sent) > 1:
             raise InvalidInput("the model does not have all of these inputs")
-        if tensor["dtype"] != spec.dtype:
-            raise InvalidInput(f"the input {spec.name!r} is not BYTES", pointer=at)
+        _check_datatypes(sent, {spec.name: ("BYTES",)})
         try:
             files = parts_of(tensor["base64"]) if "base64" in tensor else tensor["data"]
         except ValueError:
@@ -181,12 +193,30 @@ class ImagesForm(RowsForm):
         return list(files)
 
 
+def _check_datatypes(sent: Sequence[Sent], taken: Mapping[str, Sequence[Datatype]]) -> None:
+    """taken: by the name of the input. InvalidInput in the words of this protocol, not in those of a job."""
+    for each in sent:
+        if each.datatype not in taken.get(each.name, (each.datatype,)):
+            raise InvalidInput(
+                f"the input {each.name!r} is sent as {each.datatype}, but the model takes "
+                f"{' or '.join(taken[each.name])}",
+                pointer=f"/{each.name}",
+            )
+
+
 def _column(column: Column, answers: Sequence[Any]) -> Given:
     parts: Iterable[Any] = map(column.of, answers)
     values = list(parts) if column.size is None else [value for part in parts for value in part]
     empty: Any = "" if column.dtype == "string" else math.nan
     values = [empty if each is None else each for each in values]
-    return Given(name=column.name, dtype=column.dtype, shape=(len(answers), *_sizes(column)), values=values)
+    return Given(
+        name=column.name,
+        dtype=column.dtype,
+        shape=(len(answers), *_sizes(column)),
+        values=values,
+        is_batched=True,
+        labels=column.labels,
+    )
 
 
 def _sizes(column: Column) -> tuple[int, ...]:
@@ -223,6 +253,7 @@ def _scores(manifest: ModelManifest) -> tuple[Column, ...]:
             name="scores",
             dtype="float32",
             size=len(labels),
+            labels=labels,
             of=lambda answer: [answer["scores"][label] for label in labels],
         ),
     )

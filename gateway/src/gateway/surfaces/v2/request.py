@@ -39,10 +39,12 @@ class Sent(msgspec.Struct, frozen=True):
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """An output that the request names. is_binary: None if it does not say."""
+    """An output that the request names. is_binary: None if it does not say. n_classes: how many of its largest values,
+    as classes; 0 for the output itself."""
 
     name: str
     is_binary: bool | None
+    n_classes: int = 0
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,13 +173,9 @@ def _wanted(outputs: Sequence[OipRequestedOutput]) -> list[Wanted]:
         names.add(each.name)
         if any(name in each.parameters for name in _SHARED_MEMORY):
             raise refused("there is no shared memory with this server", f"{pointer}/parameters")
-        if each.parameters.get("classification", 0) != 0:
-            raise refused(
-                "the classification extension is not offered: take the largest values of the output yourself",
-                f"{pointer}/parameters/classification",
-            )
+        n_classes = _count(each.parameters.get("classification", 0), f"{pointer}/parameters/classification")
         is_binary = _flag(each.parameters.get("binary_data"), f"{pointer}/parameters/binary_data")
-        found.append(Wanted(each.name, is_binary))
+        found.append(Wanted(each.name, is_binary, n_classes))
     return found
 
 
