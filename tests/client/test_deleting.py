@@ -31,6 +31,28 @@ async def test_both_clients_delete_jobs_and_versions(gateway_url: str, redis_url
         assert [model.version for model in await other.model("wine")] == [2]
 
 
+async def test_aliases_are_set_and_deleted_by_both_clients_and_the_command(gateway_url: str, redis_url: str) -> None:
+    async with driver(redis_url) as drive:
+        await drive.publish("wine")
+    with Client(gateway_url) as client:
+        await in_thread(client.set_alias, "wine", "best", 1)
+        await in_thread(client.delete_alias, "wine", "best")
+    async with AsyncClient(gateway_url) as other:
+        with pytest.raises(NotFound, match="no such alias"):
+            await other.delete_alias("wine", "best")
+    named = await headrace("alias", "set", "wine@1", "prod", url=gateway_url)
+    async with AsyncClient(gateway_url) as other:
+        assert (await other.model_version("wine", "prod")).version == 1
+    gone = await headrace("alias", "delete", "wine@prod", url=gateway_url)
+    again = await headrace("alias", "delete", "wine@prod", "--json", url=gateway_url)
+
+    assert (named.returncode, named.stdout) == (0, b"wine@prod is wine@1\n")
+    assert (gone.returncode, gone.stdout) == (0, b"deleted the alias wine@prod\n")
+    assert (again.returncode, again.stdout) == (3, b"")
+    for wrong in (("alias", "set", "wine", "prod"), ("alias", "set", "wine@prod", "x"), ("alias", "delete", "wine")):
+        assert (await headrace(*wrong, url=gateway_url)).returncode == 2
+
+
 async def test_the_command_deletes_what_is_named_up_to_the_first_that_cannot_be(
     gateway_url: str, redis_url: str
 ) -> None:

@@ -171,6 +171,67 @@ async def test_a_version_that_an_alias_names_is_kept(http: httpx.AsyncClient, dr
     assert deleted.status_code == 204
 
 
+async def test_an_alias_is_deleted_and_its_version_stays(http: httpx.AsyncClient, drive: Driver) -> None:
+    await drive.publish("wine")
+    await http.put("/models/wine/aliases/best", json={"version": 1})
+
+    deleted = await http.delete("/models/wine/aliases/best")
+    again = await http.delete("/models/wine/aliases/best")
+
+    assert (deleted.status_code, deleted.content) == (204, b"")
+    assert (again.status_code, again.json()["code"]) == (404, "model_not_found")
+    assert again.json()["detail"] == "this model has no such alias"
+    [version] = (await http.get("/models/wine")).json()["versions"]
+    assert version["aliases"] == ["latest"]
+    assert (await http.delete("/models/wine/versions/1")).status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/models/wine/aliases/latest", 422, "invalid_parameter"),
+        ("/models/wine/aliases/1", 422, "invalid_parameter"),
+        ("/models/wine/aliases/UP", 422, "invalid_parameter"),
+        ("/models/other/aliases/best", 404, "model_not_found"),
+        ("/models/wine@1/aliases/best", 404, "model_not_found"),
+    ],
+)
+async def test_what_is_no_alias_is_not_deleted(
+    http: httpx.AsyncClient, drive: Driver, path: str, status: int, code: str
+) -> None:
+    await drive.publish("wine")
+    refused = await http.delete(path)
+
+    assert (refused.status_code, refused.json()["code"]) == (status, code)
+    assert (await http.get("/models/wine/versions/latest")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("model_id", "says"),
+    [
+        ("wine@9", "this model has no such version"),
+        ("wine@prod", "this model has no such alias"),
+        ("other", "no such model is published"),
+        ("other@1", "no such model is published"),
+    ],
+)
+async def test_a_version_that_is_missing_is_told_from_a_model_that_is(
+    http: httpx.AsyncClient, drive: Driver, model_id: str, says: str
+) -> None:
+    await drive.publish("wine")
+    name, _, version = model_id.partition("@")
+    body = {"model_id": model_id, "input_data": [1]}
+    answers = [
+        await http.post("/jobs/inference", json=body),
+        await http.post("/jobs/inference", json=[body]),
+        await http.get(f"/models/{name}/versions/{version or 'latest'}"),
+    ]
+
+    assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(404, "model_not_found")}
+    assert all(says in answer.text for answer in answers), [answer.text for answer in answers]
+    assert says in (await http.get(f"/v2/models/{model_id}")).json()["error"]
+
+
 @pytest.mark.parametrize("named", ["wine", "wine@1", "wine@latest"])
 async def test_a_version_that_an_unfinished_job_runs_is_kept(
     http: httpx.AsyncClient, drive: Driver, named: str

@@ -72,7 +72,7 @@ ALLOWED: list[tuple[str, str]] = [
     ("/jobs", "GET, HEAD, OPTIONS"),
     ("/jobs/x/events", "GET, HEAD, OPTIONS"),
     ("/jobs/x/cancel", "OPTIONS, POST"),
-    ("/models/a/aliases/b", "OPTIONS, PUT"),
+    ("/models/a/aliases/b", "DELETE, OPTIONS, PUT"),
     ("/events", "GET, HEAD, OPTIONS"),
     ("/docs", "GET, HEAD, OPTIONS"),
     ("/openapi.json", "GET, HEAD, OPTIONS"),

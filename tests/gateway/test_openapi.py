@@ -40,6 +40,7 @@ EXPECTED = {
     ("get", "/files/{sha256}"),
     ("delete", "/jobs/{job_id}"),
     ("put", "/models/{name}/aliases/{alias}"),
+    ("delete", "/models/{name}/aliases/{alias}"),
     ("get", "/queues"),
     ("get", "/recipes"),
     ("get", "/queues/{name}"),

@@ -278,11 +278,15 @@ def put_part(ref: ArtifactRef, start: int, part: bytes) -> Request[StoredFile]:
 def set_alias(name: str, alias: str, version: int) -> Request[Model]:
     return Request(
         method="PUT",
-        path=f"/models/{segment(name)}/aliases/{segment(alias)}",
+        path=_alias_path(name, alias),
         decode=_model,
         headers={"content-type": "application/json"},
         body=encode_json({"version": version}),
     )
+
+
+def delete_alias(name: str, alias: str) -> Request[None]:
+    return _deleting(_alias_path(name, alias))
 
 
 def delete_model(name: str, version: int) -> Request[None]:
@@ -326,6 +330,10 @@ def _kind(kind: str | None) -> str | None:
 
 def _version_path(name: str, version: int | str) -> str:
     return f"/models/{segment(name)}/versions/{segment(str(version))}"
+
+
+def _alias_path(name: str, alias: str) -> str:
+    return f"/models/{segment(name)}/aliases/{segment(alias)}"
 
 
 def _job_path(job_id: str, verb: str = "") -> str:

@@ -107,7 +107,12 @@ class ModelCalls:
         return downloading.finish()
 
     def set_alias(self, name: str, alias: str, version: int) -> Model:
+        """Let `name@alias` name this version."""
         return self.send(endpoints.set_alias(name, alias, version))
+
+    def delete_alias(self, name: str, alias: str) -> None:
+        """Delete an alias. The version that it names stays. NotFound if there is no such alias."""
+        self.send(endpoints.delete_alias(name, alias))
 
     def delete_model(self, name: str, version: int) -> None:
         """Delete a version. The alias `latest` moves to the newest one left. Conflict if another
@@ -190,6 +195,9 @@ class AsyncModelCalls:
 
     async def set_alias(self, name: str, alias: str, version: int) -> Model:
         return await self.send(endpoints.set_alias(name, alias, version))
+
+    async def delete_alias(self, name: str, alias: str) -> None:
+        await self.send(endpoints.delete_alias(name, alias))
 
     async def delete_model(self, name: str, version: int) -> None:
         """Delete a version. The alias `latest` moves to the newest one left. Conflict if another

@@ -87,6 +87,14 @@ ENTRIES = tuple(
             },
         ),
         (
+            "Models",
+            "headrace.commands.aliases",
+            {
+                "alias set": "Let an alias name a version of a model.",
+                "alias delete": "Delete an alias of a model.",
+            },
+        ),
+        (
             "The system",
             "headrace.commands.inspecting",
             {

@@ -39,7 +39,7 @@ def _delete(client: Client, name: str) -> None:
     elif version.isascii() and version.isdecimal():
         client.delete_model(model, int(version))
     else:
-        raise WrongUsage("a model is deleted one version at a time: name it as wine@3")
+        raise WrongUsage("a model is deleted one version at a time: name it as wine@3; `alias delete` deletes an alias")
 
 
 COMMANDS = {

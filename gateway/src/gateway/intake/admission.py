@@ -137,11 +137,13 @@ class Admission:
     async def _pinned_model(self, model_id: str) -> str:
         try:
             return str(await self._pins.ask(model_id))
-        except (MalformedId, ModelNotFound):
+        except MalformedId:
+            raise ModelNotFound("no such model is published; GET /models lists those that are") from None
+        except ModelNotFound as error:
             if is_job_id(model_id):
                 with suppress(JobNotFound, JobExpired, JobUnreadable):
                     _check_publishes(await self._jobs.find(parse_job_id(model_id)))
-            raise ModelNotFound("no such model is published; GET /models lists those that are") from None
+            raise ModelNotFound(f"{error}; GET /models and GET /models/{{name}} list what there is") from None
 
 
 def _check_paths(spec: JobSpec) -> None:

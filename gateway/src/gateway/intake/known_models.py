@@ -30,7 +30,7 @@ class KnownModels:
         self._kept.pop(reference, None)
         try:
             model = await self._resolve(reference)
-        except (ModelNotFound, MalformedId):
+        except MalformedId:
             raise ModelNotFound("no such model is published") from None
         self._kept[reference] = model
         while len(self._kept) > _MOST_KEPT:

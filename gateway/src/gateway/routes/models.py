@@ -1,5 +1,6 @@
 """The published models. Knows no job and no Redis command."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
@@ -85,15 +86,27 @@ async def delete_version(call: PlainCall) -> Response:
 async def set_alias(call: Call[None, AliasRequest]) -> Response:
     """Point an alias at a version, so that `name@alias` names it. `latest` moves by itself and
     cannot be set."""
-    name, alias = call.path["name"], call.path["alias"]
+    name, alias = _alias_of(call.path)
+    return responses.json_response(await call.services.registry.set_alias(name, alias, call.body.version))
+
+
+async def delete_alias(call: PlainCall) -> Response:
+    """Delete an alias. The version that it names stays. `latest` cannot be deleted."""
+    await call.services.registry.delete_alias(*_alias_of(call.path))
+    return Response(status_code=204)
+
+
+def _alias_of(path: Mapping[str, str]) -> tuple[str, str]:
+    """-> (name of the model, alias). ModelNotFound, ProblemError 422."""
+    name = _without_version(path["name"])
     try:
-        _, parsed = parse_model_reference(f"{_without_version(name)}@{alias}")
+        _, parsed = parse_model_reference(f"{name}@{path['alias']}")
     except MalformedId:
         parsed = None
     if not isinstance(parsed, str) or parsed == "latest":
         item = ProblemItem(pointer="alias", code="invalid_value", detail="not a name for an alias")
         raise ProblemError(422, "invalid_parameter", "the alias is not valid", errors=[item])
-    return responses.json_response(await call.services.registry.set_alias(name, parsed, call.body.version))
+    return name, parsed
 
 
 async def _version_of(call: PlainCall) -> Model:

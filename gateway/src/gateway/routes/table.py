@@ -311,6 +311,14 @@ ROUTES = (
         problems=(*_OF_A_BODY, 404, 503),
     ),
     Route(
+        method="DELETE",
+        path="/models/{name}/aliases/{alias}",
+        handler=models.delete_alias,
+        tag=_MODELS,
+        answers={204: _DELETED},
+        problems=(404, 422, 503),
+    ),
+    Route(
         method="PUT",
         path="/files/{sha256}",
         handler=files.put_file,

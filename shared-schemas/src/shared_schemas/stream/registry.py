@@ -75,7 +75,7 @@ class ModelRegistry:
             with _registry_call():
                 found = await self._client.hget(keys.model(name), f"alias:{version or 'latest'}")
             if found is None:
-                raise ModelNotFound("no such model is published")
+                raise await self._absent(name, version or "latest")
             with _decoding():
                 version = int(found)
         return await self._read(name, version)
@@ -87,6 +87,10 @@ class ModelRegistry:
         if not is_settled:
             await self.publish_settled()
             found, _ = await self._look_up(model_ids)
+        for place, each in enumerate(found):
+            asked = _lookup_argument(model_ids[place]) if isinstance(each, ModelNotFound) else None
+            if isinstance(asked, tuple) and asked[0] != "job":
+                found[place] = await self._absent(asked[1], asked[2])
         return found
 
     async def versions(self, name: str) -> ModelList:
@@ -120,6 +124,14 @@ class ModelRegistry:
         if not done:
             raise ModelNotFound("no such version is published")
         return await self._read(name, version)
+
+    async def delete_alias(self, name: str, alias: str) -> None:
+        """The version that it names stays. ModelNotFound if the model has no such alias."""
+        await self.publish_settled()
+        with _registry_call():
+            n_deleted = await self._client.hdel(keys.model(name), f"alias:{alias}")
+        if not n_deleted:
+            raise await self._absent(name, alias)
 
     async def is_published(self, ref: ModelRef) -> bool:
         with _registry_call():
@@ -183,7 +195,7 @@ class ModelRegistry:
             pipeline.hgetall(keys.model(name))
             (manifest, job_id, published), facts = await pipeline.execute()
         if published is None:
-            raise ModelNotFound("no such model is published")
+            raise await self._absent(name, version)
         aliases = sorted(
             field.decode(errors="replace").removeprefix("alias:")
             for field, value in facts.items()
@@ -198,6 +210,14 @@ class ModelRegistry:
                 aliases=tuple(aliases),
                 manifest=decode_manifest(manifest),
             )
+
+    async def _absent(self, name: str, which: str | int) -> ModelNotFound:
+        """Whether it is the model that does not exist, or only the version or the alias."""
+        with _registry_call():
+            n_versions = await self._client.zcard(keys.published(name))
+        if not n_versions:
+            return ModelNotFound("no such model is published")
+        return ModelNotFound(f"this model has no such {'version' if isinstance(which, int) else 'alias'}")
 
     async def _look_up(self, model_ids: Sequence[str]) -> tuple[list[ModelRef | ModelNotFound | MalformedId], bool]:
         """-> (as pin, whether no model waits to become visible)"""
@@ -252,7 +272,7 @@ def _lookup_argument(model_id: str) -> tuple[str, str, str | int] | MalformedId:
 
 def _ref_of(asked: tuple[str, str, str | int], reply: bytes | None) -> ModelRef | ModelNotFound:
     if reply is None:
-        return ModelNotFound("no such model is published")
+        return ModelNotFound("no such model is published" if asked[0] != "job" else "that job has published no model")
     kind, name, which = asked
     with _decoding():
         if kind == "job":
