@@ -2,13 +2,14 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from headrace import answer_lines, tables
 from headrace.narrow_tables import FittedTable
 from headrace.text import ago
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.ids import JobId, QueueName
-from shared_schemas.job import JobState, JobSummary, WorkerStatus
+from shared_schemas.job import DeviceUse, JobState, JobSummary, WorkerStatus
 from shared_schemas.kinds import JobKind
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -76,6 +77,22 @@ def test_each_worker_is_one_line() -> None:
         for part in ("training-1-8ec7fc", "draining", "0/1", "2d ago", "device=auto"):
             assert part in row
         assert ("process" in header) == (width == 120)
+
+
+def test_a_worker_is_shown_with_the_memory_of_its_device() -> None:
+    device = DeviceUse(name="cuda:1", hardware="GPU", memory_bytes=16 * 10**9, used_bytes=15 * 10**8, rss_bytes=1)
+    silent = msgspec.structs.replace(device, used_bytes=None)
+    rows = [
+        WorkerStatus(name=name, queue=QueueName("training"), kind=JobKind.TRAINING, device=each)
+        for name, each in {"telling": device, "silent": silent, "old": None}.items()
+    ]
+
+    header, telling, unknown, old = lines(tables.workers(rows), 200)
+
+    assert header.split()[-1] == "memory"
+    assert telling.endswith("1.5/16.0 GB")
+    assert unknown.endswith("?/16.0 GB")
+    assert "GB" not in old
 
 
 def test_an_answer_says_its_label_once_and_the_others_as_parts_of_a_hundred() -> None:

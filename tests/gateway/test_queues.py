@@ -104,12 +104,13 @@ def samples(answer: httpx.Response) -> dict[str, float]:
 
 FIELDS = {
     "host": "h", "pid": "12", "slots": "2", "started": "1795526361044", "seen": "1795526361044", "state": "running",
-    "jobs": "", "facts": "{}",
+    "jobs": "", "facts": "{}", "device": "null",
 }  # fmt: skip
 SHOWN_AS = {"started": "started_at", "seen": "seen_at"}
 NONSENSE = [
     {"pid": "x"}, {"slots": "-1"}, {"started": "9" * 30}, {"seen": "٣"}, {"jobs": "no-job"}, {"facts": "[1]"},
-    {"facts": "{"}, {"host": b"\xff"}, {"state": b"\xff"}, {"other": "x"},
+    {"facts": "{"}, {"host": b"\xff"}, {"state": b"\xff"}, {"other": "x"}, {"device": "{"},
+    {"device": '{"name": "cpu"}'},
 ]  # fmt: skip
 
 
@@ -143,3 +144,4 @@ async def test_a_worker_whose_registration_makes_no_sense_is_shown_with_what_doe
     assert worker["kind"] == "training"
     assert worker["jobs"] == []
     assert worker["facts"] == {}
+    assert worker["device"] is None

@@ -5,13 +5,15 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from inference_worker.engines.session import OrtSession
+from inference_worker.engines.session import OrtSession, Stop
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.events import Checkpointed, JobEvent, Logged, Measured
 from shared_schemas.ids import JobId
 from shared_schemas.job import Job, JobState
 from shared_schemas.retry import RetryPolicy
+from shared_schemas.service.gpus import used_bytes, visible_gpus
 from shared_schemas.specs import InferenceSpec
+from shared_schemas.stream.workers import Workers
 
 from tests.support.gateways import TRAINING
 from tests.support.inference_process import inference_process
@@ -78,11 +80,41 @@ def test_a_session_on_the_device_answers_as_one_on_the_cpu_does(tmp_path: Path) 
     path.write_bytes(mlp([16, 256, 256, 8]))
     feed = {"features": np.random.default_rng(0).standard_normal((64, 16)).astype(np.float32)}
 
-    on_device, on_cpu = OrtSession(path, device="auto"), OrtSession(path, device="cpu")
+    last = f"cuda:{len(visible_gpus()) - 1}"
+    on_device, on_last, on_cpu = (OrtSession(path, device=device) for device in ("auto", last, "cpu"))
 
     assert (on_device.provider, on_cpu.provider) == ("CUDAExecutionProvider", "CPUExecutionProvider")
-    # TF32, which the device computes float32 products in, has 10 bits of mantissa.
-    np.testing.assert_allclose(on_device.run(feed)["logits"], on_cpu.run(feed)["logits"], atol=1e-2)
+    assert on_last.facts["device"] == f"cuda {visible_gpus()[-1].name}"
+    expected = on_cpu.run(feed, Stop())["logits"]
+    for session in (on_device, on_last):
+        # TF32, which the device computes float32 products in, has 10 bits of mantissa.
+        np.testing.assert_allclose(session.run(feed, Stop())["logits"], expected, atol=1e-2)
+
+
+def test_the_driver_and_pytorch_see_the_same_gpus() -> None:
+    torch = pytest.importorskip("torch")
+    gpus = visible_gpus()
+
+    assert [gpu.name for gpu in gpus] == [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    for gpu in gpus:
+        taken = torch.empty(256 << 20, dtype=torch.uint8, device=gpu.device)
+        used = used_bytes(gpu)
+        assert used is not None
+        assert taken.nbytes < used <= gpu.memory_bytes
+
+
+async def test_a_worker_on_the_last_gpu_trains_there_and_shows_it(redis_url: str, tmp_path: Path) -> None:
+    last = visible_gpus()[-1]
+    async with queue_bench(redis_url, TRAINING) as side:
+        job_id = await side.submit(a_training(tmp_path), queue=TRAINING)
+        with training_process(redis_url, tmp_path, device=last.device):
+            job = await trained_on_the_device(side, job_id)
+            [worker] = await Workers(side.nodes).registered(TRAINING)
+
+    assert job.state is JobState.SUCCEEDED
+    assert worker.device is not None
+    assert (worker.device.name, worker.device.uuid) == (last.device, last.uuid)
+    assert worker.device.used_bytes is not None
 
 
 @pytest.mark.parametrize("data", JOBS)

@@ -3,7 +3,7 @@ folder."""
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -26,10 +26,12 @@ def training_process(
     arms_child: bool = False,
     lease_s: float = 1.0,
     python_path: str | None = None,
+    variables: Mapping[str, str] | None = None,
     **settings: object,
 ) -> Iterator[psutil.Popen]:
     """A worker process, killed at the end of the block. armed: an action and the failpoint where it
-    happens. arms_child: the failpoint is armed in its children, not in the worker."""
+    happens. arms_child: the failpoint is armed in its children, not in the worker. variables: of its
+    environment, besides the settings."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")},
         "HEADRACE_REDIS_URL": redis_url,
@@ -41,6 +43,7 @@ def training_process(
         "HEADRACE_NICENESS": "0",
         "HEADRACE_LEASE_S": str(lease_s),
         **{f"HEADRACE_{name.upper()}": str(value) for name, value in settings.items()},
+        **(variables or {}),
         **({} if python_path is None else {"PYTHONPATH": python_path}),
     }
     command = [sys.executable, "-m", MODULE]

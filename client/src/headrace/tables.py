@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from shared_schemas.attempts import AttemptSummary
 from shared_schemas.capabilities import RecipeInfo
 from shared_schemas.ids import queue_of
-from shared_schemas.job import Job, JobState, JobSummary, QueueStatus, WorkerStatus
+from shared_schemas.job import DeviceUse, Job, JobState, JobSummary, QueueStatus, WorkerStatus
 from shared_schemas.models import Model
 from shared_schemas.replies import DeadLetter, DeadLetterDetails, JobStatus, RetriedJob
 
@@ -181,8 +181,17 @@ def recipes(rows: Iterable[RecipeInfo]) -> FittedTable:
 
 def workers(rows: Iterable[WorkerStatus]) -> FittedTable:
     table = FittedTable(
-        {"worker": None, "queue": None, "state": None, "jobs": None, "process": 12, "started": None, "facts": 20},
-        leave_out=("process", "facts", "started"),
+        {
+            "worker": None,
+            "queue": None,
+            "state": None,
+            "jobs": None,
+            "process": 12,
+            "started": None,
+            "facts": 20,
+            "memory": None,
+        },
+        leave_out=("process", "facts", "started", "memory"),
     )
     for row in rows:
         facts = " ".join(f"{name}={value}" for name, value in row.facts.items())
@@ -194,8 +203,14 @@ def workers(rows: Iterable[WorkerStatus]) -> FittedTable:
             f"{_or_unknown(row.host)}:{_or_unknown(row.pid)}",
             "?" if row.started_at is None else text.ago(row.started_at),
             Text(facts, style="dim"),
+            "" if row.device is None else _memory(row.device),
         )
     return table
+
+
+def _memory(device: DeviceUse) -> str:
+    used = "?" if device.used_bytes is None else f"{device.used_bytes / 1e9:.1f}"
+    return f"{used}/{device.memory_bytes / 1e9:.1f} GB"
 
 
 def _or_unknown(value: object) -> str:

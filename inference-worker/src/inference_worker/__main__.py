@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import anyio
+import msgspec
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.service.logs import configure_logs
 from shared_schemas.service.process import settings_checked
@@ -17,6 +18,7 @@ from shared_schemas.stream.result_cache import ResultCache
 from worker_runtime.process import run_process
 from worker_runtime.worker import Worker
 
+from inference_worker.engines.session import device_of
 from inference_worker.handler import InferenceHandler
 from inference_worker.loading import LoadedModels
 from inference_worker.settings import Settings
@@ -26,6 +28,8 @@ _CLOSING_S = 2.0
 
 async def serve(settings: Settings) -> ErrorInfo | None:
     """Return once drained. -> the reason, if this process can run nothing any more and another one is needed."""
+    # A device that is not there ends the process before it takes a job.
+    settings = msgspec.structs.replace(settings, device=device_of(settings.device))
     redis = connect(settings)
     store = ArtifactStore(Path(settings.artifacts_root))
     try:

@@ -27,7 +27,7 @@ from worker_runtime.running import RESULT_BYTES, RESULT_TOO_LARGE
 
 from inference_worker.caching import Answered, Cache
 from inference_worker.engines.invariance import Invariance
-from inference_worker.engines.session import Device, runtime_facts
+from inference_worker.engines.session import device_of, runtime_facts
 from inference_worker.loading import LoadedModels
 from inference_worker.model import LoadedModel
 from inference_worker.results import Refused, refused
@@ -46,19 +46,19 @@ class InferenceHandler:
         models: LoadedModels,
         *,
         items_in_flight: int = 64,
-        device: Device = "auto",
+        device: str = "auto",
         results: ResultCache | None = None,
     ) -> None:
         """items_in_flight: how many inputs of one job are answered at the same time. results: of
         earlier jobs, for jobs that ask for them."""
         self._models = models
         self._items_in_flight = items_in_flight
-        self._device: Device = device
+        self._device = device
         self._cache = None if results is None else Cache(results, facts=runtime_facts(device))
         self._facts = runtime_facts(device) | {"processor": processor()}
 
     def describe(self) -> dict[str, str]:
-        return runtime_facts(self._device)
+        return runtime_facts(self._device) | {"device": device_of(self._device)}
 
     async def run(self, attempt: Attempt) -> Success | Release:
         """Answer the inputs of the job. Release if the job was paused. InvalidInput, or the error

@@ -16,7 +16,7 @@ from shared_schemas.store.files import ArtifactCorrupt, ArtifactMissing, Artifac
 from inference_worker.engines.batcher import BatchLimits
 from inference_worker.engines.batching import BatchingEngine
 from inference_worker.engines.invariance import ALWAYS, UNKNOWN, Invariance, combined, probed, sample_rows
-from inference_worker.engines.session import Device, OrtSession, Stop, providers
+from inference_worker.engines.session import OrtSession, Stop, gpu_of
 from inference_worker.onnx_file import check_is_one_file
 from inference_worker.settings import Settings
 from inference_worker.tasks import TASKS
@@ -58,10 +58,13 @@ def open_model(model: Model, store: ArtifactStore, settings: Settings) -> Loaded
     """Verify the files and load them. Blocks. AttemptFailed: model_unavailable and device_unavailable (both
     retryable), model_corrupt, model_unsupported."""
     manifest = model.manifest
-    device, limits = _device(manifest.device, settings.device), limits_of(manifest, settings.batching)
+    device, limits = "cpu" if manifest.device == "cpu" else settings.device, limits_of(manifest, settings.batching)
+    _check_is_on_gpu(manifest.device, gpu_of(device) is not None)
     path = verified(store, manifest.onnx)
     check_is_one_file(path)
     session = OrtSession(path, device=device, intra_op_threads=manifest.threads or settings.intra_op_threads)
+    # ONNX Runtime falls back to the CPU without an error.
+    _check_is_on_gpu(manifest.device, session.is_on_gpu)
     engine = BatchingEngine(
         session,
         limits,
@@ -86,13 +89,12 @@ def limits_of(manifest: ModelManifest, limits: BatchLimits) -> BatchLimits:
     )
 
 
-def _device(wanted: ModelDevice, device: Device) -> Device:
-    """wanted: by the manifest. device: of the worker. AttemptFailed."""
-    if wanted == "cuda" and len(providers(device)) == 1:
+def _check_is_on_gpu(wanted: ModelDevice, is_on_gpu: bool) -> None:
+    """wanted: by the manifest. AttemptFailed."""
+    if wanted == "cuda" and not is_on_gpu:
         raise AttemptFailed(
             "device_unavailable", "the model's manifest asks for cuda, and this worker runs on the CPU", retryable=True
         )
-    return "cpu" if wanted == "cpu" else device
 
 
 def _invariance(session: OrtSession, manifest: ModelManifest, limits: BatchLimits, within_s: float) -> Invariance:

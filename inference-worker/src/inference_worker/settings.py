@@ -2,11 +2,11 @@
 
 from typing import Annotated
 
+from shared_schemas.service.gpus import DEVICE_PATTERN
 from shared_schemas.service.settings import setting
 from worker_runtime.settings import RuntimeSettings
 
 from inference_worker.engines.batcher import BatchLimits
-from inference_worker.engines.session import Device
 
 
 class Settings(RuntimeSettings, frozen=True, kw_only=True):
@@ -110,7 +110,15 @@ class Settings(RuntimeSettings, frozen=True, kw_only=True):
             le=600.0,
         ),
     ] = 1.0
-    device: Annotated[Device, setting("auto uses CUDA if it works")] = "auto"
+    device: Annotated[
+        str,
+        setting(
+            "What models run on: cpu, or a GPU: cuda:0 is the first one, cuda:1 the second, and cuda is cuda:0. auto "
+            "is cuda:0 if it can be used, else cpu",
+            change="the machine has several GPUs, or models should stay off the GPU",
+            pattern=DEVICE_PATTERN,
+        ),
+    ] = "auto"
 
     @property
     def batching(self) -> BatchLimits:

@@ -4,14 +4,23 @@ import random
 
 import numpy as np
 import torch
+from shared_schemas.errors import AttemptFailed
 from shared_schemas.service.process import processor
 
 
 def choose(wanted: str) -> torch.device:
-    """wanted: "cpu", "cuda", or "auto" for CUDA if there is a device, else the CPU."""
-    if wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available()):
-        return torch.device("cuda")
-    return torch.device("cpu")
+    """wanted: cpu, cuda, cuda:N, or auto for the first GPU if there is one, else the CPU. What asks for `cuda` later
+    gets this GPU too. AttemptFailed if the GPU is not there, or if this PyTorch cannot use it."""
+    is_available = torch.cuda.is_available()
+    if wanted == "cpu" or (wanted == "auto" and not is_available):
+        return torch.device("cpu")
+    index = int(wanted.partition(":")[2] or 0)
+    if not is_available or index >= torch.cuda.device_count():
+        raise AttemptFailed(
+            "device_unavailable", f"PyTorch cannot use the GPU cuda:{index} of this worker", retryable=True
+        )
+    torch.cuda.set_device(index)
+    return torch.device("cuda", index)
 
 
 def describe(device: torch.device) -> str:

@@ -125,9 +125,26 @@ class QueueStatus(msgspec.Struct, frozen=True, kw_only=True):
     log_from: datetime | None = None
 
 
+class DeviceUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker runs its jobs on, and how much memory is in use.
+
+    name: cpu, or cuda:N as HEADRACE_DEVICE names it, counted within the process. hardware: the
+    model of the processor or the GPU. uuid: of a GPU, the same for all processes. memory_bytes: of
+    the device; of the CPU, that of the machine, or the limit of the container. used_bytes: what all
+    processes use of it; null if the driver does not tell. rss_bytes: the memory of the machine that
+    the worker and its child processes use."""
+
+    name: str
+    hardware: str
+    memory_bytes: int
+    rss_bytes: int
+    used_bytes: int | None = None
+    uuid: str | None = None
+
+
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A registered worker. seen_at: its last renewal. jobs: what it runs now. facts: device,
-    versions. None for what its registration does not contain."""
+    versions. device: as of the last renewal. None for what its registration does not contain."""
 
     name: str
     queue: QueueName
@@ -140,3 +157,4 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     state: str | None = None
     jobs: tuple[JobId, ...] = ()
     facts: dict[str, str] = {}
+    device: DeviceUse | None = None

@@ -3,6 +3,7 @@
 import asyncio
 import os
 
+import msgspec
 import structlog
 from shared_schemas.errors import JobExpired, JobNotFound
 from shared_schemas.ids import JobId
@@ -18,12 +19,15 @@ from worker_runtime import Worker, configure_logs
 from worker_runtime.process import run_process
 
 from training_worker.collecting import collect_for_ever, sweep
+from training_worker.device import device_of
 from training_worker.handler import TrainingHandler
 from training_worker.registering import capabilities
 from training_worker.settings import TrainingSettings
 
 
 async def serve(settings: TrainingSettings) -> None:
+    # A device that is not there ends the process before it takes a job.
+    settings = msgspec.structs.replace(settings, device=device_of(settings.device))
     sweep(settings)
     client = connect(settings)
     nodes = Nodes(client)

@@ -23,7 +23,7 @@ _HEADER = struct.Struct(">I")
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     """All that a child needs to know, sent to it first.
 
-    device: "auto", "cpu" or "cuda".
+    device: auto, cpu, cuda or cuda:N.
     threads: of torch on the CPU; 0 lets torch decide.
     checkpoint: where training resumes.
     starts_new_run: the checkpoint belongs to another job, and only its weights and optimiser are

@@ -1,7 +1,8 @@
 """The settings of a training worker, besides those of every worker. Read once, in `__main__`."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
+from shared_schemas.service.gpus import DEVICE_PATTERN
 from shared_schemas.service.settings import setting
 from worker_runtime import RuntimeSettings
 
@@ -21,7 +22,15 @@ class TrainingSettings(RuntimeSettings, frozen=True, kw_only=True):
             change="the worker runs outside a container",
         ),
     ] = "/data/artifacts"
-    device: Annotated[Literal["auto", "cpu", "cuda"], setting("auto uses a CUDA device if there is one")] = "auto"
+    device: Annotated[
+        str,
+        setting(
+            "What training runs on: cpu, or a GPU: cuda:0 is the first one, cuda:1 the second, and cuda is cuda:0. "
+            "auto is cuda:0 if it can be used, else cpu",
+            change="the machine has several GPUs, or training should stay off the GPU",
+            pattern=DEVICE_PATTERN,
+        ),
+    ] = "auto"
     threads: Annotated[
         int,
         setting(

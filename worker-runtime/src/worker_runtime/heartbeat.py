@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from shared_schemas.capabilities import Capabilities
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.ids import JobId, QueueName
+from shared_schemas.job import DeviceUse
 from shared_schemas.stream.connection import SyncRedis
 from shared_schemas.stream.leases import Leases, Renewal
 from shared_schemas.stream.workers import worker_facts
@@ -26,9 +27,9 @@ BEATS_PER_LEASE = 3
 
 class Heartbeat(threading.Thread):
     """clients: one connection for each queue, which this thread closes. A call on it must fail well
-    within a lease. state: of the worker, for its registration. on_renewed: called with the fences
-    of the attempts and the result for each. on_lost: called with a queue for which no renewal has
-    succeeded for a whole lease. Both are called from this thread and must not wait."""
+    within a lease. state, device: of the worker, for its registration. on_renewed: called with the
+    fences of the attempts and the result for each. on_lost: called with a queue for which no renewal
+    has succeeded for a whole lease. All four are called from this thread and must not wait."""
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class Heartbeat(threading.Thread):
         lease_s: float,
         state: Callable[[], str],
         facts: dict[str, str],
+        device: Callable[[], DeviceUse | None],
         capabilities: Capabilities | None,
         on_renewed: Callable[[dict[JobId, str], dict[JobId, Renewal]], None],
         on_lost: Callable[[QueueName], None],
@@ -50,7 +52,7 @@ class Heartbeat(threading.Thread):
             queue: Leases(client, queue, worker=worker, lease_s=lease_s) for queue, client in clients.items()
         }
         self._state, self._facts, self._on_renewed, self._on_lost = state, facts, on_renewed, on_lost
-        self._capabilities = capabilities
+        self._device, self._capabilities = device, capabilities
         self._started_at = datetime.now(UTC)
         self._ending = threading.Event()
         self._now = threading.Event()
@@ -99,6 +101,7 @@ class Heartbeat(threading.Thread):
             state=self._state(),
             jobs=list(fences),
             facts=self._facts,
+            device=self._device(),
             capabilities=self._capabilities,
         )
         self._on_renewed(fences, leases.renew(fences, facts))

@@ -37,6 +37,7 @@ from worker_runtime import cancelling, metrics, promotion
 from worker_runtime.active_attempts import ActiveAttempts
 from worker_runtime.circuit_breaker import CircuitBreaker
 from worker_runtime.claiming import Claiming
+from worker_runtime.device_use import DeviceUseMonitor
 from worker_runtime.draining import Draining
 from worker_runtime.handler import Handler, StopReason
 from worker_runtime.heartbeat import BEATS_PER_LEASE, Heartbeat
@@ -52,6 +53,8 @@ from worker_runtime.settings import RuntimeSettings
 from worker_runtime.settling import Settler
 
 CLOSING_S = 2.0
+# A broken GPU may never say how much of its memory is in use.
+_FIRST_USE_S = 2.0
 
 
 class Worker:
@@ -84,6 +87,9 @@ class Worker:
         }
         self._active = ActiveAttempts(settings.slots)
         self._draining = Draining(self._active, worker=self.name, grace_s=settings.drain_grace_s)
+        # A handler that names no device runs on the CPU, as everything can.
+        device = handler.describe().get("device", "cpu")
+        self._device_use = DeviceUseMonitor(device, interval_s=settings.lease_s / BEATS_PER_LEASE)
         self._breaker, self._lock, self._claimed_all = CircuitBreaker(), anyio.Lock(fast_acquire=True), anyio.Event()
 
     def drain(self) -> None:
@@ -126,6 +132,9 @@ class Worker:
         heartbeat = self._heartbeat(asyncio.get_running_loop())
         log.info("worker_started", queues=self.queues, slots=settings.slots, **self._handler.describe())
         try:
+            self._device_use.start()
+            # So that the first registration has it.
+            await anyio.to_thread.run_sync(self._device_use.wait_for_first, _FIRST_USE_S)
             heartbeat.start()
             async with anyio.create_task_group() as duties:
                 if handle_signals:
@@ -146,6 +155,7 @@ class Worker:
                 duties.cancel_scope.cancel()
         finally:
             heartbeat.end()
+            self._device_use.end()
             with anyio.move_on_after(CLOSING_S, shield=True):
                 # A renewal that has begun would register the worker again.
                 await anyio.to_thread.run_sync(heartbeat.join, CLOSING_S / 2)
@@ -214,6 +224,7 @@ class Worker:
             lease_s=settings.lease_s,
             state=lambda: "draining" if self._draining.has_begun else "running",
             facts=self._handler.describe(),
+            device=self._device_use.latest,
             capabilities=self._capabilities,
             on_renewed=lambda fences, renewals: call_soon(
                 cancelling.apply_renewals, self._active, fences, renewals, settings.drain_grace_s

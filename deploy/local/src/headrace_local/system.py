@@ -20,9 +20,11 @@ import msgspec
 from headrace import Client, ClientError, Settings
 from shared_schemas.errors import MalformedId
 from shared_schemas.kinds import JobKind
+from shared_schemas.service.gpus import visible_gpus
 from shared_schemas.service.settings import SettingsRejected, from_environ
 
 from headrace_local import redis_server
+from headrace_local.devices import Devices, assigned
 from headrace_local.environment import for_kind, with_redis_url
 from headrace_local.errors import DataDirInUse, DataDirUnusable, NotReady, PortTaken
 from headrace_local.logs import Log
@@ -96,13 +98,21 @@ def running_system(config: SystemConfig, log: Log) -> Iterator[LocalSystem]:
         else:
             redis_url, redis = config.redis_url, "Redis as given"
         system = LocalSystem(config, redis_url=redis_url, redis=redis)
-        environment = _environment(config, redis_url)
+        environment, devices = _environment(config, redis_url), _devices(config)
+        for name, gpu in devices.gpus.items():
+            log.note("headrace", f"{name} gets {gpu.device}, a {gpu.name}", style="dim")
+        for warning in devices.warnings:
+            log.note("headrace", warning, style="yellow")
         gateway = Service("gateway", _module("gateway"), environment=environment, log=log)
         workers = [
             Service(
                 name,
                 _module(PROGRAMS[kind].module),
-                environment=for_kind(environment, kind) | {"HEADRACE_WORKER_NAME": name},
+                environment={
+                    **for_kind(environment, kind),
+                    **devices.environment.get(name, {}),
+                    "HEADRACE_WORKER_NAME": name,
+                },
                 log=log,
             )
             for name, kind in _workers(config)
@@ -149,6 +159,7 @@ def check_settings(config: SystemConfig) -> None:
             from_environ(parts[kind], prefix="HEADRACE_", environ=for_kind(environment, kind))
         except MalformedId as error:
             raise SettingsRejected(f"HEADRACE_QUEUES: {error}") from None
+    _devices(config)
     measured = [
         name for name, kind in _workers(config) if "HEADRACE_METRICS_PORT" in for_kind(config.environment, kind)
     ]
@@ -162,6 +173,11 @@ def check_settings(config: SystemConfig) -> None:
 def _workers(config: SystemConfig) -> list[tuple[str, JobKind]]:
     """-> (name, kind) of each worker"""
     return [(f"{kind}-{i}", kind) for kind, n in config.workers.items() for i in range(1, n + 1)]
+
+
+def _devices(config: SystemConfig) -> Devices:
+    """SettingsRejected."""
+    return assigned(_workers(config), config.environment.get("HEADRACE_DEVICE", "auto"), visible_gpus())
 
 
 def _module(name: str) -> list[str]:

@@ -1,8 +1,8 @@
 """Loads one model file and runs batches with it. Only this module imports onnxruntime.
 
-It knows neither jobs nor tasks. It requests CUDA only if the driver finds a device, because a build
+It knows neither jobs nor tasks. It requests CUDA only if the driver finds a GPU, because a build
 with CUDA lists the provider on every machine, and logs an error if it cannot load it.
-`OrtSession.provider` is the one that is used.
+`OrtSession.provider` is the one that is used. A device is named as in HEADRACE_DEVICE.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import onnxruntime  # type: ignore[import-untyped]
@@ -22,10 +22,12 @@ from numpy.typing import NDArray
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidProtobuf  # type: ignore[import-untyped]
 from shared_schemas.errors import AttemptFailed
 from shared_schemas.models import Dtype, TensorSpec
+from shared_schemas.service.gpus import Gpu, chosen, visible_gpus
+from shared_schemas.service.settings import SettingsRejected
 
 from inference_worker.tensors import Array, Arrays
 
-Device = Literal["auto", "cpu"]
+_CUDA = "CUDAExecutionProvider"
 _DTYPES: dict[str, Dtype] = {
     "tensor(float16)": "float16",
     "tensor(bfloat16)": "bfloat16",
@@ -67,17 +69,19 @@ class Stop:
 class OrtSession:
     """A loaded model."""
 
-    def __init__(self, path: Path, *, device: Device = "auto", intra_op_threads: int = 0) -> None:
+    def __init__(self, path: Path, *, device: str = "auto", intra_op_threads: int = 0) -> None:
         """intra_op_threads: 0 lets ONNX Runtime use one for each core. AttemptFailed: model_corrupt if the file is
-        not ONNX, model_unsupported if this runtime cannot run it."""
+        not ONNX, model_unsupported if this runtime cannot run it. SettingsRejected as gpu_of."""
         self.threads = intra_op_threads or os.cpu_count() or 1
+        gpu = gpu_of(device)
+        self._gpu = "" if gpu is None else gpu.name
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = intra_op_threads
         options.log_severity_level = _FATAL_ONLY
         # Threads that spin between runs take the cores away from the event loop and from other models.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=providers(device))
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=_providers(gpu))
         except InvalidProtobuf as error:
             raise AttemptFailed("model_corrupt", "the model file is not valid ONNX") from error
         except Exception as error:  # onnxruntime raises many unrelated classes for the same fault
@@ -100,12 +104,13 @@ class OrtSession:
         return str(self._session.get_providers()[0])
 
     @property
-    def device(self) -> str:
-        return "cuda" if self.provider == "CUDAExecutionProvider" else "cpu"
+    def is_on_gpu(self) -> bool:
+        return self.provider == _CUDA
 
     @property
     def facts(self) -> dict[str, str]:
-        return {"device": self.device, "threads": str(self.threads)}
+        """As runtime_facts, of this session."""
+        return {"device": f"cuda {self._gpu}" if self.is_on_gpu else "cpu", "threads": str(self.threads)}
 
     def run(self, feed: Mapping[str, Array], stop: Stop) -> Arrays:
         """feed: an array for each input. AttemptFailed model_failed if the model cannot process it, or was stopped."""
@@ -144,36 +149,49 @@ def _cannot_load(error: Exception, path: Path) -> str:
     return f"ONNX Runtime cannot load this model: {reason}" if reason else "ONNX Runtime cannot load this model"
 
 
-def providers(device: Device) -> list[str]:
-    if device == "auto" and _cuda_answers():
-        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    return ["CPUExecutionProvider"]
+def gpu_of(device: str) -> Gpu | None:
+    """None for the CPU. `auto` is the CPU where ONNX Runtime cannot use the GPU. SettingsRejected if
+    the device is not there, or cannot be used."""
+    gpu = chosen(device, visible_gpus())
+    fault = None if gpu is None else _fault_of_cuda()
+    if fault is None:
+        return gpu
+    if device == "auto":
+        return None
+    raise SettingsRejected(f"HEADRACE_DEVICE: {fault}")
 
 
-def runtime_facts(device: Device) -> dict[str, str]:
-    return {"onnxruntime": str(onnxruntime.__version__), "device": "cuda" if len(providers(device)) > 1 else "cpu"}
+def device_of(wanted: str) -> str:
+    """wanted: as HEADRACE_DEVICE. -> cpu or cuda:N. SettingsRejected as gpu_of."""
+    gpu = gpu_of(wanted)
+    return "cpu" if gpu is None else gpu.device
+
+
+def runtime_facts(device: str) -> dict[str, str]:
+    """What the answers of all models depend on. Which GPU of several equal ones does not matter."""
+    gpu = gpu_of(device)
+    return {"onnxruntime": str(onnxruntime.__version__), "device": "cpu" if gpu is None else f"cuda {gpu.name}"}
+
+
+def _providers(gpu: Gpu | None) -> list[Any]:
+    on_gpu = [] if gpu is None else [(_CUDA, {"device_id": gpu.index})]
+    return [*on_gpu, "CPUExecutionProvider"]
 
 
 @functools.cache
-def _cuda_answers() -> bool:
-    """True if the build has CUDA, its driver finds a device, and CUDA's libraries could be loaded."""
-    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        return False
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return False
-    n_devices = ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(n_devices)) != 0 or n_devices.value == 0:
-        return False
+def _fault_of_cuda() -> str | None:
+    """Why this ONNX Runtime cannot use a GPU. None if its build has CUDA, whose libraries could be loaded."""
+    hint = "install headrace-inference-worker[cuda]"
+    if _CUDA not in onnxruntime.get_available_providers():
+        return f"this ONNX Runtime has no CUDA; {hint}"
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):  # it prints what is missing instead of raising
         onnxruntime.preload_dlls()
     missing = [line for line in printed.getvalue().splitlines() if "Failed to load" in line]
-    if missing:
-        hint = "install headrace-inference-worker[cuda]; runs on the CPU until then"
-        structlog.get_logger().warning("cuda_libraries_missing", missing=missing, hint=hint)
-    return not missing
+    if not missing:
+        return None
+    structlog.get_logger().warning("cuda_libraries_missing", missing=missing, hint=hint)
+    return f"libraries of CUDA are missing; {hint}"
 
 
 def bfloat16_bits(array: NDArray[np.float32]) -> NDArray[np.uint16]:

@@ -11,7 +11,7 @@ import msgspec
 from shared_schemas.capabilities import Capabilities
 from shared_schemas.codec import encode_json
 from shared_schemas.ids import JobId, QueueName, is_job_id, kind_of_queue
-from shared_schemas.job import WorkerStatus
+from shared_schemas.job import DeviceUse, WorkerStatus
 from shared_schemas.lifecycle import from_ms
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.nodes import Nodes
@@ -37,9 +37,11 @@ def worker_facts(
     state: str,
     jobs: Sequence[JobId],
     facts: dict[str, str],
+    device: DeviceUse | None = None,
     capabilities: Capabilities | None = None,
 ) -> dict[str, str]:
-    """The fields of a worker's registration, as Leases.renew writes them."""
+    """The fields of a worker's registration, as Leases.renew writes them. device: None if it is not
+    known now, whatever an earlier renewal said."""
     registered = {} if capabilities is None else {"capabilities": encode_json(capabilities).decode()}
     return registered | {
         "host": host,
@@ -49,6 +51,7 @@ def worker_facts(
         "state": state,
         "jobs": " ".join(jobs),
         "facts": encode_json(facts).decode(),
+        "device": encode_json(device).decode(),
     }
 
 
@@ -90,6 +93,10 @@ def _worker_of(name: str, queue: QueueName, row: Mapping[bytes, bytes]) -> Worke
         facts = msgspec.json.decode(row.get(b"facts", b"{}"), type=dict[str, str])
     except msgspec.DecodeError:
         facts = {}
+    try:
+        device = msgspec.json.decode(row.get(b"device", b"null"), type=DeviceUse | None)
+    except msgspec.DecodeError:
+        device = None
     return WorkerStatus(
         name=name,
         queue=queue,
@@ -102,4 +109,5 @@ def _worker_of(name: str, queue: QueueName, row: Mapping[bytes, bytes]) -> Worke
         state=text("state"),
         jobs=tuple(JobId(job_id) for job_id in (text("jobs") or "").split() if is_job_id(job_id)),
         facts=facts,
+        device=device,
     )
