@@ -1,12 +1,10 @@
-"""A submission that waits for the end of its job, or streams its events: it answers what `GET` says later, whatever
-happened to the job or to the connections meanwhile."""
+"""A submission that waits for the end of its job: it answers what `GET` says later, whatever happened to the job or to
+the connections meanwhile."""
 
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import anyio
 import httpx
@@ -25,53 +23,17 @@ from tests.support.gateways import (
     TRAINING,
     TRAINING_BODY,
     Driver,
-    Frame,
     driver,
-    frames,
     progressed,
     running_gateway,
     succeeded,
 )
 from tests.support.network import Conditions, Way, subscriptions
 from tests.support.redis_server import RedisServer
+from tests.support.waiting import WAIT, Waiting, has_the_answer_of_get, waiting
 
-WAIT = {"Prefer": "wait=30"}
 FULL = ErrorInfo(code="out_of_memory", message="no room for “ü”", retryable=True)
 Course = Callable[[httpx.AsyncClient, Driver, JobId], Awaitable[object]]
-
-
-class Waiting:
-    """A submission that waits, and its answer."""
-
-    def __init__(self) -> None:
-        self.answer: httpx.Response | None = None
-
-    async def run(self, http: httpx.AsyncClient, body: Any, headers: dict[str, str]) -> None:
-        self.answer = await http.post("/jobs/training", json=body, headers=headers)
-
-
-@asynccontextmanager
-async def waiting(
-    http: httpx.AsyncClient, body: dict[str, Any] | None = None, headers: dict[str, str] | None = None
-) -> AsyncIterator[tuple[Waiting, JobId]]:
-    """Submit in a task. -> the submission and its job. The block ends once it has its answer."""
-    known = {summary["id"] for summary in (await http.get("/jobs")).json()["jobs"]}
-    asked = Waiting()
-    async with anyio.create_task_group() as group, http.stream("GET", "/events", params={"after": "0"}) as log:
-        group.start_soon(asked.run, http, TRAINING_BODY | (body or {}), WAIT | (headers or {}))
-        async for frame in frames(log):
-            if frame.json["job_id"] not in known:
-                yield asked, JobId(frame.json["job_id"])
-                return
-
-
-async def has_the_answer_of_get(http: httpx.AsyncClient, asked: Waiting, job_id: JobId) -> dict[str, Any]:
-    """-> the job, as both say"""
-    assert asked.answer is not None
-    assert asked.answer.status_code == 200
-    assert asked.answer.content == (await http.get(f"/jobs/{job_id}")).content
-    job: dict[str, Any] = asked.answer.json()
-    return job
 
 
 async def succeeds(http: httpx.AsyncClient, drive: Driver, job_id: JobId) -> None:
@@ -318,94 +280,6 @@ async def test_a_restart_of_redis_delays_no_answer(own_redis: RedisServer, tmp_p
                 own_redis.start()
                 await drive.finish(job_id, succeeded({"answer": 42}))
             await has_the_answer_of_get(http, asked, job_id)
-
-
-STREAM = {"Accept": "text/event-stream"}
-
-
-@asynccontextmanager
-async def streaming(http: httpx.AsyncClient, body: Any) -> AsyncIterator[AsyncIterator[Frame]]:
-    """-> the events of the jobs that are submitted"""
-    async with http.stream("POST", "/jobs/training", json=body, headers=STREAM) as response:
-        assert response.status_code == 200
-        yield frames(response)
-
-
-async def numbers_by_job(events: AsyncIterator[Frame]) -> dict[str, list[int]]:
-    """The numbers of the events of each job, to the end of the stream of a list."""
-    numbers: dict[str, list[int]] = {}
-    async for frame in events:
-        numbers.setdefault(frame.json["job_id"], []).append(frame.json["n"])
-    return numbers
-
-
-async def test_nothing_is_read_for_a_stream_of_the_jobs_that_were_submitted(
-    own_redis: RedisServer, tmp_path: Path
-) -> None:
-    with running_gateway(own_redis.url, tmp_path, keep_alive_s=3600) as gateway:
-        async with gateway.client() as http, driver(own_redis.url) as drive:
-            async with streaming(http, TRAINING_BODY) as events:
-                first = await anext(events)
-                await drive.finish((await drive.jobs.list_jobs(TRAINING)).jobs[0].id, succeeded(42))
-                later = [(int(frame.id), frame.event) async for frame in events]
-            async with streaming(http, [TRAINING_BODY] * 5) as events:
-                # The submission is answered with its first events.
-                jobs = [(await anext(events)).json["job_id"] for _ in range(5)]
-                for job_id in jobs:
-                    await drive.finish(JobId(job_id))
-                numbers = await numbers_by_job(events)
-            stats = await drive.client.info("commandstats")
-
-    assert (first.id, first.event) == ("1", "state")
-    assert later == [(2, "state"), (3, "done")]
-    assert numbers == {job_id: [2, 3] for job_id in jobs}
-    assert "cmdstat_xrange" not in stats
-
-
-@pytest.mark.quick
-@pytest.mark.fault(
-    "gateways",
-    "the subscription is cut while a submission streams the events of its list, before it is confirmed and after",
-    sees="nothing: the missed events are read and sent",
-)
-@pytest.mark.parametrize("is_confirmed", [False, True])
-async def test_a_lost_subscription_leaves_no_gap_in_the_stream_of_a_submission(
-    own_redis: RedisServer, tmp_path: Path, is_confirmed: bool
-) -> None:
-    with (
-        fault_proxy(own_redis.url) as proxy,
-        running_gateway(proxy.url, tmp_path, keep_alive_s=3600, redis_timeout_s=30) as gateway,
-    ):
-        async with gateway.client() as http, driver(own_redis.url) as drive:
-            if not is_confirmed:
-                proxy.impose(Conditions(held=frozenset({Way.BACK})), on=subscriptions)
-            async with streaming(http, [TRAINING_BODY] * 3) as events:
-                jobs = [(await anext(events)).json["job_id"] for _ in range(3)]
-                claims = [await drive.begin(JobId(job_id)) for job_id in jobs]
-                if is_confirmed:
-                    assert {(await anext(events)).json["n"] for _ in jobs} == {2}
-                proxy.cut(on=subscriptions)
-                proxy.heal()
-                for claim in claims:
-                    await drive.settle(claim, succeeded())
-                numbers = await numbers_by_job(events)
-
-    assert numbers == {job_id: [3] if is_confirmed else [2, 3] for job_id in jobs}
-
-
-async def test_a_reader_that_left_before_its_stream_began_leaves_no_channel_behind(
-    own_redis: RedisServer, tmp_path: Path
-) -> None:
-    with running_gateway(own_redis.url, tmp_path) as gateway:
-        async with gateway.client() as http, driver(own_redis.url) as drive:
-            for patience_s in (0.001, 0.002, 0.004, 0.008):
-                for _ in range(10):
-                    with suppress(httpx.TimeoutException):
-                        body = [TRAINING_BODY] * 5
-                        await http.post("/jobs/training", json=body, headers=STREAM, timeout=patience_s)
-            with anyio.fail_after(DEADLINE_S):
-                while await drive.client.pubsub_channels("*:job:*"):  # noqa: ASYNC110 - nothing announces it
-                    await anyio.sleep(0.02)
 
 
 @pytest.mark.quick
