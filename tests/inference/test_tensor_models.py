@@ -127,3 +127,18 @@ async def test_a_nameless_dimension_has_any_size(tmp_path: Path) -> None:
 
     assert described.manifest.inputs[0].shape == ("", "")
     assert answer["outputs"]["y"]["shape"] == [1, 3]
+
+
+async def test_an_input_that_asks_for_more_memory_than_there_is_fails_alone(tmp_path: Path) -> None:
+    size = helper.make_tensor_value_info("size", TensorProto.INT64, [1])
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [n]) for name, n in (("x", 1), ("y", "n")))
+    expand = graph([helper.make_node("Expand", ["x", "size"], ["y"])], [x, size], [y])
+    described = a_tensor_model(ArtifactStore(tmp_path), expand)
+
+    async with serving(tmp_path, described) as model:
+        huge = await model.failure({"x": [1], "size": [10**13]})
+        answers = await model.ask([{"x": [2], "size": [3]}, {"x": [1], "size": [10**13]}])
+
+    assert huge == "model_failed: the model could not process this input"
+    assert answers[0]["outputs"]["y"]["data"] == [2.0, 2.0, 2.0]
+    assert answers[1]["error"]["code"] == "model_failed"

@@ -12,6 +12,7 @@ from shared_schemas.events import Emitted
 from shared_schemas.job import JobState
 from shared_schemas.specs import InferenceParameters, InferenceSpec
 from shared_schemas.store.files import ArtifactStore
+from shared_schemas.stream.registry import ModelRegistry
 
 from tests.support.inference_process import inference_process, publish
 from tests.support.onnx_models import a_model, bigram, byte_tokenizer, linear
@@ -75,6 +76,27 @@ async def test_what_cannot_be_answered_fails_at_once_with_its_code(
     assert (job.state, job.attempt) == (JobState.FAILED, 1)
     assert job.error is not None
     assert job.error.code == code
+
+
+@pytest.mark.parametrize("cache", [False, True])
+async def test_a_version_that_was_deleted_before_the_job_began_is_gone(
+    redis_url: str, tmp_path: Path, cache: bool
+) -> None:
+    classifier = a_model(ArtifactStore(tmp_path), linear(IDENTITY, IDENTITY[0]), labels=("a", "b"), features=("x", "y"))
+
+    async with bench(redis_url) as jobs:
+        registry = ModelRegistry(jobs.nodes)
+        ref = (await registry.resolve(await publish(jobs, classifier))).ref
+        job_id = await jobs.submit(InferenceSpec(model_id=str(ref), input_data=[1, 3], cache=cache))
+        # The gateway keeps a version that a job needs. A job that is stored while it looks is not seen.
+        await registry.delete_version(ref)
+        assert not await registry.is_published(ref)
+        with inference_process(redis_url, tmp_path):
+            job = await jobs.done(job_id)
+
+    assert (job.state, job.attempt) == (JobState.FAILED, 1)
+    assert job.error is not None
+    assert (job.error.code, job.error.retryable) == ("model_gone", False)
 
 
 async def test_a_job_that_is_cancelled_while_it_writes_ends_within_two_seconds(redis_url: str, tmp_path: Path) -> None:

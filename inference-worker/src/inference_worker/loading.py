@@ -15,7 +15,7 @@ import anyio
 import structlog
 from anyio import to_thread
 from anyio.abc import TaskGroup
-from shared_schemas.errors import AttemptFailed, ErrorInfo, HeadraceError, MalformedId, WorkerUnfit
+from shared_schemas.errors import AttemptFailed, ErrorInfo, HeadraceError, MalformedId, ModelNotFound, WorkerUnfit
 from shared_schemas.models import Model, ModelManifest, ModelRef, parse_model_reference
 from shared_schemas.store.files import ArtifactStore
 
@@ -78,9 +78,9 @@ class LoadedModels:
     @asynccontextmanager
     async def use(self, model_id: str) -> AsyncIterator[LoadedModel]:
         """The model, which stays loaded while the context is open. ModelNotFound, MalformedId;
-        AttemptFailed:
-        model_unavailable (its file is not there, retryable), model_corrupt, model_unsupported,
-        model_too_large, worker_stopping (retryable); WorkerUnfit."""
+        AttemptFailed: model_gone (its version was deleted), model_unavailable (its file is not there,
+        retryable), model_corrupt, model_unsupported, model_too_large, worker_stopping (retryable);
+        WorkerUnfit."""
         entry = await self._entry_of(model_id)
         entry.n_users += 1
         try:
@@ -97,24 +97,36 @@ class LoadedModels:
             self._evict_idle(0)
 
     async def manifest_of(self, model_id: str) -> ModelManifest:
-        """Without loading the model. ModelNotFound, MalformedId, BackendUnavailable."""
+        """Without loading the model. ModelNotFound, MalformedId, BackendUnavailable, AttemptFailed
+        model_gone."""
         ref = _exact_version(model_id)
         entry = None if ref is None else self._entries.get(ref)
         if entry is not None and entry.model is not None:
             return entry.model.manifest
-        return (await self._resolve(model_id)).manifest
+        return (await self._look_up(model_id)).manifest
 
     async def _entry_of(self, model_id: str) -> _Entry:
         ref = _exact_version(model_id)
         if ref is None or ref not in self._entries:
             # A version never changes, so a loaded one need not be looked up.
-            model = await self._resolve(model_id)
+            model = await self._look_up(model_id)
             ref = model.ref
             if ref not in self._entries:
                 self._begin_loading(model)
         entry = self._entries.pop(ref)
         self._entries[ref] = entry
         return entry
+
+    async def _look_up(self, model_id: str) -> Model:
+        try:
+            return await self._resolve(model_id)
+        except ModelNotFound as error:
+            if _exact_version(model_id) is None:
+                raise
+            # The gateway pins each job to a version that exists, and no number is given again.
+            raise AttemptFailed(
+                "model_gone", "the version of the model was deleted after the job was submitted"
+            ) from error
 
     def _begin_loading(self, model: Model) -> None:
         if self._tasks is None:

@@ -17,7 +17,7 @@ from inference_worker.engines.batcher import BatchLimits
 from inference_worker.engines.batching import BatchingEngine
 from inference_worker.engines.invariance import ALWAYS, UNKNOWN, Invariance, combined, probed, sample_rows
 from inference_worker.engines.session import OrtSession, Stop, gpu_of
-from inference_worker.onnx_file import check_is_one_file
+from inference_worker.onnx_file import check_is_one_file, check_size
 from inference_worker.settings import Settings
 from inference_worker.tasks import TASKS
 from inference_worker.tasks.task import ModelTask
@@ -60,6 +60,7 @@ def open_model(model: Model, store: ArtifactStore, settings: Settings) -> Loaded
     manifest = model.manifest
     device, limits = "cpu" if manifest.device == "cpu" else settings.device, limits_of(manifest, settings.batching)
     _check_is_on_gpu(manifest.device, gpu_of(device) is not None)
+    check_size(manifest.onnx.n_bytes)
     path = verified(store, manifest.onnx)
     check_is_one_file(path)
     session = OrtSession(path, device=device, intra_op_threads=manifest.threads or settings.intra_op_threads)

@@ -13,11 +13,15 @@ from pathlib import Path
 
 from shared_schemas.errors import AttemptFailed
 
+from inference_worker.file_kinds import HEAD_BYTES, kind_of
+
 VARINT, _FIXED64, LENGTH, _START_GROUP, _END_GROUP, _FIXED32 = range(6)
 _FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
 # The longest tag or length, and the longest value, in bytes; the deepest nesting of groups. All are protobuf's limits.
 _LONGEST_TAG, _LONGEST_VARINT, _DEEPEST = 5, 10, 100
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
+# The largest message that protobuf reads.
+_MOST_BYTES = (1 << 31) - 1
 # Message -> field number -> message of that field.
 _CHILDREN: dict[str, dict[int, str]] = {
     "Model": {7: "Graph", 20: "Training", 25: "Function"},
@@ -31,13 +35,32 @@ _CHILDREN: dict[str, dict[int, str]] = {
 }
 
 
+def check_size(n_bytes: int) -> None:
+    """Of the file. AttemptFailed model_corrupt."""
+    if n_bytes == 0:
+        raise AttemptFailed("model_corrupt", "the model file is empty")
+    if n_bytes > _MOST_BYTES:
+        raise AttemptFailed("model_corrupt", "the model file is larger than 2 GiB, and ONNX reads no such file")
+
+
 def check_is_one_file(path: Path) -> None:
     """AttemptFailed: model_unsupported if a tensor is outside the file, model_corrupt if the file is not protobuf."""
-    if path.stat().st_size == 0:
-        raise _corrupt()
+    check_size(path.stat().st_size)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        if _refers_outside(data):
-            raise AttemptFailed("model_unsupported", "the model keeps tensors outside its file, which is refused")
+        try:
+            refers_outside = _refers_outside(data)
+        except AttemptFailed as error:
+            raise not_onnx(path) from error
+    if refers_outside:
+        raise AttemptFailed("model_unsupported", "the model keeps tensors outside its file, which is refused")
+
+
+def not_onnx(path: Path) -> AttemptFailed:
+    """The error for a file that is not valid ONNX. It says what the file is, if its beginning shows that."""
+    with path.open("rb") as file:
+        kind = kind_of(file.read(HEAD_BYTES))
+    what = "" if kind is None else f"; it is {kind}"
+    return AttemptFailed("model_corrupt", f"the model file is not valid ONNX{what}")
 
 
 def _refers_outside(data: mmap.mmap) -> bool:

@@ -25,6 +25,7 @@ from shared_schemas.models import Dtype, TensorSpec
 from shared_schemas.service.gpus import Gpu, chosen, visible_gpus
 from shared_schemas.service.settings import SettingsRejected
 
+from inference_worker.onnx_file import not_onnx
 from inference_worker.tensors import Array, Arrays
 
 _CUDA = "CUDAExecutionProvider"
@@ -83,7 +84,7 @@ class OrtSession:
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=_providers(gpu))
         except InvalidProtobuf as error:
-            raise AttemptFailed("model_corrupt", "the model file is not valid ONNX") from error
+            raise not_onnx(path) from error
         except Exception as error:  # onnxruntime raises many unrelated classes for the same fault
             raise AttemptFailed("model_unsupported", _cannot_load(error, path)) from error
         try:

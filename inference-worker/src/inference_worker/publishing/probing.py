@@ -19,7 +19,7 @@ from shared_schemas.store.files import ArtifactStore
 from inference_worker.engines.batching import BatchingEngine
 from inference_worker.engines.session import OrtSession, Stop, runtime_facts
 from inference_worker.model import LoadedModel, limits_of, verified
-from inference_worker.onnx_file import check_is_one_file
+from inference_worker.onnx_file import check_is_one_file, check_size
 from inference_worker.publishing.contents import Contents, read_contents
 from inference_worker.publishing.messages import Assignment, Checked, Phase
 from inference_worker.settings import Settings
@@ -50,6 +50,8 @@ def _probe(given: Assignment, enter: Callable[[Phase], None]) -> Checked:
     # CUDA reserves more address space than the limit of this process.
     settings = Settings(device="cpu", run_timeout_s=min(given.timeout_s, 3600.0))
     enter("checking")
+    # Before the whole file is read.
+    check_size(given.onnx.n_bytes)
     path = verified(store, given.onnx)
     check_is_one_file(path)
     contents = read_contents(path, allowed_domains=frozenset(given.allowed_domains))

@@ -95,6 +95,12 @@ JOBS = (
         action="Look at the input. The worker's log has the reason.",
     ),
     ErrorCode(
+        code="model_gone",
+        job=False,
+        meaning="The version of the model was deleted between the submission of the job and its start.",
+        action="Submit the job again with a version that GET /models/{name} lists.",
+    ),
+    ErrorCode(
         code="model_output_invalid",
         job=False,
         meaning="The model gave no token a finite score.",
