@@ -1,11 +1,15 @@
 """A publishing job whose worker, gateway or Redis ends at any point publishes one version, or none."""
 
+import hashlib
 import signal
 from pathlib import Path
 
 import anyio
 import httpx
 import pytest
+from headrace import AsyncClient
+from shared_schemas.artifacts import ArtifactRef
+from shared_schemas.store.files import ArtifactStore
 
 from tests.support.armed import command
 from tests.support.gateways import running_gateway
@@ -99,6 +103,38 @@ async def test_a_gateway_killed_before_it_answers_makes_one_version_with_the_sam
             assert again.headers["idempotency-replayed"] == "true"
             assert again.json()["result"]["model"] == "model@1"
             assert await user.versions("model") == [1]
+
+
+@pytest.mark.fault(
+    "gateways",
+    "kill -9 of a gateway that has the last byte of an upload, and has not put the file in its place",
+    sees="the file is not complete; the next request completes it, with its last byte alone",
+)
+@pytest.mark.parametrize("way", ["the client", "the last byte", "the whole file"])
+async def test_an_upload_that_was_not_put_in_its_place_is_completed(redis_url: str, tmp_path: Path, way: str) -> None:
+    sha256, last = hashlib.sha256(MODEL).hexdigest(), len(MODEL) - 1
+    told = {"sha256": sha256, "n_bytes": len(MODEL), "is_complete": False}
+    progress: list[tuple[int, int]] = []
+    armed = command("kill", "artifact_written", "gateway")[2:]
+    with running_gateway(redis_url, tmp_path, module=armed) as gateway:
+        async with gateway.client() as http:
+            with pytest.raises(httpx.RemoteProtocolError):
+                await http.put(f"/files/{sha256}", content=MODEL)
+    with running_gateway(redis_url, tmp_path) as gateway:
+        async with gateway.client() as http, AsyncClient(gateway.url) as client:
+            assert (await http.get(f"/files/{sha256}")).json() == told
+            match way:
+                case "the client":
+                    await client.upload(MODEL, on_progress=lambda *done: progress.append(done))
+                    assert progress == [(len(MODEL), len(MODEL))] * 2, "it asked, and sent one part"
+                case "the last byte":
+                    headers = {"Content-Range": f"bytes {last}-{last}/{len(MODEL)}"}
+                    assert (await http.put(f"/files/{sha256}", content=MODEL[-1:], headers=headers)).status_code == 201
+                case _:
+                    assert (await http.put(f"/files/{sha256}", content=MODEL)).status_code == 201
+            assert (await http.get(f"/files/{sha256}")).json() == told | {"is_complete": True}
+    ref = ArtifactRef(sha256=sha256, n_bytes=len(MODEL))
+    assert ArtifactStore(tmp_path / "artifacts").verify(ref).read_bytes() == MODEL
 
 
 @pytest.mark.fault(

@@ -64,6 +64,9 @@ async def test_a_published_file_is_served_as_its_graph_declares(gateway: Gateway
     assert "batch_axis" not in model["manifest"]
     lines = [each["line"].split()[0] for each in events["events"] if each["event"] == "log"]
     assert lines == ["checking", "loading", "running"]
+    done = [(each["fraction"], each["message"]) for each in events["events"] if each["event"] == "progress"]
+    assert done == sorted(done)
+    assert done[-1] == (1.0, "checked")
     assert downloaded.content == GOOD
     assert (await user.ask("own", {"x": [[1, 2.5]]}))["outputs"]["y"]["data"] == [1.0, 2.5]
     assert (await user.ask(job["job_id"], {"x": [[3, 4]]}))["outputs"]["y"]["data"] == [3.0, 4.0]

@@ -1,7 +1,6 @@
 """PUT /files/{sha256}: uploads go to the artifact store as they arrive, and go on where they broke."""
 
 import hashlib
-import os
 import random
 import shutil
 import socket
@@ -13,11 +12,10 @@ import anyio
 import httpx
 import psutil
 import pytest
-from msgspec.structs import replace
 from shared_schemas.artifacts import ArtifactRef
 from shared_schemas.store.files import ArtifactStore
 
-from tests.support.gateways import Gateway, a_manifest, driver, gateways, running_gateway
+from tests.support.gateways import Gateway, gateways, running_gateway
 from tests.support.redis_server import RedisServer
 from tests.support.tiny_disk import tiny_disk
 
@@ -187,6 +185,36 @@ async def test_a_file_above_the_cap_is_refused_and_not_kept(http: httpx.AsyncCli
     assert kept(folder) == []
 
 
+async def test_a_part_that_is_longer_than_it_says_leaves_the_parts_before_it(
+    http: httpx.AsyncClient, folder: Path
+) -> None:
+    """Without a Content-Length, only the end of the body shows how long it is."""
+    middle = SENT + 1000
+    before = await http.put(f"/files/{SHA256}", content=CONTENT[:SENT], headers=content_range(0, SENT, len(CONTENT)))
+    too_long = await http.put(
+        f"/files/{SHA256}", content=chunks(2 << 20), headers=content_range(SENT, middle, len(CONTENT))
+    )
+    left = await http.get(f"/files/{SHA256}")
+    rest = await http.put(
+        f"/files/{SHA256}", content=CONTENT[SENT:], headers=content_range(SENT, len(CONTENT), len(CONTENT))
+    )
+
+    assert before.status_code == 202
+    assert of(too_long) == (400, "malformed_request")
+    assert left.json() == {"sha256": SHA256, "n_bytes": SENT, "is_complete": False}
+    assert rest.status_code == 201
+    [path] = kept(folder)
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("second", [content_range(0, 5, 5), content_range(1, 5, 5)], ids=["the same", "another"])
+async def test_two_ranges_are_refused(http: httpx.AsyncClient, folder: Path, second: dict[str, str]) -> None:
+    headers = [*content_range(0, 5, 5).items(), *second.items()]
+
+    assert of(await http.put(f"/files/{SHA256}", content=b"12345", headers=headers)) == (400, "malformed_request")
+    assert kept(folder) == []
+
+
 async def test_an_upload_follows_no_link_out_of_the_store(
     http: httpx.AsyncClient, folder: Path, tmp_path: Path
 ) -> None:
@@ -287,87 +315,3 @@ async def test_curl_uploads_and_goes_on(served: Gateway, http: httpx.AsyncClient
 
     assert b'"is_complete":true' in rest
     assert again == rest
-
-
-async def published(redis_url: str, folder: Path) -> ArtifactRef:
-    ref = ArtifactStore(folder / "artifacts").put_bytes(CONTENT)
-    async with driver(redis_url) as drive:
-        await drive.publish("model", manifest=replace(a_manifest(), onnx=ref))
-    return ref
-
-
-async def test_the_file_of_a_version_is_downloaded_whole_or_in_part(
-    redis_url: str, http: httpx.AsyncClient, folder: Path
-) -> None:
-    ref = await published(redis_url, folder)
-    path = "/models/model/versions/1/file"
-
-    async def ask(method: str = "GET", **headers: str) -> httpx.Response:
-        return await http.request(
-            method, path, headers={name.replace("_", "-"): value for name, value in headers.items()}
-        )
-
-    whole, head = await ask(), await ask("HEAD")
-    rest, last = await ask(Range=f"bytes={SENT}-"), await ask(Range="bytes=-5")
-    behind = await ask(Range=f"bytes={len(CONTENT)}-")
-    known = await ask(If_None_Match=f'"{ref.sha256}"')
-    changed = await ask(Range="bytes=0-4", If_Range='"other"')
-    by_alias = await http.get("/models/model/versions/latest/file")
-
-    assert whole.content == by_alias.content == CONTENT
-    assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", str(len(CONTENT)))
-    assert whole.headers["etag"] == head.headers["etag"] == f'"{SHA256}"'
-    assert (rest.status_code, rest.content) == (206, CONTENT[SENT:])
-    assert (last.status_code, last.content) == (206, CONTENT[-5:])
-    assert of(behind) == (416, "range_not_satisfiable")
-    assert behind.headers["content-range"] == f"bytes */{len(CONTENT)}"
-    assert (known.status_code, known.content) == (304, b"")
-    assert (changed.status_code, changed.content) == (200, CONTENT)
-
-
-@pytest.mark.parametrize("value", ["bytes=5-2", "bytes=-", "bytes=0-1,4-5", "lines=0-1", "bytes=a-b", "x" * 500])
-async def test_a_range_that_is_not_one_range_is_ignored(
-    redis_url: str, http: httpx.AsyncClient, folder: Path, value: str
-) -> None:
-    await published(redis_url, folder)
-
-    answer = await http.get("/models/model/versions/1/file", headers={"Range": value})
-
-    assert (answer.status_code, answer.content) == (200, CONTENT)
-
-
-async def test_a_version_whose_file_is_gone_is_not_found(redis_url: str, http: httpx.AsyncClient, folder: Path) -> None:
-    ref = await published(redis_url, folder)
-    ArtifactStore(folder / "artifacts").remove(ref)
-
-    assert of(await http.get("/models/model/versions/1/file")) == (404, "file_not_found")
-    assert of(await http.get("/models/model/versions/9/file")) == (404, "model_not_found")
-
-
-async def test_a_reader_that_stops_reading_is_cut_off(redis_url: str, tmp_path: Path) -> None:
-    large = os.urandom(1 << 20) * 16
-    ref = ArtifactStore(tmp_path / "artifacts").put_bytes(large)
-    with running_gateway(redis_url, tmp_path, send_timeout_s=0.5) as gateway:
-        async with driver(redis_url) as drive:
-            await drive.publish("model", manifest=replace(a_manifest(), onnx=ref))
-        address = urlsplit(gateway.url)
-        with socket.create_connection((address.hostname, address.port), timeout=DEADLINE_S) as connection:
-            head = f"GET /models/model/versions/1/file HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n"
-            connection.sendall(head.encode())
-            await until_served(gateway, "/file")
-            n_bytes = 0
-            try:
-                while piece := connection.recv(1 << 20):
-                    n_bytes += len(piece)
-            except ConnectionResetError:
-                pass
-
-    assert n_bytes < len(large)
-    assert [line for line in gateway.log() if line.get("level") == "error"] == []
-
-
-async def until_served(gateway: Gateway, route: str) -> None:
-    """The gateway writes a line about a request once it is over."""
-    with anyio.fail_after(DEADLINE_S):
-        while not any(line.get("route", "").endswith(route) for line in gateway.log()):  # noqa: ASYNC110
-            await anyio.sleep(0.05)

@@ -1,6 +1,7 @@
 """A queue takes as many waiting jobs as its limit allows. Others get 429, and are stored nowhere."""
 
 import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -266,6 +267,30 @@ async def test_the_client_sends_again_once_there_may_be_room(
         await begin_next(drive)
 
     assert [answer.status for answer in answers] == ["queued"]
+
+
+async def test_the_command_line_says_that_it_waits_for_room(
+    limited: Gateway, http: httpx.AsyncClient, drive: Driver
+) -> None:
+    await fill(http)
+    await drive.client.xadd(keys.log(TRAINING), {"count": LIMIT, "changes": "x\nstate {}", "pace": "9 90 90 0"})
+    command = [sys.executable, "-m", "headrace.cli", "submit", "training", "mlp", "a.csv", "--url", limited.url]
+    ended = []
+
+    async def submit() -> None:
+        ended.append(await anyio.run_process(command, check=False))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(submit)
+        await until_refused(limited)
+        await begin_next(drive)
+
+    [process] = ended
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.decode().startswith("training-")
+    [line] = process.stderr.decode().splitlines()
+    assert f"{LIMIT} jobs wait" in line
+    assert "; sending again in 1." in line
 
 
 async def until_refused(gateway: Gateway) -> None:

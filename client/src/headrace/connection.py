@@ -4,6 +4,7 @@ Opens no connection.
 """
 
 import random
+from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
@@ -36,6 +37,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     patience_s: how long to try to reconnect an event stream. None: for ever.
     retries: how often a request is sent again, if that is harmless.
     trust_env: use the proxies that the environment names. A loopback address never uses one.
+    on_full: called with the error and the seconds until the request is sent again, whenever a queue
+        is full.
     """
 
     url: str | None = None
@@ -45,6 +48,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     patience_s: float | None = 60.0
     retries: int = 2
     trust_env: bool = True
+    on_full: Callable[[QueueFull, float], object] | None = None
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -76,8 +80,8 @@ def pause_before_resend(
     settings: Settings,
     rng: random.Random,
 ) -> float:
-    """-> seconds to wait before the request is sent again. If it may not be, raises
-    the error for the caller."""
+    """-> seconds to wait before the request is sent again; on_full has been told. If it may not be,
+    raises the error for the caller."""
     # A request that found its queue full had no effect either.
     never_sent = error.never_sent if isinstance(error, ConnectionFailed) else isinstance(error, QueueFull)
     may_help = error.retryable if isinstance(error, ApiError) else request.repeatable or never_sent
@@ -86,4 +90,7 @@ def pause_before_resend(
     is_too_long = isinstance(error, QueueFull) and asked_s > _LONGEST_WAIT_S
     if failures > settings.retries or not may_help or is_too_long or not (request.repeatable or never_sent):
         raise error if isinstance(error, ApiError) else route.unreachable(error) from error
-    return min(asked_s, _LONGEST_WAIT_S) + _BACKOFF.delay_s(failures, rng)
+    pause_s = min(asked_s, _LONGEST_WAIT_S) + _BACKOFF.delay_s(failures, rng)
+    if isinstance(error, QueueFull) and settings.on_full is not None:
+        settings.on_full(error, pause_s)
+    return pause_s

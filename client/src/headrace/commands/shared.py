@@ -16,6 +16,7 @@ from shared_schemas.job import Job
 from headrace import answer_lines, text
 from headrace.client import Client
 from headrace.commands.command import COMMAND, ExitCode, Given
+from headrace.connection import Settings
 from headrace.endpoints import ended
 from headrace.errors import (
     ApiError,
@@ -72,8 +73,12 @@ def report(error: ClientError) -> None:
 @contextmanager
 def connected(given: Given) -> Iterator[Client]:
     """Connect to the gateway that the options, the environment or a profile name."""
-    with Client(given.url, profile=given.profile) as client:
+    with Client(given.url, profile=given.profile, settings=Settings(on_full=_say_that_it_waits)) as client:
         yield client
+
+
+def _say_that_it_waits(error: QueueFull, pause_s: float) -> None:
+    err.print(f"{error}; sending again in {text.duration(pause_s)}", "dim")
 
 
 def print_json(value: Any) -> None:

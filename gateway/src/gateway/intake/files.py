@@ -75,6 +75,7 @@ class Files:
         there now. ProblemError 400, 408, 409, 413, 415, 422, 503, 507."""
         try:
             check_encoding(headers)
+            _check_one_range(request)
             span = self._span(headers)
             found = await self.received(sha256)
             if found is not None and found.is_complete:
@@ -97,10 +98,11 @@ class Files:
                     if len(unwritten) >= _PIECE_BYTES:
                         await _write(upload, unwritten)
             except ProblemError as error:
-                if error.status != 408:
-                    upload.discard()
-                    raise
-                await _write(upload, unwritten)
+                if error.status == 408:
+                    await _write(upload, unwritten)
+                else:
+                    # Nobody knows what this part was. Those before it stay.
+                    await to_thread.run_sync(upload.begin_at, span.start)
                 raise
             except (ClientDisconnect, asyncio.CancelledError):
                 # What has arrived need not be sent again.
@@ -205,6 +207,12 @@ async def _write(upload: Upload, unwritten: bytearray) -> None:
         piece = bytes(unwritten)
         unwritten.clear()
         await to_thread.run_sync(upload.write, piece)
+
+
+def _check_one_range(request: Request) -> None:
+    """Of two, nobody can know which one is meant. ProblemError."""
+    if sum(name == b"content-range" for name, _ in request.scope["headers"]) > 1:
+        raise _malformed_range()
 
 
 def _malformed_range() -> ProblemError:
