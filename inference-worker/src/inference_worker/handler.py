@@ -5,6 +5,7 @@ An answer is what a job returns for one input. The result of a job is its one an
 """
 
 import hashlib
+import math
 import time
 from collections.abc import Iterable, Sequence
 from functools import cached_property, partial
@@ -19,7 +20,7 @@ from shared_schemas.inputs import inputs_of
 from shared_schemas.kinds import JobKind
 from shared_schemas.outcome import Release, Success
 from shared_schemas.service.process import processor
-from shared_schemas.specs import InferenceSpec
+from shared_schemas.specs import InferenceSpec, Priority
 from shared_schemas.stream.result_cache import ResultCache
 from worker_runtime.handler import Attempt, StopReason
 from worker_runtime.outbox import PROGRESS_INTERVAL_S
@@ -30,12 +31,14 @@ from inference_worker.engines.invariance import Invariance
 from inference_worker.engines.session import device_of, runtime_facts
 from inference_worker.loading import LoadedModels
 from inference_worker.model import LoadedModel
-from inference_worker.results import Refused, refused
+from inference_worker.results import Refused, refused, without_speed
 from inference_worker.sampling import seed_of
 from inference_worker.tasks.task import FinishReason, ListTask, Request
 
 # How many parts of a list are answered at the same time, at least.
 _PARTS = 3
+# The lower is served first.
+_PRIORITIES = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}
 
 
 class InferenceHandler:
@@ -75,7 +78,7 @@ class InferenceHandler:
         async with self._models.use(spec.model_id) as model:
             inputs = inputs_of(model.manifest.task, spec.input_data)
             run = _Run(attempt, spec, model, inputs.items)
-            facts = self._facts | model.session.facts | _facts_of(model.engine.invariance)
+            facts = self._facts | model.facts | _facts_of(model.engine.invariance)
             if not inputs.is_list and not model.task.takes_many_runs:
                 return Answered(_success(run.encoded(await run.answer(0)), facts), is_whole=True)
             if not await run.answer_all(at_once=self._items_in_flight):
@@ -101,7 +104,10 @@ class _Run:
         seed = seed_of(attempt.job_id) if spec.parameters.seed is None else spec.parameters.seed
         self._is_exact = spec.parameters.reproducible
         alone = self._is_exact and model.engine.invariance.sizes is None
-        self._request = Request(spec.parameters, seed, self._emit, self._reserve, alone)
+        deadline = math.inf if spec.timeout_s is None else time.monotonic() + spec.timeout_s
+        self._request = Request(
+            spec.parameters, seed, self._emit, self._reserve, alone, _PRIORITIES[spec.priority], deadline
+        )
         self._room_bytes = RESULT_BYTES
         # By the place of the first of several answers, which are separated by commas.
         self._answers: dict[int, _Encoded] = {}
@@ -177,6 +183,7 @@ class _Run:
         return _Encoded(encode_json(shown)[1:-1], encode_json(same)[1:-1])
 
     def _same(self, answer: msgspec.Struct) -> msgspec.Struct:
+        answer = without_speed(answer)
         if self._is_exact:
             return answer
         same: msgspec.Struct = self._task.reproducible(answer)

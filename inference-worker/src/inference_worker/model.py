@@ -15,12 +15,15 @@ from shared_schemas.store.files import ArtifactCorrupt, ArtifactMissing, Artifac
 
 from inference_worker.engines.batcher import BatchLimits
 from inference_worker.engines.batching import BatchingEngine
+from inference_worker.engines.decoding.engine import DecodingEngine
 from inference_worker.engines.invariance import ALWAYS, UNKNOWN, Invariance, combined, probed, sample_rows
 from inference_worker.engines.session import OrtSession, Stop, gpu_of
 from inference_worker.onnx_file import check_is_one_file, check_size
 from inference_worker.settings import Settings
 from inference_worker.tasks import TASKS
-from inference_worker.tasks.task import ModelTask
+from inference_worker.tasks.task import Load, ModelTask
+from inference_worker.tasks.text_generation import TextGeneration
+from inference_worker.tasks.written_text import WrittenText
 from inference_worker.tensors import example_row
 
 _WARM_UP_S = 60.0
@@ -34,13 +37,19 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     ref: ModelRef
     manifest: ModelManifest
     session: OrtSession
-    engine: BatchingEngine
+    engine: BatchingEngine | DecodingEngine
     task: ModelTask[Any]
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What the answers of this model depend on, besides the model itself."""
+        own = self.engine.facts if isinstance(self.engine, DecodingEngine) else {}
+        return self.session.facts | own
 
     async def warm_up(self) -> None:
         """Run the model once if its task allows it, so that its first job does not wait for allocations. AttemptFailed
         model_unsupported if the run fails, or its outputs do not fit the task."""
-        if not self.task.takes_ones:
+        if not self.task.takes_ones or isinstance(self.engine, DecodingEngine):
             return
         image = self.manifest.image
         shape = None if image is None else image.shape
@@ -58,7 +67,8 @@ def open_model(model: Model, store: ArtifactStore, settings: Settings) -> Loaded
     """Verify the files and load them. Blocks. AttemptFailed: model_unavailable and device_unavailable (both
     retryable), model_corrupt, model_unsupported."""
     manifest = model.manifest
-    device, limits = "cpu" if manifest.device == "cpu" else settings.device, limits_of(manifest, settings.batching)
+    is_on_cpu = manifest.device == "cpu" or manifest.decoder is not None
+    device, limits = "cpu" if is_on_cpu else settings.device, limits_of(manifest, settings.batching)
     _check_is_on_gpu(manifest.device, gpu_of(device) is not None)
     check_size(manifest.onnx.n_bytes)
     path = verified(store, manifest.onnx)
@@ -66,6 +76,9 @@ def open_model(model: Model, store: ArtifactStore, settings: Settings) -> Loaded
     session = OrtSession(path, device=device, intra_op_threads=manifest.threads or settings.intra_op_threads)
     # ONNX Runtime falls back to the CPU without an error.
     _check_is_on_gpu(manifest.device, session.is_on_gpu)
+    if manifest.decoder is not None:
+        decoder, writing = open_decoder(session, manifest, settings, partial(verified, store))
+        return LoadedModel(ref=model.ref, manifest=manifest, session=session, engine=decoder, task=writing)
     engine = BatchingEngine(
         session,
         limits,
@@ -74,6 +87,27 @@ def open_model(model: Model, store: ArtifactStore, settings: Settings) -> Loaded
     )
     task = TASKS[manifest.task](manifest, session, engine, partial(verified, store))
     return LoadedModel(ref=model.ref, manifest=manifest, session=session, engine=engine, task=task)
+
+
+def open_decoder(
+    session: OrtSession, manifest: ModelManifest, settings: Settings, load: Load
+) -> tuple[DecodingEngine, WrittenText]:
+    """Blocks, for some runs of the model. AttemptFailed model_unsupported if one of them fails, or as the task."""
+    if TASKS[manifest.task] is not TextGeneration or manifest.context_length is None:
+        raise AttemptFailed("model_unsupported", "a decoder needs a task that writes texts, and a context length")
+    try:
+        engine = DecodingEngine(
+            session,
+            settings.decoding,
+            context_length=manifest.context_length,
+            run_timeout_s=settings.run_timeout_s,
+            is_tried=settings.probe_s > 0.0,
+        )
+    except AttemptFailed as error:
+        if error.info().code != "model_failed":
+            raise
+        raise AttemptFailed("model_unsupported", "the model failed its first run") from error
+    return engine, WrittenText(manifest, engine, load)
 
 
 def limits_of(manifest: ModelManifest, limits: BatchLimits) -> BatchLimits:

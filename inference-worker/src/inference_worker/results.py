@@ -25,6 +25,15 @@ class AnswerWarning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     more: int = 0
 
 
+class Speed(msgspec.Struct, frozen=True, kw_only=True):
+    """How fast an answer was written. first_token_s: from when the worker had the prompt to the first token, in
+    seconds. tokens_per_s: from the first token to the last; null for a single one. An answer that a second attempt
+    ended has none."""
+
+    first_token_s: float
+    tokens_per_s: float | None
+
+
 TRUNCATED = (AnswerWarning(code="input_truncated"),)
 
 
@@ -45,3 +54,10 @@ class Refused(msgspec.Struct, frozen=True):
 def refused(error: HeadraceError) -> Refused:
     info: ErrorInfo = error.info()
     return Refused(ItemError(code=info.code, message=info.message, column=info.column))
+
+
+def without_speed(answer: msgspec.Struct) -> msgspec.Struct:
+    """The answer without what was measured while it was made, which no replay can give again."""
+    if isinstance(getattr(answer, "speed", None), Speed):
+        return msgspec.structs.replace(answer, speed=None)
+    return answer

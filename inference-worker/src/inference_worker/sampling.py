@@ -43,5 +43,8 @@ def next_token(
 
 
 def _all_but_top(scores: Array, top_k: int) -> Array:
-    """All indices except those of the top_k highest scores. Of equal scores, the lower indices are kept."""
-    return np.argsort(-scores, kind="stable")[top_k:]
+    """Which are not among the top_k highest scores. Of equal scores, the lower indices are kept."""
+    least = np.partition(scores, len(scores) - top_k)[len(scores) - top_k]
+    is_kept = np.asarray(scores > least)
+    is_kept[np.flatnonzero(scores == least)[: top_k - np.count_nonzero(is_kept)]] = True
+    return np.asarray(~is_kept)

@@ -7,6 +7,7 @@ from shared_schemas.service.settings import setting
 from worker_runtime.settings import RuntimeSettings
 
 from inference_worker.engines.batcher import BatchLimits
+from inference_worker.engines.decoding.limits import DecodingLimits
 
 
 class Settings(RuntimeSettings, frozen=True, kw_only=True):
@@ -91,6 +92,43 @@ class Settings(RuntimeSettings, frozen=True, kw_only=True):
             le=365 * 86_400.0,
         ),
     ] = 86_400.0
+    written_texts: Annotated[
+        int,
+        setting(
+            "How many texts one language model with a cache writes at once. More wait",
+            change="there are more jobs at once and more cores",
+            ge=1,
+            le=256,
+        ),
+    ] = 16
+    text_cache_bytes: Annotated[
+        int,
+        setting(
+            "The most memory for the keys and values of the texts that one language model writes, in bytes. A text is "
+            "admitted once all that it may need is free. A text that needs more is refused",
+            change="texts are long, or there is less memory",
+            ge=1 << 20,
+        ),
+    ] = 1 << 30
+    prompt_cache_bytes: Annotated[
+        int,
+        setting(
+            "The most memory for beginnings of prompts that one language model keeps, in bytes, beside that for its "
+            "texts. A prompt with such a beginning does not read it again. 0 keeps none",
+            change="many prompts begin alike, or none do",
+            ge=0,
+        ),
+    ] = 256 << 20
+    prompt_step_ms: Annotated[
+        float,
+        setting(
+            "How long a language model reads prompts before it goes on with the texts that it writes, in milliseconds. "
+            "It reads 16 tokens at least",
+            change="texts should flow more evenly, or prompts should be read sooner",
+            gt=0.0,
+            le=10_000.0,
+        ),
+    ] = 100.0
     run_timeout_s: Annotated[
         float,
         setting(
@@ -119,6 +157,15 @@ class Settings(RuntimeSettings, frozen=True, kw_only=True):
             pattern=DEVICE_PATTERN,
         ),
     ] = "auto"
+
+    @property
+    def decoding(self) -> DecodingLimits:
+        return DecodingLimits(
+            max_rows=self.written_texts,
+            cache_bytes=self.text_cache_bytes,
+            prefix_bytes=self.prompt_cache_bytes,
+            reading_ms=self.prompt_step_ms,
+        )
 
     @property
     def batching(self) -> BatchLimits:

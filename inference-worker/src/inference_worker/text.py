@@ -56,7 +56,8 @@ class TextCodec:
         self.eos_id = self._tokenizer.token_to_id("<eos>")
         added = self._tokenizer.get_added_tokens_decoder()
         self._added = {token_id: b"" if token.special else token.content.encode() for token_id, token in added.items()}
-        self.forbidden_ids = [i for i, token in added.items() if token.special and i != self.eos_id]
+        self.special_ids = [i for i, token in added.items() if token.special]
+        self.forbidden_ids = [i for i in self.special_ids if i != self.eos_id]
         """Special tokens that must not be generated: all but the end token."""
 
     @property

@@ -7,6 +7,7 @@ The parts have the fields and the meaning of the Structs that they extend.
 
 from shared_schemas.models import (
     BatchingSpec,
+    DecoderSpec,
     EmbeddingSpec,
     ImageSpec,
     ModelDescription,
@@ -39,6 +40,10 @@ class GivenBatching(BatchingSpec, frozen=True, kw_only=True, omit_defaults=True,
             raise ValueError("a model that is not batchable has neither max_batch nor max_wait_ms")
 
 
+class GivenDecoder(DecoderSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    __doc__ = DecoderSpec.__doc__
+
+
 class GivenManifest(ModelDescription, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     __doc__ = ModelDescription.__doc__
 
@@ -46,9 +51,12 @@ class GivenManifest(ModelDescription, frozen=True, kw_only=True, omit_defaults=T
     rerank: GivenRerank | None = None
     token_labels: GivenTokenLabels | None = None
     image: GivenImage | None = None
+    decoder: GivenDecoder | None = None
     batching: GivenBatching | None = None
 
     def __post_init__(self) -> None:
+        if self.decoder is not None and (self.task != "text-generation" or self.device == "cuda"):
+            raise ValueError("a decoder is a model of text-generation that runs on the CPU")
         if self.batching is None:
             return
         if not self.batching.batchable and self.batch_axis is not None:

@@ -182,6 +182,17 @@ class BatchingSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     max_wait_ms: Annotated[float, Meta(ge=0.0, le=10_000.0)] | None = None
 
 
+class DecoderSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A language model that keeps keys and values of the tokens that it has read, so that each token is read once.
+
+    end_token_ids: tokens that end a text. precision: of the weights. The graph itself shows its layers, its heads and
+    its vocabulary.
+    """
+
+    end_token_ids: Annotated[tuple[Annotated[int, Meta(ge=0, lt=1 << 31)], ...], Meta(min_length=1, max_length=64)]
+    precision: Literal["fp32", "fp16", "int8", "int4"] = "fp32"
+
+
 class DataFacts(msgspec.Struct, frozen=True, kw_only=True):
     """How the CSV of a training job was read.
 
@@ -213,10 +224,10 @@ class ModelDescription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     all its inputs and outputs, along which a worker may join the inputs of several jobs; null where
     each input runs alone. embedding: of a model of texts to vectors. rerank: of a model that scores
     documents for a query. token_labels: of a model that labels each token of a text. image: of a model of
-    pictures. batching: which rows share a run; null leaves it to the worker. device: where the model
-    runs. threads: how many one run of it uses on the CPU; null leaves it to the worker. metrics: on
-    held-out rows; baseline: the same for the trivial predictor (majority class, uniform tokens, mean
-    target).
+    pictures. decoder: of a language model with a cache. batching: which rows share a run; null leaves it
+    to the worker. device: where the model runs. threads: how many one run of it uses on the CPU; null
+    leaves it to the worker. metrics: on held-out rows; baseline: the same for the trivial predictor
+    (majority class, uniform tokens, mean target).
     """
 
     task: Task
@@ -231,6 +242,7 @@ class ModelDescription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     rerank: RerankSpec | None = None
     token_labels: TokenLabelSpec | None = None
     image: ImageSpec | None = None
+    decoder: DecoderSpec | None = None
     batching: BatchingSpec | None = None
     device: ModelDevice = "auto"
     threads: Annotated[int, Meta(ge=1, le=1024)] | None = None

@@ -18,7 +18,7 @@ from shared_schemas.store.files import ArtifactStore
 
 from inference_worker.engines.batching import BatchingEngine
 from inference_worker.engines.session import OrtSession, Stop, runtime_facts
-from inference_worker.model import LoadedModel, limits_of, verified
+from inference_worker.model import LoadedModel, limits_of, open_decoder, verified
 from inference_worker.onnx_file import check_is_one_file, check_size
 from inference_worker.publishing.contents import Contents, read_contents
 from inference_worker.publishing.messages import Assignment, Checked, Phase
@@ -59,6 +59,10 @@ def _probe(given: Assignment, enter: Callable[[Phase], None]) -> Checked:
     session = OrtSession(path, device=settings.device, intra_op_threads=given.description.threads or 0)
     manifest = _manifest(given, session, contents)
     limits = limits_of(manifest, settings.batching)
+    if manifest.decoder is not None:
+        enter("running")
+        engine_facts = open_decoder(session, manifest, settings, partial(verified, store))[0].facts
+        return Checked(manifest=manifest, ran=True, facts=runtime_facts("cpu") | session.facts | engine_facts)
     engine = BatchingEngine(session, limits, run_timeout_s=settings.run_timeout_s)
     task = TASKS[manifest.task](manifest, session, engine, partial(verified, store))
     loaded = LoadedModel(ref=_REF, manifest=manifest, session=session, engine=engine, task=task)

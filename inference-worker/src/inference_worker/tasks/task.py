@@ -1,5 +1,6 @@
 """What every task must offer. It knows neither jobs nor how models are loaded."""
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
@@ -28,6 +29,7 @@ class Request(msgspec.Struct, frozen=True, eq=False):
     reserve(n_bytes): ask before making an answer that may be large, whose JSON takes at least so many bytes.
     AttemptFailed result_too_large if the job's result could not be stored with it.
     alone: whether the engine should run each input without others, because the job asks to be reproducible.
+    priority, deadline: which of several texts is written first where not all can be; the lower, then the earlier.
     """
 
     parameters: InferenceParameters
@@ -35,6 +37,8 @@ class Request(msgspec.Struct, frozen=True, eq=False):
     emit: Emit
     reserve: Reserve
     alone: bool = False
+    priority: int = 0
+    deadline: float = math.inf
 
 
 class ModelTask(Protocol[A]):

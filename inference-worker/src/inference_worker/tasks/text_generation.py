@@ -14,7 +14,7 @@ from shared_schemas.specs import InferenceParameters
 
 from inference_worker.engines.batching import BatchingEngine
 from inference_worker.graph import TEXT_INPUTS, Graph, check_graph
-from inference_worker.results import TRUNCATED, AnswerWarning
+from inference_worker.results import TRUNCATED, AnswerWarning, Speed
 from inference_worker.sampling import generator_for, next_token
 from inference_worker.tasks.task import FinishReason, Load, Request
 from inference_worker.tensors import Arrays, text_row
@@ -24,13 +24,14 @@ from inference_worker.text import TextStream, open_codec
 class GeneratedText(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """text: without the prompt. finish_reason: `stop` if the model ended the text or a stop string appeared, `length`
     at max_tokens. tokens: how many were written, without the end token. prompt_tokens: with <bos>, before the prompt is
-    cut to the context. truncated_prompt_tokens: how many were cut, at the beginning."""
+    cut to the context. truncated_prompt_tokens: how many were cut, at the beginning. speed: of a model with a cache."""
 
     text: str
     finish_reason: FinishReason
     prompt_tokens: int
     tokens: int
     truncated_prompt_tokens: int = 0
+    speed: Speed | None = None
     warnings: tuple[AnswerWarning, ...] = ()
 
 

@@ -13,7 +13,6 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
 import anyio
-import msgspec
 import structlog
 from anyio.abc import TaskStatus
 from shared_schemas.errors import AttemptFailed, HeadraceError, InvalidInput, WorkerUnfit
@@ -22,6 +21,7 @@ from shared_schemas.service.failpoints import failpoint
 from inference_worker.engines.decoding import exactness
 from inference_worker.engines.decoding.exactness import UNTRIED, Exactness
 from inference_worker.engines.decoding.form import DecoderForm, form_of
+from inference_worker.engines.decoding.limits import DecodingLimits
 from inference_worker.engines.decoding.memory import CacheMemory
 from inference_worker.engines.decoding.prefixes import PrefixCache
 from inference_worker.engines.decoding.runner import Runner
@@ -38,17 +38,6 @@ _LARGEST_PART = 512
 _SPARE_ROWS = 4
 # How long a stopped run may go on. After that, only a new process helps.
 _STOPPING_S = 30.0
-
-
-class DecodingLimits(msgspec.Struct, frozen=True):
-    """max_rows: texts that are written at once. cache_bytes: for the keys and values of the admitted ones.
-    prefix_bytes: beside it, for the beginnings of prompts. reading_ms: how long a step may read prompts while texts
-    wait for their next token. One block is always read, and a part that takes longer than expected is not cut short."""
-
-    max_rows: int = 16
-    cache_bytes: int = 1 << 30
-    prefix_bytes: int = 256 << 20
-    reading_ms: float = 100.0
 
 
 class _Reader:
