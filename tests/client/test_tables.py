@@ -87,12 +87,15 @@ def test_a_worker_is_shown_with_the_memory_of_its_device() -> None:
         for name, each in {"telling": device, "silent": silent, "old": None}.items()
     ]
 
-    header, telling, unknown, old = lines(tables.workers(rows), 200)
+    rows.append(msgspec.structs.replace(rows[0], name="sharing", gpu_shared_with=("telling",)))
+
+    header, telling, unknown, old, sharing = lines(tables.workers(rows), 200)
 
     assert header.split()[-1] == "memory"
     assert telling.endswith("1.5/16.0 GB")
     assert unknown.endswith("?/16.0 GB")
     assert "GB" not in old
+    assert sharing.endswith("1.5/16.0 GB (shared)")
 
 
 def test_an_answer_says_its_label_once_and_the_others_as_parts_of_a_hundred() -> None:

@@ -5,8 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import onnx
+import onnxruntime
 import pytest
 from headrace_local.devices import assigned
+from inference_worker.engines.session import _SMALLEST_MODEL
 from inference_worker.settings import Settings as InferenceSettings
 from shared_schemas.kinds import JobKind
 from shared_schemas.service.gpus import Gpu
@@ -65,6 +69,24 @@ def test_a_refusal_names_the_gpus_that_are_there(tmp_path: Path) -> None:
     assert process.returncode == os.EX_CONFIG
     assert "there is no cuda:2" in process.stderr
     assert "cuda:0 (Stand-in 0), cuda:1 (Stand-in 1)" in process.stderr
+
+
+def test_an_inference_worker_ends_at_its_start_if_its_gpu_cannot_be_used(tmp_path: Path) -> None:
+    """ONNX Runtime itself would use the CPU."""
+    process = ended(PARTS["inference-worker"], tmp_path, "cuda:1", **two_gpus(tmp_path))
+
+    assert process.returncode == os.EX_CONFIG, process.stderr
+    assert process.stderr.splitlines()[-1].startswith("inference-worker: HEADRACE_DEVICE: ")
+
+
+def test_the_smallest_model_is_one() -> None:
+    """It is loaded to find out whether a GPU can be used."""
+    model = onnx.load_from_string(_SMALLEST_MODEL)
+    onnx.checker.check_model(model)
+
+    assert [node.op_type for node in model.graph.node] == ["Identity"]
+    session = onnxruntime.InferenceSession(_SMALLEST_MODEL, providers=["CPUExecutionProvider"])
+    assert session.run(None, {"x": np.ones(1, np.float32)})[0].tolist() == [1.0]
 
 
 def test_workers_that_compute_take_turns() -> None:

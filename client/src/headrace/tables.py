@@ -203,7 +203,7 @@ def workers(rows: Iterable[WorkerStatus]) -> FittedTable:
             f"{_or_unknown(row.host)}:{_or_unknown(row.pid)}",
             "?" if row.started_at is None else text.ago(row.started_at),
             Text(facts, style="dim"),
-            "" if row.device is None else _memory(row.device),
+            "" if row.device is None else _memory(row.device) + (" (shared)" if row.gpu_shared_with else ""),
         )
     return table
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import anyio
 import msgspec
+import structlog
 from shared_schemas.errors import ErrorInfo
 from shared_schemas.service.logs import configure_logs
 from shared_schemas.service.process import settings_checked
@@ -18,7 +19,7 @@ from shared_schemas.stream.result_cache import ResultCache
 from worker_runtime.process import run_process
 from worker_runtime.worker import Worker
 
-from inference_worker.engines.session import device_of
+from inference_worker.engines.session import device_of, why_not_on_gpu
 from inference_worker.handler import InferenceHandler
 from inference_worker.loading import LoadedModels
 from inference_worker.settings import Settings
@@ -28,6 +29,9 @@ _CLOSING_S = 2.0
 
 async def serve(settings: Settings) -> ErrorInfo | None:
     """Return once drained. -> the reason, if this process can run nothing any more and another one is needed."""
+    gpu_unused = why_not_on_gpu(settings.device)
+    if gpu_unused is not None:
+        structlog.get_logger().warning("gpu_unused", reason=gpu_unused)
     # A device that is not there ends the process before it takes a job.
     settings = msgspec.structs.replace(settings, device=device_of(settings.device))
     redis = connect(settings)
@@ -39,6 +43,7 @@ async def serve(settings: Settings) -> ErrorInfo | None:
             models,
             items_in_flight=settings.items_in_flight,
             device=settings.device,
+            gpu_unused=gpu_unused,
             results=ResultCache(nodes, most=settings.cache_entries, age_s=settings.cache_age_s),
         )
         worker = Worker(settings, handler)

@@ -50,18 +50,20 @@ class InferenceHandler:
         *,
         items_in_flight: int = 64,
         device: str = "auto",
+        gpu_unused: str | None = None,
         results: ResultCache | None = None,
     ) -> None:
-        """items_in_flight: how many inputs of one job are answered at the same time. results: of
-        earlier jobs, for jobs that ask for them."""
+        """items_in_flight: how many inputs of one job are answered at the same time. gpu_unused: why
+        the GPU that is there is not used. results: of earlier jobs, for jobs that ask for them."""
         self._models = models
         self._items_in_flight = items_in_flight
-        self._device = device
+        self._device, self._gpu_unused = device, gpu_unused
         self._cache = None if results is None else Cache(results, facts=runtime_facts(device))
         self._facts = runtime_facts(device) | {"processor": processor()}
 
     def describe(self) -> dict[str, str]:
-        return runtime_facts(self._device) | {"device": device_of(self._device)}
+        unused = {} if self._gpu_unused is None else {"gpu_unused": self._gpu_unused}
+        return runtime_facts(self._device) | {"device": device_of(self._device)} | unused
 
     async def run(self, attempt: Attempt) -> Success | Release:
         """Answer the inputs of the job. Release if the job was paused. InvalidInput, or the error

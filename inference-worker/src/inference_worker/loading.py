@@ -164,6 +164,8 @@ class LoadedModels:
                     entry.model = loaded
                     entry.has_ended_loading.set()
                     seconds = round(anyio.current_time() - started_s, 3)
+                    if loaded.is_off_its_gpu:
+                        log.error("model_not_on_gpu", model=str(model.ref), device=self._settings.device)
                     log.info(
                         "model_loaded",
                         model=str(model.ref),

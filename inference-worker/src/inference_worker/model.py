@@ -39,6 +39,8 @@ class LoadedModel(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     session: OrtSession
     engine: BatchingEngine | DecodingEngine
     task: ModelTask[Any]
+    # ONNX Runtime could not use the GPU of the worker, and runs the model on the CPU.
+    is_off_its_gpu: bool = False
 
     @property
     def facts(self) -> dict[str, str]:
@@ -69,7 +71,8 @@ def open_model(model: Model, store: ArtifactStore, settings: Settings) -> Loaded
     manifest = model.manifest
     is_on_cpu = manifest.device == "cpu" or manifest.decoder is not None
     device, limits = "cpu" if is_on_cpu else settings.device, limits_of(manifest, settings.batching)
-    _check_is_on_gpu(manifest.device, gpu_of(device) is not None)
+    has_gpu = gpu_of(device) is not None
+    _check_is_on_gpu(manifest.device, has_gpu)
     check_size(manifest.onnx.n_bytes)
     path = verified(store, manifest.onnx)
     check_is_one_file(path)
@@ -86,7 +89,14 @@ def open_model(model: Model, store: ArtifactStore, settings: Settings) -> Loaded
         invariance=_invariance(session, manifest, limits, settings.probe_s),
     )
     task = TASKS[manifest.task](manifest, session, engine, partial(verified, store))
-    return LoadedModel(ref=model.ref, manifest=manifest, session=session, engine=engine, task=task)
+    return LoadedModel(
+        ref=model.ref,
+        manifest=manifest,
+        session=session,
+        engine=engine,
+        task=task,
+        is_off_its_gpu=has_gpu and not session.is_on_gpu,
+    )
 
 
 def open_decoder(

@@ -144,7 +144,8 @@ class DeviceUse(msgspec.Struct, frozen=True, kw_only=True):
 
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A registered worker. seen_at: its last renewal. jobs: what it runs now. facts: device,
-    versions. device: as of the last renewal. None for what its registration does not contain."""
+    versions; `gpu_unused` is why a GPU that is there is not used. device: as of the last renewal. gpu_shared_with: the
+    names of other registered workers on the same GPU. None for what its registration does not contain."""
 
     name: str
     queue: QueueName
@@ -158,3 +159,4 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     jobs: tuple[JobId, ...] = ()
     facts: dict[str, str] = {}
     device: DeviceUse | None = None
+    gpu_shared_with: tuple[str, ...] = ()

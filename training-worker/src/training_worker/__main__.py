@@ -19,13 +19,16 @@ from worker_runtime import Worker, configure_logs
 from worker_runtime.process import run_process
 
 from training_worker.collecting import collect_for_ever, sweep
-from training_worker.device import device_of
+from training_worker.device import device_of, why_not_on_gpu
 from training_worker.handler import TrainingHandler
 from training_worker.registering import capabilities
 from training_worker.settings import TrainingSettings
 
 
 async def serve(settings: TrainingSettings) -> None:
+    gpu_unused = why_not_on_gpu(settings.device)
+    if gpu_unused is not None:
+        structlog.get_logger().warning("gpu_unused", reason=gpu_unused)
     # A device that is not there ends the process before it takes a job.
     settings = msgspec.structs.replace(settings, device=device_of(settings.device))
     sweep(settings)
@@ -42,7 +45,7 @@ async def serve(settings: TrainingSettings) -> None:
         except (JobNotFound, JobExpired):
             return None
 
-    handler = TrainingHandler(settings, publish, find_checkpoint)
+    handler = TrainingHandler(settings, publish, find_checkpoint, gpu_unused=gpu_unused)
     worker = Worker(settings, handler, capabilities=await capabilities())
     collecting = asyncio.create_task(collect_for_ever(settings, client, worker.queues))
     try:

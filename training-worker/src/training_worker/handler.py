@@ -34,11 +34,21 @@ class TrainingHandler:
 
     kind = JobKind.TRAINING
 
-    def __init__(self, settings: TrainingSettings, publish: Publish, find_checkpoint: FindCheckpoint) -> None:
+    def __init__(
+        self,
+        settings: TrainingSettings,
+        publish: Publish,
+        find_checkpoint: FindCheckpoint,
+        *,
+        gpu_unused: str | None = None,
+    ) -> None:
+        """gpu_unused: why the GPU that is there is not used."""
         self._settings, self._publish, self._find_checkpoint = settings, publish, find_checkpoint
+        self._gpu_unused = gpu_unused
 
     def describe(self) -> dict[str, str]:
-        return {"device": self._settings.device, "torch": version("torch")}
+        unused = {} if self._gpu_unused is None else {"gpu_unused": self._gpu_unused}
+        return {"device": self._settings.device, "torch": version("torch")} | unused
 
     async def run(self, attempt: Attempt) -> Success | Release:
         """Train in a child process and publish the model. Release if the attempt was asked to stop.

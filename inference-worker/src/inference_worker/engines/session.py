@@ -48,6 +48,11 @@ _DTYPES: dict[str, Dtype] = {
 # ONNX's number of the type, https://github.com/onnx/onnx/blob/main/onnx/onnx.proto, TensorProto.DataType.
 _BFLOAT16 = 16
 _FATAL_ONLY = 4
+# x [1] -> y [1], the same: an ONNX file of opset 17.
+_SMALLEST_MODEL = (
+    b'\x08\x08:7\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01gZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
+    b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\x11"
+)
 _LONGEST_REASON = 300
 # The kind of the error, what failed, and the function of its source.
 _ABOUT_ITSELF = re.compile(
@@ -181,12 +186,18 @@ def gpu_of(device: str) -> Gpu | None:
     """None for the CPU. `auto` is the CPU where ONNX Runtime cannot use the GPU. SettingsRejected if
     the device is not there, or cannot be used."""
     gpu = chosen(device, visible_gpus())
-    fault = None if gpu is None else _fault_of_cuda()
+    fault = None if gpu is None else _fault_of_cuda(gpu)
     if fault is None:
         return gpu
     if device == "auto":
         return None
     raise SettingsRejected(f"HEADRACE_DEVICE: {fault}")
+
+
+def why_not_on_gpu(device: str) -> str | None:
+    """Why `auto` is the CPU although there is a GPU. None if there is none, or if it is used or not wanted."""
+    gpu = chosen(device, visible_gpus()) if device == "auto" else None
+    return None if gpu is None else _fault_of_cuda(gpu)
 
 
 def device_of(wanted: str) -> str:
@@ -207,8 +218,8 @@ def _providers(gpu: Gpu | None) -> list[Any]:
 
 
 @functools.cache
-def _fault_of_cuda() -> str | None:
-    """Why this ONNX Runtime cannot use a GPU. None if its build has CUDA, whose libraries could be loaded."""
+def _fault_of_cuda(gpu: Gpu) -> str | None:
+    """Why this ONNX Runtime cannot use a GPU. None if a model was loaded on it."""
     hint = "install headrace-inference-worker[cuda]"
     if _CUDA not in onnxruntime.get_available_providers():
         return f"this ONNX Runtime has no CUDA; {hint}"
@@ -217,9 +228,15 @@ def _fault_of_cuda() -> str | None:
         onnxruntime.preload_dlls()
     missing = [line for line in printed.getvalue().splitlines() if "Failed to load" in line]
     if not missing:
-        return None
+        return None if _opens_on(gpu) else f"ONNX Runtime cannot use {gpu.device} ({gpu.name}): its log says why"
     structlog.get_logger().warning("cuda_libraries_missing", missing=missing, hint=hint)
     return f"libraries of CUDA are missing; {hint}"
+
+
+def _opens_on(gpu: Gpu) -> bool:
+    """ONNX Runtime logs what it cannot use, and loads the model on the CPU."""
+    session = onnxruntime.InferenceSession(_SMALLEST_MODEL, providers=_providers(gpu))
+    return str(session.get_providers()[0]) == _CUDA
 
 
 def bfloat16_bits(array: NDArray[np.float32]) -> NDArray[np.uint16]:

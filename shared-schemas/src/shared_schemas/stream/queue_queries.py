@@ -11,7 +11,7 @@ from shared_schemas.stream.listing import Page, page_arguments, page_from
 from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.queue_status import STATUS_CALL, status_from, statuses_of
 from shared_schemas.stream.queues import Queues
-from shared_schemas.stream.workers import workers_of
+from shared_schemas.stream.workers import with_shared_gpus, workers_of
 
 
 class QueueQueries:
@@ -33,7 +33,7 @@ class QueueQueries:
     async def workers(self) -> list[WorkerStatus]:
         """The workers of all queues that are registered now."""
         replies = await self.ask(lambda _: ("workers", {}))
-        return [worker for queue, rows in replies.items() for worker in workers_of(queue, rows)]
+        return with_shared_gpus([worker for queue, rows in replies.items() for worker in workers_of(queue, rows)])
 
     async def pages(
         self,

@@ -64,6 +64,21 @@ def workers_of(queue: QueueName, rows: Iterable[Any]) -> list[WorkerStatus]:
     ]
 
 
+def with_shared_gpus(workers: Sequence[WorkerStatus]) -> list[WorkerStatus]:
+    """The workers, each with the others on its GPU. workers: all that are registered."""
+    on_gpu: dict[str, set[str]] = {}
+    for worker in workers:
+        if worker.device is not None and worker.device.uuid is not None:
+            on_gpu.setdefault(worker.device.uuid, set()).add(worker.name)
+    shared = {uuid: names for uuid, names in on_gpu.items() if len(names) > 1}
+    return [
+        msgspec.structs.replace(worker, gpu_shared_with=tuple(sorted(shared[worker.device.uuid] - {worker.name})))
+        if worker.device is not None and worker.device.uuid in shared
+        else worker
+        for worker in workers
+    ]
+
+
 def capabilities_of(rows: Iterable[Any]) -> list[Capabilities | None]:
     """rows: the answer of workers.lua. -> for each worker its capabilities; None if it registered
     none that can be read, such as a worker of another version or in another language"""
