@@ -14,13 +14,13 @@ from shared_schemas.errors import AttemptFailed
 from shared_schemas.inputs.documents import documents_of
 from shared_schemas.models import ModelManifest
 
+from inference_worker.encoder_inputs import EncoderInputs
 from inference_worker.engines.batching import BatchingEngine
-from inference_worker.graph import TEXT_INPUTS, TOKEN_TYPES, Graph, check_graph
+from inference_worker.graph import Graph
 from inference_worker.many_rows import infer_all
 from inference_worker.results import TRUNCATED, AnswerWarning, ItemError, refused
 from inference_worker.tasks.task import Load, Request
-from inference_worker.tensors import Arrays, Row, text_row
-from inference_worker.text import open_codec
+from inference_worker.tensors import Arrays, Row
 from inference_worker.text_pairs import Pair, PairCodec
 
 
@@ -50,11 +50,9 @@ class Rerank:
     def __init__(self, manifest: ModelManifest, graph: Graph, engine: BatchingEngine, load: Load) -> None:
         if manifest.rerank is None:
             raise AttemptFailed("model_unsupported", "the model was published without saying how it scores a document")
-        check_graph(graph, "rerank", inputs=TEXT_INPUTS, optional=TOKEN_TYPES, output="logits")
-        self._codec, self._longest = open_codec(manifest, load)
-        self._pairs = PairCodec(self._codec, longest=self._longest, truncation=manifest.rerank.truncation)
+        self._inputs = EncoderInputs(manifest, graph, load, output="logits")
+        self._pairs = PairCodec(self._inputs.codec, longest=self._inputs.longest, truncation=manifest.rerank.truncation)
         self._is_sigmoid = manifest.rerank.activation == "sigmoid"
-        self._has_token_types = any(spec.name in TOKEN_TYPES for spec in graph.inputs)
         self._engine = engine
 
     def check_first_outputs(self, outputs: Arrays) -> None:
@@ -85,13 +83,7 @@ class Rerank:
         return msgspec.structs.replace(answer, results=tuple(sorted(rounded, key=lambda each: each.index)))
 
     def _row(self, pair: Pair) -> Row:
-        return text_row(
-            pair.ids,
-            longest=self._longest,
-            pad=self._codec.pad_id,
-            has_token_types=self._has_token_types,
-            token_types=pair.token_types,
-        )
+        return self._inputs.row(pair.ids, pair.token_types)
 
     def _ranked(self, place: int, pair: Pair, outputs: Arrays | AttemptFailed) -> RankedDocument:
         if isinstance(outputs, AttemptFailed):

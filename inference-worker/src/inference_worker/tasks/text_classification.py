@@ -10,11 +10,11 @@ from shared_schemas.models import ModelManifest
 
 from inference_worker import classification
 from inference_worker.classification import Classification, check_logits, classification_of
+from inference_worker.encoder_inputs import EncoderInputs
 from inference_worker.engines.batching import BatchingEngine
-from inference_worker.graph import TEXT_INPUTS, TOKEN_TYPES, Graph, check_graph
+from inference_worker.graph import Graph
 from inference_worker.tasks.task import Load, Request
-from inference_worker.tensors import Arrays, text_row
-from inference_worker.text import open_codec
+from inference_worker.tensors import Arrays
 
 
 class TextClassification:
@@ -22,21 +22,17 @@ class TextClassification:
     takes_ones: ClassVar[bool] = True
 
     def __init__(self, manifest: ModelManifest, graph: Graph, engine: BatchingEngine, load: Load) -> None:
-        check_graph(graph, "text-classification", inputs=TEXT_INPUTS, optional=TOKEN_TYPES, output="logits")
-        self._codec, self._longest = open_codec(manifest, load)
-        self._codec.check_room(self._longest)
-        self._labels = manifest.labels
-        self._has_token_types = any(spec.name in TOKEN_TYPES for spec in graph.inputs)
-        self._engine = engine
+        self._inputs = EncoderInputs(manifest, graph, load, output="logits")
+        self._inputs.codec.check_room(self._inputs.longest)
+        self._labels, self._engine = manifest.labels, engine
 
     def check_first_outputs(self, outputs: Arrays) -> None:
         check_logits(outputs, self._labels)
 
     async def answer(self, item: Any, index: int, request: Request) -> Classification:
-        longest = self._longest
-        ids, n_cut = await self._codec.encode_within(text_of(item), longest, may_be_empty=True)
-        row = text_row(ids, longest=longest, pad=self._codec.pad_id, has_token_types=self._has_token_types)
-        outputs = await self._engine.infer(row, alone=request.alone)
+        inputs = self._inputs
+        ids, n_cut = await inputs.codec.encode_within(text_of(item), inputs.longest, may_be_empty=True)
+        outputs = await self._engine.infer(inputs.row(ids), alone=request.alone)
         return classification_of(
             outputs["logits"],
             self._labels,

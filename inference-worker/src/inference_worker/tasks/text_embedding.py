@@ -17,13 +17,13 @@ from shared_schemas.errors import AttemptFailed, HeadraceError, InvalidInput
 from shared_schemas.inputs.texts import dimensions_of, text_of
 from shared_schemas.models import ModelManifest
 
+from inference_worker.encoder_inputs import EncoderInputs
 from inference_worker.engines.batching import BatchingEngine
-from inference_worker.graph import TEXT_INPUTS, TOKEN_TYPES, Graph, check_graph
+from inference_worker.graph import Graph
 from inference_worker.many_rows import in_order
 from inference_worker.results import TRUNCATED, AnswerWarning
 from inference_worker.tasks.task import Load, Request
-from inference_worker.tensors import Array, Arrays, example_row, padded_length, text_rows
-from inference_worker.text import open_codec
+from inference_worker.tensors import Array, Arrays, example_row, padded_length
 
 _FLOATS = frozenset({"float16", "float32", "float64"})
 # They are turned into tokens together, and into JSON together, which takes some milliseconds.
@@ -63,16 +63,14 @@ class TextEmbedding:
             raise AttemptFailed("model_unsupported", "the model was published without saying how its vectors are made")
         self._made = manifest.embedding
         self._output = _VECTOR if self._made.pooling is None else _STATES
-        check_graph(graph, "text-embedding", inputs=TEXT_INPUTS, optional=TOKEN_TYPES, output=self._output)
+        self._inputs = EncoderInputs(manifest, graph, load, output=self._output)
+        self._inputs.codec.check_room(self._inputs.longest)
         if next(spec.dtype for spec in graph.outputs if spec.name == self._output) not in _FLOATS:
             raise AttemptFailed("model_unsupported", f"the output {self._output} of a text-embedding model has floats")
-        self._codec, self._longest = open_codec(manifest, load)
-        self._codec.check_room(self._longest)
-        first = example_row(graph.inputs, longest=self._longest).inputs["input_ids"]
+        first = example_row(graph.inputs, longest=self._inputs.longest).inputs["input_ids"]
         self._first_shape = (
             (self._made.dimensions,) if self._made.pooling is None else (*first.shape, self._made.dimensions)
         )
-        self._has_token_types = any(spec.name in TOKEN_TYPES for spec in graph.inputs)
         self._engine = engine
 
     def check_first_outputs(self, outputs: Arrays) -> None:
@@ -98,11 +96,11 @@ class TextEmbedding:
                 texts.append((place, text_of(item)))
             except InvalidInput as error:
                 answers[place] = error
-        encoded = await self._codec.encode_all_within([text for _, text in texts], self._longest)
+        encoded = await self._inputs.codec.encode_all_within([text for _, text in texts], self._inputs.longest)
         buckets: dict[int, list[_Text]] = {}
         for (place, _), each in zip(texts, encoded, strict=True):
             if each is not None:
-                length = padded_length(len(each[0]), longest=self._longest)
+                length = padded_length(len(each[0]), longest=self._inputs.longest)
                 buckets.setdefault(length, []).append(_Text(place, *each))
         for embedded in await in_order(
             [partial(self._embedded, bucket, dimensions, alone=request.alone) for bucket in buckets.values()]
@@ -115,12 +113,7 @@ class TextEmbedding:
         self, texts: Sequence[_Text], dimensions: int, *, alone: bool
     ) -> list[tuple[int, EmbeddedText | HeadraceError]]:
         """texts: of one padded length. -> the place of each and its answer"""
-        rows = text_rows(
-            [text.ids for text in texts],
-            longest=self._longest,
-            pad=self._codec.pad_id,
-            has_token_types=self._has_token_types,
-        )
+        rows = self._inputs.rows([text.ids for text in texts])
         outputs, errors = await self._engine.infer_rows(rows, alone=alone)
         found = [(texts[row].place, error) for row, error in errors.items()]
         kept = [text for row, text in enumerate(texts) if row not in errors]

@@ -13,13 +13,13 @@ from shared_schemas.errors import AttemptFailed
 from shared_schemas.inputs.texts import text_of
 from shared_schemas.models import ModelManifest, TokenLabelSpec
 
+from inference_worker.encoder_inputs import EncoderInputs
 from inference_worker.engines.batching import BatchingEngine
 from inference_worker.entities import Labels
-from inference_worker.graph import TEXT_INPUTS, TOKEN_TYPES, Graph, check_graph
+from inference_worker.graph import Graph
 from inference_worker.results import TRUNCATED, AnswerWarning
 from inference_worker.tasks.task import Load, Request
-from inference_worker.tensors import Arrays, example_row, softmax, text_row
-from inference_worker.text import open_codec
+from inference_worker.tensors import Arrays, example_row, softmax
 
 
 class Entity(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,14 +49,12 @@ class TokenClassification:
     takes_ones: ClassVar[bool] = True
 
     def __init__(self, manifest: ModelManifest, graph: Graph, engine: BatchingEngine, load: Load) -> None:
-        check_graph(graph, "token-classification", inputs=TEXT_INPUTS, optional=TOKEN_TYPES, output="logits")
         made = manifest.token_labels or TokenLabelSpec()
-        self._codec, self._longest = open_codec(manifest, load)
-        self._codec.check_room(self._longest)
+        self._inputs = EncoderInputs(manifest, graph, load, output="logits")
+        self._inputs.codec.check_room(self._inputs.longest)
         self._labels, self._aggregation = Labels(manifest.labels, made.ignored_labels), made.aggregation
-        first = example_row(graph.inputs, longest=self._longest).inputs["input_ids"]
+        first = example_row(graph.inputs, longest=self._inputs.longest).inputs["input_ids"]
         self._first_shape = (*first.shape, len(manifest.labels))
-        self._has_token_types = any(spec.name in TOKEN_TYPES for spec in graph.inputs)
         self._engine = engine
 
     def check_first_outputs(self, outputs: Arrays) -> None:
@@ -65,9 +63,8 @@ class TokenClassification:
 
     async def answer(self, item: Any, index: int, request: Request) -> LabelledText:
         text = text_of(item)
-        spans = await self._codec.encode_spans(text, self._longest)
-        row = text_row(spans.ids, longest=self._longest, pad=self._codec.pad_id, has_token_types=self._has_token_types)
-        outputs = await self._engine.infer(row, alone=request.alone)
+        spans = await self._inputs.codec.encode_spans(text, self._inputs.longest)
+        outputs = await self._engine.infer(self._inputs.row(spans.ids), alone=request.alone)
         logits = outputs["logits"][spans.first : spans.first + len(spans.offsets)]
         n_bad = int(np.count_nonzero(~np.isfinite(logits)))
         entities: tuple[Entity, ...] | None = None

@@ -8,7 +8,7 @@ Messages never repeat a text: they are shown in the API.
 from typing import Any, NamedTuple
 
 from shared_schemas.errors import InvalidInput
-from shared_schemas.inputs.form import Signature
+from shared_schemas.inputs.form import ItemForm
 
 MOST_DOCUMENTS = 10_000
 _FIELDS = frozenset({"query", "documents", "top_n"})
@@ -20,23 +20,6 @@ class Documents(NamedTuple):
     query: str
     documents: list[str]
     top_n: int | None
-
-
-class DocumentsForm:
-    """As InputForm."""
-
-    def fits(self, signature: Signature, input_data: Any) -> bool:
-        try:
-            documents_of(input_data)
-        except InvalidInput:
-            return False
-        return True
-
-    def is_one_input(self, input_data: list[Any]) -> bool:
-        return False
-
-    def check(self, signature: Signature, item: Any) -> None:
-        documents_of(item)
 
 
 def documents_of(item: Any) -> Documents:
@@ -58,3 +41,8 @@ def documents_of(item: Any) -> Documents:
     if not _FIELDS.issuperset(item):
         raise InvalidInput("the input has a field besides query, documents and top_n")
     return Documents(query, documents, top_n)
+
+
+class DocumentsForm(ItemForm):
+    def read(self, item: Any) -> Documents:
+        return documents_of(item)

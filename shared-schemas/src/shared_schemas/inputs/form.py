@@ -1,9 +1,11 @@
 """What every form of input must say: what one input is, and whether it fits a model. Pure."""
 
+from abc import ABC, abstractmethod
 from typing import Any, Protocol
 
 import msgspec
 
+from shared_schemas.errors import InvalidInput
 from shared_schemas.models import Task, TensorSpec
 
 
@@ -34,3 +36,24 @@ class InputForm(Protocol):
         """InvalidInput or DataRejected if item cannot be an input. Its pointer goes from the item to the
         value that is wrong."""
         ...
+
+
+class ItemForm(ABC):
+    """An InputForm of inputs that are never lists, and whose form is the same for all models of the task."""
+
+    @abstractmethod
+    def read(self, item: Any) -> object:
+        """InvalidInput if item cannot be an input, as in InputForm.check."""
+
+    def fits(self, signature: Signature, input_data: Any) -> bool:
+        try:
+            self.read(input_data)
+        except InvalidInput:
+            return False
+        return True
+
+    def is_one_input(self, input_data: list[Any]) -> bool:
+        return False
+
+    def check(self, signature: Signature, item: Any) -> None:
+        self.read(item)

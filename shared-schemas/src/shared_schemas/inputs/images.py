@@ -7,27 +7,10 @@ gateway has no library for pictures. What a worker does with it is in `inference
 from typing import Any
 
 from shared_schemas.errors import InvalidInput
-from shared_schemas.inputs.form import Signature
+from shared_schemas.inputs.form import ItemForm
 from shared_schemas.inputs.tensor_bytes import bytes_of_base64
 
 MOST_BYTES = 32 << 20
-
-
-class ImageForm:
-    """As InputForm."""
-
-    def fits(self, signature: Signature, input_data: Any) -> bool:
-        try:
-            image_of(input_data)
-        except InvalidInput:
-            return False
-        return True
-
-    def is_one_input(self, input_data: list[Any]) -> bool:
-        return False
-
-    def check(self, signature: Signature, item: Any) -> None:
-        image_of(item)
 
 
 def image_of(item: Any) -> bytes:
@@ -49,3 +32,8 @@ def image_of(item: Any) -> bytes:
     if len(data) > MOST_BYTES:
         raise InvalidInput(f"an image has at most {MOST_BYTES} bytes", pointer=pointer)
     return data
+
+
+class ImageForm(ItemForm):
+    def read(self, item: Any) -> bytes:
+        return image_of(item)

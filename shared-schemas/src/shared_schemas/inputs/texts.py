@@ -7,20 +7,7 @@ What a worker does with it is in `inference_worker.tasks.text_classification`, `
 from typing import Any
 
 from shared_schemas.errors import InvalidInput
-from shared_schemas.inputs.form import Signature
-
-
-class TextForm:
-    """As InputForm."""
-
-    def fits(self, signature: Signature, input_data: Any) -> bool:
-        return isinstance(input_data, str)
-
-    def is_one_input(self, input_data: list[Any]) -> bool:
-        return False
-
-    def check(self, signature: Signature, item: Any) -> None:
-        text_of(item)
+from shared_schemas.inputs.form import ItemForm
 
 
 def dimensions_of(wanted: int | None, most: int) -> int:
@@ -34,3 +21,8 @@ def text_of(item: Any) -> str:
     if not isinstance(item, str):
         raise InvalidInput("this model takes a text")
     return item
+
+
+class TextForm(ItemForm):
+    def read(self, item: Any) -> str:
+        return text_of(item)
