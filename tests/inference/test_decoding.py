@@ -52,12 +52,10 @@ def greedy(logits: Array, position: int) -> Taken:
 Text: TypeAlias = list[tuple[int, bytes]]
 
 
-async def written(
-    engine: DecodingEngine, prompt: list[int], n: int, *, after: tuple[int, ...] = (), take: Take = greedy
-) -> Text:
+async def written(engine: DecodingEngine, prompt: list[int], n: int, *, take: Take = greedy) -> Text:
     """Each token with the bits that it was chosen from."""
     pieces: Text = []
-    async for new in engine.write(Sequence(prompt, n, take, written=after)):
+    async for new in engine.write(Sequence(prompt, n, take)):
         pieces += new
     return pieces
 
@@ -182,14 +180,6 @@ async def test_a_fault_in_one_text_leaves_the_others_alone(tmp_path: Path) -> No
         assert good == alone
         assert isinstance(bad, AttemptFailed)
         assert bad.info().code == "model_output_invalid"
-
-
-async def test_a_text_that_was_begun_elsewhere_goes_on_with_the_same_tokens(tmp_path: Path) -> None:
-    async with running(an_engine(saved(llama(scale=2.0), tmp_path))) as engine:
-        whole = [token for token, _ in await written(engine, PROMPT, 40)]
-        for n in (1, 2, 17, 39):
-            rest = await written(engine, PROMPT, 40, after=tuple(whole[:n]))
-            assert [token for token, _ in rest] == whole[n:]
 
 
 async def test_who_waits_when_the_engine_ends_may_try_again(tmp_path: Path) -> None:

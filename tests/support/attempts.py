@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import anyio
 from shared_schemas.codec import EncodedEvent, decode_event
-from shared_schemas.events import Gap, JobEvent
+from shared_schemas.events import Emitted, Gap, JobEvent
 from shared_schemas.ids import JobId
 from shared_schemas.job import Checkpoint
 from shared_schemas.specs import JobSpec, TrainingSpec
@@ -12,8 +12,8 @@ from worker_runtime.handler import StopReason
 
 
 class CollectingAttempt:
-    """Implements worker_runtime.handler.Attempt. events: those that were recorded, in order. stop:
-    to be set by the test."""
+    """Implements worker_runtime.handler.Attempt. events: those that were recorded, in order. earlier: what other
+    attempts emitted, and stop: to be set by the test."""
 
     def __init__(
         self,
@@ -33,6 +33,7 @@ class CollectingAttempt:
         self.checkpoint = checkpoint
         self.replay_of = replay_of
         self.events: list[JobEvent] = []
+        self.earlier: list[Emitted] = []
         self._stop: StopReason | None = None
         self._stopped = anyio.Event()
         self._changed = anyio.Event()
@@ -62,6 +63,9 @@ class CollectingAttempt:
             decoded = decode_event(b"{" + event.body.encode())
             assert not isinstance(decoded, Gap)
             await self.record(decoded)
+
+    async def emitted(self) -> list[Emitted]:
+        return self.earlier
 
     async def flush(self) -> None:
         await anyio.lowlevel.checkpoint()

@@ -106,6 +106,7 @@ EVENTS = (
             "chunk": "text to append to what the input has so far",
             "index": "the input of the job, from 0; 0 if it is left out",
             "finish_reason": "in the last event of an input: why the text ends",
+            "tokens": "of a model with a cache: the ids since the last such event; another attempt goes on from them",
         },
     ),
     Described(

@@ -7,7 +7,7 @@ An answer is what a job returns for one input. The result of a job is its one an
 import hashlib
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -33,7 +33,7 @@ from inference_worker.loading import LoadedModels
 from inference_worker.model import LoadedModel
 from inference_worker.results import Refused, refused, without_speed
 from inference_worker.sampling import seed_of
-from inference_worker.tasks.task import FinishReason, ListTask, Request
+from inference_worker.tasks.task import Delivered, FinishReason, ListTask, Request
 
 # How many parts of a list are answered at the same time, at least.
 _PARTS = 3
@@ -79,7 +79,9 @@ class InferenceHandler:
     async def _answered(self, attempt: Attempt, spec: InferenceSpec) -> Answered:
         async with self._models.use(spec.model_id) as model:
             inputs = inputs_of(model.manifest.task, spec.input_data)
-            run = _Run(attempt, spec, model, inputs.items)
+            is_again = attempt.number > 1 and model.task.takes_many_runs
+            delivered = _delivered(await attempt.emitted()) if is_again else {}
+            run = _Run(attempt, spec, model, inputs.items, delivered)
             facts = self._facts | model.facts | _facts_of(model.engine.invariance)
             if not inputs.is_list and not model.task.takes_many_runs:
                 return Answered(_success(run.encoded(await run.answer(0)), facts), is_whole=True)
@@ -99,7 +101,14 @@ class _Encoded(NamedTuple):
 class _Run:
     """The inputs of one job and the answers so far."""
 
-    def __init__(self, attempt: Attempt, spec: InferenceSpec, model: LoadedModel, items: tuple[Any, ...]) -> None:
+    def __init__(
+        self,
+        attempt: Attempt,
+        spec: InferenceSpec,
+        model: LoadedModel,
+        items: tuple[Any, ...],
+        delivered: Mapping[int, Delivered],
+    ) -> None:
         self._attempt = attempt
         self._task = model.task
         self._items = items
@@ -108,7 +117,7 @@ class _Run:
         alone = self._is_exact and model.engine.invariance.sizes is None
         deadline = math.inf if spec.timeout_s is None else time.monotonic() + spec.timeout_s
         self._request = Request(
-            spec.parameters, seed, self._emit, self._reserve, alone, _PRIORITIES[spec.priority], deadline
+            spec.parameters, seed, self._emit, self._reserve, alone, _PRIORITIES[spec.priority], deadline, delivered
         )
         self._room_bytes = RESULT_BYTES
         # By the place of the first of several answers, which are separated by commas.
@@ -214,8 +223,10 @@ class _Run:
         except (InvalidInput, AttemptFailed) as error:
             return [error] * len(places)
 
-    async def _emit(self, index: int, chunk: str, finish_reason: FinishReason | None) -> None:
-        await self._attempt.record(Emitted(chunk=chunk, index=index, finish_reason=finish_reason))
+    async def _emit(
+        self, index: int, chunk: str, finish_reason: FinishReason | None, /, tokens: tuple[int, ...] = ()
+    ) -> None:
+        await self._attempt.record(Emitted(chunk=chunk, index=index, finish_reason=finish_reason, tokens=tokens))
 
     def _reserve(self, n_bytes: int) -> None:
         if n_bytes > self._room_bytes:
@@ -226,6 +237,22 @@ class _Run:
 def _first(group: ExceptionGroup[Exception]) -> Exception:
     error = group.exceptions[0]
     return _first(error) if isinstance(error, ExceptionGroup) else error
+
+
+def _delivered(events: Sequence[Emitted]) -> dict[int, Delivered]:
+    """Of the inputs whose every event has tokens."""
+    by_index: dict[int, list[Emitted]] = {}
+    for event in events:
+        by_index.setdefault(event.index, []).append(event)
+    return {
+        index: Delivered(
+            "".join(event.chunk for event in parts),
+            tuple(token for event in parts for token in event.tokens),
+            parts[-1].finish_reason,
+        )
+        for index, parts in by_index.items()
+        if all(event.tokens for event in parts)
+    }
 
 
 def _joined(parts: Iterable[_Encoded]) -> _Encoded:

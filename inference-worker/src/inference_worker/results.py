@@ -25,13 +25,14 @@ class AnswerWarning(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     more: int = 0
 
 
-class Speed(msgspec.Struct, frozen=True, kw_only=True):
-    """How fast an answer was written. first_token_s: from when the worker had the prompt to the first token, in
-    seconds. tokens_per_s: from the first token to the last; null for a single one. An answer that a second attempt
-    ended has none."""
+class Speed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How fast an answer was written. first_token_s: from when the worker had the prompt to the first token that
+    it chose, in seconds. tokens_per_s: from that token to the last; null for a single one. resumed_tokens: how many
+    tokens an earlier attempt had shown, from which this one went on."""
 
-    first_token_s: float
+    first_token_s: float | None
     tokens_per_s: float | None
+    resumed_tokens: int = 0
 
 
 TRUNCATED = (AnswerWarning(code="input_truncated"),)

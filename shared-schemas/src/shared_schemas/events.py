@@ -85,11 +85,13 @@ class Logged(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="log"):
 
 class Emitted(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="output"):
     """A part of the result, before the result is complete: append `chunk` to the answer for input
-    `index` of the job."""
+    `index` of the job. tokens: of a language model with a cache, the ids since the last such event,
+    with the one that ended the text. Another attempt goes on from them."""
 
     chunk: str
     index: int = 0
     finish_reason: Literal["stop", "length"] | None = None
+    tokens: tuple[int, ...] = ()
 
 
 class Checkpointed(_Event, frozen=True, kw_only=True, omit_defaults=True, tag="checkpoint"):

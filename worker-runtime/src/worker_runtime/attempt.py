@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Iterable
 
 import anyio
-from shared_schemas.codec import EncodedEvent, encoded
-from shared_schemas.events import JobEvent, Logged
+from shared_schemas.codec import EncodedEvent, decode_event, encoded
+from shared_schemas.events import Emitted, JobEvent, Logged
 from shared_schemas.ids import JobId
 from shared_schemas.job import Checkpoint
 from shared_schemas.specs import JobSpec
 from shared_schemas.stream.claims import Claim
+from shared_schemas.stream.timeline import Timeline
 
 from worker_runtime.handler import StopReason
 from worker_runtime.outbox import Outbox
@@ -28,9 +29,13 @@ _COOPERATIVE = (StopReason.DRAINING, StopReason.PAUSED)
 
 
 class RunningAttempt:
-    def __init__(self, claim: Claim, spec: JobSpec, *, wake_recorder: Callable[[], None]) -> None:
+    def __init__(
+        self, claim: Claim, spec: JobSpec, *, wake_recorder: Callable[[], None], timeline: Timeline | None = None
+    ) -> None:
+        """timeline: where earlier attempts have recorded their events."""
         self.claim, self.scope = claim, anyio.CancelScope()
         self.outbox = Outbox(claim, wake_recorder)
+        self._timeline = timeline
         self._spec, self._wake_recorder = spec, wake_recorder
         self._stop: StopReason | None = None
         # Only made when a task waits, because most attempts end before that.
@@ -111,6 +116,17 @@ class RunningAttempt:
         # records the events of all attempts.
         self.outbox.put(encoded(event))
         self._wake_recorder()
+
+    async def emitted(self) -> list[Emitted]:
+        found, n = list[Emitted](), 0
+        while self._timeline is not None and self.number > 1:
+            entries = await self._timeline.read(self.job_id, after=n)
+            events = [decode_event(entry.data) for entry in entries]
+            found += [each for each in events if isinstance(each, Emitted) and (each.attempt or 0) < self.number]
+            if not entries:
+                break
+            n = entries[-1].n
+        return found
 
     async def pass_on(self, events: Iterable[EncodedEvent]) -> None:
         for event in events:

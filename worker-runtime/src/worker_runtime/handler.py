@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from shared_schemas.codec import EncodedEvent
-from shared_schemas.events import JobEvent
+from shared_schemas.events import Emitted, JobEvent
 from shared_schemas.ids import JobId
 from shared_schemas.job import Checkpoint
 from shared_schemas.kinds import JobKind
@@ -64,6 +64,10 @@ class Attempt(Protocol):
     async def pass_on(self, events: Iterable[EncodedEvent]) -> None:
         """As `record`, for events that another process has encoded: their bytes go to the timeline
         unchanged. Use `record` for lines of the log, because it cuts long ones."""
+        ...
+
+    async def emitted(self) -> list[Emitted]:
+        """What earlier attempts at the job have emitted, in order. BackendUnavailable."""
         ...
 
     async def flush(self) -> None:

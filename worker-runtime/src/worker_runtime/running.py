@@ -15,6 +15,7 @@ from shared_schemas.outcome import Cancellation, Failure, Outcome, Release, Succ
 from shared_schemas.service.failpoints import failpoint
 from shared_schemas.stream.attempt_writer import Batch, Settlement
 from shared_schemas.stream.claims import Claim
+from shared_schemas.stream.timeline import Timeline
 
 from worker_runtime.active_attempts import ActiveAttempts
 from worker_runtime.attempt import RunningAttempt
@@ -50,10 +51,12 @@ class Runner:
         observer: QueueObserver,
         *,
         give_up: Callable[[ErrorInfo], None],
+        timeline: Timeline,
     ) -> None:
         """give_up: ends the worker, because it can run nothing any more."""
         self._handler, self._active, self._recorder, self._settler = handler, active, recorder, settler
         self._breaker, self._observer, self._give_up = breaker, observer, give_up
+        self._timeline = timeline
         self._has_abandoned = False
 
     def begin(self, claim: Claim) -> RunningAttempt | None:
@@ -62,7 +65,7 @@ class Runner:
             spec = decode_spec(claim.spec)
         except (msgspec.DecodeError, ValueError, RecursionError):
             return None
-        attempt = RunningAttempt(claim, spec, wake_recorder=self._recorder.wake)
+        attempt = RunningAttempt(claim, spec, wake_recorder=self._recorder.wake, timeline=self._timeline)
         self._active.add(attempt)
         return attempt
 

@@ -32,6 +32,7 @@ from shared_schemas.stream.pubsub import PubSubConnection
 from shared_schemas.stream.recovery import Recovery
 from shared_schemas.stream.schedule import Schedule
 from shared_schemas.stream.store_version import check_store
+from shared_schemas.stream.timeline import Timeline
 
 from worker_runtime import cancelling, metrics, promotion
 from worker_runtime.active_attempts import ActiveAttempts
@@ -185,6 +186,7 @@ class Worker:
             self._breaker,
             observer,
             give_up=self._give_up,
+            timeline=Timeline(nodes),
         )
         reclaiming = Reclaiming(Recovery(nodes, claims.queue), observer, worker=self.name, lease_s=settings.lease_s)
         duties.start_soon(recorder.run)

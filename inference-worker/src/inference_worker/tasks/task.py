@@ -1,7 +1,7 @@
 """What every task must offer. It knows neither jobs nor how models are loaded."""
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
@@ -16,10 +16,25 @@ from inference_worker.graph import Graph
 from inference_worker.tensors import Arrays
 
 FinishReason = Literal["stop", "length"]
-Emit: TypeAlias = Callable[[int, str, FinishReason | None], Awaitable[None]]
 Reserve: TypeAlias = Callable[[int], None]
 Load: TypeAlias = Callable[[ArtifactRef], Path]
 A = TypeVar("A", bound=msgspec.Struct)
+
+
+class Emit(Protocol):
+    """tokens: the ids that the chunk was made of, if another attempt could go on from them."""
+
+    def __call__(
+        self, index: int, chunk: str, finish_reason: FinishReason | None, /, tokens: tuple[int, ...] = ()
+    ) -> Awaitable[None]: ...
+
+
+class Delivered(msgspec.Struct, frozen=True):
+    """What earlier attempts have shown of the answer to one input."""
+
+    text: str
+    tokens: tuple[int, ...]
+    finish_reason: FinishReason | None
 
 
 class Request(msgspec.Struct, frozen=True, eq=False):
@@ -29,6 +44,7 @@ class Request(msgspec.Struct, frozen=True, eq=False):
     reserve(n_bytes): ask before making an answer that may be large, whose JSON takes at least so many bytes.
     AttemptFailed result_too_large if the job's result could not be stored with it.
     alone: whether the engine should run each input without others, because the job asks to be reproducible.
+    delivered: by the index of the input, what earlier attempts have shown, if it has tokens.
     priority, deadline: which of several texts is written first where not all can be; the lower, then the earlier.
     """
 
@@ -39,6 +55,7 @@ class Request(msgspec.Struct, frozen=True, eq=False):
     alone: bool = False
     priority: int = 0
     deadline: float = math.inf
+    delivered: Mapping[int, Delivered] = {}
 
 
 class ModelTask(Protocol[A]):

@@ -192,7 +192,7 @@ class DecodingEngine:
     def _step(self) -> None:
         failpoint("decoding_step")
         for sequence in self._scheduler.admit():
-            blocks = self._prefixes.find(sequence.to_read)
+            blocks = self._prefixes.find(sequence.prompt)
             self._memory.fill(sequence.slot, blocks)
             sequence.n_cached = BLOCK * len(blocks)
         step = self._scheduler.step(budget=self._budget(), largest_part=self._largest_part)
@@ -212,9 +212,7 @@ class DecodingEngine:
         sequence, began, delivery = part.sequence, time.monotonic(), list[_Delivery]()
         try:
             logits = self._ran(
-                lambda: self._runner.read(
-                    sequence.slot, sequence.to_read[part.start : part.end], part.start, self._stop
-                )
+                lambda: self._runner.read(sequence.slot, sequence.prompt[part.start : part.end], part.start, self._stop)
             )
         except AttemptFailed as error:
             self._end(sequence, delivery, None, error)
@@ -224,8 +222,7 @@ class DecodingEngine:
         sequence.n_cached = part.end
         if not sequence.is_read:
             return delivery
-        if not sequence.tokens:
-            self._keep(sequence)
+        self._keep(sequence)
         if self._take(sequence, logits, delivery):
             self._memory.move(self._scheduler.join(sequence))
         return delivery

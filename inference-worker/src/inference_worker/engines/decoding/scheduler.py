@@ -139,7 +139,7 @@ def next_part(sequence: Sequence, largest: int) -> Part:
     runtimes read one token with other kernels than several. ONNX Runtime 1.31 also reads a token in two ways if it
     follows whole blocks in the same run: it depends on whether they are even in number. So if a prompt ends with such a
     token, this and the block before it are always a part of their own."""
-    start, n = sequence.n_cached, len(sequence.to_read)
+    start, n = sequence.n_cached, len(sequence.prompt)
     end = start + largest - (start + largest) % BLOCK
     if n - end <= 1:
         end = n

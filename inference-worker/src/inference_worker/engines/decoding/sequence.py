@@ -30,10 +30,9 @@ Take: TypeAlias = Callable[[Array, int], Taken]
 class Sequence:
     """Only the thread of an engine changes it.
 
-    prompt: at least one token. max_tokens: how many tokens `take` will be asked for at most. written: tokens that an
-    earlier attempt took already; they follow the prompt. priority: the lower is served first. deadline: of those of
-    equal priority, the earlier is served first, in seconds of any one clock. is_alone: whether it may only run while no
-    other does.
+    prompt: at least one token. max_tokens: how many tokens `take` will be asked for at most. priority: the lower is
+    served first. deadline: of those of equal priority, the earlier is served first, in seconds of any one clock.
+    is_alone: whether it may only run while no other does.
     """
 
     def __init__(
@@ -42,19 +41,16 @@ class Sequence:
         max_tokens: int,
         take: Take,
         *,
-        written: SequenceOf[int] = (),
         priority: int = 0,
         deadline: float = math.inf,
         is_alone: bool = False,
     ) -> None:
-        if not prompt or max_tokens <= len(written):
+        if not prompt or max_tokens < 1:
             raise ValueError("a sequence needs a prompt, and a token that is left to be written")
         self.prompt, self.take, self.max_tokens, self.is_alone = tuple(prompt), take, max_tokens, is_alone
         self.order = (priority, deadline, next(_numbers))
-        self.tokens = list(written)
+        self.tokens = list[int]()
         """What was written so far."""
-        self.to_read = (*self.prompt, *self.tokens)
-        """What has to be read before the next token can be taken."""
         self.n_cached = 0
         """How many tokens are in the cache."""
         self.slot = -1
@@ -67,7 +63,7 @@ class Sequence:
 
     @property
     def is_read(self) -> bool:
-        return self.n_cached >= len(self.to_read)
+        return self.n_cached >= len(self.prompt)
 
     @property
     def last_token(self) -> int:
