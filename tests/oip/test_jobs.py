@@ -10,7 +10,12 @@ import anyio
 import httpx
 import pytest
 from shared_schemas.job import JobState
+from shared_schemas.models import ModelRef
 from shared_schemas.store.files import ArtifactStore
+from shared_schemas.stream.connection import connect
+from shared_schemas.stream.nodes import Nodes
+from shared_schemas.stream.redis_settings import RedisSettings
+from shared_schemas.stream.registry import ModelRegistry
 
 from tests.support.gateways import Gateway, gateways, running_gateway
 from tests.support.inference_process import inference_process
@@ -156,6 +161,27 @@ async def test_a_job_that_is_cancelled_while_its_request_waits_is_an_error(redis
 
     assert answer.status_code == 409
     assert "was cancelled" in answer.json()["error"]
+    assert answer.headers[JOB_HEADER] == jobs[0]["id"]
+
+
+async def test_a_version_that_is_deleted_while_a_request_waits_is_not_found(redis_url: str, tmp_path: Path) -> None:
+    client = connect(RedisSettings(redis_url=redis_url))
+    async with without_worker(redis_url, tmp_path) as gateway, gateway.client() as http:
+        waiting = asyncio.create_task(http.post(INFER, json=request(id="gone")))
+        jobs: list[Any] = []
+        with anyio.fail_after(DEADLINE_S):
+            while not jobs:
+                jobs = (await http.get("/jobs", params={"tag": "gone"})).json()["jobs"]
+        refused = await http.delete("/models/rows/versions/1")
+        # As a deletion does that looked for jobs just before this one was stored.
+        await ModelRegistry(Nodes(client)).delete_version(ModelRef("rows", 1))
+        with inference_process(redis_url, tmp_path / "artifacts"):
+            answer = await waiting
+    await client.aclose()
+
+    assert (refused.status_code, refused.json()["code"]) == (409, "in_use")
+    assert answer.status_code == 404
+    assert "was deleted" in answer.json()["error"]
     assert answer.headers[JOB_HEADER] == jobs[0]["id"]
 
 

@@ -209,6 +209,8 @@ def _problem(job: Job, error: ErrorInfo) -> ProblemError:
         status = 504
     elif error.code == "invalid_input":
         status = 400
+    elif error.code == "model_gone":
+        status = 404
     else:
         status = 503 if error.retryable else 500
     return ProblemError(status, error.code, f"job {job.id} failed: {error.message}", headers={JOB_HEADER: job.id})

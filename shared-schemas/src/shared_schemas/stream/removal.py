@@ -1,7 +1,8 @@
 """Deletes a finished job or a version of a model, unless a job that has not ended needs it.
 
 The users of what is deleted lie in other slots, so they are looked up first. If a job is submitted in between and names
-what is deleted, it fails as if that had never existed. Files are not deleted.
+what is deleted, it fails: with `model_gone` if that is a version of a model, or else as if it had never existed. Files
+are not deleted.
 """
 
 from collections.abc import AsyncIterator, Sequence
