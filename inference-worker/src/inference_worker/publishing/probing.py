@@ -29,6 +29,7 @@ from inference_worker.tensors import Array, numpy_dtype
 _MODEL_TYPE = "onnx"
 # What ONNX Runtime says when there is no memory left. It has no class of its own for that.
 _NO_MEMORY = re.compile(r"bad_alloc|bad alloc|failed to allocate|out of memory|not enough memory", re.IGNORECASE)
+_CACHE_BYTES = 16 << 20
 _REF = ModelRef("model", 1)
 
 
@@ -61,7 +62,9 @@ def _probe(given: Assignment, enter: Callable[[Phase], None]) -> Checked:
     limits = limits_of(manifest, settings.batching)
     if manifest.decoder is not None:
         enter("running")
-        engine_facts = open_decoder(session, manifest, settings, partial(verified, store))[0].facts
+        # The cache of a worker has more address space than this process may have.
+        small = msgspec.structs.replace(settings, written_texts=2, text_cache_bytes=_CACHE_BYTES)
+        engine_facts = open_decoder(session, manifest, small, partial(verified, store))[0].facts
         return Checked(manifest=manifest, ran=True, facts=runtime_facts("cpu") | session.facts | engine_facts)
     engine = BatchingEngine(session, limits, run_timeout_s=settings.run_timeout_s)
     task = TASKS[manifest.task](manifest, session, engine, partial(verified, store))
