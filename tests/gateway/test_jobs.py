@@ -63,6 +63,7 @@ async def test_a_job_that_succeeded_gives_its_result(http: httpx.AsyncClient, dr
         "status": "succeeded",
         "result": {"model": "m@1"},
         "error": None,
+        "cached_from": None,
     }
     assert (await status_of(http, job_id))["result"] == {"model": "m@1"}
 

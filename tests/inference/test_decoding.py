@@ -17,7 +17,8 @@ from inference_worker.engines.decoding.form import form_of
 from inference_worker.engines.decoding.sequence import Sequence, Take, Taken
 from inference_worker.engines.session import OrtSession, Stop
 from inference_worker.tensors import Array
-from shared_schemas.errors import AttemptFailed, InvalidInput
+from shared_schemas.errors import AttemptFailed, InvalidInput, WorkerUnfit
+from shared_schemas.service import failpoints
 
 from tests.support.decoder_graphs import TINY, Shape, depending_on_company, llama, quantized
 
@@ -190,6 +191,22 @@ async def test_who_waits_when_the_engine_ends_may_try_again(tmp_path: Path) -> N
         async for _ in sequence:
             pass
     assert (error.value.info().code, error.value.info().retryable) == ("worker_stopping", True)
+
+
+async def test_a_thread_that_cannot_go_on_asks_for_a_new_process_and_lets_nobody_wait(tmp_path: Path) -> None:
+    def break_the_step(place: str) -> None:
+        if place == "decoding_step":
+            raise LookupError(place)
+
+    async with running(an_engine(saved(llama(TINY), tmp_path))) as engine:
+        failpoints.arm(break_the_step)
+        try:
+            with pytest.raises(WorkerUnfit):
+                await written(engine, PROMPT, 4)
+        finally:
+            failpoints.arm(lambda _: None)
+        with pytest.raises(WorkerUnfit):
+            await written(engine, PROMPT, 4)
 
 
 async def test_a_cache_takes_the_memory_that_its_texts_fill(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ class DecodingEngine:
         self._readers: dict[Sequence, _Reader] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop, self._run_began = Stop(), 0.0
-        self._is_closing = False
+        self._is_closing = self._has_given_up = False
         self.n_steps = 0
 
     @property
@@ -137,6 +137,8 @@ class DecodingEngine:
         self.check_fits(sequence.need)
         if self._loop is None:
             raise _stopping()
+        if self._has_given_up:
+            raise WorkerUnfit()
         reader = self._readers[sequence] = _Reader()
         self._commands.put(lambda: self._scheduler.add(sequence))
         try:
@@ -174,9 +176,12 @@ class DecodingEngine:
         try:
             while self._obeyed():
                 self._step()
-        except Exception as error:  # the thread must not end without an answer to those who wait
+        except Exception:  # the thread must not end without an answer to those who wait
             log.exception("decoding_failed")
-            self._deliver([(each, None, True, error) for each in self._everyone()])
+            loop = self._loop
+            if loop is not None:
+                with suppress(RuntimeError):
+                    loop.call_soon_threadsafe(self._give_up)
 
     def _obeyed(self) -> bool:
         """Do what callers asked for since the last step. Waits while there is nothing to run. -> False at the end."""
@@ -313,6 +318,11 @@ class DecodingEngine:
                 reader.pieces.append(piece)
             reader.has_ended, reader.error = has_ended, error
             reader.came.set()
+
+    def _give_up(self) -> None:
+        """Only a new process helps: the state of the scheduler is not known."""
+        self._has_given_up = True
+        self._fail_all(WorkerUnfit())
 
     def _fail_all(self, error: HeadraceError) -> None:
         self._delivered([(sequence, None, True, error) for sequence in list(self._readers)])
