@@ -12,7 +12,7 @@ import pytest
 from shared_schemas.attempts import attempts_of
 from shared_schemas.batches import BatchState
 from shared_schemas.codec import decode_event
-from shared_schemas.errors import JobNotFound
+from shared_schemas.errors import JobNotFound, QueueFull
 from shared_schemas.events import Reason
 from shared_schemas.ids import JobId
 from shared_schemas.job import JobState
@@ -26,13 +26,14 @@ from shared_schemas.stream.control import JobControl
 from shared_schemas.stream.dead_letters import DeadLetters
 from shared_schemas.stream.keys import Lane
 from shared_schemas.stream.nodes import Nodes
+from shared_schemas.stream.queue_limits import QueueLimits
 from shared_schemas.stream.queue_queries import QueueQueries
 from shared_schemas.stream.queues import Queues
 from shared_schemas.stream.redis_settings import RedisSettings
 from shared_schemas.stream.registry import ModelRegistry
 from shared_schemas.stream.removal import Removal
 from shared_schemas.stream.result_cache import ResultCache
-from shared_schemas.stream.submission import Submission
+from shared_schemas.stream.submission import Submission, Submitter
 
 from tests.chaos.test_lost_replies import OF_ENDS, OF_HOUSEKEEPING, OF_WORKERS
 from tests.support.fault_proxy import fault_proxy
@@ -43,7 +44,7 @@ from tests.support.workers import INFERENCE, Bench, a_submission, bench, success
 
 OF_REGISTRY = ("stage", "publish", "set_alias", "look_up")
 OF_DEAD_LETTERS = ("attempts", "purge")
-OF_LEDGER = ("submit", "request_cancel", "request_pause", "resume", "list", "claim_keys")
+OF_LEDGER = ("submit", "request_cancel", "request_pause", "resume", "list", "claim_keys", "release_keys")
 OF_QUEUES = ("queues", "status", "workers", "position")
 OF_BATCHES = ("batch_store", "batch_status")
 OF_REMOVAL = ("delete", "delete_version")
@@ -326,3 +327,25 @@ async def test_what_the_cache_found_is_asked_again_after_a_lost_reply(redis_url:
         assert [sighting.count for sighting in dropped] == [3, 3]
         assert found is not None
         assert (found.job_id, found.result) == (job_id, b'"kept"')
+
+
+@pytest.mark.quick
+@pytest.mark.fault(
+    "replies", "the connection breaks before the reply to a refused submission", sees="its key may get another body"
+)
+async def test_a_key_whose_release_was_not_answered_is_free(redis_url: str) -> None:
+    spec, key = TrainingSpec(model_type="mlp", data_path="a.csv", seed=1), "f" * 64
+    async with queue_bench(redis_url) as side:
+        await side.submit(spec, queue=TRAINING)
+        with fault_proxy(redis_url) as proxy:
+            dropped = [proxy.drop_reply(command, times=3) for command in ("claim_keys", "release_keys")]
+            async with bench(proxy.url) as far:
+                first, second = (a_submission(spec, queue=TRAINING) for _ in range(2))
+                keyed = msgspec.structs.replace(first, idempotency_key=key, fingerprint="one")
+                with pytest.raises(QueueFull):
+                    await Submitter(far.nodes, limits=QueueLimits({TRAINING: 1})).submit(keyed)
+                other = msgspec.structs.replace(second, idempotency_key=key, fingerprint="other")
+                stored = await far.submitter.submit(other)
+
+        assert [sighting.count for sighting in dropped] == [3, 3]
+        assert (stored.created, stored.job_id) == (True, first.job_id)

@@ -62,6 +62,8 @@ SCRIPTS = {
         "position",
         "batch_store",
         "batch_status",
+        "claim_keys",
+        "release_keys",
     }
     | {"look_up", "publish", "set_alias"},
     "worker": _QUEUE

@@ -137,7 +137,7 @@ async def test_a_line_that_is_no_job_is_an_error_and_stops_no_other(http: httpx.
 
     errors = await read(http, batch["batch_id"], "errors")
     found = {error["error"]["line"]: error for error in errors}
-    assert (batch["n_lines"], batch["n_invalid"], batch["jobs"]["queued"]) == (len(WRONG) + 4, len(WRONG), 2)
+    assert (batch["n_lines"], batch["n_invalid"], batch["jobs"]["queued"]) == (len(WRONG) + 2, len(WRONG), 2)
     assert len(errors) == len(found) == len(WRONG)
     for number, (_, code, param, custom_id) in enumerate(WRONG, 2):
         error = found[number]
@@ -152,7 +152,24 @@ async def test_a_line_that_is_no_job_is_an_error_and_stops_no_other(http: httpx.
 async def test_a_batch_without_lines_is_complete(http: httpx.AsyncClient, drive: Driver, content: bytes) -> None:
     batch = (await post(http, content)).json()
 
-    assert (batch["status"], sum(batch["jobs"].values())) == ("completed", 0)
+    assert (batch["status"], batch["n_lines"], sum(batch["jobs"].values())) == ("completed", 0, 0)
+
+
+async def test_blank_lines_are_no_lines_of_the_batch_and_keep_the_numbers_of_the_others(
+    http: httpx.AsyncClient, drive: Driver
+) -> None:
+    """Some before the first noted chunk, some behind it, and some when the upload is sent again."""
+    await drive.publish()
+    lines = [line for n in range(250) for line in (a_line(n), b"", b" \r")]
+    content = file_of([*lines, {"custom_id": "bad", "body": {}}, b""])
+
+    batch = (await post(http, content, KEY)).json()
+    again = await post(http, content, KEY)
+
+    [error] = await read(http, batch["batch_id"], "errors")
+    assert (batch["n_lines"], batch["n_invalid"], batch["jobs"]["queued"]) == (251, 1, 250)
+    assert error["error"]["line"] == 751
+    assert (again.status_code, again.json()) == (202, batch)
 
 
 async def test_lines_that_arrive_in_odd_pieces_are_the_same_lines(http: httpx.AsyncClient, drive: Driver) -> None:

@@ -32,6 +32,7 @@ from tests.support.gateways import (
     succeeded,
 )
 from tests.support.queue_bench import BAD
+from tests.support.registered import register
 
 LIMIT = 5
 KEY = {"Idempotency-Key": "one"}
@@ -161,6 +162,68 @@ async def test_a_refused_request_can_be_repeated_with_its_key(
     assert "idempotency-replayed" not in accepted.headers
 
 
+async def test_the_key_of_a_refused_job_may_get_another_body(http: httpx.AsyncClient, drive: Driver) -> None:
+    await fill(http)
+    other = {**TRAINING_BODY, "seed": 3}
+    refused = await post(http, **KEY)
+    await begin_next(drive)
+
+    accepted, repeated, conflict = [await post(http, body, **KEY) for body in (other, other, TRAINING_BODY)]
+
+    assert_full(refused)
+    assert [answer.status_code for answer in (accepted, repeated)] == [202, 202]
+    assert accepted.json()["job_id"] == repeated.json()["job_id"]
+    assert "idempotency-replayed" not in accepted.headers
+    assert (conflict.status_code, conflict.json()["code"]) == (422, "idempotency_key_reused")
+    assert (await drive.jobs.find(accepted.json()["job_id"])).spec.seed == 3
+
+
+async def test_the_key_of_a_list_that_is_too_long_may_get_another_body(http: httpx.AsyncClient, drive: Driver) -> None:
+    too_long = await post(http, [TRAINING_BODY] * (LIMIT + 1), **KEY)
+
+    shorter = await post(http, [TRAINING_BODY] * LIMIT, **KEY)
+    again = await post(http, [TRAINING_BODY] * LIMIT, **KEY)
+
+    assert [answer.status_code for answer in (too_long, shorter, again)] == [422, 202, 202]
+    assert again.json() == shorter.json()
+    assert await drive.count_jobs() == LIMIT
+
+
+async def test_a_released_key_may_go_to_another_queue(http: httpx.AsyncClient, drive: Driver) -> None:
+    await drive.publish()
+    await fill(http)
+    assert_full(await post(http, **KEY))
+
+    body = {"model_id": MODEL, "input_data": 1}
+    answers = [await http.post("/jobs/inference", json=body, headers=KEY) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert answers[0].json() == answers[1].json()
+    assert answers[0].json()["job_id"].startswith("inference-")
+
+
+async def test_many_requests_with_one_key_make_one_job_however_often_they_were_refused(
+    http: httpx.AsyncClient, drive: Driver
+) -> None:
+    await fill(http)
+    found = list[httpx.Response]()
+
+    async def submit() -> None:
+        while (answer := await post(http, **KEY)).status_code == 429:
+            pass
+        found.append(answer)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(8):
+            group.start_soon(submit)
+        await begin_next(drive)
+
+    assert {answer.status_code for answer in found} == {202}
+    assert len({answer.json()["job_id"] for answer in found}) == 1
+    assert sum("idempotency-replayed" not in answer.headers for answer in found) == 1
+    assert await drive.count_jobs() == LIMIT + 1
+
+
 async def test_jobs_for_later_are_neither_counted_nor_refused(http: httpx.AsyncClient, drive: Driver) -> None:
     later = {**TRAINING_BODY, "run_at": (datetime.now(UTC) + timedelta(hours=1)).isoformat()}
     assert (await post(http, [later] * LIMIT)).status_code == 202
@@ -219,7 +282,10 @@ async def test_another_queue_has_room(http: httpx.AsyncClient, drive: Driver) ->
     assert [answer.status_code for answer in answers] == [202, 202, 202, 429]
 
 
-async def test_retry_after_follows_from_how_fast_the_queue_drains(http: httpx.AsyncClient, drive: Driver) -> None:
+async def test_retry_after_follows_from_how_fast_the_queue_drains(
+    http: httpx.AsyncClient, drive: Driver, redis_url: str
+) -> None:
+    register(redis_url, TRAINING)
     await fill(http)
     assert (await post(http)).headers["retry-after"] == "10", "nothing has been measured"
     # Two attempts in 14 s, as the log would have it.
@@ -231,9 +297,29 @@ async def test_retry_after_follows_from_how_fast_the_queue_drains(http: httpx.As
     assert "headrace_queue_drain_jobs_per_second" in (await http.get("/metrics")).text
 
 
-async def test_the_clients_raise_what_was_answered_and_say_how_long_to_wait(
-    limited: Gateway, http: httpx.AsyncClient
+async def test_a_queue_without_workers_promises_nothing_however_fast_it_once_was(
+    http: httpx.AsyncClient, drive: Driver, redis_url: str
 ) -> None:
+    await fill(http)
+    await drive.client.xadd(keys.log(TRAINING), {"count": LIMIT, "changes": "x\nstate {}", "pace": "9 90 90 0"})
+
+    idle = [await post(http), await post(http, [TRAINING_BODY] * 2)]
+    register(redis_url, TRAINING)
+    working = await post(http)
+
+    for answer in idle:
+        assert_full(answer)
+        assert answer.headers["retry-after"] == "60"
+        assert "no worker is running" in answer.json()["detail"]
+    assert_full(working)
+    assert working.headers["retry-after"] == "1"
+    assert "no worker" not in working.json()["detail"]
+
+
+async def test_the_clients_raise_what_was_answered_and_say_how_long_to_wait(
+    limited: Gateway, http: httpx.AsyncClient, redis_url: str
+) -> None:
+    register(redis_url, TRAINING)
     await fill(http)
     settings = Settings(retries=0)
 
@@ -251,8 +337,9 @@ async def test_the_clients_raise_what_was_answered_and_say_how_long_to_wait(
 
 
 async def test_the_client_sends_again_once_there_may_be_room(
-    limited: Gateway, http: httpx.AsyncClient, drive: Driver
+    limited: Gateway, http: httpx.AsyncClient, drive: Driver, redis_url: str
 ) -> None:
+    register(redis_url, TRAINING)
     await fill(http)
     await drive.client.xadd(keys.log(TRAINING), {"count": LIMIT, "changes": "x\nstate {}", "pace": "9 90 90 0"})
     answers = []
@@ -270,8 +357,9 @@ async def test_the_client_sends_again_once_there_may_be_room(
 
 
 async def test_the_command_line_says_that_it_waits_for_room(
-    limited: Gateway, http: httpx.AsyncClient, drive: Driver
+    limited: Gateway, http: httpx.AsyncClient, drive: Driver, redis_url: str
 ) -> None:
+    register(redis_url, TRAINING)
     await fill(http)
     await drive.client.xadd(keys.log(TRAINING), {"count": LIMIT, "changes": "x\nstate {}", "pace": "9 90 90 0"})
     command = [sys.executable, "-m", "headrace.cli", "submit", "training", "mlp", "a.csv", "--url", limited.url]

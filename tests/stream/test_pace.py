@@ -232,4 +232,9 @@ def test_a_position_and_a_rate_give_a_time() -> None:
 
 @pytest.mark.parametrize(("rate", "seconds"), [(None, 10), (1000.0, 1), (0.4, 3), (0.0001, 3600)])
 def test_room_is_promised_for_when_one_job_has_left(rate: float | None, seconds: int) -> None:
-    assert retry_after_s(None if rate is None else DrainRate(rate)) == seconds
+    assert retry_after_s(None if rate is None else DrainRate(rate), workers=2) == seconds
+
+
+@pytest.mark.parametrize("rate", [None, DrainRate(1000.0), DrainRate(0.0001)])
+def test_without_a_worker_no_rate_counts(rate: DrainRate | None) -> None:
+    assert retry_after_s(rate, workers=0) == 60

@@ -73,9 +73,9 @@ class BatchState(StrEnum):
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
-    """n_lines: lines that have arrived. n_invalid: of these, lines that are no job. jobs: how many of
-    the others are in each state; a job whose result_ttl has passed is in none. urls: paths by name
-    (self, output, errors, cancel)."""
+    """n_lines: lines that have arrived, without blank ones. n_invalid: of these, lines that are no job.
+    jobs: how many of the others are in each state; a job whose result_ttl has passed is in none.
+    urls: paths by name (self, output, errors, cancel)."""
 
     batch_id: str
     queue: QueueName

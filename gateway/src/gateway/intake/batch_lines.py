@@ -24,6 +24,10 @@ class Line(msgspec.Struct, frozen=True):
     number: int
     content: bytes | None
 
+    @property
+    def is_blank(self) -> bool:
+        return self.content is not None and not self.content.strip()
+
 
 class LineRefused(Exception):
     """The line is no job. custom_id: of the line, if it can be read."""

@@ -111,7 +111,7 @@ class BatchUploads:
     async def _store(self, base: JobId, reader: LineReader, known: Noted) -> None:
         if known.is_cancelled:
             raise StateConflict("the batch was cancelled")
-        models, chunk, seen, last = _decode_models(known.models), _Chunk(), set[bytes](), 0
+        models, chunk, seen, last, blank = _decode_models(known.models), _Chunk(), set[bytes](), 0, 0
         async for line in reader.lines():
             last = line.number
             if last > self._settings.batch_lines:
@@ -121,13 +121,17 @@ class BatchUploads:
                 raise IdempotencyConflict("this Idempotency-Key was used with other lines")
             if known.is_whole and last > known.lines:
                 raise IdempotencyConflict("this Idempotency-Key was used with fewer lines")
-            await self._take(base, line, chunk, seen, models, is_stored=last <= known.lines)
+            if line.is_blank:
+                blank += 1
+                chunk.n_lines += last > known.lines
+            else:
+                await self._take(base, line, chunk, seen, models, is_stored=last <= known.lines)
             if chunk.is_full:
-                await self._finish(base, chunk, models, last, reader.digest.hexdigest())
+                await self._finish(base, chunk, models, last, reader.digest.hexdigest(), blank=blank)
                 chunk = _Chunk()
         if last < known.lines:
             raise IdempotencyConflict("this Idempotency-Key was used with more lines")
-        await self._finish(base, chunk, models, last, reader.digest.hexdigest(), is_whole=True)
+        await self._finish(base, chunk, models, last, reader.digest.hexdigest(), blank=blank, is_whole=True)
 
     async def _take(
         self, base: JobId, line: Line, chunk: _Chunk, seen: set[bytes], models: dict[str, str], *, is_stored: bool
@@ -135,8 +139,6 @@ class BatchUploads:
         """Add the line to the chunk, as a job or as an error. is_stored: it was stored before, so
         only its custom_id counts."""
         chunk.n_lines += not is_stored
-        if line.content is not None and not line.content.strip():
-            return
         try:
             submission = await self._submission(base, line, seen, models, is_stored=is_stored)
         except LineRefused as refused:
@@ -184,16 +186,25 @@ class BatchUploads:
         return admitted
 
     async def _finish(
-        self, base: JobId, chunk: _Chunk, models: dict[str, str], lines: int, digest: str, *, is_whole: bool = False
+        self,
+        base: JobId,
+        chunk: _Chunk,
+        models: dict[str, str],
+        lines: int,
+        digest: str,
+        *,
+        blank: int,
+        is_whole: bool = False,
     ) -> None:
-        """Store the jobs, then note the lines. digest: of all lines so far. A death in between makes
-        the next upload store them again, which changes nothing."""
+        """Store the jobs, then note the lines. blank: how many of the lines so far. digest: of all of
+        them. A death in between makes the next upload store them again, which changes nothing."""
         if chunk.submissions:
             await self._submit(queue_of(base), chunk.submissions)
         failpoint("batch_lines_stored")
         noted = await self._batches.note(
             base,
             lines=lines,
+            blank=blank,
             digest=digest,
             models=encode_json(models),
             errors=chunk.errors,

@@ -70,14 +70,16 @@ class Batches:
         lines: int,
         digest: str,
         models: bytes,
+        blank: int = 0,
         errors: Iterable[tuple[int, bytes]] = (),
         is_whole: bool = False,
     ) -> Noted:
         """Note that so many lines are stored. Changes nothing that another request noted further on. errors: why some
-        of the lines are no job, as JSON."""
+        of the lines are no job, as JSON. blank: how many of the lines are blank."""
         return await self._call(
             base,
             lines=lines,
+            blank=blank,
             digest=digest,
             models=models.decode(),
             errors=[[line, error.decode()] for line, error in errors],

@@ -8,8 +8,8 @@ from typing import Self
 
 import msgspec
 
-# What a client is told to wait, in seconds: at least, at most, and if no attempt has ended yet.
-_SHORTEST_S, _LONGEST_S, _UNKNOWN_S = 1, 3600, 10
+# What a client is told to wait, in seconds: at least, at most, if no attempt has ended yet, and if no worker runs.
+_SHORTEST_S, _LONGEST_S, _UNKNOWN_S, _IDLE_S = 1, 3600, 10, 60
 
 
 class DrainRate(msgspec.Struct, frozen=True):
@@ -30,8 +30,11 @@ class DrainRate(msgspec.Struct, frozen=True):
         return served_s if since_s is None else max(served_s, (position + 1) / self.per_s - since_s)
 
 
-def retry_after_s(rate: DrainRate | None) -> int:
-    """When a full queue has room for one more job, in whole seconds."""
+def retry_after_s(rate: DrainRate | None, *, workers: int) -> int:
+    """When a full queue has room for one more job, in whole seconds. workers: of the queue. Without
+    one, nobody knows: how fast it drained before says nothing."""
+    if not workers:
+        return _IDLE_S
     if rate is None:
         return _UNKNOWN_S
     return min(_LONGEST_S, max(_SHORTEST_S, math.ceil(1 / rate.per_s)))

@@ -4,7 +4,8 @@ All keys are in the slot of the queue with the most jobs, KEYS_OF. The script th
 that queue also checks its key. For any other queue, `claim_keys` first assigns the key to the id
 that the job will have. Then the job is stored under that id. If a process dies in between, the key
 keeps its id, and the next request with that key stores the job. So a job with a key costs one more
-call if it goes to another queue than KEYS_OF.
+call if it goes to another queue than KEYS_OF. If its queue refuses it, `release_keys` takes the body
+off the key, which then stands for no job.
 """
 
 from collections.abc import Sequence
@@ -43,8 +44,18 @@ async def claim_keys(nodes: Nodes, submissions: Sequence[S]) -> dict[int, tuple[
     places = [place for place in keyed if is_claimed_first(submissions[place])]
     if not places:
         return {}
-    items = [(each.idempotency_key, each.job_id, each.fingerprint or "-") for each in (submissions[i] for i in places)]
+    items = [_item(submissions[place], submissions[place].job_id) for place in places]
     answers = await scripts.call(
         nodes.of_queue(KEYS_OF), "claim_keys", keys.tag(KEYS_OF), {"items": items, "idem_ttl_ms": IDEMPOTENCY_TTL_MS}
     )
     return {place: (how.decode(), JobId(job_id.decode())) for place, (how, job_id) in zip(places, answers, strict=True)}
+
+
+async def release_keys(nodes: Nodes, refused: Sequence[tuple[Keyed, JobId]]) -> None:
+    """Release the keys of submissions that were refused. Each with the id that `claim_keys` gave it."""
+    items = [_item(submission, job_id) for submission, job_id in refused]
+    await scripts.call(nodes.of_queue(KEYS_OF), "release_keys", keys.tag(KEYS_OF), {"items": items})
+
+
+def _item(submission: Keyed, job_id: JobId) -> tuple[str | None, JobId, str]:
+    return submission.idempotency_key, job_id, submission.fingerprint or "-"

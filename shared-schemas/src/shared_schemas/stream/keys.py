@@ -20,7 +20,7 @@
     {hr:<queue>}:workers                   zset     workers by the end of their registration, ms
     {hr:<queue>}:worker:<name>             hash     one worker
     {hr:<queue>}:batches                   zset     batches, by the time when they are forgotten, ms
-    {hr:<queue>}:batch:<id>                hash     lines, digest, models, created, whole, cancelled
+    {hr:<queue>}:batch:<id>                hash     lines, blank, digest, models, created, whole, cancelled
     {hr:<queue>}:batch_errors:<id>         hash     for each line that is no job, by its number, why
     {hr:<queue>}:cached                    zset     digests of questions with a cached result, by when it was made, ms
     {hr:<queue>}:cached:<digest>           string   id of the job that has the result

@@ -14,13 +14,15 @@ from shared_schemas.ids import JobId, QueueName, job_ids_from, queue_of
 from shared_schemas.specs import JobSpec, Priority
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.drain_rate import DrainRate, retry_after_s
-from shared_schemas.stream.idempotency import IDEMPOTENCY_TTL_MS, claim_keys, is_claimed_first
+from shared_schemas.stream.idempotency import IDEMPOTENCY_TTL_MS, claim_keys, is_claimed_first, release_keys
 from shared_schemas.stream.keys import Lane
 from shared_schemas.stream.nodes import Nodes
 from shared_schemas.stream.queue_limits import NO_LIMITS, QueueLimits
 from shared_schemas.stream.transitions import packed_arguments, transition
 
 _LANE_OF = {priority: Lane(priority.value) for priority in Priority}
+# The answers of submit.lua after which a job is not stored, and its key stands for none.
+_REFUSED = ("full", "retried")
 _NO_OPTIONAL_FIELDS = (None,) * 5
 
 
@@ -124,7 +126,10 @@ class Submitter:
             ]
         elif claimed:
             return await self._submit_claimed(queue, submissions, claimed)
-        return await self._store(queue, submissions, is_list=is_list)
+        made = await self._store(queue, submissions, is_list=is_list)
+        if claimed and made[0].how in _REFUSED:
+            await release_keys(self._nodes, [(submissions[0], submissions[0].job_id)])
+        return made
 
     async def _submit_claimed(
         self, queue: QueueName, submissions: Sequence[Submission], claimed: dict[int, tuple[str, JobId]]
@@ -138,6 +143,13 @@ class Submitter:
         }
         if stored:
             made = await self._store(queue, list(stored.values()), is_list=False)
+            refused = [
+                (submissions[place], claimed[place][1])
+                for place, answer in zip(stored, made, strict=True)
+                if place in claimed and answer.how in _REFUSED
+            ]
+            if refused:
+                await release_keys(self._nodes, refused)
             answers |= dict(zip(stored, made, strict=True))
         return [answers[place] for place in range(len(submissions))]
 
@@ -172,10 +184,11 @@ def submitted(made: Made) -> SubmitResult:
     """What submit.lua answers for one job."""
     match made.how:
         case "full":
-            waiting, ended, took_ms = map(int, made.job_id.split())
+            waiting, ended, took_ms, workers = map(int, made.job_id.split())
+            detail = f"{waiting} jobs wait in the queue, as many as its limit allows"
             return QueueFull(
-                f"{waiting} jobs wait in the queue, as many as its limit allows",
-                retry_after_s=retry_after_s(DrainRate.measured(ended, took_ms)),
+                detail if workers else f"{detail}, and no worker is running",
+                retry_after_s=retry_after_s(DrainRate.measured(ended, took_ms), workers=workers),
             )
         case "conflict":
             return IdempotencyConflict("this Idempotency-Key was used with another body")

@@ -48,7 +48,8 @@ local function is_full(place)
   if needed <= room or needed == 0 then return false end
   if not why_full then
     local ended, took = measure_pace()
-    why_full = ms(args.limit - room) .. ' ' .. ms(ended) .. ' ' .. ms(took)
+    local workers = safe_call('ZCOUNT', tag .. 'workers', NOW, '+inf')
+    why_full = ms(args.limit - room) .. ' ' .. ms(ended) .. ' ' .. ms(took) .. ' ' .. ms(workers)
   end
   return true
 end
