@@ -42,7 +42,7 @@ from tests.support.queue_bench import OUTCOMES, QueueBench, queue_bench
 from tests.support.resp import script_names
 from tests.support.workers import INFERENCE, Bench, a_submission, bench, success
 
-OF_REGISTRY = ("stage", "publish", "set_alias", "look_up")
+OF_REGISTRY = ("stage", "publish", "begin_switch", "wanted", "set_alias", "look_up")
 OF_DEAD_LETTERS = ("attempts", "purge")
 OF_LEDGER = ("submit", "request_cancel", "request_pause", "resume", "list", "claim_keys", "release_keys")
 OF_QUEUES = ("queues", "status", "workers", "position")
@@ -213,12 +213,15 @@ async def test_a_model_whose_replies_were_lost_is_published_once(redis_url: str)
             staged = await registry.stage(name="wine", job_id=job_id, fence=claim.fence, manifest=a_manifest())
             await drive.settle(claim, success("wine"))
             resolved = await registry.resolve("wine")
-            aliased = await registry.set_alias("wine", "best", 1)
+            await registry.begin_switch(resolved.ref, "best", token="t", keep_s=60.0)
+            wanted = await registry.wanted()
+            aliased = await registry.set_alias("wine", "best", 1, token="t")
             versions = (await registry.versions("wine")).models
             pinned = await registry.pin(["wine@best"])
             await client.aclose()
 
-    assert [sighting.count for sighting in dropped] == [3, 3, 3, 3]
+    assert [sighting.count for sighting in dropped] == [3] * len(OF_REGISTRY)
+    assert wanted == [("t", "wine@1")]
     assert str(staged) == "wine@1"
     assert (resolved.version, resolved.job_id) == (1, job_id)
     assert [model.version for model in versions] == [1]

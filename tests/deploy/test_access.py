@@ -65,10 +65,10 @@ SCRIPTS = {
         "claim_keys",
         "release_keys",
     }
-    | {"look_up", "publish", "set_alias"},
+    | {"look_up", "publish", "set_alias", "begin_switch"},
     "worker": _QUEUE
     | {"claim", "record", "renew", "settle", "reclaim", "redeliver", "repair"}
-    | {"look_up", "publish", "stage", "cache_get", "cache_put"},
+    | {"look_up", "publish", "stage", "wanted", "cache_get", "cache_put"},
 }
 # What they call without a script, and what the scripts call under a name that is computed.
 DIRECTLY = {

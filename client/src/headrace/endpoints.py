@@ -275,13 +275,13 @@ def put_part(ref: ArtifactRef, start: int, part: bytes) -> Request[StoredFile]:
     return Request(method="PUT", path=f"/files/{ref.sha256}", decode=_stored, headers=headers, body=part)
 
 
-def set_alias(name: str, alias: str, version: int) -> Request[Model]:
+def set_alias(name: str, alias: str, version: int, *, warm: bool) -> Request[Model]:
     return Request(
         method="PUT",
         path=_alias_path(name, alias),
         decode=_model,
         headers={"content-type": "application/json"},
-        body=encode_json({"version": version}),
+        body=encode_json({"version": version, "warm": warm}),
     )
 
 

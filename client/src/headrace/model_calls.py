@@ -106,9 +106,11 @@ class ModelCalls:
             downloading.took(self.send(request))
         return downloading.finish()
 
-    def set_alias(self, name: str, alias: str, version: int) -> Model:
-        """Let `name@alias` name this version."""
-        return self.send(endpoints.set_alias(name, alias, version))
+    def set_alias(self, name: str, alias: str, version: int, *, warm: bool = True) -> Model:
+        """Point an alias at a version. warm: workers that hold another version of the model load
+        this one before the alias moves. Conflict if one of them cannot, or if a later call moves
+        the alias."""
+        return self.send(endpoints.set_alias(name, alias, version, warm=warm))
 
     def delete_alias(self, name: str, alias: str) -> None:
         """Delete an alias. The version that it names stays. NotFound if there is no such alias."""
@@ -193,8 +195,11 @@ class AsyncModelCalls:
             await to_thread.run_sync(downloading.took, await self.send(request))
         return await to_thread.run_sync(downloading.finish)
 
-    async def set_alias(self, name: str, alias: str, version: int) -> Model:
-        return await self.send(endpoints.set_alias(name, alias, version))
+    async def set_alias(self, name: str, alias: str, version: int, *, warm: bool = True) -> Model:
+        """Point an alias at a version. warm: workers that hold another version of the model load
+        this one before the alias moves. Conflict if one of them cannot, or if a later call moves
+        the alias."""
+        return await self.send(endpoints.set_alias(name, alias, version, warm=warm))
 
     async def delete_alias(self, name: str, alias: str) -> None:
         await self.send(endpoints.delete_alias(name, alias))

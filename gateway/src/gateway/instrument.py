@@ -45,6 +45,9 @@ class GatewayObserver:
 
     def model_unreadable(self, model: str) -> None: ...
 
+    def switch_timed_out(self, model: str, alias: str, workers: Sequence[str]) -> None:
+        """The alias moves although these workers have not loaded the model yet."""
+
     def stream_opened(self) -> None: ...
 
     def stream_closed(self, request_id: str, open_s: float) -> None: ...

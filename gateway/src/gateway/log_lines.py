@@ -60,6 +60,9 @@ class GatewayLog(GatewayObserver):
     def model_unreadable(self, model: str) -> None:
         self._log.warning("model_unreadable", model=model)
 
+    def switch_timed_out(self, model: str, alias: str, workers: Sequence[str]) -> None:
+        self._log.warning("switch_timed_out", model=model, alias=alias, workers=list(workers))
+
     def stream_closed(self, request_id: str, open_s: float) -> None:
         if self._closed.may_write(open_s):
             self._log.info("stream_closed", request_id=request_id, took_s=round(open_s, 3))

@@ -25,6 +25,7 @@ from gateway.intake.recipes import Recipes
 from gateway.intake.submission import Submissions
 from gateway.intake.submit_and_follow import SubmitAndFollow
 from gateway.settings import GatewaySettings
+from gateway.switching import Switching
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +44,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     change_log: ChangeLog
     registry: ModelRegistry
     removal: Removal
+    switching: Switching
     recipes: Recipes
     files: Files
     submissions: Submissions

@@ -51,6 +51,16 @@ class GatewaySettings(RedisSettings, frozen=True, kw_only=True):
             ge=1024,
         ),
     ] = 209_715_200
+    switch_timeout_s: Annotated[
+        float,
+        setting(
+            "How long a request that moves an alias waits until the workers of the model have loaded the new version, "
+            "in seconds. The alias moves after that all the same. With 0, no request waits",
+            change="large models take longer to load. Clients must wait for an answer longer than this",
+            ge=0.0,
+            le=3600.0,
+        ),
+    ] = 20.0
     body_timeout_s: Annotated[
         float,
         setting(

@@ -42,6 +42,7 @@ from gateway.log_lines import GatewayLog
 from gateway.metrics import GatewayMetrics
 from gateway.services import Services
 from gateway.settings import GatewaySettings
+from gateway.switching import Switching
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +99,7 @@ def build(settings: GatewaySettings) -> Parts:
         change_log=ChangeLog(nodes),
         registry=registry,
         removal=Removal(nodes),
+        switching=Switching(registry, queue_queries.workers, observer, timeout_s=settings.switch_timeout_s),
         recipes=recipes,
         files=files,
         submissions=submissions,

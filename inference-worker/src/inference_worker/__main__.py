@@ -23,6 +23,7 @@ from inference_worker.engines.session import device_of, why_not_on_gpu
 from inference_worker.handler import InferenceHandler
 from inference_worker.loading import LoadedModels
 from inference_worker.settings import Settings
+from inference_worker.switching import keep_pinned, prepare_switches
 
 _CLOSING_S = 2.0
 
@@ -38,7 +39,8 @@ async def serve(settings: Settings) -> ErrorInfo | None:
     store = ArtifactStore(Path(settings.artifacts_root))
     try:
         nodes = Nodes(redis)
-        models = LoadedModels(ModelRegistry(nodes).resolve, store, settings)
+        registry = ModelRegistry(nodes)
+        models = LoadedModels(registry.resolve, store, settings)
         handler = InferenceHandler(
             models,
             items_in_flight=settings.items_in_flight,
@@ -46,10 +48,14 @@ async def serve(settings: Settings) -> ErrorInfo | None:
             gpu_unused=gpu_unused,
             results=ResultCache(nodes, most=settings.cache_entries, age_s=settings.cache_age_s),
         )
-        worker = Worker(settings, handler)
-        async with models:
+        worker = Worker(settings, handler, models=lambda: models.held)
+        models.call_on_change(worker.register_soon)
+        async with models, anyio.create_task_group() as duties:
+            duties.start_soon(prepare_switches, models, registry.wanted)
+            duties.start_soon(keep_pinned, models, settings.pinned_models, registry.pin)
             await worker.run()
-            return worker.unfit
+            duties.cancel_scope.cancel()
+        return worker.unfit
     finally:
         with anyio.move_on_after(_CLOSING_S, shield=True):
             await redis.aclose()

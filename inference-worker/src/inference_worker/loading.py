@@ -6,16 +6,26 @@ not stop the loading for other jobs. This module knows neither jobs nor Redis: `
 in.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import anyio
 import structlog
 from anyio import to_thread
 from anyio.abc import TaskGroup
-from shared_schemas.errors import AttemptFailed, ErrorInfo, HeadraceError, MalformedId, ModelNotFound, WorkerUnfit
+from shared_schemas.errors import (
+    AttemptFailed,
+    BackendUnavailable,
+    ErrorInfo,
+    HeadraceError,
+    MalformedId,
+    ModelNotFound,
+    WorkerUnfit,
+)
+from shared_schemas.job import HeldModel
 from shared_schemas.models import Model, ModelManifest, ModelRef, parse_model_reference
 from shared_schemas.store.files import ArtifactStore
 
@@ -38,6 +48,10 @@ class _Entry:
         self.error: ErrorInfo | None = None
         self.serving = anyio.CancelScope()
 
+    @property
+    def state(self) -> Literal["loading", "ready"]:
+        return "ready" if self.model is not None else "loading"
+
     def refuse(self, error: Exception) -> None:
         if isinstance(error, HeadraceError):
             self.error = error.info()
@@ -56,6 +70,15 @@ class LoadedModels:
         self._entries: dict[ModelRef, _Entry] = {}
         self._loading_threads = anyio.CapacityLimiter(2)
         self._tasks: TaskGroup | None = None
+        # By version: the switch that wanted it, and why it could not be loaded.
+        self._failed: dict[ModelRef, tuple[str, str]] = {}
+        self._preparing: set[ModelRef] = set()
+        self._wanted: frozenset[ModelRef] = frozenset()
+        self._pinned: frozenset[ModelRef] = frozenset()
+        # A version never changes, so what could not be loaded for good is not tried again and again.
+        self._unpinnable: set[ModelRef] = set()
+        self._held: tuple[HeldModel, ...] = ()
+        self._on_change: Callable[[], None] = lambda: None
 
     async def __aenter__(self) -> Self:
         self._tasks = await anyio.create_task_group().__aenter__()
@@ -74,6 +97,80 @@ class LoadedModels:
     def refs(self) -> tuple[ModelRef, ...]:
         """The models that are loaded or being loaded, the least recently used first."""
         return tuple(self._entries)
+
+    @property
+    def held(self) -> tuple[HeldModel, ...]:
+        """The same, for the registration of the worker. To be read from any thread."""
+        return self._held
+
+    def call_on_change(self, function: Callable[[], None]) -> None:
+        """Have a function called whenever `held` has changed."""
+        self._on_change = function
+
+    def prepare(self, wanted: Mapping[ModelRef, str]) -> None:
+        """Load versions of models of which another one is loaded, so that an alias can move to them. Returns at once,
+        and `held` shows what became of it. wanted: by version, the switch that waits for it."""
+        self._wanted = frozenset(wanted)
+        known = {ref.name for ref in self._entries}
+        gone = [ref for ref, (switch, _) in self._failed.items() if wanted.get(ref) != switch]
+        for ref in gone:
+            del self._failed[ref]
+        if gone:
+            self._changed()
+        for ref, switch in wanted.items():
+            is_begun = ref in self._entries or ref in self._failed or ref in self._preparing
+            if self._tasks is not None and ref.name in known and not is_begun:
+                self._preparing.add(ref)
+                self._tasks.start_soon(self._prepare, ref, switch)
+
+    def pin(self, pinned: AbstractSet[ModelRef]) -> None:
+        """Load these versions if they are not loaded, and unload none of them until the next call.
+        Returns at once."""
+        self._pinned = frozenset(pinned)
+        for ref in self._pinned - self._unpinnable:
+            if self._tasks is not None and ref not in self._entries and ref not in self._preparing:
+                self._preparing.add(ref)
+                self._tasks.start_soon(self._prepare, ref, None)
+        self._changed()
+
+    async def _prepare(self, ref: ModelRef, switch: str | None) -> None:
+        try:
+            async with self.use(str(ref)):
+                log.info("model_prepared", model=str(ref))
+        except BackendUnavailable:
+            return  # it is tried again while it is wanted
+        except HeadraceError as error:
+            log.warning("model_not_prepared", model=str(ref), code=error.info().code)
+            if switch is not None:
+                self._failed[ref] = switch, error.info().code
+                self._changed()
+            elif not error.info().retryable:
+                self._unpinnable.add(ref)
+        finally:
+            self._preparing.discard(ref)
+
+    def _changed(self) -> None:
+        loaded = [
+            HeldModel(model=str(ref), state=entry.state, n_bytes=entry.n_bytes, is_pinned=ref in self._pinned)
+            for ref, entry in self._entries.items()
+        ]
+        failed = [
+            HeldModel(model=str(ref), state="failed", code=code, switch=switch)
+            for ref, (switch, code) in self._failed.items()
+        ]
+        held = (*failed, *loaded)
+        if held != self._held:
+            self._held = held
+            self._on_change()
+
+    def _kept(self) -> set[ModelRef]:
+        """What is not unloaded: pinned versions; and while an alias is about to move, the version it moves to and the
+        last version of that model that was used, which still answers."""
+        kept = set(self._pinned) | self._wanted
+        for wanted in self._wanted:
+            others = [ref for ref in self._entries if ref.name == wanted.name and ref not in kept]
+            kept |= set(others[-1:])
+        return kept
 
     @asynccontextmanager
     async def use(self, model_id: str) -> AsyncIterator[LoadedModel]:
@@ -134,22 +231,33 @@ class LoadedModels:
         n_bytes = model.manifest.onnx.n_bytes
         if n_bytes > self._settings.models_bytes:
             raise AttemptFailed("model_too_large", "the model is larger than this worker's memory for models")
+        kept = self._kept() - {model.ref}
+        kept_bytes = sum(entry.n_bytes for ref, entry in self._entries.items() if ref in kept)
+        if n_bytes + kept_bytes > self._settings.models_bytes:
+            raise AttemptFailed(
+                "model_too_large", "the worker has no room for the model beside those that it must keep"
+            )
         self._evict_idle(n_bytes)
         entry = self._entries[model.ref] = _Entry(n_bytes)
+        self._changed()
         self._tasks.start_soon(self._load_and_serve, model, entry, name=f"model {model.ref}")
 
     def _evict_idle(self, n_bytes: int) -> None:
         """Unload idle models until n_bytes more fit. If the rest is in use, the limit is exceeded until a model becomes
         idle."""
         excess = sum(entry.n_bytes for entry in self._entries.values()) + n_bytes - self._settings.models_bytes
+        if excess <= 0:
+            return
+        kept = self._kept()
         for ref, entry in list(self._entries.items()):
             if excess <= 0:
                 return
-            if entry.n_users == 0 and entry.has_ended_loading.is_set():
+            if ref not in kept and entry.n_users == 0 and entry.has_ended_loading.is_set():
                 del self._entries[ref]
                 entry.serving.cancel()
                 excess -= entry.n_bytes
                 log.info("model_unloaded", model=str(ref))
+                self._changed()
 
     async def _load_and_serve(self, model: Model, entry: _Entry) -> None:
         started_s = anyio.current_time()
@@ -163,6 +271,7 @@ class LoadedModels:
                 if (error := await _first_run(loaded)) is None:
                     entry.model = loaded
                     entry.has_ended_loading.set()
+                    self._changed()
                     seconds = round(anyio.current_time() - started_s, 3)
                     if loaded.is_off_its_gpu:
                         log.error("model_not_on_gpu", model=str(model.ref), device=self._settings.device)
@@ -182,6 +291,7 @@ class LoadedModels:
         finally:
             if self._entries.get(model.ref) is entry:
                 del self._entries[model.ref]
+                self._changed()
             entry.has_ended_loading.set()
 
     async def _refuse(self, entry: _Entry, error: Exception) -> None:

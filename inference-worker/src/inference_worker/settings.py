@@ -46,6 +46,14 @@ class Settings(RuntimeSettings, frozen=True, kw_only=True):
             ge=1,
         ),
     ] = 4 << 30
+    pinned_models: Annotated[
+        tuple[str, ...],
+        setting(
+            "Models to load at the start and never to unload, comma-separated, as jobs name them: wine, wine@3 or "
+            "wine@prod. If a name or an alias moves to another version, so does this",
+            change="the first job for a model should not wait until it is loaded",
+        ),
+    ] = ()
     max_batch: Annotated[
         int, setting("The most rows in one run of a model. A longer list runs in parts", ge=1, le=4096)
     ] = 128

@@ -124,6 +124,14 @@ class InUse(StateConflict):
     code = "in_use"
 
 
+class SwitchSuperseded(StateConflict):
+    code = "switch_superseded"
+
+
+class SwitchRefused(StateConflict):
+    code = "switch_refused"
+
+
 class IdempotencyConflict(HeadraceError):
     code = "idempotency_key_reused"
 

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 import msgspec
 
@@ -142,10 +143,23 @@ class DeviceUse(msgspec.Struct, frozen=True, kw_only=True):
     uuid: str | None = None
 
 
+class HeldModel(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A version of a model at a worker. state: `failed` if it was to be loaded for a switch and could not be. n_bytes:
+    of its file. code: of the error. switch: which of them wanted it."""
+
+    model: str
+    state: Literal["loading", "ready", "failed"]
+    n_bytes: int = 0
+    is_pinned: bool = False
+    code: str | None = None
+    switch: str | None = None
+
+
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A registered worker. seen_at: its last renewal. jobs: what it runs now. facts: device,
     versions; `gpu_unused` is why a GPU that is there is not used. device: as of the last renewal. gpu_shared_with: the
-    names of other registered workers on the same GPU. None for what its registration does not contain."""
+    names of other registered workers on the same GPU. models: of an inference worker, the one that was used last comes
+    last. None for what its registration does not contain."""
 
     name: str
     queue: QueueName
@@ -160,3 +174,4 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     facts: dict[str, str] = {}
     device: DeviceUse | None = None
     gpu_shared_with: tuple[str, ...] = ()
+    models: tuple[HeldModel, ...] | None = None

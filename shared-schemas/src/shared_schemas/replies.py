@@ -212,7 +212,10 @@ class ModelVersions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AliasRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """warm: whether the workers that hold another version load this one before the alias moves."""
+
     version: Annotated[int, Meta(ge=1, le=LARGEST)]
+    warm: bool = True
 
 
 class Queues(msgspec.Struct, frozen=True, kw_only=True):

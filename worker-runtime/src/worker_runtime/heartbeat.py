@@ -8,13 +8,13 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from shared_schemas.capabilities import Capabilities
 from shared_schemas.errors import BackendUnavailable
 from shared_schemas.ids import JobId, QueueName
-from shared_schemas.job import DeviceUse
+from shared_schemas.job import DeviceUse, HeldModel
 from shared_schemas.stream.connection import SyncRedis
 from shared_schemas.stream.leases import Leases, Renewal
 from shared_schemas.stream.workers import worker_facts
@@ -27,9 +27,10 @@ BEATS_PER_LEASE = 3
 
 class Heartbeat(threading.Thread):
     """clients: one connection for each queue, which this thread closes. A call on it must fail well
-    within a lease. state, device: of the worker, for its registration. on_renewed: called with the
-    fences of the attempts and the result for each. on_lost: called with a queue for which no renewal
-    has succeeded for a whole lease. All four are called from this thread and must not wait."""
+    within a lease. state, device, models: of the worker, for its registration. on_renewed: called
+    with the fences of the attempts and the result for each. on_lost: called with a queue for which
+    no renewal has succeeded for a whole lease. All five are called from this thread and must not
+    wait."""
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Heartbeat(threading.Thread):
         facts: dict[str, str],
         device: Callable[[], DeviceUse | None],
         capabilities: Capabilities | None,
+        models: Callable[[], Sequence[HeldModel] | None],
         on_renewed: Callable[[dict[JobId, str], dict[JobId, Renewal]], None],
         on_lost: Callable[[QueueName], None],
     ) -> None:
@@ -52,7 +54,7 @@ class Heartbeat(threading.Thread):
             queue: Leases(client, queue, worker=worker, lease_s=lease_s) for queue, client in clients.items()
         }
         self._state, self._facts, self._on_renewed, self._on_lost = state, facts, on_renewed, on_lost
-        self._device, self._capabilities = device, capabilities
+        self._device, self._capabilities, self._models = device, capabilities, models
         self._started_at = datetime.now(UTC)
         self._ending = threading.Event()
         self._now = threading.Event()
@@ -103,5 +105,6 @@ class Heartbeat(threading.Thread):
             facts=self._facts,
             device=self._device(),
             capabilities=self._capabilities,
+            models=self._models(),
         )
         self._on_renewed(fences, leases.renew(fences, facts))

@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 import anyio
@@ -20,6 +20,7 @@ from shared_schemas.backoff import Backoff
 from shared_schemas.capabilities import Capabilities
 from shared_schemas.errors import BackendUnavailable, ErrorInfo, MalformedId
 from shared_schemas.ids import QueueName, default_queue, kind_of_queue, parse_queue
+from shared_schemas.job import HeldModel
 from shared_schemas.service.observers import combined
 from shared_schemas.service.settings import SettingsRejected
 from shared_schemas.stream.attempt_writer import AttemptWriter
@@ -65,6 +66,7 @@ class Worker:
         await worker.run()  # returns after SIGTERM or worker.drain(), once no attempt is left
 
     capabilities: what it registers for the gateways, such as its recipes.
+    models: what it holds, for its registration. It is called from another thread and must not wait.
     unfit: why the worker has ended by itself: its handler could run nothing any more, and a new
         process is needed.
 
@@ -72,9 +74,15 @@ class Worker:
     """
 
     def __init__(
-        self, settings: RuntimeSettings, handler: Handler, *, capabilities: Capabilities | None = None
+        self,
+        settings: RuntimeSettings,
+        handler: Handler,
+        *,
+        capabilities: Capabilities | None = None,
+        models: Callable[[], Sequence[HeldModel] | None] = lambda: None,
     ) -> None:
         self._settings, self._handler, self._capabilities = settings, handler, capabilities
+        self._models, self._registration_changed = models, anyio.Event()
         self.queues = _queues(settings, handler)
         self.name = f"{settings.worker_name or f'{socket.gethostname()}-{os.getpid()}'}-{secrets.token_hex(3)}"
         self.unfit: ErrorInfo | None = None
@@ -92,6 +100,10 @@ class Worker:
         device = handler.describe().get("device", "cpu")
         self._device_use = DeviceUseMonitor(device, interval_s=settings.lease_s / BEATS_PER_LEASE)
         self._breaker, self._lock, self._claimed_all = CircuitBreaker(), anyio.Lock(fast_acquire=True), anyio.Event()
+
+    def register_soon(self) -> None:
+        """Write the registration now instead of at the next renewal."""
+        self._registration_changed.set()
 
     def drain(self) -> None:
         """End as after SIGTERM. A second call ends the grace period at once."""
@@ -143,6 +155,7 @@ class Worker:
                 duties.start_soon(self._check_redis, client)
                 duties.start_soon(cancelling.listen, lambda: PubSubConnection(client), self.queues, self._active)
                 duties.start_soon(self._register_draining, heartbeat)
+                duties.start_soon(self._register_changes, heartbeat)
                 async with anyio.create_task_group() as attempts:
                     claiming = [
                         self._start_duties(
@@ -228,6 +241,7 @@ class Worker:
             facts=self._handler.describe(),
             device=self._device_use.latest,
             capabilities=self._capabilities,
+            models=self._models,
             on_renewed=lambda fences, renewals: call_soon(
                 cancelling.apply_renewals, self._active, fences, renewals, settings.drain_grace_s
             ),
@@ -238,6 +252,12 @@ class Worker:
         """Show in GET /workers at once that this worker drains."""
         await self._draining.wait_until_begun()
         heartbeat.beat_soon()
+
+    async def _register_changes(self, heartbeat: Heartbeat) -> None:
+        while True:
+            await self._registration_changed.wait()
+            self._registration_changed = anyio.Event()
+            heartbeat.beat_soon()
 
     async def _is_store_known(self, client: AsyncRedis, *, handle_signals: bool) -> bool:
         """Wait until Redis is available, and check that this version can use its database. False if

@@ -8,6 +8,9 @@ from headrace.terminal import out
 def _set_options(parser: Parser) -> None:
     parser.add_argument("version", metavar="NAME@VERSION", help="A version of a model, such as wine@3.")
     parser.add_argument("alias", metavar="ALIAS", help="Such as prod: then wine@prod names this version.")
+    parser.add_argument(
+        "--at-once", action="store_true", help="Do not wait until the workers of the model have loaded this version."
+    )
     parser.add_common()
 
 
@@ -16,7 +19,7 @@ def set_alias(given: Given) -> None:
     if not (version.isascii() and version.isdecimal()):
         raise WrongUsage("an alias names a version by its number, such as wine@3")
     with connected(given) as client:
-        model = client.set_alias(name, given.alias, int(version))
+        model = client.set_alias(name, given.alias, int(version), warm=not given.at_once)
     if given.as_json:
         print_json(model)
     else:

@@ -84,10 +84,12 @@ async def delete_version(call: PlainCall) -> Response:
 
 
 async def set_alias(call: Call[None, AliasRequest]) -> Response:
-    """Point an alias at a version, so that `name@alias` names it. `latest` moves by itself and
-    cannot be set."""
+    """Point an alias at a version, so that `name@alias` names it. Workers that hold another version
+    of the model load this one first, unless `warm` is false. `latest` moves by itself and cannot be
+    set."""
     name, alias = _alias_of(call.path)
-    return responses.json_response(await call.services.registry.set_alias(name, alias, call.body.version))
+    ref = ModelRef(name, call.body.version)
+    return responses.json_response(await call.services.switching.move(ref, alias, warm=call.body.warm))
 
 
 async def delete_alias(call: PlainCall) -> Response:

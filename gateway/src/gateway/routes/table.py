@@ -308,7 +308,7 @@ ROUTES = (
         body=AliasRequest,
         example={"version": 1},
         answers=_done(Model),
-        problems=(*_OF_A_BODY, 404, 503),
+        problems=(*_OF_A_BODY, 404, 409, 503),
     ),
     Route(
         method="DELETE",

@@ -56,6 +56,18 @@ ANSWERS = (
         action="Let the job that the detail names end, cancel it, or move the alias.",
     ),
     ErrorCode(
+        code="switch_refused",
+        status=409,
+        meaning="A worker that holds another version of the model cannot load the one that the alias should name.",
+        action='The detail has the code of the error. With "warm": false the alias moves all the same.',
+    ),
+    ErrorCode(
+        code="switch_superseded",
+        status=409,
+        meaning="While this request waited for workers, a later one moved the same alias, or is about to.",
+        action="Look which version the alias names now.",
+    ),
+    ErrorCode(
         code="infer_cancelled",
         status=409,
         meaning="The job of an inference request was cancelled while the request waited.",

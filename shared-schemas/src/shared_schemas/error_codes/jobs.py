@@ -115,7 +115,7 @@ JOBS = (
     ErrorCode(
         code="model_too_large",
         job=False,
-        meaning="The model is larger than HEADRACE_MODELS_BYTES.",
+        meaning="The model is larger than HEADRACE_MODELS_BYTES, or than what pinned models leave of it.",
         action="Raise the setting if there is enough memory.",
     ),
     ErrorCode(

@@ -32,6 +32,7 @@
     {hr}:artifacts:turn                    string   a process removes files of the store, or did within the hour
     {hr:models}:names                      zset     names of published models, score 0
     {hr:models}:model:<name>               hash     versions (the last number given), alias:<alias> -> version
+    {hr:models}:wanted                     zset     <token> <name>@<version> that workers should load -> until
     {hr:models}:version:<name>@<version>   hash     manifest, job, published (ms)
     {hr:models}:published:<name>           zset     published version numbers
     {hr:models}:staged:<job id>            hash     name, version, attempt, fence

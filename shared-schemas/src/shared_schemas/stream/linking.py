@@ -26,7 +26,7 @@ from shared_schemas.stream.packed_job import JOB_PARTS, SHORT_BYTES, SHORT_FIELD
 from shared_schemas.stream.transitions import row_of, set_of, transition
 
 # Scripts that work on the model registry, and on what belongs to no single queue. All others work on one queue.
-OF_REGISTRY = frozenset({"delete_version", "look_up", "publish", "set_alias", "stage"})
+OF_REGISTRY = frozenset({"begin_switch", "delete_version", "look_up", "publish", "set_alias", "stage", "wanted"})
 OF_ALL_QUEUES = frozenset({"queues"})
 _QUEUE_PRELUDES, _REGISTRY_PRELUDES = (
     ("prelude", "pace_prelude", "load_prelude", "commit_prelude"),

@@ -9,11 +9,12 @@ attempt publishes nothing, and neither does a replay.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 import msgspec
 
 from shared_schemas.codec import decode_manifest, encode_json
-from shared_schemas.errors import CallRefused, ClaimLost, MalformedId, ModelNotFound, ModelUnreadable
+from shared_schemas.errors import CallRefused, ClaimLost, MalformedId, ModelNotFound, ModelUnreadable, SwitchSuperseded
 from shared_schemas.ids import JobId, is_job_id, parse_job_id
 from shared_schemas.job import JobState
 from shared_schemas.lifecycle import from_ms
@@ -32,6 +33,13 @@ class ModelList(msgspec.Struct, frozen=True):
     models: list[Model]
     unreadable: list[str]
     after: str | None = None
+
+
+class WantedModel(NamedTuple):
+    """A version that workers are asked to load. token: of the switch that waits for it."""
+
+    token: str
+    model: str
 
 
 class ModelRegistry:
@@ -116,11 +124,17 @@ class ModelRegistry:
         found = await self._read_all(names[:limit])
         return msgspec.structs.replace(found, after=names[limit - 1] if len(names) > limit else None)
 
-    async def set_alias(self, name: str, alias: str, version: int) -> Model:
+    async def set_alias(self, name: str, alias: str, version: int, *, token: str | None = None) -> Model:
+        """token: of the switch that this ends. ModelNotFound; SwitchSuperseded if a later request has moved the
+        alias, or is about to."""
         await self.publish_settled()
-        done = await scripts.call(
-            self._client, "set_alias", keys.MODELS, {"name": name, "alias": alias, "version": version}
-        )
+        arguments = {"name": name, "alias": alias, "version": version}
+        if token is not None:
+            arguments["token"] = token
+        with _registry_call():
+            done = await scripts.call(self._client, "set_alias", keys.MODELS, arguments)
+        if done < 0:
+            raise SwitchSuperseded("a later request has moved this alias, or is about to")
         if not done:
             raise ModelNotFound("no such version is published")
         return await self._read(name, version)
@@ -129,9 +143,35 @@ class ModelRegistry:
         """The version that it names stays. ModelNotFound if the model has no such alias."""
         await self.publish_settled()
         with _registry_call():
-            n_deleted = await self._client.hdel(keys.model(name), f"alias:{alias}")
+            pipeline = self._client.pipeline(transaction=True)
+            # Ends a switch that waits, which would set the alias again.
+            pipeline.hdel(keys.model(name), f"switch:{alias}")
+            pipeline.hdel(keys.model(name), f"alias:{alias}")
+            _, n_deleted = await pipeline.execute()
         if not n_deleted:
             raise await self._absent(name, alias)
+
+    async def begin_switch(self, ref: ModelRef, alias: str, *, token: str, keep_s: float) -> None:
+        """Ask the workers that hold other versions of a model to load this one, for keep_s. token: to be passed to
+        set_alias. ModelNotFound."""
+        await self.publish_settled()
+        arguments = {
+            "name": ref.name,
+            "alias": alias,
+            "version": ref.version,
+            "token": token,
+            "keep_ms": round(keep_s * 1000),
+        }
+        with _registry_call():
+            done = await scripts.call(self._client, "begin_switch", keys.MODELS, arguments)
+        if not done:
+            raise ModelNotFound("no such version is published")
+
+    async def wanted(self) -> list[WantedModel]:
+        """The versions that workers are asked to load now."""
+        with _registry_call():
+            rows = await scripts.call(self._client, "wanted", keys.MODELS, {})
+        return [WantedModel(*row.decode(errors="replace").partition(" ")[::2]) for row in rows]
 
     async def is_published(self, ref: ModelRef) -> bool:
         with _registry_call():

@@ -11,7 +11,7 @@ import msgspec
 from shared_schemas.capabilities import Capabilities
 from shared_schemas.codec import encode_json
 from shared_schemas.ids import JobId, QueueName, is_job_id, kind_of_queue
-from shared_schemas.job import DeviceUse, WorkerStatus
+from shared_schemas.job import DeviceUse, HeldModel, WorkerStatus
 from shared_schemas.lifecycle import from_ms
 from shared_schemas.stream import keys, scripts
 from shared_schemas.stream.nodes import Nodes
@@ -39,10 +39,13 @@ def worker_facts(
     facts: dict[str, str],
     device: DeviceUse | None = None,
     capabilities: Capabilities | None = None,
+    models: Sequence[HeldModel] | None = None,
 ) -> dict[str, str]:
     """The fields of a worker's registration, as Leases.renew writes them. device: None if it is not
     known now, whatever an earlier renewal said."""
     registered = {} if capabilities is None else {"capabilities": encode_json(capabilities).decode()}
+    if models is not None:
+        registered["models"] = encode_json(models).decode()
     return registered | {
         "host": host,
         "pid": str(pid),
@@ -112,6 +115,10 @@ def _worker_of(name: str, queue: QueueName, row: Mapping[bytes, bytes]) -> Worke
         device = msgspec.json.decode(row.get(b"device", b"null"), type=DeviceUse | None)
     except msgspec.DecodeError:
         device = None
+    try:
+        models = msgspec.json.decode(row.get(b"models", b"null"), type=tuple[HeldModel, ...] | None)
+    except msgspec.DecodeError:
+        models = None
     return WorkerStatus(
         name=name,
         queue=queue,
@@ -125,4 +132,5 @@ def _worker_of(name: str, queue: QueueName, row: Mapping[bytes, bytes]) -> Worke
         jobs=tuple(JobId(job_id) for job_id in (text("jobs") or "").split() if is_job_id(job_id)),
         facts=facts,
         device=device,
+        models=models,
     )
