@@ -54,7 +54,7 @@ def test_a_scenario_that_says_otherwise_fails(redis_url: str, tmp_path: Path) ->
 
 def test_the_bundle_has_each_script_behind_the_prelude_that_it_needs() -> None:
     folder = ROOT / "shared-schemas/src/shared_schemas/stream/lua"
-    signs = ("'staged:'", "'published:'", "model_key(", "version_key(", "publish(")
+    signs = ("'staged:'", "'published:'", "'wanted'", "model_key(", "version_key(", "publish(")
     texts = {name: (folder / f"{name}.lua").read_text() for name in names()}
 
     assert {name for name, text in texts.items() if any(sign in text for sign in signs)} == OF_REGISTRY
